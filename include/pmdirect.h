@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pmdirect.h - durable memory-mapped files that tell the truth
+ *
+ * A program calls pm_map(), stores into memory, calls pm_persist(). Where the kernel grants MAP_SYNC
+ * and the facts bear it out, durability is a cache-line write-back and a fence, with no system call;
+ * everywhere else the kernel's own write-back (msync) does it. The report says which, and why.
+ *
+ * Three properties are kept apart, because none follows from another:
+ *
+ *   granularity  what must still happen after a store before it survives a power failure
+ *   sync         whether user space may commit alone (the file system's metadata is already durable)
+ *   direct       whether there is no page cache between the CPU and the medium
+ *
+ * Conventions that hold for every function below, unless its comment says otherwise:
+ *
+ *   Errors   A function returning int returns 0 on success, else a negative errno (errno(3)) or a
+ *            negative PM_E code. pm_strerror() names it; pm_error_detail() gives, in the same thread, a
+ *            sentence with the call, the path and the reason. The error of a call that made something
+ *            undoes what it made.
+ *   Units    Lengths and offsets are bytes. Addresses lie inside the mapping: a range that leaves it is
+ *            refused with -ERANGE. Length 0 does nothing, successfully, with no system call.
+ *   Threads  Any function may be called on any mapping from any thread at any time. pm_unmap() and
+ *            pm_resize() need all other calls on that mapping to have finished.
+ *   Signals  EINTR is handled inside. No function is async-signal-safe. No function prints, aborts,
+ *            installs a handler, changes the working directory or writes the environment.
+ *   Forks    A child must not use a mapping made by its parent: map again.
+ *
+ * What a power failure may take, by granularity (the ladder every "Crash:" note below refers to):
+ *
+ *   after           PM_NONE      PM_PAGE                        PM_CACHE_LINE            PM_BYTE
+ *   a store         everything   all since the page's last      any subset of the lines  what no fence has
+ *                                write-back, in any order,      not drained, torn at     ordered yet
+ *                                torn at 512 B or 4 KiB         8 B
+ *   pm_flush() = 0  everything   as above                       as above                 as above
+ *   pm_drain() = 0  everything   nothing                        nothing                  nothing
+ */
+#ifndef PMDIRECT_H
+#define PMDIRECT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PM_API __attribute__((visibility("default")))
+
+/* ---- Words ------------------------------------------------------------------------------------ */
+
+/* What a store still needs to become durable. Ordered: a larger value promises more. */
+enum pm_granularity {
+	PM_GRANULARITY_UNKNOWN = 0, /* only in a report of pm_probe(): it could not be found out */
+	PM_NONE = 1,                /* nothing helps: the backing is volatile */
+	PM_PAGE = 2,                /* kernel write-back of whole pages */
+	PM_CACHE_LINE = 3,          /* CPU write-back of cache lines and a fence */
+	PM_BYTE = 4,                /* a fence: the CPU caches are in the persistence domain (eADR) */
+};
+
+/* A three-state fact. Unknown is never rounded up: only a yes lifts a promise. */
+enum pm_state {
+	PM_UNKNOWN = 0,
+	PM_NO = 1,
+	PM_YES = 2,
+};
+
+/* How the caller asks for a property. */
+enum pm_request {
+	PM_HINT = 0,      /* used where it can be had, else the mapping falls back and says so */
+	PM_GUARANTEE = 1, /* pm_map() fails where it cannot be had, and leaves nothing behind */
+	PM_AVOID = 2,     /* not used on purpose */
+};
+
+/* How well cache-line or byte granularity is founded. */
+enum pm_grade {
+	PM_GRADE_NONE = 0,     /* the kernel did not accept MAP_SYNC, or it was not asked for */
+	PM_GRADE_ACCEPTED = 1, /* accepted, but a fact the promise stands on is missing or unknown */
+	PM_GRADE_TRUSTED = 2,  /* accepted and taken at its word (PM_TRUST_KERNEL): trusted, not proven */
+	PM_GRADE_PROMISED = 3, /* all facts hold, except that the platform states no persistence domain */
+	PM_GRADE_PROVEN = 4,   /* all facts hold and the region states its persistence domain */
+};
+
+enum pm_verdict {
+	PM_VERDICT_UNKNOWN = 0,
+	PM_VERDICT_MET = 1,       /* both requests are met */
+	PM_VERDICT_FELL_BACK = 2, /* a hint is not met; the mapping is durable through the kernel, if at all */
+	PM_VERDICT_REFUSED = 3,   /* a guarantee cannot be met */
+};
+
+/* The first fact that stood in the way. */
+enum pm_reason {
+	PM_REASON_NONE = 0,              /* nothing stood in the way */
+	PM_REASON_PRIVATE = 1,           /* a private copy never reaches the file */
+	PM_REASON_ANONYMOUS = 2,         /* there is no file */
+	PM_REASON_VOLATILE = 3,          /* the file system or region keeps its data in volatile memory */
+	PM_REASON_AVOIDED = 4,           /* the caller asked for the kernel's write-back */
+	PM_REASON_FORCED = 5,            /* PMDIRECT_GRANULARITY in the environment lowers the promise */
+	PM_REASON_SWALLOWED = 6,         /* somebody accepted MAP_SYNC without knowing it: sandbox or shim */
+	PM_REASON_PAGE_CACHE = 7,        /* the file is not DAX: a page cache stands in between */
+	PM_REASON_DIRECT_UNKNOWN = 8,    /* the kernel does not say whether the file is DAX */
+	PM_REASON_SYNC_REFUSED = 9,      /* the file is direct, yet the kernel refuses MAP_SYNC */
+	PM_REASON_CPU = 10,              /* this CPU cannot write lines back to the medium, or may not */
+	PM_REASON_IMPOSTOR = 11,         /* ordinary DRAM presented as persistent memory */
+	PM_REASON_REGION_UNKNOWN = 12,   /* the device behind the file was not identified */
+	PM_REASON_ASYNCHRONOUS = 13,     /* the device needs a flush command (virtio-pmem) */
+	PM_REASON_EXTENTS_UNKNOWN = 14,  /* the file system does not tell the file's extents */
+	PM_REASON_HOLE = 15,             /* part of the range is not allocated */
+	PM_REASON_UNWRITTEN = 16,        /* part of the range is allocated, not yet written */
+	PM_REASON_SHARED = 17,           /* part of the range is shared with another file */
+	PM_REASON_SHAREABLE = 18,        /* the file system can share extents and no lease is held */
+	PM_REASON_NO_DOMAIN = 19,        /* the region does not state a persistence domain */
+	PM_REASON_TRUSTED = 20,          /* the kernel's word was taken because the caller asked for it */
+	PM_REASON_NO_WRITE_BACK = 21,    /* device-dax has no kernel write-back to fall back to */
+	PM_REASON_WRITE_BACK_FAILED = 22 /* events only: a write-back failed */
+};
+
+/* What a person can do about the reason. */
+enum pm_advice {
+	PM_ADVICE_NONE = 0,
+	PM_ADVICE_PREPARE = 1,        /* map with PM_PREPARE */
+	PM_ADVICE_MOUNT_DAX = 2,      /* put the file on a DAX mount of persistent memory */
+	PM_ADVICE_NO_REFLINK = 3,     /* use a file system that cannot share extents (mkfs.xfs -m reflink=0) */
+	PM_ADVICE_REAL_MEDIUM = 4,    /* use a real persistent medium */
+	PM_ADVICE_STATE_DOMAIN = 5,   /* let the platform's firmware state the persistence domain */
+	PM_ADVICE_UNSET_ENV = 6,      /* unset PMDIRECT_GRANULARITY */
+	PM_ADVICE_LEAVE_SANDBOX = 7,  /* run without the shim or sandbox, or do not ask for a guarantee */
+	PM_ADVICE_OTHER_CPU = 8,      /* run on a CPU whose cache write-back reaches the medium */
+	PM_ADVICE_USE_FSDAX = 9,      /* use a file on a DAX file system instead of device-dax */
+	PM_ADVICE_ASK_HINT = 10,      /* ask for a hint instead */
+	PM_ADVICE_REWRITE = 11,       /* give the file its own extents: copy it, and map the copy */
+	PM_ADVICE_CLEAR_ERROR = 12    /* find out what was lost, then pm_clear_error() */
+};
+
+/* The rows of evidence. New rows are added at the end. */
+enum pm_evidence_row {
+	PM_EV_MAP_SYNC = 0,       /* MAP_SHARED_VALIDATE|MAP_SYNC was accepted; error: the errno of the refusal */
+	PM_EV_SWALLOWED = 1,      /* the acceptance contradicts other facts */
+	PM_EV_DAX = 2,            /* STATX_ATTR_DAX, counted only where the mask carries it */
+	PM_EV_DEVICE_DAX = 3,     /* the file is a device-dax node */
+	PM_EV_FILE_SYSTEM = 4,    /* identified; text: its name; value: f_type */
+	PM_EV_MOUNT = 5,          /* text: mount options that concern DAX and write-back */
+	PM_EV_VOLATILE = 6,       /* the backing forgets at power-off by its nature */
+	PM_EV_ALLOCATED = 7,      /* no hole in the range; value when no: file offset of the first */
+	PM_EV_WRITTEN = 8,        /* no unwritten extent in the range; value as above */
+	PM_EV_UNSHARED = 9,       /* no extent shared with another file; value as above */
+	PM_EV_SHAREABLE = 10,     /* the file system can share extents (reflink, dedupe) */
+	PM_EV_REGION = 11,        /* the memory region behind the file was found; text: its name */
+	PM_EV_PROVIDER = 12,      /* it is real memory of a known kind, not an impostor; text: bus provider */
+	PM_EV_SYNCHRONOUS = 13,   /* CPU write-back alone reaches the medium (no flush command needed) */
+	PM_EV_DOMAIN = 14,        /* the region states a persistence domain; text: which */
+	PM_EV_CPU_CACHE = 15,     /* that domain includes the CPU caches (eADR) */
+	PM_EV_DEEP_FLUSH = 16,    /* the region has flush hints beyond the persistence domain */
+	PM_EV_WRITE_CACHE = 17,   /* the kernel writes CPU caches back on fsync; text: dax/write_cache */
+	PM_EV_CPU = 18,           /* CPU write-back reaches the medium; text: the instruction */
+	PM_EV_RESIDENT = 19,      /* pages of the range are in the page cache; value: how many pages */
+	PM_EV_LEASE_POSSIBLE = 20, /* a write lease could be taken */
+	PM_EV_LEASE_HELD = 21,    /* a write lease is held */
+	PM_EV_KERNEL = 22,        /* text: kernel release */
+	PM_EV_FORCED = 23,        /* the environment lowered the promise ("tainted"); text: the setting */
+	PM_EV_PRIVATE_FILE = 24,  /* the library has an open file description of its own */
+	PM_EV_LIBPMEM = 25,       /* libpmem is in use as provider */
+	PM_EV_LIBUNWIND = 26,     /* libunwind is in use as provider */
+	PM_EVIDENCE_ROWS = 27
+};
+
+/* One row: what is known, from where. */
+struct pm_evidence {
+	enum pm_state state;
+	int error;          /* when no or unknown: the positive errno seen, else 0 */
+	uint64_t value;     /* see the row */
+	const char *source; /* who said so: a system call or a file; static text, never NULL */
+	char text[56];      /* the value seen, as text; may be empty */
+};
+
+/* ---- Errors of our own ------------------------------------------------------------------------- */
+
+#define PM_ENOTSYNC 5001   /* a sync guarantee cannot be met */
+#define PM_ENOTDIRECT 5002 /* a direct guarantee cannot be met */
+#define PM_EVOLATILE 5003  /* a guarantee was asked for on a volatile backing */
+
+/* ---- Options, report, event -------------------------------------------------------------------- */
+
+#define PM_CREATE 0x1u       /* create the file if absent; grow it if too short */
+#define PM_EXCLUSIVE 0x2u    /* with PM_CREATE: fail with -EEXIST if the file exists */
+#define PM_READ_ONLY 0x4u    /* PROT_READ; the file is opened O_RDONLY */
+#define PM_PRIVATE 0x8u      /* copy on write: stores stay in this process and are never durable */
+#define PM_ANONYMOUS 0x10u   /* no file at all: path is NULL, volatile memory, granularity PM_NONE */
+#define PM_SPARSE 0x20u      /* with PM_CREATE: allocate nothing, not even on a direct medium */
+#define PM_PREPARE 0x40u     /* allocate, write, sync and populate now: see pm_map() */
+#define PM_TRUST_KERNEL 0x80u /* accepted means usable; works under PM_HINT only, and the report says so */
+
+struct pm_mapping;
+struct pm_event;
+
+/*
+ * An event handler runs in the thread whose call met the event, with no lock held. It may call any
+ * function on the mapping but pm_unmap() and pm_resize().
+ */
+typedef void pm_event_fn(struct pm_mapping *mapping, const struct pm_event *event, void *arg);
+
+/* Zero it, set size to sizeof(struct pm_options), set what is wanted. All zero is a good default. */
+struct pm_options {
+	size_t size;            /* sizeof(struct pm_options) */
+	enum pm_request sync;   /* hint, guarantee or avoid */
+	enum pm_request direct; /* likewise */
+	unsigned flags;         /* PM_CREATE ... */
+	unsigned mode;          /* permission bits of a created file, under the umask; 0 means 0666 */
+	uint64_t offset;        /* where in the file the mapping begins; any value */
+	uint64_t length;        /* bytes to map; 0 means to the end of the file */
+	pm_event_fn *on_event;  /* NULL: no events */
+	void *event_arg;
+};
+
+struct pm_report {
+	size_t size; /* bytes that were filled in */
+	enum pm_granularity granularity;
+	enum pm_state sync;
+	enum pm_state direct;
+	enum pm_grade grade;
+	enum pm_verdict verdict;
+	enum pm_reason reason;
+	enum pm_advice advice;
+	enum pm_request sync_request;
+	enum pm_request direct_request;
+	int error; /* the error a write-back latched (negative), 0 if none */
+	uint64_t offset;
+	uint64_t length;
+	struct pm_evidence evidence[PM_EVIDENCE_ROWS]; /* last, so that rows can be added */
+};
+
+enum pm_event_kind {
+	PM_EVENT_FELL_BACK = 1,         /* a hint is not met, at map time or found by pm_query() */
+	PM_EVENT_WRITE_BACK_FAILED = 2, /* a write-back failed: the mapping is poisoned */
+};
+
+#define PM_EVENT_FRAMES 16
+
+struct pm_event {
+	size_t size; /* sizeof(struct pm_event) of the library */
+	enum pm_event_kind kind;
+	enum pm_reason reason;
+	int error;       /* negative, 0 if none */
+	uint64_t offset; /* the range of the file concerned */
+	uint64_t length;
+	enum pm_granularity old_granularity;
+	enum pm_granularity new_granularity;
+	enum pm_state sync;
+	enum pm_state direct;
+	unsigned frames;              /* valid entries of frame[], 0 where the call site is not known */
+	void *frame[PM_EVENT_FRAMES]; /* return addresses, the application's call first */
+	char where[128];              /* the same first frame as text: "function+0x1f (object)" */
+};
+
+/* ---- Life of a mapping ------------------------------------------------------------------------- */
+
+/**
+ * pm_map - map a file for durable stores
+ *
+ * Maps length bytes of the file at path, from offset, and stores the handle in *ret_mapping, which is
+ * written only on success. path may name a regular file, a block device or a device-dax node; a
+ * symbolic link is followed. options may be NULL: an existing file, whole, read-write, hints.
+ *
+ * A mapping never reaches beyond the end of the file. With PM_CREATE a missing file is created and a
+ * short one grown; without it such a range is refused with -ERANGE. With PM_CREATE the file's size, its
+ * allocation and its directory entry are durable when pm_map() returns. A file created on a direct
+ * medium is prepared as by PM_PREPARE, unless PM_SPARSE is given.
+ *
+ * PM_PREPARE leaves no file-system work for a later store: every block of the range is allocated and
+ * written (existing data is kept), metadata is synced once, the address is aligned to 2 MiB where the
+ * length allows and the page tables are populated for writing. It needs Linux 5.14 (MADV_POPULATE_WRITE,
+ * madvise(2): MAP_POPULATE only read-faults shared mappings).
+ *
+ * Returns: 0; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE where a guarantee cannot be met (the file, if
+ * it had to be created or grown, is as before); -EINVAL for an option that makes no sense, an empty file
+ * without a length or a device-dax range off its alignment; -E2BIG for an option struct newer than the
+ * library with something set in its tail; -EOVERFLOW where offset + length overflows; -ERANGE beyond
+ * the end of the file; -EISDIR, -ENODEV for a directory, a FIFO, a socket or another character device;
+ * -ENOSPC; -EOPNOTSUPP where PM_PREPARE is not possible; any error of open(2), statx(2), fallocate(2),
+ * mmap(2), madvise(2), fsync(2).
+ * Threads: safe.
+ * Crash: with PM_CREATE a power failure before the return leaves the file absent, or present with any
+ * size up to the one asked for and zeroes where it is new. After the return nothing is lost.
+ * Source: mmap(2) MAP_SYNC; fsync(2) on directory entries; Linux fs/ext4/file.c ext4_file_mmap,
+ * fs/xfs/xfs_file.c xfs_file_mmap.
+ */
+PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_mapping **ret_mapping);
+
+/**
+ * pm_map_fd - map an open file for durable stores
+ *
+ * As pm_map(), for a descriptor. The descriptor stays the caller's: the library opens the same file again
+ * through /proc, because an error of write-back is reported once for each open file description, and
+ * somebody else's fsync on a shared one would take it. PM_CREATE only grows the file here; its directory
+ * entry stays the caller's business.
+ *
+ * Returns: as pm_map(); -EBADF for a descriptor that is not open; -EACCES or another error of open(2)
+ * where the file cannot be opened again with the access the mapping needs; -ENOENT without /proc.
+ * Threads: safe.
+ * Crash: as pm_map().
+ * Source: open(2); Linux mm/filemap.c file_check_and_advance_wb_err.
+ */
+PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping **ret_mapping);
+
+/**
+ * pm_unmap - end a mapping
+ *
+ * Drains what was flushed and not drained, then unmaps, closes and frees, whatever the drain returned.
+ * NULL does nothing.
+ *
+ * Returns: 0, or the error that the last write-back met or the mapping was poisoned with: data flushed
+ * and not acknowledged before may be lost.
+ * Threads: every other call on this mapping must have finished.
+ * Crash: stores that were never flushed may be lost.
+ * Source: munmap(2).
+ */
+PM_API int pm_unmap(struct pm_mapping *mapping);
+
+/**
+ * pm_resize - change the length of a mapping
+ *
+ * Drains first. Growing beyond the end of the file grows the file (allocated, and prepared if the mapping
+ * was). Shrinking a mapping that ends at the end of the file truncates the file, unless another mapping in
+ * this process reaches into the part that would go; a mapping that ends before the end of the file only
+ * gives up addresses. pm_base() may change: read it again. The facts are gathered and judged anew; a
+ * guarantee that the grown range cannot meet fails the call, with everything as before.
+ *
+ * Returns: 0; -EINVAL for length 0, an anonymous or private mapping, a device; -EACCES for a read-only mapping;
+ * -EBUSY where another mapping would lose its pages; -EOVERFLOW; -ENOSPC; -PM_ENOTSYNC, -PM_ENOTDIRECT;
+ * any error of fallocate(2), ftruncate(2), fsync(2), mremap(2). After an error length and file are as before.
+ * Threads: every other call on this mapping must have finished.
+ * Crash: the new size is durable when it returns; before that the file has the old size, the new one or,
+ * when growing, one between.
+ * Source: mremap(2), ftruncate(2).
+ */
+PM_API int pm_resize(struct pm_mapping *mapping, uint64_t length);
+
+/**
+ * pm_base - first mapped byte
+ *
+ * Returns: the address of the byte at the mapping's offset in the file; not aligned unless the offset is.
+ * Threads: safe. Crash: nothing to lose. Source: none.
+ */
+PM_API void *pm_base(const struct pm_mapping *mapping);
+
+/**
+ * pm_length - mapped bytes
+ *
+ * Returns: the length asked for, or the one found at the end of the file, in bytes.
+ * Threads: safe. Crash: nothing to lose. Source: none.
+ */
+PM_API uint64_t pm_length(const struct pm_mapping *mapping);
+
+/**
+ * pm_granularity_of - the granularity in force
+ *
+ * Cheap: reads one word, makes no system call. pm_query() looks again.
+ *
+ * Returns: PM_NONE, PM_PAGE, PM_CACHE_LINE or PM_BYTE.
+ * Threads: safe. Crash: nothing to lose. Source: none.
+ */
+PM_API enum pm_granularity pm_granularity_of(const struct pm_mapping *mapping);
+
+/* ---- Durability -------------------------------------------------------------------------------- */
+
+/**
+ * pm_flush - begin to make a range durable
+ *
+ * On PM_CACHE_LINE writes the lines of [address, address + length) back without waiting; on PM_PAGE only
+ * remembers the range; on PM_BYTE and PM_NONE does nothing. It never blocks on I/O. pm_drain() completes it.
+ *
+ * Returns: 0; -ERANGE; the error of an earlier write-back while the mapping is poisoned.
+ * Threads: safe. The drain must follow in the same thread: on PM_CACHE_LINE a fence orders only its own
+ * CPU's write-backs.
+ * Crash: see the ladder; a flush is not ordered against other flushes.
+ * Source: Intel SDM vol. 2 CLWB; Arm ARM DC CVAP.
+ */
+PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t length);
+
+/**
+ * pm_drain - wait until everything flushed is durable
+ *
+ * Completes every pm_flush() and PM_NODRAIN copy that this thread made on this mapping before. On
+ * PM_CACHE_LINE and PM_BYTE it is a fence. On PM_PAGE it is one write-back call over all ranges that any
+ * thread recorded, shared by the threads that drain meanwhile; with nothing recorded it makes no call.
+ *
+ * A failed write-back poisons this mapping and every other mapping of the same file in the process: the
+ * kernel reports the error once, then marks the pages clean, so that trying again would lie. From then on
+ * every durability call returns the same error until pm_clear_error().
+ *
+ * Returns: 0: everything flushed before is durable (on PM_NONE: there is nothing durability could mean);
+ * -EIO, -ENOSPC or another error of msync(2).
+ * Threads: safe; concurrent drains share one write-back.
+ * Crash: after 0 nothing that was flushed before is lost, except on PM_NONE.
+ * Source: Intel SDM vol. 2 SFENCE; Arm ARM DSB; msync(2); Linux mm/msync.c, mm/filemap.c
+ * file_check_and_advance_wb_err.
+ */
+PM_API int pm_drain(struct pm_mapping *mapping);
+
+/**
+ * pm_persist - make a range durable
+ *
+ * pm_flush() and pm_drain() in one call.
+ *
+ * Returns: as those two. Threads: safe. Crash: after 0 nothing in the range, nor of what this thread
+ * flushed before, is lost, except on PM_NONE. Source: as pm_flush() and pm_drain().
+ */
+PM_API int pm_persist(struct pm_mapping *mapping, const void *address, size_t length);
+
+/**
+ * pm_deep_persist - make a range durable beyond the persistence domain
+ *
+ * As pm_persist(), then into the medium itself: on a DAX file through msync(2), which makes the kernel
+ * flush the region's write-pending queues where it has flush hints; on device-dax through the region's
+ * deep_flush attribute, which needs the right to write it; on PM_PAGE the write-back already flushes
+ * the device's volatile cache. It guards against a failure of the platform's own power-fail flush.
+ *
+ * Returns: as pm_persist(); -EOPNOTSUPP on device-dax whose region has no deep_flush or says that it has
+ * no flush hints; -EACCES where it may not be written.
+ * Threads: safe. Crash: as pm_persist(), platform power-fail flush included.
+ * Source: Linux drivers/nvdimm/region_devs.c nvdimm_flush, Documentation/ABI/testing/sysfs-bus-nvdimm.
+ */
+PM_API int pm_deep_persist(struct pm_mapping *mapping, const void *address, size_t length);
+
+/**
+ * pm_sync - make everything stored in the mapping durable
+ *
+ * Needs no pm_flush() before: on PM_PAGE one msync(2) of the whole mapping, on PM_CACHE_LINE every line
+ * is written back, on PM_BYTE a fence.
+ *
+ * Returns: as pm_drain().
+ * Threads: safe. Covers stores of other threads that happened before the call; on PM_CACHE_LINE it does
+ * not complete their pm_flush(), on PM_BYTE not their store buffers: each thread drains its own.
+ * Crash: after 0 no store of this thread made before the call is lost, except on PM_NONE.
+ * Source: msync(2).
+ */
+PM_API int pm_sync(struct pm_mapping *mapping);
+
+#define PM_NODRAIN 0x1u     /* flush only: a later pm_drain() of this thread completes it */
+#define PM_NOFLUSH 0x2u     /* a plain copy: neither flush nor drain */
+#define PM_TEMPORAL 0x4u    /* keep the destination in the cache: it will be read soon */
+#define PM_NONTEMPORAL 0x8u /* stream past the cache where the CPU can */
+
+/**
+ * pm_memcpy - copy into a mapping and make it durable
+ *
+ * Copies length bytes from source to destination, which lies in the mapping, and persists them. flags
+ * is 0 or PM_NODRAIN, PM_NOFLUSH, PM_TEMPORAL, PM_NONTEMPORAL. An aligned 8-byte word of the destination is
+ * stored whole, so that after a power failure it is old or new, never a mix; the order of words is open.
+ * source may lie anywhere; it must not overlap the destination.
+ *
+ * Returns: as pm_persist() (the copy is made unless the error is -ERANGE, -EINVAL, -EACCES or the mapping is
+ * poisoned); -EINVAL for an unknown flag or both temporal ones; -EACCES on a read-only mapping.
+ * Threads: safe. Crash: before the return any subset of the range's words may be new. After 0 none is lost,
+ * except on PM_NONE or with a flag that leaves the work out.
+ * Source: Intel SDM vol. 3 8.1.1 (atomicity of aligned 8-byte stores); Arm ARM B2.2.
+ */
+PM_API int pm_memcpy(struct pm_mapping *mapping, void *destination, const void *source, size_t length,
+                     unsigned flags);
+
+/**
+ * pm_memmove - copy into a mapping and make it durable, with overlap
+ *
+ * As pm_memcpy(); source and destination may overlap.
+ *
+ * Returns: as pm_memcpy(). Threads: safe. Crash: as pm_memcpy(); where they overlap the source is lost too.
+ * Source: as pm_memcpy().
+ */
+PM_API int pm_memmove(struct pm_mapping *mapping, void *destination, const void *source, size_t length,
+                      unsigned flags);
+
+/**
+ * pm_memset - fill part of a mapping and make it durable
+ *
+ * As pm_memcpy(), storing the byte value (converted to unsigned char).
+ *
+ * Returns: as pm_memcpy(). Threads: safe. Crash: as pm_memcpy(). Source: as pm_memcpy().
+ */
+PM_API int pm_memset(struct pm_mapping *mapping, void *destination, int value, size_t length,
+                     unsigned flags);
+
+/**
+ * pm_clear_error - make a poisoned mapping whole again
+ *
+ * Call it when the cause is gone and the application knows what it must write anew. It stores
+ * every page of the mapping again (with the content the mapping shows now, atomically, so that
+ * concurrent stores are kept), writes the whole mapping back and, only if that succeeds, lifts the
+ * poison of this mapping. Other mappings of the file stay poisoned until each is cleared.
+ *
+ * Returns: 0: what the mapping shows is durable, which need not be what was stored before the error: the
+ * kernel may have dropped failed pages and read old ones again. Else the error met, and the mapping stays
+ * poisoned. 0 also where nothing was latched; -EACCES on a poisoned read-only mapping.
+ * Threads: safe. Crash: after 0 nothing that the mapping showed at the call is lost.
+ * Source: fsync(2) "After an error"; Linux Documentation/core-api/errseq.rst.
+ */
+PM_API int pm_clear_error(struct pm_mapping *mapping);
+
+/* ---- Truth ------------------------------------------------------------------------------------- */
+
+/**
+ * pm_query - what a mapping is now
+ *
+ * Looks again: every row of evidence is gathered at the call, not remembered from pm_map(). If the
+ * facts no longer bear the granularity in force, the mapping is demoted to the kernel's write-back first,
+ * with one PM_EVENT_FELL_BACK; it is not promoted again. report_size is sizeof(struct pm_report); a smaller
+ * one gets the part it has room for, and report->size says how much was filled.
+ *
+ * Returns: 0; -EINVAL for a report_size that does not even hold the fields before the evidence.
+ * Threads: safe. Crash: nothing to lose; after a demotion the next drain writes the whole mapping back.
+ * Source: statx(2), ioctl_fiemap, mincore(2), Linux Documentation/ABI/testing/sysfs-bus-nvdimm.
+ */
+PM_API int pm_query(struct pm_mapping *mapping, struct pm_report *report, size_t report_size);
+
+/**
+ * pm_probe - what pm_map() would get
+ *
+ * Fills the report that a mapping of path with these options would have, and leaves no trace on the file
+ * system: nothing is created, grown or read. The evidence is what is found now; where the options ask
+ * for preparation the verdict takes it as done. For a missing file with PM_CREATE the directory answers,
+ * through an unnamed temporary file; where the file system has none, the report says unknown.
+ *
+ * Returns: 0, also when the verdict is PM_VERDICT_REFUSED; otherwise as pm_map().
+ * Threads: safe. Crash: nothing to lose. Source: open(2) O_TMPFILE, O_NOATIME.
+ */
+PM_API int pm_probe(const char *path, const struct pm_options *options, struct pm_report *report,
+                    size_t report_size);
+
+/**
+ * pm_explain - a report in words
+ *
+ * Writes sentences for a person: what the mapping is, why, and what to do about it. The text is cut to
+ * buffer_size, always with a terminating 0 where buffer_size is not 0.
+ *
+ * Returns: the length of the whole text without the 0, as snprintf(3); -EINVAL for a report it cannot read.
+ * Threads: safe. Crash: nothing to lose. Source: none.
+ */
+PM_API int pm_explain(const struct pm_report *report, char *buffer, size_t buffer_size);
+
+/**
+ * pm_granularity_name - the word for a granularity
+ *
+ * Returns: static text such as "cache line"; "unknown" for a value outside the enum.
+ * Threads: safe. Crash: nothing to lose. Source: none.
+ */
+PM_API const char *pm_granularity_name(enum pm_granularity granularity);
+
+/**
+ * pm_state_name - the word for a three-state fact
+ *
+ * Returns: "unknown", "no" or "yes". Threads: safe. Crash: nothing to lose. Source: none.
+ */
+PM_API const char *pm_state_name(enum pm_state state);
+
+/**
+ * pm_evidence_name - the word for a row of evidence
+ *
+ * Returns: static text such as "MAP_SYNC accepted"; "unknown" for a value outside the enum.
+ * Threads: safe. Crash: nothing to lose. Source: none.
+ */
+PM_API const char *pm_evidence_name(enum pm_evidence_row row);
+
+/**
+ * pm_reason_name - the word for a reason
+ *
+ * Returns: static text such as "page-cache"; "unknown" for a value outside the enum.
+ * Threads: safe. Crash: nothing to lose. Source: none.
+ */
+PM_API const char *pm_reason_name(enum pm_reason reason);
+
+/**
+ * pm_strerror - the words for an error code
+ *
+ * error is what a function of this library returned, with or without the minus sign.
+ *
+ * Returns: text that stays valid, in the C locale's English for PM_E codes; "unknown error" otherwise.
+ * Threads: safe. Crash: nothing to lose. Source: strerrordesc_np(3).
+ */
+PM_API const char *pm_strerror(int error);
+
+/**
+ * pm_error_detail - the last error of this thread in a sentence
+ *
+ * Names the call, the path and the reason.
+ *
+ * Returns: text valid until the thread's next failing call into this library; "" if none failed yet.
+ * Threads: each thread has its own. Crash: nothing to lose. Source: none.
+ */
+PM_API const char *pm_error_detail(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Public entry: check arguments, look at the poison, delegate; nothing else. */
+#include <errno.h>
+#include <string.h>
+
+#include "copy.h"
+#include "error.h"
+#include "mapping.h"
+
+#define KNOWN_FLAGS                                                                                          \
+	(PM_CREATE | PM_EXCLUSIVE | PM_READ_ONLY | PM_PRIVATE | PM_ANONYMOUS | PM_SPARSE | PM_PREPARE |      \
+	 PM_TRUST_KERNEL)
+#define KNOWN_COPY_FLAGS (PM_NODRAIN | PM_NOFLUSH | PM_TEMPORAL | PM_NONTEMPORAL)
+
+/* ---- Options ---- */
+
+static const char *contradiction(const struct pm_options *o)
+{
+	unsigned f = o->flags;
+	if (f & ~KNOWN_FLAGS)
+		return "unknown flag";
+	if ((unsigned)o->sync > PM_AVOID || (unsigned)o->direct > PM_AVOID)
+		return "unknown request";
+	if (f & PM_EXCLUSIVE && !(f & PM_CREATE))
+		return "PM_EXCLUSIVE needs PM_CREATE";
+	if (f & PM_SPARSE && f & PM_PREPARE)
+		return "PM_SPARSE and PM_PREPARE exclude each other";
+	if (f & (PM_READ_ONLY | PM_PRIVATE) && f & (PM_CREATE | PM_PREPARE))
+		return "a read-only or private mapping cannot create or prepare its file";
+	if (f & PM_ANONYMOUS && f & ~PM_ANONYMOUS)
+		return "PM_ANONYMOUS goes with no other flag";
+	if (f & PM_ANONYMOUS && o->offset)
+		return "anonymous memory has no offset";
+	if (o->mode & ~07777u)
+		return "mode has bits that are not permissions";
+	return NULL;
+}
+
+/* Takes options of any version of the struct; what this one does not know must not be set. */
+static int take_options(const char *call, const char *path, const struct pm_options *in, struct pm_options *out)
+{
+	*out = (struct pm_options){.size = sizeof(*out)};
+	if (!in)
+		return 0;
+	if (in->size < offsetof(struct pm_options, flags))
+		return pm_fail(-EINVAL, call, path, "options->size is not set");
+	const char *bytes = (const char *)in;
+	for (size_t i = sizeof(*out); i < in->size; i++)
+		if (bytes[i])
+			return pm_fail(-E2BIG, call, path, "the options use something this version does not know");
+	memcpy(out, in, in->size < sizeof(*out) ? in->size : sizeof(*out));
+	const char *wrong = contradiction(out);
+	return wrong ? pm_fail(-EINVAL, call, path, "%s", wrong) : 0;
+}
+
+static int take_path(const char *call, const char *path, const struct pm_options *o)
+{
+	if (!path != !!(o->flags & PM_ANONYMOUS))
+		return pm_fail(-EINVAL, call, path, path ? "PM_ANONYMOUS takes no path" : "no path");
+	return 0;
+}
+
+/* ---- Life ---- */
+
+int pm_map(const char *path, const struct pm_options *options, struct pm_mapping **ret_mapping)
+{
+	struct pm_options o;
+	int rc = take_options("pm_map", path, options, &o);
+	if (!rc)
+		rc = take_path("pm_map", path, &o);
+	return rc ? rc : pm_mapping_open(path, -1, &o, ret_mapping);
+}
+
+int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping **ret_mapping)
+{
+	struct pm_options o;
+	int rc = take_options("pm_map_fd", NULL, options, &o);
+	if (!rc && o.flags & (PM_ANONYMOUS | PM_EXCLUSIVE))
+		rc = pm_fail(-EINVAL, "pm_map_fd", NULL, "PM_ANONYMOUS and PM_EXCLUSIVE do not go with a descriptor");
+	return rc ? rc : pm_mapping_open(NULL, fd, &o, ret_mapping);
+}
+
+int pm_unmap(struct pm_mapping *m)
+{
+	return m ? pm_mapping_close(m) : 0;
+}
+
+int pm_resize(struct pm_mapping *m, uint64_t length)
+{
+	return pm_mapping_resize(m, length);
+}
+
+void *pm_base(const struct pm_mapping *m)
+{
+	return m->base;
+}
+
+uint64_t pm_length(const struct pm_mapping *m)
+{
+	return m->length;
+}
+
+enum pm_granularity pm_granularity_of(const struct pm_mapping *m)
+{
+	return atomic_load_explicit(&m->granularity, memory_order_relaxed);
+}
+
+/* ---- Durability ---- */
+
+static int out_of_range(const struct pm_mapping *m, const char *call)
+{
+	return pm_fail(-ERANGE, call, m->name, "the range leaves the mapping");
+}
+
+static inline int check_range(const struct pm_mapping *m, const char *call, const void *address, size_t length)
+{
+	uint64_t at = (uintptr_t)address - (uintptr_t)m->base;
+	if (__builtin_expect(at > m->length || length > m->length - at, 0))
+		return out_of_range(m, call);
+	return 0;
+}
+
+static inline const struct pm_strategy *strategy_of(struct pm_mapping *m)
+{
+	return atomic_load_explicit(&m->strategy, memory_order_acquire);
+}
+
+int pm_flush(struct pm_mapping *m, const void *address, size_t length)
+{
+	int rc = check_range(m, "pm_flush", address, length);
+	if (!rc)
+		rc = pm_mapping_poison(m);
+	return rc || !length ? rc : strategy_of(m)->flush(&m->medium, address, length);
+}
+
+int pm_drain(struct pm_mapping *m)
+{
+	int rc = pm_mapping_poison(m);
+	return rc ? rc : pm_mapping_failed(m, strategy_of(m)->drain(&m->medium));
+}
+
+int pm_persist(struct pm_mapping *m, const void *address, size_t length)
+{
+	int rc = check_range(m, "pm_persist", address, length);
+	if (!rc)
+		rc = pm_mapping_poison(m);
+	if (rc || !length)
+		return rc;
+	rc = strategy_of(m)->persist(&m->medium, address, length);
+	return __builtin_expect(rc, 0) ? pm_mapping_failed(m, rc) : 0;
+}
+
+int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
+{
+	int rc = pm_persist(m, address, length);
+	if (rc || !length)
+		return rc;
+	rc = strategy_of(m)->deepen(&m->medium, address, length);
+	/* No right and no flush hints say nothing about the data. */
+	if (rc == -EOPNOTSUPP || rc == -EACCES)
+		return pm_fail(rc, "pm_deep_persist", m->name, "the region's deep_flush: %s", pm_strerror(rc));
+	return pm_mapping_failed(m, rc);
+}
+
+int pm_sync(struct pm_mapping *m)
+{
+	int rc = pm_mapping_poison(m);
+	return rc ? rc : pm_mapping_failed(m, strategy_of(m)->sync(&m->medium));
+}
+
+int pm_clear_error(struct pm_mapping *m)
+{
+	return pm_mapping_clear(m);
+}
+
+/* ---- Copies ---- */
+
+static int check_copy(struct pm_mapping *m, const char *call, const void *destination, size_t length, unsigned flags)
+{
+	if (flags & ~KNOWN_COPY_FLAGS || !(~flags & (PM_TEMPORAL | PM_NONTEMPORAL)))
+		return pm_fail(-EINVAL, call, m->name, "unknown flag, or both temporal ones");
+	if (m->flags & PM_READ_ONLY)
+		return pm_fail(-EACCES, call, m->name, "the mapping is read-only");
+	int rc = check_range(m, call, destination, length);
+	return rc ? rc : pm_mapping_poison(m);
+}
+
+static int finish_copy(struct pm_mapping *m, const struct pm_strategy *strategy, unsigned flags)
+{
+	if (flags & (PM_NODRAIN | PM_NOFLUSH))
+		return 0;
+	return pm_mapping_failed(m, strategy->drain(&m->medium));
+}
+
+int pm_memmove(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
+{
+	int rc = check_copy(m, "pm_memmove", destination, length, flags);
+	if (rc || !length)
+		return rc;
+	const struct pm_strategy *strategy = strategy_of(m);
+	if (strategy->granularity >= PM_CACHE_LINE) {
+		pm_copy(&m->medium, strategy, destination, source, length, flags);
+	} else {
+		memmove(destination, source, length);
+		if (!(flags & PM_NOFLUSH))
+			strategy->flush(&m->medium, destination, length);
+	}
+	return finish_copy(m, strategy, flags);
+}
+
+int pm_memcpy(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
+{
+	return pm_memmove(m, destination, source, length, flags);
+}
+
+int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length, unsigned flags)
+{
+	int rc = check_copy(m, "pm_memset", destination, length, flags);
+	if (rc || !length)
+		return rc;
+	const struct pm_strategy *strategy = strategy_of(m);
+	if (strategy->granularity >= PM_CACHE_LINE) {
+		pm_fill(&m->medium, strategy, destination, value, length, flags);
+	} else {
+		memset(destination, value, length);
+		if (!(flags & PM_NOFLUSH))
+			strategy->flush(&m->medium, destination, length);
+	}
+	return finish_copy(m, strategy, flags);
+}
+
+/* ---- Truth ---- */
+
+/* Hands out as much of the report as the caller's struct has room for. */
+static int give_report(const char *call, const struct pm_report *full, struct pm_report *report, size_t size)
+{
+	if (size < offsetof(struct pm_report, evidence))
+		return pm_fail(-EINVAL, call, NULL, "report_size is too small");
+	size_t given = size < sizeof(*full) ? size : sizeof(*full);
+	memcpy(report, full, given);
+	report->size = given;
+	return 0;
+}
+
+int pm_query(struct pm_mapping *m, struct pm_report *report, size_t report_size)
+{
+	struct pm_report full;
+	memset(&full, 0, sizeof(full));
+	pm_mapping_report(m, &full);
+	return give_report("pm_query", &full, report, report_size);
+}
+
+int pm_probe(const char *path, const struct pm_options *options, struct pm_report *report, size_t report_size)
+{
+	struct pm_report full;
+	struct pm_options o;
+	int rc = take_options("pm_probe", path, options, &o);
+	if (!rc)
+		rc = take_path("pm_probe", path, &o);
+	if (!rc)
+		rc = pm_mapping_probe(path, &o, &full);
+	return rc ? rc : give_report("pm_probe", &full, report, report_size);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a CPU can do for durability. One file in cpu/ is built, chosen by meson; it fills one table after
+ * asking the CPU, so that the rest of the library has no #if and tests can count every instruction.
+ */
+#ifndef PM_CPU_H
+#define PM_CPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct pm_cpu {
+	const char *name;   /* the write-back instruction */
+	bool reaches_media; /* false: the instruction stops short of the persistence domain, or there is none */
+	size_t line;        /* bytes of a streamed unit, a power of two */
+
+	/* Starts write-back of every line that [address, address + length) touches. length > 0. */
+	void (*write_back)(const void *address, size_t length);
+	/* Waits until all write-backs and streamed stores of this CPU have reached the persistence domain. */
+	void (*fence)(void);
+	/* Streams whole lines past the cache, needing only a fence. Both lengths are multiples of line,
+	 * destination is line-aligned; the ranges do not overlap. NULL: not available. */
+	void (*stream_copy)(void *destination, const void *source, size_t length);
+	void (*stream_set)(void *destination, int value, size_t length);
+};
+
+/* The table for this machine; always the same pointer. Never NULL. */
+const struct pm_cpu *pm_cpu(void);
+
+/* Tests put a counting table here before mapping. */
+extern const struct pm_cpu *pm_cpu_replacement;
+
+#endif

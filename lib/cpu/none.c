@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A CPU about which nothing is known: it promises nothing, so every mapping is served by the kernel. */
+#include <stdatomic.h>
+
+#include "cpu.h"
+
+const struct pm_cpu *pm_cpu_replacement;
+
+static void write_back(const void *address, size_t length)
+{
+	(void)address;
+	(void)length;
+}
+
+static void fence(void)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+static const struct pm_cpu none = {
+	.name = "none", .reaches_media = false, .line = 64, .write_back = write_back, .fence = fence};
+
+const struct pm_cpu *pm_cpu(void)
+{
+	return pm_cpu_replacement ? pm_cpu_replacement : &none;
+}

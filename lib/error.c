@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+#include "pmdirect.h"
+
+static __thread char detail[512];
+
+int pm_fail(int code, const char *call, const char *subject, const char *format, ...)
+{
+	/* Built aside: an argument may be the previous detail. */
+	char text[sizeof(detail)];
+	int used = subject ? snprintf(text, sizeof(text), "%s '%.255s': ", call, subject)
+	                   : snprintf(text, sizeof(text), "%s: ", call);
+	va_list args;
+	va_start(args, format);
+	if (used > 0 && (size_t)used < sizeof(text))
+		vsnprintf(text + used, sizeof(text) - (size_t)used, format, args);
+	va_end(args);
+	memcpy(detail, text, sizeof(detail));
+	return code;
+}
+
+const char *pm_error_detail(void)
+{
+	return detail;
+}
+
+const char *pm_strerror(int error)
+{
+	int code = error < 0 && error != INT32_MIN ? -error : error;
+	switch (code) {
+	case PM_ENOTSYNC:
+		return "the sync guarantee cannot be met";
+	case PM_ENOTDIRECT:
+		return "the direct guarantee cannot be met";
+	case PM_EVOLATILE:
+		return "a guarantee was asked for on a volatile backing";
+	default: {
+		const char *text = strerrordesc_np(code);
+		return text ? text : "unknown error";
+	}
+	}
+}

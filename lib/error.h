@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The thread's last error as a sentence. Depends on nothing else of the library. */
+#ifndef PM_ERROR_H
+#define PM_ERROR_H
+
+/*
+ * Records "call 'subject': sentence" for pm_error_detail() and returns code, so that a failing path is
+ * one line: return pm_fail(-EINVAL, "pm_map", path, "...", ...). subject may be NULL.
+ */
+int pm_fail(int code, const char *call, const char *subject, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cpu.h"
+#include "evidence.h"
+#include "providers.h"
+#include "sys.h"
+
+#ifndef MAP_SYNC
+#define MAP_SYNC 0x080000
+#endif
+/* A bit no kernel gives a meaning to: whoever accepts it does not look at flags (mmap(2) EOPNOTSUPP). */
+#define MAP_NOBODY_KNOWS 0x2000000
+
+#define MAP_SYNC_SOURCE "mmap(MAP_SHARED_VALIDATE|MAP_SYNC)"
+
+void pm_evidence_set(struct pm_evidence *row, enum pm_state state, int error, const char *source, const char *text)
+{
+	*row = (struct pm_evidence){.state = state, .error = error, .source = source};
+	snprintf(row->text, sizeof(row->text), "%.*s", (int)sizeof(row->text) - 1, text ? text : "");
+}
+
+void pm_evidence_clear(pm_evidence_table e)
+{
+	for (int i = 0; i < PM_EVIDENCE_ROWS; i++)
+		pm_evidence_set(&e[i], PM_UNKNOWN, 0, "not asked", NULL);
+}
+
+int pm_read_text(const char *path, char *text, size_t size)
+{
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	if (fd < 0)
+		return fd;
+	ssize_t got = PM_RETRY(pm_sys->read(fd, text, size - 1));
+	pm_sys->close(fd);
+	if (got < 0)
+		return (int)got;
+	while (got > 0 && text[got - 1] == '\n')
+		got--;
+	text[got] = 0;
+	return (int)got;
+}
+
+static int try_map(const struct pm_subject *s, int flags)
+{
+	void *map = NULL;
+	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0);
+	int rc = pm_sys->mmap(&map, s->unit, prot, MAP_SHARED_VALIDATE | flags, s->fd, s->offset);
+	if (!rc)
+		pm_sys->munmap(map, s->unit);
+	return rc;
+}
+
+static void map_sync(pm_evidence_table e, const struct pm_subject *s)
+{
+	int rc = try_map(s, MAP_SYNC);
+	pm_evidence_set(&e[PM_EV_MAP_SYNC], rc ? PM_NO : PM_YES, -rc, MAP_SYNC_SOURCE, NULL);
+}
+
+/* An accepted flag is contradicted by a file known not to be DAX, or by whoever accepts any flag. */
+static void swallowed(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct pm_evidence *row = &e[PM_EV_SWALLOWED];
+	if (e[PM_EV_MAP_SYNC].state != PM_YES)
+		return;
+	if (e[PM_EV_DAX].state == PM_NO && e[PM_EV_DEVICE_DAX].state != PM_YES) {
+		pm_evidence_set(row, PM_YES, 0, "statx(STATX_ATTR_DAX) against " MAP_SYNC_SOURCE, "accepted, yet not DAX");
+		return;
+	}
+	int rc = try_map(s, MAP_NOBODY_KNOWS);
+	pm_evidence_set(row, rc ? PM_NO : PM_YES, -rc, "mmap(MAP_SHARED_VALIDATE) with an undefined flag",
+	                rc ? "refused, as it must be" : "accepted: flags are not looked at");
+}
+
+static void cpu(pm_evidence_table e)
+{
+	const struct pm_cpu *c = pm_cpu();
+	pm_evidence_set(&e[PM_EV_CPU], c->reaches_media ? PM_YES : PM_NO, 0, "CPUID or AT_HWCAP", c->name);
+}
+
+static void dax_attribute(pm_evidence_table e, const struct pm_subject *s)
+{
+	enum pm_state state = PM_UNKNOWN;
+	if (s->stx.stx_attributes_mask & STATX_ATTR_DAX)
+		state = s->stx.stx_attributes & STATX_ATTR_DAX ? PM_YES : PM_NO;
+	pm_evidence_set(&e[PM_EV_DAX], state, 0, "statx(STATX_ATTR_DAX)",
+	                state == PM_UNKNOWN ? "not in stx_attributes_mask" : NULL);
+	pm_evidence_set(&e[PM_EV_DEVICE_DAX], s->backing == PM_BACKING_DEVICE_DAX ? PM_YES : PM_NO, 0,
+	                "/sys/dev/char/M:m/subsystem", NULL);
+}
+
+/* The environment may lower the promise. Anything but the two words is shown and has no effect. */
+static void forced(pm_evidence_table e)
+{
+	struct pm_evidence *row = &e[PM_EV_FORCED];
+	const char *word = pm_sys->getenv("PMDIRECT_GRANULARITY");
+	bool page = word && !strcmp(word, "page"), line = word && !strcmp(word, "cache_line");
+	pm_evidence_set(row, page || line ? PM_YES : PM_NO, 0, "environment PMDIRECT_GRANULARITY", word);
+	row->value = page ? PM_PAGE : line ? PM_CACHE_LINE : 0;
+}
+
+void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool try_sync)
+{
+	s->region = ~0u;
+	forced(e);
+	if (s->backing == PM_BACKING_ANONYMOUS)
+		return;
+	dax_attribute(e, s);
+	pm_evidence_file_system(e, s);
+	if (!try_sync || s->backing == PM_BACKING_PRIVATE)
+		return;
+	map_sync(e, s);
+	swallowed(e, s);
+	bool direct = e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES;
+	/* Also where a direct file refused: the region may say why. */
+	if (direct || e[PM_EV_MAP_SYNC].state == PM_YES)
+		pm_evidence_region(e, s);
+	if (e[PM_EV_MAP_SYNC].state != PM_YES)
+		return;
+	cpu(e);
+	pm_evidence_extents(e, s);
+	pm_evidence_shareable(e, s);
+}
+
+static void lease(pm_evidence_table e, const struct pm_subject *s)
+{
+	/* Trying would be seen by others, and its break would signal the application. */
+	const char *text = pm_sys->euid() == s->stx.stx_uid ? "not tried" : "not tried; not the owner: needs CAP_LEASE";
+	if (s->backing == PM_BACKING_DEVICE_DAX)
+		pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], PM_NO, EINVAL, "fcntl(2) F_SETLEASE", "not on device-dax");
+	else
+		pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], PM_UNKNOWN, 0, "fcntl(2) F_SETLEASE", text);
+	pm_evidence_set(&e[PM_EV_LEASE_HELD], PM_NO, 0, "this library", "none was taken");
+}
+
+static void kernel(pm_evidence_table e)
+{
+	struct utsname name;
+	int rc = pm_sys->uname(&name);
+	pm_evidence_set(&e[PM_EV_KERNEL], rc ? PM_UNKNOWN : PM_YES, -rc, "uname(2)", rc ? NULL : name.release);
+}
+
+static void providers(pm_evidence_table e)
+{
+	const char *text;
+	bool used = pm_libpmem_loaded(&text) != NULL;
+	pm_evidence_set(&e[PM_EV_LIBPMEM], used ? PM_YES : PM_NO, 0, "dlopen(3)", text);
+	used = pm_libunwind_loaded(&text);
+	pm_evidence_set(&e[PM_EV_LIBUNWIND], used ? PM_YES : PM_NO, 0, "dlopen(3)", text);
+}
+
+void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
+{
+	kernel(e);
+	providers(e);
+	cpu(e);
+	bool has_file = s->backing != PM_BACKING_ANONYMOUS;
+	pm_evidence_set(&e[PM_EV_PRIVATE_FILE], has_file ? PM_YES : PM_NO, 0, "this library", NULL);
+	if (!has_file)
+		return;
+	if (e[PM_EV_MAP_SYNC].state == PM_UNKNOWN && s->backing != PM_BACKING_PRIVATE) {
+		map_sync(e, s);
+		swallowed(e, s);
+	}
+	if (e[PM_EV_REGION].state == PM_UNKNOWN)
+		pm_evidence_region(e, s);
+	if (e[PM_EV_ALLOCATED].state == PM_UNKNOWN)
+		pm_evidence_extents(e, s);
+	if (e[PM_EV_SHAREABLE].state == PM_UNKNOWN)
+		pm_evidence_shareable(e, s);
+	pm_evidence_mount(e, s);
+	pm_evidence_residency(e, s);
+	lease(e, s);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Gathers facts, each with its source, and decides nothing. A row that was not looked at, or whose source did
+ * not answer, is unknown. sysfs and procfs are read by absolute path, never relative to the working directory.
+ */
+#ifndef PM_EVIDENCE_H
+#define PM_EVIDENCE_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "policy.h"
+
+/* What is being looked at: an open file and the part of it that is, or would be, mapped. */
+struct pm_subject {
+	enum pm_backing backing;
+	int fd; /* -1 for anonymous memory */
+	struct statx stx;
+	uint64_t offset, length; /* of the file, in whole mapping units; length > 0 */
+	size_t unit;             /* mappings begin and end at multiples of it */
+	bool writable;
+	void *map;           /* for residency; NULL if not mapped */
+	unsigned region;     /* found: number of the nd region, else ~0u */
+};
+
+typedef struct pm_evidence pm_evidence_table[PM_EVIDENCE_ROWS];
+
+/* Sets a row. source must be static text. */
+void pm_evidence_set(struct pm_evidence *row, enum pm_state state, int error, const char *source, const char *text);
+
+void pm_evidence_clear(pm_evidence_table);
+/* What the decision needs, and no more; tries MAP_SYNC only if try_sync. Fills subject->region. */
+void pm_evidence_for_decision(pm_evidence_table, struct pm_subject *, bool try_sync);
+/* Again, after extents changed. */
+void pm_evidence_extents(pm_evidence_table, const struct pm_subject *);
+/* Everything else that a report shows. Call after the above. */
+void pm_evidence_for_report(pm_evidence_table, struct pm_subject *);
+
+/* ---- for the files of this layer ---- */
+
+/* evidence_region.c: rows of the memory region behind the file's device. */
+void pm_evidence_region(pm_evidence_table, struct pm_subject *);
+/* evidence_extents.c: whether the file system can share extents. */
+void pm_evidence_shareable(pm_evidence_table, const struct pm_subject *);
+/* evidence_file.c */
+void pm_evidence_file_system(pm_evidence_table, const struct pm_subject *);
+void pm_evidence_mount(pm_evidence_table, const struct pm_subject *);
+void pm_evidence_residency(pm_evidence_table, const struct pm_subject *);
+
+/* Reads a small file whole as text, newline trimmed: its length or -errno. */
+int pm_read_text(const char *path, char *text, size_t size);
+/* Alignment of a device-dax node, and its size; 0 if the node is none. */
+size_t pm_device_dax_align(const struct statx *, uint64_t *size);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Whether a store could still need the file system: FIEMAP (ioctl_fiemap, Documentation/filesystems/fiemap.rst)
+ * shows holes, unwritten and shared extents to anybody who has the file open.
+ */
+#include <errno.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "evidence.h"
+#include "sys.h"
+
+#define SOURCE_FIEMAP "ioctl(FS_IOC_FIEMAP)"
+/* Anything that says the block map is not final, or not a plain block map. */
+#define NOT_WRITTEN                                                                                          \
+	(FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_ENCODED |  \
+	 FIEMAP_EXTENT_NOT_ALIGNED)
+#define EXTENTS_A_CALL 32
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+/* fs/xfs/libxfs/xfs_fs.h: geometry version 4, 112 bytes, u32 flags at byte 92, reflink is bit 20. */
+#define XFS_GEOMETRY _IOC(_IOC_READ, 'X', 124, 112)
+#define XFS_GEOMETRY_FLAGS 92
+#define XFS_GEOMETRY_REFLINK (1u << 20)
+
+#define NOWHERE UINT64_MAX
+
+/* First offset of each defect in what has been looked at; NOWHERE if there is none. */
+struct defects {
+	uint64_t hole, unwritten, shared;
+};
+
+static void note(uint64_t *first, uint64_t at)
+{
+	if (at < *first)
+		*first = at;
+}
+
+static void inspect(const struct fiemap_extent *x, uint64_t expected, struct defects *d)
+{
+	if (x->fe_logical > expected)
+		note(&d->hole, expected);
+	if (x->fe_flags & NOT_WRITTEN)
+		note(&d->unwritten, x->fe_logical);
+	if (x->fe_flags & FIEMAP_EXTENT_SHARED)
+		note(&d->shared, x->fe_logical);
+}
+
+static int scan(const struct pm_subject *s, uint64_t end, struct defects *d)
+{
+	struct {
+		struct fiemap map;
+		struct fiemap_extent extent[EXTENTS_A_CALL];
+	} q;
+	uint64_t at = s->offset;
+	while (at < end) {
+		memset(&q.map, 0, sizeof(q.map));
+		q.map.fm_start = at;
+		q.map.fm_length = end - at;
+		q.map.fm_extent_count = EXTENTS_A_CALL;
+		int rc = pm_sys->ioctl(s->fd, FS_IOC_FIEMAP, &q);
+		if (rc < 0)
+			return rc;
+		for (unsigned i = 0; i < q.map.fm_mapped_extents; i++) {
+			const struct fiemap_extent *x = &q.extent[i];
+			inspect(x, at, d);
+			if (x->fe_logical + x->fe_length > at)
+				at = x->fe_logical + x->fe_length;
+		}
+		/* The last one; or a file system that does not advance. */
+		if (q.map.fm_mapped_extents < EXTENTS_A_CALL || at <= q.map.fm_start)
+			break;
+	}
+	if (at < end)
+		note(&d->hole, at);
+	return 0;
+}
+
+static void set_row(struct pm_evidence *row, uint64_t defect)
+{
+	pm_evidence_set(row, defect == NOWHERE ? PM_YES : PM_NO, 0, SOURCE_FIEMAP, NULL);
+	row->value = defect == NOWHERE ? 0 : defect;
+}
+
+void pm_evidence_extents(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct defects d = {NOWHERE, NOWHERE, NOWHERE};
+	/* Past the end of the file there is nothing to allocate, and no store may go there. */
+	uint64_t end = s->offset + s->length;
+	if (S_ISREG(s->stx.stx_mode) && s->stx.stx_size < end)
+		end = s->stx.stx_size;
+	int rc = S_ISREG(s->stx.stx_mode) ? scan(s, end, &d) : -EOPNOTSUPP;
+	if (rc) {
+		pm_evidence_set(&e[PM_EV_ALLOCATED], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
+		pm_evidence_set(&e[PM_EV_WRITTEN], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
+		pm_evidence_set(&e[PM_EV_UNSHARED], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
+		return;
+	}
+	set_row(&e[PM_EV_ALLOCATED], d.hole);
+	set_row(&e[PM_EV_WRITTEN], d.unwritten);
+	set_row(&e[PM_EV_UNSHARED], d.shared);
+}
+
+void pm_evidence_shareable(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct pm_evidence *row = &e[PM_EV_SHAREABLE];
+	uint64_t geometry[112 / sizeof(uint64_t)] = {0};
+	uint32_t flags;
+	if (e[PM_EV_FILE_SYSTEM].state != PM_YES)
+		return;
+	switch (e[PM_EV_FILE_SYSTEM].value) {
+	case EXT4_SUPER_MAGIC:
+		pm_evidence_set(row, PM_NO, 0, "ext2, ext3 and ext4 have no reflink", NULL);
+		break;
+	case XFS_SUPER_MAGIC: {
+		int rc = pm_sys->ioctl(s->fd, XFS_GEOMETRY, geometry);
+		memcpy(&flags, (char *)geometry + XFS_GEOMETRY_FLAGS, sizeof(flags));
+		enum pm_state state = rc ? PM_UNKNOWN : flags & XFS_GEOMETRY_REFLINK ? PM_YES : PM_NO;
+		pm_evidence_set(row, state, -rc, "ioctl(XFS_IOC_FSGEOMETRY)", NULL);
+		break;
+	}
+	default:
+		pm_evidence_set(row, PM_UNKNOWN, 0, "not known for this file system", NULL);
+	}
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The file system, the mount and the page cache behind a file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "evidence.h"
+#include "sys.h"
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+#ifndef FUSE_SUPER_MAGIC
+#define FUSE_SUPER_MAGIC 0x65735546
+#endif
+
+static const struct {
+	uint32_t magic;
+	const char *name;
+	bool is_volatile; /* keeps its files in memory only */
+} file_systems[] = {
+	{EXT4_SUPER_MAGIC, "ext2/ext3/ext4", false},
+	{XFS_SUPER_MAGIC, "xfs", false},
+	{BTRFS_SUPER_MAGIC, "btrfs", false},
+	{F2FS_SUPER_MAGIC, "f2fs", false},
+	{TMPFS_MAGIC, "tmpfs", true},
+	{RAMFS_MAGIC, "ramfs", true},
+	{HUGETLBFS_MAGIC, "hugetlbfs", true},
+	{OVERLAYFS_SUPER_MAGIC, "overlay", false},
+	{FUSE_SUPER_MAGIC, "fuse", false},
+	{NFS_SUPER_MAGIC, "nfs", false},
+	{V9FS_MAGIC, "9p", false},
+	{EROFS_SUPER_MAGIC_V1, "erofs", false},
+	{SQUASHFS_MAGIC, "squashfs", false},
+};
+
+void pm_evidence_file_system(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct statfs stfs;
+	if (!S_ISREG(s->stx.stx_mode)) {
+		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_NO, 0, "statx(2): a device node", NULL);
+		return;
+	}
+	int rc = pm_sys->fstatfs(s->fd, &stfs);
+	if (rc) {
+		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, -rc, "fstatfs(2)", NULL);
+		return;
+	}
+	char text[24];
+	uint32_t magic = (uint32_t)stfs.f_type;
+	snprintf(text, sizeof(text), "f_type 0x%x", magic);
+	enum pm_state identified = PM_UNKNOWN;
+	const char *name = text;
+	for (size_t i = 0; i < sizeof(file_systems) / sizeof(file_systems[0]); i++) {
+		if (file_systems[i].magic != magic)
+			continue;
+		identified = PM_YES;
+		name = file_systems[i].name;
+		if (file_systems[i].is_volatile)
+			pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, "fstatfs(2)", name);
+	}
+	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], identified, 0, "fstatfs(2)", name);
+	e[PM_EV_FILE_SYSTEM].value = magic;
+}
+
+/* Whole content of a procfs file, which has no size; to be freed. NULL: not to be read. */
+static char *read_whole(const char *path)
+{
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	if (fd < 0)
+		return NULL;
+	size_t used = 0, room = 0;
+	char *text = NULL;
+	ssize_t got = 1;
+	while (got > 0) {
+		if (used + 1 >= room) {
+			char *bigger = realloc(text, room += 16384);
+			if (!bigger)
+				break;
+			text = bigger;
+		}
+		got = PM_RETRY(pm_sys->read(fd, text + used, room - used - 1));
+		if (got > 0)
+			used += (size_t)got;
+	}
+	pm_sys->close(fd);
+	if (got == 0 && text) {
+		text[used] = 0;
+		return text;
+	}
+	free(text);
+	return NULL;
+}
+
+/* Keeps the options that concern this library: ro, dax*, nodax, data=, nobarrier, barrier=. */
+static void keep_options(char *options, char *kept, size_t size)
+{
+	char *rest = NULL;
+	size_t used = 0;
+	kept[0] = 0;
+	for (char *o = strtok_r(options, ",", &rest); o; o = strtok_r(NULL, ",", &rest)) {
+		bool wanted = !strcmp(o, "ro") || !strncmp(o, "dax", 3) || !strcmp(o, "nodax") ||
+		              !strncmp(o, "data=", 5) || strstr(o, "barrier");
+		if (wanted && used + strlen(o) + 2 < size)
+			used += (size_t)snprintf(kept + used, size - used, "%s%s", used ? "," : "", o);
+	}
+}
+
+/* proc(5) mountinfo: ID parent M:m root point options [tags] - type source super-options. */
+static bool parse_mount(char *line, unsigned major, unsigned minor, char *kept, size_t size)
+{
+	unsigned line_major, line_minor;
+	char *separator = strstr(line, " - ");
+	if (sscanf(line, "%*u %*u %u:%u", &line_major, &line_minor) != 2 || !separator)
+		return false;
+	if (line_major != major || line_minor != minor)
+		return false;
+	char type[32], super[512];
+	if (sscanf(separator + 3, "%31s %*s %511s", type, super) != 2)
+		return false;
+	int used = snprintf(kept, size, "%s ", type);
+	keep_options(super, kept + used, size - (size_t)used);
+	return true;
+}
+
+void pm_evidence_mount(pm_evidence_table e, const struct pm_subject *s)
+{
+	char *text = read_whole("/proc/self/mountinfo"), *rest = NULL, kept[56];
+	struct pm_evidence *row = &e[PM_EV_MOUNT];
+	pm_evidence_set(row, PM_UNKNOWN, 0, "/proc/self/mountinfo", NULL);
+	for (char *line = text ? strtok_r(text, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
+		if (!parse_mount(line, s->stx.stx_dev_major, s->stx.stx_dev_minor, kept, sizeof(kept)))
+			continue;
+		pm_evidence_set(row, PM_YES, 0, "/proc/self/mountinfo", kept);
+		break;
+	}
+	free(text);
+}
+
+static int count_mincore(const struct pm_subject *s, uint64_t *pages)
+{
+	unsigned char vector[4096];
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), step = sizeof(vector) * page;
+	*pages = 0;
+	for (uint64_t at = 0; at < s->length; at += step) {
+		size_t length = s->length - at < step ? (size_t)(s->length - at) : step;
+		int rc = pm_sys->mincore((char *)s->map + at, length, vector);
+		if (rc)
+			return rc;
+		for (size_t i = 0; i < (length + page - 1) / page; i++)
+			*pages += vector[i] & 1;
+	}
+	return 0;
+}
+
+/*
+ * mincore(2) on a DAX file reports page-table entries, not a page cache. cachestat(2) must not be called
+ * on a file that may be DAX: mm/filemap.c filemap_cachestat takes its entries for page-cache shadows, and an
+ * unprivileged call crashes Linux 6.12.
+ */
+void pm_evidence_residency(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct pm_evidence *row = &e[PM_EV_RESIDENT];
+	struct pm_cachestat stat;
+	uint64_t pages = 0;
+	if (e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES) {
+		pm_evidence_set(row, PM_UNKNOWN, 0, "not asked: the file is DAX", NULL);
+		return;
+	}
+	const char *source = "cachestat(2)";
+	int rc = -ENOSYS;
+	if (e[PM_EV_DAX].state == PM_NO && (rc = pm_sys->cachestat(s->fd, s->offset, s->length, &stat)) == 0)
+		pages = stat.cached;
+	if (rc && s->map) {
+		source = "mincore(2)";
+		rc = count_mincore(s, &pages);
+	}
+	pm_evidence_set(row, rc ? PM_UNKNOWN : pages ? PM_YES : PM_NO, -rc, source, NULL);
+	row->value = pages;
+}

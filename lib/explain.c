@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "explain.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const char *const granularity_names[] = {
+	[PM_GRANULARITY_UNKNOWN] = "unknown",
+	[PM_NONE] = "none",
+	[PM_PAGE] = "page",
+	[PM_CACHE_LINE] = "cache line",
+	[PM_BYTE] = "byte",
+};
+
+static const char *const state_names[] = {[PM_UNKNOWN] = "unknown", [PM_NO] = "no", [PM_YES] = "yes"};
+
+static const char *const evidence_names[PM_EVIDENCE_ROWS] = {
+	[PM_EV_MAP_SYNC] = "MAP_SYNC accepted",
+	[PM_EV_SWALLOWED] = "MAP_SYNC swallowed",
+	[PM_EV_DAX] = "DAX file",
+	[PM_EV_DEVICE_DAX] = "device-dax",
+	[PM_EV_FILE_SYSTEM] = "file system known",
+	[PM_EV_MOUNT] = "mount known",
+	[PM_EV_VOLATILE] = "volatile by nature",
+	[PM_EV_ALLOCATED] = "extents allocated",
+	[PM_EV_WRITTEN] = "extents written",
+	[PM_EV_UNSHARED] = "extents unshared",
+	[PM_EV_SHAREABLE] = "extents can be shared",
+	[PM_EV_REGION] = "region found",
+	[PM_EV_PROVIDER] = "real memory",
+	[PM_EV_SYNCHRONOUS] = "synchronous device",
+	[PM_EV_DOMAIN] = "persistence domain stated",
+	[PM_EV_CPU_CACHE] = "CPU caches in the domain",
+	[PM_EV_DEEP_FLUSH] = "flush hints",
+	[PM_EV_WRITE_CACHE] = "kernel writes caches back",
+	[PM_EV_CPU] = "CPU write-back",
+	[PM_EV_RESIDENT] = "in the page cache",
+	[PM_EV_LEASE_POSSIBLE] = "lease possible",
+	[PM_EV_LEASE_HELD] = "lease held",
+	[PM_EV_KERNEL] = "kernel release",
+	[PM_EV_FORCED] = "forced by environment",
+	[PM_EV_PRIVATE_FILE] = "own file description",
+	[PM_EV_LIBPMEM] = "libpmem in use",
+	[PM_EV_LIBUNWIND] = "libunwind in use",
+};
+
+/* Name and sentence of each reason, indexed by it. */
+static const struct {
+	const char *name, *sentence;
+} reasons[] = {
+	[PM_REASON_NONE] = {"none", "every fact holds"},
+	[PM_REASON_PRIVATE] = {"private", "a private copy never reaches the file"},
+	[PM_REASON_ANONYMOUS] = {"anonymous", "there is no file behind the memory"},
+	[PM_REASON_VOLATILE] = {"volatile", "the file system or region keeps its data in volatile memory"},
+	[PM_REASON_AVOIDED] = {"avoided", "the caller asked for the kernel's write-back"},
+	[PM_REASON_FORCED] = {"forced", "PMDIRECT_GRANULARITY in the environment lowers the promise"},
+	[PM_REASON_SWALLOWED] = {"swallowed", "MAP_SYNC was accepted by somebody who does not honour it, "
+	                                      "such as a sandbox or a preloaded shim"},
+	[PM_REASON_PAGE_CACHE] = {"page-cache", "the file is not DAX, so its pages go through the page cache"},
+	[PM_REASON_DIRECT_UNKNOWN] = {"direct-unknown", "the kernel does not say whether the file is DAX"},
+	[PM_REASON_SYNC_REFUSED] = {"sync-refused", "the kernel refuses MAP_SYNC for this file"},
+	[PM_REASON_CPU] = {"cpu", "no cache write-back of this CPU is known to reach the medium"},
+	[PM_REASON_IMPOSTOR] = {"impostor", "the region is ordinary DRAM presented as persistent memory; "
+	                                    "whether anything survives is not known"},
+	[PM_REASON_REGION_UNKNOWN] = {"region-unknown", "the memory region behind the file is not identified"},
+	[PM_REASON_ASYNCHRONOUS] = {"asynchronous", "the device needs a flush command of the kernel (virtio-pmem)"},
+	[PM_REASON_EXTENTS_UNKNOWN] = {"extents-unknown", "the file system does not tell the extents of the range"},
+	[PM_REASON_HOLE] = {"hole", "part of the range is not allocated, so a store may need the file system"},
+	[PM_REASON_UNWRITTEN] = {"unwritten", "part of the range is allocated but not written, so a store may need "
+	                                      "the file system"},
+	[PM_REASON_SHARED] = {"shared", "part of the range is shared with another file, so a store must copy it"},
+	[PM_REASON_SHAREABLE] = {"shareable", "the file system can share extents (reflink) at any time, and no "
+	                                      "lease would announce it"},
+	[PM_REASON_NO_DOMAIN] = {"no-domain", "the region does not state its persistence domain"},
+	[PM_REASON_TRUSTED] = {"trusted", "the kernel's word is trusted, not proven, because the caller asked for that"},
+	[PM_REASON_NO_WRITE_BACK] = {"no-write-back", "device-dax has no write-back in the kernel"},
+	[PM_REASON_WRITE_BACK_FAILED] = {"write-back-failed", "a write-back failed"},
+};
+
+static const char *const advices[] = {
+	[PM_ADVICE_NONE] = "",
+	[PM_ADVICE_PREPARE] = "map with PM_PREPARE",
+	[PM_ADVICE_MOUNT_DAX] = "put the file on persistent memory with DAX (mount -o dax, or the inode's DAX flag)",
+	[PM_ADVICE_NO_REFLINK] = "use a file system that cannot share extents (mkfs.xfs -m reflink=0)",
+	[PM_ADVICE_REAL_MEDIUM] = "use an identified persistent medium",
+	[PM_ADVICE_STATE_DOMAIN] = "ask the platform's maker for firmware that states the domain, or ask for a hint",
+	[PM_ADVICE_UNSET_ENV] = "unset PMDIRECT_GRANULARITY",
+	[PM_ADVICE_LEAVE_SANDBOX] = "run without it",
+	[PM_ADVICE_OTHER_CPU] = "use a CPU with CLWB, CLFLUSHOPT, CLFLUSH or DC CVAP",
+	[PM_ADVICE_USE_FSDAX] = "use a file on a DAX file system",
+	[PM_ADVICE_ASK_HINT] = "ask for a hint",
+	[PM_ADVICE_REWRITE] = "map with PM_PREPARE, or copy the file and map the copy",
+	[PM_ADVICE_CLEAR_ERROR] = "find out what was lost, then call pm_clear_error()",
+};
+
+const char *pm_granularity_name(enum pm_granularity g)
+{
+	return (size_t)g < COUNT(granularity_names) ? granularity_names[g] : "unknown";
+}
+
+const char *pm_state_name(enum pm_state state)
+{
+	return (size_t)state < COUNT(state_names) ? state_names[state] : "unknown";
+}
+
+const char *pm_evidence_name(enum pm_evidence_row row)
+{
+	return (size_t)row < COUNT(evidence_names) ? evidence_names[row] : "unknown";
+}
+
+const char *pm_reason_name(enum pm_reason reason)
+{
+	return (size_t)reason < COUNT(reasons) ? reasons[reason].name : "unknown";
+}
+
+void pm_explain_reason(enum pm_reason reason, enum pm_advice advice, char *text, size_t size)
+{
+	const char *sentence = (size_t)reason < COUNT(reasons) ? reasons[reason].sentence : "unknown reason";
+	const char *what = (size_t)advice < COUNT(advices) ? advices[advice] : "";
+	snprintf(text, size, "%s%s%s", sentence, what[0] ? "; " : "", what);
+}
+
+/* Text that keeps counting past the end of its room. */
+struct text {
+	char *at;
+	size_t room, length;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct text *t, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	size_t used = t->length < t->room ? t->length : t->room;
+	int more = vsnprintf(t->at ? t->at + used : NULL, t->room - used, format, args);
+	va_end(args);
+	if (more > 0)
+		t->length += (size_t)more;
+}
+
+static void say_granularity(struct text *t, const struct pm_report *r)
+{
+	static const char *const durable[] = {
+		[PM_GRANULARITY_UNKNOWN] = "It could not be found out what makes stores durable.",
+		[PM_NONE] = "Nothing makes a store durable here: persist calls have nothing to do.",
+		[PM_PAGE] = "Stores become durable by the kernel's write-back of whole pages (msync).",
+		[PM_CACHE_LINE] = "Stores become durable by cache-line write-back and a fence, without a system call.",
+		[PM_BYTE] = "Stores become durable by a fence: the CPU caches survive a power failure.",
+	};
+	size_t g = (size_t)r->granularity < COUNT(durable) ? (size_t)r->granularity : 0;
+	say(t, "%s ", durable[g]);
+	say(t, "User space may commit alone (sync): %s. ", pm_state_name(r->sync));
+	say(t, "No page cache in between (direct): %s. ", pm_state_name(r->direct));
+}
+
+static void say_reason(struct text *t, const struct pm_report *r)
+{
+	static const char *const verdicts[] = {
+		[PM_VERDICT_UNKNOWN] = "Nothing could be judged",
+		[PM_VERDICT_MET] = "What was asked for is met",
+		[PM_VERDICT_FELL_BACK] = "A hint is not met",
+		[PM_VERDICT_REFUSED] = "A guarantee cannot be met",
+	};
+	char why[256];
+	size_t v = (size_t)r->verdict < COUNT(verdicts) ? (size_t)r->verdict : 0;
+	pm_explain_reason(r->reason, PM_ADVICE_NONE, why, sizeof(why));
+	say(t, "%s: %s. ", verdicts[v], v ? why : "the file cannot be looked at without creating it");
+	if (r->grade == PM_GRADE_PROVEN)
+		say(t, "This is proven by the evidence. ");
+	else if (r->grade == PM_GRADE_PROMISED)
+		say(t, "This is promised by the kernel, not proven. ");
+	if (r->advice != PM_ADVICE_NONE && (size_t)r->advice < COUNT(advices))
+		say(t, "Advice: %s. ", advices[r->advice]);
+}
+
+static void say_state(struct text *t, const struct pm_report *r)
+{
+	const struct pm_evidence *forced = &r->evidence[PM_EV_FORCED];
+	if (forced->state == PM_YES)
+		say(t, "Tainted: PMDIRECT_GRANULARITY=%.55s lowers the promise. ", forced->text);
+	if (r->error)
+		say(t, "The mapping is poisoned by a failed write-back (error %d): %s. ", r->error,
+		    advices[PM_ADVICE_CLEAR_ERROR]);
+}
+
+int pm_explain(const struct pm_report *r, char *buffer, size_t buffer_size)
+{
+	struct text t = {.at = buffer, .room = buffer_size};
+	if (!r || r->size < sizeof(*r))
+		return -EINVAL;
+	say_granularity(&t, r);
+	say_reason(&t, r);
+	say_state(&t, r);
+	/* The last space. */
+	t.length--;
+	if (t.length < buffer_size)
+		buffer[t.length] = 0;
+	return (int)t.length;
+}

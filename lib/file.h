@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The file under a mapping: opening, growing, preparing it, and making that durable. Knows nothing of addresses
+ * that outlive a call. Functions return 0 or -errno and leave the sentence in pm_error_detail().
+ */
+#ifndef PM_FILE_H
+#define PM_FILE_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "policy.h"
+
+struct pm_file {
+	const char *call; /* the public function at work, for the sentence */
+	const char *name; /* the path, or "fd N" */
+	int fd;           /* the library's own open file description */
+	int directory_fd; /* with PM_CREATE by path: holds the entry; else -1 */
+	char entry[256];
+	bool created;           /* by this call */
+	uint64_t original_size; /* before this call */
+	uint64_t size;
+	struct statx stx;
+	enum pm_backing backing; /* file or device-dax */
+	size_t unit;             /* mappings begin and end at multiples of it */
+};
+
+/* Opens path as the options say. On failure nothing is open and nothing was created. */
+int pm_file_open(struct pm_file *, const char *path, const struct pm_options *);
+/*
+ * Opens path for looking only, as far as that is possible without a trace. For a missing file with PM_CREATE an
+ * unnamed temporary one in its directory stands in (f->created); -EOPNOTSUPP where there is none.
+ */
+int pm_file_open_unseen(struct pm_file *, const char *path, const struct pm_options *);
+/* Opens the file behind fd anew, for a description of our own. */
+int pm_file_reopen(struct pm_file *, int fd, const struct pm_options *);
+/* Makes the file reach end, allocated unless sparse. */
+int pm_file_grow(struct pm_file *, uint64_t end, bool sparse);
+/* Makes every block of the range allocated, written and unshared, keeping its content. */
+int pm_file_prepare(struct pm_file *, uint64_t offset, uint64_t length, bool direct);
+/* Makes size, allocation and, if it is ours to care for, the directory entry durable. */
+int pm_file_publish(struct pm_file *);
+/* Takes back what this call did: removes a created file, gives a grown one its size again. */
+void pm_file_undo(struct pm_file *);
+/* Takes the attributes anew. */
+int pm_file_look(struct pm_file *);
+void pm_file_close_directory(struct pm_file *);
+void pm_file_close(struct pm_file *);
+
+#endif

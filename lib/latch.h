@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the mappings of one file in this process share: that a write-back failed. The kernel's error is
+ * about the file, not about a range (errseq.rst), so one failure makes every mapping of the file suspect.
+ */
+#ifndef PM_LATCH_H
+#define PM_LATCH_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+struct pm_latch_user {
+	struct pm_latch_user *next;
+	uint64_t end; /* of the file, as far as the mapping reaches */
+};
+
+struct pm_latch {
+	struct pm_latch *next;
+	uint64_t device, inode;
+	struct pm_latch_user *users;
+	atomic_uint failures; /* how often a write-back of this file failed */
+	atomic_int error;     /* the last one */
+};
+
+/* Joins the latch of the file, making it if this is the first mapping. NULL: no memory. */
+struct pm_latch *pm_latch_join(const struct statx *, struct pm_latch_user *);
+void pm_latch_leave(struct pm_latch *, struct pm_latch_user *);
+void pm_latch_fail(struct pm_latch *, int error);
+/* The furthest end of any other user. */
+uint64_t pm_latch_others_end(struct pm_latch *, const struct pm_latch_user *);
+void pm_latch_set_end(struct pm_latch_user *, uint64_t end);
+
+#endif

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "explain.h"
+#include "mapping.h"
+#include "sys.h"
+
+#ifndef MAP_SYNC
+#define MAP_SYNC 0x080000
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#define HUGE_PAGE ((uintptr_t)2 << 20)
+
+struct pm_ask pm_mapping_ask(const struct pm_options *o, const struct pm_file *file)
+{
+	enum pm_backing backing = file ? file->backing : PM_BACKING_ANONYMOUS;
+	if (file && o->flags & PM_PRIVATE)
+		backing = PM_BACKING_PRIVATE;
+	return (struct pm_ask){.backing = backing, .sync = o->sync, .direct = o->direct,
+	                       .trust_kernel = o->flags & PM_TRUST_KERNEL};
+}
+
+void pm_mapping_subject(const struct pm_file *f, const struct pm_ask *ask, uint64_t offset, uint64_t length,
+                        bool writable, struct pm_subject *s)
+{
+	uint64_t start = offset - offset % f->unit, end = offset + length;
+	*s = (struct pm_subject){.backing = ask->backing, .fd = f->fd, .stx = f->stx, .offset = start,
+	                         .unit = f->unit, .writable = writable, .region = ~0u};
+	s->length = (end - start + f->unit - 1) / f->unit * f->unit;
+}
+
+/* Rules at the end of the file; *length becomes the real one. */
+int pm_mapping_range(const struct pm_file *f, const struct pm_options *o, uint64_t *length)
+{
+	*length = o->length;
+	if (!*length && o->offset < f->size)
+		*length = f->size - o->offset;
+	if (!*length)
+		return pm_fail(-EINVAL, f->call, f->name, "no length was given and there is nothing after the offset");
+	if (*length > INT64_MAX - f->unit || o->offset > INT64_MAX - f->unit - *length)
+		return pm_fail(-EOVERFLOW, f->call, f->name, "offset + length overflows");
+	bool growable = o->flags & PM_CREATE && S_ISREG(f->stx.stx_mode);
+	if (o->offset + *length > f->size && !growable)
+		return pm_fail(-ERANGE, f->call, f->name, "the range ends at %llu, the file at %llu",
+		               (unsigned long long)(o->offset + *length), (unsigned long long)f->size);
+	if (f->backing == PM_BACKING_DEVICE_DAX && (o->offset % f->unit || *length % f->unit))
+		return pm_fail(-EINVAL, f->call, f->name, "offset and length must be multiples of %zu", f->unit);
+	return 0;
+}
+
+/* A created file on a direct medium is prepared without being asked, as long as it may be. */
+bool pm_mapping_will_prepare(const struct pm_options *o, bool created, pm_evidence_table e)
+{
+	return o->flags & PM_PREPARE || (created && !(o->flags & PM_SPARSE) && e[PM_EV_DAX].state == PM_YES);
+}
+
+void pm_mapping_assume(pm_evidence_table e, const struct pm_options *o, bool grown, bool prepared)
+{
+	static const char *const source = "what growing and preparing will make of it";
+	if (prepared) {
+		pm_evidence_set(&e[PM_EV_ALLOCATED], PM_YES, 0, source, NULL);
+		pm_evidence_set(&e[PM_EV_WRITTEN], PM_YES, 0, source, NULL);
+		pm_evidence_set(&e[PM_EV_UNSHARED], PM_YES, 0, source, NULL);
+	} else if (grown) {
+		pm_evidence_set(&e[o->flags & PM_SPARSE ? PM_EV_ALLOCATED : PM_EV_WRITTEN], PM_NO, 0, source, NULL);
+	}
+}
+
+static int refuse(const struct pm_file *f, const struct pm_decision *d)
+{
+	char why[256];
+	pm_explain_reason(d->reason, d->advice, why, sizeof(why));
+	return pm_fail(d->error, f->call, f->name, "%s: %s", pm_strerror(d->error), why);
+}
+
+/* ---- Making the mapping ---- */
+
+/* An address at which huge pages are possible, as a hint: nothing is ever mapped over anything. */
+static void *huge_page_hint(uint64_t offset, size_t length)
+{
+	void *room = NULL;
+	if (length < HUGE_PAGE ||
+	    pm_sys->mmap(&room, length + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))
+		return NULL;
+	uintptr_t at = (uintptr_t)room, wanted = offset & (HUGE_PAGE - 1);
+	uintptr_t skew = (wanted - at) & (HUGE_PAGE - 1);
+	pm_sys->munmap(room, length + HUGE_PAGE);
+	return (void *)(at + skew);
+}
+
+static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
+{
+	int prot = PROT_READ | (m->flags & PM_READ_ONLY ? 0 : PROT_WRITE);
+	int flags = m->decision.granularity >= PM_CACHE_LINE ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
+	if (m->ask.backing == PM_BACKING_PRIVATE)
+		flags = MAP_PRIVATE;
+	else if (m->ask.backing == PM_BACKING_ANONYMOUS)
+		flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	void *map = m->prepared ? huge_page_hint(s->offset, (size_t)s->length) : NULL;
+	int rc = pm_sys->mmap(&map, (size_t)s->length, prot, flags, s->fd, s->offset);
+	if (rc)
+		return pm_fail(rc, m->file.call, m->file.name, "mmap failed: %s", pm_strerror(rc));
+	m->medium.map = map;
+	m->medium.map_length = (size_t)s->length;
+	m->base = m->medium.map + (m->offset - s->offset);
+	return 0;
+}
+
+/* Spares the first store of each page its fault. The file is prepared; without it all is as durable. */
+static void populate(struct pm_mapping *m)
+{
+	if (m->prepared && !(m->flags & PM_READ_ONLY))
+		PM_RETRY(pm_sys->madvise(m->medium.map, m->medium.map_length, MADV_POPULATE_WRITE));
+}
+
+static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
+{
+	enum pm_granularity g = m->decision.granularity;
+	m->medium.cpu = pm_cpu();
+	m->medium.fd = s->fd;
+	m->medium.read_only = m->flags & PM_READ_ONLY;
+	m->medium.device_dax = m->ask.backing == PM_BACKING_DEVICE_DAX;
+	m->medium.region = s->region;
+	if (g >= PM_CACHE_LINE)
+		m->medium.libpmem = pm_libpmem_load(NULL);
+	const struct pm_strategy *strategy = g == PM_BYTE       ? &pm_strategy_fence
+	                                     : g == PM_CACHE_LINE ? &pm_strategy_cacheline
+	                                     : g == PM_PAGE       ? &pm_strategy_writeback
+	                                                          : &pm_strategy_volatile;
+	atomic_store(&m->strategy, strategy);
+	atomic_store(&m->granularity, g);
+}
+
+/* Grows, prepares and syncs the file as the options ask; then looks at the facts again. */
+static int shape_file(struct pm_mapping *m, const struct pm_options *o, pm_evidence_table e, struct pm_subject *s)
+{
+	struct pm_file *f = &m->file;
+	bool grown = m->offset + m->length > f->size;
+	int rc = pm_file_grow(f, m->offset + m->length, o->flags & PM_SPARSE);
+	if (!rc && m->prepared) {
+		rc = pm_file_prepare(f, s->offset, s->length, e[PM_EV_DAX].state == PM_YES);
+		if (rc == -EOPNOTSUPP && !(o->flags & PM_PREPARE)) {
+			m->prepared = false;
+			rc = 0;
+		}
+	}
+	if (!rc && (o->flags & PM_CREATE || m->prepared) && S_ISREG(f->stx.stx_mode))
+		rc = pm_file_publish(f);
+	if (rc || (!grown && !m->prepared) || e[PM_EV_MAP_SYNC].state != PM_YES)
+		return rc;
+	/* It ends where it was made to end; the extents of the new part are to be seen. */
+	s->stx.stx_size = f->size;
+	f->stx.stx_size = f->size;
+	pm_evidence_extents(e, s);
+	m->decision = pm_decide(e, &m->ask);
+	return m->decision.verdict == PM_VERDICT_REFUSED ? refuse(f, &m->decision) : 0;
+}
+
+/* The options are checked; m->file is open. On failure the caller undoes and closes the file. */
+static int establish(struct pm_mapping *m, const struct pm_options *o)
+{
+	pm_evidence_table e;
+	struct pm_subject s;
+	struct pm_file *f = &m->file;
+	int rc = pm_mapping_range(f, o, &m->length);
+	if (rc)
+		return rc;
+	m->ask = pm_mapping_ask(o, f);
+	pm_mapping_subject(f, &m->ask, m->offset, m->length, !(o->flags & PM_READ_ONLY), &s);
+	pm_evidence_clear(e);
+	pm_evidence_for_decision(e, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
+	m->prepared = pm_mapping_will_prepare(o, f->created, e);
+	pm_mapping_assume(e, o, m->offset + m->length > f->size, m->prepared);
+	/* Refuse before the file is touched, if it can be known by now. */
+	m->decision = pm_decide(e, &m->ask);
+	if (m->decision.verdict == PM_VERDICT_REFUSED)
+		return refuse(f, &m->decision);
+	rc = shape_file(m, o, e, &s);
+	if (rc)
+		return rc;
+	m->user.end = m->offset + m->length;
+	m->latch = pm_latch_join(&f->stx, &m->user);
+	if (!m->latch)
+		return pm_fail(-ENOMEM, f->call, f->name, "out of memory");
+	rc = map_pages(m, &s);
+	if (rc) {
+		pm_latch_leave(m->latch, &m->user);
+		return rc;
+	}
+	populate(m);
+	choose_strategy(m, &s);
+	return 0;
+}
+
+static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	pm_evidence_table e;
+	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1, .region = ~0u};
+	m->file.name = "anonymous memory";
+	if (!o->length || o->length > INT64_MAX - page)
+		return pm_fail(-EINVAL, m->file.call, m->file.name, "a length is needed");
+	m->length = o->length;
+	m->ask = pm_mapping_ask(o, NULL);
+	pm_evidence_clear(e);
+	pm_evidence_for_decision(e, &s, false);
+	m->decision = pm_decide(e, &m->ask);
+	if (m->decision.verdict == PM_VERDICT_REFUSED)
+		return refuse(&m->file, &m->decision);
+	s.length = (m->length + page - 1) / page * page;
+	int rc = map_pages(m, &s);
+	if (!rc)
+		choose_strategy(m, &s);
+	return rc;
+}
+
+static struct pm_mapping *allocate(const char *path, int fd, const struct pm_options *o)
+{
+	struct pm_mapping *m = calloc(1, sizeof(*m));
+	char number[32];
+	if (!m)
+		return NULL;
+	snprintf(number, sizeof(number), "fd %d", fd);
+	m->name = strdup(path ? path : number);
+	if (!m->name) {
+		free(m);
+		return NULL;
+	}
+	m->file = (struct pm_file){.call = path ? "pm_map" : "pm_map_fd", .name = m->name, .fd = -1, .directory_fd = -1};
+	m->flags = o->flags;
+	m->offset = o->offset;
+	m->on_event = o->on_event;
+	m->event_arg = o->event_arg;
+	pthread_mutex_init(&m->lock, NULL);
+	pm_writeback_init(&m->medium.writeback);
+	return m;
+}
+
+static void release(struct pm_mapping *m)
+{
+	pm_file_close(&m->file);
+	pm_writeback_destroy(&m->medium.writeback);
+	pthread_mutex_destroy(&m->lock);
+	free(m->name);
+	free(m);
+}
+
+static void announce_fall_back(struct pm_mapping *m)
+{
+	struct pm_event event = {.kind = PM_EVENT_FELL_BACK, .offset = m->offset, .length = m->length,
+	                         .old_granularity = PM_GRANULARITY_UNKNOWN};
+	if (m->decision.verdict == PM_VERDICT_FELL_BACK)
+		pm_mapping_event(m, &event);
+}
+
+int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct pm_mapping **ret)
+{
+	struct pm_mapping *m = allocate(path, fd, o);
+	if (!m)
+		return pm_fail(-ENOMEM, path ? "pm_map" : "pm_map_fd", path, "out of memory");
+	int rc;
+	if (o->flags & PM_ANONYMOUS) {
+		rc = establish_anonymous(m, o);
+	} else {
+		rc = path ? pm_file_open(&m->file, m->name, o) : pm_file_reopen(&m->file, fd, o);
+		if (!rc && (rc = establish(m, o)))
+			pm_file_undo(&m->file);
+		pm_file_close_directory(&m->file);
+	}
+	if (rc) {
+		release(m);
+		return rc;
+	}
+	*ret = m;
+	announce_fall_back(m);
+	return 0;
+}
+
+int pm_mapping_close(struct pm_mapping *m)
+{
+	m->file.call = "pm_unmap";
+	int rc = pm_mapping_poison(m);
+	if (!rc)
+		rc = pm_mapping_failed(m, atomic_load(&m->strategy)->drain(&m->medium));
+	int unmapped = pm_sys->munmap(m->medium.map, m->medium.map_length);
+	if (!rc && unmapped)
+		rc = pm_fail(unmapped, "pm_unmap", m->name, "munmap failed: %s", pm_strerror(unmapped));
+	if (m->latch)
+		pm_latch_leave(m->latch, &m->user);
+	release(m);
+	return rc;
+}
+
+/* ---- Failure ---- */
+
+int pm_mapping_error(const struct pm_mapping *m)
+{
+	if (!m->latch)
+		return 0;
+	unsigned failures = atomic_load_explicit(&m->latch->failures, memory_order_acquire);
+	if (__builtin_expect(failures == atomic_load_explicit(&m->cleared, memory_order_relaxed), 1))
+		return 0;
+	return atomic_load(&m->latch->error);
+}
+
+static int announce_poison(struct pm_mapping *m, int error)
+{
+	unsigned failures = atomic_load(&m->latch->failures);
+	if (atomic_exchange(&m->announced, failures) != failures) {
+		struct pm_event event = {.kind = PM_EVENT_WRITE_BACK_FAILED, .reason = PM_REASON_WRITE_BACK_FAILED,
+		                         .error = error, .offset = m->offset, .length = m->length,
+		                         .old_granularity = atomic_load(&m->granularity)};
+		pm_mapping_event(m, &event);
+	}
+	return pm_fail(error, "write-back", m->name, "%s: the mapping is poisoned until pm_clear_error()",
+	               pm_strerror(error));
+}
+
+int pm_mapping_poison(struct pm_mapping *m)
+{
+	int error = pm_mapping_error(m);
+	return __builtin_expect(error, 0) ? announce_poison(m, error) : 0;
+}
+
+int pm_mapping_failed(struct pm_mapping *m, int rc)
+{
+	/* Threads that shared the failed write-back report it once. */
+	if (rc && m->latch &&
+	    atomic_load(&m->latch->failures) == atomic_load_explicit(&m->cleared, memory_order_relaxed))
+		pm_latch_fail(m->latch, rc);
+	return rc ? pm_mapping_poison(m) : 0;
+}
+
+int pm_mapping_clear(struct pm_mapping *m)
+{
+	int rc = pm_mapping_poison(m);
+	if (!rc)
+		return 0;
+	unsigned failures = atomic_load(&m->latch->failures);
+	rc = pm_writeback_recover(&m->medium);
+	if (rc)
+		return pm_fail(rc, "pm_clear_error", m->name, "writing everything back failed again: %s", pm_strerror(rc));
+	atomic_store(&m->cleared, failures);
+	return 0;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What both direct strategies need beyond the persistence domain. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "strategy.h"
+#include "sys.h"
+
+/* Documentation/ABI/testing/sysfs-bus-nvdimm: reads 1 where flush hints exist; writing 1 uses them. */
+static int region_deep_flush(unsigned region)
+{
+	char path[64], answer = 0;
+	if (region == ~0u)
+		return -EOPNOTSUPP;
+	snprintf(path, sizeof(path), "/sys/bus/nd/devices/region%u/deep_flush", region);
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	if (fd < 0)
+		return fd == -ENOENT ? -EOPNOTSUPP : fd;
+	ssize_t got = PM_RETRY(pm_sys->read(fd, &answer, 1));
+	pm_sys->close(fd);
+	if (got != 1 || answer != '1')
+		return -EOPNOTSUPP;
+	fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0));
+	if (fd < 0)
+		return fd;
+	ssize_t put = PM_RETRY(pm_sys->write(fd, "1", 1));
+	pm_sys->close(fd);
+	return put == 1 ? 0 : put < 0 ? (int)put : -EIO;
+}
+
+int pm_medium_deepen(struct pm_medium *m, const void *address, size_t length)
+{
+	if (m->device_dax)
+		return region_deep_flush(m->region);
+	if (m->read_only)
+		return PM_RETRY(pm_sys->fdatasync(m->fd));
+	if (m->libpmem)
+		return m->libpmem->deep_drain(address, length);
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t low = (uintptr_t)address & ~(page - 1);
+	uintptr_t high = ((uintptr_t)address + length + page - 1) & ~(page - 1);
+	return PM_RETRY(pm_sys->msync((void *)low, high - low));
+}

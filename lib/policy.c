@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "policy.h"
+
+/* Who may lift a row that is not as wanted: PM_TRUST_KERNEL lifts what is missing, never what is contradicted. */
+enum lift { LIFT_NEVER, LIFT_UNKNOWN, LIFT_ALWAYS };
+
+/*
+ * What user-space durability stands on, in the order a person would want to hear of it. The first row that
+ * is not as wanted is the reason.
+ */
+struct rule {
+	enum pm_evidence_row row;
+	enum pm_state wanted;
+	enum pm_reason if_wrong;
+	enum pm_reason if_unknown;
+	enum pm_advice advice;
+	enum lift lift;
+	bool files_only; /* a device-dax has no file system, hence no extents */
+};
+
+static const struct rule rules[] = {
+	{PM_EV_MAP_SYNC, PM_YES, PM_REASON_SYNC_REFUSED, PM_REASON_SYNC_REFUSED, PM_ADVICE_MOUNT_DAX, LIFT_NEVER, false},
+	{PM_EV_SWALLOWED, PM_NO, PM_REASON_SWALLOWED, PM_REASON_SWALLOWED, PM_ADVICE_LEAVE_SANDBOX, LIFT_NEVER, false},
+	{PM_EV_CPU, PM_YES, PM_REASON_CPU, PM_REASON_CPU, PM_ADVICE_OTHER_CPU, LIFT_NEVER, false},
+	{PM_EV_PROVIDER, PM_YES, PM_REASON_IMPOSTOR, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_UNKNOWN, false},
+	{PM_EV_REGION, PM_YES, PM_REASON_REGION_UNKNOWN, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_ALWAYS, false},
+	{PM_EV_SYNCHRONOUS, PM_YES, PM_REASON_ASYNCHRONOUS, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_UNKNOWN, false},
+	{PM_EV_UNSHARED, PM_YES, PM_REASON_SHARED, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_REWRITE, LIFT_ALWAYS, true},
+	{PM_EV_ALLOCATED, PM_YES, PM_REASON_HOLE, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, LIFT_ALWAYS, true},
+	{PM_EV_WRITTEN, PM_YES, PM_REASON_UNWRITTEN, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, LIFT_ALWAYS, true},
+};
+
+static enum pm_state direct_of(const struct pm_evidence *e)
+{
+	if (e[PM_EV_DEVICE_DAX].state == PM_YES)
+		return PM_YES;
+	return e[PM_EV_DAX].state;
+}
+
+static void blame(struct pm_decision *d, enum pm_reason reason, enum pm_advice advice)
+{
+	d->reason = reason;
+	d->advice = advice;
+}
+
+/* Backings on which no store can ever become durable. */
+static bool is_volatile(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
+{
+	if (ask->backing == PM_BACKING_PRIVATE)
+		blame(d, PM_REASON_PRIVATE, PM_ADVICE_NONE);
+	else if (ask->backing == PM_BACKING_ANONYMOUS)
+		blame(d, PM_REASON_ANONYMOUS, PM_ADVICE_NONE);
+	else if (e[PM_EV_VOLATILE].state == PM_YES)
+		blame(d, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM);
+	else
+		return false;
+	d->granularity = PM_NONE;
+	d->sync = PM_NO;
+	return true;
+}
+
+/* What rules out user-space durability before the evidence for it is even looked at. */
+static bool is_lowered(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
+{
+	const struct pm_evidence *forced = &e[PM_EV_FORCED];
+	if (ask->sync == PM_AVOID || ask->direct == PM_AVOID)
+		blame(d, PM_REASON_AVOIDED, PM_ADVICE_NONE);
+	else if (e[PM_EV_SWALLOWED].state == PM_YES)
+		blame(d, PM_REASON_SWALLOWED, PM_ADVICE_LEAVE_SANDBOX);
+	else if (d->direct == PM_NO)
+		blame(d, PM_REASON_PAGE_CACHE, PM_ADVICE_MOUNT_DAX);
+	else if (forced->state == PM_YES && forced->value <= PM_PAGE)
+		blame(d, PM_REASON_FORCED, PM_ADVICE_UNSET_ENV);
+	else
+		return false;
+	d->sync = PM_NO;
+	return true;
+}
+
+static bool lifts(const struct rule *rule, enum pm_state state, bool trust)
+{
+	return trust && (rule->lift == LIFT_ALWAYS || (rule->lift == LIFT_UNKNOWN && state == PM_UNKNOWN));
+}
+
+/* A fact is missing: trusted if it may be, otherwise the end of the promise. Returns whether to go on. */
+static bool missing(struct pm_decision *d, enum pm_reason reason, enum pm_advice advice, bool lifted)
+{
+	if (lifted && d->grade != PM_GRADE_TRUSTED) {
+		d->grade = PM_GRADE_TRUSTED;
+		blame(d, PM_REASON_TRUSTED, advice);
+	} else if (!lifted) {
+		d->grade = PM_GRADE_ACCEPTED;
+		blame(d, reason, advice);
+	}
+	return lifted;
+}
+
+/* Walks the facts. On return the grade is set, and the reason where it is below proven. */
+static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, bool trust, struct pm_decision *d)
+{
+	if (d->direct == PM_UNKNOWN &&
+	    !missing(d, PM_REASON_DIRECT_UNKNOWN, PM_ADVICE_MOUNT_DAX, trust))
+		return;
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		const struct rule *rule = &rules[i];
+		enum pm_state state = e[rule->row].state;
+		if (state == rule->wanted || (rule->files_only && ask->backing == PM_BACKING_DEVICE_DAX))
+			continue;
+		enum pm_reason reason = state == PM_UNKNOWN ? rule->if_unknown : rule->if_wrong;
+		if (!missing(d, reason, rule->advice, lifts(rule, state, trust)))
+			return;
+	}
+	bool can_be_shared = ask->backing == PM_BACKING_FILE && e[PM_EV_SHAREABLE].state != PM_NO &&
+	                     e[PM_EV_LEASE_HELD].state != PM_YES;
+	if (can_be_shared && !missing(d, PM_REASON_SHAREABLE, PM_ADVICE_NO_REFLINK, trust))
+		return;
+	if (d->grade == PM_GRADE_TRUSTED)
+		return;
+	if (e[PM_EV_DOMAIN].state == PM_YES) {
+		d->grade = PM_GRADE_PROVEN;
+	} else {
+		d->grade = PM_GRADE_PROMISED;
+		blame(d, PM_REASON_NO_DOMAIN, PM_ADVICE_STATE_DOMAIN);
+	}
+}
+
+/* A virtio-pmem refuses MAP_SYNC for a reason that can be named. */
+static void refine_refusal(const struct pm_evidence *e, struct pm_decision *d)
+{
+	if (d->reason == PM_REASON_SYNC_REFUSED && e[PM_EV_SYNCHRONOUS].state == PM_NO)
+		blame(d, PM_REASON_ASYNCHRONOUS, PM_ADVICE_REAL_MEDIUM);
+}
+
+static void set_granularity(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
+{
+	const struct pm_evidence *forced = &e[PM_EV_FORCED];
+	bool capped = forced->state == PM_YES && forced->value <= PM_CACHE_LINE;
+	if (d->grade >= PM_GRADE_PROMISED && e[PM_EV_CPU_CACHE].state == PM_YES && !capped)
+		d->granularity = PM_BYTE;
+	else if (d->grade >= PM_GRADE_TRUSTED)
+		d->granularity = PM_CACHE_LINE;
+	else if (ask->backing == PM_BACKING_DEVICE_DAX)
+		d->granularity = PM_NONE; /* there is no kernel write-back to fall back to */
+	else
+		d->granularity = PM_PAGE;
+	if (d->reason == PM_REASON_AVOIDED && ask->backing == PM_BACKING_DEVICE_DAX)
+		blame(d, PM_REASON_NO_WRITE_BACK, PM_ADVICE_USE_FSDAX);
+}
+
+static void set_sync(const struct pm_evidence *e, struct pm_decision *d)
+{
+	if (d->grade >= PM_GRADE_PROMISED)
+		d->sync = PM_YES;
+	else if (e[PM_EV_MAP_SYNC].state == PM_NO)
+		d->sync = PM_NO;
+}
+
+/* A guarantee needs proof; a hint is met by whatever grants user space the commit. */
+static void judge(const struct pm_ask *ask, struct pm_decision *d)
+{
+	bool fast = d->granularity >= PM_CACHE_LINE;
+	bool sync_met = ask->sync == PM_AVOID ||
+	                (ask->sync == PM_GUARANTEE ? fast && d->grade == PM_GRADE_PROVEN : fast);
+	bool direct_met = ask->direct == PM_AVOID || d->direct == PM_YES;
+	if (sync_met && direct_met) {
+		d->verdict = PM_VERDICT_MET;
+		return;
+	}
+	bool sync_refused = ask->sync == PM_GUARANTEE && !sync_met;
+	bool direct_refused = ask->direct == PM_GUARANTEE && !direct_met;
+	d->verdict = sync_refused || direct_refused ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
+	if (d->verdict != PM_VERDICT_REFUSED)
+		return;
+	bool no_medium = d->reason == PM_REASON_VOLATILE || d->reason == PM_REASON_PRIVATE ||
+	                 d->reason == PM_REASON_ANONYMOUS;
+	d->error = no_medium ? -PM_EVOLATILE : sync_refused ? -PM_ENOTSYNC : -PM_ENOTDIRECT;
+	if (!sync_refused && !no_medium)
+		blame(d, d->direct == PM_NO ? PM_REASON_PAGE_CACHE : PM_REASON_DIRECT_UNKNOWN, PM_ADVICE_MOUNT_DAX);
+}
+
+struct pm_decision pm_decide(const struct pm_evidence e[PM_EVIDENCE_ROWS], const struct pm_ask *ask)
+{
+	struct pm_decision d = {.direct = direct_of(e)};
+	if (ask->backing == PM_BACKING_PRIVATE || ask->backing == PM_BACKING_ANONYMOUS)
+		d.direct = PM_NO;
+	if (!is_volatile(e, ask, &d)) {
+		bool trust = ask->trust_kernel && ask->sync == PM_HINT;
+		if (!is_lowered(e, ask, &d)) {
+			grade_facts(e, ask, trust, &d);
+			if (e[PM_EV_MAP_SYNC].state != PM_YES)
+				d.grade = PM_GRADE_NONE;
+			refine_refusal(e, &d);
+			set_sync(e, &d);
+		}
+		set_granularity(e, ask, &d);
+	}
+	judge(ask, &d);
+	return d;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the evidence is worth. Pure: no system call, no state; the same input gives the same answer. */
+#ifndef PM_POLICY_H
+#define PM_POLICY_H
+
+#include <stdbool.h>
+
+#include "pmdirect.h"
+
+enum pm_backing {
+	PM_BACKING_FILE, /* regular file or block device */
+	PM_BACKING_DEVICE_DAX,
+	PM_BACKING_PRIVATE, /* copy on write */
+	PM_BACKING_ANONYMOUS,
+};
+
+struct pm_ask {
+	enum pm_backing backing;
+	enum pm_request sync;
+	enum pm_request direct;
+	bool trust_kernel;
+};
+
+struct pm_decision {
+	enum pm_granularity granularity;
+	enum pm_state sync;
+	enum pm_state direct;
+	enum pm_grade grade;
+	enum pm_verdict verdict;
+	enum pm_reason reason;
+	enum pm_advice advice;
+	int error; /* what pm_map() returns if the verdict is refused, else 0 */
+};
+
+struct pm_decision pm_decide(const struct pm_evidence evidence[PM_EVIDENCE_ROWS], const struct pm_ask *ask);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Companions that are loaded when first needed, by the path they were installed at when the library was
+ * built, so that a program that maps a plain file never pays for them. Each has a native substitute.
+ */
+#ifndef PM_PROVIDERS_H
+#define PM_PROVIDERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* libpmem: streaming copies and deep flush on direct mappings, and a second opinion on eADR. */
+struct pm_libpmem {
+	bool auto_flush; /* pmem_has_auto_flush(): every region of the machine is eADR */
+	/* pmem_memmove(3), pmem_memset(3) with their flags. */
+	void (*stream_copy)(void *destination, const void *source, size_t length);
+	void (*stream_set)(void *destination, int value, size_t length);
+	/* pmem_deep_drain(3); 0 or -errno. */
+	int (*deep_drain)(const void *address, size_t length);
+};
+
+/*
+ * Loads libpmem at the first call; NULL where it is not to be had. reason, if not NULL, receives static text
+ * that says what is in use and why.
+ */
+const struct pm_libpmem *pm_libpmem_load(const char **reason);
+/* The same without loading: NULL unless it was loaded before. */
+const struct pm_libpmem *pm_libpmem_loaded(const char **reason);
+
+/*
+ * libunwind: return addresses of the caller's stack, the application's first, into frame[0 .. most-1]; returns how
+ * many. where receives the first as text. Loads it at the first call; 0 where it is not to be had.
+ */
+unsigned pm_libunwind_call_site(void **frame, unsigned most, char *where, size_t where_size);
+bool pm_libunwind_loaded(const char **reason);
+
+#endif

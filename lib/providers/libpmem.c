@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libpmem's constructor walks sysfs with fchdir(2), which would make relative opens of other threads go astray. It
+ * is therefore loaded in a thread that has a working directory of its own (unshare(2) CLONE_FS needs no privilege).
+ *
+ * PMEM_* variables in the environment can make libpmem leave flushes out; with any of them set it is
+ * not used, so that the environment cannot lift a promise.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <libpmem.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "providers.h"
+#include "sys.h"
+
+#define STREAM (PMEM_F_MEM_NODRAIN | PMEM_F_MEM_NONTEMPORAL)
+
+static __typeof__(pmem_memmove) *libpmem_memmove;
+static __typeof__(pmem_memset) *libpmem_memset;
+static __typeof__(pmem_deep_drain) *libpmem_deep_drain;
+
+static void stream_copy(void *destination, const void *source, size_t length)
+{
+	libpmem_memmove(destination, source, length, STREAM);
+}
+
+static void stream_set(void *destination, int value, size_t length)
+{
+	libpmem_memset(destination, value, length, STREAM);
+}
+
+static int deep_drain(const void *address, size_t length)
+{
+	return libpmem_deep_drain(address, length) ? -errno : 0;
+}
+
+static struct pm_libpmem provider = {
+	.stream_copy = stream_copy, .stream_set = stream_set, .deep_drain = deep_drain};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static _Atomic(const char *) state = "not needed yet";
+static _Atomic(const struct pm_libpmem *) loaded;
+
+static bool environment_interferes(void)
+{
+	for (char **variable = environ; variable && *variable; variable++)
+		if (!strncmp(*variable, "PMEM_", 5))
+			return true;
+	return false;
+}
+
+/* Runs in the loading thread; returns text for the report. */
+static void *load(void *unused)
+{
+	(void)unused;
+	if (unshare(CLONE_FS))
+		return (void *)"not loaded: unshare(CLONE_FS) is not permitted";
+	void *library = pm_sys->dlopen(PM_LIBPMEM_PATH);
+	if (!library)
+		return (void *)"not installed";
+	libpmem_memmove = (__typeof__(libpmem_memmove))dlsym(library, "pmem_memmove");
+	libpmem_memset = (__typeof__(libpmem_memset))dlsym(library, "pmem_memset");
+	libpmem_deep_drain = (__typeof__(libpmem_deep_drain))dlsym(library, "pmem_deep_drain");
+	__typeof__(pmem_has_auto_flush) *has_auto_flush =
+		(__typeof__(has_auto_flush))dlsym(library, "pmem_has_auto_flush");
+	if (!libpmem_memmove || !libpmem_memset || !libpmem_deep_drain || !has_auto_flush)
+		return (void *)"not used: too old";
+	provider.auto_flush = has_auto_flush() == 1;
+	atomic_store(&loaded, &provider);
+	return (void *)(provider.auto_flush ? "loaded; sees eADR" : "loaded; sees no eADR");
+}
+
+static void load_once(void)
+{
+	pthread_t thread;
+	void *text = (void *)"not loaded: no thread";
+	if (environment_interferes())
+		text = (void *)"not used: PMEM_ variables in the environment";
+	else if (!pthread_create(&thread, NULL, load, NULL))
+		pthread_join(thread, &text);
+	atomic_store(&state, (const char *)text);
+}
+
+const struct pm_libpmem *pm_libpmem_load(const char **reason)
+{
+	pthread_once(&once, load_once);
+	return pm_libpmem_loaded(reason);
+}
+
+const struct pm_libpmem *pm_libpmem_loaded(const char **reason)
+{
+	if (reason)
+		*reason = atomic_load(&state);
+	return atomic_load(&loaded);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Reports, events and what a changed report does to a live mapping. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "error.h"
+#include "mapping.h"
+#include "sys.h"
+
+void pm_mapping_event(struct pm_mapping *m, struct pm_event *event)
+{
+	if (!m->on_event)
+		return;
+	pthread_mutex_lock(&m->lock);
+	event->size = sizeof(*event);
+	event->new_granularity = atomic_load(&m->granularity);
+	event->sync = m->decision.sync;
+	event->direct = m->decision.direct;
+	if (event->kind == PM_EVENT_FELL_BACK)
+		event->reason = m->decision.reason;
+	pthread_mutex_unlock(&m->lock);
+	event->frames = pm_libunwind_call_site(event->frame, PM_EVENT_FRAMES, event->where, sizeof(event->where));
+	m->on_event(m, event, m->event_arg);
+}
+
+/*
+ * Switches to the kernel's write-back. Lines that other threads flushed and have not drained are covered by
+ * remembering the whole mapping. A device-dax has no write-back: it goes on flushing lines, which is all that can
+ * be done, and only says less.
+ */
+static void demote(struct pm_mapping *m, enum pm_granularity to)
+{
+	if (m->ask.backing == PM_BACKING_FILE && to == PM_PAGE) {
+		pm_writeback_record_all(&m->medium);
+		atomic_store(&m->strategy, &pm_strategy_writeback);
+	} else if (to == PM_CACHE_LINE) {
+		atomic_store(&m->strategy, &pm_strategy_cacheline);
+	}
+	atomic_store(&m->granularity, to);
+}
+
+/* Called with the lock held. Returns whether the mapping was demoted. */
+static bool adopt_locked(struct pm_mapping *m, const struct pm_decision *d)
+{
+	enum pm_granularity now = atomic_load(&m->granularity);
+	/* More than is in force is not taken up: the mapping was made without it. */
+	if (d->granularity > now)
+		return false;
+	m->decision = *d;
+	if (d->granularity == now)
+		return false;
+	demote(m, d->granularity);
+	return true;
+}
+
+void pm_mapping_adopt(struct pm_mapping *m, const struct pm_decision *d)
+{
+	struct pm_event event = {.kind = PM_EVENT_FELL_BACK, .offset = m->offset, .length = m->length,
+	                         .old_granularity = atomic_load(&m->granularity)};
+	pthread_mutex_lock(&m->lock);
+	bool demoted = adopt_locked(m, d);
+	pthread_mutex_unlock(&m->lock);
+	if (demoted)
+		pm_mapping_event(m, &event);
+}
+
+static void fill(struct pm_report *r, const struct pm_decision *d, const struct pm_ask *ask)
+{
+	r->size = sizeof(*r);
+	r->granularity = d->granularity;
+	r->sync = d->sync;
+	r->direct = d->direct;
+	r->grade = d->grade;
+	r->verdict = d->verdict;
+	r->reason = d->reason;
+	r->advice = d->advice;
+	r->sync_request = ask->sync;
+	r->direct_request = ask->direct;
+}
+
+void pm_mapping_report(struct pm_mapping *m, struct pm_report *r)
+{
+	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1};
+	bool try_sync = m->ask.sync != PM_AVOID && m->ask.direct != PM_AVOID;
+	struct pm_file now = m->file;
+	pm_evidence_clear(r->evidence);
+	if (m->ask.backing != PM_BACKING_ANONYMOUS) {
+		/* The size may have changed under us; if the file does not answer, what was known stands. */
+		pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx);
+		pm_mapping_subject(&now, &m->ask, m->offset, m->length, !(m->flags & PM_READ_ONLY), &s);
+		s.map = m->medium.map;
+	}
+	pm_evidence_for_decision(r->evidence, &s, try_sync);
+	struct pm_decision fresh = pm_decide(r->evidence, &m->ask);
+	pm_evidence_for_report(r->evidence, &s);
+	pm_mapping_adopt(m, &fresh);
+	pthread_mutex_lock(&m->lock);
+	fill(r, &m->decision, &m->ask);
+	pthread_mutex_unlock(&m->lock);
+	r->offset = m->offset;
+	r->length = m->length;
+	r->error = pm_mapping_error(m);
+}
+
+/* ---- Probing ---- */
+
+static void look(struct pm_file *f, const struct pm_options *o, uint64_t length, struct pm_report *r)
+{
+	struct pm_subject s;
+	struct pm_ask ask = pm_mapping_ask(o, f);
+	pm_mapping_subject(f, &ask, o->offset, length, !(o->flags & PM_READ_ONLY), &s);
+	pm_evidence_for_decision(r->evidence, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
+	pm_evidence_for_report(r->evidence, &s);
+	/* The verdict is on what pm_map() would make of the file; the rows stay what was found. */
+	pm_evidence_table assumed;
+	memcpy(assumed, r->evidence, sizeof(assumed));
+	pm_mapping_assume(assumed, o, o->offset + length > f->size,
+	                  pm_mapping_will_prepare(o, f->created, assumed));
+	struct pm_decision d = pm_decide(assumed, &ask);
+	fill(r, &d, &ask);
+}
+
+static int probe_anonymous(const struct pm_options *o, struct pm_report *r)
+{
+	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1};
+	struct pm_ask ask = pm_mapping_ask(o, NULL);
+	pm_evidence_for_decision(r->evidence, &s, false);
+	pm_evidence_for_report(r->evidence, &s);
+	struct pm_decision d = pm_decide(r->evidence, &ask);
+	fill(r, &d, &ask);
+	r->length = o->length;
+	return 0;
+}
+
+int pm_mapping_probe(const char *path, const struct pm_options *o, struct pm_report *r)
+{
+	struct pm_file f = {.call = "pm_probe", .name = path, .fd = -1, .directory_fd = -1};
+	memset(r, 0, sizeof(*r));
+	pm_evidence_clear(r->evidence);
+	if (o->flags & PM_ANONYMOUS)
+		return probe_anonymous(o, r);
+	int rc = pm_file_open_unseen(&f, path, o);
+	r->size = sizeof(*r);
+	r->sync_request = o->sync;
+	r->direct_request = o->direct;
+	r->offset = o->offset;
+	if (rc == -EOPNOTSUPP) /* no unnamed file in that directory: nothing to look at */
+		return 0;
+	if (rc)
+		return rc;
+	rc = pm_mapping_range(&f, o, &r->length);
+	if (!rc)
+		look(&f, o, r->length, r);
+	pm_file_close(&f);
+	return rc;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Growing and shrinking a mapping together with its file. */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "error.h"
+#include "explain.h"
+#include "mapping.h"
+#include "sys.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static int check(struct pm_mapping *m, uint64_t length)
+{
+	const char *call = "pm_resize";
+	if (!length)
+		return pm_fail(-EINVAL, call, m->name, "length 0");
+	if (m->ask.backing != PM_BACKING_FILE || !S_ISREG(m->file.stx.stx_mode))
+		return pm_fail(-EINVAL, call, m->name, "only a shared mapping of a regular file can be resized");
+	if (m->flags & PM_READ_ONLY)
+		return pm_fail(-EACCES, call, m->name, "the mapping is read-only");
+	if (length > INT64_MAX - m->file.unit || m->offset > INT64_MAX - m->file.unit - length)
+		return pm_fail(-EOVERFLOW, call, m->name, "offset + length overflows");
+	return 0;
+}
+
+static int remap(struct pm_mapping *m, uint64_t length)
+{
+	uint64_t start = m->offset - m->offset % m->file.unit;
+	size_t map_length = (size_t)((m->offset + length - start + m->file.unit - 1) / m->file.unit * m->file.unit);
+	void *map = m->medium.map;
+	int rc = 0;
+	if (map_length != m->medium.map_length)
+		rc = pm_sys->mremap(&map, m->medium.map_length, map_length, MREMAP_MAYMOVE);
+	if (rc)
+		return pm_fail(rc, "pm_resize", m->name, "mremap failed: %s", pm_strerror(rc));
+	m->medium.map = map;
+	m->medium.map_length = map_length;
+	m->base = m->medium.map + (m->offset - start);
+	m->length = length;
+	pm_latch_set_end(&m->user, m->offset + length);
+	return 0;
+}
+
+/* Whether the grown range still bears what was promised: refused, or the mapping falls back. */
+static int judge(struct pm_mapping *m, uint64_t length)
+{
+	pm_evidence_table e;
+	struct pm_subject s;
+	pm_mapping_subject(&m->file, &m->ask, m->offset, length, true, &s);
+	pm_evidence_clear(e);
+	pm_evidence_for_decision(e, &s, m->ask.sync != PM_AVOID && m->ask.direct != PM_AVOID);
+	struct pm_decision d = pm_decide(e, &m->ask);
+	if (d.verdict == PM_VERDICT_REFUSED) {
+		char why[256];
+		pm_explain_reason(d.reason, d.advice, why, sizeof(why));
+		return pm_fail(d.error, "pm_resize", m->name, "%s: %s", pm_strerror(d.error), why);
+	}
+	pm_mapping_adopt(m, &d);
+	return 0;
+}
+
+static int grow(struct pm_mapping *m, uint64_t length)
+{
+	struct pm_file *f = &m->file;
+	uint64_t old_length = m->length, start = m->offset - m->offset % f->unit;
+	bool direct = m->decision.direct == PM_YES;
+	int rc = pm_file_grow(f, m->offset + length, m->flags & PM_SPARSE);
+	if (!rc && m->prepared)
+		rc = pm_file_prepare(f, start, (m->offset + length - start + f->unit - 1) / f->unit * f->unit, direct);
+	if (!rc)
+		rc = pm_file_publish(f);
+	if (!rc)
+		rc = pm_file_look(f);
+	if (!rc)
+		rc = remap(m, length);
+	if (!rc && (rc = judge(m, length)))
+		remap(m, old_length);
+	if (rc)
+		return rc;
+	if (m->prepared)
+		PM_RETRY(pm_sys->madvise(m->medium.map, m->medium.map_length, MADV_POPULATE_WRITE));
+	return 0;
+}
+
+static int shrink(struct pm_mapping *m, uint64_t length)
+{
+	uint64_t end = m->offset + length;
+	struct pm_file *f = &m->file;
+	if (f->size != m->offset + m->length)
+		return remap(m, length);
+	if (pm_latch_others_end(m->latch, &m->user) > end)
+		return pm_fail(-EBUSY, "pm_resize", m->name, "another mapping of the file reaches beyond %llu",
+		               (unsigned long long)end);
+	int rc = PM_RETRY(pm_sys->ftruncate(f->fd, end));
+	if (rc)
+		return pm_fail(rc, "pm_resize", m->name, "ftruncate failed: %s", pm_strerror(rc));
+	f->size = end;
+	rc = remap(m, length);
+	int synced = PM_RETRY(pm_sys->fsync(f->fd));
+	return rc ? rc : synced ? pm_fail(synced, "pm_resize", m->name, "fsync failed: %s", pm_strerror(synced)) : 0;
+}
+
+int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
+{
+	int rc = check(m, length);
+	if (!rc)
+		rc = pm_mapping_poison(m);
+	if (!rc)
+		rc = pm_mapping_failed(m, atomic_load(&m->strategy)->drain(&m->medium));
+	m->file.call = "pm_resize";
+	if (!rc)
+		rc = pm_file_look(&m->file);
+	if (rc || length == m->length)
+		return rc;
+	m->file.created = false;
+	m->file.original_size = m->file.size;
+	if (length < m->length)
+		return shrink(m, length);
+	rc = grow(m, length);
+	if (rc)
+		pm_file_undo(&m->file);
+	return rc;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How stores become durable. A strategy sees a small medium, never a mapping, so that it can be tested alone
+ * and cannot reach up. The caller has checked ranges and poison; lengths are not 0.
+ */
+#ifndef PM_STRATEGY_H
+#define PM_STRATEGY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cpu.h"
+#include "pmdirect.h"
+#include "providers.h"
+
+/*
+ * What page write-back has to do, in batches: flushes add to the batch being filled; a drain takes a number
+ * like a ticket and waits until that batch is written, by itself or by whoever is writing.
+ */
+struct pm_writeback {
+	pthread_mutex_t lock;
+	pthread_cond_t done_cond;
+	uintptr_t low, high; /* hull of the ranges in the batch being filled; empty if low >= high */
+	uint64_t filling;    /* number of that batch; the one being written is filling - 1 */
+	uint64_t done;       /* last batch written */
+	bool busy;           /* somebody is writing */
+	int error;           /* latched until pm_writeback_recover() */
+};
+
+struct pm_medium {
+	char *map;         /* page-aligned */
+	size_t map_length; /* whole pages */
+	int fd;            /* the library's own description; -1 for anonymous memory */
+	bool read_only;
+	bool device_dax;
+	unsigned region; /* of a device-dax: number of its nd region, ~0u if unknown */
+	const struct pm_cpu *cpu;
+	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
+	struct pm_writeback writeback;
+};
+
+struct pm_strategy {
+	enum pm_granularity granularity;
+	int (*flush)(struct pm_medium *, const void *address, size_t length);
+	int (*drain)(struct pm_medium *);
+	int (*persist)(struct pm_medium *, const void *address, size_t length);
+	/* Called after a successful persist of the range. */
+	int (*deepen)(struct pm_medium *, const void *address, size_t length);
+	int (*sync)(struct pm_medium *);
+};
+
+extern const struct pm_strategy pm_strategy_volatile;
+extern const struct pm_strategy pm_strategy_writeback;
+extern const struct pm_strategy pm_strategy_cacheline;
+extern const struct pm_strategy pm_strategy_fence;
+
+/* Beyond the persistence domain; shared by the two direct strategies. */
+int pm_medium_deepen(struct pm_medium *, const void *address, size_t length);
+
+void pm_writeback_init(struct pm_writeback *);
+void pm_writeback_destroy(struct pm_writeback *);
+/* Remembers the whole mapping: what was flushed by another strategy is then written by the next drain. */
+void pm_writeback_record_all(struct pm_medium *);
+/* Stores every page again with its present content, writes all back and lifts the latch on success. */
+int pm_writeback_recover(struct pm_medium *);
+
+#endif

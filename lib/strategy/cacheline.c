@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Cache-line granularity: write the lines back, then fence. No system call. */
+#include "strategy.h"
+
+static int flush(struct pm_medium *m, const void *address, size_t length)
+{
+	m->cpu->write_back(address, length);
+	return 0;
+}
+
+static int drain(struct pm_medium *m)
+{
+	m->cpu->fence();
+	return 0;
+}
+
+static int persist(struct pm_medium *m, const void *address, size_t length)
+{
+	const struct pm_cpu *cpu = m->cpu;
+	cpu->write_back(address, length);
+	cpu->fence();
+	return 0;
+}
+
+static int sync_all(struct pm_medium *m)
+{
+	return persist(m, m->map, m->map_length);
+}
+
+const struct pm_strategy pm_strategy_cacheline = {
+	.granularity = PM_CACHE_LINE,
+	.flush = flush,
+	.drain = drain,
+	.persist = persist,
+	.deepen = pm_medium_deepen,
+	.sync = sync_all,
+};

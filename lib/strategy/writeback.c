@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Page granularity: the kernel writes dirty pages back. A drain makes one call over the hull of all
+ * recorded ranges: clean pages in between cost the kernel a tag look-up (mm/filemap.c
+ * filemap_fdatawrite_wbc), while every further call costs a flush of the device's cache.
+ *
+ * After a failure the kernel has reported the error and marked the pages clean (Documentation/core-api/
+ * errseq.rst), so a second msync would return 0 with the data not on the medium. The error is latched here.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "strategy.h"
+#include "sys.h"
+
+void pm_writeback_init(struct pm_writeback *w)
+{
+	*w = (struct pm_writeback){.low = UINTPTR_MAX, .filling = 1};
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->done_cond, NULL);
+}
+
+void pm_writeback_destroy(struct pm_writeback *w)
+{
+	pthread_cond_destroy(&w->done_cond);
+	pthread_mutex_destroy(&w->lock);
+}
+
+static void record(struct pm_writeback *w, uintptr_t low, uintptr_t high)
+{
+	pthread_mutex_lock(&w->lock);
+	if (low < w->low)
+		w->low = low;
+	if (high > w->high)
+		w->high = high;
+	pthread_mutex_unlock(&w->lock);
+}
+
+void pm_writeback_record_all(struct pm_medium *m)
+{
+	record(&m->writeback, (uintptr_t)m->map, (uintptr_t)m->map + m->map_length);
+}
+
+/*
+ * msync on a mapping of a read-only descriptor returns 0 and does nothing (mm/mmap.c clears VM_SHARED), so there
+ * the file is asked instead, which works on any descriptor.
+ */
+static int write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
+{
+	if (m->read_only)
+		return PM_RETRY(pm_sys->fdatasync(m->fd));
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	low &= ~(page - 1);
+	high = (high + page - 1) & ~(page - 1);
+	return PM_RETRY(pm_sys->msync((void *)low, high - low));
+}
+
+/* Takes the batch being filled and writes it. The lock is held at call and return, not meanwhile. */
+static void write_batch(struct pm_medium *m)
+{
+	struct pm_writeback *w = &m->writeback;
+	uintptr_t low = w->low, high = w->high;
+	uint64_t batch = w->filling++;
+	w->low = UINTPTR_MAX;
+	w->high = 0;
+	w->busy = true;
+	pthread_mutex_unlock(&w->lock);
+	int rc = write_back(m, low, high);
+	pthread_mutex_lock(&w->lock);
+	w->busy = false;
+	w->done = batch;
+	if (rc && !w->error)
+		w->error = rc;
+	pthread_cond_broadcast(&w->done_cond);
+}
+
+static int flush(struct pm_medium *m, const void *address, size_t length)
+{
+	record(&m->writeback, (uintptr_t)address, (uintptr_t)address + length);
+	return 0;
+}
+
+static int drain(struct pm_medium *m)
+{
+	struct pm_writeback *w = &m->writeback;
+	pthread_mutex_lock(&w->lock);
+	/* What this thread flushed is in the batch being filled or in an earlier one. */
+	uint64_t ticket = w->low < w->high ? w->filling : w->filling - 1;
+	while (w->done < ticket) {
+		if (w->busy)
+			pthread_cond_wait(&w->done_cond, &w->lock);
+		else
+			write_batch(m);
+	}
+	int rc = w->error;
+	pthread_mutex_unlock(&w->lock);
+	return rc;
+}
+
+static int persist(struct pm_medium *m, const void *address, size_t length)
+{
+	flush(m, address, length);
+	return drain(m);
+}
+
+/* msync ends in a flush of the device's volatile cache (fs/sync.c, ext4_sync_file, xfs_file_fsync). */
+static int deepen(struct pm_medium *m, const void *address, size_t length)
+{
+	(void)m;
+	(void)address;
+	(void)length;
+	return 0;
+}
+
+static int sync_all(struct pm_medium *m)
+{
+	pm_writeback_record_all(m);
+	return drain(m);
+}
+
+/* An atomic "or 0" makes a page dirty and keeps what other threads store meanwhile. */
+static void store_again(struct pm_medium *m)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	for (size_t at = 0; at < m->map_length; at += page)
+		__atomic_fetch_or(&m->map[at], 0, __ATOMIC_RELAXED);
+}
+
+int pm_writeback_recover(struct pm_medium *m)
+{
+	struct pm_writeback *w = &m->writeback;
+	if (m->read_only)
+		return -EACCES;
+	store_again(m);
+	pthread_mutex_lock(&w->lock);
+	while (w->busy)
+		pthread_cond_wait(&w->done_cond, &w->lock);
+	w->error = 0;
+	w->low = (uintptr_t)m->map;
+	w->high = w->low + m->map_length;
+	write_batch(m);
+	int rc = w->error;
+	pthread_mutex_unlock(&w->lock);
+	return rc;
+}
+
+const struct pm_strategy pm_strategy_writeback = {
+	.granularity = PM_PAGE,
+	.flush = flush,
+	.drain = drain,
+	.persist = persist,
+	.deepen = deepen,
+	.sync = sync_all,
+};

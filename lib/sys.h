@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every system call the library makes, in one table, so that tests can count them, make them fail and
+ * stand another machine underneath. Each entry returns what the call returns, with a failure already
+ * turned into -errno. The table is replaced only by tests, before any other thread exists.
+ */
+#ifndef PM_SYS_H
+#define PM_SYS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+
+/* struct cachestat of linux/mman.h, which older headers lack. */
+struct pm_cachestat {
+	uint64_t cached, dirty, writeback, evicted, recently_evicted;
+};
+
+struct pm_sys {
+	int (*openat)(int dir_fd, const char *path, int flags, unsigned mode);
+	int (*close)(int fd);
+	int (*statx)(int dir_fd, const char *path, int flags, struct statx *stx);
+	int (*fstatfs)(int fd, struct statfs *stfs);
+	int64_t (*seek_end)(int fd);
+	ssize_t (*readlinkat)(int dir_fd, const char *path, char *buffer, size_t size);
+	ssize_t (*read)(int fd, void *buffer, size_t size);
+	ssize_t (*write)(int fd, const void *buffer, size_t size);
+	ssize_t (*pwrite)(int fd, const void *buffer, size_t size, uint64_t offset);
+	int (*unlinkat)(int dir_fd, const char *path);
+	int (*ftruncate)(int fd, uint64_t length);
+	int (*fallocate)(int fd, uint64_t offset, uint64_t length);
+	int (*fsync)(int fd);
+	int (*fdatasync)(int fd);
+	int (*syncfs)(int fd);
+	int (*ioctl)(int fd, unsigned long request, void *arg);
+	int (*flags_of)(int fd); /* fcntl(F_GETFL) */
+	int (*uname)(struct utsname *name);
+	int (*mmap)(void **address, size_t length, int prot, int flags, int fd, uint64_t offset);
+	int (*munmap)(void *address, size_t length);
+	int (*mremap)(void **address, size_t old_length, size_t new_length, int flags);
+	int (*madvise)(void *address, size_t length, int advice);
+	int (*mincore)(void *address, size_t length, unsigned char *vector);
+	int (*msync)(void *address, size_t length);
+	int (*cachestat)(int fd, uint64_t offset, uint64_t length, struct pm_cachestat *stat);
+	unsigned (*euid)(void);
+	const char *(*getenv)(const char *name); /* secure_getenv(3): no system call, but an input */
+	void *(*dlopen)(const char *path);       /* likewise */
+};
+
+extern const struct pm_sys pm_sys_linux;
+extern const struct pm_sys *pm_sys;
+
+/* A signal may interrupt any blocking call; the caller of the library never sees it. */
+#define PM_RETRY(call)                                                                                       \
+	(__extension__({                                                                                     \
+		__typeof__(call) rc_;                                                                        \
+		do                                                                                           \
+			rc_ = (call);                                                                        \
+		while (rc_ == -EINTR);                                                                       \
+		rc_;                                                                                         \
+	}))
+
+#endif

@@ -1,0 +1,205 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# First process of every guest. The host leaves in /lab:
+#   settings  shell assignments (modules, device, directory, functions to call)
+#   volumes   one "node|fs|mkfs options|mount options|where" line per file system
+#   job       what to run; it sees the functions below and $D, $F, $DEV
+# and listens on virtio ports: out (the job's output), ctl (what became of the
+# boot), ack (for the job's own use). The serial console carries only the kernel
+# and this script's mishaps.
+
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/t
+PORTS=/dev/virtio-ports
+
+die() {
+	echo "guest set-up: $*"
+	[ -e $PORTS/ctl ] && echo "failed $*" >$PORTS/ctl
+	poweroff -f
+}
+
+await() {
+	tries=0
+	until [ -e "$1" ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 500 ] || die "$1 did not appear"
+		sleep 0.02
+	done
+}
+
+mount_basics() {
+	mount -t proc proc /proc
+	mount -t sysfs sys /sys
+	mount -t devtmpfs dev /dev
+	mkdir -p /dev/shm /run $PORTS
+	mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+	ln -sf /proc/self/fd /dev/fd
+	ln -sf /proc/self/fd/1 /dev/stdout
+	ln -sf /proc/self/fd/2 /dev/stderr
+}
+
+load_modules() {
+	for module in $INSMOD; do
+		insmod "$module" || die "cannot load $module"
+	done
+}
+
+# Ports are announced one by one after the driver has loaded.
+name_ports() {
+	tries=0
+	until [ -e $PORTS/out ] && [ -e $PORTS/ctl ] && [ -e $PORTS/ack ]; do
+		for port in /sys/class/virtio-ports/*; do
+			name=$(cat "$port/name" 2>/dev/null) && [ -n "$name" ] || continue
+			await "/dev/${port##*/}"
+			chmod 666 "/dev/${port##*/}"
+			ln -sf "/dev/${port##*/}" "$PORTS/$name"
+		done
+		tries=$((tries + 1))
+		[ $tries -lt 1000 ] || die "the result ports did not appear"
+		sleep 0.01
+	done
+}
+
+format() {
+	case $2 in
+	# Discarding a sparse image gains nothing and takes time.
+	ext4) mkfs.ext4 -q -F -E nodiscard $3 "$1" 2>/run/mkfs ;;
+	xfs) mkfs.xfs -q -f -K $3 "$1" 2>/run/mkfs ;;
+	esac || die "mkfs.$2 $1: $(cat /run/mkfs)"
+}
+
+mount_volumes() {
+	while IFS='|' read -r node fs mkfs options where; do
+		[ "$fs" = tmpfs ] || await "$node"
+		[ -z "$FORMAT" ] || format "$node" "$fs" "$mkfs"
+		mkdir -p "$where"
+		mount -t "$fs" -o "$options" "$node" "$where" ||
+			die "cannot mount $node ($fs, $options)"
+		chmod 1777 "$where"
+	done </lab/volumes
+}
+
+make_directory() {
+	mkdir -p "$D"
+	chmod 1777 "$D"
+}
+
+# Every block written, so that mapping it later needs no allocation.
+make_file() {
+	F=$D/prepared
+	dd if=/dev/zero of="$F" bs=1M count=16 conv=fsync 2>/dev/null ||
+		die "cannot write $F"
+	chmod 666 "$F"
+}
+
+### Per-backing functions, named by the "before" and "after" of a row.
+
+inherit_dax_flag() {
+	xfs_io -c 'chattr +x' "$D" || die "cannot set the DAX flag"
+}
+
+make_linear() {
+	await "$DEV"
+	dmsetup create lab --noudevsync --table "$(linear_table)" &&
+		dmsetup mknodes lab || die "cannot make the linear device"
+}
+
+# Claims namespace $1 for the pfn or dax device $2, in pages described by
+# guest memory, and starts driver $3 on that: the driver writes the info block
+# which makes the kernel recognise the image in every later boot.
+claim_namespace() {
+	bus=/sys/bus/nd
+	await "$bus/drivers/nd_pmem/$1"
+	echo "$1" >$bus/drivers/nd_pmem/unbind
+	cat /proc/sys/kernel/random/uuid >"$bus/devices/$2/uuid" &&
+		echo ram >"$bus/devices/$2/mode" &&
+		echo 2097152 >"$bus/devices/$2/align" &&
+		echo "$1" >"$bus/devices/$2/namespace" &&
+		echo "$2" >"$bus/drivers/$3/bind" || die "cannot turn $1 into $2"
+}
+
+make_golden() {
+	claim_namespace namespace0.0 pfn0.0 nd_pmem
+	await /dev/pmem0
+	claim_namespace namespace1.0 dax1.0 dax_pmem
+	await /dev/dax1.0
+}
+
+### Functions for scripts.
+
+device_size() { cat "/sys/block/${DEV##*/}/size"; }
+linear_table() { echo "0 $(device_size) linear $DEV 0"; }
+
+# A plain suspend would write everything back first: no error would be left to see.
+swap_table() {
+	dmsetup suspend --nolockfs --noflush --noudevsync lab &&
+		echo "$1" | dmsetup reload lab &&
+		dmsetup resume --noudevsync lab
+}
+
+# Beware: a journal commit during these two makes ext4 read-only for good.
+dm_fail() { swap_table "0 $(device_size) error"; }
+dm_fail_writes() { swap_table "0 $(device_size) flakey $DEV 0 0 1 1 error_writes"; }
+
+# Fails only the blocks that hold the data of file $1: the journal stays whole.
+dm_fail_file() {
+	sync
+	swap_table "$(xfs_io -r -c 'fiemap -v' "$1" |
+		awk '$3 ~ /\.\./ { split($3, range, "\\.\\."); print range[1], range[2] + 1 }' |
+		sort -n |
+		awk -v device="$DEV" -v size="$(device_size)" -v at=0 '
+			$1 > at { print at, $1 - at, "linear", device, at }
+			{ print $1, $2 - $1, "error"; at = $2 }
+			END { if (at < size) print at, size - at, "linear", device, at }')"
+}
+
+dm_heal() { swap_table "$(linear_table)"; }
+
+as_uid() {
+	uid=$1
+	shift
+	/usr/bin/setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"
+}
+
+drop_caches() { sync; echo 3 >/proc/sys/vm/drop_caches; }
+
+### The boot.
+
+run_job() {
+	cd /t || exit 125
+	. /lab/job
+}
+
+word_of_command_line() {
+	for word in $(cat /proc/cmdline); do
+		case $word in
+		"$1"=*) echo "${word#*=}" ;;
+		esac
+	done
+}
+
+main() {
+	mount_basics
+	. /lab/settings
+	FORMAT=$(word_of_command_line lab.format)
+	LAB_ARGUMENT=$(word_of_command_line lab.argument)
+	LAB_ACK=$PORTS/ack
+	export LAB_ARGUMENT LAB_ACK D F DEV
+	load_modules
+	name_ports
+	[ -z "$DEV" ] || await "$DEV"
+	[ -z "$BEFORE" ] || $BEFORE
+	mount_volumes
+	make_directory
+	[ -z "$AFTER" ] || $AFTER
+	[ -z "$DEV" ] || chmod 666 "$DEV"
+	[ -z "$MAKE_FILE" ] || make_file
+	[ -z "$FORMAT" ] || sync
+	echo "ready $(cut -d' ' -f1 /proc/uptime)" >$PORTS/ctl
+	# A pipe, because a port can be opened only once: /dev/stdout would fail.
+	{ (run_job); echo $? >/run/status; } </dev/null 2>&1 | cat >$PORTS/out
+	echo "exit $(cat /run/status)" >$PORTS/ctl
+	poweroff -f
+}
+
+main

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs programs on real MAP_SYNC storage, in disposable emulated machines.
+
+  lab.py prepare                            assemble what guests need, once
+  lab.py backings                           list the kinds of storage
+  lab.py run [OPTIONS] BACKING -- PROG ...  run a host program in a fresh guest
+  lab.py script [OPTIONS] BACKING SCRIPT [FILES...]
+                                            run a shell script in a fresh guest
+
+In PROG's arguments @D is a writable directory on the backing, @F a fully
+written 16 MiB file in it, @DEV its block or dax device; a script has $D, $F
+and $DEV, and the functions of guest-init.sh. PROG and files come along with
+the libraries they load, and are in /t, the current directory; scripts should
+say ./NAME, since the guest's shell prefers its own applets to PATH.
+
+The exit status is that of the program; 124 when the guest hung, 125 when it
+died or could not be set up; 77 when this machine lacks a part of the lab (1 if
+PMDIRECT_GUEST_REQUIRED=1).
+"""
+
+import argparse
+import os
+import signal
+import sys
+
+from lab_backings import BACKINGS
+from lab_cache import Lab, prepare
+from lab_cpio import LabError, Missing
+from lab_guest import Guest, GuestFailure, Images, Job
+
+__all__ = ["BACKINGS", "Guest", "GuestFailure", "Images", "Job", "Lab", "LabError",
+           "Missing", "prepare", "missing_part", "say", "main"]
+
+EXIT_HUNG = 124
+EXIT_DIED = 125
+EXIT_SKIP = 77
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def write_output(data):
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def missing_part(error):
+    """The exit status for a lab that cannot work here: a skip, unless required."""
+    say(f"guest lab: {error}")
+    return 1 if os.environ.get("PMDIRECT_GUEST_REQUIRED") == "1" else EXIT_SKIP
+
+
+def run_job(backing, job, timeout):
+    """Boots a fresh guest for the job; returns the status to exit with."""
+    lab = prepare(say)
+    with Guest(lab, BACKINGS[backing], job, output=write_output) as guest:
+        try:
+            guest.start()
+            status = guest.wait(timeout)
+        except GuestFailure as failure:
+            say(f"guest lab: {backing}: {failure}")
+            status = EXIT_HUNG if failure.hung else EXIT_DIED
+        if status:
+            for line in guest.console_text().splitlines():
+                say("[kernel] " + line)
+        return status
+
+
+def command_prepare(_):
+    print(prepare(say).path)
+    return 0
+
+
+def command_backings(_):
+    for row in BACKINGS.values():
+        print(f"{row.name:18} {row.summary}")
+    return 0
+
+
+def command_run(options):
+    for setting in options.env:
+        if "=" not in setting:
+            raise LabError(f"--env {setting}: not NAME=VALUE")
+    env = list(options.env)
+    if "LD_LIBRARY_PATH" in os.environ:
+        # The closure was found with it, so the guest's loader needs it as well.
+        env.append("LD_LIBRARY_PATH=" + os.environ["LD_LIBRARY_PATH"])
+    job = Job.program(options.program, options.arguments, options.uid, env)
+    add_files(job, options.extra, options.lib)
+    return run_job(options.backing, job, options.timeout)
+
+
+def command_script(options):
+    with open(options.script, encoding="utf-8") as stream:
+        text = stream.read()
+    exports = "".join(f"export {quote_setting(s)}\n" for s in options.env)
+    job = Job(exports + text, make_file=True)
+    add_files(job, options.files, options.lib)
+    return run_job(options.backing, job, options.timeout)
+
+
+def quote_setting(setting):
+    name, separator, value = setting.partition("=")
+    if not separator or not name.isidentifier():
+        raise LabError(f"--env {setting}: not NAME=VALUE")
+    return name + "='" + value.replace("'", "'\"'\"'") + "'"
+
+
+def add_files(job, files, libraries):
+    for path in files:
+        job.add(path)
+    for path in libraries:
+        job.add_library(path)
+
+
+def parser():
+    top = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("prepare").set_defaults(act=command_prepare)
+    commands.add_parser("backings").set_defaults(act=command_backings)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--timeout", type=float, default=120, metavar="SECONDS")
+    common.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    common.add_argument("--lib", action="append", default=[], metavar="FILE",
+                        help="a library opened at run time, with what it needs")
+    common.add_argument("backing", choices=BACKINGS, metavar="BACKING")
+    run = commands.add_parser("run", parents=[common])
+    run.add_argument("--with", action="append", default=[], dest="extra", metavar="FILE")
+    run.add_argument("--uid", type=int, help="run the program as this user")
+    run.add_argument("program", metavar="PROG")
+    run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS")
+    run.set_defaults(act=command_run)
+    script = commands.add_parser("script", parents=[common])
+    script.add_argument("script", metavar="SCRIPT")
+    script.add_argument("files", nargs="*", metavar="FILES")
+    script.set_defaults(act=command_script)
+    return top
+
+
+def main(arguments=None):
+    options = parser().parse_args(arguments)
+    # Turned into an exception, so that guests and temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return options.act(options)
+    except Missing as error:
+        return missing_part(error)
+    except LabError as error:
+        say(f"guest lab: {error}")
+        return EXIT_DIED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

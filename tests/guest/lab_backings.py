@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The kinds of storage a guest can offer: one row each, nothing but data.
+
+The host turns a row into QEMU arguments and into /lab/settings, which
+guest-init.sh reads; "before" and "after" name shell functions of that file.
+"""
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+# mkfs.xfs refuses devices below 300 MiB.
+DEVICE_SIZE = 512 * MIB
+
+
+@dataclass(frozen=True)
+class Device:
+    """An emulated device; image names the golden image it starts from."""
+
+    kind: str                # nvdimm, virtio-pmem or disk
+    image: str = "blank"     # blank, fsdax or devdax
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A file system to make and to mount."""
+
+    node: str
+    fs: str
+    options: str = "defaults"
+    mkfs: str = ""
+    where: str = "/mnt/test"
+
+
+@dataclass(frozen=True)
+class Backing:
+    name: str
+    summary: str
+    devices: tuple = ()
+    volumes: tuple = ()
+    node: str = ""           # what @DEV stands for, and what the guest waits for
+    persistence: str = ""    # persistence domain the NFIT states, "" = none
+    kernel: str = ""         # extra kernel arguments
+    modules: str = ""        # besides those that devices and volumes imply
+    before: str = ""         # shell function run before the mounts
+    after: str = ""          # shell function run after them
+    directory: str = "/mnt/test/d"
+
+    def all_modules(self):
+        """Modules to load, in order; virtio_console first: it carries the results."""
+        wanted = ["virtio_pci", "virtio_console"]
+        for device in self.devices:
+            wanted += {"nvdimm": ["nfit", "nd_pmem"],
+                       "virtio-pmem": ["virtio_pmem", "nd_pmem"],
+                       "disk": ["virtio_blk"]}[device.kind]
+            if device.image == "devdax":
+                wanted += ["device_dax", "dax_pmem"]
+        wanted += [volume.fs for volume in self.volumes if volume.fs != "tmpfs"]
+        return list(dict.fromkeys(wanted + self.modules.split()))
+
+
+NVDIMM = (Device("nvdimm", "fsdax"),)
+DISK = (Device("disk"),)
+PMEM = "/dev/pmem0"
+VDA = "/dev/vda"
+TMPFS = (Volume("tmpfs", "tmpfs"),)
+
+
+def _ext4(options="dax=always", node=PMEM):
+    return (Volume(node, "ext4", options, "-b 4096"),)
+
+
+def _xfs(options="dax=always", node=PMEM, reflink=0):
+    return (Volume(node, "xfs", options, f"-m reflink={reflink}"),)
+
+
+_ROWS = (
+    Backing("ext4-dax", "ext4 dax=always, NVDIMM that states no persistence domain",
+            NVDIMM, _ext4(), PMEM),
+    Backing("ext4-dax-memctrl", "ext4 dax=always, domain memory_controller",
+            NVDIMM, _ext4(), PMEM, "mem-ctrl"),
+    Backing("ext4-dax-eadr", "ext4 dax=always, domain cpu_cache",
+            NVDIMM, _ext4(), PMEM, "cpu"),
+    Backing("xfs-dax", "xfs dax=always without reflink, domain memory_controller",
+            NVDIMM, _xfs(), PMEM, "mem-ctrl"),
+    Backing("xfs-dax-nodomain", "xfs dax=always without reflink, no domain stated",
+            NVDIMM, _xfs(), PMEM),
+    Backing("xfs-dax-eadr", "xfs dax=always without reflink, domain cpu_cache",
+            NVDIMM, _xfs(), PMEM, "cpu"),
+    Backing("xfs-dax-reflink", "xfs dax=always with reflink, domain memory_controller",
+            NVDIMM, _xfs(reflink=1), PMEM, "mem-ctrl"),
+    Backing("xfs-inode-flag", "xfs dax=inode, new files inherit the DAX flag",
+            NVDIMM, _xfs("dax=inode"), PMEM, "mem-ctrl", after="inherit_dax_flag"),
+    Backing("xfs-inode-noflag", "xfs dax=inode, no DAX flag: page cache on pmem",
+            NVDIMM, _xfs("dax=inode"), PMEM, "mem-ctrl"),
+    Backing("ext4-nodax", "ext4 dax=never on pmem",
+            NVDIMM, _ext4("dax=never"), PMEM, "mem-ctrl"),
+    Backing("xfs-nodax", "xfs dax=never on pmem",
+            NVDIMM, _xfs("dax=never"), PMEM, "mem-ctrl"),
+    Backing("ext4-disk", "ext4 on a virtio disk",
+            DISK, _ext4("defaults", VDA), VDA),
+    Backing("xfs-disk", "xfs on a virtio disk",
+            DISK, _xfs("defaults", VDA), VDA),
+    Backing("ext4-disk-dm", "ext4 on a virtio disk that dm_fail can break",
+            # A periodic commit while the device fails would abort the journal.
+            DISK, _ext4("commit=300", "/dev/mapper/lab"), VDA,
+            modules="dm-mod dm-flakey", before="make_linear"),
+    Backing("e820-ext4", "ext4 dax=always on plain DRAM posing as pmem (memmap=)",
+            (), _ext4(), PMEM, kernel="memmap=128M!512M", modules="nd_e820 nd_pmem"),
+    Backing("virtio-pmem-ext4", "ext4 dax=always on virtio-pmem (never synchronous)",
+            (Device("virtio-pmem"),), _ext4(), PMEM),
+    Backing("devdax", "device-dax, domain memory_controller",
+            (Device("nvdimm", "devdax"),), TMPFS, "/dev/dax0.0", "mem-ctrl"),
+    Backing("devdax-nodomain", "device-dax, no domain stated",
+            (Device("nvdimm", "devdax"),), TMPFS, "/dev/dax0.0"),
+    Backing("tmpfs", "tmpfs", (), TMPFS),
+    Backing("blockdev", "raw virtio disk; the directory is on tmpfs",
+            DISK, TMPFS, VDA),
+    Backing("power", "ext4 and xfs, each on pmem with DAX and on a disk, for power cuts",
+            NVDIMM * 2 + DISK * 2,
+            (Volume("/dev/pmem0", "ext4", "dax=always", "-b 4096", "/mnt/ext4-dax"),
+             Volume("/dev/pmem1", "xfs", "dax=always", "-m reflink=0", "/mnt/xfs-dax"),
+             Volume("/dev/vda", "ext4", where="/mnt/ext4-disk"),
+             Volume("/dev/vdb", "xfs", where="/mnt/xfs-disk")),
+            "/dev/pmem0", "mem-ctrl", directory="/mnt"),
+)
+
+BACKINGS = {row.name: row for row in _ROWS}
+
+# Not offered to users: the boot that turns blank NVDIMMs into golden images.
+GOLDEN = Backing("golden", "makes the golden images",
+                 (Device("nvdimm"), Device("nvdimm")), TMPFS,
+                 modules="device_dax dax_pmem", before="make_golden")

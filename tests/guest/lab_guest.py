@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Guests: disposable QEMU machines with emulated persistent memory.
+
+A kill -9 of QEMU is a power cut: stores into an NVDIMM are in its image at
+once, what never left the guest's DRAM is gone.
+"""
+
+import collections
+import ctypes
+import os
+import selectors
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import lab_backings
+from lab_cache import find_tool
+from lab_cpio import Archive, LabError
+
+CHANNELS = ("console", "out", "ctl", "ack")
+_CHUNK = 1 << 16
+_PR_SET_PDEATHSIG = 1
+# panic=-1 with -no-reboot makes QEMU exit; an oops is never an acceptable result.
+_KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic nokaslr "
+                     "mitigations=off cryptomgr.notests random.trust_cpu=on "
+                     "rcupdate.rcu_expedited=1 8250.nr_uarts=1")
+
+
+class GuestFailure(LabError):
+    """The guest hung or died: nothing is known about the program in it."""
+
+    def __init__(self, message, hung=False):
+        super().__init__(message)
+        self.hung = hung
+
+
+class Job:
+    """What one guest is to run, and the files it needs."""
+
+    def __init__(self, script, make_file=False):
+        self.script = script
+        self.make_file = make_file
+        self._archive = Archive()
+
+    @classmethod
+    def program(cls, program, arguments, uid=None, env=()):
+        """Runs a host program; @D, @F and @DEV in arguments are replaced."""
+        make_file = any("@F" in argument for argument in arguments)
+        job = cls("", make_file)
+        command = [shlex.quote(job.add(program))] + [_expanded(a) for a in arguments]
+        prefix = f"as_uid {int(uid)} env" if uid is not None else "exec env"
+        settings = [shlex.quote(setting) for setting in env]
+        job.script = " ".join([prefix] + settings + command)
+        return job
+
+    def add(self, path):
+        """Adds a file with all it loads; returns its path in the guest, /t/NAME.
+
+        It is kept under its own absolute path too, because run-time search
+        paths are often relative to the program.
+        """
+        if not os.path.isfile(path):
+            raise LabError(f"no such file: {path}")
+        real = self._archive.elf(path)
+        link = "/t/" + os.path.basename(path)
+        self._archive.symlink(link, real)
+        return link
+
+    def add_library(self, path):
+        """Adds a library that is opened at run time, and all that it needs."""
+        self._archive.elf(path)
+        self._archive.copy(path)
+
+    def initrd(self, lab, backing):
+        """The archive that completes the base one for this job."""
+        settings = {
+            "INSMOD": " ".join(lab.insmod_order(backing.all_modules())),
+            "DEV": backing.node, "D": backing.directory,
+            "BEFORE": backing.before, "AFTER": backing.after,
+            "BACKING": backing.name, "MAKE_FILE": "1" if self.make_file else "",
+        }
+        lines = [f"{key}={shlex.quote(value)}\n" for key, value in settings.items()]
+        volumes = ["|".join((v.node, v.fs, v.mkfs, v.options, v.where)) + "\n"
+                   for v in backing.volumes]
+        self._archive.file("/lab/settings", "".join(lines).encode())
+        self._archive.file("/lab/volumes", "".join(volumes).encode())
+        self._archive.file("/lab/job", (self.script + "\n").encode())
+        return self._archive.bytes()
+
+
+def _expanded(argument):
+    """A shell word in which the placeholders became the guest's variables."""
+    quoted = shlex.quote(argument)
+    if "@" in argument:
+        quoted = "'" + argument.replace("'", "'\"'\"'") + "'"
+        for name in ("DEV", "D", "F"):  # DEV first: @D is a prefix of @DEV
+            quoted = quoted.replace("@" + name, f"'\"${name}\"'")
+    return quoted
+
+
+class Images:
+    """The device images of one backing, in a directory; they outlive guests."""
+
+    def __init__(self, lab, backing, directory):
+        self.fresh = True  # no guest has formatted them yet
+        self.paths = []
+        for number, device in enumerate(backing.devices):
+            path = os.path.join(directory, f"{device.kind}{number}.img")
+            if device.image == "blank":
+                with open(path, "wb") as stream:
+                    stream.truncate(lab_backings.DEVICE_SIZE)
+            else:
+                copy_sparse(lab.image(device.image), path)
+            self.paths.append(path)
+
+
+def copy_sparse(source, target):
+    """Copies only what was ever written: a few KiB of a golden image."""
+    with open(source, "rb") as reader, open(target, "wb") as writer:
+        size = os.fstat(reader.fileno()).st_size
+        writer.truncate(size)
+        offset = 0
+        while offset < size:
+            try:
+                offset = os.lseek(reader.fileno(), offset, os.SEEK_DATA)
+            except OSError:  # ENXIO: only a hole is left
+                break
+            end = os.lseek(reader.fileno(), offset, os.SEEK_HOLE)
+            while offset < end:
+                data = os.pread(reader.fileno(), min(end - offset, _CHUNK), offset)
+                os.pwrite(writer.fileno(), data, offset)
+                offset += len(data)
+
+
+class Guest:
+    """One machine; start() may be called again after kill9(), on the same images.
+
+    Use as a context manager, so that QEMU and temporary files go away.
+    """
+
+    def __init__(self, lab, backing, job, images=None, output=None):
+        self.backing = backing
+        self.images = images
+        self.ready = None          # guest uptime in seconds once it is set up
+        self._lab = lab
+        self._job = job
+        self._output = output      # called with each chunk of the job's output
+        self._throw_away = images is None
+        self._directory = None
+        self._process = None
+        self._selector = None
+        self._channels = {}
+        self._reset()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *ignored):
+        self.close()
+
+    # --- Life ---
+
+    def start(self, argument=""):
+        """Boots; argument (one word) is $LAB_ARGUMENT to the job."""
+        if self._process:
+            raise LabError("the guest runs already")
+        self._reset()
+        self._stage()
+        command = self._command(argument)
+        theirs = {}
+        for name in CHANNELS:
+            self._channels[name], theirs[name] = socket.socketpair()
+        for name, end in theirs.items():
+            command += _channel_arguments(name, end.fileno())
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                pass_fds=[end.fileno() for end in theirs.values()],
+                preexec_fn=_die_with_parent)
+        finally:
+            for end in theirs.values():
+                end.close()
+        for name, channel in self._channels.items():
+            channel.setblocking(False)
+            self._selector.register(channel, selectors.EVENT_READ, name)
+
+    def kill9(self):
+        """A power cut."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._errors = self._process.stderr.read().decode(errors="replace")
+            self._process.stderr.close()
+            self._process = None
+        for name in list(self._channels):
+            self._drain(name)
+            self._forget(name)
+
+    def close(self):
+        self.kill9()
+        self._selector.close()
+        if self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+    # --- What comes out of it ---
+
+    def wait(self, timeout):
+        """The job's exit status; the machine is gone afterwards."""
+        self._until(lambda: self._status is not None, timeout)
+        # The guest wrote its output before its status: it is all here by now.
+        self._drain("out")
+        self.kill9()
+        return self._status
+
+    def wait_ready(self, timeout):
+        self._until(lambda: self.ready is not None, timeout)
+
+    def read_line(self, timeout):
+        """The next line (bytes) of the ack port; None when the job has ended."""
+        self._until(lambda: self._acks or self._status is not None, timeout)
+        if not self._acks:
+            self._drain("ack")
+        return self._acks.popleft() if self._acks else None
+
+    def pending_lines(self):
+        """Complete ack lines received so far, also after kill9()."""
+        lines = list(self._acks)
+        self._acks.clear()
+        return lines
+
+    def send_line(self, line):
+        """Sends a line (bytes) to whoever reads the ack port in the guest."""
+        channel = self._channels["ack"]
+        channel.setblocking(True)
+        channel.sendall(line + b"\n")
+        channel.setblocking(False)
+
+    def console_text(self):
+        """Kernel messages; those of the boot only if it did not succeed."""
+        text = bytes(self._console[self._booted:]).replace(b"\r", b"").decode(errors="replace")
+        # The firmware clears the screen even where there is none.
+        return text.replace("\x1bc", "").replace("\x1b[?7l", "").replace("\x1b[2J", "")
+
+    # --- Inside ---
+
+    def _reset(self):
+        if self._selector:
+            self._selector.close()
+        self._selector = selectors.DefaultSelector()
+        self._console = bytearray()
+        self._booted = 0           # length of the console when the guest was ready
+        self._partial = {"ctl": b"", "ack": b""}
+        self._acks = collections.deque()
+        self._status = None
+        self._errors = ""
+        self.ready = None
+
+    def _stage(self):
+        """Writes the initrd, and the images if nobody else keeps them."""
+        if self._directory:
+            return
+        self._directory = tempfile.mkdtemp(prefix="pmdirect-guest-")
+        if self._throw_away:
+            self.images = Images(self._lab, self.backing, self._directory)
+        with open(os.path.join(self._directory, "initrd"), "wb") as stream:
+            with open(self._lab.base, "rb") as base:
+                shutil.copyfileobj(base, stream, 1 << 20)
+            stream.write(self._job.initrd(self._lab, self.backing))
+
+    def _command(self, argument):
+        machine = "q35,nvdimm=on,usb=off,sata=off,smbus=off"
+        if self.backing.persistence:
+            machine += f",nvdimm-persistence={self.backing.persistence}"
+        kernel = f"{_KERNEL_ARGUMENTS} {self.backing.kernel}"
+        if self.images.fresh:
+            kernel += " lab.format=1"
+        if argument:
+            kernel += f" lab.argument={argument}"
+        command = [find_tool("qemu-system-x86_64"), "-accel", "tcg,thread=multi",
+                   "-cpu", "max", "-smp", "2", "-M", machine,
+                   "-m", "1G,slots=4,maxmem=8G", "-nodefaults", "-no-user-config",
+                   "-display", "none", "-no-reboot", "-kernel", self._lab.kernel,
+                   "-initrd", os.path.join(self._directory, "initrd"),
+                   "-append", kernel, "-device", "virtio-serial-pci"]
+        for number, device in enumerate(self.backing.devices):
+            command += _device_arguments(device.kind, number, self.images.paths[number])
+        return command
+
+    def _until(self, condition, timeout):
+        deadline = time.monotonic() + timeout
+        while not condition():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self.kill9()
+                raise GuestFailure(f"the guest did not finish within {timeout:g} s",
+                                   hung=True)
+            if not self._channels:
+                raise GuestFailure("the guest died. " + self._errors.strip())
+            for key, _ in self._selector.select(left):
+                self._receive(key.data)
+            if len(self._channels) < len(CHANNELS):
+                # QEMU closes all of them at once, when it ends.
+                self.kill9()
+
+    def _drain(self, name):
+        while name in self._channels and self._receive(name):
+            pass
+
+    def _receive(self, name):
+        """Takes what a channel has; False when that is nothing."""
+        try:
+            data = self._channels[name].recv(_CHUNK)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self._forget(name)
+            return False
+        if name == "console":
+            self._console += data
+        elif name == "out":
+            if self._output:
+                self._output(data)
+        else:
+            *lines, self._partial[name] = (self._partial[name] + data).split(b"\n")
+            if name == "ack":
+                self._acks.extend(lines)
+            else:
+                for line in lines:
+                    self._control(line.decode())
+        return True
+
+    def _control(self, line):
+        verb, _, rest = line.partition(" ")
+        if verb == "ready":
+            self.ready = float(rest)
+            self.images.fresh = False
+            self._booted = len(self._console)
+            if self._throw_away:
+                # QEMU has it all open; now not even a kill -9 of us leaves litter.
+                shutil.rmtree(self._directory, ignore_errors=True)
+        elif verb == "exit":
+            self._status = int(rest)
+        else:
+            self.kill9()
+            raise GuestFailure(f"the guest could not be set up: {rest}")
+
+    def _forget(self, name):
+        channel = self._channels.pop(name, None)
+        if channel:
+            self._selector.unregister(channel)
+            channel.close()
+
+
+def _channel_arguments(name, descriptor):
+    arguments = ["-chardev", f"socket,id={name},fd={descriptor}"]
+    if name == "console":
+        return arguments + ["-serial", "chardev:console"]
+    return arguments + ["-device", f"virtserialport,chardev={name},name={name}"]
+
+
+def _device_arguments(kind, number, path):
+    if kind == "disk":
+        return ["-drive", f"file={path},if=virtio,format=raw,cache=writeback"]
+    front = "virtio-pmem-pci" if kind == "virtio-pmem" else "nvdimm"
+    return ["-object", f"memory-backend-file,id=mem{number},share=on,mem-path={path},"
+                       f"size={os.path.getsize(path)}",
+            "-device", f"{front},memdev=mem{number},id=dev{number}"]
+
+
+def _die_with_parent():
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
