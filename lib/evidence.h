@@ -9,7 +9,14 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-#include "policy.h"
+#include "pmdirect.h"
+
+enum pm_backing {
+	PM_BACKING_FILE, /* regular file or block device */
+	PM_BACKING_DEVICE_DAX,
+	PM_BACKING_PRIVATE, /* copy on write */
+	PM_BACKING_ANONYMOUS,
+};
 
 /* What is being looked at: an open file and the part of it that is, or would be, mapped. */
 struct pm_subject {

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "evidence.h"
 #include "file.h"
 #include "sys.h"
 

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-#include "policy.h"
+#include "evidence.h"
 
 struct pm_file {
 	const char *call; /* the public function at work, for the sentence */

@@ -5,14 +5,7 @@
 
 #include <stdbool.h>
 
-#include "pmdirect.h"
-
-enum pm_backing {
-	PM_BACKING_FILE, /* regular file or block device */
-	PM_BACKING_DEVICE_DAX,
-	PM_BACKING_PRIVATE, /* copy on write */
-	PM_BACKING_ANONYMOUS,
-};
+#include "evidence.h"
 
 struct pm_ask {
 	enum pm_backing backing;
