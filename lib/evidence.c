@@ -145,10 +145,10 @@ static void kernel(pm_evidence_table e)
 	pm_evidence_set(&e[PM_EV_KERNEL], rc ? PM_UNKNOWN : PM_YES, -rc, "uname(2)", rc ? NULL : name.release);
 }
 
-static void providers(pm_evidence_table e)
+static void providers(pm_evidence_table e, const struct pm_subject *s)
 {
 	const char *text;
-	bool used = pm_libpmem_loaded(&text) != NULL;
+	bool used = pm_libpmem_loaded(&text) && s->uses_libpmem;
 	pm_evidence_set(&e[PM_EV_LIBPMEM], used ? PM_YES : PM_NO, 0, "dlopen(3)", text);
 	used = pm_libunwind_loaded(&text);
 	pm_evidence_set(&e[PM_EV_LIBUNWIND], used ? PM_YES : PM_NO, 0, "dlopen(3)", text);
@@ -157,7 +157,7 @@ static void providers(pm_evidence_table e)
 void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 {
 	kernel(e);
-	providers(e);
+	providers(e, s);
 	cpu(e);
 	bool has_file = s->backing != PM_BACKING_ANONYMOUS;
 	pm_evidence_set(&e[PM_EV_PRIVATE_FILE], has_file ? PM_YES : PM_NO, 0, "this library", NULL);

@@ -27,6 +27,7 @@ struct pm_subject {
 	size_t unit;             /* mappings begin and end at multiples of it */
 	bool writable;
 	void *map;           /* for residency; NULL if not mapped */
+	bool uses_libpmem;   /* the mapping has it as its provider */
 	unsigned region;     /* found: number of the nd region, else ~0u */
 };
 

@@ -90,6 +90,7 @@ void pm_mapping_report(struct pm_mapping *m, struct pm_report *r)
 		pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx);
 		pm_mapping_subject(&now, &m->ask, m->offset, m->length, !(m->flags & PM_READ_ONLY), &s);
 		s.map = m->medium.map;
+		s.uses_libpmem = m->medium.libpmem;
 	}
 	pm_evidence_for_decision(r->evidence, &s, try_sync);
 	struct pm_decision fresh = pm_decide(r->evidence, &m->ask);

@@ -104,6 +104,9 @@ _ROWS = (
             # A periodic commit while the device fails would abort the journal.
             DISK, _ext4("commit=300", "/dev/mapper/lab"), VDA,
             modules="dm-mod dm-flakey", before="make_linear"),
+    Backing("xfs-disk-dm", "xfs on a virtio disk that dm_fail can break",
+            DISK, _xfs("defaults", "/dev/mapper/lab"), VDA,
+            modules="dm-mod dm-flakey", before="make_linear"),
     Backing("e820-ext4", "ext4 dax=always on plain DRAM posing as pmem (memmap=)",
             (), _ext4(), PMEM, kernel="memmap=128M!512M", modules="nd_e820 nd_pmem"),
     Backing("virtio-pmem-ext4", "ext4 dax=always on virtio-pmem (never synchronous)",

@@ -173,7 +173,10 @@ class Guest:
         command = self._command(argument)
         theirs = {}
         for name in CHANNELS:
-            self._channels[name], theirs[name] = socket.socketpair()
+            channel, theirs[name] = socket.socketpair()
+            channel.setblocking(False)
+            self._selector.register(channel, selectors.EVENT_READ, name)
+            self._channels[name] = channel
         for name, end in theirs.items():
             command += _channel_arguments(name, end.fileno())
         try:
@@ -184,9 +187,6 @@ class Guest:
         finally:
             for end in theirs.values():
                 end.close()
-        for name, channel in self._channels.items():
-            channel.setblocking(False)
-            self._selector.register(channel, selectors.EVENT_READ, name)
 
     def kill9(self):
         """A power cut."""
@@ -197,7 +197,8 @@ class Guest:
             self._process.stderr.close()
             self._process = None
         for name in list(self._channels):
-            self._drain(name)
+            if name != "ctl":  # what became of the boot matters no more
+                self._drain(name)
             self._forget(name)
 
     def close(self):

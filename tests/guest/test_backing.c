@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the library says of each kind of backing, and that it keeps its word there. Runs in the guest:
+ * test_backing NAME DIRECTORY [DEVICE]. The table is the expectation; NAME chooses the row.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <pmdirect.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SIZE ((uint64_t)4 << 20)
+
+struct expected {
+	enum pm_granularity granularity;
+	enum pm_state sync, direct;
+	enum pm_grade grade;
+	enum pm_reason reason;
+	enum pm_advice advice;
+};
+
+#define PROVEN_LINE {PM_CACHE_LINE, PM_YES, PM_YES, PM_GRADE_PROVEN, PM_REASON_NONE, PM_ADVICE_NONE}
+#define PROVEN_BYTE {PM_BYTE, PM_YES, PM_YES, PM_GRADE_PROVEN, PM_REASON_NONE, PM_ADVICE_NONE}
+#define PROMISED {PM_CACHE_LINE, PM_YES, PM_YES, PM_GRADE_PROMISED, PM_REASON_NO_DOMAIN, PM_ADVICE_STATE_DOMAIN}
+#define ACCEPTED(reason, advice) {PM_PAGE, PM_UNKNOWN, PM_YES, PM_GRADE_ACCEPTED, reason, advice}
+#define SPARSE ACCEPTED(PM_REASON_HOLE, PM_ADVICE_PREPARE)
+#define PAGE_CACHE {PM_PAGE, PM_NO, PM_NO, PM_GRADE_NONE, PM_REASON_PAGE_CACHE, PM_ADVICE_MOUNT_DAX}
+#define SHAREABLE ACCEPTED(PM_REASON_SHAREABLE, PM_ADVICE_NO_REFLINK)
+#define IMPOSTOR ACCEPTED(PM_REASON_IMPOSTOR, PM_ADVICE_REAL_MEDIUM)
+#define ASYNCHRONOUS {PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_ASYNCHRONOUS, PM_ADVICE_REAL_MEDIUM}
+#define VOLATILE {PM_NONE, PM_NO, PM_NO, PM_GRADE_NONE, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM}
+
+static const struct row {
+	const char *name;
+	struct expected prepared, sparse;
+	int sync_guarantee; /* what pm_map() returns on a prepared file */
+	int direct_guarantee;
+} rows[] = {
+	{"ext4-dax", PROMISED, SPARSE, -PM_ENOTSYNC, 0},
+	{"ext4-dax-memctrl", PROVEN_LINE, SPARSE, 0, 0},
+	{"ext4-dax-eadr", PROVEN_BYTE, SPARSE, 0, 0},
+	{"xfs-dax", PROVEN_LINE, SPARSE, 0, 0},
+	{"xfs-dax-nodomain", PROMISED, SPARSE, -PM_ENOTSYNC, 0},
+	{"xfs-dax-eadr", PROVEN_BYTE, SPARSE, 0, 0},
+	{"xfs-dax-reflink", SHAREABLE, SPARSE, -PM_ENOTSYNC, 0},
+	{"xfs-inode-flag", PROVEN_LINE, SPARSE, 0, 0},
+	{"xfs-inode-noflag", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT},
+	{"ext4-nodax", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT},
+	{"xfs-nodax", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT},
+	{"ext4-disk", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT},
+	{"xfs-disk", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT},
+	{"e820-ext4", IMPOSTOR, IMPOSTOR, -PM_ENOTSYNC, 0},
+	{"virtio-pmem-ext4", ASYNCHRONOUS, ASYNCHRONOUS, -PM_ENOTSYNC, 0},
+	{"tmpfs", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE},
+	{"devdax", PROVEN_LINE, PROVEN_LINE, 0, 0},
+	{"devdax-nodomain", PROMISED, PROMISED, -PM_ENOTSYNC, 0},
+	{"blockdev", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT},
+};
+
+static int failures;
+
+#define CHECK(condition, ...)                                                                                \
+	do {                                                                                                 \
+		if (!(condition)) {                                                                          \
+			failures++;                                                                          \
+			printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);                               \
+			printf(__VA_ARGS__);                                                                 \
+			putchar('\n');                                                                       \
+		}                                                                                            \
+	} while (0)
+
+static void print_evidence(const struct pm_report *r)
+{
+	char text[1024];
+	pm_explain(r, text, sizeof(text));
+	printf("  %s\n", text);
+	for (int i = 0; i < PM_EVIDENCE_ROWS; i++)
+		printf("    %-26s %-8s %d %" PRIu64 " %s\n", pm_evidence_name((enum pm_evidence_row)i),
+		       pm_state_name(r->evidence[i].state), r->evidence[i].error, r->evidence[i].value,
+		       r->evidence[i].text);
+}
+
+static void check_report(const char *what, const struct pm_report *r, const struct expected *x)
+{
+	int before = failures;
+	CHECK(r->granularity == x->granularity, "%s: %s, expected %s", what, pm_granularity_name(r->granularity),
+	      pm_granularity_name(x->granularity));
+	CHECK(r->sync == x->sync, "%s: %s", what, pm_state_name(r->sync));
+	CHECK(r->direct == x->direct, "%s: %s", what, pm_state_name(r->direct));
+	CHECK(r->grade == x->grade, "%s: %d", what, (int)r->grade);
+	CHECK(r->reason == x->reason, "%s: %s, expected %s", what, pm_reason_name(r->reason), pm_reason_name(x->reason));
+	CHECK(r->advice == x->advice, "%s: %d", what, (int)r->advice);
+	bool met = x->granularity >= PM_CACHE_LINE && x->direct == PM_YES;
+	CHECK(r->verdict == (met ? PM_VERDICT_MET : PM_VERDICT_FELL_BACK), "%s: %d", what, (int)r->verdict);
+	if (failures > before)
+		print_evidence(r);
+	else
+		printf("%-28s %s, sync %s, direct %s, %s\n", what, pm_granularity_name(r->granularity),
+		       pm_state_name(r->sync), pm_state_name(r->direct), pm_reason_name(r->reason));
+}
+
+/* Stores in all the ways there are, and reads the file back by read(2) where it has it. */
+static void use(struct pm_mapping *m, const char *path)
+{
+	static char buffer[SIZE], back[SIZE];
+	char *base = pm_base(m);
+	uint64_t length = pm_length(m) < SIZE ? pm_length(m) : SIZE;
+	for (uint64_t i = 0; i < length; i++)
+		buffer[i] = (char)(i * 7 + i / 4096);
+	CHECK(pm_memcpy(m, base, buffer, length, 0) == 0, "%s", pm_error_detail());
+	memcpy(base + 100, "stored by hand", 14);
+	memcpy(buffer + 100, "stored by hand", 14);
+	CHECK(pm_persist(m, base + 100, 14) == 0, "%s", pm_error_detail());
+	CHECK(pm_memset(m, base + 5000, 0x5a, 3000, PM_NODRAIN) == 0, "%s", pm_error_detail());
+	memset(buffer + 5000, 0x5a, 3000);
+	CHECK(pm_drain(m) == 0, "%s", pm_error_detail());
+	CHECK(pm_sync(m) == 0, "%s", pm_error_detail());
+	CHECK(!memcmp(base, buffer, length), "the mapping does not show what was stored");
+	int fd = open(path, O_RDONLY);
+	ssize_t got = fd < 0 ? -1 : pread(fd, back, length, 0);
+	if (got > 0) /* a device-dax cannot be read */
+		CHECK(!memcmp(back, buffer, (size_t)got), "the file does not hold what was stored");
+	if (fd >= 0)
+		close(fd);
+}
+
+static void check_deep(struct pm_mapping *m, bool device_dax)
+{
+	int rc = pm_deep_persist(m, pm_base(m), 64);
+	/* The emulated region has no flush hints; a file system has msync. */
+	CHECK(rc == (device_dax ? -EOPNOTSUPP : 0), "deep persist: %d %s", rc, rc ? pm_error_detail() : "");
+}
+
+static void try_hint(const char *what, const char *path, unsigned flags, const struct expected *x)
+{
+	struct pm_options o = {.size = sizeof(o), .flags = flags, .length = SIZE};
+	struct pm_mapping *m;
+	struct pm_report r, probed;
+	bool node = !strncmp(path, "/dev/", 5);
+	int probe_rc = pm_probe(path, &o, &probed, sizeof(probed));
+	CHECK(probe_rc == 0, "%s", pm_error_detail());
+	CHECK(node || (flags & PM_CREATE) == 0 || access(path, F_OK) != 0, "the probe left %s behind", path);
+	int rc = pm_map(path, &o, &m);
+	CHECK(rc == 0, "%s: %s", what, pm_error_detail());
+	if (rc)
+		return;
+	CHECK(pm_query(m, &r, sizeof(r)) == 0, "%s", pm_error_detail());
+	check_report(what, &r, x);
+	check_report("  as the probe foretold", &probed, x);
+	CHECK(pm_granularity_of(m) == r.granularity, "%s", what);
+	bool fast = x->granularity >= PM_CACHE_LINE;
+	CHECK((r.evidence[PM_EV_LIBPMEM].state == PM_YES) == fast, "libpmem: %s", r.evidence[PM_EV_LIBPMEM].text);
+	use(m, path);
+	if (x->granularity != PM_NONE)
+		check_deep(m, !strncmp(path, "/dev/dax", 8));
+	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+}
+
+/* A refusal leaves neither file nor size behind and says why. */
+static void try_guarantee(const char *what, const char *path, bool sync, int expected, unsigned flags)
+{
+	struct pm_options o = {.size = sizeof(o), .flags = flags, .length = SIZE};
+	struct pm_mapping *m = NULL;
+	bool existed = access(path, F_OK) == 0;
+	*(sync ? &o.sync : &o.direct) = PM_GUARANTEE;
+	int rc = pm_map(path, &o, &m);
+	CHECK(rc == expected, "%s: %d, expected %d: %s", what, rc, expected, pm_error_detail());
+	if (!rc)
+		CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+	else
+		printf("%-28s refused: %s\n", what, pm_error_detail());
+	if (rc && !existed)
+		CHECK(access(path, F_OK) != 0, "%s was left behind", path);
+}
+
+/* Extents that a clone shares: the reason must change, and preparing must take them apart. */
+static void try_clone(const char *path, const char *clone)
+{
+	static const struct expected shared = ACCEPTED(PM_REASON_SHARED, PM_ADVICE_REWRITE);
+	static const struct expected unshared = SHAREABLE;
+	int from = open(path, O_RDONLY), to = open(clone, O_RDWR | O_CREAT, 0600);
+	CHECK(ioctl(to, FICLONE, from) == 0, "FICLONE: %s", strerror(errno));
+	close(from);
+	close(to);
+	try_hint("cloned", path, 0, &shared);
+	try_hint("cloned, then prepared", path, PM_PREPARE, &unshared);
+}
+
+static void try_files(const struct row *row, const char *directory)
+{
+	char prepared[256], sparse[256], guarantee[256];
+	snprintf(prepared, sizeof(prepared), "%s/prepared", directory);
+	snprintf(sparse, sizeof(sparse), "%s/sparse", directory);
+	snprintf(guarantee, sizeof(guarantee), "%s/guarantee", directory);
+	try_hint("created", prepared, PM_CREATE, &row->prepared);
+	try_hint("created sparse", sparse, PM_CREATE | PM_SPARSE, &row->sparse);
+	try_guarantee("sync guarantee, new", guarantee, true, row->sync_guarantee, PM_CREATE);
+	unlink(guarantee);
+	try_guarantee("direct guarantee, new", guarantee, false, row->direct_guarantee, PM_CREATE);
+	unlink(guarantee);
+	int sparse_sync = row->sync_guarantee ? row->sync_guarantee : -PM_ENOTSYNC;
+	try_guarantee("sync guarantee, new sparse", guarantee, true, sparse_sync, PM_CREATE | PM_SPARSE);
+	try_guarantee("sync guarantee, prepared", prepared, true, row->sync_guarantee, 0);
+	/* All of the sparse file has been stored to by now; a fresh one is prepared as it is mapped. */
+	CHECK(truncate(sparse, 0) == 0 && truncate(sparse, SIZE) == 0, "truncate: %s", strerror(errno));
+	try_hint("existing sparse", sparse, 0, &row->sparse);
+	CHECK(truncate(sparse, 0) == 0 && truncate(sparse, SIZE) == 0, "truncate: %s", strerror(errno));
+	if (row->sparse.granularity != PM_NONE)
+		try_hint("existing sparse, prepared", sparse, PM_PREPARE, &row->prepared);
+	if (!strcmp(row->name, "xfs-dax-reflink")) {
+		char clone[256];
+		snprintf(clone, sizeof(clone), "%s/clone", directory);
+		try_clone(prepared, clone);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const struct row *row = NULL;
+	for (size_t i = 0; argc >= 3 && i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (!strcmp(rows[i].name, argv[1]))
+			row = &rows[i];
+	if (!row)
+		return fprintf(stderr, "usage: %s BACKING DIRECTORY [DEVICE]\n", argv[0]), 2;
+	if (argc == 4 && argv[3][0]) {
+		try_hint("device node", argv[3], 0, &row->prepared);
+		try_guarantee("sync guarantee", argv[3], true, row->sync_guarantee, 0);
+		try_guarantee("direct guarantee", argv[3], false, row->direct_guarantee, 0);
+	} else {
+		try_files(row, argv[2]);
+	}
+	printf("%s: %d failures\n", row->name, failures);
+	return failures != 0;
+}

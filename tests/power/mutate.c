@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Breaks the library on purpose, in the way that PMDIRECT_MUTATION names, so that the power failure test can
+ * show that it notices. Everything else is the program and the library as they are: only entries of the
+ * table of system calls are exchanged, before main().
+ */
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "sys.h"
+
+#ifndef MAP_SYNC
+#define MAP_SYNC 0x080000
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static struct pm_sys mutant;
+
+/* ---- no-writeback: a drain that does nothing ---- */
+
+static int skip_msync(void *address, size_t length)
+{
+	(void)address;
+	(void)length;
+	return 0;
+}
+
+static int skip_fdatasync(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
+/* ---- no-map-sync: a direct mapping whose faults do not commit, over blocks that nobody prepared ---- */
+
+static int map_without_sync(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
+{
+	return pm_sys_linux.mmap(address, length, prot, flags & ~MAP_SYNC, fd, offset);
+}
+
+static int skip_populate(void *address, size_t length, int advice)
+{
+	return advice == MADV_POPULATE_WRITE ? 0 : pm_sys_linux.madvise(address, length, advice);
+}
+
+/* Else the library would see what was left out, and take the kernel's write-back. */
+static int hide_unwritten(int fd, unsigned long request, void *arg)
+{
+	int rc = pm_sys_linux.ioctl(fd, request, arg);
+	struct fiemap *map = arg;
+	if (request == FS_IOC_FIEMAP && rc >= 0)
+		for (unsigned i = 0; i < map->fm_mapped_extents; i++)
+			map->fm_extents[i].fe_flags &= ~(unsigned)FIEMAP_EXTENT_UNWRITTEN;
+	return rc;
+}
+
+__attribute__((constructor)) static void mutate(void)
+{
+	const char *name = getenv("PMDIRECT_MUTATION");
+	mutant = pm_sys_linux;
+	if (name && !strcmp(name, "no-writeback")) {
+		mutant.msync = skip_msync;
+		mutant.fdatasync = skip_fdatasync;
+	} else if (name && !strcmp(name, "no-map-sync")) {
+		mutant.mmap = map_without_sync;
+		mutant.madvise = skip_populate;
+		mutant.ioctl = hide_unwritten;
+	} else {
+		fprintf(stderr, "PMDIRECT_MUTATION is neither no-writeback nor no-map-sync\n");
+		exit(2);
+	}
+	pm_sys = &mutant;
+}
