@@ -506,7 +506,7 @@ PM_API int pm_clear_error(struct pm_mapping *mapping);
  * one gets the part it has room for, and report->size says how much was filled.
  *
  * Returns: 0; -EINVAL for a report_size that does not even hold the fields before the evidence.
- * Threads: safe. Crash: nothing to lose; after a demotion the next drain writes the whole mapping back.
+ * Threads: safe. Crash: nothing to lose; after a demotion every drain writes back all that is dirty in the mapping.
  * Source: statx(2), ioctl_fiemap, mincore(2), Linux Documentation/ABI/testing/sysfs-bus-nvdimm.
  */
 PM_API int pm_query(struct pm_mapping *mapping, struct pm_report *report, size_t report_size);

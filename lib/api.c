@@ -112,12 +112,15 @@ static int out_of_range(const struct pm_mapping *m, const char *call)
 	return pm_fail(-ERANGE, call, m->name, "the range leaves the mapping");
 }
 
-static inline int check_range(const struct pm_mapping *m, const char *call, const void *address, size_t length)
+static inline bool in_range(const struct pm_mapping *m, const void *address, size_t length)
 {
 	uint64_t at = (uintptr_t)address - (uintptr_t)m->base;
-	if (__builtin_expect(at > m->length || length > m->length - at, 0))
-		return out_of_range(m, call);
-	return 0;
+	return __builtin_expect(at <= m->length && length <= m->length - at, 1);
+}
+
+static inline int check_range(const struct pm_mapping *m, const char *call, const void *address, size_t length)
+{
+	return in_range(m, address, length) ? 0 : out_of_range(m, call);
 }
 
 static inline const struct pm_strategy *strategy_of(struct pm_mapping *m)
@@ -139,15 +142,21 @@ int pm_drain(struct pm_mapping *m)
 	return rc ? rc : pm_mapping_failed(m, strategy_of(m)->drain(&m->medium));
 }
 
-int pm_persist(struct pm_mapping *m, const void *address, size_t length)
+__attribute__((noinline)) static int persist_with_care(struct pm_mapping *m, const void *address, size_t length)
 {
 	int rc = check_range(m, "pm_persist", address, length);
 	if (!rc)
 		rc = pm_mapping_poison(m);
-	if (rc || !length)
-		return rc;
-	rc = strategy_of(m)->persist(&m->medium, address, length);
-	return __builtin_expect(rc, 0) ? pm_mapping_failed(m, rc) : 0;
+	return rc || !length ? rc : pm_mapping_failed(m, strategy_of(m)->persist(&m->medium, address, length));
+}
+
+/* On a direct mapping nothing can fail after the checks, so that the call ends in the strategy's, without a stack. */
+int pm_persist(struct pm_mapping *m, const void *address, size_t length)
+{
+	const struct pm_strategy *strategy = strategy_of(m);
+	if (strategy->granularity < PM_CACHE_LINE || !length || !in_range(m, address, length) || pm_mapping_error(m))
+		return persist_with_care(m, address, length);
+	return strategy->persist(&m->medium, address, length);
 }
 
 int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)

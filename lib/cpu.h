@@ -18,6 +18,9 @@ struct pm_cpu {
 	void (*write_back)(const void *address, size_t length);
 	/* Waits until all write-backs and streamed stores of this CPU have reached the persistence domain. */
 	void (*fence)(void);
+	/* Both, in one call that returns 0 and keeps nothing on the stack: a store of ours between theirs and the
+	 * fence would be waited for as well. */
+	int (*persist)(const void *address, size_t length);
 	/* Streams whole lines past the cache, needing only a fence. Both lengths are multiples of line,
 	 * destination is line-aligned; the ranges do not overlap. NULL: not available. */
 	void (*stream_copy)(void *destination, const void *source, size_t length);

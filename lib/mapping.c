@@ -301,17 +301,7 @@ int pm_mapping_close(struct pm_mapping *m)
 
 /* ---- Failure ---- */
 
-int pm_mapping_error(const struct pm_mapping *m)
-{
-	if (!m->latch)
-		return 0;
-	unsigned failures = atomic_load_explicit(&m->latch->failures, memory_order_acquire);
-	if (__builtin_expect(failures == atomic_load_explicit(&m->cleared, memory_order_relaxed), 1))
-		return 0;
-	return atomic_load(&m->latch->error);
-}
-
-static int announce_poison(struct pm_mapping *m, int error)
+int pm_mapping_announce(struct pm_mapping *m, int error)
 {
 	unsigned failures = atomic_load(&m->latch->failures);
 	if (atomic_exchange(&m->announced, failures) != failures) {
@@ -322,12 +312,6 @@ static int announce_poison(struct pm_mapping *m, int error)
 	}
 	return pm_fail(error, "write-back", m->name, "%s: the mapping is poisoned until pm_clear_error()",
 	               pm_strerror(error));
-}
-
-int pm_mapping_poison(struct pm_mapping *m)
-{
-	int error = pm_mapping_error(m);
-	return __builtin_expect(error, 0) ? announce_poison(m, error) : 0;
 }
 
 int pm_mapping_failed(struct pm_mapping *m, int rc)

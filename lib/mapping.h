@@ -42,9 +42,23 @@ int pm_mapping_close(struct pm_mapping *);
 int pm_mapping_resize(struct pm_mapping *, uint64_t length);
 
 /* The error the mapping is poisoned with, 0 if it is whole. */
-int pm_mapping_error(const struct pm_mapping *);
-/* The same for a durability call: announces it once and leaves the sentence. */
-int pm_mapping_poison(struct pm_mapping *);
+static inline int pm_mapping_error(const struct pm_mapping *m)
+{
+	if (!m->latch)
+		return 0;
+	unsigned failures = atomic_load_explicit(&m->latch->failures, memory_order_acquire);
+	if (__builtin_expect(failures == atomic_load_explicit(&m->cleared, memory_order_relaxed), 1))
+		return 0;
+	return atomic_load(&m->latch->error);
+}
+/* Sends the event, once for each failure, and leaves the sentence. Returns error. */
+int pm_mapping_announce(struct pm_mapping *, int error);
+/* The first thing in every durability call. */
+static inline int pm_mapping_poison(struct pm_mapping *m)
+{
+	int error = pm_mapping_error(m);
+	return __builtin_expect(error, 0) ? pm_mapping_announce(m, error) : 0;
+}
 /* Passes rc on; a failure poisons every mapping of the file. */
 int pm_mapping_failed(struct pm_mapping *, int rc);
 int pm_mapping_clear(struct pm_mapping *);

@@ -25,14 +25,13 @@ void pm_mapping_event(struct pm_mapping *m, struct pm_event *event)
 }
 
 /*
- * Switches to the kernel's write-back. Lines that other threads flushed and have not drained are covered by
- * remembering the whole mapping. A device-dax has no write-back: it goes on flushing lines, which is all that can
+ * Switches to the kernel's write-back. A device-dax has no write-back: it goes on flushing lines, which is all that can
  * be done, and only says less.
  */
 static void demote(struct pm_mapping *m, enum pm_granularity to)
 {
 	if (m->ask.backing == PM_BACKING_FILE && to == PM_PAGE) {
-		pm_writeback_record_all(&m->medium);
+		pm_writeback_demoted(&m->medium.writeback);
 		atomic_store(&m->strategy, &pm_strategy_writeback);
 	} else if (to == PM_CACHE_LINE) {
 		atomic_store(&m->strategy, &pm_strategy_cacheline);

@@ -7,6 +7,7 @@
 #define PM_STRATEGY_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,6 +26,7 @@ struct pm_writeback {
 	uint64_t filling;    /* number of that batch; the one being written is filling - 1 */
 	uint64_t done;       /* last batch written */
 	bool busy;           /* somebody is writing */
+	atomic_bool all;     /* every drain covers the whole mapping: see pm_writeback_demoted() */
 	int error;           /* latched until pm_writeback_recover() */
 };
 
@@ -60,8 +62,11 @@ int pm_medium_deepen(struct pm_medium *, const void *address, size_t length);
 
 void pm_writeback_init(struct pm_writeback *);
 void pm_writeback_destroy(struct pm_writeback *);
-/* Remembers the whole mapping: what was flushed by another strategy is then written by the next drain. */
-void pm_writeback_record_all(struct pm_medium *);
+/*
+ * The mapping was another strategy's until now. A flush that is still under way there was not recorded here, so
+ * from now on every drain covers the whole mapping; the kernel knows which of its pages are dirty.
+ */
+void pm_writeback_demoted(struct pm_writeback *);
 /* Stores every page again with its present content, writes all back and lifts the latch on success. */
 int pm_writeback_recover(struct pm_medium *);
 

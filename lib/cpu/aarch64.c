@@ -22,12 +22,23 @@ static size_t line_size(void)
 	return (size_t)4 << ((ctr >> 16) & 15); /* DminLine: log2 of words */
 }
 
+static void fence(void)
+{
+	__asm__ volatile("dsb sy" : : : "memory");
+}
+
 #define DEFINE_WRITE_BACK(name, instruction)                                                                 \
 	static void name(const void *address, size_t length)                                                 \
 	{                                                                                                    \
 		uintptr_t line = line_size(), end = (uintptr_t)address + length;                             \
 		for (uintptr_t at = (uintptr_t)address & ~(line - 1); at < end; at += line)                  \
 			__asm__ volatile(instruction : : "r"(at) : "memory");                                \
+	}                                                                                                    \
+	static int name##_and_fence(const void *address, size_t length)                                      \
+	{                                                                                                    \
+		name(address, length);                                                                       \
+		fence();                                                                                     \
+		return 0;                                                                                    \
 	}
 
 /* Spelled as SYS: assemblers know the mnemonics only for newer architecture levels. */
@@ -35,13 +46,11 @@ DEFINE_WRITE_BACK(write_back_cvadp, "sys #3, c7, c13, #1, %0")
 DEFINE_WRITE_BACK(write_back_cvap, "sys #3, c7, c12, #1, %0")
 DEFINE_WRITE_BACK(write_back_cvac, "dc cvac, %0")
 
-static void fence(void)
-{
-	__asm__ volatile("dsb sy" : : : "memory");
-}
-
 #define TABLE(instruction, function, reaches)                                                                \
-	{.name = instruction, .reaches_media = reaches, .line = 64, .write_back = function, .fence = fence}
+	{                                                                                                    \
+		.name = instruction, .reaches_media = reaches, .line = 64, .write_back = function,           \
+		.fence = fence, .persist = function##_and_fence,                                             \
+	}
 
 static const struct pm_cpu with_cvadp = TABLE("dc cvadp", write_back_cvadp, true);
 static const struct pm_cpu with_cvap = TABLE("dc cvap", write_back_cvap, true);

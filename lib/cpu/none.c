@@ -17,8 +17,16 @@ static void fence(void)
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
+static int persist(const void *address, size_t length)
+{
+	write_back(address, length);
+	fence();
+	return 0;
+}
+
 static const struct pm_cpu none = {
-	.name = "none", .reaches_media = false, .line = 64, .write_back = write_back, .fence = fence};
+	.name = "none", .reaches_media = false, .line = 64, .write_back = write_back, .fence = fence,
+	.persist = persist};
 
 const struct pm_cpu *pm_cpu(void)
 {

@@ -21,6 +21,12 @@ const struct pm_cpu *pm_cpu_replacement;
 		uintptr_t end = (uintptr_t)address + length;                                                 \
 		for (uintptr_t at = (uintptr_t)address & ~(LINE - 1); at < end; at += LINE)                  \
 			instruction((void *)at);                                                             \
+	}                                                                                                    \
+	__attribute__((target(feature))) static int name##_and_fence(const void *address, size_t length)    \
+	{                                                                                                    \
+		name(address, length);                                                                       \
+		_mm_sfence();                                                                                \
+		return 0;                                                                                    \
 	}
 
 DEFINE_WRITE_BACK(write_back_clwb, "clwb", _mm_clwb)
@@ -57,7 +63,7 @@ static void stream_set(void *destination, int value, size_t length)
 #define TABLE(instruction, function, reaches)                                                                \
 	{                                                                                                    \
 		.name = instruction, .reaches_media = reaches, .line = LINE, .write_back = function,         \
-		.fence = fence, .stream_copy = stream_copy, .stream_set = stream_set,                        \
+		.fence = fence, .persist = function##_and_fence, .stream_copy = stream_copy, .stream_set = stream_set,                        \
 	}
 
 static const struct pm_cpu with_clwb = TABLE("clwb", write_back_clwb, true);

@@ -16,10 +16,7 @@ static int drain(struct pm_medium *m)
 
 static int persist(struct pm_medium *m, const void *address, size_t length)
 {
-	const struct pm_cpu *cpu = m->cpu;
-	cpu->write_back(address, length);
-	cpu->fence();
-	return 0;
+	return m->cpu->persist(address, length);
 }
 
 static int sync_all(struct pm_medium *m)

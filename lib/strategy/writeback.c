@@ -8,7 +8,6 @@
  * errseq.rst), so a second msync would return 0 with the data not on the medium. The error is latched here.
  */
 #include <errno.h>
-#include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -38,9 +37,14 @@ static void record(struct pm_writeback *w, uintptr_t low, uintptr_t high)
 	pthread_mutex_unlock(&w->lock);
 }
 
-void pm_writeback_record_all(struct pm_medium *m)
+static void record_all(struct pm_medium *m)
 {
 	record(&m->writeback, (uintptr_t)m->map, (uintptr_t)m->map + m->map_length);
+}
+
+void pm_writeback_demoted(struct pm_writeback *w)
+{
+	atomic_store(&w->all, true);
 }
 
 /*
@@ -85,6 +89,8 @@ static int flush(struct pm_medium *m, const void *address, size_t length)
 static int drain(struct pm_medium *m)
 {
 	struct pm_writeback *w = &m->writeback;
+	if (atomic_load(&w->all))
+		record_all(m);
 	pthread_mutex_lock(&w->lock);
 	/* What this thread flushed is in the batch being filled or in an earlier one. */
 	uint64_t ticket = w->low < w->high ? w->filling : w->filling - 1;
@@ -116,7 +122,7 @@ static int deepen(struct pm_medium *m, const void *address, size_t length)
 
 static int sync_all(struct pm_medium *m)
 {
-	pm_writeback_record_all(m);
+	record_all(m);
 	return drain(m);
 }
 
