@@ -485,7 +485,8 @@ PM_API int pm_memset(struct pm_mapping *mapping, void *destination, int value, s
  * Call it when the cause is gone and the application knows what it must write anew. It stores
  * every page of the mapping again (with the content the mapping shows now, atomically, so that
  * concurrent stores are kept), writes the whole mapping back and, only if that succeeds, lifts the
- * poison of this mapping. Other mappings of the file stay poisoned until each is cleared.
+ * poison of this mapping. Other mappings of the file stay poisoned until each is cleared, and one made later
+ * starts poisoned, as long as any mapping of the file has lived since the failure.
  *
  * Returns: 0: what the mapping shows is durable, which need not be what was stored before the error: the
  * kernel may have dropped failed pages and read old ones again. Else the error met, and the mapping stays

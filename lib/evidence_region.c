@@ -117,6 +117,16 @@ static int find_region(const struct pm_subject *s, bool fresh, struct region *r)
 	return 0;
 }
 
+static bool includes_caches(const struct region *r)
+{
+	return !strcmp(r->domain, "cpu_cache");
+}
+
+static bool states_domain(const struct region *r)
+{
+	return includes_caches(r) || !strcmp(r->domain, "memory_controller");
+}
+
 /*
  * e820 is DRAM set aside by the kernel command line, nfit_test is vmalloc memory of a kernel test. A real one is
  * known by name, or by stating its persistence domain.
@@ -127,18 +137,17 @@ static enum pm_state is_real(const struct region *r)
 		return PM_NO;
 	bool known = !strcmp(r->provider, "ACPI.NFIT") || !strcmp(r->provider, "CXL") ||
 	             !strcmp(r->provider, "virtio-pmem");
-	return known || r->domain[0] ? PM_YES : PM_UNKNOWN;
+	return known || states_domain(r) ? PM_YES : PM_UNKNOWN;
 }
 
 static void domain_rows(pm_evidence_table e, const struct region *r)
 {
-	bool caches = !strcmp(r->domain, "cpu_cache");
-	bool controller = !strcmp(r->domain, "memory_controller");
-	enum pm_state stated = caches || controller ? PM_YES : r->domain[0] ? PM_NO : PM_UNKNOWN;
-	pm_evidence_set(&e[PM_EV_DOMAIN], stated, -r->domain_error, SOURCE_REGION "persistence_domain", r->domain);
+	static const char source[] = SOURCE_REGION "persistence_domain";
+	enum pm_state stated = states_domain(r) ? PM_YES : r->domain[0] ? PM_NO : PM_UNKNOWN;
+	pm_evidence_set(&e[PM_EV_DOMAIN], stated, -r->domain_error, source, r->domain);
 	/* libpmem asks whether every region of the machine has it; it says nothing of this one. */
-	pm_evidence_set(&e[PM_EV_CPU_CACHE], caches ? PM_YES : controller ? PM_NO : PM_UNKNOWN, 0,
-	                SOURCE_REGION "persistence_domain", r->domain);
+	enum pm_state caches = includes_caches(r) ? PM_YES : states_domain(r) ? PM_NO : PM_UNKNOWN;
+	pm_evidence_set(&e[PM_EV_CPU_CACHE], caches, 0, source, r->domain);
 }
 
 static enum pm_state state_of_bit(const char *text)

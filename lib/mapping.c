@@ -131,11 +131,15 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.region = s->region;
 	if (g >= PM_CACHE_LINE)
 		m->medium.libpmem = pm_libpmem_load(NULL);
-	const struct pm_strategy *strategy = g == PM_BYTE       ? &pm_strategy_fence
-	                                     : g == PM_CACHE_LINE ? &pm_strategy_cacheline
-	                                     : g == PM_PAGE       ? &pm_strategy_writeback
-	                                                          : &pm_strategy_volatile;
-	atomic_store(&m->strategy, strategy);
+	static const struct pm_strategy *const of_granularity[] = {
+		[PM_NONE] = &pm_strategy_volatile,
+		[PM_PAGE] = &pm_strategy_writeback,
+		[PM_CACHE_LINE] = &pm_strategy_cacheline,
+		[PM_BYTE] = &pm_strategy_fence,
+	};
+	/* What a device-dax does not promise is done all the same: lines are all that can be flushed there. */
+	bool best_effort = g == PM_NONE && m->medium.device_dax;
+	atomic_store(&m->strategy, best_effort ? &pm_strategy_cacheline : of_granularity[g]);
 	atomic_store(&m->granularity, g);
 }
 

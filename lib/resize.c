@@ -65,11 +65,13 @@ static int judge(struct pm_mapping *m, uint64_t length)
 static int grow(struct pm_mapping *m, uint64_t length)
 {
 	struct pm_file *f = &m->file;
-	uint64_t old_length = m->length, start = m->offset - m->offset % f->unit;
-	bool direct = m->decision.direct == PM_YES;
-	int rc = pm_file_grow(f, m->offset + length, m->flags & PM_SPARSE);
+	uint64_t old_length = m->length, end = m->offset + length;
+	/* The new part, with the page that was mapped in part. */
+	uint64_t start = (m->offset + old_length) / f->unit * f->unit;
+	uint64_t added = (end - start + f->unit - 1) / f->unit * f->unit;
+	int rc = pm_file_grow(f, end, m->flags & PM_SPARSE);
 	if (!rc && m->prepared)
-		rc = pm_file_prepare(f, start, (m->offset + length - start + f->unit - 1) / f->unit * f->unit, direct);
+		rc = pm_file_prepare(f, start, added, m->decision.direct == PM_YES);
 	if (!rc)
 		rc = pm_file_publish(f);
 	if (!rc)
@@ -81,7 +83,7 @@ static int grow(struct pm_mapping *m, uint64_t length)
 	if (rc)
 		return rc;
 	if (m->prepared)
-		PM_RETRY(pm_sys->madvise(m->medium.map, m->medium.map_length, MADV_POPULATE_WRITE));
+		PM_RETRY(pm_sys->madvise(m->medium.map + m->medium.map_length - added, (size_t)added, MADV_POPULATE_WRITE));
 	return 0;
 }
 
