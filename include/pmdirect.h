@@ -445,9 +445,10 @@ PM_API int pm_sync(struct pm_mapping *mapping);
  * pm_memcpy - copy into a mapping and make it durable
  *
  * Copies length bytes from source to destination, which lies in the mapping, and persists them. flags
- * is 0 or PM_NODRAIN, PM_NOFLUSH, PM_TEMPORAL, PM_NONTEMPORAL. An aligned 8-byte word of the destination is
- * stored whole, so that after a power failure it is old or new, never a mix; the order of words is open.
- * source may lie anywhere; it must not overlap the destination.
+ * is 0 or PM_NODRAIN, PM_NOFLUSH, PM_TEMPORAL, PM_NONTEMPORAL. On PM_CACHE_LINE and PM_BYTE an aligned
+ * 8-byte word of the destination is stored whole, so that after a power failure it is old or new, never a
+ * mix; the order of words is open. On PM_PAGE and PM_NONE it is a plain memcpy(3). source may lie anywhere; it
+ * must not overlap the destination.
  *
  * Returns: as pm_persist() (the copy is made unless the error is -ERANGE, -EINVAL, -EACCES or the mapping is
  * poisoned); -EINVAL for an unknown flag or both temporal ones; -EACCES on a read-only mapping.

@@ -54,6 +54,29 @@ static void fill_up(char *to, int value, size_t n)
 		*to++ = (char)value;
 }
 
+/* What is to be stored: bytes from somewhere, or one byte over and over. */
+struct content {
+	const char *from; /* NULL: value */
+	int value;
+};
+
+static void store(char *to, const struct content *c, size_t at, size_t n)
+{
+	if (c->from)
+		copy_up(to + at, c->from + at, n);
+	else
+		fill_up(to + at, c->value, n);
+}
+
+static void stream(const struct pm_medium *m, char *to, const struct content *c, size_t at, size_t n)
+{
+	bool provider = m->libpmem && n >= PROVIDER_FROM;
+	if (c->from)
+		(provider ? m->libpmem->stream_copy : m->cpu->stream_copy)(to + at, c->from + at, n);
+	else
+		(provider ? m->libpmem->stream_set : m->cpu->stream_set)(to + at, c->value, n);
+}
+
 static bool streams(const struct pm_cpu *cpu, size_t length, unsigned flags)
 {
 	if (flags & (PM_NOFLUSH | PM_TEMPORAL) || !cpu->stream_copy || length < 2 * cpu->line)
@@ -61,67 +84,46 @@ static bool streams(const struct pm_cpu *cpu, size_t length, unsigned flags)
 	return flags & PM_NONTEMPORAL || length >= STREAM_FROM;
 }
 
-/* Bytes before the first whole line. */
-static size_t ragged_head(const struct pm_cpu *cpu, const void *at)
+static void put(struct pm_medium *m, const struct pm_strategy *strategy, char *to, const struct content *c,
+                size_t length, unsigned flags)
 {
-	return -(uintptr_t)at & (cpu->line - 1);
+	if (!streams(m->cpu, length, flags)) {
+		store(to, c, 0, length);
+		if (!(flags & PM_NOFLUSH))
+			strategy->flush(m, to, length);
+		return;
+	}
+	size_t line = m->cpu->line, head = -(uintptr_t)to & (line - 1), lines = (length - head) & ~(line - 1);
+	size_t tail = length - head - lines;
+	if (head) {
+		store(to, c, 0, head);
+		strategy->flush(m, to, head);
+	}
+	stream(m, to, c, head, lines);
+	if (tail) {
+		store(to, c, head + lines, tail);
+		strategy->flush(m, to + head + lines, tail);
+	}
 }
 
 void pm_copy(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, const void *source,
              size_t length, unsigned flags)
 {
-	char *to = destination;
-	const char *from = source;
-	bool overlap = (uintptr_t)to - (uintptr_t)from < length || (uintptr_t)from - (uintptr_t)to < length;
-	if (overlap || !streams(m->cpu, length, flags)) {
-		if ((uintptr_t)to - (uintptr_t)from < length)
-			copy_down(to, from, length);
-		else
-			copy_up(to, from, length);
+	uintptr_t ahead = (uintptr_t)destination - (uintptr_t)source;
+	if (ahead < length) {
+		/* The destination begins inside the source: from the end, and never streamed. */
+		copy_down(destination, source, length);
 		if (!(flags & PM_NOFLUSH))
-			strategy->flush(m, to, length);
+			strategy->flush(m, destination, length);
 		return;
 	}
-	size_t head = ragged_head(m->cpu, to);
-	size_t lines = (length - head) & ~(m->cpu->line - 1);
-	if (head) {
-		copy_up(to, from, head);
-		strategy->flush(m, to, head);
-	}
-	if (m->libpmem && lines >= PROVIDER_FROM)
-		m->libpmem->stream_copy(to + head, from + head, lines);
-	else
-		m->cpu->stream_copy(to + head, from + head, lines);
-	size_t done = head + lines;
-	if (done < length) {
-		copy_up(to + done, from + done, length - done);
-		strategy->flush(m, to + done, length - done);
-	}
+	if (-ahead < length)
+		flags = (flags & ~PM_NONTEMPORAL) | PM_TEMPORAL;
+	put(m, strategy, destination, &(struct content){.from = source}, length, flags);
 }
 
 void pm_fill(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, int value, size_t length,
              unsigned flags)
 {
-	char *to = destination;
-	if (!streams(m->cpu, length, flags)) {
-		fill_up(to, value, length);
-		if (!(flags & PM_NOFLUSH))
-			strategy->flush(m, to, length);
-		return;
-	}
-	size_t head = ragged_head(m->cpu, to);
-	size_t lines = (length - head) & ~(m->cpu->line - 1);
-	if (head) {
-		fill_up(to, value, head);
-		strategy->flush(m, to, head);
-	}
-	if (m->libpmem && lines >= PROVIDER_FROM)
-		m->libpmem->stream_set(to + head, value, lines);
-	else
-		m->cpu->stream_set(to + head, value, lines);
-	size_t done = head + lines;
-	if (done < length) {
-		fill_up(to + done, value, length - done);
-		strategy->flush(m, to + done, length - done);
-	}
+	put(m, strategy, destination, &(struct content){.value = value}, length, flags);
 }

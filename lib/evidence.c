@@ -1,50 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "cpu.h"
 #include "evidence.h"
 #include "providers.h"
 #include "sys.h"
 
-#ifndef MAP_SYNC
-#define MAP_SYNC 0x080000
-#endif
 /* A bit no kernel gives a meaning to: whoever accepts it does not look at flags (mmap(2) EOPNOTSUPP). */
 #define MAP_NOBODY_KNOWS 0x2000000
 
 #define MAP_SYNC_SOURCE "mmap(MAP_SHARED_VALIDATE|MAP_SYNC)"
-
-void pm_evidence_set(struct pm_evidence *row, enum pm_state state, int error, const char *source, const char *text)
-{
-	*row = (struct pm_evidence){.state = state, .error = error, .source = source};
-	snprintf(row->text, sizeof(row->text), "%.*s", (int)sizeof(row->text) - 1, text ? text : "");
-}
-
-void pm_evidence_clear(pm_evidence_table e)
-{
-	for (int i = 0; i < PM_EVIDENCE_ROWS; i++)
-		pm_evidence_set(&e[i], PM_UNKNOWN, 0, "not asked", NULL);
-}
-
-int pm_read_text(const char *path, char *text, size_t size)
-{
-	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
-	if (fd < 0)
-		return fd;
-	ssize_t got = PM_RETRY(pm_sys->read(fd, text, size - 1));
-	pm_sys->close(fd);
-	if (got < 0)
-		return (int)got;
-	while (got > 0 && text[got - 1] == '\n')
-		got--;
-	text[got] = 0;
-	return (int)got;
-}
 
 static int try_map(const struct pm_subject *s, int flags)
 {

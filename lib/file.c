@@ -4,16 +4,11 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "error.h"
 #include "file.h"
 #include "sys.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
 
 #define SYMLINKS_MAX 40 /* as path_resolution(7) */
 /* Page-cache pages are written out in steps, so that preparing a large file does not fill memory. */

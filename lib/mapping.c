@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -11,12 +10,6 @@
 #include "mapping.h"
 #include "sys.h"
 
-#ifndef MAP_SYNC
-#define MAP_SYNC 0x080000
-#endif
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 #define HUGE_PAGE ((uintptr_t)2 << 20)
 
 struct pm_ask pm_mapping_ask(const struct pm_options *o, const struct pm_file *file)

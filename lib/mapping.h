@@ -78,6 +78,7 @@ void pm_mapping_assume(pm_evidence_table, const struct pm_options *, bool grown,
 /* Takes a fresh decision; never lifts what is in force. */
 void pm_mapping_adopt(struct pm_mapping *, const struct pm_decision *);
 int pm_mapping_range(const struct pm_file *, const struct pm_options *, uint64_t *length);
+/* Completes the event with the state in force and the call site, and sends it. */
 void pm_mapping_event(struct pm_mapping *, struct pm_event *);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reports, events and what a changed report does to a live mapping. */
+/* Live reports, what a changed one does to the mapping, and probing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -7,22 +7,6 @@
 #include "error.h"
 #include "mapping.h"
 #include "sys.h"
-
-void pm_mapping_event(struct pm_mapping *m, struct pm_event *event)
-{
-	if (!m->on_event)
-		return;
-	pthread_mutex_lock(&m->lock);
-	event->size = sizeof(*event);
-	event->new_granularity = atomic_load(&m->granularity);
-	event->sync = m->decision.sync;
-	event->direct = m->decision.direct;
-	if (event->kind == PM_EVENT_FELL_BACK)
-		event->reason = m->decision.reason;
-	pthread_mutex_unlock(&m->lock);
-	event->frames = pm_libunwind_call_site(event->frame, PM_EVENT_FRAMES, event->where, sizeof(event->where));
-	m->on_event(m, event, m->event_arg);
-}
 
 /*
  * Switches to the kernel's write-back. A device-dax has no write-back: it goes on flushing lines, which is all that can

@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Growing and shrinking a mapping together with its file. */
 #include <errno.h>
-#include <sys/mman.h>
 
 #include "error.h"
 #include "explain.h"
 #include "mapping.h"
 #include "sys.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 static int check(struct pm_mapping *m, uint64_t length)
 {

@@ -9,12 +9,21 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 
-/* struct cachestat of linux/mman.h, which older headers lack. */
+/* What older headers lack. */
+#ifndef MAP_SYNC
+#define MAP_SYNC 0x080000 /* Linux 4.15 */
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+/* struct cachestat of linux/mman.h (Linux 6.5). */
 struct pm_cachestat {
 	uint64_t cached, dirty, writeback, evicted, recently_evicted;
 };
