@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "cpu.h"
 #include "dax_machine.h"
 
 #define SIZE ((size_t)1 << 20)
@@ -91,7 +92,7 @@ int main(void)
 	int fd = memfd_create("bench", 0), their_fd = memfd_create("theirs", 0);
 	struct pm_mapping *mapping;
 	struct pm_options options = {.size = sizeof(options), .length = SIZE};
-	if (!__builtin_cpu_supports("clwb"))
+	if (strcmp(pm_cpu()->name, "clwb"))
 		return puts("skipped: this CPU has no clwb"), 77;
 	if (ftruncate(fd, SIZE) || ftruncate(their_fd, SIZE))
 		return 1;

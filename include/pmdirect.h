@@ -55,21 +55,21 @@ enum pm_granularity {
 	PM_NONE = 1,                /* nothing helps: the backing is volatile */
 	PM_PAGE = 2,                /* kernel write-back of whole pages */
 	PM_CACHE_LINE = 3,          /* CPU write-back of cache lines and a fence */
-	PM_BYTE = 4,                /* a fence: the CPU caches are in the persistence domain (eADR) */
+	PM_BYTE = 4                 /* a fence: the CPU caches are in the persistence domain (eADR) */
 };
 
 /* A three-state fact. Unknown is never rounded up: only a yes lifts a promise. */
 enum pm_state {
 	PM_UNKNOWN = 0,
 	PM_NO = 1,
-	PM_YES = 2,
+	PM_YES = 2
 };
 
 /* How the caller asks for a property. */
 enum pm_request {
 	PM_HINT = 0,      /* used where it can be had, else the mapping falls back and says so */
 	PM_GUARANTEE = 1, /* pm_map() fails where it cannot be had, and leaves nothing behind */
-	PM_AVOID = 2,     /* not used on purpose */
+	PM_AVOID = 2      /* not used on purpose */
 };
 
 /* How well cache-line or byte granularity is founded. */
@@ -78,14 +78,14 @@ enum pm_grade {
 	PM_GRADE_ACCEPTED = 1, /* accepted, but a fact the promise stands on is missing or unknown */
 	PM_GRADE_TRUSTED = 2,  /* accepted and taken at its word (PM_TRUST_KERNEL): trusted, not proven */
 	PM_GRADE_PROMISED = 3, /* all facts hold, except that the platform states no persistence domain */
-	PM_GRADE_PROVEN = 4,   /* all facts hold and the region states its persistence domain */
+	PM_GRADE_PROVEN = 4    /* all facts hold and the region states its persistence domain */
 };
 
 enum pm_verdict {
 	PM_VERDICT_UNKNOWN = 0,
 	PM_VERDICT_MET = 1,       /* both requests are met */
 	PM_VERDICT_FELL_BACK = 2, /* a hint is not met; the mapping is durable through the kernel, if at all */
-	PM_VERDICT_REFUSED = 3,   /* a guarantee cannot be met */
+	PM_VERDICT_REFUSED = 3    /* a guarantee cannot be met */
 };
 
 /* The first fact that stood in the way. */
@@ -231,7 +231,7 @@ struct pm_report {
 
 enum pm_event_kind {
 	PM_EVENT_FELL_BACK = 1,         /* a hint is not met, at map time or found by pm_query() */
-	PM_EVENT_WRITE_BACK_FAILED = 2, /* a write-back failed: the mapping is poisoned */
+	PM_EVENT_WRITE_BACK_FAILED = 2  /* a write-back failed: the mapping is poisoned */
 };
 
 #define PM_EVENT_FRAMES 16

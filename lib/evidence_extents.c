@@ -53,27 +53,22 @@ static void inspect(const struct fiemap_extent *x, uint64_t expected, struct def
 
 static int scan(const struct pm_subject *s, uint64_t end, struct defects *d)
 {
-	struct {
-		struct fiemap map;
-		struct fiemap_extent extent[EXTENTS_A_CALL];
-	} q;
+	_Alignas(struct fiemap) char room[sizeof(struct fiemap) + EXTENTS_A_CALL * sizeof(struct fiemap_extent)];
+	struct fiemap *map = (struct fiemap *)room;
 	uint64_t at = s->offset;
 	while (at < end) {
-		memset(&q.map, 0, sizeof(q.map));
-		q.map.fm_start = at;
-		q.map.fm_length = end - at;
-		q.map.fm_extent_count = EXTENTS_A_CALL;
-		int rc = pm_sys->ioctl(s->fd, FS_IOC_FIEMAP, &q);
+		*map = (struct fiemap){.fm_start = at, .fm_length = end - at, .fm_extent_count = EXTENTS_A_CALL};
+		int rc = pm_sys->ioctl(s->fd, FS_IOC_FIEMAP, map);
 		if (rc < 0)
 			return rc;
-		for (unsigned i = 0; i < q.map.fm_mapped_extents; i++) {
-			const struct fiemap_extent *x = &q.extent[i];
+		for (unsigned i = 0; i < map->fm_mapped_extents; i++) {
+			const struct fiemap_extent *x = &map->fm_extents[i];
 			inspect(x, at, d);
 			if (x->fe_logical + x->fe_length > at)
 				at = x->fe_logical + x->fe_length;
 		}
 		/* The last one; or a file system that does not advance. */
-		if (q.map.fm_mapped_extents < EXTENTS_A_CALL || at <= q.map.fm_start)
+		if (map->fm_mapped_extents < EXTENTS_A_CALL || at <= map->fm_start)
 			break;
 	}
 	if (at < end)

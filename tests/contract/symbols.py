@@ -20,7 +20,7 @@ import header as reader  # noqa: E402
 
 # They print, end the process or change its state behind the caller's back.
 FORBIDDEN = re.compile(r"""^_*(?:
-    f?printf|v?f?printf|d?printf|perror|f?puts|f?putc|putchar|fwrite|f?flush|psignal|error|err|errx|v?warnx?
+    v?[fd]?printf|perror|f?puts|f?putc|putchar|fwrite|fflush|psignal|error|errx?|v?warnx?
   | v?syslog|openlog|closelog
   | abort|_?exit|_Exit|quick_exit|at_quick_exit|atexit|assert_fail\w*|fork|vfork|exec\w+|posix_spawnp?|system|popen
   | f?chdir|chroot|umask|set[ug]id|sete[ug]id|setre[sg]?[ug]id|prctl|sync
@@ -90,7 +90,7 @@ def pure(archive):
     for line in run("nm", archive).splitlines():
         if line.endswith(":"):
             member = line[:-1]
-        elif "policy" in member:
+        elif line and "policy" in member:
             seen = True
             *_, kind, name = line.split()
             if kind in "bBdDC":
