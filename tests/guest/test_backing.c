@@ -193,6 +193,35 @@ static void try_clone(const char *path, const char *clone)
 	try_hint("cloned, then prepared", path, PM_PREPARE, &unshared);
 }
 
+static int fell_back;
+
+static void count_event(struct pm_mapping *m, const struct pm_event *event, void *arg)
+{
+	(void)m;
+	(void)arg;
+	fell_back += event->kind == PM_EVENT_FELL_BACK;
+}
+
+/* A hole punched by somebody else takes the promise away; a query notices, says so once, and persist goes on. */
+static void try_demotion(const char *path)
+{
+	static const struct expected demoted = SPARSE;
+	struct pm_options o = {.size = sizeof(o), .flags = PM_PREPARE, .length = SIZE, .on_event = count_event};
+	struct pm_mapping *m;
+	struct pm_report r;
+	CHECK(pm_map(path, &o, &m) == 0, "%s", pm_error_detail());
+	int fd = open(path, O_RDWR);
+	CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 65536, 65536) == 0, "%s", strerror(errno));
+	close(fd);
+	CHECK(fell_back == 0, "%d events before the query", fell_back);
+	CHECK(pm_query(m, &r, sizeof(r)) == 0 && pm_query(m, &r, sizeof(r)) == 0, "%s", pm_error_detail());
+	check_report("hole punched, queried", &r, &demoted);
+	CHECK(r.evidence[PM_EV_ALLOCATED].value == 65536, "hole at %" PRIu64, r.evidence[PM_EV_ALLOCATED].value);
+	CHECK(fell_back == 1, "%d events", fell_back);
+	use(m, path);
+	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+}
+
 static void try_files(const struct row *row, const char *directory)
 {
 	char prepared[256], sparse[256], guarantee[256];
@@ -214,6 +243,8 @@ static void try_files(const struct row *row, const char *directory)
 	CHECK(truncate(sparse, 0) == 0 && truncate(sparse, SIZE) == 0, "truncate: %s", strerror(errno));
 	if (row->sparse.granularity != PM_NONE)
 		try_hint("existing sparse, prepared", sparse, PM_PREPARE, &row->prepared);
+	if (row->prepared.granularity >= PM_CACHE_LINE)
+		try_demotion(prepared);
 	if (!strcmp(row->name, "xfs-dax-reflink")) {
 		char clone[256];
 		snprintf(clone, sizeof(clone), "%s/clone", directory);
