@@ -21,7 +21,7 @@
 #include <pmdirect.h>
 #include <stdbool.h>
 
-#define APPEND_LOG_MAX (1u << 20)   /* bytes of payload a record may have */
+#define APPEND_LOG_MAX (1u << 20)    /* bytes of payload a record may have */
 #define APPEND_LOG_STEP (256u << 10) /* bytes by which the file grows, unless asked otherwise */
 
 struct append_log {

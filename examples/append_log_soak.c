@@ -13,8 +13,8 @@
 #include "append_log.h"
 
 #define PAYLOAD_MAX 600u
-#define RECORDS_MAX 600u        /* in one log */
-#define SOAK_STEP (16u << 10)   /* small, so that growing is as frequent as anything else */
+#define RECORDS_MAX 200u         /* in one log */
+#define SOAK_STEP (8u << 10)     /* small, so that logs grow often */
 #define LABEL_MAX 64u
 #define ACK_MAX (LABEL_MAX + 48) /* characters of one acknowledgment */
 #define PATH_SIZE (PATH_MAX + 24)

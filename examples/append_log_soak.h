@@ -4,7 +4,7 @@
  *
  *   append_log FILE soak LABEL SEED ACKS [FIRST [COUNT]]
  *
- * Appends records of 0 to 600 bytes to FILE.FIRST and, after some hundred of them, to the next FILE.N, until COUNT
+ * Appends records of 0 to 600 bytes to FILE.FIRST and, after up to 200 of them, to the next FILE.N, until COUNT
  * logs are full; without COUNT, for ever. Logs from FIRST on that exist already are skipped, except the last
  * of them, which is continued. Each log grows in small steps. One log in three is prepared, one is not, one
  * is sparse. What the records contain follows from SEED, N and their sequence numbers.

@@ -69,7 +69,8 @@ static int open_existing(int directory, const char *path, int flags)
 	int fd = PM_RETRY(pm_sys->openat(directory, path, flags | O_NONBLOCK, 0));
 	if (fd == -EWOULDBLOCK)
 		fd = PM_RETRY(pm_sys->openat(directory, path, flags, 0));
-	return fd;
+	/* open(2) ENXIO: a socket, or a node without a device. */
+	return fd == -ENXIO ? -ENODEV : fd;
 }
 
 /* Splits path after its last slash. Returns the entry; path becomes its directory. */
@@ -289,8 +290,10 @@ static int write_faults(struct pm_file *f, char *map, uint64_t length, bool dire
 			return pm_fail(-EOPNOTSUPP, f->call, f->name, "PM_PREPARE needs MADV_POPULATE_WRITE (Linux 5.14)");
 		if (rc == -EFAULT)
 			return pm_fail(-EIO, f->call, f->name, "a page cannot be written: full file system or failing medium");
-		if (!rc && !direct)
+		if (!rc && !direct) {
 			rc = PM_RETRY(pm_sys->msync(map + at, step));
+			f->suspect = rc;
+		}
 		if (rc)
 			return fail(f, rc, "the file cannot be prepared");
 	}
@@ -318,6 +321,7 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 int pm_file_publish(struct pm_file *f)
 {
 	int rc = PM_RETRY(pm_sys->fsync(f->fd));
+	f->suspect = rc;
 	if (rc)
 		return fail(f, rc, "fsync failed");
 	if (f->directory_fd < 0)

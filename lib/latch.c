@@ -49,10 +49,14 @@ void pm_latch_leave(struct pm_latch *latch, struct pm_latch_user *user)
 	pthread_mutex_unlock(&lock);
 }
 
-void pm_latch_fail(struct pm_latch *latch, int error)
+void pm_latch_fail(struct pm_latch *latch, unsigned failures, int error)
 {
-	atomic_store(&latch->error, error);
-	atomic_fetch_add(&latch->failures, 1);
+	pthread_mutex_lock(&lock);
+	if (atomic_load(&latch->failures) == failures) {
+		atomic_store(&latch->error, error);
+		atomic_store(&latch->failures, failures + 1);
+	}
+	pthread_mutex_unlock(&lock);
 }
 
 uint64_t pm_latch_others_end(struct pm_latch *latch, const struct pm_latch_user *self)

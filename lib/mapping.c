@@ -313,10 +313,8 @@ int pm_mapping_announce(struct pm_mapping *m, int error)
 
 int pm_mapping_failed(struct pm_mapping *m, int rc)
 {
-	/* Threads that shared the failed write-back report it once. */
-	if (rc && m->latch &&
-	    atomic_load(&m->latch->failures) == atomic_load_explicit(&m->cleared, memory_order_relaxed))
-		pm_latch_fail(m->latch, rc);
+	if (rc && m->latch)
+		pm_latch_fail(m->latch, atomic_load(&m->cleared), rc);
 	return rc ? pm_mapping_poison(m) : 0;
 }
 
@@ -327,8 +325,12 @@ int pm_mapping_clear(struct pm_mapping *m)
 		return 0;
 	unsigned failures = atomic_load(&m->latch->failures);
 	rc = pm_writeback_recover(&m->medium);
-	if (rc)
+	if (rc) {
+		/* A failed write-back like any other, unless there was none. */
+		if (rc != -EACCES)
+			pm_latch_fail(m->latch, failures, rc);
 		return pm_fail(rc, "pm_clear_error", m->name, "writing everything back failed again: %s", pm_strerror(rc));
+	}
 	atomic_store(&m->cleared, failures);
 	return 0;
 }

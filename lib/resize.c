@@ -65,6 +65,7 @@ static int grow(struct pm_mapping *m, uint64_t length)
 	uint64_t start = (m->offset + old_length) / f->unit * f->unit;
 	uint64_t added = (end - start + f->unit - 1) / f->unit * f->unit;
 	int rc = pm_file_grow(f, end, m->flags & PM_SPARSE);
+	uint64_t reached = f->size;
 	if (!rc && m->prepared)
 		rc = pm_file_prepare(f, start, added, m->decision.direct == PM_YES);
 	if (!rc)
@@ -75,8 +76,11 @@ static int grow(struct pm_mapping *m, uint64_t length)
 		rc = remap(m, length);
 	if (!rc && (rc = judge(m, length)))
 		remap(m, old_length);
-	if (rc)
+	if (rc) {
+		/* What others added meanwhile is not to be undone. */
+		f->size = reached;
 		return rc;
+	}
 	if (m->prepared)
 		PM_RETRY(pm_sys->madvise(m->medium.map + m->medium.map_length - added, (size_t)added, MADV_POPULATE_WRITE));
 	return 0;
@@ -91,13 +95,17 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 	if (pm_latch_others_end(m->latch, &m->user) > end)
 		return pm_fail(-EBUSY, "pm_resize", m->name, "another mapping of the file reaches beyond %llu",
 		               (unsigned long long)end);
-	int rc = PM_RETRY(pm_sys->ftruncate(f->fd, end));
+	uint64_t old_length = m->length;
+	int rc = remap(m, length);
 	if (rc)
+		return rc;
+	rc = PM_RETRY(pm_sys->ftruncate(f->fd, end));
+	if (rc) {
+		remap(m, old_length);
 		return pm_fail(rc, "pm_resize", m->name, "ftruncate failed: %s", pm_strerror(rc));
+	}
 	f->size = end;
-	rc = remap(m, length);
-	int synced = PM_RETRY(pm_sys->fsync(f->fd));
-	return rc ? rc : synced ? pm_fail(synced, "pm_resize", m->name, "fsync failed: %s", pm_strerror(synced)) : 0;
+	return pm_file_publish(f);
 }
 
 int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
@@ -112,12 +120,11 @@ int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
 		rc = pm_file_look(&m->file);
 	if (rc || length == m->length)
 		return rc;
-	m->file.created = false;
+	m->file.created = m->file.suspect = false;
 	m->file.original_size = m->file.size;
-	if (length < m->length)
-		return shrink(m, length);
-	rc = grow(m, length);
-	if (rc)
+	bool grows = length > m->length;
+	rc = grows ? grow(m, length) : shrink(m, length);
+	if (rc && grows)
 		pm_file_undo(&m->file);
-	return rc;
+	return m->file.suspect ? pm_mapping_failed(m, rc) : rc;
 }

@@ -31,7 +31,9 @@ static int skip_msync(void *address, size_t length)
 	return 0;
 }
 
-static int skip_fdatasync(int fd)
+/* ---- likewise; no-fsync: creating and growing leave name, size and blocks to chance ---- */
+
+static int skip_fsync(int fd)
 {
 	(void)fd;
 	return 0;
@@ -50,14 +52,15 @@ static int skip_populate(void *address, size_t length, int advice)
 }
 
 /* Else the library would see what was left out, and take the kernel's write-back. */
-static int hide_unwritten(int fd, unsigned long request, void *arg)
+static int pretend_written(int fd, unsigned long request, void *arg)
 {
-	int rc = pm_sys_linux.ioctl(fd, request, arg);
+	if (request != FS_IOC_FIEMAP)
+		return pm_sys_linux.ioctl(fd, request, arg);
 	struct fiemap *map = arg;
-	if (request == FS_IOC_FIEMAP && rc >= 0)
-		for (unsigned i = 0; i < map->fm_mapped_extents; i++)
-			map->fm_extents[i].fe_flags &= ~(unsigned)FIEMAP_EXTENT_UNWRITTEN;
-	return rc;
+	map->fm_mapped_extents = 1;
+	map->fm_extents[0] = (struct fiemap_extent){
+		.fe_logical = map->fm_start, .fe_length = map->fm_length, .fe_flags = FIEMAP_EXTENT_LAST};
+	return 0;
 }
 
 __attribute__((constructor)) static void mutate(void)
@@ -66,13 +69,16 @@ __attribute__((constructor)) static void mutate(void)
 	mutant = pm_sys_linux;
 	if (name && !strcmp(name, "no-writeback")) {
 		mutant.msync = skip_msync;
-		mutant.fdatasync = skip_fdatasync;
+		mutant.fdatasync = skip_fsync;
+	} else if (name && !strcmp(name, "no-fsync")) {
+		mutant.fsync = skip_fsync;
+		mutant.syncfs = skip_fsync;
 	} else if (name && !strcmp(name, "no-map-sync")) {
 		mutant.mmap = map_without_sync;
 		mutant.madvise = skip_populate;
-		mutant.ioctl = hide_unwritten;
+		mutant.ioctl = pretend_written;
 	} else {
-		fprintf(stderr, "PMDIRECT_MUTATION is neither no-writeback nor no-map-sync\n");
+		fprintf(stderr, "PMDIRECT_MUTATION must be no-writeback, no-fsync or no-map-sync\n");
 		exit(2);
 	}
 	pm_sys = &mutant;

@@ -1,0 +1,352 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Cuts the power while logs are written, and counts what is left of them.
+
+  power.py --program PROGRAM [--rounds N] [--seed N] [--backings A,B...]
+           [--mutation NAME] [--lib FILE]...
+
+In one guest a writer for each backing appends records and tells the host of
+each one that is durable. At a random moment the guest is killed and booted
+again from the same images; the logs are recovered, compared with what was
+acknowledged, and continued, until the power is cut again. PROGRAM writes and
+recovers the logs: append_log, or another that talks as append_log_soak.h says.
+
+A cut takes what never left the guest's memory. It does not take what a disk
+was given and was not told to flush, nor cache lines: stores into an emulated
+NVDIMM are in its image at once.
+
+With --mutation the library is broken on purpose, which PROGRAM must have been
+built for (mutate.c); then the test passes if records are lost on each backing
+where they must be.
+
+The exit status is 0 if nothing was lost, 1 if something was, 77 where this
+machine lacks a part of the lab (1 if PMDIRECT_GUEST_REQUIRED=1).
+"""
+
+import argparse
+import os
+import random
+import re
+import signal
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
+# pylint: disable=wrong-import-position
+import lab
+
+# What a prepared mapping must be.
+GRANULARITY = {"ext4-dax": "cache line", "xfs-dax": "cache line",
+               "ext4-disk": "page", "xfs-disk": "page"}
+# Where a mutation must lose records.
+MUTATIONS = {"no-writeback": (all, ("ext4-disk", "xfs-disk")),
+             # Any other commit of the file system's journal makes up for it.
+             "no-fsync": (any, ("ext4-disk", "xfs-disk")),
+             "no-map-sync": (all, ("ext4-dax", "xfs-dax"))}
+FIRST_CUT, LAST_CUT = 0.1, 3.0
+BOOT_TIMEOUT = 180         # the checks of the logs included
+FIRST_ACK_TIMEOUT = 120
+
+# $LAB_ARGUMENT and the line from the host have a LABEL=NUMBER for each backing: the log to begin with.
+SCRIPT = r"""
+exec 3<>"$LAB_ACK"
+for pair in $(echo "$LAB_ARGUMENT" | tr , ' '); do
+	label=${pair%%=*}
+	./PROGRAM /mnt/$label/log soaked $label SEED ${pair#*=} >&3 2>&1 || echo "$label: bad logs" >&3
+done
+echo checked >&3
+read -r pairs <&3
+for pair in $pairs; do
+	old=
+	for file in /mnt/${pair%%=*}/log.*; do
+		[ "${file##*.}" = '*' ] || [ "${file##*.}" -ge ${pair#*=} ] || old="$old $file"
+	done
+	rm -f $old
+done
+for pair in $pairs; do
+	label=${pair%%=*}
+	./PROGRAM /mnt/$label/log soak $label SEED - ${pair#*=} >&3 2>&1 &
+done
+wait
+"""
+
+ACK = re.compile(r"(\d+)")
+OPENED = re.compile(r"is (prepared|plain|sparse) (new|resumed): (.+)")
+CHANGED = re.compile(r"now (.+)")
+RECOVERED = re.compile(r"recovered (\d+) (found|made) (\d+)")
+
+
+class Log:
+    """One log as the host knows it."""
+
+    def __init__(self, durable=0):
+        self.base = durable   # records that an earlier round accounted for
+        self.acked = durable  # everything up to this record must survive
+
+
+class Account:
+    """What was promised on one backing, and what came of it."""
+
+    def __init__(self, label):
+        self.label = label
+        self.logs = {}        # number of a log -> Log, for those that a creation or record was promised of
+        self.kinds = {}       # number of a log -> its kind, as the writer said before it wrote
+        self.found = {}       # number of a log -> (records, "found" or "made"), after a boot
+        self.first = 0        # the log to begin with
+        self.acknowledged = self.recovered = self.lost = self.unasked = 0
+        self.created = 0
+        self.problems = []
+
+    def complain(self, number, text):
+        self.problems.append(f"{self.label}.{number}: {text}")
+
+    # --- While it is written ---
+
+    def take(self, number, text):
+        """Takes in what a writer said of a log; False if that makes no sense."""
+        if match := ACK.fullmatch(text):
+            self._take_ack(number, int(match.group(1)))
+        elif match := OPENED.fullmatch(text):
+            self._take_kind(number, *match.groups())
+        elif match := CHANGED.fullmatch(text):
+            kind = self.kinds.get(number)
+            if kind == "prepared" or match.group(1) != "page":
+                self.complain(number, f"the granularity of this {kind} log became {match.group(1)}")
+        else:
+            return False
+        return True
+
+    def _take_ack(self, number, sequence):
+        if number not in self.kinds:
+            self.complain(number, "acknowledged, but its granularity was not told")
+        if number not in self.logs:
+            self.created += 1
+            if sequence:
+                self.complain(number, f"a new log begins with record {sequence}")
+        elif sequence != self.logs[number].acked and sequence != self.logs[number].acked + 1:
+            self.complain(number, f"record {sequence} was acknowledged after {self.logs[number].acked}")
+        self.logs.setdefault(number, Log()).acked = sequence
+
+    def _take_kind(self, number, kind, age, granularity):
+        # A sparse log has holes, so a store could need the file system. One that was not prepared grows
+        # without preparation once it is continued, and a sparse one may be full by then.
+        wanted = {GRANULARITY[self.label]}
+        if kind == "sparse" and age == "new":
+            wanted = {"page"}
+        elif kind != "prepared" and age == "resumed":
+            wanted.add("page")
+        if granularity not in wanted:
+            self.complain(number, f"a {age} {kind} log has granularity {granularity}")
+        self.kinds[number] = kind
+
+    def writing(self):
+        return any(log.acked > log.base for log in self.logs.values())
+
+    # --- After the power came back ---
+
+    def take_check(self, number, text):
+        match = RECOVERED.fullmatch(text)
+        if not match:
+            return False
+        self.found[number] = (int(match.group(1)), match.group(2))
+        return True
+
+    def judge(self):
+        """Compares what was found with what was promised, and begins a new balance."""
+        newest = max(self.logs, default=-1)
+        for number, log in self.logs.items():
+            self._judge_log(number, log, number == newest)
+        # What was durable and not yet acknowledged, or whose acknowledgment was still queued in the guest, may
+        # be there as well; that it is what the writer meant to write, PROGRAM has checked.
+        self.unasked += sum(records for number, (records, _) in self.found.items() if number > newest)
+        last = max(self.found, default=None)
+        self.logs = {}
+        if last is not None:
+            # What recovery has shown is as much of a promise as an acknowledgment.
+            self.logs[last] = Log(self.found[last][0])
+            self.first = last
+        self.found = {}
+        self.kinds = {}
+
+    def _judge_log(self, number, log, newest):
+        records, origin = self.found.get(number, (0, "missing"))
+        lost = max(0, log.acked - records)
+        if lost or origin != "found":
+            lost = max(lost, 1)  # a creation counts as one
+            self.complain(number, f"LOST: acknowledged up to record {log.acked}, recovered up to "
+                                  f"{records} ({origin}, {self.kinds.get(number)})")
+        surplus = max(0, records - log.acked)
+        if surplus and not newest:
+            self.complain(number, f"{records} records, acknowledged {log.acked}")
+        self.acknowledged += log.acked - log.base
+        self.recovered += log.acked - log.base - lost
+        self.lost += lost
+        self.unasked += surplus
+
+    def summary(self):
+        return (f"{self.label}: acknowledged {self.acknowledged}, recovered {self.recovered}, "
+                f"lost {self.lost} ({self.created} logs created; {self.unasked} records were there "
+                "without an acknowledgment)")
+
+
+class Test:
+    """Rounds of writing, cutting the power and counting."""
+
+    def __init__(self, options):
+        self.options = options
+        self.random = random.Random(options.seed)
+        self.accounts = {label: Account(label) for label in options.backings}
+        self.problems = []
+        self.failed = False
+        self.round = 0        # rounds completed
+
+    def job(self):
+        script = SCRIPT.replace("PROGRAM", os.path.basename(self.options.program))
+        script = script.replace("SEED", str(self.options.seed))
+        settings = {"PMDIRECT_MUTATION": self.options.mutation,
+                    "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH")}
+        exports = "".join(f"export {name}='{value}'\n" for name, value in settings.items() if value)
+        job = lab.Job(exports + script)
+        job.add(self.options.program)
+        for library in self.options.lib:
+            job.add_library(library)
+        return job
+
+    def run(self):
+        """The exit status."""
+        machine, backing = lab.prepare(lab.say), lab.BACKINGS["power"]
+        with tempfile.TemporaryDirectory(prefix="pmdirect-power-") as directory:
+            images = lab.Images(machine, backing, directory)
+            with lab.Guest(machine, backing, self.job(), images) as guest:
+                try:
+                    return self._rounds(guest)
+                except lab.GuestFailure as failure:
+                    self._report()
+                    lab.say(f"{failure}\n{guest.console_text()}")
+                    return 1
+
+    def _rounds(self, guest):
+        for self.round in range(self.options.rounds + 1):
+            # A boot first checks what the round before has left, then begins the next one.
+            guest.start(",".join(self._begin_with()))
+            self._check(guest)
+            self._report()
+            if self._decided():
+                break
+            if self.round < self.options.rounds:
+                self._write(guest)
+            guest.kill9()
+        for account in self.accounts.values():
+            print(account.summary())
+        return self._status()
+
+    def _begin_with(self):
+        return [f"{label}={account.first}" for label, account in self.accounts.items()]
+
+    def _check(self, guest):
+        """Reads what the boot found, and judges it."""
+        while (line := read(guest, BOOT_TIMEOUT)) != "checked":
+            self._dispatch(line, Account.take_check)
+        for account in self.accounts.values():
+            account.judge()
+
+    def _write(self, guest):
+        if self.options.mutation:
+            # A log that lost its beginning cannot be continued.
+            for account in self.accounts.values():
+                account.first = max(account.logs, default=-1) + 1
+                account.logs = {}
+        guest.send_line(" ".join(self._begin_with()).encode())
+        deadline = time.monotonic() + FIRST_ACK_TIMEOUT
+        while not all(account.writing() for account in self.accounts.values()):
+            self._dispatch(read(guest, deadline - time.monotonic()), Account.take)
+        delay = self.random.uniform(FIRST_CUT, LAST_CUT)
+        self._write_until(guest, time.monotonic() + delay)
+        for line in guest.pending_lines():
+            self._dispatch(line.decode(errors="replace"), Account.take)
+        print(f"round {self.round + 1}: cut {delay:.3f} s after the first records, "
+              f"{' '.join(str(n) for n in self._acked())} acknowledged", flush=True)
+
+    def _write_until(self, guest, deadline):
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                self._dispatch(read(guest, left), Account.take)
+        except lab.GuestFailure as failure:
+            if not failure.hung:
+                raise
+        guest.kill9()
+
+    def _acked(self):
+        return [sum(log.acked - log.base for log in account.logs.values())
+                for account in self.accounts.values()]
+
+    def _dispatch(self, line, take):
+        match = re.fullmatch(r"([\w-]+)\.(\d+) (.+)", line)
+        account = match and self.accounts.get(match.group(1))
+        if not account or not take(account, int(match.group(2)), match.group(3)):
+            self.problems.append(line)
+
+    # --- The verdict ---
+
+    def _report(self):
+        for account in self.accounts.values():
+            self.problems += account.problems
+            account.problems = []
+        for problem in self.problems:
+            print(f"seed {self.options.seed}, round {self.round}: {problem}", flush=True)
+        self.failed = self.failed or bool(self.problems)
+        self.problems = []
+
+    def _decided(self):
+        return self._noticed() if self.options.mutation else self.failed
+
+    def _noticed(self):
+        enough, labels = MUTATIONS[self.options.mutation]
+        return enough(self.accounts[label].lost for label in labels if label in self.accounts)
+
+    def _status(self):
+        mutation = self.options.mutation
+        if not mutation:
+            return 1 if self.failed else 0
+        print(f"{mutation}: {'noticed' if self._noticed() else 'NOT noticed'}")
+        return 0 if self._noticed() else 1
+
+
+def read(guest, timeout):
+    """The next line from the guest, whose job never ends by itself."""
+    line = guest.read_line(max(timeout, 0.001))
+    if line is None:
+        raise lab.GuestFailure("the writers ended")
+    return line.decode(errors="replace")
+
+
+def backings(text):
+    labels = text.split(",")
+    for label in labels:
+        if label not in GRANULARITY:
+            raise argparse.ArgumentTypeError(f"{label} is none of {', '.join(GRANULARITY)}")
+    return labels
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--backings", type=backings, default=list(GRANULARITY), metavar="A,B...")
+    parser.add_argument("--mutation", choices=MUTATIONS)
+    parser.add_argument("--lib", action="append", default=[], metavar="FILE",
+                        help="a library opened at run time")
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    # Turned into an exception, so that the guest and its images go away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return Test(options).run()
+    except lab.Missing as error:
+        return lab.missing_part(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fake.h"
+#include "fake_internal.h"
+
+#ifndef MAP_SYNC
+#define MAP_SYNC 0x080000
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#define XFS_GEOMETRY _IOC(_IOC_READ, 'X', 124, 112)
+
+struct fake fake;
+
+static struct {
+	atomic_uint until; /* it breaks: counts down to 0; ~0u: every time */
+	atomic_int error;
+} broken[FAKE_CALLS_COUNT], any;
+static atomic_uint interruptions[FAKE_CALLS_COUNT];
+static atomic_bool any_has_failed;
+static atomic_int open_files;
+static _Atomic int64_t mapped_bytes;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of records */
+
+/* Undoing is not broken with them, and nothing can be done about a close(2) that fails. */
+static bool is_breakable(enum fake_call c)
+{
+	return c != FAKE_close && c != FAKE_munmap && c != FAKE_unlinkat && c != FAKE_euid && c != FAKE_getenv &&
+	       c != FAKE_dlopen;
+}
+
+void fake_violation(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	pthread_mutex_lock(&lock);
+	vsnprintf(fake.violation, sizeof(fake.violation), format, args);
+	pthread_mutex_unlock(&lock);
+	va_end(args);
+}
+
+static bool strikes(atomic_uint *until)
+{
+	unsigned now = atomic_load(until);
+	return now == ~0u || (now && atomic_fetch_sub(until, 1) == 1);
+}
+
+/* Every call begins here: 0, or the -errno it is to fail with. */
+static int enter(const struct fake_record *r)
+{
+	enum fake_call c = r->call;
+	struct stat st;
+	if (fake.hook)
+		fake.hook(c);
+	atomic_fetch_add(&fake.calls[c], 1);
+	if (fake.recording) {
+		uint64_t inode = r->fd >= 0 && r->fd < FAKE_VIRTUAL_FD && !fstat(r->fd, &st) ? st.st_ino : 0;
+		pthread_mutex_lock(&lock);
+		if (fake.records < FAKE_RECORDS) {
+			fake.record[fake.records] = *r;
+			fake.record[fake.records++].inode = inode;
+		}
+		pthread_mutex_unlock(&lock);
+	}
+	if (atomic_load(&interruptions[c]) && atomic_fetch_sub(&interruptions[c], 1) > 0)
+		return -EINTR;
+	if (strikes(&broken[c].until))
+		return -atomic_load(&broken[c].error);
+	if (is_breakable(c) && strikes(&any.until)) {
+		atomic_store(&any_has_failed, true);
+		return -atomic_load(&any.error);
+	}
+	return 0;
+}
+
+#define ENTER(...)                                                                                           \
+	do {                                                                                                 \
+		struct fake_record record_ = {__VA_ARGS__};                                                  \
+		int rc_ = enter(&record_);                                                                   \
+		if (rc_)                                                                                     \
+			return rc_;                                                                          \
+	} while (0)
+
+static void copy_path(char *to, const char *path)
+{
+	snprintf(to, sizeof(((struct fake_record *)0)->path), "%s", path);
+}
+
+/* ---- Files ---- */
+
+/* Only what the caller named, or what hangs at a descriptor of our own, may depend on the working directory. */
+static void check_path(int dir_fd, const char *path)
+{
+	if (dir_fd == AT_FDCWD && path[0] != '/' && (!strncmp(path, "sys", 3) || strstr(path, "proc")))
+		fake_violation("relative path %s", path);
+}
+
+static int fake_openat(int dir_fd, const char *path, int flags, unsigned mode)
+{
+	struct fake_record r = {.call = FAKE_openat, .fd = dir_fd, .flags = (unsigned long)flags};
+	copy_path(r.path, path);
+	check_path(dir_fd, path);
+	int rc = enter(&r);
+	if (rc)
+		return rc;
+	if (fake_is_virtual(path))
+		rc = fake_virtual_open(path, flags);
+	else if ((flags & O_TMPFILE) == O_TMPFILE && !fake.machine.has_unnamed_files)
+		rc = -EOPNOTSUPP;
+	else
+		rc = pm_sys_linux.openat(dir_fd, path, flags, mode);
+	if (rc >= 0)
+		atomic_fetch_add(&open_files, 1);
+	return rc;
+}
+
+static int fake_close(int fd)
+{
+	ENTER(.call = FAKE_close, .fd = fd);
+	int rc = fd >= FAKE_VIRTUAL_FD ? fake_virtual_close(fd) : pm_sys_linux.close(fd);
+	atomic_fetch_sub(&open_files, 1);
+	if (rc)
+		fake_violation("close(%d) of what is not open", fd);
+	return rc;
+}
+
+static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
+{
+	struct fake_record r = {.call = FAKE_statx, .fd = dir_fd};
+	copy_path(r.path, path);
+	int rc = enter(&r);
+	if (rc || (rc = pm_sys_linux.statx(dir_fd, path, flags, stx)))
+		return rc;
+	stx->stx_attributes_mask &= ~(uint64_t)STATX_ATTR_DAX;
+	stx->stx_attributes &= ~(uint64_t)STATX_ATTR_DAX;
+	if (fake.machine.dax != PM_UNKNOWN)
+		stx->stx_attributes_mask |= STATX_ATTR_DAX;
+	/* Set without its bit in the mask it means nothing. */
+	if (fake.machine.dax != PM_NO)
+		stx->stx_attributes |= STATX_ATTR_DAX;
+	stx->stx_dev_major = FAKE_MAJOR;
+	stx->stx_dev_minor = FAKE_MINOR;
+	if (!S_ISREG(stx->stx_mode) || !(fake.machine.is_device_dax || fake.machine.is_block_device))
+		return 0;
+	stx->stx_mode = fake.machine.is_device_dax ? S_IFCHR | 0600 : S_IFBLK | 0600;
+	stx->stx_rdev_major = FAKE_MAJOR;
+	stx->stx_rdev_minor = FAKE_MINOR + 1;
+	fake_device_size(stx->stx_size);
+	stx->stx_size = 0;
+	return 0;
+}
+
+static int fake_fstatfs(int fd, struct statfs *stfs)
+{
+	ENTER(.call = FAKE_fstatfs, .fd = fd);
+	int rc = pm_sys_linux.fstatfs(fd, stfs);
+	stfs->f_type = (__typeof__(stfs->f_type))fake.machine.magic;
+	return rc;
+}
+
+static int64_t fake_seek_end(int fd)
+{
+	ENTER(.call = FAKE_seek_end, .fd = fd);
+	return pm_sys_linux.seek_end(fd);
+}
+
+static ssize_t fake_readlinkat(int dir_fd, const char *path, char *buffer, size_t size)
+{
+	struct fake_record r = {.call = FAKE_readlinkat, .fd = dir_fd};
+	copy_path(r.path, path);
+	check_path(dir_fd, path);
+	int rc = enter(&r);
+	if (rc)
+		return rc;
+	return fake_is_virtual(path) ? fake_virtual_link(path, buffer, size)
+	                             : pm_sys_linux.readlinkat(dir_fd, path, buffer, size);
+}
+
+static ssize_t fake_read(int fd, void *buffer, size_t size)
+{
+	ENTER(.call = FAKE_read, .fd = fd, .length = size);
+	return fd >= FAKE_VIRTUAL_FD ? fake_virtual_read(fd, buffer, size) : pm_sys_linux.read(fd, buffer, size);
+}
+
+static ssize_t fake_write(int fd, const void *buffer, size_t size)
+{
+	ENTER(.call = FAKE_write, .fd = fd, .length = size);
+	return fd >= FAKE_VIRTUAL_FD ? (ssize_t)size : pm_sys_linux.write(fd, buffer, size);
+}
+
+static ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
+{
+	ENTER(.call = FAKE_pwrite, .fd = fd, .length = size, .offset = offset);
+	return pm_sys_linux.pwrite(fd, buffer, size, offset);
+}
+
+static int fake_unlinkat(int dir_fd, const char *path)
+{
+	struct fake_record r = {.call = FAKE_unlinkat, .fd = dir_fd};
+	copy_path(r.path, path);
+	int rc = enter(&r);
+	return rc ? rc : pm_sys_linux.unlinkat(dir_fd, path);
+}
+
+static int fake_ftruncate(int fd, uint64_t length)
+{
+	ENTER(.call = FAKE_ftruncate, .fd = fd, .length = length);
+	return pm_sys_linux.ftruncate(fd, length);
+}
+
+static int fake_fallocate(int fd, uint64_t offset, uint64_t length)
+{
+	ENTER(.call = FAKE_fallocate, .fd = fd, .offset = offset, .length = length);
+	return pm_sys_linux.fallocate(fd, offset, length);
+}
+
+/* fsync(2) of a descriptor opened with O_PATH is EBADF; device-dax has no fsync at all. */
+static int sync_with(int (*call)(int), int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || flags & O_PATH)
+		return -EBADF;
+	if (fake.machine.is_device_dax) {
+		fake_violation("sync of a device-dax");
+		return -EINVAL;
+	}
+	return fake.really_syncs ? call(fd) : 0;
+}
+
+static int fake_fsync(int fd)
+{
+	ENTER(.call = FAKE_fsync, .fd = fd);
+	return sync_with(pm_sys_linux.fsync, fd);
+}
+
+static int fake_fdatasync(int fd)
+{
+	ENTER(.call = FAKE_fdatasync, .fd = fd);
+	return sync_with(pm_sys_linux.fdatasync, fd);
+}
+
+static int fake_syncfs(int fd)
+{
+	ENTER(.call = FAKE_syncfs, .fd = fd);
+	return sync_with(pm_sys_linux.syncfs, fd);
+}
+
+static int fake_ioctl(int fd, unsigned long request, void *arg)
+{
+	ENTER(.call = FAKE_ioctl, .fd = fd, .flags = request);
+	if (request == FS_IOC_FIEMAP)
+		return fake_fiemap(arg);
+	if (request != XFS_GEOMETRY)
+		fake_violation("ioctl 0x%lx is no evidence", request);
+	if (request != XFS_GEOMETRY || fake.machine.reflink == PM_UNKNOWN)
+		return -ENOTTY;
+	memset(arg, 0, 112);
+	uint32_t reflink = fake.machine.reflink == PM_YES ? 1u << 20 : 0;
+	memcpy((char *)arg + 92, &reflink, sizeof(reflink));
+	return 0;
+}
+
+static int fake_flags_of(int fd)
+{
+	ENTER(.call = FAKE_flags_of, .fd = fd);
+	return pm_sys_linux.flags_of(fd);
+}
+
+static int fake_uname(struct utsname *name)
+{
+	ENTER(.call = FAKE_uname, .fd = -1);
+	return pm_sys_linux.uname(name);
+}
+
+/* ---- Memory ---- */
+
+static int64_t whole_pages(size_t length)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	return (int64_t)((length + page - 1) / page * page);
+}
+
+static int answer_flags(int *flags)
+{
+	if (*flags & (MAP_FIXED | 0x100000 /* MAP_FIXED_NOREPLACE */))
+		fake_violation("mmap with MAP_FIXED");
+	if ((*flags & MAP_TYPE) != MAP_SHARED_VALIDATE) {
+		if (*flags & MAP_SYNC)
+			fake_violation("MAP_SYNC without MAP_SHARED_VALIDATE is never validated");
+		return 0;
+	}
+	bool undefined = *flags & ~(MAP_TYPE | MAP_SYNC), sync = *flags & MAP_SYNC;
+	*flags = MAP_SHARED;
+	if (fake.machine.sync == FAKE_SWALLOWS || (!sync && !undefined))
+		return 0;
+	if (undefined || fake.machine.sync == FAKE_ACCEPTS)
+		return undefined ? -EOPNOTSUPP : 0;
+	return fake.machine.errno_of_refusal ? -fake.machine.errno_of_refusal : -EOPNOTSUPP;
+}
+
+static int fake_mmap(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
+{
+	ENTER(.call = FAKE_mmap, .fd = fd, .address = (uintptr_t)*address, .length = length, .offset = offset,
+	      .flags = (unsigned long)flags);
+	int rc = answer_flags(&flags);
+	if (rc || (rc = pm_sys_linux.mmap(address, length, prot, flags, fd, offset)))
+		return rc;
+	atomic_fetch_add(&mapped_bytes, whole_pages(length));
+	return 0;
+}
+
+static int fake_munmap(void *address, size_t length)
+{
+	ENTER(.call = FAKE_munmap, .fd = -1, .address = (uintptr_t)address, .length = length);
+	atomic_fetch_sub(&mapped_bytes, whole_pages(length));
+	return pm_sys_linux.munmap(address, length);
+}
+
+static int fake_mremap(void **address, size_t old_length, size_t new_length, int flags)
+{
+	ENTER(.call = FAKE_mremap, .fd = -1, .address = (uintptr_t)*address, .length = new_length,
+	      .flags = (unsigned long)flags);
+	if (flags & MREMAP_FIXED)
+		fake_violation("mremap with MREMAP_FIXED");
+	int rc = pm_sys_linux.mremap(address, old_length, new_length, flags);
+	if (!rc)
+		atomic_fetch_add(&mapped_bytes, whole_pages(new_length) - whole_pages(old_length));
+	return rc;
+}
+
+static int fake_madvise(void *address, size_t length, int advice)
+{
+	ENTER(.call = FAKE_madvise, .fd = -1, .address = (uintptr_t)address, .length = length,
+	      .flags = (unsigned long)advice);
+	int rc = pm_sys_linux.madvise(address, length, advice);
+	if (!rc && advice == MADV_POPULATE_WRITE)
+		atomic_store(&fake.populated, true);
+	return rc;
+}
+
+static int fake_mincore(void *address, size_t length, unsigned char *vector)
+{
+	ENTER(.call = FAKE_mincore, .fd = -1, .address = (uintptr_t)address, .length = length);
+	if (fake.machine.dax == PM_YES)
+		fake_violation("mincore says nothing of a DAX file");
+	return pm_sys_linux.mincore(address, length, vector);
+}
+
+static int fake_msync(void *address, size_t length)
+{
+	ENTER(.call = FAKE_msync, .fd = -1, .address = (uintptr_t)address, .length = length);
+	if (fake.machine.is_device_dax) {
+		fake_violation("msync of a device-dax");
+		return -EINVAL;
+	}
+	if (fake.really_syncs)
+		return pm_sys_linux.msync(address, length);
+	/* It only checks the range. */
+	return msync(address, length, MS_ASYNC) ? -errno : 0;
+}
+
+static int fake_cachestat(int fd, uint64_t offset, uint64_t length, struct pm_cachestat *stat)
+{
+	ENTER(.call = FAKE_cachestat, .fd = fd, .offset = offset, .length = length);
+	if (fake.machine.dax != PM_NO || fake.machine.is_device_dax)
+		fake_violation("cachestat on a file that may be DAX crashes Linux 6.12");
+	*stat = (struct pm_cachestat){.cached = FAKE_CACHED_PAGES};
+	return 0;
+}
+
+/* ---- No system calls, but inputs ---- */
+
+static unsigned fake_euid(void)
+{
+	atomic_fetch_add(&fake.calls[FAKE_euid], 1);
+	return pm_sys_linux.euid();
+}
+
+static const char *fake_getenv(const char *name)
+{
+	atomic_fetch_add(&fake.calls[FAKE_getenv], 1);
+	return strcmp(name, "PMDIRECT_GRANULARITY") ? NULL : fake.machine.granularity_word;
+}
+
+static void *fake_dlopen(const char *path)
+{
+	atomic_fetch_add(&fake.calls[FAKE_dlopen], 1);
+	return fake.loads_providers ? pm_sys_linux.dlopen(path) : NULL;
+}
+
+static const struct pm_sys table = {
+#define X(name) .name = fake_##name,
+	FAKE_CALLS(X)
+#undef X
+};
+
+/* ---- For the test ---- */
+
+void fake_start(const struct fake_machine *machine)
+{
+	memset(&fake, 0, sizeof(fake));
+	memset(broken, 0, sizeof(broken));
+	memset(&any, 0, sizeof(any));
+	memset(interruptions, 0, sizeof(interruptions));
+	fake.machine = *machine;
+	fake.recording = true;
+	atomic_store(&open_files, 0);
+	atomic_store(&mapped_bytes, 0);
+	fake_virtual_start();
+	fake_cpu_start();
+	pm_sys = &table;
+}
+
+void fake_stop(void)
+{
+	fake_cpu_stop();
+	pm_sys = &pm_sys_linux;
+}
+
+void fake_forget(void)
+{
+	memset(fake.calls, 0, sizeof(fake.calls));
+	fake.records = 0;
+	fake.write_backs = fake.lines = fake.fences = fake.streams = 0;
+}
+
+unsigned fake_calls(enum fake_call c)
+{
+	return atomic_load(&fake.calls[c]);
+}
+
+unsigned fake_syscalls(void)
+{
+	unsigned sum = 0;
+	for (unsigned c = 0; c < FAKE_CALLS_COUNT; c++)
+		if (c != FAKE_euid && c != FAKE_getenv && c != FAKE_dlopen)
+			sum += fake_calls(c);
+	return sum;
+}
+
+const struct fake_record *fake_find(enum fake_call call, unsigned nth)
+{
+	for (unsigned i = 0; i < fake.records; i++)
+		if (fake.record[i].call == call && nth-- == 0)
+			return &fake.record[i];
+	return NULL;
+}
+
+unsigned fake_open_files(void)
+{
+	return (unsigned)atomic_load(&open_files);
+}
+
+uint64_t fake_mapped_bytes(void)
+{
+	return (uint64_t)atomic_load(&mapped_bytes);
+}
+
+void fake_fail(enum fake_call call, unsigned nth, int error)
+{
+	atomic_store(&broken[call].error, error);
+	atomic_store(&broken[call].until, !error ? 0 : nth ? nth : ~0u);
+}
+
+void fake_fail_any(unsigned nth, int error)
+{
+	atomic_store(&any_has_failed, false);
+	atomic_store(&any.error, error);
+	atomic_store(&any.until, nth);
+}
+
+bool fake_any_has_failed(void)
+{
+	return atomic_load(&any_has_failed);
+}
+
+void fake_interrupt(enum fake_call call, unsigned times)
+{
+	atomic_store(&interruptions[call], times);
+}

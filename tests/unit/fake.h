@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Another machine behind the library's two tables. It stands on real files of the machine at hand, answers the
+ * questions about the medium as a preset says, counts and records every call, and breaks the calls it is told to.
+ *
+ * What the library must never do (map over something, rely on a plain MAP_SHARED|MAP_SYNC, ask a DAX file for its
+ * page cache, sync a device-dax, ...) is noted in fake.violation, which unit.c checks after every test.
+ */
+#ifndef FAKE_H
+#define FAKE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "cpu.h"
+#include "pmdirect.h"
+#include "sys.h"
+
+#define FAKE_CALLS(X)                                                                                        \
+	X(openat) X(close) X(statx) X(fstatfs) X(seek_end) X(readlinkat) X(read) X(write) X(pwrite) X(unlinkat)      \
+	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(mmap) X(munmap)    \
+	X(mremap) X(madvise) X(mincore) X(msync) X(cachestat) X(euid) X(getenv) X(dlopen)
+
+enum fake_call {
+#define X(name) FAKE_##name,
+	FAKE_CALLS(X)
+#undef X
+	FAKE_CALLS_COUNT
+};
+
+/* ---- What the machine is ---- */
+
+enum fake_sync {
+	FAKE_REFUSES,  /* MAP_SYNC: with EOPNOTSUPP, or errno_of_refusal */
+	FAKE_ACCEPTS,  /* as Linux does */
+	FAKE_SWALLOWS, /* accepts MAP_SYNC and every other flag: a shim or a sandbox */
+};
+
+/* Attributes of the nd region under the file; NULL: the attribute is absent. */
+struct fake_region {
+	const char *provider, *devtype, *persistence_domain, *deep_flush, *write_cache;
+	bool deep_flush_denied; /* writing it needs a right that we do not have */
+};
+
+struct fake_extent {
+	uint64_t logical, length;
+	uint32_t flags; /* FIEMAP_EXTENT_... */
+};
+
+struct fake_machine {
+	const char *name;
+	enum pm_state dax; /* STATX_ATTR_DAX; unknown: not in the mask */
+	enum fake_sync sync;
+	int errno_of_refusal;
+	uint32_t magic;        /* f_type of statfs(2) */
+	enum pm_state reflink; /* XFS geometry; unknown: the ioctl fails */
+	bool is_device_dax;
+	bool is_block_device;
+	const struct fake_region *region; /* NULL: no nd device behind the file */
+	/* Until the range is populated for writing; NULL: everything is written and unshared. */
+	const struct fake_extent *extents;
+	unsigned extent_count;
+	int fiemap_errno;
+	bool cpu_stops_short;
+	bool cpu_cannot_stream;
+	bool has_unnamed_files; /* O_TMPFILE */
+	const char *granularity_word; /* PMDIRECT_GRANULARITY */
+	const char *mount;            /* end of the line in mountinfo, after the " - " */
+};
+
+extern const struct fake_machine fake_plain, fake_dax, fake_dax_no_domain, fake_xfs_reflink, fake_e820, fake_virtio_pmem,
+	fake_eadr, fake_device_dax, fake_tmpfs, fake_shim, fake_forced, fake_weak_cpu, fake_gvisor, fake_block_device;
+extern const struct fake_machine *const fake_machines[];
+extern const unsigned fake_machines_count;
+
+/* ---- What happened ---- */
+
+struct fake_record {
+	enum fake_call call;
+	int fd;             /* or directory */
+	uint64_t inode;     /* of fd, where it is a real file */
+	uintptr_t address;
+	uint64_t length, offset;
+	unsigned long flags; /* open or mmap flags, advice, request */
+	char path[96];
+};
+
+#define FAKE_RECORDS 4096
+
+struct fake {
+	struct fake_machine machine; /* may be changed by the test while it runs */
+	atomic_uint calls[FAKE_CALLS_COUNT];
+	atomic_uint write_backs, lines, fences, streams; /* of the CPU */
+	atomic_bool populated; /* MADV_POPULATE_WRITE was used: the extents are written now */
+	bool really_syncs;     /* msync, fsync, fdatasync and syncfs reach the kernel */
+	bool loads_providers;  /* dlopen works */
+	char violation[256];
+	/* Called at the start of each call, before it is counted. */
+	void (*hook)(enum fake_call);
+	bool recording;
+	unsigned records;
+	struct fake_record record[FAKE_RECORDS];
+};
+extern struct fake fake;
+
+/* Installs the tables; forgets everything before. */
+void fake_start(const struct fake_machine *);
+void fake_stop(void);
+/* Forgets what was counted and recorded, not what is to be broken. */
+void fake_forget(void);
+
+unsigned fake_calls(enum fake_call);
+/* All system calls; the environment, the user id and dlopen are none. */
+unsigned fake_syscalls(void);
+/* The nth (from 0) record of that call; NULL if there is none. */
+const struct fake_record *fake_find(enum fake_call, unsigned nth);
+/* Something is still open or mapped that the library opened or mapped since fake_start(). */
+unsigned fake_open_files(void);
+uint64_t fake_mapped_bytes(void);
+
+/* ---- What is broken ---- */
+
+/* The nth call (from 1) of that kind from now on fails with the errno; 0: each. */
+void fake_fail(enum fake_call, unsigned nth, int error);
+/* The nth breakable call of any kind from now on. */
+void fake_fail_any(unsigned nth, int error);
+bool fake_any_has_failed(void);
+/* The next so many calls of that kind are interrupted by a signal. */
+void fake_interrupt(enum fake_call, unsigned times);
+
+/* ---- The medium under a watched range of memory ---- */
+
+/*
+ * A store reaches it only by a write-back or a streamed store followed by a fence. Not for several threads.
+ */
+void fake_watch(void *base, size_t size);
+/* Whether the medium holds what memory holds, in [offset, offset + length) of the watched range. */
+bool fake_medium_has(size_t offset, size_t length);
+
+#endif

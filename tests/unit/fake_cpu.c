@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A CPU that counts, and the medium behind it: write-backs are pending until a fence. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake.h"
+#include "fake_internal.h"
+
+#define LINE ((uintptr_t)64)
+#define PENDING_MOST 256
+
+static struct {
+	char *base;
+	size_t size;
+	char *medium, *pending; /* as large as the range */
+	struct {
+		size_t from, to;
+	} list[PENDING_MOST];
+	unsigned count;
+} watched;
+
+static const struct pm_cpu *real;
+static struct pm_cpu cpu;
+
+/* What of [from, to) is watched is on its way to the medium, with the content it has now. */
+static void set_out(uintptr_t from, uintptr_t to)
+{
+	uintptr_t base = (uintptr_t)watched.base;
+	if (!watched.base || to <= base || from >= base + watched.size)
+		return;
+	size_t first = from > base ? from - base : 0;
+	size_t end = to < base + watched.size ? to - base : watched.size;
+	memcpy(watched.pending + first, watched.base + first, end - first);
+	if (watched.count == PENDING_MOST)
+		fake_violation("more write-backs in flight than the fake can hold");
+	else {
+		watched.list[watched.count].from = first;
+		watched.list[watched.count++].to = end;
+	}
+}
+
+static void write_back(const void *address, size_t length)
+{
+	uintptr_t from = (uintptr_t)address & ~(LINE - 1);
+	uintptr_t to = ((uintptr_t)address + length + LINE - 1) & ~(LINE - 1);
+	atomic_fetch_add(&fake.write_backs, 1);
+	atomic_fetch_add(&fake.lines, (unsigned)((to - from) / LINE));
+	if (!length)
+		fake_violation("write-back of nothing");
+	set_out(from, to);
+}
+
+static void fence(void)
+{
+	atomic_fetch_add(&fake.fences, 1);
+	for (unsigned i = 0; i < watched.count; i++)
+		memcpy(watched.medium + watched.list[i].from, watched.pending + watched.list[i].from,
+		       watched.list[i].to - watched.list[i].from);
+	watched.count = 0;
+}
+
+static int persist(const void *address, size_t length)
+{
+	write_back(address, length);
+	fence();
+	return 0;
+}
+
+static void streamed(const void *destination, size_t length)
+{
+	atomic_fetch_add(&fake.streams, 1);
+	if ((uintptr_t)destination % LINE || length % LINE || !length)
+		fake_violation("streams %zu bytes to %p: no whole lines", length, destination);
+	set_out((uintptr_t)destination, (uintptr_t)destination + length);
+}
+
+/* The real instructions where there are any. */
+static void stream_copy(void *destination, const void *source, size_t length)
+{
+	if (real->stream_copy)
+		real->stream_copy(destination, source, length);
+	else
+		memcpy(destination, source, length);
+	streamed(destination, length);
+}
+
+static void stream_set(void *destination, int value, size_t length)
+{
+	if (real->stream_set)
+		real->stream_set(destination, value, length);
+	else
+		memset(destination, value, length);
+	streamed(destination, length);
+}
+
+void fake_cpu_start(void)
+{
+	fake_cpu_stop();
+	real = pm_cpu();
+	cpu = (struct pm_cpu){.name = "fake", .reaches_media = !fake.machine.cpu_stops_short, .line = LINE,
+	                      .write_back = write_back, .fence = fence, .persist = persist};
+	if (!fake.machine.cpu_cannot_stream) {
+		cpu.stream_copy = stream_copy;
+		cpu.stream_set = stream_set;
+	}
+	pm_cpu_replacement = &cpu;
+}
+
+void fake_cpu_stop(void)
+{
+	pm_cpu_replacement = NULL;
+	free(watched.medium);
+	free(watched.pending);
+	memset(&watched, 0, sizeof(watched));
+}
+
+void fake_watch(void *base, size_t size)
+{
+	free(watched.medium);
+	free(watched.pending);
+	memset(&watched, 0, sizeof(watched));
+	watched.medium = malloc(size);
+	watched.pending = malloc(size);
+	if (!watched.medium || !watched.pending)
+		abort();
+	watched.base = base;
+	watched.size = size;
+	memcpy(watched.medium, base, size);
+}
+
+bool fake_medium_has(size_t offset, size_t length)
+{
+	return !memcmp(watched.medium + offset, watched.base + offset, length);
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The little that the library may read of sysfs and procfs, any other file of sysfs is a violation; and the extents of
+ * files.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fiemap.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fake.h"
+#include "fake_internal.h"
+
+#define OPEN_MOST 64
+
+static struct {
+	bool used;
+	size_t at;
+	char text[256];
+} files[OPEN_MOST];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic uint64_t device_size;
+/* Each machine hangs at another place, as the library remembers regions by theirs. */
+static unsigned generation;
+
+void fake_virtual_start(void)
+{
+	memset(files, 0, sizeof(files));
+	generation++;
+}
+
+void fake_device_size(uint64_t size)
+{
+	atomic_store(&device_size, size);
+}
+
+bool fake_is_virtual(const char *path)
+{
+	return !strncmp(path, "/sys/", 5) || !strcmp(path, "/proc/self/mountinfo");
+}
+
+static bool ends_with(const char *path, const char *end)
+{
+	size_t a = strlen(path), b = strlen(end);
+	return a >= b && !strcmp(path + a - b, end);
+}
+
+/* Text of a file: 0 or -errno. */
+static int content(const char *path, int flags, char *text, size_t size)
+{
+	const struct fake_region *r = fake.machine.region;
+	bool of_char = !strncmp(path, "/sys/dev/char/259:4/", 20) && fake.machine.is_device_dax;
+	const char *value = NULL;
+	if (ends_with(path, "/mountinfo")) {
+		value = fake.machine.mount;
+		snprintf(text, size, "22 1 8:1 / / rw - ext4 /dev/sda1 rw,nodax\n36 22 %u:%u / /mnt rw shared:1 - %s\n", FAKE_MAJOR,
+		         FAKE_MINOR, value ? value : "fuse none rw");
+		return 0;
+	}
+	if (of_char && ends_with(path, "/size")) {
+		snprintf(text, size, "%llu\n", (unsigned long long)atomic_load(&device_size));
+		return 0;
+	}
+	if (of_char && ends_with(path, "/align")) {
+		snprintf(text, size, "%ld\n", 2 * sysconf(_SC_PAGESIZE));
+		return 0;
+	}
+	if (r && !strcmp(path, "/sys/bus/nd/devices/ndbus2/provider"))
+		value = r->provider;
+	else if (r && !strcmp(path, "/sys/bus/nd/devices/region7/devtype"))
+		value = r->devtype;
+	else if (r && !strcmp(path, "/sys/bus/nd/devices/region7/persistence_domain"))
+		value = r->persistence_domain;
+	else if (r && !strcmp(path, "/sys/bus/nd/devices/region7/deep_flush"))
+		value = r->deep_flush;
+	else if (r && ends_with(path, ":3/dax/write_cache"))
+		value = r->write_cache;
+	else if (!ends_with(path, "dax/write_cache"))
+		fake_violation("%s is no evidence", path);
+	if (!value)
+		return -ENOENT;
+	if ((flags & O_ACCMODE) != O_RDONLY && r->deep_flush_denied)
+		return -EACCES;
+	snprintf(text, size, "%s\n", value);
+	return 0;
+}
+
+int fake_virtual_open(const char *path, int flags)
+{
+	char text[sizeof(files[0].text)];
+	int rc = content(path, flags, text, sizeof(text));
+	if (rc)
+		return rc;
+	rc = -EMFILE;
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < OPEN_MOST && rc < 0; i++) {
+		if (files[i].used)
+			continue;
+		files[i].used = true;
+		files[i].at = 0;
+		memcpy(files[i].text, text, sizeof(text));
+		rc = FAKE_VIRTUAL_FD + i;
+	}
+	pthread_mutex_unlock(&lock);
+	return rc;
+}
+
+int fake_virtual_close(int fd)
+{
+	pthread_mutex_lock(&lock);
+	bool used = files[fd - FAKE_VIRTUAL_FD].used;
+	files[fd - FAKE_VIRTUAL_FD].used = false;
+	pthread_mutex_unlock(&lock);
+	return used ? 0 : -EBADF;
+}
+
+ssize_t fake_virtual_read(int fd, void *buffer, size_t size)
+{
+	pthread_mutex_lock(&lock);
+	const char *text = files[fd - FAKE_VIRTUAL_FD].text + files[fd - FAKE_VIRTUAL_FD].at;
+	size_t length = strlen(text) < size ? strlen(text) : size;
+	memcpy(buffer, text, length);
+	files[fd - FAKE_VIRTUAL_FD].at += length;
+	pthread_mutex_unlock(&lock);
+	return (ssize_t)length;
+}
+
+/* /sys/dev/block/M:m of the file system's device, /sys/dev/{block,char}/M:m of a node, and its subsystem. */
+ssize_t fake_virtual_link(const char *path, char *buffer, size_t size)
+{
+	char text[128];
+	bool of_block = !strcmp(path, "/sys/dev/block/259:3") || !strcmp(path, "/sys/dev/block/259:4");
+	bool of_char = !strcmp(path, "/sys/dev/char/259:4");
+	if (ends_with(path, "/subsystem"))
+		snprintf(text, sizeof(text), "%s", fake.machine.is_device_dax ? "../../../../../bus/dax" : "../../../class/mem");
+	else if (!of_block && !of_char)
+		return -ENOENT;
+	else if (!fake.machine.region)
+		snprintf(text, sizeof(text), "../../devices/fake%u/virtio0/block/vda", generation);
+	else
+		snprintf(text, sizeof(text), "../../devices/fake%u/ndbus2/region7/%s", generation,
+		         of_char ? "dax7.0/dax7.0" : "namespace7.0/block/pmem7");
+	size_t length = strlen(text) < size ? strlen(text) : size;
+	memcpy(buffer, text, length);
+	return (ssize_t)length;
+}
+
+/* ---- Extents ---- */
+
+static const struct fake_extent *extents_now(const struct fiemap *q, struct fake_extent *whole, unsigned *count)
+{
+	*count = fake.machine.extents ? fake.machine.extent_count : 1;
+	if (fake.machine.extents && !atomic_load(&fake.populated))
+		return fake.machine.extents;
+	*whole = (struct fake_extent){.logical = 0, .length = q->fm_start + q->fm_length};
+	*count = 1;
+	return whole;
+}
+
+int fake_fiemap(struct fiemap *q)
+{
+	struct fake_extent whole;
+	unsigned count, room = q->fm_extent_count;
+	const struct fake_extent *x = extents_now(q, &whole, &count);
+	q->fm_mapped_extents = 0;
+	for (unsigned i = 0; i < count && q->fm_mapped_extents < room; i++) {
+		if (x[i].logical + x[i].length <= q->fm_start || x[i].logical >= q->fm_start + q->fm_length)
+			continue;
+		q->fm_extents[q->fm_mapped_extents++] = (struct fiemap_extent){
+			.fe_logical = x[i].logical, .fe_length = x[i].length,
+			.fe_flags = x[i].flags | (i == count - 1 ? FIEMAP_EXTENT_LAST : 0)};
+	}
+	return fake.machine.fiemap_errno ? -fake.machine.fiemap_errno : 0;
+}

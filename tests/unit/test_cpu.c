@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The real table of the CPU at hand: its instructions neither fault nor change a byte, and its streams arrive. */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "unit.h"
+
+#define SIZE 8192u
+
+static char *memory;
+
+static void get_memory(void)
+{
+	memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(memory, MAP_FAILED);
+	for (size_t i = 0; i < SIZE; i++)
+		memory[i] = unit_pattern(i);
+}
+
+START_TEST(it_has_a_known_name)
+{
+	static const char *const known[] = {"clwb", "clflushopt", "clflush", "clflush with an unknown line size",
+	                                    "dc cvadp", "dc cvap", "dc cvac", "none"};
+	static const char *const promising[] = {"clwb", "clflushopt", "clflush", "dc cvadp", "dc cvap"};
+	const struct pm_cpu *cpu = pm_cpu();
+	bool is_known = false, promises = false;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		is_known = is_known || !strcmp(cpu->name, known[i]);
+	for (size_t i = 0; i < sizeof(promising) / sizeof(promising[0]); i++)
+		promises = promises || !strcmp(cpu->name, promising[i]);
+	ck_assert_msg(is_known, "%s", cpu->name);
+	ck_assert_int_eq(cpu->reaches_media, promises);
+	ck_assert_ptr_eq(cpu, pm_cpu());
+	ck_assert(cpu->line && !(cpu->line & (cpu->line - 1)));
+	ck_assert(cpu->write_back && cpu->fence && cpu->persist);
+	ck_assert_int_eq(!cpu->stream_copy, !cpu->stream_set);
+}
+END_TEST
+
+START_TEST(a_replacement_is_taken)
+{
+	static const struct pm_cpu other = {.name = "other"};
+	pm_cpu_replacement = &other;
+	ck_assert_ptr_eq(pm_cpu(), &other);
+	pm_cpu_replacement = NULL;
+	ck_assert_ptr_ne(pm_cpu(), &other);
+}
+END_TEST
+
+START_TEST(writing_back_changes_nothing)
+{
+	const struct pm_cpu *cpu = pm_cpu();
+	get_memory();
+	for (size_t at = 0; at < 130; at++)
+		for (size_t length = 1; length < 260; length += 3) {
+			cpu->write_back(memory + at, length);
+			ck_assert_int_eq(cpu->persist(memory + at, length), 0);
+		}
+	/* To the very ends: nothing beyond them is mapped for certain. */
+	for (size_t length = 1; length < 200; length++) {
+		cpu->write_back(memory + SIZE - length, length);
+		cpu->write_back(memory, length);
+	}
+	cpu->fence();
+	ck_assert(unit_has_pattern(memory, 0, SIZE));
+	munmap(memory, SIZE);
+}
+END_TEST
+
+/* Read-only mappings are written back, too. */
+START_TEST(writing_back_needs_no_right_to_write)
+{
+	get_memory();
+	ck_assert_int_eq(mprotect(memory, SIZE, PROT_READ), 0);
+	pm_cpu()->write_back(memory + 1, SIZE - 1);
+	ck_assert_int_eq(pm_cpu()->persist(memory, SIZE), 0);
+	ck_assert(unit_has_pattern(memory, 0, SIZE));
+	munmap(memory, SIZE);
+}
+END_TEST
+
+START_TEST(streams_arrive)
+{
+	const struct pm_cpu *cpu = pm_cpu();
+	static char source[SIZE + 64];
+	if (!cpu->stream_copy)
+		return;
+	get_memory();
+	for (size_t i = 0; i < sizeof(source); i++)
+		source[i] = (char)(i * 31 + 3);
+	for (size_t skew = 0; skew < 64; skew++)
+		for (size_t lines = 1; lines < 20; lines++) {
+			size_t at = (skew % 7) * cpu->line, length = lines * cpu->line;
+			cpu->stream_copy(memory + at, source + skew, length);
+			cpu->fence();
+			ck_assert_int_eq(memcmp(memory + at, source + skew, length), 0);
+			ck_assert(unit_has_pattern(memory, 0, at));
+			ck_assert(unit_has_pattern(memory + at + length, at + length, SIZE - at - length));
+			cpu->stream_set(memory + at, (int)(skew + 200), length);
+			cpu->fence();
+			for (size_t i = 0; i < length; i++)
+				ck_assert((unsigned char)memory[at + i] == (unsigned char)(skew + 200));
+			ck_assert(unit_has_pattern(memory + at + length, at + length, SIZE - at - length));
+			for (size_t i = 0; i < length; i++)
+				memory[at + i] = unit_pattern(at + i);
+		}
+	munmap(memory, SIZE);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("cpu");
+	tcase_add_test(c, it_has_a_known_name);
+	tcase_add_test(c, a_replacement_is_taken);
+	tcase_add_test(c, writing_back_changes_nothing);
+	tcase_add_test(c, writing_back_needs_no_right_to_write);
+	tcase_add_test(c, streams_arrive);
+	return unit_run();
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The file under the mapping: its extents, its file system, its mount, its page cache. */
+#include <errno.h>
+#include <linux/fiemap.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fake_internal.h"
+#include "unit.h"
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define MB ((uint64_t)1 << 20)
+#define SIZE (4 * MB)
+
+static const struct pm_report *report_of(const char *path, const struct pm_options *o)
+{
+	static struct pm_report report;
+	struct pm_mapping *m = unit_map(path, o);
+	report = *unit_query(m);
+	unit_ok(pm_unmap(m));
+	return &report;
+}
+
+/* A sparse file is enough: what its extents are is the fake's to say. */
+static const char *file_of(uint64_t size)
+{
+	const char *path = unit_file("file", 1);
+	ck_assert_int_eq(truncate(path, (off_t)size), 0);
+	return path;
+}
+
+#define FINE UINT64_MAX
+
+static const struct {
+	const char *name;
+	struct fake_extent extent[4];
+	uint64_t offset, length; /* of the mapping; length 0: all of SIZE */
+	uint64_t hole, unwritten, shared; /* where the first is to be found */
+	enum pm_reason reason;
+} layouts[] = {
+	{"whole", {{0, SIZE, 0}}, 0, 0, FINE, FINE, FINE, PM_REASON_NONE},
+	{"two", {{0, MB, 0}, {MB, 3 * MB, 0}}, 0, 0, FINE, FINE, FINE, PM_REASON_NONE},
+	{"harmless flags", {{0, SIZE, FIEMAP_EXTENT_MERGED | FIEMAP_EXTENT_LAST}}, 0, 0, FINE, FINE, FINE, PM_REASON_NONE},
+	{"nothing", {{0, 0, 0}}, 0, 0, 0, FINE, FINE, PM_REASON_HOLE},
+	{"hole at the start", {{4096, SIZE - 4096, 0}}, 0, 0, 0, FINE, FINE, PM_REASON_HOLE},
+	{"hole inside", {{0, MB, 0}, {MB + 4096, 3 * MB - 4096, 0}}, 0, 0, MB, FINE, FINE, PM_REASON_HOLE},
+	{"hole at the end", {{0, SIZE - 4096, 0}}, 0, 0, SIZE - 4096, FINE, FINE, PM_REASON_HOLE},
+	{"two holes", {{0, MB, 0}, {2 * MB, MB, 0}}, 0, 0, MB, FINE, FINE, PM_REASON_HOLE},
+	{"unwritten", {{0, MB, 0}, {MB, 3 * MB, FIEMAP_EXTENT_UNWRITTEN}}, 0, 0, FINE, MB, FINE, PM_REASON_UNWRITTEN},
+	{"delayed", {{0, SIZE, FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN}}, 0, 0, FINE, 0, FINE, PM_REASON_UNWRITTEN},
+	{"unknown place", {{0, SIZE, FIEMAP_EXTENT_UNKNOWN}}, 0, 0, FINE, 0, FINE, PM_REASON_UNWRITTEN},
+	{"compressed", {{0, SIZE, FIEMAP_EXTENT_ENCODED}}, 0, 0, FINE, 0, FINE, PM_REASON_UNWRITTEN},
+	{"inline", {{0, SIZE, FIEMAP_EXTENT_DATA_INLINE | FIEMAP_EXTENT_NOT_ALIGNED}}, 0, 0, FINE, 0, FINE,
+	 PM_REASON_UNWRITTEN},
+	{"shared", {{0, 3 * MB, 0}, {3 * MB, MB, FIEMAP_EXTENT_SHARED}}, 0, 0, FINE, FINE, 3 * MB, PM_REASON_SHARED},
+	{"all wrong", {{MB, MB, FIEMAP_EXTENT_UNWRITTEN}, {2 * MB, MB, FIEMAP_EXTENT_SHARED}}, 0, 0, 0, MB, 2 * MB,
+	 PM_REASON_SHARED},
+	{"not in the range", {{0, MB, FIEMAP_EXTENT_SHARED}, {MB, 2 * MB, 0}}, MB, 2 * MB, FINE, FINE, FINE,
+	 PM_REASON_NONE},
+	{"just in the range", {{0, MB, 0}, {MB, 3 * MB, FIEMAP_EXTENT_UNWRITTEN}}, 4096, MB - 4095, FINE, MB, FINE,
+	 PM_REASON_UNWRITTEN},
+	{"longer than the file", {{0, 8 * MB, 0}}, 0, 0, FINE, FINE, FINE, PM_REASON_NONE},
+};
+
+static void check_extent_row(const struct pm_report *r, enum pm_evidence_row row, uint64_t where)
+{
+	const struct pm_evidence *e = &r->evidence[row];
+	ck_assert_msg(e->state == (where == FINE ? PM_YES : PM_NO), "%s: %s", pm_evidence_name(row), pm_state_name(e->state));
+	ck_assert_uint_eq(e->value, where == FINE ? 0 : where);
+}
+
+START_TEST(an_extent_that_needs_the_file_system)
+{
+	fake_start(&fake_dax);
+	fake.machine.extents = layouts[_i].extent;
+	fake.machine.extent_count = COUNT(layouts[0].extent);
+	const struct pm_report *r =
+		report_of(file_of(SIZE), UNIT_OPTIONS(.offset = layouts[_i].offset, .length = layouts[_i].length));
+	check_extent_row(r, PM_EV_ALLOCATED, layouts[_i].hole);
+	check_extent_row(r, PM_EV_WRITTEN, layouts[_i].unwritten);
+	check_extent_row(r, PM_EV_UNSHARED, layouts[_i].shared);
+	ck_assert_msg(r->reason == layouts[_i].reason, "%s: %s", layouts[_i].name, pm_reason_name(r->reason));
+	ck_assert_int_eq(r->granularity, r->reason == PM_REASON_NONE ? PM_CACHE_LINE : PM_PAGE);
+}
+END_TEST
+
+/* More extents than one call returns: a defect in any of them is found. */
+START_TEST(a_defect_in_the_last_of_many_extents)
+{
+	static struct fake_extent many[100];
+	static const unsigned bad[] = {0, 31, 32, 33, 63, 64, 98, 99};
+	for (unsigned i = 0; i < 100; i++)
+		many[i] = (struct fake_extent){.logical = i * MB, .length = MB};
+	const char *path = file_of(100 * MB);
+	fake_start(&fake_dax);
+	fake.machine.extents = many;
+	fake.machine.extent_count = 100;
+	ck_assert_int_eq(report_of(path, NULL)->reason, PM_REASON_NONE);
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		many[bad[i]].flags = FIEMAP_EXTENT_SHARED;
+		check_extent_row(report_of(path, NULL), PM_EV_UNSHARED, bad[i] * MB);
+		many[bad[i]].flags = 0;
+	}
+	fake.machine.extent_count = 64;
+	check_extent_row(report_of(path, NULL), PM_EV_ALLOCATED, 64 * MB);
+}
+END_TEST
+
+/* The rest of the last page is no part of the file. */
+START_TEST(extents_end_where_the_file_ends)
+{
+	static const struct fake_extent one = {0, 5000, 0};
+	fake_start(&fake_dax);
+	fake.machine.extents = &one;
+	fake.machine.extent_count = 1;
+	ck_assert_int_eq(report_of(file_of(5000), NULL)->reason, PM_REASON_NONE);
+	check_extent_row(report_of(file_of(5001), NULL), PM_EV_ALLOCATED, 5000);
+}
+END_TEST
+
+START_TEST(a_file_system_that_does_not_tell)
+{
+	static const int silent[] = {EOPNOTSUPP, ENOTTY, EPERM};
+	for (size_t i = 0; i < COUNT(silent); i++) {
+		fake_start(&fake_dax);
+		fake.machine.fiemap_errno = silent[i];
+		const struct pm_report *r = report_of(file_of(SIZE), NULL);
+		ck_assert_int_eq(r->evidence[PM_EV_ALLOCATED].state, PM_UNKNOWN);
+		ck_assert_int_eq(r->evidence[PM_EV_WRITTEN].state, PM_UNKNOWN);
+		ck_assert_int_eq(r->evidence[PM_EV_UNSHARED].state, PM_UNKNOWN);
+		ck_assert_int_eq(r->evidence[PM_EV_UNSHARED].error, silent[i]);
+		ck_assert_int_eq(r->reason, PM_REASON_EXTENTS_UNKNOWN);
+	}
+}
+END_TEST
+
+/* ---- The file system ---- */
+
+static const struct {
+	uint32_t magic;
+	const char *name;
+	enum pm_state known, is_volatile, shareable; /* with a geometry that says no reflink */
+} file_systems[] = {
+	{EXT4_SUPER_MAGIC, "ext2/ext3/ext4", PM_YES, PM_UNKNOWN, PM_NO},
+	{XFS_SUPER_MAGIC, "xfs", PM_YES, PM_UNKNOWN, PM_NO},
+	{BTRFS_SUPER_MAGIC, "btrfs", PM_YES, PM_UNKNOWN, PM_UNKNOWN},
+	{TMPFS_MAGIC, "tmpfs", PM_YES, PM_YES, PM_UNKNOWN},
+	{RAMFS_MAGIC, "ramfs", PM_YES, PM_YES, PM_UNKNOWN},
+	{HUGETLBFS_MAGIC, "hugetlbfs", PM_YES, PM_YES, PM_UNKNOWN},
+	{OVERLAYFS_SUPER_MAGIC, "overlay", PM_YES, PM_UNKNOWN, PM_UNKNOWN},
+	{0x12345678, "f_type 0x12345678", PM_UNKNOWN, PM_UNKNOWN, PM_UNKNOWN},
+	{0xf2f52010, "f2fs", PM_YES, PM_UNKNOWN, PM_UNKNOWN},
+};
+
+START_TEST(a_file_system_by_its_number)
+{
+	fake_start(&fake_dax);
+	fake.machine.magic = file_systems[_i].magic;
+	fake.machine.reflink = PM_NO;
+	const struct pm_report *r = report_of(file_of(SIZE), NULL);
+	ck_assert_int_eq(r->evidence[PM_EV_FILE_SYSTEM].state, file_systems[_i].known);
+	ck_assert_str_eq(r->evidence[PM_EV_FILE_SYSTEM].text, file_systems[_i].name);
+	ck_assert_uint_eq(r->evidence[PM_EV_FILE_SYSTEM].value, file_systems[_i].magic);
+	ck_assert_int_eq(r->evidence[PM_EV_VOLATILE].state, file_systems[_i].is_volatile);
+	ck_assert_int_eq(r->evidence[PM_EV_SHAREABLE].state, file_systems[_i].shareable);
+	bool is_volatile = file_systems[_i].is_volatile == PM_YES;
+	ck_assert_int_eq(r->granularity, is_volatile                            ? PM_NONE
+	                                 : file_systems[_i].shareable == PM_NO ? PM_CACHE_LINE
+	                                                                       : PM_PAGE);
+}
+END_TEST
+
+START_TEST(reflink_as_the_geometry_says)
+{
+	for (enum pm_state reflink = PM_UNKNOWN; reflink <= PM_YES; reflink++) {
+		fake_start(&fake_xfs_reflink);
+		fake.machine.reflink = reflink;
+		const struct pm_report *r = report_of(file_of(SIZE), NULL);
+		ck_assert_int_eq(r->evidence[PM_EV_SHAREABLE].state, reflink);
+		ck_assert_int_eq(r->granularity, reflink == PM_NO ? PM_CACHE_LINE : PM_PAGE);
+		if (reflink == PM_UNKNOWN)
+			ck_assert_int_eq(r->evidence[PM_EV_SHAREABLE].error, ENOTTY);
+	}
+}
+END_TEST
+
+START_TEST(mount_options_that_concern_us)
+{
+	static const struct {
+		const char *line, *text;
+	} mounts[] = {
+		{"ext4 /dev/pmem0 rw,relatime,dax=always", "ext4 dax=always"},
+		{"ext4 /dev/pmem0 ro,nobarrier,data=writeback,dax=never", "ext4 ro,nobarrier,data=writeback,dax=never"},
+		{"xfs /dev/pmem0 rw,attr2,inode64", "xfs "},
+		{"ext4 /dev/sda1 rw,nodax,barrier=0", "ext4 nodax,barrier=0"},
+	};
+	for (size_t i = 0; i < COUNT(mounts); i++) {
+		fake_start(&fake_dax);
+		fake.machine.mount = mounts[i].line;
+		const struct pm_report *r = report_of(file_of(SIZE), NULL);
+		ck_assert_int_eq(r->evidence[PM_EV_MOUNT].state, PM_YES);
+		ck_assert_str_eq(r->evidence[PM_EV_MOUNT].text, mounts[i].text);
+	}
+	fake_start(&fake_dax);
+	fake_fail(FAKE_read, 0, EIO);
+	ck_assert_int_eq(report_of(file_of(SIZE), NULL)->evidence[PM_EV_MOUNT].state, PM_UNKNOWN);
+}
+END_TEST
+
+/* ---- The page cache ---- */
+
+START_TEST(cachestat_of_what_may_be_dax)
+{
+	for (unsigned i = 0; i < fake_machines_count; i++) {
+		const struct fake_machine *machine = fake_machines[i];
+		fake_start(machine);
+		const struct pm_report *r = report_of(file_of(64 * unit_page()), NULL);
+		const struct pm_evidence *e = &r->evidence[PM_EV_RESIDENT];
+		bool cached = machine->dax == PM_NO;
+		ck_assert_uint_eq(fake_calls(FAKE_cachestat), cached);
+		ck_assert_uint_eq(fake_calls(FAKE_mincore), machine->dax == PM_UNKNOWN);
+		if (cached) {
+			ck_assert_int_eq(e->state, PM_YES);
+			ck_assert_uint_eq(e->value, FAKE_CACHED_PAGES);
+		} else if (machine->dax == PM_YES) {
+			ck_assert_int_eq(e->state, PM_UNKNOWN);
+		}
+	}
+}
+END_TEST
+
+START_TEST(a_kernel_without_cachestat)
+{
+	const char *path = file_of(64 * unit_page());
+	fake_start(&fake_plain);
+	fake_fail(FAKE_cachestat, 0, ENOSYS);
+	struct pm_mapping *m = unit_map(path, NULL);
+	ck_assert_uint_le(unit_query(m)->evidence[PM_EV_RESIDENT].value, 64);
+	ck_assert_uint_eq(fake_calls(FAKE_mincore), 1);
+	memset(pm_base(m), 1, 64 * unit_page());
+	const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_RESIDENT];
+	ck_assert_int_eq(e->state, PM_YES);
+	ck_assert_uint_eq(e->value, 64);
+	ck_assert_str_eq(e->source, "mincore(2)");
+	fake_fail(FAKE_mincore, 0, EPERM);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_RESIDENT].state, PM_UNKNOWN);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("extents");
+	tcase_add_loop_test(c, an_extent_that_needs_the_file_system, 0, (int)COUNT(layouts));
+	tcase_add_test(c, a_defect_in_the_last_of_many_extents);
+	tcase_add_test(c, extents_end_where_the_file_ends);
+	tcase_add_test(c, a_file_system_that_does_not_tell);
+	tcase_add_loop_test(c, a_file_system_by_its_number, 0, (int)COUNT(file_systems));
+	tcase_add_test(c, reflink_as_the_geometry_says);
+	tcase_add_test(c, mount_options_that_concern_us);
+	tcase_add_test(c, cachestat_of_what_may_be_dax);
+	tcase_add_test(c, a_kernel_without_cachestat);
+	return unit_run();
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A call that fails leaves the file system, the descriptors and the address space as they were. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mapping.h"
+#include "unit.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define ATTEMPTS 400u
+
+static const struct {
+	const char *name;
+	bool file_exists;
+	bool by_fd;
+	struct pm_options options;
+} makings[] = {
+	{"create", false, false, {.flags = PM_CREATE, .length = 20000}},
+	{"create exclusively", false, false, {.flags = PM_CREATE | PM_EXCLUSIVE, .length = 20000}},
+	{"create sparsely", false, false, {.flags = PM_CREATE | PM_SPARSE, .length = 20000, .offset = 777}},
+	{"create prepared", false, false, {.flags = PM_CREATE | PM_PREPARE, .length = 20000}},
+	{"grow", true, false, {.flags = PM_CREATE, .length = 20000}},
+	{"grow prepared", true, false, {.flags = PM_CREATE | PM_PREPARE, .length = 20000}},
+	{"prepare", true, false, {.flags = PM_PREPARE}},
+	{"existing", true, false, {.flags = 0}},
+	{"read-only", true, false, {.flags = PM_READ_ONLY}},
+	{"private", true, false, {.flags = PM_PRIVATE}},
+	{"descriptor", true, true, {.flags = PM_CREATE, .length = 20000}},
+};
+#define SIZE 5000u
+
+static const struct fake_machine *const machines[] = {&fake_plain, &fake_dax, &fake_xfs_reflink};
+static const int errors[] = {ENOSPC, EIO, ENOMEM};
+
+static int make(int number, const char *path, int fd, struct pm_mapping **m)
+{
+	struct pm_options o = makings[number].options;
+	o.size = sizeof(o);
+	return makings[number].by_fd ? pm_map_fd(fd, &o, m) : pm_map(path, &o, m);
+}
+
+static bool is_mapped(const char *path)
+{
+	char line[4400];
+	bool found = false;
+	FILE *maps = fopen("/proc/self/maps", "re");
+	while (maps && fgets(line, sizeof(line), maps))
+		found = found || strstr(line, path);
+	if (maps)
+		fclose(maps);
+	return found;
+}
+
+static void check_as_before(int number, const char *path, unsigned open_before)
+{
+	ck_assert_uint_eq(fake_open_files(), 0);
+	ck_assert_uint_eq(fake_mapped_bytes(), 0);
+	ck_assert_uint_eq(unit_open_files(), open_before);
+	ck_assert(!is_mapped(path));
+	ck_assert_int_eq(unit_exists(path), makings[number].file_exists);
+	if (!makings[number].file_exists)
+		return;
+	ck_assert_uint_eq(unit_size_of(path), SIZE);
+	char content[SIZE];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(read(fd, content, sizeof(content)), SIZE);
+	close(fd);
+	ck_assert(unit_has_pattern(content, 0, SIZE));
+}
+
+/* Some failures are no reason to fail: what a report would show stays unknown. */
+static void check_made(int number, const char *path, struct pm_mapping *m)
+{
+	uint64_t length = makings[number].options.length;
+	ck_assert_uint_eq(pm_length(m), length ? length : SIZE);
+	unit_ok(pm_unmap(m));
+	if (makings[number].file_exists)
+		ck_assert_int_eq(truncate(path, SIZE), 0);
+	else
+		ck_assert_int_eq(unlink(path), 0);
+}
+
+static unsigned break_each_call(int number, const struct fake_machine *machine, int error)
+{
+	const char *path = unit_path("file");
+	struct pm_mapping *const none = (struct pm_mapping *)&path;
+	unsigned failures = 0;
+	if (makings[number].file_exists)
+		path = unit_file("file", SIZE);
+	int fd = makings[number].by_fd ? open(path, O_RDWR | O_CLOEXEC) : -1;
+	unsigned open_before = unit_open_files();
+	for (unsigned n = 1; n < ATTEMPTS; n++) {
+		struct pm_mapping *m = none;
+		fake_start(machine);
+		fake_fail_any(n, error);
+		int rc = make(number, path, fd, &m);
+		bool has_failed = fake_any_has_failed();
+		fake_fail_any(0, 0);
+		if (rc == 0) {
+			check_made(number, path, m);
+		} else {
+			ck_assert_ptr_eq(m, none);
+			ck_assert_msg(rc == -error || (error == ENOSPC && rc == -EOPNOTSUPP), "%s, call %u: %d", makings[number].name,
+			              n, rc);
+			ck_assert_msg(pm_error_detail()[0], "no detail");
+			failures++;
+		}
+		check_as_before(number, path, open_before);
+		if (!has_failed) {
+			ck_assert_int_eq(rc, 0);
+			close(fd);
+			return failures;
+		}
+	}
+	ck_abort_msg("more than %u calls", ATTEMPTS);
+}
+
+START_TEST(whatever_fails_nothing_is_left)
+{
+	for (size_t i = 0; i < COUNT(machines); i++)
+		for (size_t j = 0; j < COUNT(errors); j++)
+			ck_assert_uint_ge(break_each_call(_i, machines[i], errors[j]), 3);
+}
+END_TEST
+
+START_TEST(no_signal_is_seen)
+{
+	static const enum fake_call blocking[] = {FAKE_openat, FAKE_read, FAKE_ftruncate, FAKE_fallocate, FAKE_fsync,
+	                                          FAKE_syncfs, FAKE_fdatasync, FAKE_madvise, FAKE_msync, FAKE_pwrite};
+	const char *path = unit_path("file");
+	if (makings[_i].file_exists)
+		path = unit_file("file", SIZE);
+	int fd = makings[_i].by_fd ? open(path, O_RDWR | O_CLOEXEC) : -1;
+	for (size_t i = 0; i < COUNT(machines); i++) {
+		struct pm_mapping *m = NULL;
+		fake_start(machines[i]);
+		for (size_t c = 0; c < COUNT(blocking); c++)
+			fake_interrupt(blocking[c], 3);
+		unit_ok(make(_i, path, fd, &m));
+		unit_ok(pm_sync(m));
+		ck_assert_uint_eq(unit_query(m)->evidence[PM_EV_MOUNT].state, PM_YES);
+		check_made(_i, path, m);
+	}
+	close(fd);
+}
+END_TEST
+
+/* A guarantee that cannot be met. */
+START_TEST(a_refusal_leaves_nothing)
+{
+	const struct fake_machine *machine = fake_machines[_i / 2];
+	const struct pm_options *o = UNIT_OPTIONS(.flags = PM_CREATE, .length = 20000, .sync = PM_GUARANTEE,
+	                                          .direct = PM_GUARANTEE);
+	bool exists = _i % 2;
+	if (machine->is_device_dax || machine->is_block_device)
+		return;
+	const char *path = exists ? unit_file("file", SIZE) : unit_path("file");
+	fake_start(machine);
+	unsigned open_before = unit_open_files();
+	struct pm_mapping *m = NULL;
+	int rc = pm_map(path, o, &m);
+	if (rc) {
+		ck_assert(rc == -PM_ENOTSYNC || rc == -PM_ENOTDIRECT || rc == -PM_EVOLATILE);
+		ck_assert_ptr_nonnull(strstr(pm_error_detail(), pm_strerror(rc)));
+		ck_assert_ptr_nonnull(strstr(pm_error_detail(), path));
+		/* It was known before the file was touched. */
+		ck_assert_uint_eq(fake_calls(FAKE_fallocate) + fake_calls(FAKE_ftruncate) + fake_calls(FAKE_fsync), 0);
+		check_as_before(exists ? 4 : 0, path, open_before);
+	} else {
+		unit_ok(pm_unmap(m));
+	}
+	bool proven = machine == &fake_dax || machine == &fake_eadr;
+	/* An existing file is not prepared unasked: what is new in it is unwritten. */
+	ck_assert_int_eq(rc == 0, proven && !exists);
+}
+END_TEST
+
+/* What growing made of the extents is seen only then. */
+START_TEST(a_late_refusal_takes_back_what_was_done)
+{
+	static const struct fake_extent shared[] = {{0, 1 << 20, 0x2000 /* FIEMAP_EXTENT_SHARED */}};
+	const char *path = unit_path("file");
+	struct pm_mapping *m = NULL;
+	fake_start(&fake_dax);
+	fake.machine.extents = shared;
+	fake.machine.extent_count = 1;
+	/* Populating says that it worked and did nothing. */
+	fake.hook = NULL;
+	unsigned open_before = unit_open_files();
+	fake_fail(FAKE_madvise, 0, EINVAL);
+	int rc = pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 20000, .sync = PM_GUARANTEE), &m);
+	ck_assert_int_eq(rc, -PM_ENOTSYNC);
+	check_as_before(0, path, open_before);
+	/* Without the guarantee it is mapped, and not prepared. */
+	m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 20000));
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	ck_assert_int_eq(unit_query(m)->reason, PM_REASON_SHARED);
+	unit_ok(pm_unmap(m));
+	ck_assert_int_eq(unlink(path), 0);
+	/* Asked for in so many words it is an error. */
+	rc = pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE | PM_PREPARE, .length = 20000), &m);
+	ck_assert_int_eq(rc, -EOPNOTSUPP);
+	check_as_before(0, path, open_before);
+}
+END_TEST
+
+/* A file system that cannot allocate gets zeroes, and if they do not fit, they go. */
+START_TEST(zeroes_where_nothing_can_be_allocated)
+{
+	const char *path = unit_file("file", SIZE);
+	struct pm_mapping *m = NULL;
+	const struct pm_options *o = UNIT_OPTIONS(.flags = PM_CREATE, .length = 200000);
+	fake_start(&fake_plain);
+	unsigned open_before = unit_open_files();
+	fake_fail(FAKE_fallocate, 0, EOPNOTSUPP);
+	fake_fail(FAKE_pwrite, 3, ENOSPC);
+	ck_assert_int_eq(pm_map(path, o, &m), -ENOSPC);
+	ck_assert_uint_eq(fake_calls(FAKE_pwrite), 3);
+	check_as_before(4, path, open_before);
+	m = unit_map(path, o);
+	ck_assert_uint_eq(unit_size_of(path), 200000);
+	const char *base = pm_base(m);
+	ck_assert(unit_has_pattern(base, 0, SIZE));
+	for (size_t i = SIZE; i < 200000; i++)
+		ck_assert_int_eq(base[i], 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static const char *contested;
+static uint64_t grown_to;
+
+static void come_between(enum fake_call c)
+{
+	if (c != FAKE_fsync)
+		return;
+	if (grown_to) {
+		ck_assert_int_eq(truncate(contested, (off_t)grown_to), 0);
+	} else {
+		ck_assert_int_eq(unlink(contested), 0);
+		close(open(contested, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	}
+}
+
+/* Another process did something with the file meanwhile: what is theirs stays. */
+START_TEST(only_our_own_work_is_undone)
+{
+	struct pm_mapping *m = NULL;
+	const struct pm_options *o = UNIT_OPTIONS(.flags = PM_CREATE, .length = 20000);
+	contested = unit_path("file");
+	grown_to = 0;
+	fake_start(&fake_plain);
+	fake.hook = come_between;
+	fake_fail(FAKE_fsync, 1, EIO);
+	ck_assert_int_eq(pm_map(contested, o, &m), -EIO);
+	ck_assert(unit_exists(contested));
+	ck_assert_uint_eq(unit_size_of(contested), 0);
+	contested = unit_file("file", SIZE);
+	grown_to = 100000;
+	fake_fail(FAKE_fsync, 1, EIO);
+	ck_assert_int_eq(pm_map(contested, o, &m), -EIO);
+	ck_assert_uint_eq(unit_size_of(contested), grown_to);
+	fake.hook = NULL;
+	ck_assert_uint_eq(fake_open_files() + fake_mapped_bytes(), 0);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("faults");
+	tcase_add_loop_test(c, whatever_fails_nothing_is_left, 0, (int)COUNT(makings));
+	tcase_add_loop_test(c, no_signal_is_seen, 0, (int)COUNT(makings));
+	tcase_add_loop_test(c, a_refusal_leaves_nothing, 0, (int)fake_machines_count * 2);
+	tcase_add_test(c, a_late_refusal_takes_back_what_was_done);
+	tcase_add_test(c, zeroes_where_nothing_can_be_allocated);
+	tcase_add_test(c, only_our_own_work_is_undone);
+	return unit_run();
+}

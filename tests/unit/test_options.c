@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What pm_map(), pm_map_fd() and pm_probe() refuse, with which code and in which words, and what they accept. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "unit.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static struct pm_mapping *const untouched = (struct pm_mapping *)&untouched;
+
+/* The call fails with that code and makes nothing; its sentence names call and subject and says more. */
+static void check_refused(const char *path, const struct pm_options *o, int expected, const char *word)
+{
+	struct pm_mapping *m = untouched;
+	unsigned open_before = unit_open_files();
+	int rc = pm_map(path, o, &m);
+	ck_assert_msg(rc == expected, "%s: %d (%s), not %d", path ? path : "NULL", rc, pm_error_detail(), expected);
+	ck_assert_ptr_eq(m, untouched);
+	ck_assert_uint_eq(unit_open_files(), open_before);
+	const char *detail = pm_error_detail();
+	ck_assert_msg(!strncmp(detail, "pm_map", 6), "%s", detail);
+	ck_assert_msg(!path || strlen(path) > 255 || strstr(detail, path), "%s", detail);
+	ck_assert_msg(strstr(detail, word), "%s: no %s", detail, word);
+}
+
+/* ---- Contradictions ---- */
+
+static const struct {
+	struct pm_options options;
+	const char *word;
+} contradictions[] = {
+	{{.flags = 0x100}, "unknown flag"},
+	{{.flags = 0x80000000u}, "unknown flag"},
+	{{.sync = (enum pm_request)3}, "request"},
+	{{.direct = (enum pm_request)3}, "request"},
+	{{.sync = (enum pm_request)-1}, "request"},
+	{{.flags = PM_EXCLUSIVE}, "PM_EXCLUSIVE"},
+	{{.flags = PM_CREATE | PM_SPARSE | PM_PREPARE, .length = 1}, "PM_SPARSE"},
+	{{.flags = PM_CREATE | PM_READ_ONLY, .length = 1}, "read-only"},
+	{{.flags = PM_PREPARE | PM_READ_ONLY}, "read-only"},
+	{{.flags = PM_CREATE | PM_PRIVATE, .length = 1}, "private"},
+	{{.flags = PM_PREPARE | PM_PRIVATE}, "private"},
+	{{.flags = PM_ANONYMOUS | PM_CREATE, .length = 1}, "PM_ANONYMOUS"},
+	{{.flags = PM_ANONYMOUS | PM_PRIVATE, .length = 1}, "PM_ANONYMOUS"},
+	{{.flags = PM_ANONYMOUS, .length = 1, .offset = 1}, "offset"},
+	{{.flags = PM_ANONYMOUS, .length = 1}, "path"},
+	{{.flags = PM_CREATE, .length = 1, .mode = 010000}, "mode"},
+};
+
+START_TEST(a_contradiction_is_refused)
+{
+	struct pm_options o = contradictions[_i].options;
+	struct pm_report report;
+	const char *path = unit_file("file", 100);
+	fake_start(&fake_plain);
+	o.size = sizeof(o);
+	check_refused(path, &o, -EINVAL, contradictions[_i].word);
+	ck_assert_int_eq(pm_probe(path, &o, &report, sizeof(report)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), contradictions[_i].word));
+	ck_assert_uint_eq(fake_syscalls(), 0);
+	ck_assert_uint_eq(unit_size_of(path), 100);
+}
+END_TEST
+
+START_TEST(a_path_or_memory_is_needed)
+{
+	check_refused(NULL, NULL, -EINVAL, "path");
+	check_refused(NULL, UNIT_OPTIONS(.flags = PM_ANONYMOUS), -EINVAL, "length");
+	check_refused(NULL, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = UINT64_MAX), -EINVAL, "length");
+	check_refused(NULL, UNIT_OPTIONS(.flags = PM_CREATE, .length = 1), -EINVAL, "path");
+}
+END_TEST
+
+/* ---- The struct grows with the library ---- */
+
+struct newer_options {
+	struct pm_options known;
+	uint64_t unknown[2];
+};
+
+START_TEST(options_of_other_versions)
+{
+	const char *path = unit_file("file", 300);
+	struct newer_options o = {.known = {.size = sizeof(o), .offset = 100, .length = 10}};
+	struct pm_mapping *m = unit_map(path, &o.known);
+	ck_assert_uint_eq(pm_length(m), 10);
+	unit_ok(pm_unmap(m));
+	((char *)&o)[sizeof(o) - 1] = 1;
+	check_refused(path, &o.known, -E2BIG, "does not know");
+	/* An older one knew no offset: what lies behind its end is not looked at. */
+	o.known.size = offsetof(struct pm_options, offset);
+	m = unit_map(path, &o.known);
+	ck_assert_uint_eq(pm_length(m), 300);
+	unit_ok(pm_unmap(m));
+	const size_t too_small[] = {0, 1, sizeof(size_t), offsetof(struct pm_options, flags) - 1};
+	for (size_t i = 0; i < COUNT(too_small); i++) {
+		o.known.size = too_small[i];
+		check_refused(path, &o.known, -EINVAL, "size");
+	}
+}
+END_TEST
+
+/* ---- What cannot be mapped ---- */
+
+static const unsigned ways[] = {0, PM_READ_ONLY, PM_PRIVATE, PM_CREATE, PM_CREATE | PM_PREPARE};
+
+START_TEST(what_is_no_file_is_refused)
+{
+	const char *fifo = unit_path("fifo"), *directory = unit_path("directory"), *socket_path = unit_path("socket");
+	struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "socket"};
+	ck_assert_int_eq(mkfifo(fifo, 0600), 0);
+	ck_assert_int_eq(mkdir(directory, 0700), 0);
+	ck_assert_int_eq(chdir(unit_path("")), 0);
+	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(s, (struct sockaddr *)&name, sizeof(name)), 0);
+	for (size_t i = 0; i < COUNT(ways); i++) {
+		const struct pm_options *o = UNIT_OPTIONS(.flags = ways[i], .length = 4096);
+		check_refused(directory, o, -EISDIR, "directory");
+		check_refused(fifo, o, -ENODEV, "regular file");
+		check_refused("/dev/null", o, -ENODEV, "regular file");
+		check_refused(socket_path, o, -ENODEV, "");
+	}
+	close(s);
+	ck_assert(unit_exists(fifo) && unit_exists(socket_path));
+}
+END_TEST
+
+START_TEST(a_path_that_leads_nowhere)
+{
+	char long_name[400], *p = long_name;
+	const char *file = unit_file("file", 10);
+	snprintf(long_name, sizeof(long_name), "%s", unit_path(""));
+	p += strlen(p);
+	memset(p, 'x', 300 > sizeof(long_name) - (size_t)(p - long_name) - 1 ? sizeof(long_name) - (size_t)(p - long_name) - 1 : 300);
+	long_name[sizeof(long_name) - 1] = 0;
+	ck_assert_int_eq(symlink("nowhere", unit_path("dangling")), 0);
+	ck_assert_int_eq(symlink("loop", unit_path("loop")), 0);
+	check_refused(unit_path("missing"), NULL, -ENOENT, "No such file");
+	check_refused(unit_path("missing"), UNIT_OPTIONS(.flags = PM_READ_ONLY), -ENOENT, "No such file");
+	check_refused(unit_path("dangling"), NULL, -ENOENT, "No such file");
+	check_refused("", NULL, -ENOENT, "No such file");
+	ck_assert(!unit_exists(unit_path("nowhere")));
+	for (size_t i = 0; i < COUNT(ways); i++) {
+		const struct pm_options *o = UNIT_OPTIONS(.flags = ways[i], .length = 10);
+		check_refused(unit_path("loop"), o, -ELOOP, "symbolic links");
+		check_refused(unit_path("file/x"), o, -ENOTDIR, "Not a directory");
+		check_refused(unit_path("missing/x"), o, -ENOENT, "No such file");
+		check_refused(long_name, o, -ENAMETOOLONG, "too long");
+	}
+	check_refused(unit_path("new/"), UNIT_OPTIONS(.flags = PM_CREATE, .length = 10), -EISDIR, "directory");
+	ck_assert(!unit_exists(unit_path("new")));
+	check_refused(file, UNIT_OPTIONS(.flags = PM_CREATE | PM_EXCLUSIVE, .length = 99), -EEXIST, "exists");
+	ck_assert_uint_eq(unit_size_of(file), 10);
+}
+END_TEST
+
+START_TEST(a_right_that_is_missing)
+{
+	const char *path = unit_file("file", 10);
+	fake_start(&fake_plain);
+	for (size_t i = 0; i < COUNT(ways); i++) {
+		fake_fail(FAKE_openat, 0, EACCES);
+		check_refused(path, UNIT_OPTIONS(.flags = ways[i], .length = 10), -EACCES, "Permission denied");
+		fake_fail(FAKE_openat, 0, EROFS);
+		check_refused(path, UNIT_OPTIONS(.flags = ways[i], .length = 10), -EROFS, "Read-only");
+	}
+	ck_assert_uint_eq(unit_size_of(path), 10);
+}
+END_TEST
+
+/* Somebody holds a lease: with O_NONBLOCK open(2) does not wait for it, and the library may. */
+START_TEST(a_lease_is_waited_for)
+{
+	const char *path = unit_file("file", 10);
+	fake_start(&fake_plain);
+	fake_fail(FAKE_openat, 1, EWOULDBLOCK);
+	struct pm_mapping *m = unit_map(path, NULL);
+	ck_assert_uint_ne(fake_find(FAKE_openat, 0)->flags & O_NONBLOCK, 0);
+	ck_assert_uint_eq(fake_find(FAKE_openat, 1)->flags & O_NONBLOCK, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* ---- The end of the file ---- */
+
+static const struct {
+	uint64_t size, offset, length;
+	unsigned flags;
+	int error;
+} ranges[] = {
+	{0, 0, 0, 0, -EINVAL},
+	{0, 0, 0, PM_CREATE, -EINVAL},
+	{0, 0, 1, 0, -ERANGE},
+	{100, 100, 0, 0, -EINVAL},
+	{100, 101, 0, 0, -EINVAL},
+	{100, 100, 0, PM_CREATE, -EINVAL},
+	{100, 100, 1, 0, -ERANGE},
+	{100, 99, 2, 0, -ERANGE},
+	{100, 0, 101, 0, -ERANGE},
+	{100, 0, 101, PM_READ_ONLY, -ERANGE},
+	{100, 0, 101, PM_PRIVATE, -ERANGE},
+	{100, 0, 4096, PM_PREPARE, -ERANGE},
+	{100, UINT64_MAX, 1, 0, -EOVERFLOW},
+	{100, 1, UINT64_MAX, 0, -EOVERFLOW},
+	{100, UINT64_MAX, UINT64_MAX, 0, -EOVERFLOW},
+	{100, INT64_MAX, 1, PM_CREATE, -EOVERFLOW},
+	{100, 1, INT64_MAX, PM_CREATE, -EOVERFLOW},
+	{100, UINT64_MAX - 9, 10, PM_CREATE, -EOVERFLOW},
+	{100, UINT64_MAX - 9, 11, PM_CREATE, -EOVERFLOW},
+	{100, 0, UINT64_MAX, PM_CREATE | PM_SPARSE, -EOVERFLOW},
+};
+
+START_TEST(a_range_that_cannot_be)
+{
+	const char *path = unit_file("file", ranges[_i].size), *missing = unit_path("missing");
+	struct pm_report report;
+	const struct pm_options *o =
+		UNIT_OPTIONS(.offset = ranges[_i].offset, .length = ranges[_i].length, .flags = ranges[_i].flags);
+	check_refused(path, o, ranges[_i].error, "");
+	ck_assert_int_eq(pm_probe(path, o, &report, sizeof(report)), ranges[_i].error);
+	ck_assert_uint_eq(unit_size_of(path), ranges[_i].size);
+	if (ranges[_i].flags & PM_CREATE) {
+		check_refused(missing, o, ranges[_i].error, "");
+		ck_assert(!unit_exists(missing));
+	}
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct pm_mapping *m = untouched;
+	ck_assert_int_eq(pm_map_fd(fd, o, &m), ranges[_i].error);
+	ck_assert_ptr_eq(m, untouched);
+	close(fd);
+}
+END_TEST
+
+START_TEST(any_offset_and_length)
+{
+	const uint64_t page = unit_page(), size = 3 * page + 17;
+	const uint64_t offsets[] = {0, 1, 7, 63, 64, page - 1, page, page + 1, 2 * page + 5, 3 * page, size - 1};
+	const uint64_t lengths[] = {0, 1, 2, 8, 63, 64, 65, page - 1, page, page + 1, 2 * page, 3 * page + 17};
+	const char *path = unit_file("file", size);
+	fake_start(_i ? &fake_dax : &fake_plain);
+	for (size_t i = 0; i < COUNT(offsets); i++) {
+		for (size_t j = 0; j < COUNT(lengths); j++) {
+			uint64_t at = offsets[i], length = lengths[j] ? lengths[j] : size - at;
+			if (at + length > size)
+				continue;
+			struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.offset = at, .length = lengths[j]));
+			const char *base = pm_base(m);
+			ck_assert_uint_eq(pm_length(m), length);
+			ck_assert_uint_eq((uintptr_t)base % page, at % page);
+			ck_assert(unit_has_pattern(base, at, length));
+			unit_ok(pm_persist(m, base, length));
+			unit_ok(pm_unmap(m));
+		}
+	}
+	ck_assert_uint_eq(fake_open_files() + fake_mapped_bytes(), 0);
+	ck_assert_uint_eq(unit_size_of(path), size);
+}
+END_TEST
+
+START_TEST(the_smallest_files)
+{
+	for (uint64_t size = 1; size < 6; size++) {
+		struct pm_mapping *m = unit_map(unit_file("file", size), NULL);
+		char *base = pm_base(m);
+		ck_assert_uint_eq(pm_length(m), size);
+		base[size - 1] = 'x';
+		unit_ok(pm_persist(m, base, size));
+		ck_assert_int_eq(pm_persist(m, base, size + 1), -ERANGE);
+		unit_ok(pm_unmap(m));
+		ck_assert_uint_eq(unit_size_of(unit_path("file")), size);
+	}
+}
+END_TEST
+
+/* ---- Descriptors ---- */
+
+START_TEST(a_descriptor_that_does_not_serve)
+{
+	struct pm_mapping *m = untouched;
+	const char *path = unit_file("file", 100);
+	int reader = open(path, O_RDONLY | O_CLOEXEC), writer = open(path, O_WRONLY | O_CLOEXEC);
+	int pointer = open(path, O_PATH | O_CLOEXEC), both = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(pm_map_fd(-1, NULL, &m), -EBADF);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "pm_map_fd"));
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "fd -1"));
+	ck_assert_int_eq(pm_map_fd(1000, NULL, &m), -EBADF);
+	ck_assert_int_eq(pm_map_fd(reader, NULL, &m), -EACCES);
+	ck_assert_int_eq(pm_map_fd(reader, UNIT_OPTIONS(.flags = PM_CREATE, .length = 200), &m), -EACCES);
+	ck_assert_int_eq(pm_map_fd(writer, NULL, &m), -EACCES);
+	ck_assert_int_eq(pm_map_fd(pointer, NULL, &m), -EACCES);
+	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = PM_CREATE | PM_EXCLUSIVE, .length = 1), &m), -EINVAL);
+	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = 1), &m), -EINVAL);
+	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = 0x100), &m), -EINVAL);
+	ck_assert_ptr_eq(m, untouched);
+	ck_assert_uint_eq(unit_size_of(path), 100);
+	close(reader);
+	close(writer);
+	close(pointer);
+	close(both);
+}
+END_TEST
+
+/* ---- The sentence ---- */
+
+static void *look_at_detail(void *arg)
+{
+	(void)arg;
+	struct pm_mapping *m;
+	bool empty = !pm_error_detail()[0];
+	pm_map("/missing/elsewhere", NULL, &m);
+	return (void *)(intptr_t)(empty && strstr(pm_error_detail(), "elsewhere"));
+}
+
+START_TEST(each_thread_has_its_own_sentence)
+{
+	struct pm_mapping *m;
+	pthread_t thread;
+	void *good;
+	ck_assert_int_eq(pm_map("/missing/here", NULL, &m), -ENOENT);
+	ck_assert_int_eq(pthread_create(&thread, NULL, look_at_detail, NULL), 0);
+	pthread_join(thread, &good);
+	ck_assert_ptr_nonnull(good);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "/missing/here"));
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("options");
+	tcase_add_loop_test(c, a_contradiction_is_refused, 0, (int)COUNT(contradictions));
+	tcase_add_test(c, a_path_or_memory_is_needed);
+	tcase_add_test(c, options_of_other_versions);
+	tcase_add_test(c, what_is_no_file_is_refused);
+	tcase_add_test(c, a_path_that_leads_nowhere);
+	tcase_add_test(c, a_right_that_is_missing);
+	tcase_add_test(c, a_lease_is_waited_for);
+	tcase_add_loop_test(c, a_range_that_cannot_be, 0, (int)COUNT(ranges));
+	tcase_add_loop_test(c, any_offset_and_length, 0, 2);
+	tcase_add_test(c, the_smallest_files);
+	tcase_add_test(c, a_descriptor_that_does_not_serve);
+	tcase_add_test(c, each_thread_has_its_own_sentence);
+	return unit_run();
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pm_decide() as tables written by hand, and what must hold whatever the evidence says. */
+#include <stdio.h>
+#include <string.h>
+
+#include "policy.h"
+#include "unit.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* A file on a DAX file system of persistent memory about which everything is known. */
+static void proven_file(pm_evidence_table e)
+{
+	static const enum pm_evidence_row yes[] = {
+		PM_EV_MAP_SYNC, PM_EV_DAX, PM_EV_FILE_SYSTEM, PM_EV_ALLOCATED, PM_EV_WRITTEN, PM_EV_UNSHARED,
+		PM_EV_REGION, PM_EV_PROVIDER, PM_EV_SYNCHRONOUS, PM_EV_DOMAIN, PM_EV_CPU};
+	static const enum pm_evidence_row no[] = {PM_EV_SWALLOWED, PM_EV_DEVICE_DAX, PM_EV_SHAREABLE, PM_EV_CPU_CACHE,
+	                                          PM_EV_FORCED, PM_EV_LEASE_HELD};
+	memset(e, 0, sizeof(pm_evidence_table));
+	for (size_t i = 0; i < COUNT(yes); i++)
+		e[yes[i]].state = PM_YES;
+	for (size_t i = 0; i < COUNT(no); i++)
+		e[no[i]].state = PM_NO;
+}
+
+/* What a device-dax has no answer for. */
+static void proven_device(pm_evidence_table e)
+{
+	static const enum pm_evidence_row unknown[] = {PM_EV_DAX, PM_EV_ALLOCATED, PM_EV_WRITTEN, PM_EV_UNSHARED,
+	                                               PM_EV_SHAREABLE, PM_EV_FILE_SYSTEM};
+	proven_file(e);
+	e[PM_EV_DEVICE_DAX].state = PM_YES;
+	for (size_t i = 0; i < COUNT(unknown); i++)
+		e[unknown[i]].state = PM_UNKNOWN;
+}
+
+/*
+ * Outcomes for the nine requests, sync before direct, each hint, guarantee, avoid: M met, F fell back, S refused with
+ * PM_ENOTSYNC, D with PM_ENOTDIRECT, V with PM_EVOLATILE. Reason to sync hold where nothing is avoided. Trust
+ * matters for a hint of sync alone: the last columns are for hint-hint and hint-guarantee with PM_TRUST_KERNEL.
+ */
+static const struct row {
+	const char *name;
+	enum pm_backing backing;
+	struct {
+		enum pm_evidence_row row;
+		enum pm_state state;
+		uint64_t value;
+	} change[2];
+	enum pm_reason reason;
+	enum pm_advice advice;
+	enum pm_grade grade;
+	enum pm_granularity granularity;
+	enum pm_state sync;
+	const char *outcomes;
+	bool lifted; /* to PM_GRADE_TRUSTED and PM_CACHE_LINE; else as without */
+	const char *trusted;
+} rows[] = {
+#define FILE_IS PM_BACKING_FILE
+#define DEVICE_IS PM_BACKING_DEVICE_DAX
+#define NO_CHANGE {{PM_EV_KERNEL, PM_YES, 0}}
+#define IS(row, state) {{PM_EV_##row, PM_##state, 0}}
+#define ARE(row, state, row2, state2) {{PM_EV_##row, PM_##state, 0}, {PM_EV_##row2, PM_##state2, 0}}
+#define FORCED(to) {{PM_EV_FORCED, PM_YES, PM_##to}}
+#define PROVEN PM_REASON_NONE, PM_ADVICE_NONE, PM_GRADE_PROVEN
+#define PROMISED PM_REASON_NO_DOMAIN, PM_ADVICE_STATE_DOMAIN, PM_GRADE_PROMISED
+#define SAYS(reason, advice) PM_REASON_##reason, PM_ADVICE_##advice
+#define ACCEPTED PM_GRADE_ACCEPTED, PM_PAGE, PM_UNKNOWN, "FFFSSSMMM"
+#define NOT_ASKED PM_GRADE_NONE, PM_PAGE, PM_NO, "FFFSSSMMM"
+	{"all known", FILE_IS, NO_CHANGE, PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false, "MM"},
+	{"eADR", FILE_IS, IS(CPU_CACHE, YES), PROVEN, PM_BYTE, PM_YES, "MMFMMSMMM", false, "MM"},
+	{"caches unknown", FILE_IS, IS(CPU_CACHE, UNKNOWN), PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false, "MM"},
+	{"eADR, forced to lines", FILE_IS, {{PM_EV_FORCED, PM_YES, PM_CACHE_LINE}, {PM_EV_CPU_CACHE, PM_YES, 0}},
+	 PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false, "MM"},
+	{"forced to pages", FILE_IS, FORCED(PAGE), SAYS(FORCED, UNSET_ENV), NOT_ASKED, false, "FF"},
+	{"forced to lines", FILE_IS, FORCED(CACHE_LINE), PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false, "MM"},
+	{"refused", FILE_IS, IS(MAP_SYNC, NO), SAYS(SYNC_REFUSED, MOUNT_DAX), NOT_ASKED, false, "FF"},
+	{"not tried", FILE_IS, IS(MAP_SYNC, UNKNOWN), SAYS(SYNC_REFUSED, MOUNT_DAX), PM_GRADE_NONE, PM_PAGE, PM_UNKNOWN,
+	 "FFFSSSMMM", false, "FF"},
+	{"refused, virtio", FILE_IS, ARE(MAP_SYNC, NO, SYNCHRONOUS, NO), SAYS(ASYNCHRONOUS, REAL_MEDIUM), NOT_ASKED, false,
+	 "FF"},
+	{"swallowed", FILE_IS, IS(SWALLOWED, YES), SAYS(SWALLOWED, LEAVE_SANDBOX), NOT_ASKED, false, "FF"},
+	{"swallowed?", FILE_IS, IS(SWALLOWED, UNKNOWN), SAYS(SWALLOWED, LEAVE_SANDBOX), ACCEPTED, false, "FF"},
+	{"not DAX", FILE_IS, IS(DAX, NO), SAYS(PAGE_CACHE, MOUNT_DAX), PM_GRADE_NONE, PM_PAGE, PM_NO, "FDFSSSFDM", false,
+	 "FD"},
+	{"DAX?", FILE_IS, IS(DAX, UNKNOWN), SAYS(DIRECT_UNKNOWN, MOUNT_DAX), PM_GRADE_ACCEPTED, PM_PAGE, PM_UNKNOWN,
+	 "FDFSSSFDM", true, "FD"},
+	{"DAX?, refused", FILE_IS, ARE(DAX, UNKNOWN, MAP_SYNC, NO), SAYS(DIRECT_UNKNOWN, MOUNT_DAX), PM_GRADE_NONE, PM_PAGE,
+	 PM_NO, "FDFSSSFDM", false, NULL},
+	{"CPU", FILE_IS, IS(CPU, NO), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
+	{"CPU?", FILE_IS, IS(CPU, UNKNOWN), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
+	{"impostor", FILE_IS, IS(PROVIDER, NO), SAYS(IMPOSTOR, REAL_MEDIUM), ACCEPTED, false, "FF"},
+	{"provider?", FILE_IS, IS(PROVIDER, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
+	{"region", FILE_IS, IS(REGION, NO), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
+	{"region?", FILE_IS, IS(REGION, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
+	{"asynchronous", FILE_IS, IS(SYNCHRONOUS, NO), SAYS(ASYNCHRONOUS, REAL_MEDIUM), ACCEPTED, false, "FF"},
+	{"asynchronous?", FILE_IS, IS(SYNCHRONOUS, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
+	{"shared", FILE_IS, IS(UNSHARED, NO), SAYS(SHARED, REWRITE), ACCEPTED, true, "MM"},
+	{"shared?", FILE_IS, IS(UNSHARED, UNKNOWN), SAYS(EXTENTS_UNKNOWN, REWRITE), ACCEPTED, true, "MM"},
+	{"hole", FILE_IS, IS(ALLOCATED, NO), SAYS(HOLE, PREPARE), ACCEPTED, true, "MM"},
+	{"hole?", FILE_IS, IS(ALLOCATED, UNKNOWN), SAYS(EXTENTS_UNKNOWN, PREPARE), ACCEPTED, true, "MM"},
+	{"unwritten", FILE_IS, IS(WRITTEN, NO), SAYS(UNWRITTEN, PREPARE), ACCEPTED, true, "MM"},
+	{"unwritten?", FILE_IS, IS(WRITTEN, UNKNOWN), SAYS(EXTENTS_UNKNOWN, PREPARE), ACCEPTED, true, "MM"},
+	{"reflink", FILE_IS, IS(SHAREABLE, YES), SAYS(SHAREABLE, NO_REFLINK), ACCEPTED, true, "MM"},
+	{"reflink?", FILE_IS, IS(SHAREABLE, UNKNOWN), SAYS(SHAREABLE, NO_REFLINK), ACCEPTED, true, "MM"},
+	{"reflink, lease", FILE_IS, ARE(SHAREABLE, YES, LEASE_HELD, YES), PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false,
+	 "MM"},
+	{"domain", FILE_IS, IS(DOMAIN, NO), PROMISED, PM_CACHE_LINE, PM_YES, "MMFSSSMMM", false, "MM"},
+	{"domain?", FILE_IS, IS(DOMAIN, UNKNOWN), PROMISED, PM_CACHE_LINE, PM_YES, "MMFSSSMMM", false, "MM"},
+	{"volatile region", FILE_IS, IS(VOLATILE, YES), SAYS(VOLATILE, REAL_MEDIUM), PM_GRADE_NONE, PM_NONE, PM_NO,
+	 "FFFVVVMMM", false, "FF"},
+	{"tmpfs", FILE_IS, ARE(VOLATILE, YES, DAX, NO), SAYS(VOLATILE, REAL_MEDIUM), PM_GRADE_NONE, PM_NONE, PM_NO,
+	 "FVFVVVFVM", false, "FV"},
+	{"private", PM_BACKING_PRIVATE, NO_CHANGE, SAYS(PRIVATE, NONE), PM_GRADE_NONE, PM_NONE, PM_NO, "FVFVVVFVM", false,
+	 "FV"},
+	{"anonymous", PM_BACKING_ANONYMOUS, NO_CHANGE, SAYS(ANONYMOUS, NONE), PM_GRADE_NONE, PM_NONE, PM_NO, "FVFVVVFVM",
+	 false, "FV"},
+	{"device-dax", DEVICE_IS, NO_CHANGE, PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false, "MM"},
+	{"device-dax, eADR", DEVICE_IS, IS(CPU_CACHE, YES), PROVEN, PM_BYTE, PM_YES, "MMFMMSMMM", false, "MM"},
+	{"device-dax, domain?", DEVICE_IS, IS(DOMAIN, UNKNOWN), PROMISED, PM_CACHE_LINE, PM_YES, "MMFSSSMMM", false, "MM"},
+	{"device-dax, impostor", DEVICE_IS, IS(PROVIDER, NO), SAYS(IMPOSTOR, REAL_MEDIUM), PM_GRADE_ACCEPTED, PM_NONE,
+	 PM_UNKNOWN, "FFFSSSMMM", false, "FF"},
+	{"device-dax, region?", DEVICE_IS, IS(REGION, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), PM_GRADE_ACCEPTED, PM_NONE,
+	 PM_UNKNOWN, "FFFSSSMMM", true, "MM"},
+	{"device-dax, forced", DEVICE_IS, FORCED(PAGE), SAYS(FORCED, UNSET_ENV), PM_GRADE_NONE, PM_NONE, PM_NO, "FFFSSSMMM",
+	 false, "FF"},
+	/* Several are wrong: the first that a person would want to hear of. */
+	{"CPU and impostor", FILE_IS, ARE(CPU, NO, PROVIDER, NO), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
+	{"impostor, hole", FILE_IS, ARE(PROVIDER, NO, ALLOCATED, NO), SAYS(IMPOSTOR, REAL_MEDIUM), ACCEPTED, false, "FF"},
+	{"shared, unwritten", FILE_IS, ARE(UNSHARED, NO, WRITTEN, NO), SAYS(SHARED, REWRITE), ACCEPTED, true, "MM"},
+	{"hole, reflink", FILE_IS, ARE(ALLOCATED, NO, SHAREABLE, YES), SAYS(HOLE, PREPARE), ACCEPTED, true, "MM"},
+	/* Trust is taken away again by what it cannot lift. */
+	{"DAX?, CPU", FILE_IS, ARE(DAX, UNKNOWN, CPU, NO), SAYS(DIRECT_UNKNOWN, MOUNT_DAX), PM_GRADE_ACCEPTED, PM_PAGE,
+	 PM_UNKNOWN, "FDFSSSFDM", false, NULL},
+};
+
+static void set_up(const struct row *row, pm_evidence_table e)
+{
+	if (row->backing == PM_BACKING_DEVICE_DAX)
+		proven_device(e);
+	else
+		proven_file(e);
+	for (int i = 0; i < 2 && (i == 0 || row->change[i].state != PM_UNKNOWN || row->change[i].row); i++) {
+		e[row->change[i].row].state = row->change[i].state;
+		e[row->change[i].row].value = row->change[i].value;
+	}
+}
+
+static char outcome_of(const struct pm_decision *d)
+{
+	if (d->verdict == PM_VERDICT_MET || d->verdict == PM_VERDICT_FELL_BACK) {
+		ck_assert_int_eq(d->error, 0);
+		return d->verdict == PM_VERDICT_MET ? 'M' : 'F';
+	}
+	ck_assert_int_eq(d->verdict, PM_VERDICT_REFUSED);
+	return d->error == -PM_ENOTSYNC ? 'S' : d->error == -PM_ENOTDIRECT ? 'D' : d->error == -PM_EVOLATILE ? 'V' : '?';
+}
+
+static bool is_volatile(const struct row *row)
+{
+	return row->reason == PM_REASON_VOLATILE || row->reason == PM_REASON_PRIVATE ||
+	       row->reason == PM_REASON_ANONYMOUS;
+}
+
+/* Where the kernel's write-back is asked for, the row matters only if the backing is volatile or has none. */
+static void check_avoided(const struct row *row, const struct pm_decision *d, char outcome)
+{
+	bool device = row->backing == PM_BACKING_DEVICE_DAX;
+	ck_assert_int_eq(d->grade, PM_GRADE_NONE);
+	ck_assert_int_eq(d->sync, PM_NO);
+	ck_assert_int_eq(d->granularity, device || is_volatile(row) ? PM_NONE : PM_PAGE);
+	if (is_volatile(row))
+		ck_assert_int_eq(d->reason, row->reason);
+	else if (outcome == 'D')
+		ck_assert_int_eq(d->reason, d->direct == PM_NO ? PM_REASON_PAGE_CACHE : PM_REASON_DIRECT_UNKNOWN);
+	else
+		ck_assert_int_eq(d->reason, device ? PM_REASON_NO_WRITE_BACK : PM_REASON_AVOIDED);
+}
+
+START_TEST(each_rule_as_the_table_says)
+{
+	const struct row *row = &rows[_i];
+	pm_evidence_table e;
+	set_up(row, e);
+	for (int request = 0; request < 9; request++) {
+		struct pm_ask ask = {row->backing, (enum pm_request)(request / 3), (enum pm_request)(request % 3), false};
+		struct pm_decision d = pm_decide(e, &ask);
+		char outcome = outcome_of(&d);
+		ck_assert_msg(outcome == row->outcomes[request], "%s, request %d: %c", row->name, request, outcome);
+		if (ask.sync == PM_AVOID || ask.direct == PM_AVOID) {
+			check_avoided(row, &d, outcome);
+			continue;
+		}
+		ck_assert_msg(d.reason == row->reason, "%s: %s", row->name, pm_reason_name(d.reason));
+		ck_assert_msg(d.advice == row->advice, "%s: advice %d", row->name, d.advice);
+		ck_assert_int_eq(d.grade, row->grade);
+		ck_assert_int_eq(d.granularity, row->granularity);
+		ck_assert_int_eq(d.sync, row->sync);
+	}
+}
+END_TEST
+
+START_TEST(trust_as_the_table_says)
+{
+	const struct row *row = &rows[_i];
+	pm_evidence_table e;
+	set_up(row, e);
+	for (int request = 0; request < 9; request++) {
+		struct pm_ask ask = {row->backing, (enum pm_request)(request / 3), (enum pm_request)(request % 3), true};
+		struct pm_decision d = pm_decide(e, &ask);
+		char outcome = outcome_of(&d);
+		bool matters = request < 2 && row->trusted;
+		char expected = matters ? row->trusted[request] : row->outcomes[request];
+		if (request < 2 && row->lifted) {
+			ck_assert_int_eq(d.grade, PM_GRADE_TRUSTED);
+			ck_assert_int_eq(d.granularity, PM_CACHE_LINE);
+			if (outcome != 'D')
+				ck_assert_int_eq(d.reason, PM_REASON_TRUSTED);
+			ck_assert_int_eq(d.sync, PM_UNKNOWN);
+		} else if (request < 2 && row->trusted) {
+			ck_assert_int_eq(d.reason, row->reason);
+			ck_assert_int_eq(d.granularity, row->granularity);
+		}
+		ck_assert_msg(outcome == expected, "%s, request %d: %c", row->name, request, outcome);
+	}
+}
+END_TEST
+
+/* ---- Whatever the evidence ---- */
+
+static const enum pm_evidence_row needed[] = {PM_EV_MAP_SYNC, PM_EV_CPU, PM_EV_PROVIDER, PM_EV_REGION,
+                                              PM_EV_SYNCHRONOUS};
+static const enum pm_evidence_row needed_of_files[] = {PM_EV_UNSHARED, PM_EV_ALLOCATED, PM_EV_WRITTEN};
+
+static bool all_hold(const pm_evidence_table e, enum pm_backing backing)
+{
+	bool device = backing == PM_BACKING_DEVICE_DAX;
+	for (size_t i = 0; i < COUNT(needed); i++)
+		if (e[needed[i]].state != PM_YES)
+			return false;
+	for (size_t i = 0; i < COUNT(needed_of_files) && !device; i++)
+		if (e[needed_of_files[i]].state != PM_YES)
+			return false;
+	if (!device && e[PM_EV_SHAREABLE].state != PM_NO && e[PM_EV_LEASE_HELD].state != PM_YES)
+		return false;
+	return e[PM_EV_SWALLOWED].state == PM_NO && e[PM_EV_VOLATILE].state != PM_YES &&
+	       (e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES);
+}
+
+/* Nothing that the evidence denies may be lifted by trust. */
+static bool none_denied(const pm_evidence_table e)
+{
+	bool direct_denied = e[PM_EV_DAX].state == PM_NO && e[PM_EV_DEVICE_DAX].state != PM_YES;
+	return e[PM_EV_MAP_SYNC].state == PM_YES && e[PM_EV_SWALLOWED].state == PM_NO && e[PM_EV_CPU].state == PM_YES &&
+	       e[PM_EV_PROVIDER].state != PM_NO && e[PM_EV_SYNCHRONOUS].state != PM_NO &&
+	       e[PM_EV_VOLATILE].state != PM_YES && !direct_denied;
+}
+
+static const char *broken_rule(const pm_evidence_table e, const struct pm_ask *ask, const struct pm_decision *d)
+{
+	bool fast = d->granularity >= PM_CACHE_LINE, trust = ask->trust_kernel && ask->sync == PM_HINT;
+	const struct pm_evidence *forced = &e[PM_EV_FORCED];
+	if (d->granularity < PM_NONE || d->granularity > PM_BYTE)
+		return "a granularity is decided";
+	if (fast && !all_hold(e, ask->backing) && !trust)
+		return "unknown never lifts";
+	if (fast && !none_denied(e))
+		return "trust never lifts what is denied";
+	if (fast && d->grade < PM_GRADE_TRUSTED)
+		return "a grade stands behind it";
+	if (d->grade >= PM_GRADE_PROMISED && !all_hold(e, ask->backing))
+		return "promised means all facts hold";
+	if (d->grade == PM_GRADE_PROVEN && e[PM_EV_DOMAIN].state != PM_YES)
+		return "proven means that the domain is stated";
+	if (d->granularity == PM_BYTE && (e[PM_EV_CPU_CACHE].state != PM_YES || d->grade < PM_GRADE_PROMISED))
+		return "bytes need caches in the domain";
+	if (d->sync == PM_YES && d->grade < PM_GRADE_PROMISED)
+		return "sync follows from facts";
+	if (fast && (ask->sync == PM_AVOID || ask->direct == PM_AVOID))
+		return "what is avoided is not used";
+	if (forced->state == PM_YES && d->granularity > (enum pm_granularity)forced->value && d->granularity > PM_PAGE)
+		return "the environment lowers";
+	if (d->verdict == PM_VERDICT_MET && ask->sync == PM_GUARANTEE && (d->grade != PM_GRADE_PROVEN || !fast))
+		return "a guarantee needs proof";
+	if (d->verdict == PM_VERDICT_MET && ask->direct == PM_GUARANTEE && d->direct != PM_YES)
+		return "a direct guarantee needs a yes";
+	if ((d->verdict == PM_VERDICT_REFUSED) != (d->error != 0) || d->error > 0)
+		return "refused means an error";
+	if (d->verdict == PM_VERDICT_REFUSED && ask->sync != PM_GUARANTEE && ask->direct != PM_GUARANTEE)
+		return "only a guarantee is refused";
+	if (d->verdict != PM_VERDICT_MET && d->reason == PM_REASON_NONE)
+		return "there is a reason";
+	return NULL;
+}
+
+static void set_context(pm_evidence_table e, struct pm_ask *ask, unsigned context)
+{
+	ask->backing = context == 5 ? PM_BACKING_DEVICE_DAX : PM_BACKING_FILE;
+	e[PM_EV_DEVICE_DAX].state = context == 5 ? PM_YES : PM_NO;
+	e[PM_EV_LEASE_HELD].state = context == 1 ? PM_YES : PM_NO;
+	e[PM_EV_VOLATILE].state = context == 2 ? PM_YES : PM_UNKNOWN;
+	e[PM_EV_FORCED].state = context == 3 || context == 4 ? PM_YES : PM_NO;
+	e[PM_EV_FORCED].value = context == 3 ? PM_PAGE : PM_CACHE_LINE;
+}
+
+static void check_once(const pm_evidence_table e, const struct pm_ask *ask)
+{
+	struct pm_decision d = pm_decide(e, ask), again = pm_decide(e, ask);
+	const char *broken = broken_rule(e, ask, &d);
+	if (broken || memcmp(&d, &again, sizeof(d)) != 0) {
+		for (int i = 0; i < PM_EVIDENCE_ROWS; i++)
+			printf("%s: %s\n", pm_evidence_name((enum pm_evidence_row)i), pm_state_name(e[i].state));
+		ck_abort_msg("%s", broken ? broken : "the same evidence, another decision");
+	}
+}
+
+/* Counts the states of the rows up like an odometer. */
+static bool advance(pm_evidence_table e, const enum pm_evidence_row *digits, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct pm_evidence *row = &e[digits[i]];
+		row->state = row->state == PM_YES ? PM_UNKNOWN : (enum pm_state)(row->state + 1);
+		if (row->state != PM_UNKNOWN)
+			return true;
+	}
+	return false;
+}
+
+static const enum pm_evidence_row inputs[] = {
+	PM_EV_MAP_SYNC, PM_EV_SWALLOWED, PM_EV_DAX, PM_EV_CPU, PM_EV_PROVIDER, PM_EV_REGION, PM_EV_SYNCHRONOUS,
+	PM_EV_SHAREABLE, PM_EV_DOMAIN, PM_EV_CPU_CACHE, PM_EV_UNSHARED, PM_EV_ALLOCATED, PM_EV_WRITTEN};
+
+/* All 3^13 states; the requests and contexts take turns. */
+START_TEST(no_evidence_breaks_a_rule)
+{
+	pm_evidence_table e;
+	memset(e, 0, sizeof(e));
+	unsigned n = 0;
+	do {
+		for (unsigned trust = 0; trust < 2; trust++, n++) {
+			struct pm_ask ask = {.sync = (enum pm_request)(n / 2 % 3), .direct = (enum pm_request)(n / 6 % 3),
+			                     .trust_kernel = trust};
+			set_context(e, &ask, n / 18 % 6);
+			check_once(e, &ask);
+		}
+	} while (advance(e, inputs, COUNT(inputs)));
+	ck_assert_uint_eq(n, 2 * 1594323);
+}
+END_TEST
+
+/* Fewer rows, the extents standing for one another, with every request in every context. */
+START_TEST(no_request_breaks_a_rule)
+{
+	pm_evidence_table e;
+	memset(e, 0, sizeof(e));
+	e[PM_EV_UNSHARED].state = e[PM_EV_ALLOCATED].state = e[PM_EV_WRITTEN].state = PM_YES;
+	do {
+		for (unsigned n = 0; n < 2 * 3 * 3 * 6; n++) {
+			struct pm_ask ask = {.sync = (enum pm_request)(n / 2 % 3), .direct = (enum pm_request)(n / 6 % 3),
+			                     .trust_kernel = n % 2};
+			set_context(e, &ask, n / 18);
+			check_once(e, &ask);
+		}
+	} while (advance(e, inputs, 10));
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("policy");
+	tcase_add_loop_test(c, each_rule_as_the_table_says, 0, (int)COUNT(rows));
+	tcase_add_loop_test(c, trust_as_the_table_says, 0, (int)COUNT(rows));
+	tcase_add_test(c, no_evidence_breaks_a_rule);
+	tcase_add_test(c, no_request_breaks_a_rule);
+	return unit_run();
+}

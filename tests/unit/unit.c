@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "unit.h"
+
+static char root[PATH_MAX - 64], directory[PATH_MAX - 32], home[PATH_MAX];
+static Suite *suite;
+static uint32_t seed;
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+	(void)st;
+	(void)type;
+	(void)where;
+	return remove(path);
+}
+
+static void setup(void)
+{
+	static unsigned number;
+	snprintf(directory, sizeof(directory), "%s/%u-%d", root, number++, (int)getpid());
+	ck_assert_int_eq(mkdir(directory, 0755), 0);
+	ck_assert_ptr_nonnull(getcwd(home, sizeof(home)));
+}
+
+static void teardown(void)
+{
+	char violation[sizeof(fake.violation)];
+	snprintf(violation, sizeof(violation), "%s", fake.violation);
+	fake_stop();
+	fake.violation[0] = 0;
+	if (chdir(home))
+		abort();
+	nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	ck_assert_msg(!violation[0], "%s", violation);
+}
+
+static void make_root(void)
+{
+	const char *place = getenv("TMPDIR");
+	if (!place || !place[0])
+		place = access("/var/tmp", W_OK) ? "." : "/var/tmp";
+	char absolute[PATH_MAX - 128];
+	if (!realpath(place, absolute)) {
+		perror(place);
+		exit(2);
+	}
+	snprintf(root, sizeof(root), "%s/pmdirect-unit.XXXXXX", absolute);
+	if (!mkdtemp(root)) {
+		perror(root);
+		exit(2);
+	}
+}
+
+TCase *unit_case(const char *name)
+{
+	if (!suite) {
+		const char *wanted = getenv("CK_RUN_SEED");
+		seed = wanted ? (uint32_t)strtoul(wanted, NULL, 0) : (uint32_t)getpid() * 2654435761u | 1;
+		printf("%s: seed %u\n", name, seed);
+		make_root();
+		suite = suite_create(name);
+	}
+	TCase *c = tcase_create(name);
+	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_set_timeout(c, 120);
+	suite_add_tcase(suite, c);
+	return c;
+}
+
+int unit_run(void)
+{
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner), run = srunner_ntests_run(runner);
+	srunner_free(runner);
+	nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	return failed || !run ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+const char *unit_path(const char *name)
+{
+	static char paths[32][PATH_MAX];
+	static unsigned next;
+	char *path = paths[next++ % 32];
+	snprintf(path, sizeof(paths[0]), "%.*s/%s", PATH_MAX - 300, directory, name);
+	return path;
+}
+
+char unit_pattern(uint64_t offset)
+{
+	return (char)(offset * 7 + (offset >> 8) + 1);
+}
+
+const char *unit_file(const char *name, uint64_t size)
+{
+	const char *path = unit_path(name);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	ck_assert_int_ge(fd, 0);
+	char block[4096];
+	for (uint64_t at = 0; at < size; at += sizeof(block)) {
+		size_t length = size - at < sizeof(block) ? (size_t)(size - at) : sizeof(block);
+		for (size_t i = 0; i < length; i++)
+			block[i] = unit_pattern(at + i);
+		ck_assert_int_eq(write(fd, block, length), (ssize_t)length);
+	}
+	close(fd);
+	return path;
+}
+
+bool unit_has_pattern(const char *bytes, uint64_t offset, uint64_t length)
+{
+	for (uint64_t i = 0; i < length; i++)
+		if (bytes[i] != unit_pattern(offset + i))
+			return false;
+	return true;
+}
+
+uint64_t unit_size_of(const char *path)
+{
+	struct stat st;
+	ck_assert_msg(!stat(path, &st), "%s: %s", path, strerror(errno));
+	return (uint64_t)st.st_size;
+}
+
+bool unit_exists(const char *path)
+{
+	struct stat st;
+	return !lstat(path, &st);
+}
+
+size_t unit_page(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+unsigned unit_open_files(void)
+{
+	unsigned count = 0;
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+bool unit_is_emulated(void)
+{
+	/* It gives 0 for advice it does not know; Linux does not. */
+	static char somewhere[1];
+	return madvise((void *)((uintptr_t)somewhere & ~(unit_page() - 1)), 1, 0x7fff) == 0;
+}
+
+struct pm_mapping *unit_map(const char *path, const struct pm_options *o)
+{
+	struct pm_mapping *m = NULL;
+	int rc = pm_map(path, o, &m);
+	ck_assert_msg(rc == 0, "pm_map: %d, %s", rc, pm_error_detail());
+	ck_assert_ptr_nonnull(m);
+	return m;
+}
+
+const struct pm_report *unit_query(struct pm_mapping *m)
+{
+	static struct pm_report report;
+	memset(&report, 0x55, sizeof(report));
+	ck_assert_int_eq(pm_query(m, &report, sizeof(report)), 0);
+	ck_assert_uint_eq(report.size, sizeof(report));
+	return &report;
+}
+
+uint32_t unit_random(void)
+{
+	/* xorshift32 */
+	seed ^= seed << 13;
+	seed ^= seed >> 17;
+	return seed ^= seed << 5;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What every unit test program shares: a directory for its files, fresh for each test, the fake machine taken down
+ * after it, and its rules checked.
+ */
+#ifndef UNIT_H
+#define UNIT_H
+
+#include <check.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fake.h"
+#include "pmdirect.h"
+
+/* A case named like the program's suite; tests are added to it. */
+TCase *unit_case(const char *name);
+/* Runs what was added: the program's exit status. */
+int unit_run(void);
+
+/* Path of a file in the test's directory; one of 32 buffers used in turn. */
+const char *unit_path(const char *name);
+/* Makes a file of that size there, filled with a pattern: its path. */
+const char *unit_file(const char *name, uint64_t size);
+char unit_pattern(uint64_t offset);
+bool unit_has_pattern(const char *bytes, uint64_t offset, uint64_t length);
+uint64_t unit_size_of(const char *path);
+bool unit_exists(const char *path);
+size_t unit_page(void);
+/* Open descriptors of the process. */
+unsigned unit_open_files(void);
+/* Under an emulator of the CPU some calls do less than Linux. */
+bool unit_is_emulated(void);
+
+/* Maps or fails the test. */
+struct pm_mapping *unit_map(const char *path, const struct pm_options *);
+/* The report of a mapping. */
+const struct pm_report *unit_query(struct pm_mapping *);
+#define UNIT_OPTIONS(...) (&(struct pm_options){.size = sizeof(struct pm_options), __VA_ARGS__})
+
+/* A number from a seed that the program prints when it starts; CK_RUN_SEED repeats it. */
+uint32_t unit_random(void);
+
+#define unit_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, pm_error_detail())
+
+#endif
