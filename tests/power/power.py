@@ -48,7 +48,8 @@ FIRST_CUT, LAST_CUT = 0.1, 3.0
 BOOT_TIMEOUT = 180         # the checks of the logs included
 FIRST_ACK_TIMEOUT = 120
 
-# $LAB_ARGUMENT and the line from the host have a LABEL=NUMBER for each backing: the log to begin with.
+# $LAB_ARGUMENT and the line from the host have a LABEL=NUMBER for each backing:
+# the log to begin with.
 SCRIPT = r"""
 exec 3<>"$LAB_ACK"
 for pair in $(echo "$LAB_ARGUMENT" | tr , ' '); do
@@ -90,7 +91,7 @@ class Account:
 
     def __init__(self, label):
         self.label = label
-        self.logs = {}        # number of a log -> Log, for those that a creation or record was promised of
+        self.logs = {}        # number of a log -> Log, once its creation was acknowledged
         self.kinds = {}       # number of a log -> its kind, as the writer said before it wrote
         self.found = {}       # number of a log -> (records, "found" or "made"), after a boot
         self.first = 0        # the log to begin with
@@ -125,12 +126,14 @@ class Account:
             if sequence:
                 self.complain(number, f"a new log begins with record {sequence}")
         elif sequence != self.logs[number].acked and sequence != self.logs[number].acked + 1:
-            self.complain(number, f"record {sequence} was acknowledged after {self.logs[number].acked}")
+            self.complain(number, f"record {sequence} was acknowledged after "
+                                  f"{self.logs[number].acked}")
         self.logs.setdefault(number, Log()).acked = sequence
 
     def _take_kind(self, number, kind, age, granularity):
-        # A sparse log has holes, so a store could need the file system. One that was not prepared grows
-        # without preparation once it is continued, and a sparse one may be full by then.
+        # A sparse log has holes, so a store could need the file system. One that was not
+        # prepared grows without preparation once it is continued, and a sparse one may be full
+        # by then.
         wanted = {GRANULARITY[self.label]}
         if kind == "sparse" and age == "new":
             wanted = {"page"}
@@ -157,9 +160,11 @@ class Account:
         newest = max(self.logs, default=-1)
         for number, log in self.logs.items():
             self._judge_log(number, log, number == newest)
-        # What was durable and not yet acknowledged, or whose acknowledgment was still queued in the guest, may
-        # be there as well; that it is what the writer meant to write, PROGRAM has checked.
-        self.unasked += sum(records for number, (records, _) in self.found.items() if number > newest)
+        # There may be more than that: what was durable before its acknowledgment was written,
+        # or while it was queued in the guest's port (128 writes). PROGRAM has checked that it is
+        # what the writer meant to write.
+        self.unasked += sum(records for number, (records, _) in self.found.items()
+                            if number > newest)
         last = max(self.found, default=None)
         self.logs = {}
         if last is not None:
@@ -331,7 +336,7 @@ def backings(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--program", required=True)
+    parser.add_argument("--program", "--append-log", required=True)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--backings", type=backings, default=list(GRANULARITY), metavar="A,B...")
@@ -339,6 +344,8 @@ def main():
     parser.add_argument("--lib", action="append", default=[], metavar="FILE",
                         help="a library opened at run time")
     options = parser.parse_args()
+    if options.mutation and not set(options.backings).intersection(MUTATIONS[options.mutation][1]):
+        parser.error(f"{options.mutation} harms none of these backings")
     print(f"seed {options.seed}", flush=True)
     # Turned into an exception, so that the guest and its images go away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -346,6 +353,9 @@ def main():
         return Test(options).run()
     except lab.Missing as error:
         return lab.missing_part(error)
+    except lab.LabError as error:
+        lab.say(f"guest lab: {error}")
+        return 1
 
 
 if __name__ == "__main__":
