@@ -150,13 +150,13 @@ __attribute__((noinline)) static int persist_with_care(struct pm_mapping *m, con
 	return rc || !length ? rc : pm_mapping_failed(m, strategy_of(m)->persist(&m->medium, address, length));
 }
 
-/* On a direct mapping nothing can fail after the checks, so that the call ends in the strategy's, without a stack. */
+/* Where lines are the strategy nothing can fail after the checks, and the call ends in the CPU's, without a stack. */
 int pm_persist(struct pm_mapping *m, const void *address, size_t length)
 {
-	const struct pm_strategy *strategy = strategy_of(m);
-	if (strategy->granularity < PM_CACHE_LINE || !length || !in_range(m, address, length) || pm_mapping_error(m))
+	int (*persist_lines)(const void *, size_t) = atomic_load_explicit(&m->persist_lines, memory_order_acquire);
+	if (!persist_lines || !length || !in_range(m, address, length) || pm_mapping_error(m))
 		return persist_with_care(m, address, length);
-	return strategy->persist(&m->medium, address, length);
+	return persist_lines(address, length);
 }
 
 int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)

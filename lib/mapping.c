@@ -114,6 +114,12 @@ static void populate(struct pm_mapping *m)
 		PM_RETRY(pm_sys->madvise(m->medium.map, m->medium.map_length, MADV_POPULATE_WRITE));
 }
 
+void pm_mapping_set_strategy(struct pm_mapping *m, const struct pm_strategy *strategy)
+{
+	atomic_store(&m->persist_lines, strategy == &pm_strategy_cacheline ? m->medium.cpu->persist : NULL);
+	atomic_store(&m->strategy, strategy);
+}
+
 static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 {
 	enum pm_granularity g = m->decision.granularity;
@@ -132,7 +138,7 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	};
 	/* What a device-dax does not promise is done all the same: lines are all that can be flushed there. */
 	bool best_effort = g == PM_NONE && m->medium.device_dax;
-	atomic_store(&m->strategy, best_effort ? &pm_strategy_cacheline : of_granularity[g]);
+	pm_mapping_set_strategy(m, best_effort ? &pm_strategy_cacheline : of_granularity[g]);
 	atomic_store(&m->granularity, g);
 }
 

@@ -13,6 +13,7 @@
 
 struct pm_mapping {
 	/* What every durability call reads, together. */
+	int (*_Atomic persist_lines)(const void *, size_t); /* the CPU's, while lines are the strategy; else NULL */
 	const struct pm_strategy *_Atomic strategy;
 	char *base;
 	uint64_t length;
@@ -69,6 +70,7 @@ void pm_mapping_report(struct pm_mapping *, struct pm_report *);
 int pm_mapping_probe(const char *path, const struct pm_options *, struct pm_report *);
 
 /* For the files of this layer. */
+void pm_mapping_set_strategy(struct pm_mapping *, const struct pm_strategy *);
 void pm_mapping_subject(const struct pm_file *, const struct pm_ask *, uint64_t offset, uint64_t length,
                         bool writable, struct pm_subject *);
 struct pm_ask pm_mapping_ask(const struct pm_options *, const struct pm_file *);

@@ -16,9 +16,9 @@ static void demote(struct pm_mapping *m, enum pm_granularity to)
 {
 	if (m->ask.backing == PM_BACKING_FILE && to == PM_PAGE) {
 		pm_writeback_demoted(&m->medium.writeback);
-		atomic_store(&m->strategy, &pm_strategy_writeback);
+		pm_mapping_set_strategy(m, &pm_strategy_writeback);
 	} else if (to == PM_CACHE_LINE) {
-		atomic_store(&m->strategy, &pm_strategy_cacheline);
+		pm_mapping_set_strategy(m, &pm_strategy_cacheline);
 	}
 	atomic_store(&m->granularity, to);
 }
@@ -95,13 +95,13 @@ static void look(struct pm_file *f, const struct pm_options *o, uint64_t length,
 	struct pm_ask ask = pm_mapping_ask(o, f);
 	pm_mapping_subject(f, &ask, o->offset, length, !(o->flags & PM_READ_ONLY), &s);
 	pm_evidence_for_decision(r->evidence, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
-	pm_evidence_for_report(r->evidence, &s);
-	/* The verdict is on what pm_map() would make of the file; the rows stay what was found. */
+	/* The verdict is on what pm_map() would see, and make of the file; the rows stay what was found. */
 	pm_evidence_table assumed;
 	memcpy(assumed, r->evidence, sizeof(assumed));
 	pm_mapping_assume(assumed, o, o->offset + length > f->size,
 	                  pm_mapping_will_prepare(o, f->created, assumed));
 	struct pm_decision d = pm_decide(assumed, &ask);
+	pm_evidence_for_report(r->evidence, &s);
 	fill(r, &d, &ask);
 }
 
