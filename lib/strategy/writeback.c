@@ -139,6 +139,11 @@ int pm_writeback_recover(struct pm_medium *m)
 	struct pm_writeback *w = &m->writeback;
 	if (m->read_only)
 		return -EACCES;
+	if (m->device_dax) {
+		/* What failed was the way beyond the persistence domain; there is no msync. */
+		m->cpu->persist(m->map, m->map_length);
+		return pm_medium_deepen(m, m->map, m->map_length);
+	}
 	store_again(m);
 	pthread_mutex_lock(&w->lock);
 	while (w->busy)

@@ -53,6 +53,8 @@ static void write_back(const void *address, size_t length)
 static void fence(void)
 {
 	atomic_fetch_add(&fake.fences, 1);
+	if (!watched.base)
+		return;
 	for (unsigned i = 0; i < watched.count; i++)
 		memcpy(watched.medium + watched.list[i].from, watched.pending + watched.list[i].from,
 		       watched.list[i].to - watched.list[i].from);

@@ -56,8 +56,10 @@ static int content(const char *path, int flags, char *text, size_t size)
 	const char *value = NULL;
 	if (ends_with(path, "/mountinfo")) {
 		value = fake.machine.mount;
-		snprintf(text, size, "22 1 8:1 / / rw - ext4 /dev/sda1 rw,nodax\n36 22 %u:%u / /mnt rw shared:1 - %s\n", FAKE_MAJOR,
-		         FAKE_MINOR, value ? value : "fuse none rw");
+		snprintf(text, size,
+		         "22 1 8:1 / / rw - ext4 /dev/sda1 rw,nodax\n"
+		         "36 22 %u:%u / /mnt rw shared:1 - %s\n",
+		         FAKE_MAJOR, FAKE_MINOR, value ? value : "fuse none rw");
 		return 0;
 	}
 	if (of_char && ends_with(path, "/size")) {
@@ -135,7 +137,7 @@ ssize_t fake_virtual_link(const char *path, char *buffer, size_t size)
 	bool of_block = !strcmp(path, "/sys/dev/block/259:3") || !strcmp(path, "/sys/dev/block/259:4");
 	bool of_char = !strcmp(path, "/sys/dev/char/259:4");
 	if (ends_with(path, "/subsystem"))
-		snprintf(text, sizeof(text), "%s", fake.machine.is_device_dax ? "../../../../../bus/dax" : "../../../class/mem");
+		snprintf(text, sizeof(text), "../../../../%s", fake.machine.is_device_dax ? "../bus/dax" : "class/mem");
 	else if (!of_block && !of_char)
 		return -ENOENT;
 	else if (!fake.machine.region)

@@ -39,16 +39,17 @@ const struct fake_machine fake_eadr = {
 const struct fake_machine fake_device_dax = {
 	.name = "device-dax", .dax = PM_YES, .sync = FAKE_ACCEPTS, .is_device_dax = true, .region = &real};
 const struct fake_machine fake_tmpfs = {
-	.name = "tmpfs", .dax = PM_NO, .magic = TMPFS_MAGIC, .has_unnamed_files = true, .mount = "tmpfs tmpfs rw,size=1g"};
+	.name = "tmpfs", .dax = PM_NO, .magic = TMPFS_MAGIC, .has_unnamed_files = true,
+	.mount = "tmpfs tmpfs rw,size=1g"};
 const struct fake_machine fake_shim = {
-	.name = "shim that swallows flags", .dax = PM_YES, .sync = FAKE_SWALLOWS, .magic = EXT4_SUPER_MAGIC, .region = &real,
-	.has_unnamed_files = true};
+	.name = "shim that swallows flags", .dax = PM_YES, .sync = FAKE_SWALLOWS, .magic = EXT4_SUPER_MAGIC,
+	.region = &real, .has_unnamed_files = true};
 const struct fake_machine fake_forced = {
 	.name = "forced to pages", .dax = PM_YES, .sync = FAKE_ACCEPTS, .magic = EXT4_SUPER_MAGIC, .region = &real,
 	.has_unnamed_files = true, .granularity_word = "page"};
 const struct fake_machine fake_weak_cpu = {
-	.name = "CPU that promises nothing", .dax = PM_YES, .sync = FAKE_ACCEPTS, .magic = EXT4_SUPER_MAGIC, .region = &real,
-	.has_unnamed_files = true, .cpu_stops_short = true, .cpu_cannot_stream = true};
+	.name = "CPU that promises nothing", .dax = PM_YES, .sync = FAKE_ACCEPTS, .magic = EXT4_SUPER_MAGIC,
+	.region = &real, .has_unnamed_files = true, .cpu_stops_short = true, .cpu_cannot_stream = true};
 const struct fake_machine fake_gvisor = {
 	.name = "sandbox without DAX in the mask", .dax = PM_UNKNOWN, .sync = FAKE_SWALLOWS, .magic = 0x01021997};
 const struct fake_machine fake_block_device = {

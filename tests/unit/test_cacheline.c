@@ -33,9 +33,9 @@ static void unmap(void)
 
 static void check_cpu(unsigned lines, unsigned fences)
 {
-	ck_assert_uint_eq(fake.lines, lines);
-	ck_assert_uint_eq(fake.fences, fences);
-	ck_assert_uint_eq(fake_syscalls(), 0);
+	unit_expect(fake.lines == lines);
+	unit_expect(fake.fences == fences);
+	unit_expect(fake_syscalls() == 0);
 	fake_forget();
 }
 
@@ -67,7 +67,7 @@ START_TEST(a_range_costs_the_lines_it_touches)
 			unsigned lines = (at + length - 1) / LINE - at / LINE + 1;
 			memset(base + at, (int)(at + length), length);
 			unit_ok(pm_persist(m, base + at, length));
-			ck_assert(fake_medium_has(at, length));
+			unit_expect(fake_medium_has(at, length));
 			check_cpu(lines, 1);
 			unit_ok(pm_flush(m, base + at, length));
 			check_cpu(lines, 0);

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The real table of the CPU at hand: its instructions neither fault nor change a byte, and its streams arrive. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "unit.h"
 
@@ -47,14 +51,36 @@ START_TEST(a_replacement_is_taken)
 }
 END_TEST
 
+/* QEMU 7.2 announces DC CVAP and DC CVADP to a program that it runs, and does not know them. */
+static bool emulator_lacks_instruction(void)
+{
+	if (!unit_is_emulated())
+		return false;
+	fflush(stdout);
+	pid_t child = fork();
+	if (!child) {
+		char line[64];
+		setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+		pm_cpu()->write_back(line, sizeof(line));
+		_exit(0);
+	}
+	int status = 0;
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	if (WIFSIGNALED(status))
+		printf("skipped: the emulator does not know %s\n", pm_cpu()->name);
+	return WIFSIGNALED(status);
+}
+
 START_TEST(writing_back_changes_nothing)
 {
 	const struct pm_cpu *cpu = pm_cpu();
+	if (emulator_lacks_instruction())
+		return;
 	get_memory();
 	for (size_t at = 0; at < 130; at++)
 		for (size_t length = 1; length < 260; length += 3) {
 			cpu->write_back(memory + at, length);
-			ck_assert_int_eq(cpu->persist(memory + at, length), 0);
+			unit_ok(cpu->persist(memory + at, length));
 		}
 	/* To the very ends: nothing beyond them is mapped for certain. */
 	for (size_t length = 1; length < 200; length++) {
@@ -70,6 +96,8 @@ END_TEST
 /* Read-only mappings are written back, too. */
 START_TEST(writing_back_needs_no_right_to_write)
 {
+	if (emulator_lacks_instruction())
+		return;
 	get_memory();
 	ck_assert_int_eq(mprotect(memory, SIZE, PROT_READ), 0);
 	pm_cpu()->write_back(memory + 1, SIZE - 1);
@@ -93,14 +121,14 @@ START_TEST(streams_arrive)
 			size_t at = (skew % 7) * cpu->line, length = lines * cpu->line;
 			cpu->stream_copy(memory + at, source + skew, length);
 			cpu->fence();
-			ck_assert_int_eq(memcmp(memory + at, source + skew, length), 0);
-			ck_assert(unit_has_pattern(memory, 0, at));
-			ck_assert(unit_has_pattern(memory + at + length, at + length, SIZE - at - length));
+			unit_expect(memcmp(memory + at, source + skew, length) == 0);
+			unit_expect(unit_has_pattern(memory, 0, at));
+			unit_expect(unit_has_pattern(memory + at + length, at + length, SIZE - at - length));
 			cpu->stream_set(memory + at, (int)(skew + 200), length);
 			cpu->fence();
 			for (size_t i = 0; i < length; i++)
-				ck_assert((unsigned char)memory[at + i] == (unsigned char)(skew + 200));
-			ck_assert(unit_has_pattern(memory + at + length, at + length, SIZE - at - length));
+				unit_expect((unsigned char)memory[at + i] == (unsigned char)(skew + 200));
+			unit_expect(unit_has_pattern(memory + at + length, at + length, SIZE - at - length));
 			for (size_t i = 0; i < length; i++)
 				memory[at + i] = unit_pattern(at + i);
 		}

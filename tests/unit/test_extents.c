@@ -44,14 +44,16 @@ static const struct {
 } layouts[] = {
 	{"whole", {{0, SIZE, 0}}, 0, 0, FINE, FINE, FINE, PM_REASON_NONE},
 	{"two", {{0, MB, 0}, {MB, 3 * MB, 0}}, 0, 0, FINE, FINE, FINE, PM_REASON_NONE},
-	{"harmless flags", {{0, SIZE, FIEMAP_EXTENT_MERGED | FIEMAP_EXTENT_LAST}}, 0, 0, FINE, FINE, FINE, PM_REASON_NONE},
+	{"harmless flags", {{0, SIZE, FIEMAP_EXTENT_MERGED | FIEMAP_EXTENT_LAST}}, 0, 0, FINE, FINE, FINE,
+	 PM_REASON_NONE},
 	{"nothing", {{0, 0, 0}}, 0, 0, 0, FINE, FINE, PM_REASON_HOLE},
 	{"hole at the start", {{4096, SIZE - 4096, 0}}, 0, 0, 0, FINE, FINE, PM_REASON_HOLE},
 	{"hole inside", {{0, MB, 0}, {MB + 4096, 3 * MB - 4096, 0}}, 0, 0, MB, FINE, FINE, PM_REASON_HOLE},
 	{"hole at the end", {{0, SIZE - 4096, 0}}, 0, 0, SIZE - 4096, FINE, FINE, PM_REASON_HOLE},
 	{"two holes", {{0, MB, 0}, {2 * MB, MB, 0}}, 0, 0, MB, FINE, FINE, PM_REASON_HOLE},
 	{"unwritten", {{0, MB, 0}, {MB, 3 * MB, FIEMAP_EXTENT_UNWRITTEN}}, 0, 0, FINE, MB, FINE, PM_REASON_UNWRITTEN},
-	{"delayed", {{0, SIZE, FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN}}, 0, 0, FINE, 0, FINE, PM_REASON_UNWRITTEN},
+	{"delayed", {{0, SIZE, FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN}}, 0, 0, FINE, 0, FINE,
+	 PM_REASON_UNWRITTEN},
 	{"unknown place", {{0, SIZE, FIEMAP_EXTENT_UNKNOWN}}, 0, 0, FINE, 0, FINE, PM_REASON_UNWRITTEN},
 	{"compressed", {{0, SIZE, FIEMAP_EXTENT_ENCODED}}, 0, 0, FINE, 0, FINE, PM_REASON_UNWRITTEN},
 	{"inline", {{0, SIZE, FIEMAP_EXTENT_DATA_INLINE | FIEMAP_EXTENT_NOT_ALIGNED}}, 0, 0, FINE, 0, FINE,
@@ -69,7 +71,8 @@ static const struct {
 static void check_extent_row(const struct pm_report *r, enum pm_evidence_row row, uint64_t where)
 {
 	const struct pm_evidence *e = &r->evidence[row];
-	ck_assert_msg(e->state == (where == FINE ? PM_YES : PM_NO), "%s: %s", pm_evidence_name(row), pm_state_name(e->state));
+	enum pm_state expected = where == FINE ? PM_YES : PM_NO;
+	ck_assert_msg(e->state == expected, "%s: %s", pm_evidence_name(row), pm_state_name(e->state));
 	ck_assert_uint_eq(e->value, where == FINE ? 0 : where);
 }
 

@@ -56,16 +56,14 @@ START_TEST(a_created_file_is_there_durably)
 		const char *path = unit_path("file");
 		struct stat st;
 		fake_start(&fake_plain);
-		struct pm_mapping *m =
-			unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 10000, .offset = 123, .mode = modes[i].mode));
+		struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 10000, .offset = 123,
+		                                                   .mode = modes[i].mode));
 		check_published(path, unit_path("."));
 		ck_assert_uint_eq(unit_size_of(path), 10123);
 		ck_assert_uint_ge(allocated(path), 10123);
 		ck_assert_int_eq(stat(path, &st), 0);
 		ck_assert_uint_eq(st.st_mode & 07777, modes[i].expected);
-		const char *base = pm_base(m);
-		for (size_t j = 0; j < 10000; j++)
-			ck_assert(base[j] == 0);
+		ck_assert(unit_is_zero(pm_base(m), 10000));
 		unit_ok(pm_unmap(m));
 		ck_assert_int_eq(unlink(path), 0);
 	}
@@ -128,8 +126,9 @@ START_TEST(the_directory_that_holds_the_entry_is_synced)
 			check_published(unit_path(links[_i].file), unit_path(links[_i].directory));
 			unit_ok(pm_unmap(m));
 		}
+		const struct pm_options *o = UNIT_OPTIONS(.flags = PM_CREATE | PM_EXCLUSIVE, .length = 10);
 		struct pm_mapping *m;
-		ck_assert_int_eq(pm_map(names[i], UNIT_OPTIONS(.flags = PM_CREATE | PM_EXCLUSIVE, .length = 10), &m), -EEXIST);
+		ck_assert_int_eq(pm_map(names[i], o, &m), -EEXIST);
 		ck_assert_uint_eq(fake_open_files(), 0);
 		ck_assert_int_eq(unlink(unit_path(links[_i].file)), 0);
 	}
@@ -191,20 +190,20 @@ END_TEST
 /* Nothing is left that would need the file system at a store, and nothing was lost. */
 static void check_extents(const char *path, uint64_t size)
 {
-	struct {
-		struct fiemap map;
-		struct fiemap_extent extent[64];
-	} q = {.map = {.fm_length = size, .fm_extent_count = 64}};
+	_Alignas(struct fiemap) char room[sizeof(struct fiemap) + 64 * sizeof(struct fiemap_extent)] = {0};
+	struct fiemap *map = (struct fiemap *)room;
+	map->fm_length = size;
+	map->fm_extent_count = 64;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	int rc = ioctl(fd, FS_IOC_FIEMAP, &q);
+	int rc = ioctl(fd, FS_IOC_FIEMAP, map);
 	close(fd);
 	if (rc)
 		return;
 	uint64_t at = 0;
-	for (unsigned i = 0; i < q.map.fm_mapped_extents; i++) {
-		ck_assert_uint_eq(q.extent[i].fe_flags & (FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_DELALLOC), 0);
-		ck_assert_uint_le(q.extent[i].fe_logical, at);
-		at = q.extent[i].fe_logical + q.extent[i].fe_length;
+	for (unsigned i = 0; i < map->fm_mapped_extents; i++) {
+		ck_assert_uint_eq(map->fm_extents[i].fe_flags & (FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_DELALLOC), 0);
+		ck_assert_uint_le(map->fm_extents[i].fe_logical, at);
+		at = map->fm_extents[i].fe_logical + map->fm_extents[i].fe_length;
 	}
 	ck_assert_uint_ge(at, size);
 }
@@ -223,8 +222,8 @@ START_TEST(preparing_keeps_content_and_leaves_no_work)
 	ck_assert_uint_eq(pm_length(m), size);
 	ck_assert(unit_has_pattern(base, 0, 3 * page));
 	ck_assert_int_eq(memcmp(base + 20 * page, "middle", 7), 0);
-	for (uint64_t i = 3 * page; i < size; i++)
-		ck_assert(base[i] == 0 || i / page == 20);
+	ck_assert(unit_is_zero(base + 3 * page, 17 * page));
+	ck_assert(unit_is_zero(base + 21 * page, size - 21 * page));
 	unit_ok(pm_unmap(m));
 	ck_assert_uint_eq(unit_size_of(path), size);
 	if (!unit_is_emulated())
@@ -242,8 +241,9 @@ START_TEST(prepared_memory_is_populated_and_aligned)
 	const uint64_t offsets[] = {0, HUGE_PAGE, HUGE_PAGE / 2, 3 * unit_page() + 7};
 	for (size_t i = 0; i < COUNT(offsets); i++) {
 		fake_start(&fake_dax);
-		struct pm_mapping *m = unit_map(
-			path, UNIT_OPTIONS(.flags = PM_CREATE | PM_PREPARE, .offset = offsets[i], .length = 2 * HUGE_PAGE));
+		const struct pm_options *o =
+			UNIT_OPTIONS(.flags = PM_CREATE | PM_PREPARE, .offset = offsets[i], .length = 2 * HUGE_PAGE);
+		struct pm_mapping *m = unit_map(path, o);
 		unsigned last = fake_calls(FAKE_madvise) - 1;
 		ck_assert_uint_eq(fake_find(FAKE_madvise, last)->flags, MADV_POPULATE_WRITE);
 		ck_assert_uint_eq(fake_find(FAKE_madvise, last)->address, (uintptr_t)m->medium.map);
@@ -263,7 +263,8 @@ START_TEST(a_file_created_on_a_direct_medium_is_prepared)
 	static const struct {
 		unsigned flags;
 		enum pm_granularity granularity;
-	} ways[] = {{PM_CREATE, PM_CACHE_LINE}, {PM_CREATE | PM_PREPARE, PM_CACHE_LINE}, {PM_CREATE | PM_SPARSE, PM_PAGE}};
+	} ways[] = {
+		{PM_CREATE, PM_CACHE_LINE}, {PM_CREATE | PM_PREPARE, PM_CACHE_LINE}, {PM_CREATE | PM_SPARSE, PM_PAGE}};
 	const char *path = unit_path("file");
 	for (size_t i = 0; i < COUNT(ways); i++) {
 		fake_start(&fake_dax);
@@ -431,7 +432,7 @@ START_TEST(a_thousand_mappings_of_one_file)
 		unit_ok(pm_memset(m[i], pm_base(m[i]), (int)(i % 251), 1, 0));
 	struct pm_mapping *all = unit_map(path, NULL);
 	for (size_t i = 0; i < count; i++)
-		ck_assert(((unsigned char *)pm_base(all))[i] == i % 251);
+		unit_expect(((unsigned char *)pm_base(all))[i] == i % 251);
 	for (size_t i = 0; i < count; i++)
 		unit_ok(pm_unmap(m[i]));
 	unit_ok(pm_unmap(all));

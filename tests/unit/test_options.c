@@ -137,12 +137,11 @@ END_TEST
 
 START_TEST(a_path_that_leads_nowhere)
 {
-	char long_name[400], *p = long_name;
+	char long_name[PATH_MAX], *end;
 	const char *file = unit_file("file", 10);
-	snprintf(long_name, sizeof(long_name), "%s", unit_path(""));
-	p += strlen(p);
-	memset(p, 'x', 300 > sizeof(long_name) - (size_t)(p - long_name) - 1 ? sizeof(long_name) - (size_t)(p - long_name) - 1 : 300);
-	long_name[sizeof(long_name) - 1] = 0;
+	end = long_name + snprintf(long_name, sizeof(long_name), "%s", unit_path(""));
+	memset(end, 'x', 300);
+	end[300] = 0;
 	ck_assert_int_eq(symlink("nowhere", unit_path("dangling")), 0);
 	ck_assert_int_eq(symlink("loop", unit_path("loop")), 0);
 	check_refused(unit_path("missing"), NULL, -ENOENT, "No such file");

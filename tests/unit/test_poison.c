@@ -271,6 +271,30 @@ START_TEST(a_direct_mapping_can_be_poisoned_by_its_deep_flush)
 }
 END_TEST
 
+/* There is no msync there: what can be written back are lines, and then the region's queues again. */
+START_TEST(a_device_is_cleared_without_the_kernel)
+{
+	start(&fake_device_dax);
+	path = unit_file("file", PAGES * 2 * page);
+	struct pm_mapping *m = map();
+	fake_fail(FAKE_write, 0, EIO);
+	ck_assert_int_eq(pm_deep_persist(m, pm_base(m), 1), -EIO);
+	ck_assert_int_eq(pm_drain(m), -EIO);
+	ck_assert_int_eq(pm_clear_error(m), -EIO);
+	ck_assert_int_eq(pm_drain(m), -EIO);
+	fake_fail(FAKE_write, 0, 0);
+	fake_forget();
+	fake_watch(pm_base(m), PAGES * 2 * page);
+	memset(pm_base(m), 'x', PAGES * 2 * page);
+	unit_ok(pm_clear_error(m));
+	ck_assert(fake_medium_has(0, PAGES * 2 * page));
+	ck_assert_uint_eq(fake_calls(FAKE_write), 1);
+	unit_ok(pm_drain(m));
+	unit_ok(pm_deep_persist(m, pm_base(m), 1));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 START_TEST(the_report_says_so_in_words)
 {
 	char text[1024];
@@ -325,6 +349,42 @@ START_TEST(threads_that_share_a_failure_report_it_once)
 }
 END_TEST
 
+/* Clearing stores every page again; what another thread stores meanwhile must come through. */
+static atomic_bool finished;
+
+static void *store_on(void *arg)
+{
+	char *at = arg, value = 0;
+	intptr_t lost = 0;
+	while (!atomic_load(&finished)) {
+		__atomic_store_n(at, ++value, __ATOMIC_RELAXED);
+		for (int i = 0; i < 20; i++)
+			lost += __atomic_load_n(at, __ATOMIC_RELAXED) != value;
+	}
+	return (void *)lost;
+}
+
+START_TEST(clearing_keeps_what_is_stored_meanwhile)
+{
+	pthread_t thread;
+	void *lost;
+	start(&fake_plain);
+	fake.recording = false;
+	shared = map();
+	atomic_store(&finished, false);
+	ck_assert_int_eq(pthread_create(&thread, NULL, store_on, pm_base(shared)), 0);
+	for (unsigned round = 0; round < 20000; round++) {
+		fake_fail(FAKE_msync, 1, EIO);
+		unit_expect(pm_sync(shared) == -EIO);
+		unit_ok(pm_clear_error(shared));
+	}
+	atomic_store(&finished, true);
+	pthread_join(thread, &lost);
+	ck_assert_ptr_null(lost);
+	unit_ok(pm_unmap(shared));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("poison");
@@ -337,7 +397,9 @@ int main(void)
 	tcase_add_test(c, clearing_in_vain_poisons_the_others);
 	tcase_add_test(c, a_reader_cannot_clear);
 	tcase_add_test(c, a_direct_mapping_can_be_poisoned_by_its_deep_flush);
+	tcase_add_test(c, a_device_is_cleared_without_the_kernel);
 	tcase_add_test(c, the_report_says_so_in_words);
 	tcase_add_test(c, threads_that_share_a_failure_report_it_once);
+	tcase_add_test(c, clearing_keeps_what_is_stored_meanwhile);
 	return unit_run();
 }

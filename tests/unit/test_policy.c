@@ -77,16 +77,16 @@ static const struct row {
 	{"refused", FILE_IS, IS(MAP_SYNC, NO), SAYS(SYNC_REFUSED, MOUNT_DAX), NOT_ASKED, false, "FF"},
 	{"not tried", FILE_IS, IS(MAP_SYNC, UNKNOWN), SAYS(SYNC_REFUSED, MOUNT_DAX), PM_GRADE_NONE, PM_PAGE, PM_UNKNOWN,
 	 "FFFSSSMMM", false, "FF"},
-	{"refused, virtio", FILE_IS, ARE(MAP_SYNC, NO, SYNCHRONOUS, NO), SAYS(ASYNCHRONOUS, REAL_MEDIUM), NOT_ASKED, false,
-	 "FF"},
+	{"refused, virtio", FILE_IS, ARE(MAP_SYNC, NO, SYNCHRONOUS, NO), SAYS(ASYNCHRONOUS, REAL_MEDIUM), NOT_ASKED,
+	 false, "FF"},
 	{"swallowed", FILE_IS, IS(SWALLOWED, YES), SAYS(SWALLOWED, LEAVE_SANDBOX), NOT_ASKED, false, "FF"},
 	{"swallowed?", FILE_IS, IS(SWALLOWED, UNKNOWN), SAYS(SWALLOWED, LEAVE_SANDBOX), ACCEPTED, false, "FF"},
-	{"not DAX", FILE_IS, IS(DAX, NO), SAYS(PAGE_CACHE, MOUNT_DAX), PM_GRADE_NONE, PM_PAGE, PM_NO, "FDFSSSFDM", false,
-	 "FD"},
+	{"not DAX", FILE_IS, IS(DAX, NO), SAYS(PAGE_CACHE, MOUNT_DAX), PM_GRADE_NONE, PM_PAGE, PM_NO, "FDFSSSFDM",
+	 false, "FD"},
 	{"DAX?", FILE_IS, IS(DAX, UNKNOWN), SAYS(DIRECT_UNKNOWN, MOUNT_DAX), PM_GRADE_ACCEPTED, PM_PAGE, PM_UNKNOWN,
 	 "FDFSSSFDM", true, "FD"},
-	{"DAX?, refused", FILE_IS, ARE(DAX, UNKNOWN, MAP_SYNC, NO), SAYS(DIRECT_UNKNOWN, MOUNT_DAX), PM_GRADE_NONE, PM_PAGE,
-	 PM_NO, "FDFSSSFDM", false, NULL},
+	{"DAX?, refused", FILE_IS, ARE(DAX, UNKNOWN, MAP_SYNC, NO), SAYS(DIRECT_UNKNOWN, MOUNT_DAX), PM_GRADE_NONE,
+	 PM_PAGE, PM_NO, "FDFSSSFDM", false, NULL},
 	{"CPU", FILE_IS, IS(CPU, NO), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
 	{"CPU?", FILE_IS, IS(CPU, UNKNOWN), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
 	{"impostor", FILE_IS, IS(PROVIDER, NO), SAYS(IMPOSTOR, REAL_MEDIUM), ACCEPTED, false, "FF"},
@@ -103,30 +103,32 @@ static const struct row {
 	{"unwritten?", FILE_IS, IS(WRITTEN, UNKNOWN), SAYS(EXTENTS_UNKNOWN, PREPARE), ACCEPTED, true, "MM"},
 	{"reflink", FILE_IS, IS(SHAREABLE, YES), SAYS(SHAREABLE, NO_REFLINK), ACCEPTED, true, "MM"},
 	{"reflink?", FILE_IS, IS(SHAREABLE, UNKNOWN), SAYS(SHAREABLE, NO_REFLINK), ACCEPTED, true, "MM"},
-	{"reflink, lease", FILE_IS, ARE(SHAREABLE, YES, LEASE_HELD, YES), PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false,
-	 "MM"},
+	{"reflink, lease", FILE_IS, ARE(SHAREABLE, YES, LEASE_HELD, YES), PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM",
+	 false, "MM"},
 	{"domain", FILE_IS, IS(DOMAIN, NO), PROMISED, PM_CACHE_LINE, PM_YES, "MMFSSSMMM", false, "MM"},
 	{"domain?", FILE_IS, IS(DOMAIN, UNKNOWN), PROMISED, PM_CACHE_LINE, PM_YES, "MMFSSSMMM", false, "MM"},
 	{"volatile region", FILE_IS, IS(VOLATILE, YES), SAYS(VOLATILE, REAL_MEDIUM), PM_GRADE_NONE, PM_NONE, PM_NO,
 	 "FFFVVVMMM", false, "FF"},
 	{"tmpfs", FILE_IS, ARE(VOLATILE, YES, DAX, NO), SAYS(VOLATILE, REAL_MEDIUM), PM_GRADE_NONE, PM_NONE, PM_NO,
 	 "FVFVVVFVM", false, "FV"},
-	{"private", PM_BACKING_PRIVATE, NO_CHANGE, SAYS(PRIVATE, NONE), PM_GRADE_NONE, PM_NONE, PM_NO, "FVFVVVFVM", false,
-	 "FV"},
-	{"anonymous", PM_BACKING_ANONYMOUS, NO_CHANGE, SAYS(ANONYMOUS, NONE), PM_GRADE_NONE, PM_NONE, PM_NO, "FVFVVVFVM",
+	{"private", PM_BACKING_PRIVATE, NO_CHANGE, SAYS(PRIVATE, NONE), PM_GRADE_NONE, PM_NONE, PM_NO, "FVFVVVFVM",
 	 false, "FV"},
+	{"anonymous", PM_BACKING_ANONYMOUS, NO_CHANGE, SAYS(ANONYMOUS, NONE), PM_GRADE_NONE, PM_NONE, PM_NO,
+	 "FVFVVVFVM", false, "FV"},
 	{"device-dax", DEVICE_IS, NO_CHANGE, PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false, "MM"},
 	{"device-dax, eADR", DEVICE_IS, IS(CPU_CACHE, YES), PROVEN, PM_BYTE, PM_YES, "MMFMMSMMM", false, "MM"},
-	{"device-dax, domain?", DEVICE_IS, IS(DOMAIN, UNKNOWN), PROMISED, PM_CACHE_LINE, PM_YES, "MMFSSSMMM", false, "MM"},
+	{"device-dax, domain?", DEVICE_IS, IS(DOMAIN, UNKNOWN), PROMISED, PM_CACHE_LINE, PM_YES, "MMFSSSMMM", false,
+	 "MM"},
 	{"device-dax, impostor", DEVICE_IS, IS(PROVIDER, NO), SAYS(IMPOSTOR, REAL_MEDIUM), PM_GRADE_ACCEPTED, PM_NONE,
 	 PM_UNKNOWN, "FFFSSSMMM", false, "FF"},
-	{"device-dax, region?", DEVICE_IS, IS(REGION, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), PM_GRADE_ACCEPTED, PM_NONE,
-	 PM_UNKNOWN, "FFFSSSMMM", true, "MM"},
-	{"device-dax, forced", DEVICE_IS, FORCED(PAGE), SAYS(FORCED, UNSET_ENV), PM_GRADE_NONE, PM_NONE, PM_NO, "FFFSSSMMM",
-	 false, "FF"},
+	{"device-dax, region?", DEVICE_IS, IS(REGION, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), PM_GRADE_ACCEPTED,
+	 PM_NONE, PM_UNKNOWN, "FFFSSSMMM", true, "MM"},
+	{"device-dax, forced", DEVICE_IS, FORCED(PAGE), SAYS(FORCED, UNSET_ENV), PM_GRADE_NONE, PM_NONE, PM_NO,
+	 "FFFSSSMMM", false, "FF"},
 	/* Several are wrong: the first that a person would want to hear of. */
 	{"CPU and impostor", FILE_IS, ARE(CPU, NO, PROVIDER, NO), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
-	{"impostor, hole", FILE_IS, ARE(PROVIDER, NO, ALLOCATED, NO), SAYS(IMPOSTOR, REAL_MEDIUM), ACCEPTED, false, "FF"},
+	{"impostor, hole", FILE_IS, ARE(PROVIDER, NO, ALLOCATED, NO), SAYS(IMPOSTOR, REAL_MEDIUM), ACCEPTED, false,
+	 "FF"},
 	{"shared, unwritten", FILE_IS, ARE(UNSHARED, NO, WRITTEN, NO), SAYS(SHARED, REWRITE), ACCEPTED, true, "MM"},
 	{"hole, reflink", FILE_IS, ARE(ALLOCATED, NO, SHAREABLE, YES), SAYS(HOLE, PREPARE), ACCEPTED, true, "MM"},
 	/* Trust is taken away again by what it cannot lift. */
@@ -146,6 +148,13 @@ static void set_up(const struct row *row, pm_evidence_table e)
 	}
 }
 
+/* The nine requests in the order of the outcomes. */
+static struct pm_ask ask_of(enum pm_backing backing, unsigned request, bool trust)
+{
+	return (struct pm_ask){.backing = backing, .sync = (enum pm_request)(request / 3),
+	                       .direct = (enum pm_request)(request % 3), .trust_kernel = trust};
+}
+
 static char outcome_of(const struct pm_decision *d)
 {
 	if (d->verdict == PM_VERDICT_MET || d->verdict == PM_VERDICT_FELL_BACK) {
@@ -153,7 +162,11 @@ static char outcome_of(const struct pm_decision *d)
 		return d->verdict == PM_VERDICT_MET ? 'M' : 'F';
 	}
 	ck_assert_int_eq(d->verdict, PM_VERDICT_REFUSED);
-	return d->error == -PM_ENOTSYNC ? 'S' : d->error == -PM_ENOTDIRECT ? 'D' : d->error == -PM_EVOLATILE ? 'V' : '?';
+	static const int errors[] = {-PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE};
+	for (int i = 0; i < 3; i++)
+		if (d->error == errors[i])
+			return "SDV"[i];
+	return '?';
 }
 
 static bool is_volatile(const struct row *row)
@@ -182,11 +195,11 @@ START_TEST(each_rule_as_the_table_says)
 	const struct row *row = &rows[_i];
 	pm_evidence_table e;
 	set_up(row, e);
-	for (int request = 0; request < 9; request++) {
-		struct pm_ask ask = {row->backing, (enum pm_request)(request / 3), (enum pm_request)(request % 3), false};
+	for (unsigned request = 0; request < 9; request++) {
+		struct pm_ask ask = ask_of(row->backing, request, false);
 		struct pm_decision d = pm_decide(e, &ask);
 		char outcome = outcome_of(&d);
-		ck_assert_msg(outcome == row->outcomes[request], "%s, request %d: %c", row->name, request, outcome);
+		ck_assert_msg(outcome == row->outcomes[request], "%s, request %u: %c", row->name, request, outcome);
 		if (ask.sync == PM_AVOID || ask.direct == PM_AVOID) {
 			check_avoided(row, &d, outcome);
 			continue;
@@ -205,8 +218,8 @@ START_TEST(trust_as_the_table_says)
 	const struct row *row = &rows[_i];
 	pm_evidence_table e;
 	set_up(row, e);
-	for (int request = 0; request < 9; request++) {
-		struct pm_ask ask = {row->backing, (enum pm_request)(request / 3), (enum pm_request)(request % 3), true};
+	for (unsigned request = 0; request < 9; request++) {
+		struct pm_ask ask = ask_of(row->backing, request, true);
 		struct pm_decision d = pm_decide(e, &ask);
 		char outcome = outcome_of(&d);
 		bool matters = request < 2 && row->trusted;
@@ -221,7 +234,7 @@ START_TEST(trust_as_the_table_says)
 			ck_assert_int_eq(d.reason, row->reason);
 			ck_assert_int_eq(d.granularity, row->granularity);
 		}
-		ck_assert_msg(outcome == expected, "%s, request %d: %c", row->name, request, outcome);
+		ck_assert_msg(outcome == expected, "%s, request %u: %c", row->name, request, outcome);
 	}
 }
 END_TEST
@@ -330,17 +343,17 @@ static const enum pm_evidence_row inputs[] = {
 	PM_EV_MAP_SYNC, PM_EV_SWALLOWED, PM_EV_DAX, PM_EV_CPU, PM_EV_PROVIDER, PM_EV_REGION, PM_EV_SYNCHRONOUS,
 	PM_EV_SHAREABLE, PM_EV_DOMAIN, PM_EV_CPU_CACHE, PM_EV_UNSHARED, PM_EV_ALLOCATED, PM_EV_WRITTEN};
 
-/* All 3^13 states; the requests and contexts take turns. */
+/* All 3^13 states, with and without trust; which request in which context is scattered over them. */
 START_TEST(no_evidence_breaks_a_rule)
 {
 	pm_evidence_table e;
 	memset(e, 0, sizeof(e));
-	unsigned n = 0;
+	uint32_t n = 0;
 	do {
-		for (unsigned trust = 0; trust < 2; trust++, n++) {
-			struct pm_ask ask = {.sync = (enum pm_request)(n / 2 % 3), .direct = (enum pm_request)(n / 6 % 3),
-			                     .trust_kernel = trust};
-			set_context(e, &ask, n / 18 % 6);
+		for (uint32_t trust = 0; trust < 2; trust++, n++) {
+			uint32_t scattered = n * 2654435761u >> 8;
+			struct pm_ask ask = ask_of(PM_BACKING_FILE, scattered % 9, trust);
+			set_context(e, &ask, scattered / 9 % 6);
 			check_once(e, &ask);
 		}
 	} while (advance(e, inputs, COUNT(inputs)));
@@ -356,8 +369,7 @@ START_TEST(no_request_breaks_a_rule)
 	e[PM_EV_UNSHARED].state = e[PM_EV_ALLOCATED].state = e[PM_EV_WRITTEN].state = PM_YES;
 	do {
 		for (unsigned n = 0; n < 2 * 3 * 3 * 6; n++) {
-			struct pm_ask ask = {.sync = (enum pm_request)(n / 2 % 3), .direct = (enum pm_request)(n / 6 % 3),
-			                     .trust_kernel = n % 2};
+			struct pm_ask ask = ask_of(PM_BACKING_FILE, n / 2 % 9, n % 2);
 			set_context(e, &ask, n / 18);
 			check_once(e, &ask);
 		}

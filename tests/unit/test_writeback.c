@@ -136,7 +136,8 @@ static const struct {
 	unsigned calls; /* of msync */
 	unsigned first, end;
 } whole_calls[] = {
-	{"persist", 1, 2, 4}, {"deep_persist", 1, 2, 4}, {"sync", 1, 0, PAGES}, {"memcpy", 1, 2, 4}, {"memset", 1, 2, 4},
+	{"persist", 1, 2, 4}, {"deep_persist", 1, 2, 4}, {"sync", 1, 0, PAGES}, {"memcpy", 1, 2, 4},
+	{"memset", 1, 2, 4},
 	{"memcpy, nodrain", 0, 0, 0}, {"memcpy, nodrain, drain", 1, 2, 4}, {"memcpy, noflush, drain", 0, 0, 0},
 	{"memset, noflush, drain", 0, 0, 0}, {"memmove", 1, 2, 4}, {"drain", 0, 0, 0},
 };
@@ -224,8 +225,8 @@ START_TEST(a_range_that_leaves_the_mapping_is_refused)
 		size_t length;
 	} wrong[] = {
 		{base - 1, 1}, {base - 1, 0}, {base + 100, 1}, {base + 101, 0}, {base + 99, 2}, {base, 101},
-		{base, SIZE_MAX}, {base + 1, SIZE_MAX}, {base + 100, SIZE_MAX - 99}, {NULL, 1}, {NULL, SIZE_MAX}, {NULL, 0},
-		{(char *)UINTPTR_MAX, 1},
+		{base, SIZE_MAX}, {base + 1, SIZE_MAX}, {base + 100, SIZE_MAX - 99}, {NULL, 1}, {NULL, SIZE_MAX},
+		{NULL, 0}, {(char *)UINTPTR_MAX, 1},
 	};
 	for (size_t i = 0; i < COUNT(wrong); i++) {
 		ck_assert_int_eq(any_call(_i / 2, wrong[i].at, wrong[i].length), -ERANGE);

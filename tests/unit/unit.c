@@ -126,6 +126,11 @@ bool unit_has_pattern(const char *bytes, uint64_t offset, uint64_t length)
 	return true;
 }
 
+bool unit_is_zero(const char *bytes, uint64_t length)
+{
+	return !length || (bytes[0] == 0 && !memcmp(bytes, bytes + 1, length - 1));
+}
+
 uint64_t unit_size_of(const char *path)
 {
 	struct stat st;

@@ -24,6 +24,7 @@ const char *unit_path(const char *name);
 const char *unit_file(const char *name, uint64_t size);
 char unit_pattern(uint64_t offset);
 bool unit_has_pattern(const char *bytes, uint64_t offset, uint64_t length);
+bool unit_is_zero(const char *bytes, uint64_t length);
 uint64_t unit_size_of(const char *path);
 bool unit_exists(const char *path);
 size_t unit_page(void);
@@ -41,6 +42,18 @@ const struct pm_report *unit_query(struct pm_mapping *);
 /* A number from a seed that the program prints when it starts; CK_RUN_SEED repeats it. */
 uint32_t unit_random(void);
 
-#define unit_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, pm_error_detail())
+/* For loops: Check notes every assertion that holds, at some cost. */
+#define unit_expect(condition)                                                                               \
+	do {                                                                                                 \
+		if (!(condition))                                                                            \
+			ck_abort_msg("%s", #condition);                                                      \
+	} while (0)
+
+#define unit_ok(call)                                                                                        \
+	do {                                                                                                 \
+		int rc_ = (call);                                                                            \
+		if (rc_)                                                                                     \
+			ck_abort_msg("%s: %d, %s", #call, rc_, pm_error_detail());                           \
+	} while (0)
 
 #endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Words: names, sentences, and how much of a report one gets. */
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "explain.h"
+#include "unit.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+START_TEST(every_value_has_a_name)
+{
+	for (int i = 0; i < PM_EVIDENCE_ROWS; i++) {
+		const char *name = pm_evidence_name((enum pm_evidence_row)i);
+		ck_assert_str_ne(name, "unknown");
+		for (int j = 0; j < i; j++)
+			ck_assert_str_ne(name, pm_evidence_name((enum pm_evidence_row)j));
+	}
+	for (int i = 0; i <= PM_REASON_WRITE_BACK_FAILED; i++) {
+		const char *name = pm_reason_name((enum pm_reason)i);
+		ck_assert_str_ne(name, "unknown");
+		ck_assert_ptr_null(strchr(name, ' '));
+	}
+	for (int i = PM_NONE; i <= PM_BYTE; i++)
+		ck_assert_str_ne(pm_granularity_name((enum pm_granularity)i), "unknown");
+	ck_assert_str_eq(pm_granularity_name(PM_CACHE_LINE), "cache line");
+	ck_assert_str_eq(pm_reason_name(PM_REASON_PAGE_CACHE), "page-cache");
+	ck_assert_str_eq(pm_evidence_name(PM_EV_MAP_SYNC), "MAP_SYNC accepted");
+	ck_assert_str_eq(pm_state_name(PM_UNKNOWN), "unknown");
+	ck_assert_str_eq(pm_state_name(PM_NO), "no");
+	ck_assert_str_eq(pm_state_name(PM_YES), "yes");
+}
+END_TEST
+
+START_TEST(no_value_is_too_strange)
+{
+	static const int strange[] = {-1, 1000, INT_MAX, INT_MIN};
+	for (size_t i = 0; i < COUNT(strange); i++) {
+		ck_assert_str_eq(pm_granularity_name((enum pm_granularity)strange[i]), "unknown");
+		ck_assert_str_eq(pm_state_name((enum pm_state)strange[i]), "unknown");
+		ck_assert_str_eq(pm_evidence_name((enum pm_evidence_row)strange[i]), "unknown");
+		ck_assert_str_eq(pm_reason_name((enum pm_reason)strange[i]), "unknown");
+		if (strange[i] != -1)
+			ck_assert_str_eq(pm_strerror(strange[i]), "unknown error");
+	}
+	ck_assert_str_eq(pm_evidence_name(PM_EVIDENCE_ROWS), "unknown");
+}
+END_TEST
+
+START_TEST(errors_with_and_without_their_sign)
+{
+	static const int own[] = {PM_ENOTSYNC, PM_ENOTDIRECT, PM_EVOLATILE};
+	for (size_t i = 0; i < COUNT(own); i++) {
+		ck_assert_str_ne(pm_strerror(own[i]), "unknown error");
+		ck_assert_str_eq(pm_strerror(own[i]), pm_strerror(-own[i]));
+		ck_assert_ptr_nonnull(strstr(pm_strerror(own[i]), "guarantee"));
+	}
+	ck_assert_str_eq(pm_strerror(-EIO), pm_strerror(EIO));
+	ck_assert_str_ne(pm_strerror(-EIO), pm_strerror(ENOSPC));
+	ck_assert_str_ne(pm_strerror(-EIO), "unknown error");
+}
+END_TEST
+
+/* Every reason and every advice has a sentence of its own. */
+START_TEST(every_value_has_a_sentence)
+{
+	char text[300], other[300];
+	for (int i = 0; i <= PM_REASON_WRITE_BACK_FAILED; i++) {
+		pm_explain_reason((enum pm_reason)i, PM_ADVICE_NONE, text, sizeof(text));
+		ck_assert_uint_gt(strlen(text), 10);
+		ck_assert_ptr_null(strstr(text, "unknown reason"));
+		for (int j = 0; j < i; j++) {
+			pm_explain_reason((enum pm_reason)j, PM_ADVICE_NONE, other, sizeof(other));
+			ck_assert_str_ne(text, other);
+		}
+	}
+	for (int i = 1; i <= PM_ADVICE_CLEAR_ERROR; i++) {
+		pm_explain_reason(PM_REASON_NONE, (enum pm_advice)i, text, sizeof(text));
+		ck_assert_ptr_nonnull(strstr(text, "; "));
+		ck_assert_uint_gt(strlen(strstr(text, "; ")), 8);
+	}
+}
+END_TEST
+
+static const struct pm_report *report_of(const struct fake_machine *machine)
+{
+	const char *path = unit_file("file", 65536);
+	fake_start(machine);
+	struct pm_mapping *m = unit_map(path, NULL);
+	const struct pm_report *r = unit_query(m);
+	unit_ok(pm_unmap(m));
+	return r;
+}
+
+START_TEST(a_report_in_words)
+{
+	static const struct {
+		const struct fake_machine *machine;
+		const char *words[3];
+	} texts[] = {
+		{&fake_plain, {"msync", "page cache", "DAX"}},
+		{&fake_dax, {"fence", "proven", "(sync): yes"}},
+		{&fake_dax_no_domain, {"promised", "domain", "Advice"}},
+		{&fake_xfs_reflink, {"reflink", "mkfs.xfs", "(sync): unknown"}},
+		{&fake_e820, {"DRAM", "not known", "Advice"}},
+		{&fake_virtio_pmem, {"virtio-pmem", "flush command", "(direct): yes"}},
+		{&fake_eadr, {"CPU caches survive", "proven", "yes"}},
+		{&fake_tmpfs, {"volatile", "Nothing makes a store durable", "no"}},
+		{&fake_shim, {"shim", "sandbox", "not met"}},
+		{&fake_forced, {"Tainted", "PMDIRECT_GRANULARITY=page", "unset"}},
+		{&fake_weak_cpu, {"CPU", "CLWB", "not met"}},
+	};
+	char text[1024];
+	const struct pm_report *r = report_of(texts[_i].machine);
+	int length = pm_explain(r, text, sizeof(text));
+	ck_assert_int_eq(length, (int)strlen(text));
+	for (int i = 0; i < 3; i++)
+		ck_assert_msg(strstr(text, texts[_i].words[i]), "%s: no '%s'", text, texts[_i].words[i]);
+	ck_assert_int_eq(text[length - 1], '.');
+	ck_assert_ptr_null(strstr(text, "  "));
+}
+END_TEST
+
+START_TEST(a_text_is_cut_at_any_length)
+{
+	char whole[1024], cut[1024];
+	const struct pm_report *r = report_of(fake_machines[_i]);
+	int length = pm_explain(r, whole, sizeof(whole));
+	ck_assert_int_gt(length, 50);
+	ck_assert_int_eq(pm_explain(r, NULL, 0), length);
+	for (size_t size = 0; size <= (size_t)length + 3; size++) {
+		memset(cut, '#', sizeof(cut));
+		ck_assert_int_eq(pm_explain(r, cut, size), length);
+		ck_assert_int_eq(cut[size], '#');
+		size_t kept = size > (size_t)length ? (size_t)length : size - 1;
+		if (size) {
+			ck_assert_uint_eq(strlen(cut), kept);
+			ck_assert_int_eq(memcmp(cut, whole, kept), 0);
+		}
+	}
+}
+END_TEST
+
+START_TEST(a_report_that_cannot_be_read)
+{
+	struct pm_report r = *report_of(&fake_plain);
+	char text[16];
+	ck_assert_int_eq(pm_explain(NULL, text, sizeof(text)), -EINVAL);
+	r.size = 0;
+	ck_assert_int_eq(pm_explain(&r, text, sizeof(text)), -EINVAL);
+	r.size = sizeof(r) - 1;
+	ck_assert_int_eq(pm_explain(&r, text, sizeof(text)), -EINVAL);
+	r.size = sizeof(r) + 100;
+	ck_assert_int_gt(pm_explain(&r, text, sizeof(text)), 0);
+	r.granularity = (enum pm_granularity)99;
+	r.verdict = (enum pm_verdict)99;
+	r.reason = (enum pm_reason)-1;
+	r.advice = (enum pm_advice)99;
+	ck_assert_int_gt(pm_explain(&r, text, sizeof(text)), 0);
+}
+END_TEST
+
+/* A program built against another version has room for more, or for less. */
+START_TEST(a_report_of_any_size)
+{
+	const char *path = unit_file("file", 65536);
+	const size_t least = offsetof(struct pm_report, evidence);
+	const size_t sizes[] = {least, least + 1, least + sizeof(struct pm_evidence), sizeof(struct pm_report),
+	                        sizeof(struct pm_report) + 64};
+	fake_start(&fake_plain);
+	struct pm_mapping *m = unit_map(path, NULL);
+	char room[sizeof(struct pm_report) + 128] __attribute__((aligned(16)));
+	struct pm_report *r = (struct pm_report *)room;
+	for (size_t i = 0; i < 2 * COUNT(sizes); i++) {
+		size_t size = sizes[i / 2], filled = size < sizeof(*r) ? size : sizeof(*r);
+		memset(room, '#', sizeof(room));
+		ck_assert_int_eq(i % 2 ? pm_query(m, r, size) : pm_probe(path, NULL, r, size), 0);
+		ck_assert_uint_eq(r->size, filled);
+		ck_assert_int_eq(r->granularity, PM_PAGE);
+		for (size_t at = filled; at < sizeof(room); at++)
+			ck_assert(room[at] == '#');
+	}
+	memset(room, '#', sizeof(room));
+	ck_assert_int_eq(pm_query(m, r, least - 1), -EINVAL);
+	ck_assert_int_eq(pm_query(m, r, 0), -EINVAL);
+	ck_assert_int_eq(pm_probe(path, NULL, r, least - 1), -EINVAL);
+	ck_assert(room[0] == '#');
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("explain");
+	tcase_add_test(c, every_value_has_a_name);
+	tcase_add_test(c, no_value_is_too_strange);
+	tcase_add_test(c, errors_with_and_without_their_sign);
+	tcase_add_test(c, every_value_has_a_sentence);
+	tcase_add_loop_test(c, a_report_in_words, 0, 11);
+	tcase_add_loop_test(c, a_text_is_cut_at_any_length, 0, (int)fake_machines_count);
+	tcase_add_test(c, a_report_that_cannot_be_read);
+	tcase_add_test(c, a_report_of_any_size);
+	return unit_run();
+}
