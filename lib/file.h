@@ -19,7 +19,7 @@ struct pm_file {
 	char entry[256];
 	bool created;           /* by this call */
 	uint64_t original_size; /* before this call */
-	bool suspect;           /* a sync failed: it may have been the only word on a write-back of a mapping (errseq.rst) */
+	bool suspect;           /* a sync failed: maybe the only word on a lost write-back (errseq.rst) */
 	uint64_t size;
 	struct statx stx;
 	enum pm_backing backing; /* file or device-dax */

@@ -79,6 +79,9 @@ static void streamed(const void *destination, size_t length)
 /* The real instructions where there are any. */
 static void stream_copy(void *destination, const void *source, size_t length)
 {
+	uintptr_t to = (uintptr_t)destination, from = (uintptr_t)source;
+	if (to - from < length || from - to < length)
+		fake_violation("streams %zu bytes over themselves", length);
 	if (real->stream_copy)
 		real->stream_copy(destination, source, length);
 	else
