@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
@@ -29,7 +30,9 @@ static int fake_fstatfs(int fd, struct statfs *stfs)
 static int fake_mmap(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
 {
 	if ((flags & MAP_TYPE) == MAP_SHARED_VALIDATE) {
-		if (flags & ~(MAP_TYPE | MAP_SYNC))
+		/* The trial on memory of the library's own, which has no size: refused, as it must be. */
+		struct statx stx;
+		if (pm_sys_linux.statx(fd, "", AT_EMPTY_PATH, &stx) || !stx.stx_size)
 			return -EOPNOTSUPP;
 		flags = MAP_SHARED;
 	}

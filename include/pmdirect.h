@@ -112,7 +112,8 @@ enum pm_reason {
 	PM_REASON_NO_DOMAIN = 19,        /* the region does not state a persistence domain */
 	PM_REASON_TRUSTED = 20,          /* the kernel's word was taken because the caller asked for it */
 	PM_REASON_NO_WRITE_BACK = 21,    /* device-dax has no kernel write-back to fall back to */
-	PM_REASON_WRITE_BACK_FAILED = 22 /* events only: a write-back failed */
+	PM_REASON_WRITE_BACK_FAILED = 22, /* events only: a write-back failed */
+	PM_REASON_NOT_PROMOTED = 23      /* the facts bear more now; the mapping was made, or demoted, without them */
 };
 
 /* What a person can do about the reason. */
@@ -129,7 +130,8 @@ enum pm_advice {
 	PM_ADVICE_USE_FSDAX = 9,      /* use a file on a DAX file system instead of device-dax */
 	PM_ADVICE_ASK_HINT = 10,      /* ask for a hint instead */
 	PM_ADVICE_REWRITE = 11,       /* give the file its own extents: copy it, and map the copy */
-	PM_ADVICE_CLEAR_ERROR = 12    /* find out what was lost, then pm_clear_error() */
+	PM_ADVICE_CLEAR_ERROR = 12,   /* find out what was lost, then pm_clear_error() */
+	PM_ADVICE_MAP_AGAIN = 13      /* unmap and map again */
 };
 
 /* The rows of evidence. New rows are added at the end. */

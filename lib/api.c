@@ -55,6 +55,8 @@ static int take_options(const char *call, const char *path, const struct pm_opti
 
 static int take_path(const char *call, const char *path, const struct pm_options *o)
 {
+	if (path && !path[0])
+		return pm_fail(-ENOENT, call, path, "the path is empty: %s", pm_strerror(-ENOENT));
 	if (!path != !!(o->flags & PM_ANONYMOUS))
 		return pm_fail(-EINVAL, call, path, path ? "PM_ANONYMOUS takes no path" : "no path");
 	return 0;
@@ -130,10 +132,12 @@ static inline const struct pm_strategy *strategy_of(struct pm_mapping *m)
 
 int pm_flush(struct pm_mapping *m, const void *address, size_t length)
 {
+	if (!length)
+		return 0;
 	int rc = check_range(m, "pm_flush", address, length);
 	if (!rc)
 		rc = pm_mapping_poison(m);
-	return rc || !length ? rc : strategy_of(m)->flush(&m->medium, address, length);
+	return rc ? rc : strategy_of(m)->flush(&m->medium, address, length);
 }
 
 int pm_drain(struct pm_mapping *m)
@@ -144,10 +148,12 @@ int pm_drain(struct pm_mapping *m)
 
 __attribute__((noinline)) static int persist_with_care(struct pm_mapping *m, const void *address, size_t length)
 {
+	if (!length)
+		return 0;
 	int rc = check_range(m, "pm_persist", address, length);
 	if (!rc)
 		rc = pm_mapping_poison(m);
-	return rc || !length ? rc : pm_mapping_failed(m, strategy_of(m)->persist(&m->medium, address, length));
+	return rc ? rc : pm_mapping_failed(m, strategy_of(m)->persist(&m->medium, address, length));
 }
 
 /* Where lines are the strategy nothing can fail after the checks, and the call ends in the CPU's, without a stack. */
@@ -161,12 +167,14 @@ int pm_persist(struct pm_mapping *m, const void *address, size_t length)
 
 int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
 {
+	/* One for both halves, whatever a demotion does meanwhile. */
+	const struct pm_strategy *strategy = strategy_of(m);
 	int rc = pm_persist(m, address, length);
 	if (rc || !length)
 		return rc;
-	rc = strategy_of(m)->deepen(&m->medium, address, length);
-	/* No right and no flush hints say nothing about the data. */
-	if (rc == -EOPNOTSUPP || rc == -EACCES)
+	rc = strategy->deepen(&m->medium, address, length);
+	/* The lines are where pm_persist() brings them; only the way further failed. */
+	if (rc && m->medium.device_dax)
 		return pm_fail(rc, "pm_deep_persist", m->name, "the region's deep_flush: %s", pm_strerror(rc));
 	return pm_mapping_failed(m, rc);
 }
@@ -190,6 +198,8 @@ static int check_copy(struct pm_mapping *m, const char *call, const void *destin
 		return pm_fail(-EINVAL, call, m->name, "unknown flag, or both temporal ones");
 	if (m->flags & PM_READ_ONLY)
 		return pm_fail(-EACCES, call, m->name, "the mapping is read-only");
+	if (!length)
+		return 0;
 	int rc = check_range(m, call, destination, length);
 	return rc ? rc : pm_mapping_poison(m);
 }
@@ -255,8 +265,8 @@ int pm_query(struct pm_mapping *m, struct pm_report *report, size_t report_size)
 {
 	struct pm_report full;
 	memset(&full, 0, sizeof(full));
-	pm_mapping_report(m, &full);
-	return give_report("pm_query", &full, report, report_size);
+	int rc = pm_mapping_report(m, &full);
+	return rc ? rc : give_report("pm_query", &full, report, report_size);
 }
 
 int pm_probe(const char *path, const struct pm_options *options, struct pm_report *report, size_t report_size)

@@ -7,16 +7,19 @@
 #include "providers.h"
 #include "sys.h"
 
-/* A bit no kernel gives a meaning to: whoever accepts it does not look at flags (mmap(2) EOPNOTSUPP). */
-#define MAP_NOBODY_KNOWS 0x2000000
-
 #define MAP_SYNC_SOURCE "mmap(MAP_SHARED_VALIDATE|MAP_SYNC)"
 
-static int try_map(const struct pm_subject *s, int flags)
+/* Says something of this process at this moment, nothing of the file. */
+static bool is_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN;
+}
+
+static int try_map_sync(const struct pm_subject *s)
 {
 	void *map = NULL;
 	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0);
-	int rc = pm_sys->mmap(&map, s->unit, prot, MAP_SHARED_VALIDATE | flags, s->fd, s->offset);
+	int rc = pm_sys->mmap(&map, s->unit, prot, MAP_SHARED_VALIDATE | MAP_SYNC, s->fd, s->offset);
 	if (!rc)
 		pm_sys->munmap(map, s->unit);
 	return rc;
@@ -24,12 +27,26 @@ static int try_map(const struct pm_subject *s, int flags)
 
 static void map_sync(pm_evidence_table e, const struct pm_subject *s)
 {
-	int rc = try_map(s, MAP_SYNC);
-	pm_evidence_set(&e[PM_EV_MAP_SYNC], rc ? PM_NO : PM_YES, -rc, MAP_SYNC_SOURCE, NULL);
+	int rc = try_map_sync(s);
+	pm_evidence_set(&e[PM_EV_MAP_SYNC], !rc ? PM_YES : is_shortage(-rc) ? PM_UNKNOWN : PM_NO, -rc, MAP_SYNC_SOURCE, NULL);
 }
 
-/* An accepted flag is contradicted by a file known not to be DAX, or by whoever accepts any flag. */
-static void swallowed(pm_evidence_table e, const struct pm_subject *s)
+/* Memory of our own is never synchronous: whoever accepts the flag there does not know it (mm/shmem.c). */
+static int try_map_sync_on_memory(void)
+{
+	void *map = NULL;
+	int fd = pm_sys->memfd_create("pmdirect");
+	if (fd < 0)
+		return fd == -EOPNOTSUPP ? -ENOSYS : fd;
+	int rc = pm_sys->mmap(&map, 1, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0);
+	if (!rc)
+		pm_sys->munmap(map, 1);
+	pm_sys->close(fd);
+	return rc;
+}
+
+/* An accepted flag is contradicted by a file known not to be DAX, or by being accepted where it cannot be. */
+static void swallowed(pm_evidence_table e)
 {
 	struct pm_evidence *row = &e[PM_EV_SWALLOWED];
 	if (e[PM_EV_MAP_SYNC].state != PM_YES)
@@ -38,9 +55,9 @@ static void swallowed(pm_evidence_table e, const struct pm_subject *s)
 		pm_evidence_set(row, PM_YES, 0, "statx(STATX_ATTR_DAX) against " MAP_SYNC_SOURCE, "accepted, yet not DAX");
 		return;
 	}
-	int rc = try_map(s, MAP_NOBODY_KNOWS);
-	pm_evidence_set(row, rc ? PM_NO : PM_YES, -rc, "mmap(MAP_SHARED_VALIDATE) with an undefined flag",
-	                rc ? "refused, as it must be" : "accepted: flags are not looked at");
+	int rc = try_map_sync_on_memory();
+	pm_evidence_set(row, !rc ? PM_YES : rc == -EOPNOTSUPP ? PM_NO : PM_UNKNOWN, -rc, "the same mmap(2) of a memfd",
+	                !rc ? "accepted, where it cannot be" : rc == -EOPNOTSUPP ? "refused, as it must be" : NULL);
 }
 
 static void cpu(pm_evidence_table e)
@@ -81,7 +98,7 @@ void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool tr
 	if (!try_sync || s->backing == PM_BACKING_PRIVATE)
 		return;
 	map_sync(e, s);
-	swallowed(e, s);
+	swallowed(e);
 	bool direct = e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES;
 	/* Also where a direct file refused: the region may say why. */
 	if (direct || e[PM_EV_MAP_SYNC].state == PM_YES)
@@ -91,6 +108,15 @@ void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool tr
 	cpu(e);
 	pm_evidence_extents(e, s);
 	pm_evidence_shareable(e, s);
+}
+
+int pm_evidence_shortage(pm_evidence_table e)
+{
+	for (int i = 0; i < PM_EVIDENCE_ROWS; i++) {
+		if (e[i].state == PM_UNKNOWN && is_shortage(e[i].error))
+			return -e[i].error;
+	}
+	return 0;
 }
 
 static void lease(pm_evidence_table e, const struct pm_subject *s)
@@ -131,7 +157,7 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 		return;
 	if (e[PM_EV_MAP_SYNC].state == PM_UNKNOWN && s->backing != PM_BACKING_PRIVATE) {
 		map_sync(e, s);
-		swallowed(e, s);
+		swallowed(e);
 	}
 	if (e[PM_EV_REGION].state == PM_UNKNOWN)
 		pm_evidence_region(e, s);

@@ -24,11 +24,13 @@ struct pm_subject {
 	int fd; /* -1 for anonymous memory */
 	struct statx stx;
 	uint64_t offset, length; /* of the file, in whole mapping units; length > 0 */
+	uint64_t end;            /* of the file, where the last byte asked for ends */
 	size_t unit;             /* mappings begin and end at multiples of it */
 	bool writable;
 	void *map;           /* for residency; NULL if not mapped */
 	bool uses_libpmem;   /* the mapping has it as its provider */
 	unsigned region;     /* found: number of the nd region, else ~0u */
+	bool msync_skips_caches; /* found: the kernel's write-back leaves CPU caches alone, though they are volatile */
 };
 
 typedef struct pm_evidence pm_evidence_table[PM_EVIDENCE_ROWS];
@@ -39,6 +41,10 @@ void pm_evidence_set(struct pm_evidence *row, enum pm_state state, int error, co
 void pm_evidence_clear(pm_evidence_table);
 /* What the decision needs, and no more; tries MAP_SYNC only if try_sync. Fills subject->region. */
 void pm_evidence_for_decision(pm_evidence_table, struct pm_subject *, bool try_sync);
+/*
+ * The errno of a row that is unknown for want of descriptors or memory, else 0: such a row says nothing about the file.
+ */
+int pm_evidence_shortage(pm_evidence_table);
 /* Again, after extents changed. */
 void pm_evidence_extents(pm_evidence_table, const struct pm_subject *);
 /* Everything else that a report shows. Call after the above. */

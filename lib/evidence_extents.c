@@ -85,11 +85,11 @@ static void set_row(struct pm_evidence *row, uint64_t defect)
 void pm_evidence_extents(pm_evidence_table e, const struct pm_subject *s)
 {
 	struct defects d = {NOWHERE, NOWHERE, NOWHERE};
-	/* Past the end of the file there is nothing to allocate, and no store may go there. */
-	uint64_t end = s->offset + s->length;
-	if (S_ISREG(s->stx.stx_mode) && s->stx.stx_size < end)
-		end = s->stx.stx_size;
+	uint64_t size = s->stx.stx_size, end = s->end < size ? s->end : size;
 	int rc = S_ISREG(s->stx.stx_mode) ? scan(s, end, &d) : -EOPNOTSUPP;
+	/* A file that ends inside the range has nothing there that a store could reach. */
+	if (size < s->end)
+		note(&d.hole, size);
 	if (rc) {
 		pm_evidence_set(&e[PM_EV_ALLOCATED], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
 		pm_evidence_set(&e[PM_EV_WRITTEN], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);

@@ -38,6 +38,14 @@ static const struct {
 	{SQUASHFS_MAGIC, "squashfs", false},
 };
 
+/* Mounted volatile, an overlay leaves every sync out (Documentation/filesystems/overlayfs.rst). */
+static void overlay(pm_evidence_table e, const struct pm_subject *s)
+{
+	pm_evidence_mount(e, s);
+	if (strstr(e[PM_EV_MOUNT].text, "volatile"))
+		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, "/proc/self/mountinfo", "overlay mounted volatile");
+}
+
 void pm_evidence_file_system(pm_evidence_table e, const struct pm_subject *s)
 {
 	struct statfs stfs;
@@ -65,6 +73,8 @@ void pm_evidence_file_system(pm_evidence_table e, const struct pm_subject *s)
 	}
 	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], identified, 0, "fstatfs(2)", name);
 	e[PM_EV_FILE_SYSTEM].value = magic;
+	if (magic == OVERLAYFS_SUPER_MAGIC)
+		overlay(e, s);
 }
 
 /* Whole content of a procfs file, which has no size; to be freed. NULL: not to be read. */
@@ -96,7 +106,7 @@ static char *read_whole(const char *path)
 	return NULL;
 }
 
-/* Keeps the options that concern this library: ro, dax*, nodax, data=, nobarrier, barrier=. */
+/* Keeps the options that concern this library: ro, dax*, nodax, data=, nobarrier, barrier=, volatile. */
 static void keep_options(char *options, char *kept, size_t size)
 {
 	char *rest = NULL;
@@ -104,7 +114,7 @@ static void keep_options(char *options, char *kept, size_t size)
 	kept[0] = 0;
 	for (char *o = strtok_r(options, ",", &rest); o; o = strtok_r(NULL, ",", &rest)) {
 		bool wanted = !strcmp(o, "ro") || !strncmp(o, "dax", 3) || !strcmp(o, "nodax") ||
-		              !strncmp(o, "data=", 5) || strstr(o, "barrier");
+		              !strncmp(o, "data=", 5) || strstr(o, "barrier") || !strcmp(o, "volatile");
 		if (wanted && used + strlen(o) + 2 < size)
 			used += (size_t)snprintf(kept + used, size - used, "%s%s", used ? "," : "", o);
 	}

@@ -24,6 +24,7 @@ struct region {
 	char link[256]; /* the key: where the device hangs */
 	unsigned number;
 	int domain_error;
+	int shortage; /* an attribute that is there could not be read */
 	char provider[56], devtype[32], domain[32], deep_flush[8], write_cache[8];
 };
 
@@ -83,18 +84,26 @@ static const char *device_path(const struct pm_subject *s, char *path, size_t si
 	return path;
 }
 
+static int take(struct region *r, const char *directory, const char *name, char *text, size_t size)
+{
+	int rc = read_attribute(directory, name, text, size);
+	if (rc && rc != -ENOENT)
+		r->shortage = rc;
+	return rc;
+}
+
 static void read_region(struct region *r, const char *bus, const char *device)
 {
 	char directory[320];
 	snprintf(directory, sizeof(directory), ND_DEVICES "ndbus%u", (unsigned)strtoul(bus, NULL, 10));
-	read_attribute(directory, "provider", r->provider, sizeof(r->provider));
+	take(r, directory, "provider", r->provider, sizeof(r->provider));
 	snprintf(directory, sizeof(directory), ND_DEVICES "region%u", r->number);
-	read_attribute(directory, "devtype", r->devtype, sizeof(r->devtype));
-	r->domain_error = read_attribute(directory, "persistence_domain", r->domain, sizeof(r->domain));
-	read_attribute(directory, "deep_flush", r->deep_flush, sizeof(r->deep_flush));
+	take(r, directory, "devtype", r->devtype, sizeof(r->devtype));
+	r->domain_error = take(r, directory, "persistence_domain", r->domain, sizeof(r->domain));
+	take(r, directory, "deep_flush", r->deep_flush, sizeof(r->deep_flush));
 	/* A partition has no dax directory: its disk has. */
-	if (read_attribute(device, "dax/write_cache", r->write_cache, sizeof(r->write_cache)))
-		read_attribute(device, "../dax/write_cache", r->write_cache, sizeof(r->write_cache));
+	if (take(r, device, "dax/write_cache", r->write_cache, sizeof(r->write_cache)))
+		take(r, device, "../dax/write_cache", r->write_cache, sizeof(r->write_cache));
 }
 
 /* Returns 0 with *r filled, or -errno. fresh: do not take it from the cache. */
@@ -113,7 +122,9 @@ static int find_region(const struct pm_subject *s, bool fresh, struct region *r)
 		return 0;
 	r->number = (unsigned)strtoul(region + strlen("/region"), NULL, 10);
 	read_region(r, bus + strlen("/ndbus"), device);
-	cache_add(r);
+	/* Half an answer is shown, not kept. */
+	if (!r->shortage)
+		cache_add(r);
 	return 0;
 }
 
@@ -159,7 +170,7 @@ static void region_rows(pm_evidence_table e, const struct region *r)
 {
 	char name[24];
 	snprintf(name, sizeof(name), "region%u", r->number);
-	pm_evidence_set(&e[PM_EV_REGION], PM_YES, 0, SOURCE_LINK, name);
+	pm_evidence_set(&e[PM_EV_REGION], r->shortage ? PM_UNKNOWN : PM_YES, -r->shortage, SOURCE_LINK, name);
 	enum pm_state real = is_real(r);
 	pm_evidence_set(&e[PM_EV_PROVIDER], real, 0, ND_DEVICES "ndbusN/provider", r->provider);
 	bool asynchronous = !strcmp(r->provider, "virtio-pmem");
@@ -184,6 +195,7 @@ void pm_evidence_region(pm_evidence_table e, struct pm_subject *s)
 	}
 	s->region = r.number;
 	region_rows(e, &r);
+	s->msync_skips_caches = e[PM_EV_WRITE_CACHE].state == PM_NO && e[PM_EV_CPU_CACHE].state != PM_YES;
 }
 
 size_t pm_device_dax_align(const struct statx *stx, uint64_t *size)

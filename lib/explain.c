@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -80,6 +81,8 @@ static const struct {
 	[PM_REASON_TRUSTED] = {"trusted", "the kernel's word is trusted, not proven, because the caller asked for that"},
 	[PM_REASON_NO_WRITE_BACK] = {"no-write-back", "device-dax has no write-back in the kernel"},
 	[PM_REASON_WRITE_BACK_FAILED] = {"write-back-failed", "a write-back failed"},
+	[PM_REASON_NOT_PROMOTED] = {"not-promoted", "the facts bear more now than when the mapping was made or demoted, and "
+	                                              "it is not promoted"},
 };
 
 static const char *const advices[] = {
@@ -95,6 +98,7 @@ static const char *const advices[] = {
 	[PM_ADVICE_USE_FSDAX] = "use a file on a DAX file system",
 	[PM_ADVICE_ASK_HINT] = "ask for a hint",
 	[PM_ADVICE_REWRITE] = "map with PM_PREPARE, or copy the file and map the copy",
+	[PM_ADVICE_MAP_AGAIN] = "unmap and map again",
 	[PM_ADVICE_CLEAR_ERROR] = "find out what was lost, then call pm_clear_error()",
 };
 
@@ -180,7 +184,9 @@ static void say_reason(struct text *t, const struct pm_report *r)
 static void say_state(struct text *t, const struct pm_report *r)
 {
 	const struct pm_evidence *forced = &r->evidence[PM_EV_FORCED];
-	if (forced->state == PM_YES)
+	/* A report for an older program ends earlier. */
+	bool has_row = r->size >= offsetof(struct pm_report, evidence) + (PM_EV_FORCED + 1) * sizeof(*forced);
+	if (has_row && forced->state == PM_YES)
 		say(t, "Tainted: PMDIRECT_GRANULARITY=%.55s lowers the promise. ", forced->text);
 	if (r->error)
 		say(t, "The mapping is poisoned by a failed write-back (error %d): %s. ", r->error,
@@ -190,7 +196,7 @@ static void say_state(struct text *t, const struct pm_report *r)
 int pm_explain(const struct pm_report *r, char *buffer, size_t buffer_size)
 {
 	struct text t = {.at = buffer, .room = buffer_size};
-	if (!r || r->size < sizeof(*r))
+	if (!r || r->size < offsetof(struct pm_report, evidence))
 		return -EINVAL;
 	say_granularity(&t, r);
 	say_reason(&t, r);

@@ -92,56 +92,102 @@ static int open_directory(int at, const char *path)
 	return fd == -EACCES ? PM_RETRY(pm_sys->openat(at, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0)) : fd;
 }
 
-/* Opens or creates the entry; -ELOOP for a symbolic link, -EAGAIN if somebody came between. */
-static int open_entry(struct pm_file *f, const struct pm_options *o)
+/*
+ * The kernel's rule for links in a directory that everybody may write to (proc_sys_fs(5) protected_symlinks), since
+ * following by hand would get around it.
+ */
+static bool may_follow(const struct pm_file *f)
 {
-	if (!(o->flags & PM_EXCLUSIVE)) {
-		int fd = open_existing(f->directory_fd, f->entry, O_RDWR | O_NOFOLLOW);
-		if (fd != -ENOENT)
-			return fd;
-	}
+	struct statx link, directory;
+	if (pm_sys->statx(f->directory_fd, f->entry, AT_SYMLINK_NOFOLLOW, &link) ||
+	    pm_sys->statx(f->directory_fd, "", AT_EMPTY_PATH, &directory))
+		return false;
+	bool shared = (directory.stx_mode & (S_ISVTX | S_IWOTH)) == (S_ISVTX | S_IWOTH);
+	return !shared || link.stx_uid == pm_sys->euid() || link.stx_uid == directory.stx_uid;
+}
+
+static int create_entry(struct pm_file *f, const struct pm_options *o)
+{
 	unsigned mode = o->mode ? o->mode : 0666;
 	int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY;
 	int fd = PM_RETRY(pm_sys->openat(f->directory_fd, f->entry, flags, mode));
 	f->created = fd >= 0;
-	return fd == -EEXIST && !(o->flags & PM_EXCLUSIVE) ? -EAGAIN : fd;
+	return fd;
+}
+
+/* Opens the directory that current names the entry of; relative to at, which it closes. */
+static int enter(struct pm_file *f, char *current, int at)
+{
+	char *directory;
+	const char *entry = split(current, &directory);
+	if (strlen(entry) >= sizeof(f->entry))
+		return -ENAMETOOLONG;
+	if (!entry[0] || !strcmp(entry, ".") || !strcmp(entry, ".."))
+		return -EISDIR;
+	strcpy(f->entry, entry);
+	f->directory_fd = open_directory(at, directory);
+	if (at >= 0)
+		pm_sys->close(at);
+	return f->directory_fd < 0 ? f->directory_fd : 0;
 }
 
 /*
- * Follows symbolic links by hand, so that directory_fd ends up as the directory that really holds the entry: the
- * one whose sync makes it durable, whatever is renamed meanwhile.
+ * Follows symbolic links by hand, so that directory_fd ends up as the directory that really holds the entry: the one
+ * whose sync makes it durable, whatever is renamed meanwhile. Returns the descriptor of a created file, -EAGAIN if
+ * there is one by now; without create 0.
  */
-static int open_or_create(struct pm_file *f, const char *path, const struct pm_options *o)
+static int walk(struct pm_file *f, const char *path, const struct pm_options *o, bool create)
 {
-	char current[PATH_MAX], *directory;
-	int at = AT_FDCWD, fd = -ENAMETOOLONG;
+	char current[PATH_MAX];
 	if (strlen(path) >= sizeof(current))
-		return fd;
+		return -ENAMETOOLONG;
 	strcpy(current, path);
 	for (int hop = 0; hop < SYMLINKS_MAX; hop++) {
-		const char *entry = split(current, &directory);
-		if (strlen(entry) >= sizeof(f->entry))
-			return -ENAMETOOLONG;
-		if (!entry[0] || !strcmp(entry, ".") || !strcmp(entry, ".."))
-			return -EISDIR;
-		strcpy(f->entry, entry);
-		f->directory_fd = open_directory(at, directory);
-		if (at >= 0)
-			pm_sys->close(at);
-		if (f->directory_fd < 0)
-			return f->directory_fd;
-		do
-			fd = open_entry(f, o);
-		while (fd == -EAGAIN);
-		if (fd != -ELOOP)
-			return fd;
+		int rc = enter(f, current, hop ? f->directory_fd : AT_FDCWD);
+		if (rc)
+			return rc;
+		rc = create ? create_entry(f, o) : -EEXIST;
+		if (rc != -EEXIST || (create && o->flags & PM_EXCLUSIVE))
+			return rc;
 		ssize_t got = pm_sys->readlinkat(f->directory_fd, f->entry, current, sizeof(current) - 1);
+		if (got == -EINVAL || got == -ENOENT) /* not a link, or gone */
+			return create ? -EAGAIN : 0;
 		if (got < 0)
 			return (int)got;
+		if (!may_follow(f))
+			return -EACCES;
 		current[got] = 0;
-		at = f->directory_fd;
 	}
 	return -ELOOP;
+}
+
+static int open_or_create(struct pm_file *f, const char *path, const struct pm_options *o)
+{
+	int fd = -EAGAIN;
+	/* Again if somebody creates and removes the file meanwhile. */
+	for (int attempt = 0; fd == -EAGAIN && attempt < SYMLINKS_MAX; attempt++) {
+		pm_file_close_directory(f);
+		fd = o->flags & PM_EXCLUSIVE ? -ENOENT : open_existing(AT_FDCWD, path, O_RDWR);
+		if (fd == -ENOENT)
+			fd = walk(f, path, o, true);
+	}
+	return fd;
+}
+
+static bool is_entry(struct pm_file *f)
+{
+	struct statx now;
+	return !pm_sys->statx(f->directory_fd, f->entry, AT_SYMLINK_NOFOLLOW, &now) && now.stx_ino == f->stx.stx_ino &&
+	       now.stx_dev_major == f->stx.stx_dev_major && now.stx_dev_minor == f->stx.stx_dev_minor;
+}
+
+/* The directory of a file that was there already; where it cannot be told for sure, all of the file system. */
+static void locate(struct pm_file *f, const char *path, const struct pm_options *o)
+{
+	if (walk(f, path, o, false) == 0 && is_entry(f))
+		return;
+	pm_file_close_directory(f);
+	f->sync_all = true;
 }
 
 int pm_file_open(struct pm_file *f, const char *path, const struct pm_options *o)
@@ -157,7 +203,10 @@ int pm_file_open(struct pm_file *f, const char *path, const struct pm_options *o
 		pm_file_close_directory(f);
 		return fail(f, rc, "the file cannot be opened");
 	}
-	return look_first(f);
+	int rc = look_first(f);
+	if (!rc && o->flags & PM_CREATE && !f->created && S_ISREG(f->stx.stx_mode))
+		locate(f, path, o);
+	return rc;
 }
 
 static int open_unnamed(const char *path)
@@ -217,6 +266,7 @@ void pm_file_close_directory(struct pm_file *f)
 	if (f->directory_fd >= 0)
 		pm_sys->close(f->directory_fd);
 	f->directory_fd = -1;
+	f->sync_all = false;
 }
 
 void pm_file_close(struct pm_file *f)
@@ -238,42 +288,38 @@ void pm_file_undo(struct pm_file *f)
 			PM_RETRY(pm_sys->ftruncate(f->fd, f->original_size));
 		return;
 	}
-	/* Only our own file: somebody may have put another in its place. */
-	bool known = !pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &f->stx) &&
-	             !pm_sys->statx(f->directory_fd, f->entry, AT_SYMLINK_NOFOLLOW, &now);
-	if (known && now.stx_ino == f->stx.stx_ino && now.stx_dev_major == f->stx.stx_dev_major &&
-	    now.stx_dev_minor == f->stx.stx_dev_minor)
+	/* Only our own file: somebody may have put another in its place. Where nothing can be told of it, it is ours. */
+	if (pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &f->stx) || is_entry(f))
 		pm_sys->unlinkat(f->directory_fd, f->entry);
 }
 
 /* ---- Growing and preparing ---- */
 
-/* Where the file system cannot allocate, writing zeroes does; nobody knows the new part yet. */
-static int write_zeroes(struct pm_file *f, uint64_t from, uint64_t end)
+/* The file system, or a filter of system calls, has no such thing. */
+static bool is_missing(int rc)
 {
-	static const char zeroes[65536];
-	while (from < end) {
-		size_t size = end - from < sizeof(zeroes) ? (size_t)(end - from) : sizeof(zeroes);
-		ssize_t put = PM_RETRY(pm_sys->pwrite(f->fd, zeroes, size, from));
-		if (put <= 0)
-			return put ? (int)put : -EIO;
-		from += (uint64_t)put;
-	}
-	return 0;
+	return rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EPERM;
 }
 
-int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
+/* In smaller steps after a signal: tmpfs starts an interrupted call all over. */
+static int allocate_range(const struct pm_file *f, uint64_t offset, uint64_t length)
 {
-	if (end <= f->size)
-		return 0;
-	uint64_t old_size = f->size;
-	/* Set first: a failed attempt may have grown the file in part, and must be undone. */
-	f->size = end;
-	int rc = sparse ? PM_RETRY(pm_sys->ftruncate(f->fd, end))
-	                : PM_RETRY(pm_sys->fallocate(f->fd, old_size, end - old_size));
-	if (rc == -EOPNOTSUPP && !sparse)
-		rc = write_zeroes(f, old_size, end);
-	return rc ? fail(f, rc, "the file cannot be grown") : 0;
+	uint64_t step = length;
+	while (length) {
+		step = step < length ? step : length;
+		int rc = pm_sys->fallocate(f->fd, offset, step);
+		if (rc == -EINTR && step > f->unit) {
+			step = (step / 2 + f->unit - 1) / f->unit * f->unit;
+			continue;
+		}
+		if (rc && rc != -EINTR)
+			return rc;
+		if (!rc) {
+			offset += step;
+			length -= step;
+		}
+	}
+	return 0;
 }
 
 /*
@@ -286,7 +332,7 @@ static int write_faults(struct pm_file *f, char *map, uint64_t length, bool dire
 	for (uint64_t at = 0; at < length; at += PREPARE_STEP) {
 		size_t step = length - at < PREPARE_STEP ? (size_t)(length - at) : (size_t)PREPARE_STEP;
 		int rc = PM_RETRY(pm_sys->madvise(map + at, step, MADV_POPULATE_WRITE));
-		if (rc == -EINVAL)
+		if (rc == -EINVAL || is_missing(rc))
 			return pm_fail(-EOPNOTSUPP, f->call, f->name, "PM_PREPARE needs MADV_POPULATE_WRITE (Linux 5.14)");
 		if (rc == -EFAULT)
 			return pm_fail(-EIO, f->call, f->name, "a page cannot be written: full file system or failing medium");
@@ -306,8 +352,8 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 		return 0;
 	uint64_t end = offset + length < f->size ? offset + length : f->size;
 	/* In one call first: the faults then find large extents. */
-	int rc = PM_RETRY(pm_sys->fallocate(f->fd, offset, end - offset));
-	if (rc && rc != -EOPNOTSUPP)
+	int rc = allocate_range(f, offset, end - offset);
+	if (rc && !is_missing(rc))
 		return fail(f, rc, "the range cannot be allocated");
 	void *map = NULL;
 	rc = pm_sys->mmap(&map, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, offset);
@@ -318,16 +364,47 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 	return rc;
 }
 
+/* ftruncate(2) shrinks as well, so only if nobody has grown the file meanwhile. */
+static int grow_by_size(const struct pm_file *f, uint64_t end)
+{
+	struct statx now;
+	int rc = pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now);
+	return rc || now.stx_size >= end ? rc : PM_RETRY(pm_sys->ftruncate(f->fd, end));
+}
+
+int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
+{
+	uint64_t old_size = f->size, limit = UINT64_MAX;
+	if (end <= old_size)
+		return 0;
+	/* Beyond it the kernel would send SIGXFSZ. */
+	pm_sys->file_size_limit(&limit);
+	if (end > limit)
+		return fail(f, -EFBIG, "the file would exceed RLIMIT_FSIZE");
+	/* Set first: a failed attempt may have grown the file in part, and must be undone. */
+	f->size = end;
+	/* fallocate(2) never shrinks. A sparse file gets its last block, which sets the size. */
+	uint64_t from = sparse ? end - 1 : old_size;
+	int rc = allocate_range(f, from, end - from);
+	if (!is_missing(rc))
+		return rc ? fail(f, rc, "the file cannot be grown") : 0;
+	rc = grow_by_size(f, end);
+	if (rc)
+		return fail(f, rc, "the file cannot be grown");
+	uint64_t start = old_size - old_size % f->unit;
+	return sparse ? 0 : pm_file_prepare(f, start, (end - start + f->unit - 1) / f->unit * f->unit, false);
+}
+
 int pm_file_publish(struct pm_file *f)
 {
 	int rc = PM_RETRY(pm_sys->fsync(f->fd));
 	f->suspect = rc;
 	if (rc)
 		return fail(f, rc, "fsync failed");
-	if (f->directory_fd < 0)
+	if (f->directory_fd < 0 && !f->sync_all)
 		return 0;
 	/* EBADF: a directory we could not open for reading. EINVAL: a file system without it. */
-	rc = PM_RETRY(pm_sys->fsync(f->directory_fd));
+	rc = f->sync_all ? -EBADF : PM_RETRY(pm_sys->fsync(f->directory_fd));
 	if (rc == -EBADF || rc == -EINVAL)
 		rc = PM_RETRY(pm_sys->syncfs(f->fd));
 	return rc ? fail(f, rc, "the directory cannot be synced") : 0;

@@ -17,6 +17,7 @@ struct pm_file {
 	int fd;           /* the library's own open file description */
 	int directory_fd; /* with PM_CREATE by path: holds the entry; else -1 */
 	char entry[256];
+	bool sync_all;          /* with PM_CREATE: the entry's directory is not known for sure */
 	bool created;           /* by this call */
 	uint64_t original_size; /* before this call */
 	bool suspect;           /* a sync failed: maybe the only word on a lost write-back (errseq.rst) */

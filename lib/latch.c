@@ -59,6 +59,14 @@ void pm_latch_fail(struct pm_latch *latch, unsigned failures, int error)
 	pthread_mutex_unlock(&lock);
 }
 
+bool pm_latch_alone(struct pm_latch *latch)
+{
+	pthread_mutex_lock(&lock);
+	bool alone = !latch->users->next;
+	pthread_mutex_unlock(&lock);
+	return alone;
+}
+
 uint64_t pm_latch_others_end(struct pm_latch *latch, const struct pm_latch_user *self)
 {
 	uint64_t end = 0;

@@ -7,6 +7,7 @@
 #define PM_LATCH_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
@@ -28,6 +29,8 @@ struct pm_latch *pm_latch_join(const struct statx *, struct pm_latch_user *);
 void pm_latch_leave(struct pm_latch *, struct pm_latch_user *);
 /* Adds a failure to the so many known to the caller; one that became known meanwhile was shared, and is the same. */
 void pm_latch_fail(struct pm_latch *, unsigned failures, int error);
+/* Whether there is no other user. */
+bool pm_latch_alone(struct pm_latch *);
 /* The furthest end of any other user. */
 uint64_t pm_latch_others_end(struct pm_latch *, const struct pm_latch_user *);
 void pm_latch_set_end(struct pm_latch_user *, uint64_t end);

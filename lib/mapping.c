@@ -28,6 +28,7 @@ void pm_mapping_subject(const struct pm_file *f, const struct pm_ask *ask, uint6
 	*s = (struct pm_subject){.backing = ask->backing, .fd = f->fd, .stx = f->stx, .offset = start,
 	                         .unit = f->unit, .writable = writable, .region = ~0u};
 	s->length = (end - start + f->unit - 1) / f->unit * f->unit;
+	s->end = end;
 }
 
 /* Rules at the end of the file; *length becomes the real one. */
@@ -38,7 +39,7 @@ int pm_mapping_range(const struct pm_file *f, const struct pm_options *o, uint64
 		*length = f->size - o->offset;
 	if (!*length)
 		return pm_fail(-EINVAL, f->call, f->name, "no length was given and there is nothing after the offset");
-	if (*length > INT64_MAX - f->unit || o->offset > INT64_MAX - f->unit - *length)
+	if (*length > PTRDIFF_MAX - f->unit || o->offset > INT64_MAX - f->unit - *length)
 		return pm_fail(-EOVERFLOW, f->call, f->name, "offset + length overflows");
 	bool growable = o->flags & PM_CREATE && S_ISREG(f->stx.stx_mode);
 	if (o->offset + *length > f->size && !growable)
@@ -63,7 +64,8 @@ void pm_mapping_assume(pm_evidence_table e, const struct pm_options *o, bool gro
 		pm_evidence_set(&e[PM_EV_WRITTEN], PM_YES, 0, source, NULL);
 		pm_evidence_set(&e[PM_EV_UNSHARED], PM_YES, 0, source, NULL);
 	} else if (grown) {
-		pm_evidence_set(&e[o->flags & PM_SPARSE ? PM_EV_ALLOCATED : PM_EV_WRITTEN], PM_NO, 0, source, NULL);
+		pm_evidence_set(&e[PM_EV_ALLOCATED], o->flags & PM_SPARSE ? PM_NO : PM_YES, 0, source, NULL);
+		pm_evidence_set(&e[PM_EV_WRITTEN], PM_NO, 0, source, NULL);
 	}
 }
 
@@ -128,6 +130,7 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.read_only = m->flags & PM_READ_ONLY;
 	m->medium.device_dax = m->ask.backing == PM_BACKING_DEVICE_DAX;
 	m->medium.region = s->region;
+	m->medium.lines_first = s->msync_skips_caches;
 	if (g >= PM_CACHE_LINE)
 		m->medium.libpmem = pm_libpmem_load(NULL);
 	static const struct pm_strategy *const of_granularity[] = {
@@ -180,6 +183,9 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	pm_mapping_subject(f, &m->ask, m->offset, m->length, !(o->flags & PM_READ_ONLY), &s);
 	pm_evidence_clear(e);
 	pm_evidence_for_decision(e, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
+	rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(e) : 0;
+	if (rc)
+		return pm_fail(rc, f->call, f->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
 	m->prepared = pm_mapping_will_prepare(o, f->created, e);
 	pm_mapping_assume(e, o, m->offset + m->length > f->size, m->prepared);
 	/* Refuse before the file is touched, if it can be known by now. */
@@ -189,18 +195,36 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	rc = shape_file(m, o, e, &s);
 	if (rc)
 		return rc;
-	m->user.end = m->offset + m->length;
-	m->latch = pm_latch_join(&f->stx, &m->user);
-	if (!m->latch)
-		return pm_fail(-ENOMEM, f->call, f->name, "out of memory");
 	rc = map_pages(m, &s);
-	if (rc) {
-		pm_latch_leave(m->latch, &m->user);
+	if (rc)
 		return rc;
-	}
+	pm_latch_set_end(&m->user, m->offset + m->length);
 	populate(m);
 	choose_strategy(m, &s);
 	return 0;
+}
+
+/*
+ * Joined before the size counts: until the end of this mapping is known, nobody in this process cuts the file; and
+ * what others have mapped by then is not undone.
+ */
+static int join_and_establish(struct pm_mapping *m, const struct pm_options *o)
+{
+	m->user.end = UINT64_MAX;
+	m->latch = pm_latch_join(&m->file.stx, &m->user);
+	if (!m->latch) {
+		pm_file_undo(&m->file);
+		return pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
+	}
+	int rc = pm_file_look(&m->file);
+	if (!rc)
+		rc = establish(m, o);
+	if (!rc)
+		return 0;
+	if (pm_latch_alone(m->latch))
+		pm_file_undo(&m->file);
+	pm_latch_leave(m->latch, &m->user);
+	return rc;
 }
 
 static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
@@ -274,8 +298,8 @@ int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct
 		rc = establish_anonymous(m, o);
 	} else {
 		rc = path ? pm_file_open(&m->file, m->name, o) : pm_file_reopen(&m->file, fd, o);
-		if (!rc && (rc = establish(m, o)))
-			pm_file_undo(&m->file);
+		if (!rc)
+			rc = join_and_establish(m, o);
 		pm_file_close_directory(&m->file);
 	}
 	if (rc) {

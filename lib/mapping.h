@@ -64,8 +64,8 @@ static inline int pm_mapping_poison(struct pm_mapping *m)
 int pm_mapping_failed(struct pm_mapping *, int rc);
 int pm_mapping_clear(struct pm_mapping *);
 
-/* The live state; demotes the mapping if the facts no longer bear it. */
-void pm_mapping_report(struct pm_mapping *, struct pm_report *);
+/* The live state; demotes the mapping if the facts no longer bear it. -errno: they could not be gathered. */
+int pm_mapping_report(struct pm_mapping *, struct pm_report *);
 /* What pm_mapping_open() would get. */
 int pm_mapping_probe(const char *path, const struct pm_options *, struct pm_report *);
 

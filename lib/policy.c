@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "policy.h"
 
-/* Who may lift a row that is not as wanted: PM_TRUST_KERNEL lifts what is missing, never what is contradicted. */
+/*
+ * Whether PM_TRUST_KERNEL lifts a row that is not as wanted: what the kernel's word covers (holes, unwritten extents, a
+ * clone that may come), not what is known to break it.
+ */
 enum lift { LIFT_NEVER, LIFT_UNKNOWN, LIFT_ALWAYS };
 
 /*
@@ -25,7 +28,7 @@ static const struct rule rules[] = {
 	{PM_EV_PROVIDER, PM_YES, PM_REASON_IMPOSTOR, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_UNKNOWN, false},
 	{PM_EV_REGION, PM_YES, PM_REASON_REGION_UNKNOWN, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_ALWAYS, false},
 	{PM_EV_SYNCHRONOUS, PM_YES, PM_REASON_ASYNCHRONOUS, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_UNKNOWN, false},
-	{PM_EV_UNSHARED, PM_YES, PM_REASON_SHARED, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_REWRITE, LIFT_ALWAYS, true},
+	{PM_EV_UNSHARED, PM_YES, PM_REASON_SHARED, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_REWRITE, LIFT_UNKNOWN, true},
 	{PM_EV_ALLOCATED, PM_YES, PM_REASON_HOLE, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, LIFT_ALWAYS, true},
 	{PM_EV_WRITTEN, PM_YES, PM_REASON_UNWRITTEN, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, LIFT_ALWAYS, true},
 };

@@ -27,10 +27,19 @@ static void demote(struct pm_mapping *m, enum pm_granularity to)
 static bool adopt_locked(struct pm_mapping *m, const struct pm_decision *d)
 {
 	enum pm_granularity now = atomic_load(&m->granularity);
-	/* More than is in force is not taken up: the mapping was made without it. */
-	if (d->granularity > now)
-		return false;
 	m->decision = *d;
+	if (d->granularity > now) {
+		/* Not taken up: the mapping was made without it, and user space must not commit alone. */
+		m->decision.granularity = now;
+		if (now >= PM_CACHE_LINE)
+			return false;
+		m->decision.sync = PM_NO;
+		m->decision.grade = PM_GRADE_ACCEPTED;
+		m->decision.verdict = m->ask.sync == PM_GUARANTEE ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
+		m->decision.reason = PM_REASON_NOT_PROMOTED;
+		m->decision.advice = PM_ADVICE_MAP_AGAIN;
+		return false;
+	}
 	if (d->granularity == now)
 		return false;
 	demote(m, d->granularity);
@@ -62,7 +71,7 @@ static void fill(struct pm_report *r, const struct pm_decision *d, const struct 
 	r->direct_request = ask->direct;
 }
 
-void pm_mapping_report(struct pm_mapping *m, struct pm_report *r)
+int pm_mapping_report(struct pm_mapping *m, struct pm_report *r)
 {
 	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1};
 	bool try_sync = m->ask.sync != PM_AVOID && m->ask.direct != PM_AVOID;
@@ -76,6 +85,9 @@ void pm_mapping_report(struct pm_mapping *m, struct pm_report *r)
 		s.uses_libpmem = m->medium.libpmem;
 	}
 	pm_evidence_for_decision(r->evidence, &s, try_sync);
+	int rc = pm_evidence_shortage(r->evidence);
+	if (rc)
+		return pm_fail(rc, "pm_query", m->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
 	struct pm_decision fresh = pm_decide(r->evidence, &m->ask);
 	pm_evidence_for_report(r->evidence, &s);
 	pm_mapping_adopt(m, &fresh);
@@ -85,6 +97,7 @@ void pm_mapping_report(struct pm_mapping *m, struct pm_report *r)
 	r->offset = m->offset;
 	r->length = m->length;
 	r->error = pm_mapping_error(m);
+	return 0;
 }
 
 /* ---- Probing ---- */

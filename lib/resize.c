@@ -16,7 +16,7 @@ static int check(struct pm_mapping *m, uint64_t length)
 		return pm_fail(-EINVAL, call, m->name, "only a shared mapping of a regular file can be resized");
 	if (m->flags & PM_READ_ONLY)
 		return pm_fail(-EACCES, call, m->name, "the mapping is read-only");
-	if (length > INT64_MAX - m->file.unit || m->offset > INT64_MAX - m->file.unit - length)
+	if (length > PTRDIFF_MAX - m->file.unit || m->offset > INT64_MAX - m->file.unit - length)
 		return pm_fail(-EOVERFLOW, call, m->name, "offset + length overflows");
 	return 0;
 }
@@ -39,8 +39,8 @@ static int remap(struct pm_mapping *m, uint64_t length)
 	return 0;
 }
 
-/* Whether the grown range still bears what was promised: refused, or the mapping falls back. */
-static int judge(struct pm_mapping *m, uint64_t length)
+/* Whether the grown range still bears what was promised: refused, or the mapping is to fall back. */
+static int judge(struct pm_mapping *m, uint64_t length, struct pm_decision *ret)
 {
 	pm_evidence_table e;
 	struct pm_subject s;
@@ -53,7 +53,7 @@ static int judge(struct pm_mapping *m, uint64_t length)
 		pm_explain_reason(d.reason, d.advice, why, sizeof(why));
 		return pm_fail(d.error, "pm_resize", m->name, "%s: %s", pm_strerror(d.error), why);
 	}
-	pm_mapping_adopt(m, &d);
+	*ret = d;
 	return 0;
 }
 
@@ -61,6 +61,7 @@ static int grow(struct pm_mapping *m, uint64_t length)
 {
 	struct pm_file *f = &m->file;
 	uint64_t old_length = m->length, end = m->offset + length;
+	struct pm_decision decision;
 	/* The new part, with the page that was mapped in part. */
 	uint64_t start = (m->offset + old_length) / f->unit * f->unit;
 	uint64_t added = (end - start + f->unit - 1) / f->unit * f->unit;
@@ -73,14 +74,15 @@ static int grow(struct pm_mapping *m, uint64_t length)
 	if (!rc)
 		rc = pm_file_look(f);
 	if (!rc)
+		rc = judge(m, length, &decision);
+	if (!rc)
 		rc = remap(m, length);
-	if (!rc && (rc = judge(m, length)))
-		remap(m, old_length);
 	if (rc) {
 		/* What others added meanwhile is not to be undone. */
 		f->size = reached;
 		return rc;
 	}
+	pm_mapping_adopt(m, &decision);
 	if (m->prepared)
 		PM_RETRY(pm_sys->madvise(m->medium.map + m->medium.map_length - added, (size_t)added, MADV_POPULATE_WRITE));
 	return 0;
@@ -118,6 +120,9 @@ int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
 	m->file.call = "pm_resize";
 	if (!rc)
 		rc = pm_file_look(&m->file);
+	if (!rc && m->file.size < m->offset + m->length)
+		rc = pm_fail(-ERANGE, "pm_resize", m->name, "somebody has cut the file off at %llu",
+		             (unsigned long long)m->file.size);
 	if (rc || length == m->length)
 		return rc;
 	m->file.created = m->file.suspect = false;

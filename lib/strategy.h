@@ -28,6 +28,8 @@ struct pm_writeback {
 	bool busy;           /* somebody is writing */
 	atomic_bool all;     /* every drain covers the whole mapping: see pm_writeback_demoted() */
 	int error;           /* latched until pm_writeback_recover() */
+	uint64_t failed;     /* last batch that failed, */
+	int failure;         /* and how: for those who waited for it while the latch was lifted */
 };
 
 struct pm_medium {
@@ -36,6 +38,7 @@ struct pm_medium {
 	int fd;            /* the library's own description; -1 for anonymous memory */
 	bool read_only;
 	bool device_dax;
+	bool lines_first; /* a direct medium whose CPU caches msync leaves alone (dax/write_cache is 0) */
 	unsigned region; /* of a device-dax: number of its nd region, ~0u if unknown */
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
@@ -67,7 +70,7 @@ void pm_writeback_destroy(struct pm_writeback *);
  * from now on every drain covers the whole mapping; the kernel knows which of its pages are dirty.
  */
 void pm_writeback_demoted(struct pm_writeback *);
-/* Stores every page again with its present content, writes all back and lifts the latch on success. */
+/* Makes every cached page dirty again, keeping its content, writes all back and lifts the latch on success. */
 int pm_writeback_recover(struct pm_medium *);
 
 #endif

@@ -37,7 +37,6 @@ struct pm_sys {
 	ssize_t (*readlinkat)(int dir_fd, const char *path, char *buffer, size_t size);
 	ssize_t (*read)(int fd, void *buffer, size_t size);
 	ssize_t (*write)(int fd, const void *buffer, size_t size);
-	ssize_t (*pwrite)(int fd, const void *buffer, size_t size, uint64_t offset);
 	int (*unlinkat)(int dir_fd, const char *path);
 	int (*ftruncate)(int fd, uint64_t length);
 	int (*fallocate)(int fd, uint64_t offset, uint64_t length);
@@ -49,6 +48,8 @@ struct pm_sys {
 	int (*uname)(struct utsname *name);
 	int (*mmap)(void **address, size_t length, int prot, int flags, int fd, uint64_t offset);
 	int (*munmap)(void *address, size_t length);
+	int (*memfd_create)(const char *name);
+	int (*file_size_limit)(uint64_t *limit); /* getrlimit(RLIMIT_FSIZE) */
 	int (*mremap)(void **address, size_t old_length, size_t new_length, int flags);
 	int (*madvise)(void *address, size_t length, int advice);
 	int (*mincore)(void *address, size_t length, unsigned char *vector);

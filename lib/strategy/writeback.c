@@ -55,6 +55,8 @@ static int write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
 {
 	if (m->read_only)
 		return PM_RETRY(pm_sys->fdatasync(m->fd));
+	if (m->lines_first)
+		m->cpu->persist((void *)low, high - low);
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 	low &= ~(page - 1);
 	high = (high + page - 1) & ~(page - 1);
@@ -75,8 +77,11 @@ static void write_batch(struct pm_medium *m)
 	pthread_mutex_lock(&w->lock);
 	w->busy = false;
 	w->done = batch;
-	if (rc && !w->error)
-		w->error = rc;
+	if (rc) {
+		w->error = w->error ? w->error : rc;
+		w->failed = batch;
+		w->failure = rc;
+	}
 	pthread_cond_broadcast(&w->done_cond);
 }
 
@@ -100,7 +105,7 @@ static int drain(struct pm_medium *m)
 		else
 			write_batch(m);
 	}
-	int rc = w->error;
+	int rc = w->error ? w->error : w->failed >= ticket ? w->failure : 0;
 	pthread_mutex_unlock(&w->lock);
 	return rc;
 }
@@ -126,12 +131,41 @@ static int sync_all(struct pm_medium *m)
 	return drain(m);
 }
 
-/* An atomic "or 0" makes a page dirty and keeps what other threads store meanwhile. */
-static void store_again(struct pm_medium *m)
+/*
+ * Takes a write fault on each page, which makes it dirty and keeps what other threads store meanwhile. Before
+ * Linux 5.14 an atomic "or 0" does; there a page beyond the end of the file is a SIGBUS.
+ */
+static int dirty_again(char *at, size_t length)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	for (size_t at = 0; at < m->map_length; at += page)
-		__atomic_fetch_or(&m->map[at], 0, __ATOMIC_RELAXED);
+	int rc = PM_RETRY(pm_sys->madvise(at, length, MADV_POPULATE_WRITE));
+	if (rc != -EINVAL)
+		return rc == -EFAULT ? -EIO : rc;
+	for (size_t done = 0; done < length; done += page)
+		__atomic_fetch_or(&at[done], 0, __ATOMIC_RELAXED);
+	return 0;
+}
+
+/* Only what memory holds can differ from the medium; to a page that is not cached nothing can have happened. */
+static int dirty_cached_pages(struct pm_medium *m)
+{
+	unsigned char cached[1024];
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), step = sizeof(cached) * page;
+	for (size_t at = 0; at < m->map_length; at += step) {
+		size_t pages = (m->map_length - at < step ? m->map_length - at : step) / page;
+		int rc = pm_sys->mincore(m->map + at, pages * page, cached);
+		for (size_t i = 0; i < pages && !rc; i++) {
+			size_t run = 0;
+			while (i + run < pages && cached[i + run] & 1)
+				run++;
+			if (run)
+				rc = dirty_again(m->map + at + i * page, run * page);
+			i += run;
+		}
+		if (rc)
+			return rc;
+	}
+	return 0;
 }
 
 int pm_writeback_recover(struct pm_medium *m)
@@ -139,20 +173,23 @@ int pm_writeback_recover(struct pm_medium *m)
 	struct pm_writeback *w = &m->writeback;
 	if (m->read_only)
 		return -EACCES;
-	if (m->device_dax) {
-		/* What failed was the way beyond the persistence domain; there is no msync. */
-		m->cpu->persist(m->map, m->map_length);
-		return pm_medium_deepen(m, m->map, m->map_length);
-	}
-	store_again(m);
+	/* A write-back under way may yet fail, and clean pages that were made dirty before it did. */
 	pthread_mutex_lock(&w->lock);
 	while (w->busy)
 		pthread_cond_wait(&w->done_cond, &w->lock);
-	w->error = 0;
-	w->low = (uintptr_t)m->map;
-	w->high = w->low + m->map_length;
-	write_batch(m);
-	int rc = w->error;
+	w->busy = true;
+	pthread_mutex_unlock(&w->lock);
+	int rc = dirty_cached_pages(m);
+	pthread_mutex_lock(&w->lock);
+	w->busy = false;
+	if (!rc) {
+		w->error = 0;
+		w->low = (uintptr_t)m->map;
+		w->high = w->low + m->map_length;
+		write_batch(m);
+		rc = w->error;
+	}
+	pthread_cond_broadcast(&w->done_cond);
 	pthread_mutex_unlock(&w->lock);
 	return rc;
 }

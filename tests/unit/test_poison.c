@@ -196,7 +196,8 @@ START_TEST(clearing_writes_everything_and_lifts_the_poison)
 		before[i] = base[i * page];
 	fake_forget();
 	unit_ok(pm_clear_error(m));
-	ck_assert_uint_eq(fake_syscalls(), 1);
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+	ck_assert_uint_ge(fake_calls(FAKE_madvise), 1);
 	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->address, (uintptr_t)base);
 	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->length, PAGES * page);
 	for (size_t i = 0; i < PAGES; i++)
@@ -265,31 +266,24 @@ START_TEST(a_direct_mapping_can_be_poisoned_by_its_deep_flush)
 	fake_fail(FAKE_msync, 1, EIO);
 	ck_assert_int_eq(pm_deep_persist(m, pm_base(m), 1), -EIO);
 	check_poisoned(m, -EIO);
+	fake.recovers = true;
 	unit_ok(pm_clear_error(m));
 	check_whole(m);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
 
-/* There is no msync there: what can be written back are lines, and then the region's queues again. */
-START_TEST(a_device_is_cleared_without_the_kernel)
+/* The lines are where a persist brings them: that the way further failed says nothing of the data. */
+START_TEST(a_device_is_not_poisoned_by_its_deep_flush)
 {
 	start(&fake_device_dax);
 	path = unit_file("file", PAGES * 2 * page);
 	struct pm_mapping *m = map();
 	fake_fail(FAKE_write, 0, EIO);
 	ck_assert_int_eq(pm_deep_persist(m, pm_base(m), 1), -EIO);
-	ck_assert_int_eq(pm_drain(m), -EIO);
-	ck_assert_int_eq(pm_clear_error(m), -EIO);
-	ck_assert_int_eq(pm_drain(m), -EIO);
-	fake_fail(FAKE_write, 0, 0);
-	fake_forget();
-	fake_watch(pm_base(m), PAGES * 2 * page);
-	memset(pm_base(m), 'x', PAGES * 2 * page);
-	unit_ok(pm_clear_error(m));
-	ck_assert(fake_medium_has(0, PAGES * 2 * page));
-	ck_assert_uint_eq(fake_calls(FAKE_write), 1);
 	unit_ok(pm_drain(m));
+	fake_fail(FAKE_write, 0, 0);
+	check_whole(m);
 	unit_ok(pm_deep_persist(m, pm_base(m), 1));
 	unit_ok(pm_unmap(m));
 }
@@ -397,7 +391,7 @@ int main(void)
 	tcase_add_test(c, clearing_in_vain_poisons_the_others);
 	tcase_add_test(c, a_reader_cannot_clear);
 	tcase_add_test(c, a_direct_mapping_can_be_poisoned_by_its_deep_flush);
-	tcase_add_test(c, a_device_is_cleared_without_the_kernel);
+	tcase_add_test(c, a_device_is_not_poisoned_by_its_deep_flush);
 	tcase_add_test(c, the_report_says_so_in_words);
 	tcase_add_test(c, threads_that_share_a_failure_report_it_once);
 	tcase_add_test(c, clearing_keeps_what_is_stored_meanwhile);

@@ -224,9 +224,9 @@ START_TEST(a_range_that_leaves_the_mapping_is_refused)
 		const char *at;
 		size_t length;
 	} wrong[] = {
-		{base - 1, 1}, {base - 1, 0}, {base + 100, 1}, {base + 101, 0}, {base + 99, 2}, {base, 101},
+		{base - 1, 1}, {base + 100, 1}, {base + 99, 2}, {base, 101},
 		{base, SIZE_MAX}, {base + 1, SIZE_MAX}, {base + 100, SIZE_MAX - 99}, {NULL, 1}, {NULL, SIZE_MAX},
-		{NULL, 0}, {(char *)UINTPTR_MAX, 1},
+		{(char *)UINTPTR_MAX, 1},
 	};
 	for (size_t i = 0; i < COUNT(wrong); i++) {
 		ck_assert_int_eq(any_call(_i / 2, wrong[i].at, wrong[i].length), -ERANGE);
