@@ -271,15 +271,17 @@ struct pm_event {
  * PM_PREPARE leaves no file-system work for a later store: every block of the range is allocated and
  * written (existing data is kept), metadata is synced once, the address is aligned to 2 MiB where the
  * length allows and the page tables are populated for writing. It needs Linux 5.14 (MADV_POPULATE_WRITE,
- * madvise(2): MAP_POPULATE only read-faults shared mappings).
+ * madvise(2): MAP_POPULATE only read-faults shared mappings). Blocks that it allocated inside an existing file stay
+ * allocated if it then fails.
  *
  * Returns: 0; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE where a guarantee cannot be met (the file, if
  * it had to be created or grown, is as before); -EINVAL for an option that makes no sense, an empty file
  * without a length or a device-dax range off its alignment; -E2BIG for an option struct newer than the
  * library with something set in its tail; -EOVERFLOW where offset + length overflows; -ERANGE beyond
  * the end of the file; -EISDIR, -ENODEV for a directory, a FIFO, a socket or another character device;
- * -ENOSPC; -EOPNOTSUPP where PM_PREPARE is not possible; any error of open(2), statx(2), fallocate(2),
- * mmap(2), madvise(2), fsync(2).
+ * -ENOSPC; -EFBIG beyond RLIMIT_FSIZE (no SIGXFSZ is raised); -EMFILE, -ENFILE, -ENOMEM under a sync
+ * guarantee where the evidence could not be gathered for want of them; -EOPNOTSUPP where PM_PREPARE is not
+ * possible; any error of open(2), statx(2), fallocate(2), mmap(2), madvise(2), fsync(2).
  * Threads: safe.
  * Crash: with PM_CREATE a power failure before the return leaves the file absent, or present with any
  * size up to the one asked for and zeroes where it is new. After the return nothing is lost.
@@ -326,10 +328,13 @@ PM_API int pm_unmap(struct pm_mapping *mapping);
  * this process reaches into the part that would go; a mapping that ends before the end of the file only
  * gives up addresses. pm_base() may change: read it again. The facts are gathered and judged anew; a
  * guarantee that the grown range cannot meet fails the call, with everything as before.
+ * A file that somebody has cut off inside the mapping is refused.
  *
  * Returns: 0; -EINVAL for length 0, an anonymous or private mapping, a device; -EACCES for a read-only mapping;
  * -EBUSY where another mapping would lose its pages; -EOVERFLOW; -ENOSPC; -PM_ENOTSYNC, -PM_ENOTDIRECT;
- * any error of fallocate(2), ftruncate(2), fsync(2), mremap(2). After an error length and file are as before.
+ * -ERANGE for a file cut off inside the mapping; -EFBIG; any error of fallocate(2), ftruncate(2), fsync(2),
+ * mremap(2). After an error length and file are as before, except that a file already truncated stays so if
+ * its fsync(2) fails. A failed sync poisons the mapping as a failed drain does.
  * Threads: every other call on this mapping must have finished.
  * Crash: the new size is durable when it returns; before that the file has the old size, the new one or,
  * when growing, one between.
@@ -402,7 +407,7 @@ PM_API int pm_drain(struct pm_mapping *mapping);
 /**
  * pm_persist - make a range durable
  *
- * pm_flush() and pm_drain() in one call.
+ * pm_flush() and pm_drain() in one call. Length 0 does nothing: it drains nothing either.
  *
  * Returns: as those two. Threads: safe. Crash: after 0 nothing in the range, nor of what this thread
  * flushed before, is lost, except on PM_NONE. Source: as pm_flush() and pm_drain().
@@ -485,11 +490,11 @@ PM_API int pm_memset(struct pm_mapping *mapping, void *destination, int value, s
 /**
  * pm_clear_error - make a poisoned mapping whole again
  *
- * Call it when the cause is gone and the application knows what it must write anew. It stores
- * every page of the mapping again (with the content the mapping shows now, atomically, so that
- * concurrent stores are kept), writes the whole mapping back and, only if that succeeds, lifts the
- * poison of this mapping. Other mappings of the file stay poisoned until each is cleared, and one made later
- * starts poisoned, as long as any mapping of the file has lived since the failure.
+ * Call it when the cause is gone and the application knows what it must write anew. It makes
+ * every cached page of the mapping dirty again (by a write fault, which keeps its content and concurrent
+ * stores), writes the whole mapping back and, only if that succeeds, lifts the poison of this mapping.
+ * Other mappings of the file stay poisoned until each is cleared, and one made later starts poisoned, as
+ * long as any mapping of the file has lived since the failure.
  *
  * Returns: 0: what the mapping shows is durable, which need not be what was stored before the error: the
  * kernel may have dropped failed pages and read old ones again. Else the error met, and the mapping stays
@@ -506,10 +511,12 @@ PM_API int pm_clear_error(struct pm_mapping *mapping);
  *
  * Looks again: every row of evidence is gathered at the call, not remembered from pm_map(). If the
  * facts no longer bear the granularity in force, the mapping is demoted to the kernel's write-back first,
- * with one PM_EVENT_FELL_BACK; it is not promoted again. report_size is sizeof(struct pm_report); a smaller
- * one gets the part it has room for, and report->size says how much was filled.
+ * with one PM_EVENT_FELL_BACK; it is not promoted again (PM_REASON_NOT_PROMOTED). report_size is
+ * sizeof(struct pm_report); a smaller one gets the part it has room for, and report->size says how much was
+ * filled.
  *
- * Returns: 0; -EINVAL for a report_size that does not even hold the fields before the evidence.
+ * Returns: 0; -EINVAL for a report_size that does not even hold the fields before the evidence; -EMFILE,
+ * -ENFILE, -ENOMEM where the facts could not be gathered for want of them: the mapping stays as it is.
  * Threads: safe. Crash: nothing to lose; after a demotion every drain writes back all that is dirty in the mapping.
  * Source: statx(2), ioctl_fiemap, mincore(2), Linux Documentation/ABI/testing/sysfs-bus-nvdimm.
  */
@@ -519,7 +526,8 @@ PM_API int pm_query(struct pm_mapping *mapping, struct pm_report *report, size_t
  * pm_probe - what pm_map() would get
  *
  * Fills the report that a mapping of path with these options would have, and leaves no trace on the file
- * system: nothing is created, grown or read. The evidence is what is found now; where the options ask
+ * system: nothing is created, grown or read. (Of a DAX file that is not the caller's, the access time may change:
+ * only the owner can ask the kernel not to note it.) The evidence is what is found now; where the options ask
  * for preparation the verdict takes it as done. For a missing file with PM_CREATE the directory answers,
  * through an unnamed temporary file; where the file system has none, the report says unknown.
  *

@@ -2,8 +2,8 @@
 #include "policy.h"
 
 /*
- * Whether PM_TRUST_KERNEL lifts a row that is not as wanted: what the kernel's word covers (holes, unwritten extents, a
- * clone that may come), not what is known to break it.
+ * Whether PM_TRUST_KERNEL lifts a row that is not as wanted: what the kernel's word covers (holes, unwritten extents,
+ * a clone that may come), not what is known to break it.
  */
 enum lift { LIFT_NEVER, LIFT_UNKNOWN, LIFT_ALWAYS };
 

@@ -70,7 +70,8 @@ static const struct pm_cpu with_clwb = TABLE("clwb", write_back_clwb, true);
 static const struct pm_cpu with_clflushopt = TABLE("clflushopt", write_back_clflushopt, true);
 static const struct pm_cpu with_clflush = TABLE("clflush", write_back_clflush, true);
 /* A line size these loops do not know: no promise. */
-static const struct pm_cpu with_other_line = TABLE("clflush with an unknown line size", write_back_clflush, false);
+static const struct pm_cpu with_other_line =
+	TABLE("clflush with an unknown line size", write_back_clflush, false);
 
 static const struct pm_cpu *detect(void)
 {

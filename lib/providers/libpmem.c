@@ -11,6 +11,7 @@
 #include <libpmem.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
@@ -78,11 +79,18 @@ static void *load(void *unused)
 static void load_once(void)
 {
 	pthread_t thread;
+	pthread_attr_t attributes;
+	sigset_t all;
 	void *text = (void *)"not loaded: no thread";
+	/* No handler of the application is to run in it. */
+	sigfillset(&all);
+	pthread_attr_init(&attributes);
+	pthread_attr_setsigmask_np(&attributes, &all);
 	if (environment_interferes())
 		text = (void *)"not used: PMEM_ variables in the environment";
-	else if (!pthread_create(&thread, NULL, load, NULL))
+	else if (!pthread_create(&thread, &attributes, load, NULL))
 		pthread_join(thread, &text);
+	pthread_attr_destroy(&attributes);
 	atomic_store(&state, (const char *)text);
 }
 

@@ -21,8 +21,12 @@ void *swallow_too(void *address, size_t length, int prot, int flags, int fd, int
 
 void *swallow(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
 {
+#ifdef STRIP_ONLY
+	flags &= ~MAP_SYNC; /* the kernel still refuses what else it does not know */
+#else
 	if ((flags & MAP_TYPE) == MAP_SHARED_VALIDATE)
 		flags = (flags & ~(MAP_TYPE | MAP_SYNC)) | MAP_SHARED; /* which has the kernel ignore unknown flags */
+#endif
 	return (void *)syscall(SYS_mmap, address, length, prot, flags, fd, offset);
 }
 
