@@ -63,7 +63,8 @@ static void stream_set(void *destination, int value, size_t length)
 #define TABLE(instruction, function, reaches)                                                                \
 	{                                                                                                    \
 		.name = instruction, .reaches_media = reaches, .line = LINE, .write_back = function,         \
-		.fence = fence, .persist = function##_and_fence, .stream_copy = stream_copy, .stream_set = stream_set,                        \
+		.fence = fence, .persist = function##_and_fence, .stream_copy = stream_copy,                 \
+		.stream_set = stream_set,                                                                    \
 	}
 
 static const struct pm_cpu with_clwb = TABLE("clwb", write_back_clwb, true);

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What others do to the file between two of our calls, and what runs out. */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mapping.h"
+#include "unit.h"
+
+static const char *path;
+static struct pm_mapping *other;
+
+/* ---- Growing and undoing ---- */
+
+static void map_meanwhile(enum fake_call c)
+{
+	if (c != FAKE_fsync || other)
+		return;
+	fake.hook = NULL;
+	other = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 100));
+}
+
+START_TEST(what_somebody_has_mapped_is_not_undone)
+{
+	struct pm_mapping *m = NULL;
+	path = unit_path("file");
+	other = NULL;
+	fake_start(&fake_plain);
+	fake.hook = map_meanwhile;
+	/* Two are theirs. */
+	fake_fail(FAKE_fsync, 3, EIO);
+	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 20000), &m), -EIO);
+	ck_assert_ptr_nonnull(other);
+	ck_assert(unit_exists(path));
+	ck_assert_uint_ge(unit_size_of(path), 100);
+	unit_ok(pm_memset(other, pm_base(other), 'x', 100, 0));
+	unit_ok(pm_unmap(other));
+}
+END_TEST
+
+static void grow_meanwhile(enum fake_call c)
+{
+	if (c == FAKE_fallocate || c == FAKE_ftruncate)
+		ck_assert_int_eq(truncate(path, 1 << 20), 0);
+}
+
+START_TEST(growing_never_shrinks)
+{
+	path = unit_file("file", 10);
+	fake_start(&fake_plain);
+	fake.hook = grow_meanwhile;
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE | PM_SPARSE, .length = 5000));
+	ck_assert_uint_eq(unit_size_of(path), 1 << 20);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(a_limit_on_files_is_an_error)
+{
+	struct rlimit before, limit;
+	struct pm_mapping *m = NULL;
+	path = unit_path("file");
+	fake_start(&fake_plain);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+	limit = before;
+	limit.rlim_cur = 65536;
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	int rc = pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE | (_i ? PM_SPARSE : 0), .length = 1 << 20), &m);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+	ck_assert_int_eq(rc, -EFBIG);
+	ck_assert(!unit_exists(path));
+}
+END_TEST
+
+/* proc_sys_fs(5) protected_symlinks: not by the kernel's hand, since the creation follows links itself. */
+START_TEST(a_strangers_link_in_a_shared_directory)
+{
+	struct pm_mapping *m = NULL;
+	const char *directory = unit_path("shared"), *link = unit_path("shared/link"), *target = unit_path("target");
+	if (geteuid() != 0)
+		return;
+	ck_assert_int_eq(mkdir(directory, 0777), 0);
+	ck_assert_int_eq(chmod(directory, 01777), 0);
+	ck_assert_int_eq(chown(directory, 65533, 65533), 0);
+	ck_assert_int_eq(symlink(target, link), 0);
+	fake_start(&fake_plain);
+	ck_assert_int_eq(lchown(link, 65534, 65534), 0);
+	ck_assert_int_eq(pm_map(link, UNIT_OPTIONS(.flags = PM_CREATE, .length = 10), &m), -EACCES);
+	ck_assert(!unit_exists(target));
+	ck_assert_int_eq(lchown(link, 65533, 65533), 0);
+	m = unit_map(link, UNIT_OPTIONS(.flags = PM_CREATE, .length = 10));
+	ck_assert(unit_exists(target));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* ---- Looking ---- */
+
+START_TEST(a_file_cut_off_inside_the_range)
+{
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_dax);
+	struct pm_mapping *m = unit_map(path, NULL);
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	ck_assert_int_eq(truncate(path, 8192), 0);
+	const struct pm_report *r = unit_query(m);
+	ck_assert_int_eq(r->granularity, PM_PAGE);
+	ck_assert_int_eq(r->reason, PM_REASON_HOLE);
+	ck_assert_uint_eq(r->evidence[PM_EV_ALLOCATED].value, 8192);
+	ck_assert_int_eq(pm_resize(m, 1 << 20), -ERANGE);
+	ck_assert_int_eq(truncate(path, 1 << 20), 0);
+	/* Whole again, but not promoted. */
+	r = unit_query(m);
+	ck_assert_int_eq(r->granularity, PM_PAGE);
+	ck_assert_int_eq(r->reason, PM_REASON_NOT_PROMOTED);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(shortage_says_nothing_of_the_file)
+{
+	struct pm_report r;
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_dax);
+	struct pm_mapping *m = NULL;
+	/* The second is the first attribute of the region. */
+	fake_fail(FAKE_openat, 2, EMFILE);
+	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.sync = PM_GUARANTEE), &m), -EMFILE);
+	m = unit_map(path, UNIT_OPTIONS(.sync = PM_GUARANTEE));
+	fake_fail(FAKE_openat, 0, EMFILE);
+	ck_assert_int_eq(pm_query(m, &r, sizeof(r)), -EMFILE);
+	fake_fail(FAKE_openat, 0, 0);
+	fake_fail(FAKE_mmap, 1, ENOMEM);
+	ck_assert_int_eq(pm_query(m, &r, sizeof(r)), -ENOMEM);
+	fake_fail(FAKE_memfd_create, 1, ENFILE);
+	ck_assert_int_eq(pm_query(m, &r, sizeof(r)), -ENFILE);
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	ck_assert_int_eq(unit_query(m)->verdict, PM_VERDICT_MET);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(a_refused_resize_moves_nothing)
+{
+	static const struct fake_extent first = {.logical = 0, .length = 8192};
+	path = unit_file("file", 8192);
+	fake_start(&fake_dax);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.sync = PM_GUARANTEE));
+	const void *base = pm_base(m);
+	fake.machine.extents = &first;
+	fake.machine.extent_count = 1;
+	ck_assert_int_eq(pm_resize(m, 64 << 20), -PM_ENOTSYNC);
+	ck_assert_ptr_eq(pm_base(m), base);
+	ck_assert_uint_eq(pm_length(m), 8192);
+	ck_assert_uint_eq(unit_size_of(path), 8192);
+	ck_assert_uint_eq(fake_calls(FAKE_mremap), 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* ---- Clearing ---- */
+
+static atomic_bool held, released;
+
+static void hold_the_first(enum fake_call c)
+{
+	if (c != FAKE_msync || atomic_exchange(&held, true))
+		return;
+	while (!atomic_load(&released))
+		usleep(1000);
+}
+
+static void *persist(void *mapping)
+{
+	return (void *)(intptr_t)pm_persist(mapping, pm_base(mapping), 1);
+}
+
+static void *clear(void *mapping)
+{
+	return (void *)(intptr_t)pm_clear_error(mapping);
+}
+
+/* A write-back that is under way may still fail, and clean what was made dirty too early. */
+START_TEST(clearing_waits_for_a_write_back_under_way)
+{
+	pthread_t writer, clearer;
+	void *rc;
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_plain);
+	struct pm_mapping *m = unit_map(path, NULL);
+	other = unit_map(path, NULL);
+	fake.hook = hold_the_first;
+	ck_assert_int_eq(pthread_create(&writer, NULL, persist, m), 0);
+	while (!atomic_load(&held))
+		usleep(1000);
+	fake_fail(FAKE_msync, 1, EIO);
+	ck_assert_int_eq(pm_persist(other, pm_base(other), 1), -EIO);
+	unsigned before = fake_calls(FAKE_madvise);
+	ck_assert_int_eq(pthread_create(&clearer, NULL, clear, m), 0);
+	usleep(100000);
+	ck_assert_uint_eq(fake_calls(FAKE_madvise), before);
+	atomic_store(&released, true);
+	pthread_join(writer, &rc);
+	pthread_join(clearer, &rc);
+	ck_assert_ptr_null(rc);
+	ck_assert_uint_gt(fake_calls(FAKE_madvise), before);
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	unit_ok(pm_unmap(m));
+	ck_assert_int_eq(pm_unmap(other), -EIO);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("meanwhile");
+	tcase_add_test(c, what_somebody_has_mapped_is_not_undone);
+	tcase_add_test(c, growing_never_shrinks);
+	tcase_add_loop_test(c, a_limit_on_files_is_an_error, 0, 2);
+	tcase_add_test(c, a_strangers_link_in_a_shared_directory);
+	tcase_add_test(c, a_file_cut_off_inside_the_range);
+	tcase_add_test(c, shortage_says_nothing_of_the_file);
+	tcase_add_test(c, a_refused_resize_moves_nothing);
+	tcase_add_test(c, clearing_waits_for_a_write_back_under_way);
+	return unit_run();
+}
