@@ -43,7 +43,8 @@ static int skip_fsync(int fd)
 
 static int map_without_sync(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
 {
-	return pm_sys_linux.mmap(address, length, prot, flags & ~MAP_SYNC, fd, offset);
+	/* The trial on a byte of memory is left alone, else the library would see that the flag is swallowed. */
+	return pm_sys_linux.mmap(address, length, prot, length == 1 ? flags : flags & ~MAP_SYNC, fd, offset);
 }
 
 static int skip_populate(void *address, size_t length, int advice)
