@@ -13,13 +13,6 @@
 
 #include "sys.h"
 
-#ifndef MAP_SYNC
-#define MAP_SYNC 0x080000
-#endif
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-
 static struct pm_sys mutant;
 
 /* ---- no-writeback: a drain that does nothing ---- */

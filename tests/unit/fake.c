@@ -14,12 +14,6 @@
 #include "fake.h"
 #include "fake_internal.h"
 
-#ifndef MAP_SYNC
-#define MAP_SYNC 0x080000
-#endif
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 #define XFS_GEOMETRY _IOC(_IOC_READ, 'X', 124, 112)
 
 struct fake fake;
