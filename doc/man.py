@@ -18,6 +18,7 @@ RELATED = {
     "copies": ("pm_memcpy", "pm_memmove", "pm_memset", "pm_flush", "pm_drain"),
     "truth": ("pm_query", "pm_probe", "pm_explain", "pm_granularity_of", "pm_granularity_name", "pm_state_name",
               "pm_evidence_name", "pm_reason_name"),
+    "events": ("pm_event_fd", "pm_next_event", "pm_query"),
     "errors": ("pm_strerror", "pm_error_detail", "pm_clear_error"),
 }
 
@@ -25,8 +26,8 @@ RELATED = {
 OWNERS = {
     "struct pm_options": "pm_map",
     "enum pm_request": "pm_map",
-    "struct pm_event": "pm_map",
-    "enum pm_event_kind": "pm_map",
+    "struct pm_event": "pm_next_event",
+    "enum pm_event_kind": "pm_event_fd",
     "struct pm_report": "pm_query",
     "struct pm_evidence": "pm_query",
     "enum pm_grade": "pm_query",
@@ -38,7 +39,7 @@ OWNERS = {
     "enum pm_evidence_row": "pm_evidence_name",
     "PM_CREATE": ("pm_map", "Flags"),
     "PM_ENOTSYNC": ("pm_map", "Errors of the library"),
-    "PM_EVENT_FRAMES": ("pm_map", "Sizes"),
+    "PM_EVENT_FRAMES": ("pm_next_event", "Sizes"),
     "PM_NODRAIN": ("pm_memcpy", "Flags"),
 }
 

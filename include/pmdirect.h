@@ -21,7 +21,8 @@
  *   Units    Lengths and offsets are bytes. Addresses lie inside the mapping: a range that leaves it is
  *            refused with -ERANGE. Length 0 does nothing, successfully, with no system call.
  *   Threads  Any function may be called on any mapping from any thread at any time. pm_unmap() and
- *            pm_resize() need all other calls on that mapping to have finished.
+ *            pm_resize() need all other calls on that mapping to have finished. The library starts a thread only for a
+ *            mapping made with PM_WATCH or PM_LEASE; every signal is blocked in it.
  *   Signals  EINTR is handled inside. No function is async-signal-safe. No function prints, aborts,
  *            installs a handler, changes the working directory or writes the environment.
  *   Forks    A child must not use a mapping made by its parent: map again.
@@ -113,7 +114,18 @@ enum pm_reason {
 	PM_REASON_TRUSTED = 20,          /* the kernel's word was taken because the caller asked for it */
 	PM_REASON_NO_WRITE_BACK = 21,    /* device-dax has no kernel write-back to fall back to */
 	PM_REASON_WRITE_BACK_FAILED = 22, /* events only: a write-back failed */
-	PM_REASON_NOT_PROMOTED = 23      /* the facts bear more now; the mapping was made, or demoted, without them */
+	PM_REASON_NOT_PROMOTED = 23,     /* the facts bear more now; the mapping was made, or demoted, without them */
+	PM_REASON_LEASE_REFUSED = 24,    /* extents can be shared, and the lease asked for is not to be had now */
+	PM_REASON_LEASE_BROKEN = 25,     /* events only: somebody opens the file; he waits until the mapping is ready */
+	PM_REASON_LEASE_FORCED = 26,     /* events only: the kernel took the lease before the mapping was ready */
+	PM_REASON_TRUNCATED = 27,        /* events only: the file ends inside the range */
+	PM_REASON_DAX_FLAG = 28,         /* events only: the inode's DAX flag was changed; it counts when next loaded */
+	PM_REASON_WRITTEN = 29,          /* events only: the file was changed by other means than a mapping */
+	PM_REASON_OPENED_WRITING = 30,   /* events only: another process has the file open for writing */
+	PM_REASON_OPENED_DIRECT = 31,    /* events only: likewise, with O_DIRECT */
+	PM_REASON_READ_ONLY = 32,        /* events only: the file system is read-only now */
+	PM_REASON_SHUT_DOWN = 33,        /* events only: the file system answers with EIO: it was shut down */
+	PM_REASON_DEVICE_GONE = 34       /* events only: the device under the file system is gone */
 };
 
 /* What a person can do about the reason. */
@@ -121,7 +133,7 @@ enum pm_advice {
 	PM_ADVICE_NONE = 0,
 	PM_ADVICE_PREPARE = 1,        /* map with PM_PREPARE */
 	PM_ADVICE_MOUNT_DAX = 2,      /* put the file on a DAX mount of persistent memory */
-	PM_ADVICE_NO_REFLINK = 3,     /* use a file system that cannot share extents (mkfs.xfs -m reflink=0) */
+	PM_ADVICE_LEASE = 3,          /* map with PM_LEASE, or use a file system that cannot share extents */
 	PM_ADVICE_REAL_MEDIUM = 4,    /* use a real persistent medium */
 	PM_ADVICE_STATE_DOMAIN = 5,   /* let the platform's firmware state the persistence domain */
 	PM_ADVICE_UNSET_ENV = 6,      /* unset PMDIRECT_GRANULARITY */
@@ -131,7 +143,8 @@ enum pm_advice {
 	PM_ADVICE_ASK_HINT = 10,      /* ask for a hint instead */
 	PM_ADVICE_REWRITE = 11,       /* give the file its own extents: copy it, and map the copy */
 	PM_ADVICE_CLEAR_ERROR = 12,   /* find out what was lost, then pm_clear_error() */
-	PM_ADVICE_MAP_AGAIN = 13      /* unmap and map again */
+	PM_ADVICE_MAP_AGAIN = 13,     /* unmap and map again */
+	PM_ADVICE_ALONE = 14          /* let nobody else have the file open, and map it as its owner */
 };
 
 /* The rows of evidence. New rows are added at the end. */
@@ -156,14 +169,17 @@ enum pm_evidence_row {
 	PM_EV_WRITE_CACHE = 17,   /* the kernel writes CPU caches back on fsync; text: dax/write_cache */
 	PM_EV_CPU = 18,           /* CPU write-back reaches the medium; text: the instruction */
 	PM_EV_RESIDENT = 19,      /* pages of the range are in the page cache; value: how many pages */
-	PM_EV_LEASE_POSSIBLE = 20, /* a write lease could be taken */
-	PM_EV_LEASE_HELD = 21,    /* a write lease is held */
+	PM_EV_LEASE_POSSIBLE = 20, /* a write lease could be taken; error: why not */
+	PM_EV_LEASE_HELD = 21,    /* a write lease is held: nobody else has the file open */
 	PM_EV_KERNEL = 22,        /* text: kernel release */
 	PM_EV_FORCED = 23,        /* the environment lowered the promise ("tainted"); text: the setting */
 	PM_EV_PRIVATE_FILE = 24,  /* the library has an open file description of its own */
 	PM_EV_LIBPMEM = 25,       /* libpmem is in use as provider */
 	PM_EV_LIBUNWIND = 26,     /* libunwind is in use as provider */
-	PM_EVIDENCE_ROWS = 27
+	PM_EV_WRITABLE = 27,      /* the file system is not read-only, by mount or by emergency */
+	PM_EV_ALIVE = 28,         /* the file system answers, and its device is there; error: EIO or ENODEV */
+	PM_EV_DAX_FLAG = 29,      /* the inode's DAX flag: a wish for when it is next loaded, not the state */
+	PM_EVIDENCE_ROWS = 30
 };
 
 /* One row: what is known, from where. */
@@ -191,13 +207,17 @@ struct pm_evidence {
 #define PM_SPARSE 0x20u      /* with PM_CREATE: allocate nothing, not even on a direct medium */
 #define PM_PREPARE 0x40u     /* allocate, write, sync and populate now: see pm_map() */
 #define PM_TRUST_KERNEL 0x80u /* accepted means usable; works under PM_HINT only, and the report says so */
+#define PM_WATCH 0x100u      /* a thread of the library watches the file: see pm_event_fd() */
+#define PM_LEASE 0x200u      /* hold a write lease on the file: see pm_map() */
+#define PM_NO_THREAD 0x400u  /* with PM_LEASE: no thread; every durability call asks for the lease */
+#define PM_ON_LOSS_FAIL 0x800u /* a guarantee lost later fails every durability call until pm_clear_error() */
 
 struct pm_mapping;
 struct pm_event;
 
 /*
- * An event handler runs in the thread whose call met the event, with no lock held. It may call any
- * function on the mapping but pm_unmap() and pm_resize().
+ * An event handler runs in the thread whose call met the event, or in the library's thread of a mapping made with
+ * PM_WATCH or PM_LEASE, with no lock held. It may call any function on the mapping but pm_unmap() and pm_resize().
  */
 typedef void pm_event_fn(struct pm_mapping *mapping, const struct pm_event *event, void *arg);
 
@@ -232,8 +252,19 @@ struct pm_report {
 };
 
 enum pm_event_kind {
-	PM_EVENT_FELL_BACK = 1,         /* a hint is not met, at map time or found by pm_query() */
-	PM_EVENT_WRITE_BACK_FAILED = 2  /* a write-back failed: the mapping is poisoned */
+	PM_EVENT_FELL_BACK = 1,         /* what was asked for is not met, or no longer: the kernel's write-back serves */
+	PM_EVENT_WRITE_BACK_FAILED = 2, /* a write-back failed: the mapping is poisoned */
+	PM_EVENT_PROMOTED = 3,          /* user space may commit alone again */
+	PM_EVENT_LEASE_BROKEN = 4,      /* somebody opens the file: the mapping fell back first, if it had to */
+	PM_EVENT_SHARED = 5,            /* extents of the range are shared with another file now (reflink, dedupe) */
+	PM_EVENT_TRUNCATED = 6,         /* the file ends inside the range: a store beyond its end is a SIGBUS */
+	PM_EVENT_HOLE = 7,              /* blocks of the range were taken away (punched, collapsed) */
+	PM_EVENT_PAGE_CACHE = 8,        /* the file is not DAX any more: a page cache stands in front of it */
+	PM_EVENT_DAX_FLAG = 9,          /* the inode's DAX flag was changed; advisory */
+	PM_EVENT_OPENED = 10,           /* another process opened the file for writing */
+	PM_EVENT_WRITTEN = 11,          /* the file was written or changed otherwise than through a mapping */
+	PM_EVENT_READ_ONLY = 12,        /* the file system went read-only */
+	PM_EVENT_DEAD = 13              /* the file system was shut down, or its device is gone */
 };
 
 #define PM_EVENT_FRAMES 16
@@ -247,6 +278,8 @@ struct pm_event {
 	uint64_t length;
 	enum pm_granularity old_granularity;
 	enum pm_granularity new_granularity;
+	enum pm_state old_sync;
+	enum pm_state old_direct;
 	enum pm_state sync;
 	enum pm_state direct;
 	unsigned frames;              /* valid entries of frame[], 0 where the call site is not known */
@@ -274,6 +307,21 @@ struct pm_event {
  * madvise(2): MAP_POPULATE only read-faults shared mappings). Blocks that it allocated inside an existing file stay
  * allocated if it then fails.
  *
+ * PM_LEASE takes a write lease on the file: as long as it is held nobody else has the file open, so that nobody
+ * can share its extents, and a file system that can share them (XFS with reflink) bears a sync guarantee.
+ * Somebody who opens the file waits until the mapping has fallen back to PM_PAGE, written everything back and
+ * released the lease: an acknowledged store is safe before he can do anything. When the last intruder has closed
+ * the file, the library takes the lease again, takes shared extents apart, syncs once and promotes the mapping. The
+ * break is received by a thread of the library, without touching the application's signals; with PM_NO_THREAD no
+ * thread is started: every durability call asks for the lease (one system call each), the application must make
+ * one, or pm_next_event(), within /proc/sys/fs/lease-break-time (45 s) of any break, and only pm_next_event()
+ * promotes again. A lease allows one open file description only: a second mapping of the file, or pm_probe() of its
+ * path, is an intruder as well. It needs the file's owner or CAP_LEASE. Under a sync guarantee a lease
+ * that cannot be had is refused, under a hint the mapping does without and tries again while it lives.
+ *
+ * With PM_ON_LOSS_FAIL a guarantee that is lost while the mapping lives makes every durability call return
+ * -PM_ENOTSYNC or -PM_ENOTDIRECT until pm_clear_error(); without it the calls go on, durable through the kernel.
+ *
  * Returns: 0; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE where a guarantee cannot be met (the file, if
  * it had to be created or grown, is as before); -EINVAL for an option that makes no sense, an empty file
  * without a length or a device-dax range off its alignment; -E2BIG for an option struct newer than the
@@ -281,12 +329,13 @@ struct pm_event {
  * the end of the file; -EISDIR, -ENODEV for a directory, a FIFO, a socket or another character device;
  * -ENOSPC; -EFBIG beyond RLIMIT_FSIZE (no SIGXFSZ is raised); -EMFILE, -ENFILE, -ENOMEM under a sync
  * guarantee where the evidence could not be gathered for want of them; -EOPNOTSUPP where PM_PREPARE is not
- * possible; any error of open(2), statx(2), fallocate(2), mmap(2), madvise(2), fsync(2).
+ * possible; under a sync guarantee with PM_LEASE -EAGAIN where somebody else has the file open, -EACCES for who is
+ * neither owner nor has CAP_LEASE, -EINVAL where the file system or device has no leases; any error of open(2), statx(2), fallocate(2), mmap(2), madvise(2), fsync(2).
  * Threads: safe.
  * Crash: with PM_CREATE a power failure before the return leaves the file absent, or present with any
  * size up to the one asked for and zeroes where it is new. After the return nothing is lost.
  * Source: mmap(2) MAP_SYNC; fsync(2) on directory entries; Linux fs/ext4/file.c ext4_file_mmap,
- * fs/xfs/xfs_file.c xfs_file_mmap.
+ * fs/xfs/xfs_file.c xfs_file_mmap; fcntl(2) F_SETLEASE; Linux fs/locks.c check_conflicting_open.
  */
 PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_mapping **ret_mapping);
 
@@ -296,7 +345,8 @@ PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_
  * As pm_map(), for a descriptor. The descriptor stays the caller's: the library opens the same file again
  * through /proc, because an error of write-back is reported once for each open file description, and
  * somebody else's fsync on a shared one would take it. PM_CREATE only grows the file here; its directory
- * entry stays the caller's business.
+ * entry stays the caller's business. With PM_LEASE there can be no second description: on success the descriptor
+ * belongs to the library, which closes it at pm_unmap(), and the caller must not use it, nor any duplicate, again.
  *
  * Returns: as pm_map(); -EBADF for a descriptor that is not open; -EACCES or another error of open(2)
  * where the file cannot be opened again with the access the mapping needs; -ENOENT without /proc.
@@ -496,6 +546,8 @@ PM_API int pm_memset(struct pm_mapping *mapping, void *destination, int value, s
  * Other mappings of the file stay poisoned until each is cleared, and one made later starts poisoned, as
  * long as any mapping of the file has lived since the failure.
  *
+ * A lost guarantee of a mapping made with PM_ON_LOSS_FAIL is acknowledged: its calls work again, through the kernel.
+ *
  * Returns: 0: what the mapping shows is durable, which need not be what was stored before the error: the
  * kernel may have dropped failed pages and read old ones again. Else the error met, and the mapping stays
  * poisoned. 0 also where nothing was latched; -EACCES on a poisoned read-only mapping.
@@ -511,7 +563,8 @@ PM_API int pm_clear_error(struct pm_mapping *mapping);
  *
  * Looks again: every row of evidence is gathered at the call, not remembered from pm_map(). If the
  * facts no longer bear the granularity in force, the mapping is demoted to the kernel's write-back first,
- * with one PM_EVENT_FELL_BACK; it is not promoted again (PM_REASON_NOT_PROMOTED). report_size is
+ * with one PM_EVENT_FELL_BACK; it is not promoted again (PM_REASON_NOT_PROMOTED) unless it has PM_LEASE. What else
+ * has changed since the last look becomes an event too, see pm_event_fd(). report_size is
  * sizeof(struct pm_report); a smaller one gets the part it has room for, and report->size says how much was
  * filled.
  *
@@ -536,6 +589,50 @@ PM_API int pm_query(struct pm_mapping *mapping, struct pm_report *report, size_t
  */
 PM_API int pm_probe(const char *path, const struct pm_options *options, struct pm_report *report,
                     size_t report_size);
+
+/**
+ * pm_event_fd - a descriptor that becomes readable when there may be events
+ *
+ * For poll(2), select(2) or epoll(7); then call pm_next_event() until it says -EAGAIN. From the first call on
+ * (with PM_WATCH or PM_LEASE: from pm_map() on) the file is watched by inotify(7), and the table of mounts. The
+ * descriptor is the mapping's: never read or close it; it ends with pm_unmap(). It may become readable for
+ * nothing. What is noticed, and how fast ("look": the next pm_query() or pm_next_event(); with PM_WATCH or PM_LEASE a
+ * thread looks as soon as something below is announced, and once a second):
+ *
+ *   PM_EVENT_LEASE_BROKEN   before it happens: the kernel signals the lease (a thread; else the next call)
+ *   PM_EVENT_WRITTEN        at once, by inotify: write(2), fallocate(2), truncate(2), a clone into the file
+ *   PM_EVENT_TRUNCATED      at once, by inotify; a look otherwise
+ *   PM_EVENT_HOLE           at once, by inotify; a look otherwise
+ *   PM_EVENT_OPENED         at once, by inotify, if /proc shows who it is: not of another user's processes, and not
+ *                           of this process; with O_DIRECT it says so
+ *   PM_EVENT_SHARED         a look: cloning from a file is announced by nobody, only its opening is
+ *   PM_EVENT_PAGE_CACHE     a look
+ *   PM_EVENT_DAX_FLAG       a look
+ *   PM_EVENT_READ_ONLY      at once for remounts, by the table of mounts; a look for emergencies
+ *   PM_EVENT_DEAD           a look
+ *   PM_EVENT_FELL_BACK      with whatever takes the promise away
+ *   PM_EVENT_WRITE_BACK_FAILED, PM_EVENT_PROMOTED   at once
+ *
+ * Stores of another process through a mapping of its own are announced by nobody and harm no promise.
+ *
+ * Returns: the descriptor, at least 0; -EOPNOTSUPP for anonymous memory; -EMFILE, -ENFILE, -ENOMEM; -ENOSPC
+ * where the user has too many inotify watches.
+ * Threads: safe; every call returns the same descriptor. Crash: nothing to lose.
+ * Source: inotify(7), epoll(7), proc(5) mountinfo.
+ */
+PM_API int pm_event_fd(struct pm_mapping *mapping);
+
+/**
+ * pm_next_event - take the oldest event
+ *
+ * Fills *event with the oldest event not taken yet. Events of one kind and reason that were not taken yet are
+ * one, which covers the range of all. Without PM_WATCH and PM_LEASE a call that finds none looks
+ * first, as pm_query() does. event_size is sizeof(struct pm_event); a smaller one gets the part it has room for.
+ *
+ * Returns: 0; -EAGAIN: there is none; -EINVAL for an event_size without room for the reason; otherwise as pm_query().
+ * Threads: safe; each event is taken once. Crash: nothing to lose. Source: as pm_event_fd().
+ */
+PM_API int pm_next_event(struct pm_mapping *mapping, struct pm_event *event, size_t event_size);
 
 /**
  * pm_explain - a report in words

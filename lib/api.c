@@ -9,7 +9,7 @@
 
 #define KNOWN_FLAGS                                                                                          \
 	(PM_CREATE | PM_EXCLUSIVE | PM_READ_ONLY | PM_PRIVATE | PM_ANONYMOUS | PM_SPARSE | PM_PREPARE |      \
-	 PM_TRUST_KERNEL)
+	 PM_TRUST_KERNEL | PM_WATCH | PM_LEASE | PM_NO_THREAD | PM_ON_LOSS_FAIL)
 #define KNOWN_COPY_FLAGS (PM_NODRAIN | PM_NOFLUSH | PM_TEMPORAL | PM_NONTEMPORAL)
 
 /* ---- Options ---- */
@@ -27,6 +27,12 @@ static const char *contradiction(const struct pm_options *o)
 		return "PM_SPARSE and PM_PREPARE exclude each other";
 	if (f & (PM_READ_ONLY | PM_PRIVATE) && f & (PM_CREATE | PM_PREPARE))
 		return "a read-only or private mapping cannot create or prepare its file";
+	if (f & PM_LEASE && f & (PM_READ_ONLY | PM_PRIVATE))
+		return "a read-only or private mapping needs no lease";
+	if (f & PM_NO_THREAD && (!(f & PM_LEASE) || f & PM_WATCH))
+		return "PM_NO_THREAD goes with PM_LEASE, and not with PM_WATCH";
+	if (f & PM_ON_LOSS_FAIL && o->sync != PM_GUARANTEE && o->direct != PM_GUARANTEE)
+		return "PM_ON_LOSS_FAIL needs a guarantee";
 	if (f & PM_ANONYMOUS && f & ~PM_ANONYMOUS)
 		return "PM_ANONYMOUS goes with no other flag";
 	if (f & PM_ANONYMOUS && o->offset)
@@ -167,12 +173,11 @@ int pm_persist(struct pm_mapping *m, const void *address, size_t length)
 
 int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
 {
-	/* One for both halves, whatever a demotion does meanwhile. */
-	const struct pm_strategy *strategy = strategy_of(m);
 	int rc = pm_persist(m, address, length);
 	if (rc || !length)
 		return rc;
-	rc = strategy->deepen(&m->medium, address, length);
+	/* Demoted meanwhile, it was written back with all the rest. */
+	rc = strategy_of(m)->deepen(&m->medium, address, length);
 	/* The lines are where pm_persist() brings them; only the way further failed. */
 	if (rc && m->medium.device_dax)
 		return pm_fail(rc, "pm_deep_persist", m->name, "the region's deep_flush: %s", pm_strerror(rc));
@@ -204,11 +209,12 @@ static int check_copy(struct pm_mapping *m, const char *call, const void *destin
 	return rc ? rc : pm_mapping_poison(m);
 }
 
-static int finish_copy(struct pm_mapping *m, const struct pm_strategy *strategy, unsigned flags)
+/* Looks again: the stores were made after the first look, and may have met what demoted the mapping meanwhile. */
+static int finish_copy(struct pm_mapping *m, unsigned flags)
 {
 	if (flags & (PM_NODRAIN | PM_NOFLUSH))
 		return 0;
-	return pm_mapping_failed(m, strategy->drain(&m->medium));
+	return pm_drain(m);
 }
 
 int pm_memmove(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
@@ -224,7 +230,7 @@ int pm_memmove(struct pm_mapping *m, void *destination, const void *source, size
 		if (!(flags & PM_NOFLUSH))
 			strategy->flush(&m->medium, destination, length);
 	}
-	return finish_copy(m, strategy, flags);
+	return finish_copy(m, flags);
 }
 
 int pm_memcpy(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
@@ -245,7 +251,7 @@ int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length,
 		if (!(flags & PM_NOFLUSH))
 			strategy->flush(&m->medium, destination, length);
 	}
-	return finish_copy(m, strategy, flags);
+	return finish_copy(m, flags);
 }
 
 /* ---- Truth ---- */
@@ -267,6 +273,24 @@ int pm_query(struct pm_mapping *m, struct pm_report *report, size_t report_size)
 	memset(&full, 0, sizeof(full));
 	int rc = pm_mapping_report(m, &full);
 	return rc ? rc : give_report("pm_query", &full, report, report_size);
+}
+
+int pm_event_fd(struct pm_mapping *m)
+{
+	int fd = m->ask.backing == PM_BACKING_ANONYMOUS ? -EOPNOTSUPP : pm_watch_descriptor(m);
+	return fd < 0 ? pm_fail(fd, "pm_event_fd", m->name, "the mapping cannot be watched: %s", pm_strerror(fd)) : fd;
+}
+
+int pm_next_event(struct pm_mapping *m, struct pm_event *event, size_t event_size)
+{
+	struct pm_event full;
+	if (event_size < offsetof(struct pm_event, error))
+		return pm_fail(-EINVAL, "pm_next_event", m->name, "event_size is too small");
+	int rc = pm_mapping_next_event(m, &full);
+	if (rc)
+		return rc;
+	memcpy(event, &full, event_size < sizeof(full) ? event_size : sizeof(full));
+	return 0;
 }
 
 int pm_probe(const char *path, const struct pm_options *options, struct pm_report *report, size_t report_size)

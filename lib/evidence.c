@@ -7,6 +7,7 @@
 #include "providers.h"
 #include "sys.h"
 
+#define LEASE_SOURCE "fcntl(2) F_SETLEASE"
 #define MAP_SYNC_SOURCE "mmap(MAP_SHARED_VALIDATE|MAP_SYNC)"
 
 /* Says something of this process at this moment, nothing of the file. */
@@ -87,6 +88,20 @@ static void forced(pm_evidence_table e)
 	row->value = page ? PM_PAGE : line ? PM_CACHE_LINE : 0;
 }
 
+/* Trying would be seen by others, so only what the mapping was told when it asked. */
+static void lease_possible(pm_evidence_table e, const struct pm_subject *s)
+{
+	const char *source = LEASE_SOURCE;
+	bool not_owner = pm_sys->euid() != s->stx.stx_uid;
+	const char *text = not_owner ? "not tried; not the owner: needs CAP_LEASE" : "not tried";
+	enum pm_state possible = s->lease_held ? PM_YES : s->lease_error ? PM_NO : PM_UNKNOWN;
+	if (s->backing == PM_BACKING_DEVICE_DAX)
+		pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], PM_NO, EINVAL, source, "not on device-dax");
+	else
+		pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], possible, s->lease_held ? 0 : s->lease_error, source,
+		                possible == PM_UNKNOWN ? text : s->lease_error == EAGAIN ? "somebody else has the file open" : NULL);
+}
+
 void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool try_sync)
 {
 	s->region = ~0u;
@@ -94,6 +109,7 @@ void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool tr
 	if (s->backing == PM_BACKING_ANONYMOUS)
 		return;
 	dax_attribute(e, s);
+	pm_evidence_set(&e[PM_EV_LEASE_HELD], s->lease_held ? PM_YES : PM_NO, 0, LEASE_SOURCE, NULL);
 	pm_evidence_file_system(e, s);
 	if (!try_sync || s->backing == PM_BACKING_PRIVATE)
 		return;
@@ -117,17 +133,6 @@ int pm_evidence_shortage(pm_evidence_table e)
 			return -e[i].error;
 	}
 	return 0;
-}
-
-static void lease(pm_evidence_table e, const struct pm_subject *s)
-{
-	/* Trying would be seen by others, and its break would signal the application. */
-	const char *text = pm_sys->euid() == s->stx.stx_uid ? "not tried" : "not tried; not the owner: needs CAP_LEASE";
-	if (s->backing == PM_BACKING_DEVICE_DAX)
-		pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], PM_NO, EINVAL, "fcntl(2) F_SETLEASE", "not on device-dax");
-	else
-		pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], PM_UNKNOWN, 0, "fcntl(2) F_SETLEASE", text);
-	pm_evidence_set(&e[PM_EV_LEASE_HELD], PM_NO, 0, "this library", "none was taken");
 }
 
 static void kernel(pm_evidence_table e)
@@ -167,5 +172,6 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 		pm_evidence_shareable(e, s);
 	pm_evidence_mount(e, s);
 	pm_evidence_residency(e, s);
-	lease(e, s);
+	pm_evidence_life(e, s);
+	lease_possible(e, s);
 }

@@ -29,6 +29,9 @@ struct pm_subject {
 	bool writable;
 	void *map;           /* for residency; NULL if not mapped */
 	bool uses_libpmem;   /* the mapping has it as its provider */
+	bool lease_held;     /* by the mapping, or */
+	int lease_error;     /* the positive errno when it was last asked for; 0: it was not */
+	int file_error;      /* the positive errno of a statx(2) that failed: stx is older */
 	unsigned region;     /* found: number of the nd region, else ~0u */
 	bool msync_skips_caches; /* found: the kernel's write-back leaves CPU caches alone, though they are volatile */
 };
@@ -56,6 +59,8 @@ void pm_evidence_for_report(pm_evidence_table, struct pm_subject *);
 void pm_evidence_region(pm_evidence_table, struct pm_subject *);
 /* evidence_extents.c: whether the file system can share extents. */
 void pm_evidence_shareable(pm_evidence_table, const struct pm_subject *);
+/* evidence_life.c: whether the file system still is what it was, and the inode's wish. */
+void pm_evidence_life(pm_evidence_table, const struct pm_subject *);
 /* evidence_file.c */
 void pm_evidence_file_system(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_mount(pm_evidence_table, const struct pm_subject *);

@@ -48,6 +48,9 @@ static const char *const evidence_names[PM_EVIDENCE_ROWS] = {
 	[PM_EV_PRIVATE_FILE] = "own file description",
 	[PM_EV_LIBPMEM] = "libpmem in use",
 	[PM_EV_LIBUNWIND] = "libunwind in use",
+	[PM_EV_WRITABLE] = "file system writable",
+	[PM_EV_ALIVE] = "file system alive",
+	[PM_EV_DAX_FLAG] = "inode's DAX flag",
 };
 
 /* Name and sentence of each reason, indexed by it. */
@@ -83,13 +86,25 @@ static const struct {
 	[PM_REASON_WRITE_BACK_FAILED] = {"write-back-failed", "a write-back failed"},
 	[PM_REASON_NOT_PROMOTED] = {"not-promoted", "the facts bear more now than when the mapping was made or demoted, and "
 	                                              "it is not promoted"},
+	[PM_REASON_LEASE_REFUSED] = {"lease-refused", "the file system can share extents, and the lease that would announce "
+	                                              "it is not to be had now"},
+	[PM_REASON_LEASE_BROKEN] = {"lease-broken", "somebody opens the file, so the lease had to be given up"},
+	[PM_REASON_LEASE_FORCED] = {"lease-forced", "the kernel took the lease before the mapping could fall back: what was "
+	                                            "acknowledged meanwhile was not safe until now"},
+	[PM_REASON_TRUNCATED] = {"truncated", "the file ends inside the range"},
+	[PM_REASON_DAX_FLAG] = {"dax-flag", "the inode's DAX flag was changed; it counts when the inode is next loaded"},
+	[PM_REASON_WRITTEN] = {"written", "the file was changed by other means than a mapping"},
+	[PM_REASON_OPENED_WRITING] = {"opened-writing", "another process has the file open for writing"},
+	[PM_REASON_OPENED_DIRECT] = {"opened-direct", "another process has the file open for writing with O_DIRECT"},
+	[PM_REASON_READ_ONLY] = {"read-only", "the file system is read-only now"},
+	[PM_REASON_SHUT_DOWN] = {"shut-down", "the file system was shut down"},
+	[PM_REASON_DEVICE_GONE] = {"device-gone", "the device under the file system is gone"},
 };
 
 static const char *const advices[] = {
 	[PM_ADVICE_NONE] = "",
 	[PM_ADVICE_PREPARE] = "map with PM_PREPARE",
 	[PM_ADVICE_MOUNT_DAX] = "put the file on persistent memory with DAX (mount -o dax, or the inode's DAX flag)",
-	[PM_ADVICE_NO_REFLINK] = "use a file system that cannot share extents (mkfs.xfs -m reflink=0)",
 	[PM_ADVICE_REAL_MEDIUM] = "use an identified persistent medium",
 	[PM_ADVICE_STATE_DOMAIN] = "ask the platform's maker for firmware that states the domain, or ask for a hint",
 	[PM_ADVICE_UNSET_ENV] = "unset PMDIRECT_GRANULARITY",
@@ -99,6 +114,8 @@ static const char *const advices[] = {
 	[PM_ADVICE_ASK_HINT] = "ask for a hint",
 	[PM_ADVICE_REWRITE] = "map with PM_PREPARE, or copy the file and map the copy",
 	[PM_ADVICE_MAP_AGAIN] = "unmap and map again",
+	[PM_ADVICE_LEASE] = "map with PM_LEASE, or use a file system that cannot share extents (mkfs.xfs -m reflink=0)",
+	[PM_ADVICE_ALONE] = "let nobody else have the file open, and map it as its owner",
 	[PM_ADVICE_CLEAR_ERROR] = "find out what was lost, then call pm_clear_error()",
 };
 

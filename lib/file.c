@@ -254,6 +254,11 @@ int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
 		return fail(f, flags, "not an open descriptor");
 	if (access_mode(o) == O_RDWR && (flags & O_ACCMODE) != O_RDWR)
 		return pm_fail(-EACCES, f->call, f->name, "the descriptor is not open for reading and writing");
+	if (o->flags & PM_LEASE) {
+		f->fd = fd;
+		f->callers = true;
+		return look_first(f);
+	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	f->fd = open_existing(AT_FDCWD, path, access_mode(o));
 	if (f->fd < 0)
@@ -272,7 +277,7 @@ void pm_file_close_directory(struct pm_file *f)
 void pm_file_close(struct pm_file *f)
 {
 	pm_file_close_directory(f);
-	if (f->fd >= 0)
+	if (f->fd >= 0 && !f->callers)
 		pm_sys->close(f->fd);
 	f->fd = -1;
 }

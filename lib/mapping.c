@@ -18,7 +18,7 @@ struct pm_ask pm_mapping_ask(const struct pm_options *o, const struct pm_file *f
 	if (file && o->flags & PM_PRIVATE)
 		backing = PM_BACKING_PRIVATE;
 	return (struct pm_ask){.backing = backing, .sync = o->sync, .direct = o->direct,
-	                       .trust_kernel = o->flags & PM_TRUST_KERNEL};
+	                       .trust_kernel = o->flags & PM_TRUST_KERNEL, .lease = o->flags & PM_LEASE};
 }
 
 void pm_mapping_subject(const struct pm_file *f, const struct pm_ask *ask, uint64_t offset, uint64_t length,
@@ -94,7 +94,7 @@ static void *huge_page_hint(uint64_t offset, size_t length)
 static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
 {
 	int prot = PROT_READ | (m->flags & PM_READ_ONLY ? 0 : PROT_WRITE);
-	int flags = m->decision.granularity >= PM_CACHE_LINE ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
+	int flags = m->synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
 	if (m->ask.backing == PM_BACKING_PRIVATE)
 		flags = MAP_PRIVATE;
 	else if (m->ask.backing == PM_BACKING_ANONYMOUS)
@@ -118,7 +118,9 @@ static void populate(struct pm_mapping *m)
 
 void pm_mapping_set_strategy(struct pm_mapping *m, const struct pm_strategy *strategy)
 {
-	atomic_store(&m->persist_lines, strategy == &pm_strategy_cacheline ? m->medium.cpu->persist : NULL);
+	/* Where every call must look at something first, the short cut is closed. */
+	bool direct = strategy == &pm_strategy_cacheline && !(m->flags & PM_NO_THREAD) && !atomic_load(&m->lost);
+	atomic_store(&m->persist_lines, direct ? m->medium.cpu->persist : NULL);
 	atomic_store(&m->strategy, strategy);
 }
 
@@ -170,6 +172,20 @@ static int shape_file(struct pm_mapping *m, const struct pm_options *o, pm_evide
 	return m->decision.verdict == PM_VERDICT_REFUSED ? refuse(f, &m->decision) : 0;
 }
 
+/* Under a guarantee the lease that was asked for must be had; else the report says why it was not. */
+static int start_watch(struct pm_mapping *m, const struct pm_options *o)
+{
+	int rc = pm_watch_start(m);
+	if (rc)
+		return pm_fail(rc, m->file.call, m->file.name, "the file cannot be watched: %s", pm_strerror(rc));
+	int error = m->flags & PM_LEASE && !m->watch.lease_held ? -m->watch.lease_error : 0;
+	if (!error || o->sync != PM_GUARANTEE)
+		return 0;
+	const char *why = error == -EAGAIN ? "somebody else has the file open" :
+	                  error == -EACCES ? "only the owner may take one" : pm_strerror(error);
+	return pm_fail(error, m->file.call, m->file.name, "the lease is not to be had: %s", why);
+}
+
 /* The options are checked; m->file is open. On failure the caller undoes and closes the file. */
 static int establish(struct pm_mapping *m, const struct pm_options *o)
 {
@@ -177,10 +193,14 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	struct pm_subject s;
 	struct pm_file *f = &m->file;
 	int rc = pm_mapping_range(f, o, &m->length);
+	if (!rc)
+		rc = start_watch(m, o);
 	if (rc)
 		return rc;
 	m->ask = pm_mapping_ask(o, f);
 	pm_mapping_subject(f, &m->ask, m->offset, m->length, !(o->flags & PM_READ_ONLY), &s);
+	s.lease_held = m->watch.lease_held;
+	s.lease_error = m->watch.lease_error;
 	pm_evidence_clear(e);
 	pm_evidence_for_decision(e, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
 	rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(e) : 0;
@@ -195,12 +215,16 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	rc = shape_file(m, o, e, &s);
 	if (rc)
 		return rc;
+	/* One that may be promoted needs the flag from the start: it cannot be had later. */
+	m->synchronous = m->decision.granularity >= PM_CACHE_LINE ||
+	                 (m->flags & PM_LEASE && e[PM_EV_MAP_SYNC].state == PM_YES);
 	rc = map_pages(m, &s);
 	if (rc)
 		return rc;
 	pm_latch_set_end(&m->user, m->offset + m->length);
 	populate(m);
 	choose_strategy(m, &s);
+	pm_watch_seed(m, e, &s);
 	return 0;
 }
 
@@ -221,6 +245,7 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o)
 		rc = establish(m, o);
 	if (!rc)
 		return 0;
+	pm_watch_end(m);
 	if (pm_latch_alone(m->latch))
 		pm_file_undo(&m->file);
 	pm_latch_leave(m->latch, &m->user);
@@ -268,11 +293,14 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 	m->event_arg = o->event_arg;
 	pthread_mutex_init(&m->lock, NULL);
 	pm_writeback_init(&m->medium.writeback);
+	pm_watch_init(&m->watch);
 	return m;
 }
 
 static void release(struct pm_mapping *m)
 {
+	pm_watch_end(m);
+	pm_events_forget(m);
 	pm_file_close(&m->file);
 	pm_writeback_destroy(&m->medium.writeback);
 	pthread_mutex_destroy(&m->lock);
@@ -282,10 +310,13 @@ static void release(struct pm_mapping *m)
 
 static void announce_fall_back(struct pm_mapping *m)
 {
-	struct pm_event event = {.kind = PM_EVENT_FELL_BACK, .offset = m->offset, .length = m->length,
-	                         .old_granularity = PM_GRANULARITY_UNKNOWN};
+	struct pm_news news;
+	pm_news_begin(&news, m);
+	news.old.old_granularity = PM_GRANULARITY_UNKNOWN;
+	news.old.old_sync = news.old.old_direct = PM_UNKNOWN;
 	if (m->decision.verdict == PM_VERDICT_FELL_BACK)
-		pm_mapping_event(m, &event);
+		pm_news_add(&news, PM_EVENT_FELL_BACK, m->decision.reason);
+	pm_news_tell(m, &news);
 }
 
 int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct pm_mapping **ret)
@@ -306,17 +337,19 @@ int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct
 		release(m);
 		return rc;
 	}
+	m->file.callers = false;
 	*ret = m;
 	announce_fall_back(m);
+	pm_watch_go(m);
 	return 0;
 }
 
 int pm_mapping_close(struct pm_mapping *m)
 {
-	m->file.call = "pm_unmap";
 	int rc = pm_mapping_poison(m);
 	if (!rc)
 		rc = pm_mapping_failed(m, atomic_load(&m->strategy)->drain(&m->medium));
+	pm_watch_end(m);
 	int unmapped = pm_sys->munmap(m->medium.map, m->medium.map_length);
 	if (!rc && unmapped)
 		rc = pm_fail(unmapped, "pm_unmap", m->name, "munmap failed: %s", pm_strerror(unmapped));
@@ -332,13 +365,24 @@ int pm_mapping_announce(struct pm_mapping *m, int error)
 {
 	unsigned failures = atomic_load(&m->latch->failures);
 	if (atomic_exchange(&m->announced, failures) != failures) {
-		struct pm_event event = {.kind = PM_EVENT_WRITE_BACK_FAILED, .reason = PM_REASON_WRITE_BACK_FAILED,
-		                         .error = error, .offset = m->offset, .length = m->length,
-		                         .old_granularity = atomic_load(&m->granularity)};
-		pm_mapping_event(m, &event);
+		struct pm_news news;
+		pm_news_begin(&news, m);
+		pm_news_add(&news, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = error;
+		pm_news_tell(m, &news);
 	}
 	return pm_fail(error, "write-back", m->name, "%s: the mapping is poisoned until pm_clear_error()",
 	               pm_strerror(error));
+}
+
+int pm_mapping_poison(struct pm_mapping *m)
+{
+	if (m->flags & PM_NO_THREAD)
+		pm_lease_poll(m);
+	int error = pm_mapping_error(m);
+	if (__builtin_expect(error, 0))
+		return pm_mapping_announce(m, error);
+	error = atomic_load_explicit(&m->lost, memory_order_relaxed);
+	return error ? pm_fail(error, "durability", m->name, "the guarantee was lost; pm_clear_error() acknowledges it") : 0;
 }
 
 int pm_mapping_failed(struct pm_mapping *m, int rc)
@@ -350,6 +394,8 @@ int pm_mapping_failed(struct pm_mapping *m, int rc)
 
 int pm_mapping_clear(struct pm_mapping *m)
 {
+	if (atomic_exchange(&m->lost, 0))
+		pm_mapping_set_strategy(m, atomic_load(&m->strategy));
 	int rc = pm_mapping_poison(m);
 	if (!rc)
 		return 0;

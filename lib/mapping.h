@@ -11,6 +11,29 @@
 #include "policy.h"
 #include "strategy.h"
 
+/* What watches the file while the mapping lives. Everything but the thread's own is guarded by lock. */
+struct pm_watch {
+	pthread_mutex_t lock; /* of looks: taken before pm_mapping.lock */
+	/* Descriptors, -1 if there is none: inotify(7), the table of mounts, epoll(7) of all, eventfd(2) of the queue. */
+	int inotify, mounts, sources, queued;
+	bool seen;                    /* there is something to compare with: */
+	enum pm_state unshared, allocated, dax, dax_flag, writable, alive;
+	uint64_t end;                 /* of the file, as far as the mapping is concerned */
+	bool opened;                  /* another process has it open for writing */
+	uint32_t carried;             /* announced, and not looked at yet */
+
+	atomic_bool lease_held;
+	int lease_error; /* positive errno of the last attempt */
+
+	bool running;
+	bool established; /* the mapping is there to be looked at */
+	pthread_t thread;
+	pthread_cond_t turn; /* of the thread's life: started, established or stopped */
+	int stop;            /* eventfd(2) that ends it */
+	bool started, stopped;
+	int failure; /* the thread's own: what it could not get */
+};
+
 struct pm_mapping {
 	/* What every durability call reads, together. */
 	int (*_Atomic persist_lines)(const void *, size_t); /* the CPU's, while lines are the strategy; else NULL */
@@ -26,9 +49,13 @@ struct pm_mapping {
 	unsigned flags;
 	bool prepared;
 	struct pm_ask ask;
-	pthread_mutex_t lock; /* of what a query may change: */
+	bool synchronous;     /* mapped with MAP_SYNC */
+	pthread_mutex_t lock; /* of what a look may change, held for an instant: */
 	struct pm_decision decision;
 	_Atomic enum pm_granularity granularity;
+	struct pm_queue *events; /* not taken yet, oldest first */
+	atomic_int lost;      /* PM_ON_LOSS_FAIL: the error of a guarantee that was lost and not acknowledged */
+	struct pm_watch watch;
 
 	struct pm_file file;
 	struct pm_latch_user user;
@@ -42,7 +69,7 @@ int pm_mapping_open(const char *path, int fd, const struct pm_options *, struct 
 int pm_mapping_close(struct pm_mapping *);
 int pm_mapping_resize(struct pm_mapping *, uint64_t length);
 
-/* The error the mapping is poisoned with, 0 if it is whole. */
+/* The error the mapping is poisoned with, 0 if it is whole. A lost guarantee is not looked for. */
 static inline int pm_mapping_error(const struct pm_mapping *m)
 {
 	if (!m->latch)
@@ -54,18 +81,19 @@ static inline int pm_mapping_error(const struct pm_mapping *m)
 }
 /* Sends the event, once for each failure, and leaves the sentence. Returns error. */
 int pm_mapping_announce(struct pm_mapping *, int error);
-/* The first thing in every durability call. */
-static inline int pm_mapping_poison(struct pm_mapping *m)
-{
-	int error = pm_mapping_error(m);
-	return __builtin_expect(error, 0) ? pm_mapping_announce(m, error) : 0;
-}
+/* What stands between a durability call and its work: a poisoned mapping, a broken lease, a lost guarantee. */
+int pm_mapping_poison(struct pm_mapping *);
 /* Passes rc on; a failure poisons every mapping of the file. */
 int pm_mapping_failed(struct pm_mapping *, int rc);
 int pm_mapping_clear(struct pm_mapping *);
 
-/* The live state; demotes the mapping if the facts no longer bear it. -errno: they could not be gathered. */
+/*
+ * The live state; demotes the mapping if the facts no longer bear it, and makes events of what has changed since the
+ * last look. -errno: the facts could not be gathered.
+ */
 int pm_mapping_report(struct pm_mapping *, struct pm_report *);
+/* Takes the oldest event; without a thread of its own looks first if there is none. */
+int pm_mapping_next_event(struct pm_mapping *, struct pm_event *);
 /* What pm_mapping_open() would get. */
 int pm_mapping_probe(const char *path, const struct pm_options *, struct pm_report *);
 
@@ -77,10 +105,54 @@ struct pm_ask pm_mapping_ask(const struct pm_options *, const struct pm_file *);
 bool pm_mapping_will_prepare(const struct pm_options *, bool created, pm_evidence_table);
 /* Sets the rows of the extents to what growing and preparing will make of them. */
 void pm_mapping_assume(pm_evidence_table, const struct pm_options *, bool grown, bool prepared);
-/* Takes a fresh decision; never lifts what is in force. */
-void pm_mapping_adopt(struct pm_mapping *, const struct pm_decision *);
 int pm_mapping_range(const struct pm_file *, const struct pm_options *, uint64_t *length);
-/* Completes the event with the state in force and the call site, and sends it. */
-void pm_mapping_event(struct pm_mapping *, struct pm_event *);
+
+/*
+ * Events met while the lock of looks is held; told when it is not. More than one look can bring: one for each kind.
+ */
+struct pm_news {
+	struct pm_event old; /* what was in force, and the whole range */
+	unsigned count;
+	struct pm_event event[16];
+};
+void pm_news_begin(struct pm_news *, struct pm_mapping *);
+/* Adds an event on the whole range. */
+struct pm_event *pm_news_add(struct pm_news *, enum pm_event_kind, enum pm_reason);
+/* Completes the events with the state in force and the call site, queues and sends them. */
+void pm_news_tell(struct pm_mapping *, struct pm_news *);
+/* The oldest event not taken yet: 0 or -EAGAIN. */
+int pm_events_take(struct pm_mapping *, struct pm_event *);
+void pm_events_forget(struct pm_mapping *);
+
+/* Takes a fresh decision; never lifts what is in force unless promote. Adds the event, if it is one. */
+void pm_mapping_adopt(struct pm_mapping *, const struct pm_decision *, bool promote, struct pm_news *);
+/* Gathers what the decision needs and decides, with the watch's lock held. Sets *ret only on success. */
+int pm_mapping_judge(struct pm_mapping *, pm_evidence_table, struct pm_subject *, struct pm_decision *ret);
+
+void pm_watch_init(struct pm_watch *);
+/* Takes the lease and starts the thread, as m->flags ask. 0, or the error of a lease that is not to be had. */
+int pm_watch_start(struct pm_mapping *);
+/* The mapping is made: the thread may look at it. */
+void pm_watch_go(struct pm_mapping *);
+/* Ends the thread and gives the lease back; also what was never started. */
+void pm_watch_end(struct pm_mapping *);
+int pm_watch_descriptor(struct pm_mapping *);
+/* There is an event in the queue, or none any more. */
+void pm_watch_signal(struct pm_mapping *, bool any);
+/* What the first look compares with. */
+void pm_watch_seed(struct pm_mapping *, const struct pm_evidence *, const struct pm_subject *);
+/* Compares with what was seen last, with the watch's lock held. */
+void pm_watch_compare(struct pm_mapping *, const struct pm_evidence *, const struct pm_subject *, struct pm_news *);
+/* What was done to the file by this library itself is no news: changes that were announced, and any. */
+void pm_watch_discard(struct pm_mapping *);
+void pm_watch_forget(struct pm_mapping *);
+
+/* In the thread that a break is to signal. */
+void pm_lease_take(struct pm_mapping *);
+void pm_lease_end(struct pm_mapping *);
+/* Asks for the lease, without a thread: what must be done on a break is done on return. */
+void pm_lease_poll(struct pm_mapping *);
+/* With the watch's lock held: gives a broken lease back, or tries for one that was given back. */
+void pm_lease_turn(struct pm_mapping *, struct pm_news *);
 
 #endif

@@ -116,7 +116,8 @@ static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, b
 	}
 	bool can_be_shared = ask->backing == PM_BACKING_FILE && e[PM_EV_SHAREABLE].state != PM_NO &&
 	                     e[PM_EV_LEASE_HELD].state != PM_YES;
-	if (can_be_shared && !missing(d, PM_REASON_SHAREABLE, PM_ADVICE_NO_REFLINK, trust))
+	enum pm_reason reason = ask->lease ? PM_REASON_LEASE_REFUSED : PM_REASON_SHAREABLE;
+	if (can_be_shared && !missing(d, reason, ask->lease ? PM_ADVICE_ALONE : PM_ADVICE_LEASE, trust))
 		return;
 	if (d->grade == PM_GRADE_TRUSTED)
 		return;

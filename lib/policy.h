@@ -12,6 +12,7 @@ struct pm_ask {
 	enum pm_request sync;
 	enum pm_request direct;
 	bool trust_kernel;
+	bool lease; /* was asked for */
 };
 
 struct pm_decision {

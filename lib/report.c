@@ -17,44 +17,62 @@ static void demote(struct pm_mapping *m, enum pm_granularity to)
 	if (m->ask.backing == PM_BACKING_FILE && to == PM_PAGE) {
 		pm_writeback_demoted(&m->medium.writeback);
 		pm_mapping_set_strategy(m, &pm_strategy_writeback);
-	} else if (to == PM_CACHE_LINE) {
+	} else if (to == PM_CACHE_LINE && atomic_load(&m->strategy) != &pm_strategy_promoted) {
 		pm_mapping_set_strategy(m, &pm_strategy_cacheline);
 	}
 	atomic_store(&m->granularity, to);
 }
 
-/* Called with the lock held. Returns whether the mapping was demoted. */
-static bool adopt_locked(struct pm_mapping *m, const struct pm_decision *d)
+/*
+ * Lines again. What was flushed until now was recorded for the kernel's write-back: the strategy for a promoted mapping
+ * completes that as well.
+ */
+static void promote(struct pm_mapping *m, enum pm_granularity to)
+{
+	pm_writeback_promoted(&m->medium.writeback);
+	pm_mapping_set_strategy(m, &pm_strategy_promoted);
+	atomic_store(&m->granularity, to);
+}
+
+/* Called with the lock held. Returns the event that it is, 0 if it is none. */
+static int adopt_locked(struct pm_mapping *m, const struct pm_decision *d, bool may_promote)
 {
 	enum pm_granularity now = atomic_load(&m->granularity);
+	bool was_met = m->decision.verdict != PM_VERDICT_REFUSED;
 	m->decision = *d;
+	if (d->granularity > now && now == PM_PAGE && may_promote && m->synchronous) {
+		promote(m, d->granularity);
+		return PM_EVENT_PROMOTED;
+	}
+	if (d->verdict == PM_VERDICT_REFUSED && was_met && m->flags & PM_ON_LOSS_FAIL) {
+		atomic_store(&m->lost, d->error);
+		atomic_store(&m->persist_lines, NULL);
+	}
 	if (d->granularity > now) {
 		/* Not taken up: the mapping was made without it, and user space must not commit alone. */
 		m->decision.granularity = now;
 		if (now >= PM_CACHE_LINE)
-			return false;
+			return 0;
 		m->decision.sync = PM_NO;
 		m->decision.grade = PM_GRADE_ACCEPTED;
 		m->decision.verdict = m->ask.sync == PM_GUARANTEE ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
 		m->decision.reason = PM_REASON_NOT_PROMOTED;
 		m->decision.advice = PM_ADVICE_MAP_AGAIN;
-		return false;
+		return 0;
 	}
 	if (d->granularity == now)
-		return false;
+		return 0;
 	demote(m, d->granularity);
-	return true;
+	return PM_EVENT_FELL_BACK;
 }
 
-void pm_mapping_adopt(struct pm_mapping *m, const struct pm_decision *d)
+void pm_mapping_adopt(struct pm_mapping *m, const struct pm_decision *d, bool may_promote, struct pm_news *news)
 {
-	struct pm_event event = {.kind = PM_EVENT_FELL_BACK, .offset = m->offset, .length = m->length,
-	                         .old_granularity = atomic_load(&m->granularity)};
 	pthread_mutex_lock(&m->lock);
-	bool demoted = adopt_locked(m, d);
+	int kind = adopt_locked(m, d, may_promote);
 	pthread_mutex_unlock(&m->lock);
-	if (demoted)
-		pm_mapping_event(m, &event);
+	if (kind)
+		pm_news_add(news, (enum pm_event_kind)kind, d->reason);
 }
 
 static void fill(struct pm_report *r, const struct pm_decision *d, const struct pm_ask *ask)
@@ -71,32 +89,61 @@ static void fill(struct pm_report *r, const struct pm_decision *d, const struct 
 	r->direct_request = ask->direct;
 }
 
-int pm_mapping_report(struct pm_mapping *m, struct pm_report *r)
+int pm_mapping_judge(struct pm_mapping *m, pm_evidence_table e, struct pm_subject *s, struct pm_decision *ret)
 {
-	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1};
 	bool try_sync = m->ask.sync != PM_AVOID && m->ask.direct != PM_AVOID;
 	struct pm_file now = m->file;
-	pm_evidence_clear(r->evidence);
+	*s = (struct pm_subject){.backing = PM_BACKING_ANONYMOUS, .fd = -1};
+	pm_evidence_clear(e);
 	if (m->ask.backing != PM_BACKING_ANONYMOUS) {
 		/* The size may have changed under us; if the file does not answer, what was known stands. */
-		pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx);
-		pm_mapping_subject(&now, &m->ask, m->offset, m->length, !(m->flags & PM_READ_ONLY), &s);
-		s.map = m->medium.map;
-		s.uses_libpmem = m->medium.libpmem;
+		int rc = pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx);
+		pm_mapping_subject(&now, &m->ask, m->offset, m->length, !(m->flags & PM_READ_ONLY), s);
+		s->file_error = -rc;
+		s->map = m->medium.map;
+		s->uses_libpmem = m->medium.libpmem;
+		s->lease_held = m->watch.lease_held;
+		s->lease_error = m->watch.lease_error;
 	}
-	pm_evidence_for_decision(r->evidence, &s, try_sync);
-	int rc = pm_evidence_shortage(r->evidence);
+	pm_evidence_for_decision(e, s, try_sync);
+	int rc = pm_evidence_shortage(e);
+	if (!rc)
+		*ret = pm_decide(e, &m->ask);
+	return rc;
+}
+
+/* With the watch's lock held. */
+static int look_again(struct pm_mapping *m, struct pm_report *r, struct pm_news *news)
+{
+	struct pm_subject s;
+	struct pm_decision fresh;
+	pm_lease_turn(m, news);
+	int rc = pm_mapping_judge(m, r->evidence, &s, &fresh);
+	if (rc)
+		return rc;
+	pm_evidence_for_report(r->evidence, &s);
+	pm_mapping_adopt(m, &fresh, false, news);
+	pm_watch_compare(m, r->evidence, &s, news);
+	return 0;
+}
+
+int pm_mapping_report(struct pm_mapping *m, struct pm_report *r)
+{
+	struct pm_news news;
+	pthread_mutex_lock(&m->watch.lock);
+	pm_news_begin(&news, m);
+	int rc = look_again(m, r, &news);
+	pthread_mutex_unlock(&m->watch.lock);
+	pm_news_tell(m, &news);
 	if (rc)
 		return pm_fail(rc, "pm_query", m->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
-	struct pm_decision fresh = pm_decide(r->evidence, &m->ask);
-	pm_evidence_for_report(r->evidence, &s);
-	pm_mapping_adopt(m, &fresh);
 	pthread_mutex_lock(&m->lock);
 	fill(r, &m->decision, &m->ask);
-	pthread_mutex_unlock(&m->lock);
 	r->offset = m->offset;
 	r->length = m->length;
+	pthread_mutex_unlock(&m->lock);
 	r->error = pm_mapping_error(m);
+	r->error = r->error ? r->error : atomic_load(&m->lost);
 	return 0;
 }
 

@@ -45,6 +45,8 @@ static int judge(struct pm_mapping *m, uint64_t length, struct pm_decision *ret)
 	pm_evidence_table e;
 	struct pm_subject s;
 	pm_mapping_subject(&m->file, &m->ask, m->offset, length, true, &s);
+	s.lease_held = m->watch.lease_held;
+	s.lease_error = m->watch.lease_error;
 	pm_evidence_clear(e);
 	pm_evidence_for_decision(e, &s, m->ask.sync != PM_AVOID && m->ask.direct != PM_AVOID);
 	struct pm_decision d = pm_decide(e, &m->ask);
@@ -57,7 +59,7 @@ static int judge(struct pm_mapping *m, uint64_t length, struct pm_decision *ret)
 	return 0;
 }
 
-static int grow(struct pm_mapping *m, uint64_t length)
+static int grow(struct pm_mapping *m, uint64_t length, struct pm_news *news)
 {
 	struct pm_file *f = &m->file;
 	uint64_t old_length = m->length, end = m->offset + length;
@@ -82,7 +84,7 @@ static int grow(struct pm_mapping *m, uint64_t length)
 		f->size = reached;
 		return rc;
 	}
-	pm_mapping_adopt(m, &decision);
+	pm_mapping_adopt(m, &decision, false, news);
 	if (m->prepared)
 		PM_RETRY(pm_sys->madvise(m->medium.map + m->medium.map_length - added, (size_t)added, MADV_POPULATE_WRITE));
 	return 0;
@@ -110,26 +112,41 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 	return pm_file_publish(f);
 }
 
-int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
+/* With the watch's lock held: its thread looks at what changes here. */
+static int resize(struct pm_mapping *m, uint64_t length, struct pm_news *news)
 {
-	int rc = check(m, length);
-	if (!rc)
-		rc = pm_mapping_poison(m);
-	if (!rc)
-		rc = pm_mapping_failed(m, atomic_load(&m->strategy)->drain(&m->medium));
 	m->file.call = "pm_resize";
-	if (!rc)
-		rc = pm_file_look(&m->file);
+	int rc = pm_file_look(&m->file);
 	if (!rc && m->file.size < m->offset + m->length)
 		rc = pm_fail(-ERANGE, "pm_resize", m->name, "somebody has cut the file off at %llu",
 		             (unsigned long long)m->file.size);
 	if (rc || length == m->length)
 		return rc;
-	m->file.created = m->file.suspect = false;
+	m->file.created = false;
 	m->file.original_size = m->file.size;
 	bool grows = length > m->length;
-	rc = grows ? grow(m, length) : shrink(m, length);
+	rc = grows ? grow(m, length, news) : shrink(m, length);
 	if (rc && grows)
 		pm_file_undo(&m->file);
+	pm_watch_forget(m);
+	return rc;
+}
+
+int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
+{
+	struct pm_news news;
+	int rc = check(m, length);
+	if (!rc)
+		rc = pm_mapping_poison(m);
+	if (!rc)
+		rc = pm_mapping_failed(m, atomic_load(&m->strategy)->drain(&m->medium));
+	if (rc)
+		return rc;
+	m->file.suspect = false;
+	pthread_mutex_lock(&m->watch.lock);
+	pm_news_begin(&news, m);
+	rc = resize(m, length, &news);
+	pthread_mutex_unlock(&m->watch.lock);
+	pm_news_tell(m, &news);
 	return m->file.suspect ? pm_mapping_failed(m, rc) : rc;
 }

@@ -26,6 +26,7 @@ struct pm_writeback {
 	uint64_t filling;    /* number of that batch; the one being written is filling - 1 */
 	uint64_t done;       /* last batch written */
 	bool busy;           /* somebody is writing */
+	atomic_bool pending; /* there is something in the batch being filled */
 	atomic_bool all;     /* every drain covers the whole mapping: see pm_writeback_demoted() */
 	int error;           /* latched until pm_writeback_recover() */
 	uint64_t failed;     /* last batch that failed, */
@@ -59,6 +60,8 @@ extern const struct pm_strategy pm_strategy_volatile;
 extern const struct pm_strategy pm_strategy_writeback;
 extern const struct pm_strategy pm_strategy_cacheline;
 extern const struct pm_strategy pm_strategy_fence;
+/* Lines again, after the kernel's write-back has served for a while. */
+extern const struct pm_strategy pm_strategy_promoted;
 
 /* Beyond the persistence domain; shared by the two direct strategies. */
 int pm_medium_deepen(struct pm_medium *, const void *address, size_t length);
@@ -70,6 +73,8 @@ void pm_writeback_destroy(struct pm_writeback *);
  * from now on every drain covers the whole mapping; the kernel knows which of its pages are dirty.
  */
 void pm_writeback_demoted(struct pm_writeback *);
+/* The other way round: from now on only what was recorded is left to write. */
+void pm_writeback_promoted(struct pm_writeback *);
 /* Makes every cached page dirty again, keeping its content, writes all back and lifts the latch on success. */
 int pm_writeback_recover(struct pm_medium *);
 

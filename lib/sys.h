@@ -7,6 +7,7 @@
 #ifndef PM_SYS_H
 #define PM_SYS_H
 
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -40,11 +41,24 @@ struct pm_sys {
 	int (*unlinkat)(int dir_fd, const char *path);
 	int (*ftruncate)(int fd, uint64_t length);
 	int (*fallocate)(int fd, uint64_t offset, uint64_t length);
+	int (*unshare)(int fd, uint64_t offset, uint64_t length); /* fallocate(FALLOC_FL_UNSHARE_RANGE) */
 	int (*fsync)(int fd);
 	int (*fdatasync)(int fd);
 	int (*syncfs)(int fd);
 	int (*ioctl)(int fd, unsigned long request, void *arg);
 	int (*flags_of)(int fd); /* fcntl(F_GETFL) */
+	int (*setlease)(int fd, int type);
+	int (*getlease)(int fd);
+	int (*lease_signal)(int fd, int signal); /* when it breaks: which signal, to this thread */
+	int (*lease_silence)(int fd); /* or nobody */
+	int (*signalfd)(int signal);
+	int (*eventfd)(void);
+	int (*inotify)(const char *path, uint32_t mask); /* a descriptor that watches the one path */
+	int (*epoll_create)(void);
+	int (*epoll_add)(int epoll, int fd, uint32_t events);
+	int (*poll)(struct pollfd *fds, unsigned count, int timeout_ms);
+	int (*same_description)(int process, int fd, int own_fd); /* kcmp(2): 1 if they are one */
+	int (*each_entry)(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 	int (*uname)(struct utsname *name);
 	int (*mmap)(void **address, size_t length, int prot, int flags, int fd, uint64_t offset);
 	int (*munmap)(void *address, size_t length);

@@ -34,6 +34,7 @@ static void record(struct pm_writeback *w, uintptr_t low, uintptr_t high)
 		w->low = low;
 	if (high > w->high)
 		w->high = high;
+	atomic_store(&w->pending, true);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -45,6 +46,11 @@ static void record_all(struct pm_medium *m)
 void pm_writeback_demoted(struct pm_writeback *w)
 {
 	atomic_store(&w->all, true);
+}
+
+void pm_writeback_promoted(struct pm_writeback *w)
+{
+	atomic_store(&w->all, false);
 }
 
 /*
@@ -72,6 +78,7 @@ static void write_batch(struct pm_medium *m)
 	w->low = UINTPTR_MAX;
 	w->high = 0;
 	w->busy = true;
+	atomic_store(&w->pending, false);
 	pthread_mutex_unlock(&w->lock);
 	int rc = write_back(m, low, high);
 	pthread_mutex_lock(&w->lock);

@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/kcmp.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -79,6 +87,11 @@ static int do_fallocate(int fd, uint64_t offset, uint64_t length)
 	return result(fallocate(fd, 0, (off_t)offset, (off_t)length));
 }
 
+static int do_unshare(int fd, uint64_t offset, uint64_t length)
+{
+	return result(fallocate(fd, FALLOC_FL_UNSHARE_RANGE, (off_t)offset, (off_t)length));
+}
+
 static int do_fsync(int fd)
 {
 	return result(fsync(fd));
@@ -102,6 +115,87 @@ static int do_ioctl(int fd, unsigned long request, void *arg)
 static int do_flags_of(int fd)
 {
 	return result(fcntl(fd, F_GETFL));
+}
+
+static int do_setlease(int fd, int type)
+{
+	return result(fcntl(fd, F_SETLEASE, type));
+}
+
+static int do_getlease(int fd)
+{
+	return result(fcntl(fd, F_GETLEASE));
+}
+
+static int do_lease_signal(int fd, int signal)
+{
+	struct f_owner_ex owner = {F_OWNER_TID, (pid_t)syscall(SYS_gettid)};
+	int rc = result(fcntl(fd, F_SETOWN_EX, &owner));
+	return rc ? rc : result(fcntl(fd, F_SETSIG, signal));
+}
+
+static int do_lease_silence(int fd)
+{
+	return result(fcntl(fd, F_SETOWN, 0));
+}
+
+static int do_signalfd(int signal)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, signal);
+	return result(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+static int do_eventfd(void)
+{
+	return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+static int do_inotify(const char *path, uint32_t mask)
+{
+	int fd = result(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+	if (fd < 0)
+		return fd;
+	int rc = result(inotify_add_watch(fd, path, mask));
+	if (rc >= 0)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+static int do_epoll_create(void)
+{
+	return result(epoll_create1(EPOLL_CLOEXEC));
+}
+
+static int do_epoll_add(int epoll, int fd, uint32_t events)
+{
+	struct epoll_event event = {.events = events};
+	return result(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+}
+
+static int do_poll(struct pollfd *fds, unsigned count, int timeout_ms)
+{
+	return result(poll(fds, count, timeout_ms));
+}
+
+static int do_same_description(int process, int fd, int own_fd)
+{
+	int rc = result(syscall(SYS_kcmp, getpid(), process, KCMP_FILE, own_fd, fd));
+	return rc < 0 ? rc : rc == 0;
+}
+
+static int do_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg)
+{
+	DIR *stream = opendir(directory);
+	if (!stream)
+		return -errno;
+	for (struct dirent *entry = readdir(stream); entry; entry = readdir(stream))
+		if (entry->d_name[0] != '.')
+			visit(arg, entry->d_name);
+	closedir(stream);
+	return 0;
 }
 
 static int do_uname(struct utsname *name)
@@ -195,11 +289,24 @@ const struct pm_sys pm_sys_linux = {
 	.unlinkat = do_unlinkat,
 	.ftruncate = do_ftruncate,
 	.fallocate = do_fallocate,
+	.unshare = do_unshare,
 	.fsync = do_fsync,
 	.fdatasync = do_fdatasync,
 	.syncfs = do_syncfs,
 	.ioctl = do_ioctl,
 	.flags_of = do_flags_of,
+	.setlease = do_setlease,
+	.getlease = do_getlease,
+	.lease_signal = do_lease_signal,
+	.lease_silence = do_lease_silence,
+	.signalfd = do_signalfd,
+	.eventfd = do_eventfd,
+	.inotify = do_inotify,
+	.epoll_create = do_epoll_create,
+	.epoll_add = do_epoll_add,
+	.poll = do_poll,
+	.same_description = do_same_description,
+	.each_entry = do_each_entry,
 	.uname = do_uname,
 	.mmap = do_mmap,
 	.munmap = do_munmap,

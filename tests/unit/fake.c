@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "fake.h"
@@ -52,7 +53,7 @@ static bool strikes(atomic_uint *until)
 }
 
 /* Every call begins here: 0, or the -errno it is to fail with. */
-static int enter(const struct fake_record *r)
+int fake_enter(const struct fake_record *r)
 {
 	enum fake_call c = r->call;
 	struct stat st;
@@ -79,17 +80,16 @@ static int enter(const struct fake_record *r)
 	return 0;
 }
 
-#define ENTER(...)                                                                                           \
-	do {                                                                                                 \
-		struct fake_record record_ = {__VA_ARGS__};                                                  \
-		int rc_ = enter(&record_);                                                                   \
-		if (rc_)                                                                                     \
-			return rc_;                                                                          \
-	} while (0)
-
 static void copy_path(char *to, const char *path)
 {
 	snprintf(to, sizeof(((struct fake_record *)0)->path), "%s", path);
+}
+
+int fake_opened(int fd)
+{
+	if (fd >= 0)
+		atomic_fetch_add(&open_files, 1);
+	return fd;
 }
 
 /* ---- Files ---- */
@@ -106,7 +106,7 @@ static int fake_openat(int dir_fd, const char *path, int flags, unsigned mode)
 	struct fake_record r = {.call = FAKE_openat, .fd = dir_fd, .flags = (unsigned long)flags};
 	copy_path(r.path, path);
 	check_path(dir_fd, path);
-	int rc = enter(&r);
+	int rc = fake_enter(&r);
 	if (rc)
 		return rc;
 	if (fake_is_virtual(path))
@@ -115,9 +115,7 @@ static int fake_openat(int dir_fd, const char *path, int flags, unsigned mode)
 		rc = -EOPNOTSUPP;
 	else
 		rc = pm_sys_linux.openat(dir_fd, path, flags, mode);
-	if (rc >= 0)
-		atomic_fetch_add(&open_files, 1);
-	return rc;
+	return fake_opened(rc);
 }
 
 static int fake_close(int fd)
@@ -134,7 +132,11 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 {
 	struct fake_record r = {.call = FAKE_statx, .fd = dir_fd};
 	copy_path(r.path, path);
-	int rc = enter(&r);
+	int rc = fake_enter(&r);
+	if (!rc && fake_is_virtual(path))
+		return fake_virtual_exists(path) ? 0 : -ENOENT;
+	if (!rc && !path[0])
+		rc = -fake.machine.statx_errno;
 	if (rc || (rc = pm_sys_linux.statx(dir_fd, path, flags, stx)))
 		return rc;
 	stx->stx_attributes_mask &= ~(uint64_t)STATX_ATTR_DAX;
@@ -161,6 +163,7 @@ static int fake_fstatfs(int fd, struct statfs *stfs)
 	ENTER(.call = FAKE_fstatfs, .fd = fd);
 	int rc = pm_sys_linux.fstatfs(fd, stfs);
 	stfs->f_type = (__typeof__(stfs->f_type))fake.machine.magic;
+	stfs->f_flags = fake.machine.is_read_only ? ST_RDONLY : 0;
 	return rc;
 }
 
@@ -175,7 +178,7 @@ static ssize_t fake_readlinkat(int dir_fd, const char *path, char *buffer, size_
 	struct fake_record r = {.call = FAKE_readlinkat, .fd = dir_fd};
 	copy_path(r.path, path);
 	check_path(dir_fd, path);
-	int rc = enter(&r);
+	int rc = fake_enter(&r);
 	if (rc)
 		return rc;
 	return fake_is_virtual(path) ? fake_virtual_link(path, buffer, size)
@@ -198,7 +201,7 @@ static int fake_unlinkat(int dir_fd, const char *path)
 {
 	struct fake_record r = {.call = FAKE_unlinkat, .fd = dir_fd};
 	copy_path(r.path, path);
-	int rc = enter(&r);
+	int rc = fake_enter(&r);
 	return rc ? rc : pm_sys_linux.unlinkat(dir_fd, path);
 }
 
@@ -250,6 +253,10 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 	ENTER(.call = FAKE_ioctl, .fd = fd, .flags = request);
 	if (request == FS_IOC_FIEMAP)
 		return fake_fiemap(arg);
+	if (request == FS_IOC_FSGETXATTR) {
+		*(struct fsxattr *)arg = (struct fsxattr){.fsx_xflags = fake.machine.has_dax_flag ? FS_XFLAG_DAX : 0};
+		return 0;
+	}
 	if (request != XFS_GEOMETRY)
 		fake_violation("ioctl 0x%lx is no evidence", request);
 	if (request != XFS_GEOMETRY || fake.machine.reflink == PM_UNKNOWN)
@@ -277,8 +284,7 @@ static int fake_uname(struct utsname *name)
 static int fake_memfd_create(const char *name)
 {
 	ENTER(.call = FAKE_memfd_create, .fd = -1);
-	atomic_fetch_add(&open_files, 1);
-	return pm_sys_linux.memfd_create(name);
+	return fake_opened(pm_sys_linux.memfd_create(name));
 }
 
 static int fake_file_size_limit(uint64_t *limit)
@@ -382,26 +388,6 @@ static int fake_cachestat(int fd, uint64_t offset, uint64_t length, struct pm_ca
 	return 0;
 }
 
-/* ---- No system calls, but inputs ---- */
-
-static unsigned fake_euid(void)
-{
-	atomic_fetch_add(&fake.calls[FAKE_euid], 1);
-	return pm_sys_linux.euid();
-}
-
-static const char *fake_getenv(const char *name)
-{
-	atomic_fetch_add(&fake.calls[FAKE_getenv], 1);
-	return strcmp(name, "PMDIRECT_GRANULARITY") ? NULL : fake.machine.granularity_word;
-}
-
-static void *fake_dlopen(const char *path)
-{
-	atomic_fetch_add(&fake.calls[FAKE_dlopen], 1);
-	return fake.loads_providers ? pm_sys_linux.dlopen(path) : NULL;
-}
-
 static const struct pm_sys table = {
 #define X(name) .name = fake_##name,
 	FAKE_CALLS(X)
@@ -433,8 +419,11 @@ void fake_stop(void)
 
 void fake_forget(void)
 {
-	memset(fake.calls, 0, sizeof(fake.calls));
+	for (unsigned c = 0; c < FAKE_CALLS_COUNT; c++)
+		atomic_store(&fake.calls[c], 0);
+	pthread_mutex_lock(&lock);
 	fake.records = 0;
+	pthread_mutex_unlock(&lock);
 	fake.write_backs = fake.lines = fake.fences = fake.streams = 0;
 }
 
@@ -454,10 +443,13 @@ unsigned fake_syscalls(void)
 
 const struct fake_record *fake_find(enum fake_call call, unsigned nth)
 {
-	for (unsigned i = 0; i < fake.records; i++)
+	const struct fake_record *found = NULL;
+	pthread_mutex_lock(&lock);
+	for (unsigned i = 0; i < fake.records && !found; i++)
 		if (fake.record[i].call == call && nth-- == 0)
-			return &fake.record[i];
-	return NULL;
+			found = &fake.record[i];
+	pthread_mutex_unlock(&lock);
+	return found;
 }
 
 unsigned fake_open_files(void)

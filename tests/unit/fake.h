@@ -21,8 +21,10 @@
 
 #define FAKE_CALLS(X)                                                                                        \
 	X(openat) X(close) X(statx) X(fstatfs) X(seek_end) X(readlinkat) X(read) X(write) X(unlinkat)      \
-	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
-	X(mremap) X(madvise) X(mincore) X(msync) X(cachestat) X(euid) X(getenv) X(dlopen)
+	X(ftruncate) X(fallocate) X(unshare) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
+	X(mremap) X(madvise) X(mincore) X(msync) X(cachestat) X(setlease) X(getlease) X(lease_signal)         \
+	X(lease_silence) X(signalfd) X(eventfd) X(inotify) X(epoll_create) X(epoll_add) X(poll)            \
+	X(same_description) X(each_entry) X(euid) X(getenv) X(dlopen)
 
 enum fake_call {
 #define X(name) FAKE_##name,
@@ -69,6 +71,10 @@ struct fake_machine {
 	bool has_unnamed_files; /* O_TMPFILE */
 	const char *granularity_word; /* PMDIRECT_GRANULARITY */
 	const char *mount;            /* end of the line in mountinfo, after the " - " */
+	bool is_read_only;    /* the file system, by now */
+	bool is_gone;         /* the device */
+	int statx_errno;      /* of the file: it was shut down */
+	bool has_dax_flag;    /* the inode */
 };
 
 extern const struct fake_machine fake_plain, fake_dax, fake_dax_no_domain, fake_xfs_reflink, fake_e820,

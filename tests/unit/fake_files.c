@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The little that the library may read of sysfs and procfs, any other file of sysfs is a violation; and the extents of
- * files.
+ * The little that the library may read of sysfs and procfs, any other file of sysfs is a violation; the environment; and
+ * the extents of files.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +40,11 @@ void fake_device_size(uint64_t size)
 bool fake_is_virtual(const char *path)
 {
 	return !strncmp(path, "/sys/", 5) || !strcmp(path, "/proc/self/mountinfo");
+}
+
+bool fake_virtual_exists(const char *path)
+{
+	return !strcmp(path, "/sys/dev/block") || (!strcmp(path, "/sys/dev/block/259:3") && !fake.machine.is_gone);
 }
 
 static bool ends_with(const char *path, const char *end)
@@ -148,6 +153,26 @@ ssize_t fake_virtual_link(const char *path, char *buffer, size_t size)
 	size_t length = strlen(text) < size ? strlen(text) : size;
 	memcpy(buffer, text, length);
 	return (ssize_t)length;
+}
+
+/* ---- No system calls, but inputs ---- */
+
+unsigned fake_euid(void)
+{
+	atomic_fetch_add(&fake.calls[FAKE_euid], 1);
+	return pm_sys_linux.euid();
+}
+
+const char *fake_getenv(const char *name)
+{
+	atomic_fetch_add(&fake.calls[FAKE_getenv], 1);
+	return strcmp(name, "PMDIRECT_GRANULARITY") ? NULL : fake.machine.granularity_word;
+}
+
+void *fake_dlopen(const char *path)
+{
+	atomic_fetch_add(&fake.calls[FAKE_dlopen], 1);
+	return fake.loads_providers ? pm_sys_linux.dlopen(path) : NULL;
 }
 
 /* ---- Extents ---- */

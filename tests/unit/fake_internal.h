@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Between the files of the fake machine: fake.c (system calls), fake_files.c (what files say), fake_cpu.c. */
+/* Between the files of the fake machine: fake.c (system calls), fake_files.c (what files say), fake_watch.c, fake_cpu.c. */
 #ifndef FAKE_INTERNAL_H
 #define FAKE_INTERNAL_H
 
@@ -13,18 +13,51 @@
 #define FAKE_MINOR 3u
 #define FAKE_CACHED_PAGES 3u /* the answer of cachestat */
 
+struct fake_record;
+/* Every call begins here: 0, or the -errno it is to fail with. */
+int fake_enter(const struct fake_record *);
+#define ENTER(...)                                                                                           \
+	do {                                                                                                 \
+		struct fake_record record_ = {__VA_ARGS__};                                                  \
+		int rc_ = fake_enter(&record_);                                                              \
+		if (rc_)                                                                                     \
+			return rc_;                                                                          \
+	} while (0)
+/* Counts a descriptor, if it is one. */
+int fake_opened(int fd);
+
 void fake_violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 void fake_virtual_start(void);
 bool fake_is_virtual(const char *path);
+bool fake_virtual_exists(const char *path);
 int fake_virtual_open(const char *path, int flags);
 int fake_virtual_close(int fd);
 ssize_t fake_virtual_read(int fd, void *buffer, size_t size);
 ssize_t fake_virtual_link(const char *path, char *buffer, size_t size);
 void fake_device_size(uint64_t size);
+unsigned fake_euid(void);
+const char *fake_getenv(const char *name);
+void *fake_dlopen(const char *path);
 
 struct fiemap;
 int fake_fiemap(struct fiemap *);
+
+/* fake_watch.c: the calls that watch a file, which Linux itself answers. */
+struct pollfd;
+int fake_unshare(int fd, uint64_t offset, uint64_t length);
+int fake_setlease(int fd, int type);
+int fake_getlease(int fd);
+int fake_lease_signal(int fd, int signal);
+int fake_lease_silence(int fd);
+int fake_signalfd(int signal);
+int fake_eventfd(void);
+int fake_inotify(const char *path, uint32_t mask);
+int fake_epoll_create(void);
+int fake_epoll_add(int epoll, int fd, uint32_t events);
+int fake_poll(struct pollfd *fds, unsigned count, int timeout_ms);
+int fake_same_description(int process, int fd, int own_fd);
+int fake_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 
 void fake_cpu_start(void);
 void fake_cpu_stop(void);

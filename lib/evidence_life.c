@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Whether the file system still is what it was, and what the inode would like to be. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/statvfs.h>
+
+#include "evidence.h"
+#include "sys.h"
+
+static void writable(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct statfs stfs;
+	int rc = pm_sys->fstatfs(s->fd, &stfs);
+	/* Set by mount options, by errors=remount-ro and by an emergency alike (fs/statfs.c flags_by_sb). */
+	enum pm_state state = rc ? PM_UNKNOWN : stfs.f_flags & ST_RDONLY ? PM_NO : PM_YES;
+	pm_evidence_set(&e[PM_EV_WRITABLE], state, -rc, "fstatfs(2)", NULL);
+}
+
+/*
+ * A file system that was shut down answers with EIO: XFS statx(2) (xfs_vn_getattr), ext4 any new mmap(2)
+ * (ext4_file_mmap). A device that was removed leaves its mount behind, not its entry in sysfs.
+ */
+static void alive(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct pm_evidence *row = &e[PM_EV_ALIVE];
+	struct statx link;
+	char path[64];
+	if (s->file_error == EIO || e[PM_EV_MAP_SYNC].error == EIO) {
+		pm_evidence_set(row, PM_NO, EIO, "statx(2), mmap(2)", "the file system was shut down");
+		return;
+	}
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", s->stx.stx_dev_major, s->stx.stx_dev_minor);
+	/* tmpfs, btrfs, overlay: no single device. Without sysfs nothing can be told. */
+	if (!s->stx.stx_dev_major || pm_sys->statx(AT_FDCWD, "/sys/dev/block", 0, &link))
+		return;
+	int rc = pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &link);
+	enum pm_state state = !rc ? PM_YES : rc == -ENOENT ? PM_NO : PM_UNKNOWN;
+	pm_evidence_set(row, state, rc == -ENOENT ? ENODEV : -rc, "/sys/dev/block/M:m",
+	                state == PM_NO ? "the device is gone" : NULL);
+}
+
+static void dax_flag(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct fsxattr attributes;
+	int rc = pm_sys->ioctl(s->fd, FS_IOC_FSGETXATTR, &attributes);
+	enum pm_state state = rc ? PM_UNKNOWN : attributes.fsx_xflags & FS_XFLAG_DAX ? PM_YES : PM_NO;
+	pm_evidence_set(&e[PM_EV_DAX_FLAG], state, -rc, "ioctl(FS_IOC_FSGETXATTR)", NULL);
+}
+
+void pm_evidence_life(pm_evidence_table e, const struct pm_subject *s)
+{
+	if (!S_ISREG(s->stx.stx_mode))
+		return;
+	writable(e, s);
+	alive(e, s);
+	dax_flag(e, s);
+}

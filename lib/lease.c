@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The write lease (fcntl(2) F_SETLEASE): as long as it is held nobody else has the file open, so nobody can share its
+ * extents, which is what breaks MAP_SYNC. Who opens the file is kept waiting until it is given back, at most
+ * /proc/sys/fs/lease-break-time (fs/locks.c __break_lease).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+
+#include "mapping.h"
+#include "sys.h"
+
+/*
+ * Whom a break signals must be said first: the kernel forgets it with each lease (fs/locks.c lease_modify) and then names
+ * the process (lease_setup). It is the library's thread, where every signal is blocked, which reads it from a descriptor.
+ * Without one it is nobody; for the instant until the kernel knows that, a signal whose default is to be ignored.
+ */
+void pm_lease_take(struct pm_mapping *m)
+{
+	int fd = m->file.fd;
+	int rc = pm_sys->lease_signal(fd, m->flags & PM_NO_THREAD ? SIGURG : SIGIO);
+	if (!rc)
+		rc = PM_RETRY(pm_sys->setlease(fd, F_WRLCK));
+	if (m->flags & PM_NO_THREAD)
+		pm_sys->lease_silence(fd);
+	m->watch.lease_error = -rc;
+	atomic_store(&m->watch.lease_held, !rc);
+}
+
+void pm_lease_end(struct pm_mapping *m)
+{
+	if (atomic_exchange(&m->watch.lease_held, false))
+		pm_sys->setlease(m->file.fd, F_UNLCK);
+}
+
+/* The facts without the lease; where they cannot be had, the safe side. */
+static struct pm_decision without_lease(struct pm_mapping *m)
+{
+	pm_evidence_table e;
+	struct pm_subject s;
+	struct pm_decision d = m->decision;
+	if (!pm_mapping_judge(m, e, &s, &d) || d.granularity <= PM_PAGE)
+		return d;
+	d.granularity = PM_PAGE;
+	d.sync = PM_UNKNOWN;
+	d.grade = PM_GRADE_ACCEPTED;
+	d.verdict = m->ask.sync == PM_GUARANTEE ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
+	d.error = m->ask.sync == PM_GUARANTEE ? -PM_ENOTSYNC : 0;
+	d.reason = PM_REASON_LEASE_REFUSED;
+	d.advice = PM_ADVICE_ALONE;
+	return d;
+}
+
+/*
+ * Switches the strategy first, then writes everything back, then lets the intruder in. The write-back settles the calls
+ * under way as well: it takes the right to write from every page, so a store it did not see faults after it, and
+ * whoever flushes that store by then finds the new strategy.
+ */
+static void give_back(struct pm_mapping *m, struct pm_news *news)
+{
+	unsigned count = news->count;
+	bool had_lines = atomic_load(&m->granularity) >= PM_CACHE_LINE;
+	atomic_store(&m->watch.lease_held, false);
+	m->watch.lease_error = EAGAIN;
+	struct pm_decision d = without_lease(m);
+	pm_mapping_adopt(m, &d, false, news);
+	news->count = count; /* the cause is the event, not that it fell back */
+	if (had_lines && atomic_load(&m->granularity) == PM_PAGE) {
+		int rc = pm_strategy_writeback.sync(&m->medium);
+		if (rc)
+			pm_latch_fail(m->latch, atomic_load(&m->cleared), rc);
+	}
+	bool forced = pm_sys->setlease(m->file.fd, F_UNLCK) == -EAGAIN;
+	pm_news_add(news, PM_EVENT_LEASE_BROKEN, forced ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN);
+}
+
+/* Nobody else has the file open. What was done to it meanwhile is undone as far as it stands in the way. */
+static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm_subject *s)
+{
+	struct pm_file *f = &m->file;
+	uint64_t end = s->offset + s->length < s->stx.stx_size ? s->offset + s->length : s->stx.stx_size;
+	int rc = 0;
+	f->call = "the lease";
+	f->size = s->stx.stx_size;
+	if (end > s->offset && e[PM_EV_UNSHARED].state == PM_NO)
+		rc = PM_RETRY(pm_sys->unshare(f->fd, s->offset, end - s->offset));
+	if (!rc && m->prepared)
+		rc = pm_file_prepare(f, s->offset, s->length, true);
+	if (rc)
+		return rc;
+	rc = PM_RETRY(pm_sys->fsync(f->fd));
+	if (rc)
+		pm_latch_fail(m->latch, atomic_load(&m->cleared), rc);
+	return rc;
+}
+
+static void regain(struct pm_mapping *m, struct pm_news *news)
+{
+	pm_evidence_table e;
+	struct pm_subject s;
+	struct pm_decision d;
+	pm_lease_take(m);
+	bool wanted = m->synchronous && atomic_load(&m->granularity) == PM_PAGE;
+	if (!atomic_load(&m->watch.lease_held) || !wanted)
+		return;
+	if (pm_mapping_judge(m, e, &s, &d) || mend(m, e, &s))
+		return;
+	pm_watch_discard(m);
+	if (!pm_mapping_judge(m, e, &s, &d) && !pm_mapping_error(m))
+		pm_mapping_adopt(m, &d, true, news);
+}
+
+void pm_lease_turn(struct pm_mapping *m, struct pm_news *news)
+{
+	if (!(m->flags & PM_LEASE))
+		return;
+	bool may_take = m->flags & PM_NO_THREAD || pthread_equal(pthread_self(), m->watch.thread);
+	if (!atomic_load(&m->watch.lease_held) && may_take)
+		regain(m, news);
+	else if (atomic_load(&m->watch.lease_held) && pm_sys->getlease(m->file.fd) != F_WRLCK)
+		give_back(m, news);
+}
+
+void pm_lease_poll(struct pm_mapping *m)
+{
+	struct pm_news news;
+	if (!atomic_load(&m->watch.lease_held) || pm_sys->getlease(m->file.fd) == F_WRLCK)
+		return;
+	pthread_mutex_lock(&m->watch.lock);
+	pm_news_begin(&news, m);
+	/* Another thread may have done it meanwhile. */
+	if (atomic_load(&m->watch.lease_held))
+		pm_lease_turn(m, &news);
+	pthread_mutex_unlock(&m->watch.lock);
+	pm_news_tell(m, &news);
+}

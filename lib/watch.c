@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What happens to the file while the mapping lives. Some of it is announced (inotify(7), the table of mounts, the lease);
+ * for the rest the facts are compared with those of the last look. With PM_WATCH or PM_LEASE a thread looks.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "mapping.h"
+#include "sys.h"
+
+#define PERIOD_MS 1000
+#define PAUSE_MS 10 /* between looks, however much is announced */
+#define ANNOUNCED (IN_MODIFY | IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_UNMOUNT)
+
+void pm_watch_init(struct pm_watch *w)
+{
+	w->inotify = w->mounts = w->sources = w->queued = w->stop = -1;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->turn, NULL);
+}
+
+static void shut(int *fd)
+{
+	if (*fd >= 0)
+		pm_sys->close(*fd);
+	*fd = -1;
+}
+
+/* ---- What is announced ---- */
+
+static int open_sources(struct pm_mapping *m, bool threaded)
+{
+	struct pm_watch *w = &m->watch;
+	char path[40];
+	if (w->sources >= 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->file.fd);
+	int inotify = pm_sys->inotify(path, ANNOUNCED), queued = pm_sys->eventfd(), sources = pm_sys->epoll_create();
+	/* Without it remounts are only noticed later. */
+	int mounts = PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY | O_CLOEXEC, 0));
+	int rc = inotify < 0 ? inotify : queued < 0 ? queued : sources < 0 ? sources : 0;
+	if (!rc)
+		rc = pm_sys->epoll_add(sources, inotify, EPOLLIN);
+	if (!rc && !threaded)
+		rc = pm_sys->epoll_add(sources, queued, EPOLLIN);
+	if (!rc && mounts >= 0)
+		rc = pm_sys->epoll_add(sources, mounts, EPOLLPRI);
+	if (rc) {
+		shut(&inotify);
+		shut(&queued);
+		shut(&sources);
+		shut(&mounts);
+		return rc;
+	}
+	pthread_mutex_lock(&m->lock);
+	w->inotify = inotify;
+	w->queued = queued;
+	w->mounts = mounts;
+	w->sources = sources;
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
+void pm_watch_signal(struct pm_mapping *m, bool any)
+{
+	uint64_t one = 1;
+	if (m->watch.queued < 0)
+		return;
+	if (any)
+		pm_sys->write(m->watch.queued, &one, sizeof(one));
+	else
+		pm_sys->read(m->watch.queued, &one, sizeof(one));
+}
+
+int pm_watch_descriptor(struct pm_mapping *m)
+{
+	struct pm_watch *w = &m->watch;
+	pthread_mutex_lock(&w->lock);
+	int rc = open_sources(m, w->running);
+	pthread_mutex_lock(&m->lock);
+	if (!rc && m->events)
+		pm_watch_signal(m, true);
+	pthread_mutex_unlock(&m->lock);
+	if (!rc)
+		rc = w->running ? w->queued : w->sources;
+	pthread_mutex_unlock(&w->lock);
+	return rc;
+}
+
+/* The kinds of change that inotify tells of since it was last asked. */
+static uint32_t announced(struct pm_watch *w)
+{
+	_Alignas(struct inotify_event) char buffer[4096];
+	uint32_t mask = 0;
+	ssize_t got;
+	while (w->inotify >= 0 && (got = PM_RETRY(pm_sys->read(w->inotify, buffer, sizeof(buffer)))) > 0) {
+		for (char *at = buffer; at < buffer + got;) {
+			struct inotify_event *event = (struct inotify_event *)at;
+			mask |= event->mask;
+			at += sizeof(*event) + event->len;
+		}
+	}
+	/* Some were lost: anything may have happened. */
+	return mask & IN_Q_OVERFLOW ? ANNOUNCED : mask;
+}
+
+void pm_watch_discard(struct pm_mapping *m)
+{
+	m->watch.carried |= announced(&m->watch) & ~(uint32_t)IN_MODIFY;
+}
+
+void pm_watch_forget(struct pm_mapping *m)
+{
+	pm_watch_discard(m);
+	m->watch.seen = false;
+}
+
+/* ---- Who has the file open ---- */
+
+struct search {
+	const struct pm_mapping *m;
+	int process;
+	char directory[64]; /* /proc/N/fd */
+	bool writing, direct;
+};
+
+static void visit_descriptor(void *arg, const char *entry)
+{
+	struct search *search = arg;
+	const struct statx *ours = &search->m->file.stx;
+	char path[128], text[256];
+	struct statx stx;
+	unsigned flags = 0;
+	snprintf(path, sizeof(path), "%s/%.20s", search->directory, entry);
+	if (pm_sys->statx(AT_FDCWD, path, 0, &stx) || stx.stx_ino != ours->stx_ino ||
+	    stx.stx_dev_major != ours->stx_dev_major || stx.stx_dev_minor != ours->stx_dev_minor)
+		return;
+	/* Who was forked from this process holds the library's own description. */
+	if (pm_sys->same_description(search->process, atoi(entry), search->m->file.fd) == 1)
+		return;
+	snprintf(path, sizeof(path), "%sinfo/%.20s", search->directory, entry);
+	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, "flags:") : NULL;
+	if (!at || sscanf(at, "flags: %o", &flags) != 1 || (flags & O_ACCMODE) == O_RDONLY)
+		return;
+	search->writing = true;
+	search->direct |= flags & O_DIRECT;
+}
+
+static void visit_process(void *arg, const char *entry)
+{
+	struct search *search = arg;
+	char self[24];
+	ssize_t got = pm_sys->readlinkat(AT_FDCWD, "/proc/self", self, sizeof(self) - 1);
+	self[got > 0 ? got : 0] = 0;
+	if (entry[0] < '1' || entry[0] > '9' || !strcmp(entry, self))
+		return;
+	search->process = atoi(entry);
+	snprintf(search->directory, sizeof(search->directory), "/proc/%.20s/fd", entry);
+	pm_sys->each_entry(search->directory, visit_descriptor, search);
+}
+
+static void look_for_writers(struct pm_mapping *m, struct pm_news *news)
+{
+	struct search search = {.m = m};
+	pm_sys->each_entry("/proc", visit_process, &search);
+	if (search.writing && !m->watch.opened)
+		pm_news_add(news, PM_EVENT_OPENED, search.direct ? PM_REASON_OPENED_DIRECT : PM_REASON_OPENED_WRITING);
+	m->watch.opened = search.writing;
+}
+
+/* ---- What has changed ---- */
+
+static bool lost(enum pm_state *seen, enum pm_state now)
+{
+	bool is_lost = *seen == PM_YES && now == PM_NO;
+	*seen = now == PM_UNKNOWN ? *seen : now;
+	return is_lost;
+}
+
+/* From a place in the file to the end of the range. */
+static void place(struct pm_event *event, uint64_t offset)
+{
+	uint64_t end = event->offset + event->length;
+	event->offset = offset < event->offset ? event->offset : offset < end ? offset : end;
+	event->length = end - event->offset;
+}
+
+/* Blocks that went: one event for each cause, and whoever took them has written to the file. */
+static bool compare_extents(struct pm_mapping *m, const struct pm_evidence *e, const struct pm_subject *s,
+                            struct pm_news *news)
+{
+	struct pm_watch *w = &m->watch;
+	uint64_t size = s->stx.stx_size, range_end = m->offset + m->length;
+	uint64_t end = size < range_end && S_ISREG(s->stx.stx_mode) ? size : range_end;
+	bool truncated = w->seen && end < w->end && end < range_end;
+	bool hole = lost(&w->allocated, e[PM_EV_ALLOCATED].state) && w->seen && !truncated;
+	w->end = end;
+	if (truncated)
+		place(pm_news_add(news, PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED), end);
+	if (hole)
+		place(pm_news_add(news, PM_EVENT_HOLE, PM_REASON_HOLE), e[PM_EV_ALLOCATED].value);
+	if (lost(&w->unshared, e[PM_EV_UNSHARED].state) && w->seen)
+		place(pm_news_add(news, PM_EVENT_SHARED, PM_REASON_SHARED), e[PM_EV_UNSHARED].value);
+	return truncated || hole;
+}
+
+static void compare_life(struct pm_watch *w, const struct pm_evidence *e, struct pm_news *news)
+{
+	if (lost(&w->dax, e[PM_EV_DAX].state))
+		pm_news_add(news, PM_EVENT_PAGE_CACHE, PM_REASON_PAGE_CACHE);
+	if (lost(&w->writable, e[PM_EV_WRITABLE].state))
+		pm_news_add(news, PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY);
+	if (lost(&w->alive, e[PM_EV_ALIVE].state)) {
+		bool gone = e[PM_EV_ALIVE].error == ENODEV;
+		pm_news_add(news, PM_EVENT_DEAD, gone ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN)->error =
+			-e[PM_EV_ALIVE].error;
+	}
+	enum pm_state flag = e[PM_EV_DAX_FLAG].state;
+	if (w->dax_flag != PM_UNKNOWN && flag != PM_UNKNOWN && flag != w->dax_flag)
+		pm_news_add(news, PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG);
+	w->dax_flag = flag == PM_UNKNOWN ? w->dax_flag : flag;
+}
+
+/* Of what was announced until now only what others did. */
+void pm_watch_seed(struct pm_mapping *m, const struct pm_evidence *e, const struct pm_subject *s)
+{
+	struct pm_news none = {.count = 0};
+	pm_watch_discard(m);
+	compare_extents(m, e, s, &none);
+	compare_life(&m->watch, e, &none);
+	m->watch.seen = true;
+}
+
+void pm_watch_compare(struct pm_mapping *m, const struct pm_evidence *e, const struct pm_subject *s,
+                      struct pm_news *news)
+{
+	struct pm_watch *w = &m->watch;
+	uint32_t changes = announced(w) | w->carried;
+	w->carried = 0;
+	bool explained = compare_extents(m, e, s, news);
+	compare_life(w, e, news);
+	if (w->seen && changes & IN_MODIFY && !explained)
+		pm_news_add(news, PM_EVENT_WRITTEN, PM_REASON_WRITTEN);
+	if (changes & (IN_OPEN | IN_CLOSE_WRITE))
+		look_for_writers(m, news);
+	w->seen = true;
+}
+
+/* ---- The thread ---- */
+
+static void look(struct pm_mapping *m)
+{
+	struct pm_report report;
+	memset(&report, 0, sizeof(report));
+	/* What cannot be gathered now is gathered the next time. */
+	pm_mapping_report(m, &report);
+}
+
+static bool must_stop(struct pm_watch *w)
+{
+	pthread_mutex_lock(&w->lock);
+	bool stopped = w->stopped;
+	pthread_mutex_unlock(&w->lock);
+	return stopped;
+}
+
+/* Takes the lease in this thread, so that it is the one to be signalled, and waits until the mapping is made. */
+static int begin(struct pm_mapping *m)
+{
+	struct pm_watch *w = &m->watch;
+	int fd = m->flags & PM_LEASE ? pm_sys->signalfd(SIGIO) : -1;
+	pthread_mutex_lock(&w->lock);
+	if (m->flags & PM_LEASE && fd < 0)
+		w->failure = fd;
+	else if (m->flags & PM_LEASE)
+		pm_lease_take(m);
+	w->started = true;
+	pthread_cond_broadcast(&w->turn);
+	while (!w->established && !w->stopped)
+		pthread_cond_wait(&w->turn, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+	return fd;
+}
+
+static void *serve(void *arg)
+{
+	struct pm_mapping *m = arg;
+	struct signalfd_siginfo info;
+	struct pollfd fds[] = {{m->watch.stop, POLLIN, 0}, {begin(m), POLLIN, 0}, {m->watch.sources, POLLIN, 0}};
+	while (!must_stop(&m->watch)) {
+		look(m);
+		/* A lease cannot wait, the rest can. */
+		int rc = pm_sys->poll(fds, 2, PAUSE_MS);
+		if (!rc)
+			pm_sys->poll(fds, 3, PERIOD_MS);
+		while (fds[1].fd >= 0 && pm_sys->read(fds[1].fd, &info, sizeof(info)) > 0)
+			;
+	}
+	shut(&fds[1].fd);
+	return NULL;
+}
+
+static int start_thread(struct pm_mapping *m)
+{
+	struct pm_watch *w = &m->watch;
+	pthread_attr_t attributes;
+	sigset_t all;
+	sigfillset(&all);
+	w->stop = pm_sys->eventfd();
+	if (w->stop < 0)
+		return w->stop;
+	pthread_attr_init(&attributes);
+	pthread_attr_setsigmask_np(&attributes, &all);
+	int rc = -pthread_create(&w->thread, &attributes, serve, m);
+	pthread_attr_destroy(&attributes);
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&w->lock);
+	w->running = true;
+	while (!w->started)
+		pthread_cond_wait(&w->turn, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+	return w->failure;
+}
+
+int pm_watch_start(struct pm_mapping *m)
+{
+	if (m->flags & PM_NO_THREAD)
+		pm_lease_take(m);
+	if (m->flags & PM_NO_THREAD || !(m->flags & (PM_WATCH | PM_LEASE)))
+		return 0;
+	int rc = open_sources(m, true);
+	return rc ? rc : start_thread(m);
+}
+
+void pm_watch_go(struct pm_mapping *m)
+{
+	pthread_mutex_lock(&m->watch.lock);
+	m->watch.established = true;
+	pthread_cond_broadcast(&m->watch.turn);
+	pthread_mutex_unlock(&m->watch.lock);
+}
+
+void pm_watch_end(struct pm_mapping *m)
+{
+	struct pm_watch *w = &m->watch;
+	uint64_t one = 1;
+	if (w->running) {
+		pthread_mutex_lock(&w->lock);
+		w->stopped = true;
+		pthread_cond_broadcast(&w->turn);
+		pthread_mutex_unlock(&w->lock);
+		pm_sys->write(w->stop, &one, sizeof(one));
+		pthread_join(w->thread, NULL);
+		w->running = false;
+	}
+	pm_lease_end(m);
+	shut(&w->stop);
+	shut(&w->inotify);
+	shut(&w->mounts);
+	shut(&w->sources);
+	shut(&w->queued);
+}
+
+int pm_mapping_next_event(struct pm_mapping *m, struct pm_event *event)
+{
+	struct pm_report report;
+	int rc = pm_events_take(m, event);
+	if (rc != -EAGAIN || m->watch.running)
+		return rc;
+	memset(&report, 0, sizeof(report));
+	rc = pm_mapping_report(m, &report);
+	return rc ? rc : pm_events_take(m, event);
+}

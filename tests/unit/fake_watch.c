@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Leases and announcements: Linux itself answers, on the real files that the fake machine stands on. */
+#include <errno.h>
+#include <pthread.h>
+
+#include "fake.h"
+#include "fake_internal.h"
+
+/* Extents that were shared are the file's own afterwards. */
+int fake_unshare(int fd, uint64_t offset, uint64_t length)
+{
+	ENTER(.call = FAKE_unshare, .fd = fd, .offset = offset, .length = length);
+	atomic_store(&fake.populated, true);
+	return 0;
+}
+
+int fake_setlease(int fd, int type)
+{
+	ENTER(.call = FAKE_setlease, .fd = fd, .flags = (unsigned long)type);
+	return pm_sys_linux.setlease(fd, type);
+}
+
+int fake_getlease(int fd)
+{
+	ENTER(.call = FAKE_getlease, .fd = fd);
+	return pm_sys_linux.getlease(fd);
+}
+
+int fake_lease_signal(int fd, int signal)
+{
+	ENTER(.call = FAKE_lease_signal, .fd = fd, .flags = (unsigned long)signal);
+	return pm_sys_linux.lease_signal(fd, signal);
+}
+
+int fake_lease_silence(int fd)
+{
+	ENTER(.call = FAKE_lease_silence, .fd = fd);
+	return pm_sys_linux.lease_silence(fd);
+}
+
+int fake_signalfd(int signal)
+{
+	ENTER(.call = FAKE_signalfd, .fd = -1, .flags = (unsigned long)signal);
+	return fake_opened(pm_sys_linux.signalfd(signal));
+}
+
+int fake_eventfd(void)
+{
+	ENTER(.call = FAKE_eventfd, .fd = -1);
+	return fake_opened(pm_sys_linux.eventfd());
+}
+
+int fake_inotify(const char *path, uint32_t mask)
+{
+	ENTER(.call = FAKE_inotify, .fd = -1, .flags = mask);
+	return fake_opened(pm_sys_linux.inotify(path, mask));
+}
+
+int fake_epoll_create(void)
+{
+	ENTER(.call = FAKE_epoll_create, .fd = -1);
+	return fake_opened(pm_sys_linux.epoll_create());
+}
+
+int fake_epoll_add(int epoll, int fd, uint32_t events)
+{
+	ENTER(.call = FAKE_epoll_add, .fd = fd);
+	/* What the fake machine says of mounts never changes by itself. */
+	return fd >= FAKE_VIRTUAL_FD ? 0 : pm_sys_linux.epoll_add(epoll, fd, events);
+}
+
+int fake_poll(struct pollfd *fds, unsigned count, int timeout_ms)
+{
+	ENTER(.call = FAKE_poll, .fd = -1);
+	return pm_sys_linux.poll(fds, count, timeout_ms);
+}
+
+int fake_same_description(int process, int fd, int own_fd)
+{
+	ENTER(.call = FAKE_same_description, .fd = own_fd);
+	return pm_sys_linux.same_description(process, fd, own_fd);
+}
+
+int fake_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg)
+{
+	ENTER(.call = FAKE_each_entry, .fd = -1);
+	return pm_sys_linux.each_entry(directory, visit, arg);
+}

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Leases: the kernel's own, on real files, with other processes as intruders; the medium under them is that of the fake
+ * machine. What the kernel then does on XFS is shown in the guest.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fiemap.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mapping.h"
+#include "unit.h"
+
+#define WAIT_MS 20000
+
+static const char *path;
+
+/* Another process that opens the file, says so, and closes it when it is told. */
+struct intruder {
+	pid_t pid;
+	int says, told;
+};
+
+static struct intruder intrude(int flags)
+{
+	int says[2], told[2];
+	char byte = 'o';
+	ck_assert(!pipe(says) && !pipe(told));
+	struct intruder x = {.pid = fork(), .says = says[0], .told = told[1]};
+	if (!x.pid) {
+		close(told[1]);
+		if (open(path, flags) < 0)
+			byte = 'f';
+		if (write(says[1], &byte, 1) != 1 || read(told[0], &byte, 1) < 0)
+			_exit(1);
+		_exit(0);
+	}
+	close(says[1]);
+	close(told[0]);
+	return x;
+}
+
+/* Whether it has the file open by now. */
+static bool is_in(struct intruder *x, int timeout_ms)
+{
+	char byte = 0;
+	struct pollfd p = {x->says, POLLIN, 0};
+	if (poll(&p, 1, timeout_ms) != 1)
+		return false;
+	ck_assert_int_eq(read(x->says, &byte, 1), 1);
+	ck_assert_int_eq(byte, 'o');
+	return true;
+}
+
+static void dismiss(struct intruder *x)
+{
+	int status;
+	close(x->told);
+	close(x->says);
+	ck_assert_int_eq(waitpid(x->pid, &status, 0), x->pid);
+	ck_assert_int_eq(status, 0);
+}
+
+static const struct fake_extent shared = {.logical = 0, .length = 1 << 20, .flags = FIEMAP_EXTENT_SHARED};
+
+/* Done by the library's thread, so that it does not change under its eyes. */
+static void (*_Atomic deed)(void);
+static pthread_t main_thread;
+
+static void do_it(enum fake_call c)
+{
+	(void)c;
+	void (*act)(void) = pthread_equal(pthread_self(), main_thread) ? NULL : atomic_exchange(&deed, NULL);
+	if (act)
+		act();
+}
+
+static void share_extents(void)
+{
+	atomic_store(&fake.populated, false);
+	fake.machine.extents = &shared;
+	fake.machine.extent_count = 1;
+}
+
+static struct pm_mapping *lease(unsigned flags)
+{
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_xfs_reflink);
+	main_thread = pthread_self();
+	fake.hook = do_it;
+	fake.recovers = true;
+	return unit_map(path, UNIT_OPTIONS(.flags = PM_LEASE | flags));
+}
+
+/* The next event, for which it waits. */
+static struct pm_event next(struct pm_mapping *m)
+{
+	struct pm_event event = {.kind = 0};
+	struct pollfd p = {pm_event_fd(m), POLLIN, 0};
+	ck_assert_int_ge(p.fd, 0);
+	int rc;
+	while ((rc = pm_next_event(m, &event, sizeof(event))) == -EAGAIN)
+		ck_assert_msg(poll(&p, 1, WAIT_MS) == 1, "no event");
+	unit_ok(rc);
+	return event;
+}
+
+static struct pm_event next_of(struct pm_mapping *m, enum pm_event_kind kind)
+{
+	struct pm_event event;
+	do
+		event = next(m);
+	while (event.kind != kind);
+	return event;
+}
+
+/* The first call of that kind, with these flags if they matter; NULL if there is none. Earlier ones come first. */
+static const struct fake_record *first_of(enum fake_call call, unsigned long flags)
+{
+	const struct fake_record *r;
+	for (unsigned i = 0; (r = fake_find(call, i)) && flags && r->flags != flags; i++)
+		;
+	return r;
+}
+
+START_TEST(a_lease_makes_sharing_impossible)
+{
+	static const unsigned how[] = {0, PM_NO_THREAD};
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_xfs_reflink);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_LEASE | how[_i], .sync = PM_GUARANTEE));
+	const struct pm_report *r = unit_query(m);
+	ck_assert_int_eq(r->granularity, PM_CACHE_LINE);
+	ck_assert_int_eq(r->grade, PM_GRADE_PROVEN);
+	ck_assert_int_eq(r->verdict, PM_VERDICT_MET);
+	ck_assert_int_eq(r->evidence[PM_EV_LEASE_HELD].state, PM_YES);
+	ck_assert_int_eq(r->evidence[PM_EV_LEASE_POSSIBLE].state, PM_YES);
+	fake_forget();
+	unit_ok(pm_persist(m, pm_base(m), 64));
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 0);
+	ck_assert_uint_eq(fake_calls(FAKE_getlease), how[_i] ? 1 : fake_calls(FAKE_getlease));
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_open_files(), 0);
+	ck_assert_uint_eq(fake_mapped_bytes(), 0);
+}
+END_TEST
+
+START_TEST(somebody_has_it_open_already)
+{
+	struct pm_mapping *m = NULL;
+	path = unit_file("file", 1 << 20);
+	struct intruder x = intrude(O_RDONLY);
+	ck_assert(is_in(&x, WAIT_MS));
+	fake_start(&fake_xfs_reflink);
+	unsigned flags = PM_LEASE | (_i ? PM_NO_THREAD : 0);
+	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.flags = flags, .sync = PM_GUARANTEE), &m), -EAGAIN);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "somebody else has the file open"));
+	ck_assert_uint_eq(fake_open_files(), 0);
+	m = unit_map(path, UNIT_OPTIONS(.flags = flags));
+	const struct pm_report *r = unit_query(m);
+	ck_assert_int_eq(r->granularity, PM_PAGE);
+	ck_assert_int_eq(r->reason, PM_REASON_LEASE_REFUSED);
+	ck_assert_int_eq(r->advice, PM_ADVICE_ALONE);
+	ck_assert_int_eq(r->evidence[PM_EV_LEASE_POSSIBLE].error, EAGAIN);
+	dismiss(&x);
+	struct pm_event event = next_of(m, PM_EVENT_PROMOTED);
+	ck_assert_int_eq(event.old_granularity, PM_PAGE);
+	ck_assert_int_eq(event.new_granularity, PM_CACHE_LINE);
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	ck_assert_int_eq(unit_query(m)->reason, PM_REASON_NONE);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(where_no_lease_is_to_be_had)
+{
+	static const struct {
+		int error;
+		const char *words;
+	} cases[] = {{EACCES, "only the owner"}, {EINVAL, "lease"}};
+	struct pm_mapping *m = NULL;
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_xfs_reflink);
+	fake_fail(FAKE_setlease, 0, cases[_i].error);
+	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &m), -cases[_i].error);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), cases[_i].words));
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), path));
+	m = unit_map(path, UNIT_OPTIONS(.flags = PM_LEASE));
+	const struct pm_report *r = unit_query(m);
+	ck_assert_int_eq(r->reason, PM_REASON_LEASE_REFUSED);
+	ck_assert_int_eq(r->evidence[PM_EV_LEASE_POSSIBLE].state, PM_NO);
+	ck_assert_int_eq(r->evidence[PM_EV_LEASE_POSSIBLE].error, cases[_i].error);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Switched, written back, only then let in; and back again when the file is its own. */
+START_TEST(an_intruder_waits_until_all_is_safe)
+{
+	struct pm_mapping *m = lease(0);
+	unit_ok(pm_persist(m, pm_base(m), 64));
+	/* Nothing else looks at the file while the records are read. */
+	fake_forget();
+	struct intruder x = intrude(_i ? O_RDWR : O_RDONLY);
+	ck_assert(is_in(&x, WAIT_MS));
+	const struct fake_record *synced = first_of(FAKE_msync, 0), *released = first_of(FAKE_setlease, F_UNLCK);
+	ck_assert_ptr_nonnull(released);
+	ck_assert_ptr_nonnull(synced);
+	ck_assert(synced < released);
+	ck_assert_uint_eq(synced->length, 1 << 20);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	struct pm_event event = next_of(m, PM_EVENT_LEASE_BROKEN);
+	ck_assert_int_eq(event.reason, PM_REASON_LEASE_BROKEN);
+	ck_assert_int_eq(event.old_granularity, PM_CACHE_LINE);
+	ck_assert_int_eq(event.old_sync, PM_YES);
+	ck_assert_int_eq(unit_query(m)->reason, PM_REASON_LEASE_REFUSED);
+	fake_forget();
+	unit_ok(pm_persist(m, pm_base(m), 64));
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+	atomic_store(&deed, share_extents);
+	dismiss(&x);
+	event = next_of(m, PM_EVENT_PROMOTED);
+	ck_assert_int_eq(event.new_granularity, PM_CACHE_LINE);
+	/* The lease that was granted is the last one asked for; nothing is mended before it. */
+	const struct fake_record *unshared = first_of(FAKE_unshare, 0), *fsynced = first_of(FAKE_fsync, 0);
+	ck_assert_ptr_nonnull(unshared);
+	ck_assert(first_of(FAKE_setlease, 0) < unshared);
+	ck_assert(unshared < fsynced);
+	ck_assert_int_eq(unit_query(m)->verdict, PM_VERDICT_MET);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(without_a_thread_the_next_call_gives_way)
+{
+	struct pm_mapping *m = lease(PM_NO_THREAD);
+	static const char data[64] = "data";
+	for (int i = 0; i < 5; i++) {
+		struct intruder x = intrude(O_RDONLY);
+		ck_assert(!is_in(&x, 100));
+		fake_forget();
+		switch (i) {
+		case 0: unit_ok(pm_persist(m, pm_base(m), 64)); break;
+		case 1: unit_ok(pm_memcpy(m, pm_base(m), data, 64, 0)); break;
+		case 2: unit_ok(pm_sync(m)); break;
+		case 3: unit_ok(pm_flush(m, pm_base(m), 64)); unit_ok(pm_drain(m)); break;
+		default: ck_assert_int_eq(next(m).kind, PM_EVENT_LEASE_BROKEN);
+		}
+		ck_assert_uint_ge(fake_calls(FAKE_msync), 1);
+		ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+		ck_assert(is_in(&x, WAIT_MS));
+		dismiss(&x);
+		next_of(m, PM_EVENT_PROMOTED);
+		ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	}
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static void break_at_the_second_look(enum fake_call c)
+{
+	if (c == FAKE_getlease && fake_calls(FAKE_getlease) == 1)
+		fake_fail(FAKE_getlease, 0, EBADF);
+}
+
+/* The first look sees the lease, the stores come, the second look does not: lines must not be taken for enough. */
+START_TEST(broken_while_a_copy_is_made)
+{
+	static const char data[4096] = "data";
+	struct pm_mapping *m = lease(PM_NO_THREAD);
+	fake_forget();
+	fake.hook = break_at_the_second_look;
+	if (_i)
+		unit_ok(pm_memset(m, pm_base(m), 1, 4096, 0));
+	else
+		unit_ok(pm_memcpy(m, pm_base(m), data, 4096, 0));
+	/* Once to give way, once for the copy. */
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 2);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* What was flushed under one strategy is drained under another. */
+START_TEST(flushes_survive_every_switch)
+{
+	struct pm_mapping *m = lease(0);
+	unit_ok(pm_flush(m, pm_base(m), 64));
+	struct intruder x = intrude(O_RDONLY);
+	ck_assert(is_in(&x, WAIT_MS));
+	fake_forget();
+	unit_ok(pm_drain(m));
+	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->length, 1 << 20);
+	unit_ok(pm_flush(m, (char *)pm_base(m) + 8192, 64));
+	dismiss(&x);
+	next_of(m, PM_EVENT_PROMOTED);
+	fake_forget();
+	unit_ok(pm_drain(m));
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->address, (uintptr_t)pm_base(m) + 8192);
+	fake_forget();
+	unit_ok(pm_persist(m, pm_base(m), 64));
+	unit_ok(pm_drain(m));
+	unit_ok(pm_sync(m));
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 0);
+	ck_assert_uint_eq(fake.lines, 1 + (1 << 20) / 64);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(a_failed_write_back_at_the_break_is_not_lost)
+{
+	struct pm_mapping *m = lease(0);
+	fake_fail(FAKE_msync, 1, EIO);
+	struct intruder x = intrude(O_RDONLY);
+	ck_assert(is_in(&x, WAIT_MS));
+	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -EIO);
+	dismiss(&x);
+	unit_ok(pm_clear_error(m));
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* A mapping that cannot be mended stays with the kernel. */
+START_TEST(not_promoted_with_less)
+{
+	struct pm_mapping *m = lease(0);
+	struct intruder x = intrude(O_RDONLY);
+	ck_assert(is_in(&x, WAIT_MS));
+	if (_i)
+		atomic_store(&deed, share_extents);
+	fake_fail(_i ? FAKE_unshare : FAKE_fsync, 0, ENOSPC);
+	fake_forget();
+	dismiss(&x);
+	while (!fake_calls(_i ? FAKE_unshare : FAKE_fsync))
+		usleep(1000);
+	unit_query(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), _i ? 0 : -ENOSPC);
+	pm_unmap(m);
+}
+END_TEST
+
+START_TEST(the_descriptor_is_handed_over)
+{
+	struct pm_mapping *m = NULL;
+	path = unit_file("file", 1 << 20);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	fake_start(&fake_xfs_reflink);
+	fake_fail(FAKE_mmap, 0, ENOMEM);
+	ck_assert_int_ne(pm_map_fd(fd, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &m), 0);
+	fake_fail(FAKE_mmap, 0, 0);
+	ck_assert_int_ge(fcntl(fd, F_GETFL), 0);
+	ck_assert_int_eq(fcntl(fd, F_GETLEASE), F_UNLCK);
+	unit_ok(pm_map_fd(fd, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &m));
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_LEASE_HELD].state, PM_YES);
+	pm_unmap(m);
+	ck_assert_int_eq(fcntl(fd, F_GETFL), -1);
+}
+END_TEST
+
+static volatile sig_atomic_t signalled;
+
+static void count_signal(int number)
+{
+	signalled += number == SIGIO || number == SIGURG;
+}
+
+START_TEST(no_signal_reaches_the_application)
+{
+	signalled = 0;
+	signal(SIGIO, count_signal);
+	signal(SIGURG, count_signal);
+	struct pm_mapping *m = lease(_i ? PM_NO_THREAD : 0);
+	for (int i = 0; i < 10; i++) {
+		struct intruder x = intrude(O_RDONLY);
+		while (!is_in(&x, 10))
+			unit_ok(pm_persist(m, pm_base(m), 1));
+		dismiss(&x);
+		next_of(m, PM_EVENT_PROMOTED);
+	}
+	ck_assert_int_eq(signalled, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(a_lost_guarantee_can_be_made_to_fail)
+{
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_dax);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = PM_ON_LOSS_FAIL));
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	fake.machine.fiemap_errno = EIO;
+	ck_assert_int_eq(unit_query(m)->error, -PM_ENOTSYNC);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -PM_ENOTSYNC);
+		ck_assert_int_eq(pm_flush(m, pm_base(m), 1), -PM_ENOTSYNC);
+		ck_assert_int_eq(pm_drain(m), -PM_ENOTSYNC);
+		ck_assert_int_eq(pm_memset(m, pm_base(m), 1, 1, 0), -PM_ENOTSYNC);
+		ck_assert_int_eq(pm_sync(m), -PM_ENOTSYNC);
+	}
+	unit_ok(pm_clear_error(m));
+	fake_forget();
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+	ck_assert_int_eq(unit_query(m)->error, 0);
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(every_call_broken_in_turn)
+{
+	static const int errors[] = {EIO, EMFILE, EINTR};
+	path = unit_file("file", 1 << 20);
+	unsigned n = 0;
+	do {
+		struct pm_mapping *m = NULL;
+		fake_start(&fake_xfs_reflink);
+		fake_fail_any(++n, errors[_i]);
+		int rc = pm_map(path, UNIT_OPTIONS(.flags = PM_LEASE | PM_WATCH, .sync = PM_GUARANTEE), &m);
+		unit_expect(!rc == !!m);
+		if (m)
+			pm_unmap(m);
+		unit_expect(fake_open_files() == 0);
+		unit_expect(fake_mapped_bytes() == 0);
+	} while (fake_any_has_failed());
+	ck_assert_uint_gt(n, 10);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("lease");
+	tcase_add_loop_test(c, a_lease_makes_sharing_impossible, 0, 2);
+	tcase_add_loop_test(c, somebody_has_it_open_already, 0, 2);
+	tcase_add_loop_test(c, where_no_lease_is_to_be_had, 0, 2);
+	tcase_add_loop_test(c, an_intruder_waits_until_all_is_safe, 0, 2);
+	tcase_add_test(c, without_a_thread_the_next_call_gives_way);
+	tcase_add_loop_test(c, broken_while_a_copy_is_made, 0, 2);
+	tcase_add_test(c, flushes_survive_every_switch);
+	tcase_add_test(c, a_failed_write_back_at_the_break_is_not_lost);
+	tcase_add_loop_test(c, not_promoted_with_less, 0, 2);
+	tcase_add_test(c, the_descriptor_is_handed_over);
+	tcase_add_loop_test(c, no_signal_reaches_the_application, 0, 2);
+	tcase_add_test(c, a_lost_guarantee_can_be_made_to_fail);
+	tcase_add_loop_test(c, every_call_broken_in_turn, 0, 3);
+	return unit_run();
+}

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What happens to a file under a live mapping: each cause is one event, with the reason and the place; nothing is none. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fiemap.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mapping.h"
+#include "unit.h"
+
+#define SIZE 65536u
+#define WAIT_MS 20000
+
+static const char *path;
+
+static bool is_readable(struct pm_mapping *m, int timeout_ms)
+{
+	struct pollfd p = {pm_event_fd(m), POLLIN, 0};
+	ck_assert_int_ge(p.fd, 0);
+	return poll(&p, 1, timeout_ms) == 1;
+}
+
+/* The one event there is; another of kind 0 if there is none. */
+static struct pm_event only(struct pm_mapping *m)
+{
+	struct pm_event event = {.kind = 0}, more;
+	int rc = pm_next_event(m, &event, sizeof(event));
+	ck_assert_msg(!rc || rc == -EAGAIN, "%d", rc);
+	rc = pm_next_event(m, &more, sizeof(more));
+	ck_assert_msg(rc == -EAGAIN, "a second event, kind %d reason %d", (int)more.kind, (int)more.reason);
+	return event;
+}
+
+/* A mapping of the plain machine that nothing has happened to: what it was told at map time is taken. */
+static struct pm_mapping *watched(const struct fake_machine *machine)
+{
+	struct pm_event event;
+	path = unit_file("file", SIZE);
+	fake_start(machine);
+	struct pm_mapping *m = unit_map(path, NULL);
+	ck_assert_int_ge(pm_event_fd(m), 0);
+	while (!pm_next_event(m, &event, sizeof(event)))
+		ck_assert_int_eq(event.kind, PM_EVENT_FELL_BACK);
+	ck_assert_int_eq(only(m).kind, 0);
+	return m;
+}
+
+/* ---- What others do to the file ---- */
+
+static void by_write(void)
+{
+	int fd = open(path, O_WRONLY);
+	ck_assert_int_eq(pwrite(fd, "x", 1, 100), 1);
+	close(fd);
+}
+
+static void by_truncate(void)
+{
+	ck_assert_int_eq(truncate(path, 5000), 0);
+}
+
+static const struct {
+	void (*act)(void);
+	enum pm_event_kind kind;
+	enum pm_reason reason;
+	uint64_t offset, length;
+} deeds[] = {
+	{by_write, PM_EVENT_WRITTEN, PM_REASON_WRITTEN, 0, SIZE},
+	{by_truncate, PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, 5000, SIZE - 5000},
+};
+
+START_TEST(a_deed_is_announced)
+{
+	struct pm_mapping *m = watched(&fake_plain);
+	deeds[_i].act();
+	ck_assert(is_readable(m, WAIT_MS));
+	struct pm_event e = only(m);
+	ck_assert_int_eq(e.kind, deeds[_i].kind);
+	ck_assert_int_eq(e.reason, deeds[_i].reason);
+	ck_assert_uint_eq(e.offset, deeds[_i].offset);
+	ck_assert_uint_eq(e.length, deeds[_i].length);
+	ck_assert_int_eq(e.old_granularity, PM_PAGE);
+	ck_assert_int_eq(e.new_granularity, PM_PAGE);
+	ck_assert_int_eq(e.old_direct, PM_NO);
+	ck_assert(!is_readable(m, 0));
+	pm_unmap(m);
+}
+END_TEST
+
+/* Without a descriptor nothing is announced, but a look still finds what can be seen. */
+START_TEST(a_look_without_a_descriptor)
+{
+	struct pm_event event;
+	path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.sync = PM_AVOID, .direct = PM_AVOID));
+	ck_assert_int_eq(only(m).kind, 0);
+	by_truncate();
+	unit_query(m);
+	unit_ok(pm_next_event(m, &event, offsetof(struct pm_event, frames)));
+	ck_assert_int_eq(event.kind, PM_EVENT_TRUNCATED);
+	ck_assert_int_eq(only(m).kind, 0);
+	ck_assert_uint_eq(fake_calls(FAKE_inotify), 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* ---- What nobody announces ---- */
+
+static const struct fake_extent with_hole[] = {{.logical = 0, .length = 8192}, {.logical = 16384, .length = 1 << 20}};
+static const struct fake_extent with_clone[] = {
+	{.logical = 0, .length = 8192}, {.logical = 8192, .length = 1 << 20, .flags = FIEMAP_EXTENT_SHARED}};
+
+static void punched(void)
+{
+	fake.machine.extents = with_hole;
+	fake.machine.extent_count = 2;
+}
+
+static void cloned(void)
+{
+	fake.machine.extents = with_clone;
+	fake.machine.extent_count = 2;
+}
+
+static void not_dax(void)
+{
+	fake.machine.dax = PM_NO;
+	fake.machine.sync = FAKE_REFUSES;
+}
+
+static void flagged(void)
+{
+	fake.machine.has_dax_flag = !fake.machine.has_dax_flag;
+}
+
+static void read_only(void)
+{
+	fake.machine.is_read_only = true;
+}
+
+static void shut_down(void)
+{
+	fake.machine.statx_errno = EIO;
+}
+
+static void gone(void)
+{
+	fake.machine.is_gone = true;
+}
+
+static const struct {
+	void (*act)(void);
+	const struct fake_machine *machine;
+	enum pm_event_kind kind;
+	enum pm_reason reason, fell_back;
+	uint64_t offset, length;
+	int error;
+} changes[] = {
+	{punched, &fake_plain, PM_EVENT_HOLE, PM_REASON_HOLE, 0, 8192, SIZE - 8192, 0},
+	{punched, &fake_dax, PM_EVENT_HOLE, PM_REASON_HOLE, PM_REASON_HOLE, 8192, SIZE - 8192, 0},
+	{cloned, &fake_plain, PM_EVENT_SHARED, PM_REASON_SHARED, 0, 8192, SIZE - 8192, 0},
+	{cloned, &fake_dax, PM_EVENT_SHARED, PM_REASON_SHARED, PM_REASON_SHARED, 8192, SIZE - 8192, 0},
+	{not_dax, &fake_dax, PM_EVENT_PAGE_CACHE, PM_REASON_PAGE_CACHE, PM_REASON_PAGE_CACHE, 0, SIZE, 0},
+	{flagged, &fake_dax, PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG, 0, 0, SIZE, 0},
+	{read_only, &fake_plain, PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0, 0, SIZE, 0},
+	{read_only, &fake_dax, PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0, 0, SIZE, 0},
+	{shut_down, &fake_plain, PM_EVENT_DEAD, PM_REASON_SHUT_DOWN, 0, 0, SIZE, -EIO},
+	{gone, &fake_plain, PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, 0, 0, SIZE, -ENODEV},
+	{gone, &fake_dax, PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, 0, 0, SIZE, -ENODEV},
+};
+
+START_TEST(a_change_is_found)
+{
+	struct pm_event e;
+	struct pm_mapping *m = watched(changes[_i].machine);
+	bool fast = pm_granularity_of(m) == PM_CACHE_LINE;
+	changes[_i].act();
+	if (changes[_i].fell_back) {
+		unit_ok(pm_next_event(m, &e, sizeof(e)));
+		ck_assert_int_eq(e.kind, PM_EVENT_FELL_BACK);
+		ck_assert_int_eq(e.reason, changes[_i].fell_back);
+		ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	}
+	e = only(m);
+	ck_assert_int_eq(e.kind, changes[_i].kind);
+	ck_assert_int_eq(e.reason, changes[_i].reason);
+	ck_assert_uint_eq(e.offset, changes[_i].offset);
+	ck_assert_uint_eq(e.length, changes[_i].length);
+	ck_assert_int_eq(e.error, changes[_i].error);
+	ck_assert_int_eq(e.old_granularity, fast ? PM_CACHE_LINE : PM_PAGE);
+	ck_assert_int_eq(e.new_granularity, pm_granularity_of(m));
+	unit_query(m);
+	ck_assert_int_eq(only(m).kind, 0);
+	/* Back again: for the flag that is another change, for the rest no loss. */
+	fake.machine = *changes[_i].machine;
+	ck_assert_int_eq(only(m).kind, changes[_i].act == flagged ? PM_EVENT_DAX_FLAG : 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* ---- Who opens the file ---- */
+
+/* A child that does it, tells, and ends when it is told. */
+static pid_t child(int (*act)(void), int told[2])
+{
+	int says[2];
+	char byte;
+	ck_assert(!pipe(told) && !pipe(says));
+	pid_t pid = fork();
+	if (!pid) {
+		close(told[1]);
+		byte = act() < 0 ? 'f' : 'o';
+		if (write(says[1], &byte, 1) != 1 || read(told[0], &byte, 1) < 0)
+			_exit(1);
+		_exit(0);
+	}
+	close(says[1]);
+	close(told[0]);
+	ck_assert_int_eq(read(says[0], &byte, 1), 1);
+	close(says[0]);
+	if (byte == 'o')
+		return pid;
+	close(told[1]);
+	waitpid(pid, NULL, 0);
+	return 0;
+}
+
+static int open_to_write(void)
+{
+	return open(path, O_WRONLY);
+}
+
+static int open_direct(void)
+{
+	return open(path, O_RDWR | O_DIRECT);
+}
+
+static int open_to_read(void)
+{
+	return open(path, O_RDONLY);
+}
+
+static int only_inherit(void)
+{
+	return 0;
+}
+
+static const struct {
+	int (*act)(void);
+	enum pm_reason reason; /* none: not to be told */
+} openings[] = {
+	{open_to_write, PM_REASON_OPENED_WRITING},
+	{open_direct, PM_REASON_OPENED_DIRECT},
+	{open_to_read, PM_REASON_NONE},
+	{only_inherit, PM_REASON_NONE},
+};
+
+START_TEST(an_opening_is_told_once)
+{
+	int told[2];
+	struct pm_mapping *m = watched(&fake_plain);
+	if (unit_is_emulated()) /* whose /proc shows the emulator's descriptors */
+		return;
+	pid_t pid = child(openings[_i].act, told);
+	if (!pid && openings[_i].act == open_direct) /* not on this file system */
+		return;
+	if (openings[_i].act != only_inherit)
+		ck_assert(is_readable(m, WAIT_MS));
+	/* Somebody who only reads makes the search begin, which must not find what a child inherited. */
+	int fd = open(path, O_RDONLY);
+	struct pm_event e = only(m);
+	ck_assert_int_eq(e.reason, openings[_i].reason);
+	ck_assert_int_eq(e.kind, e.reason ? PM_EVENT_OPENED : 0);
+	close(fd);
+	ck_assert_int_eq(only(m).kind, 0);
+	close(told[1]);
+	waitpid(pid, NULL, 0);
+	ck_assert_int_eq(only(m).kind, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* ---- Quiet ---- */
+
+START_TEST(nothing_is_no_event)
+{
+	static const struct fake_machine *const machines[] = {&fake_plain, &fake_dax, &fake_xfs_reflink, &fake_eadr};
+	struct pm_mapping *m = watched(machines[_i]);
+	volatile char *base = pm_base(m);
+	fake.recording = false;
+	for (unsigned i = 0; i < 100000; i++) {
+		base[i * 64 % SIZE] = (char)i;
+		unit_expect(pm_persist(m, (char *)pm_base(m) + i * 64 % SIZE, 8) == 0);
+		if (i % 1000 == 0)
+			unit_query(m);
+	}
+	unit_ok(pm_sync(m));
+	ck_assert_int_eq(only(m).kind, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(what_the_library_does_itself_is_no_event)
+{
+	struct pm_mapping *m = watched(&fake_plain);
+	static const uint64_t sizes[] = {SIZE * 2, SIZE, 4096, SIZE};
+	for (unsigned i = 0; i < 4; i++) {
+		unit_ok(pm_resize(m, sizes[i]));
+		ck_assert_int_eq(only(m).kind, 0);
+	}
+	by_write();
+	ck_assert_int_eq(only(m).kind, PM_EVENT_WRITTEN);
+	unit_ok(pm_unmap(m));
+	m = unit_map(unit_path("new"), UNIT_OPTIONS(.flags = PM_CREATE | PM_PREPARE | PM_WATCH, .length = SIZE, .sync = PM_AVOID, .direct = PM_AVOID));
+	for (int i = 0; i < 5; i++)
+		unit_query(m);
+	ck_assert_int_eq(only(m).kind, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* ---- The queue ---- */
+
+START_TEST(events_not_taken_yet_are_merged)
+{
+	struct pm_mapping *m = watched(&fake_plain);
+	for (int i = 0; i < 100; i++) {
+		by_write();
+		unit_query(m);
+	}
+	ck_assert_int_eq(only(m).kind, PM_EVENT_WRITTEN);
+	struct pm_event e = {.kind = 0};
+	by_truncate();
+	unit_query(m);
+	ck_assert_int_eq(truncate(path, 100), 0);
+	unit_query(m);
+	unit_ok(pm_next_event(m, &e, sizeof(e)));
+	ck_assert_int_eq(e.kind, PM_EVENT_TRUNCATED);
+	ck_assert_uint_eq(e.offset, 100);
+	ck_assert_uint_eq(e.length, SIZE - 100);
+	pm_unmap(m);
+}
+END_TEST
+
+START_TEST(bad_input)
+{
+	struct pm_event e;
+	struct pm_mapping *m = watched(&fake_plain);
+	ck_assert_int_eq(pm_next_event(m, &e, 4), -EINVAL);
+	ck_assert_int_eq(pm_event_fd(m), pm_event_fd(m));
+	unit_ok(pm_unmap(m));
+	m = unit_map(NULL, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = 4096));
+	ck_assert_int_eq(pm_event_fd(m), -EOPNOTSUPP);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(a_descriptor_that_is_not_to_be_had)
+{
+	static const enum fake_call calls[] = {FAKE_inotify, FAKE_eventfd, FAKE_epoll_create, FAKE_epoll_add};
+	struct pm_mapping *m = NULL;
+	path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	fake_fail(calls[_i], 0, EMFILE);
+	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.flags = PM_WATCH), &m), -EMFILE);
+	ck_assert_uint_eq(fake_open_files(), 0);
+	m = unit_map(path, NULL);
+	unsigned open_files = fake_open_files();
+	ck_assert_int_eq(pm_event_fd(m), -EMFILE);
+	ck_assert_uint_eq(fake_open_files(), open_files);
+	fake_fail(calls[_i], 0, 0);
+	ck_assert_int_ge(pm_event_fd(m), 0);
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_open_files(), 0);
+}
+END_TEST
+
+/* ---- The thread ---- */
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	enum pm_event_kind kind;
+	pthread_t thread;
+} heard = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+
+static void hear(struct pm_mapping *m, const struct pm_event *event, void *arg)
+{
+	struct pm_report r;
+	(void)arg;
+	ck_assert_int_eq(pm_query(m, &r, sizeof(r)), 0);
+	if (event->kind == PM_EVENT_FELL_BACK)
+		return;
+	pthread_mutex_lock(&heard.lock);
+	heard.kind = event->kind;
+	heard.thread = pthread_self();
+	pthread_cond_signal(&heard.cond);
+	pthread_mutex_unlock(&heard.lock);
+}
+
+static atomic_bool wanted;
+static pthread_t main_thread;
+
+/* The thread itself makes the change, so that nothing changes under its eyes. */
+static void make_read_only(enum fake_call c)
+{
+	if (c == FAKE_poll && atomic_load(&wanted) && !pthread_equal(pthread_self(), main_thread))
+		read_only();
+}
+
+START_TEST(a_thread_looks_by_itself)
+{
+	path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	main_thread = pthread_self();
+	fake.hook = make_read_only;
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_WATCH, .on_event = hear));
+	/* Announced, or found by the look that comes round. */
+	if (_i)
+		atomic_store(&wanted, true);
+	else
+		by_write();
+	pthread_mutex_lock(&heard.lock);
+	while (!heard.kind)
+		pthread_cond_wait(&heard.cond, &heard.lock);
+	ck_assert_int_eq(heard.kind, _i ? PM_EVENT_READ_ONLY : PM_EVENT_WRITTEN);
+	ck_assert(!pthread_equal(heard.thread, pthread_self()));
+	pthread_mutex_unlock(&heard.lock);
+	ck_assert(is_readable(m, WAIT_MS));
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_open_files(), 0);
+}
+END_TEST
+
+static atomic_bool done;
+
+static void *store(void *mapping)
+{
+	while (!atomic_load(&done))
+		if (pm_persist(mapping, pm_base(mapping), 64))
+			return mapping;
+	return NULL;
+}
+
+/* Everything at once, for the sanitizers. */
+START_TEST(threads_and_a_watch)
+{
+	pthread_t threads[4];
+	struct pm_event event;
+	struct pm_report r;
+	void *failed;
+	path = unit_file("file", SIZE);
+	fake_start(&fake_dax);
+	fake.recording = false;
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_WATCH, .on_event = hear));
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, store, m), 0);
+	for (int i = 0; i < 200; i++) {
+		by_write();
+		unit_expect(pm_query(m, &r, sizeof(r)) == 0);
+		int rc = pm_next_event(m, &event, sizeof(event));
+		unit_expect(!rc || rc == -EAGAIN);
+	}
+	atomic_store(&done, true);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(threads[i], &failed);
+		ck_assert_ptr_null(failed);
+	}
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+int main(void)
+{
+	TCase *c = unit_case("watch");
+	tcase_add_loop_test(c, a_deed_is_announced, 0, COUNT(deeds));
+	tcase_add_test(c, a_look_without_a_descriptor);
+	tcase_add_loop_test(c, a_change_is_found, 0, COUNT(changes));
+	tcase_add_loop_test(c, an_opening_is_told_once, 0, COUNT(openings));
+	tcase_add_loop_test(c, nothing_is_no_event, 0, 4);
+	tcase_add_test(c, what_the_library_does_itself_is_no_event);
+	tcase_add_test(c, events_not_taken_yet_are_merged);
+	tcase_add_test(c, bad_input);
+	tcase_add_loop_test(c, a_descriptor_that_is_not_to_be_had, 0, 4);
+	tcase_add_loop_test(c, a_thread_looks_by_itself, 0, 2);
+	tcase_add_test(c, threads_and_a_watch);
+	return unit_run();
+}
