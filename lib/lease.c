@@ -75,17 +75,19 @@ static void give_back(struct pm_mapping *m, struct pm_news *news)
 	pm_news_add(news, PM_EVENT_LEASE_BROKEN, forced ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN);
 }
 
-/* Nobody else has the file open. What was done to it meanwhile is undone as far as it stands in the way. */
+/*
+ * Nobody else has the file open. What was done to it meanwhile is undone as far as it stands in the way: by write faults,
+ * since FALLOC_FL_UNSHARE_RANGE goes through the page cache even on a DAX file before Linux 6.2 (fs/xfs/xfs_reflink.c
+ * xfs_reflink_unshare), and then the mapping shows what once was there.
+ */
 static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;
-	uint64_t end = s->offset + s->length < s->stx.stx_size ? s->offset + s->length : s->stx.stx_size;
+	bool whole = s->stx.stx_size >= s->end && e[PM_EV_ALLOCATED].state == PM_YES;
 	int rc = 0;
 	f->call = "the lease";
 	f->size = s->stx.stx_size;
-	if (end > s->offset && e[PM_EV_UNSHARED].state == PM_NO)
-		rc = PM_RETRY(pm_sys->unshare(f->fd, s->offset, end - s->offset));
-	if (!rc && m->prepared)
+	if (m->prepared || (whole && e[PM_EV_UNSHARED].state == PM_NO))
 		rc = pm_file_prepare(f, s->offset, s->length, true);
 	if (rc)
 		return rc;

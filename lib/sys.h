@@ -41,7 +41,6 @@ struct pm_sys {
 	int (*unlinkat)(int dir_fd, const char *path);
 	int (*ftruncate)(int fd, uint64_t length);
 	int (*fallocate)(int fd, uint64_t offset, uint64_t length);
-	int (*unshare)(int fd, uint64_t offset, uint64_t length); /* fallocate(FALLOC_FL_UNSHARE_RANGE) */
 	int (*fsync)(int fd);
 	int (*fdatasync)(int fd);
 	int (*syncfs)(int fd);

@@ -3,7 +3,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/falloc.h>
 #include <linux/kcmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -85,11 +84,6 @@ static int do_ftruncate(int fd, uint64_t length)
 static int do_fallocate(int fd, uint64_t offset, uint64_t length)
 {
 	return result(fallocate(fd, 0, (off_t)offset, (off_t)length));
-}
-
-static int do_unshare(int fd, uint64_t offset, uint64_t length)
-{
-	return result(fallocate(fd, FALLOC_FL_UNSHARE_RANGE, (off_t)offset, (off_t)length));
 }
 
 static int do_fsync(int fd)
@@ -289,7 +283,6 @@ const struct pm_sys pm_sys_linux = {
 	.unlinkat = do_unlinkat,
 	.ftruncate = do_ftruncate,
 	.fallocate = do_fallocate,
-	.unshare = do_unshare,
 	.fsync = do_fsync,
 	.fdatasync = do_fdatasync,
 	.syncfs = do_syncfs,

@@ -45,7 +45,6 @@ int fake_fiemap(struct fiemap *);
 
 /* fake_watch.c: the calls that watch a file, which Linux itself answers. */
 struct pollfd;
-int fake_unshare(int fd, uint64_t offset, uint64_t length);
 int fake_setlease(int fd, int type);
 int fake_getlease(int fd);
 int fake_lease_signal(int fd, int signal);

@@ -6,14 +6,6 @@
 #include "fake.h"
 #include "fake_internal.h"
 
-/* Extents that were shared are the file's own afterwards. */
-int fake_unshare(int fd, uint64_t offset, uint64_t length)
-{
-	ENTER(.call = FAKE_unshare, .fd = fd, .offset = offset, .length = length);
-	atomic_store(&fake.populated, true);
-	return 0;
-}
-
 int fake_setlease(int fd, int type)
 {
 	ENTER(.call = FAKE_setlease, .fd = fd, .flags = (unsigned long)type);

@@ -227,7 +227,7 @@ START_TEST(an_intruder_waits_until_all_is_safe)
 	event = next_of(m, PM_EVENT_PROMOTED);
 	ck_assert_int_eq(event.new_granularity, PM_CACHE_LINE);
 	/* The lease that was granted is the last one asked for; nothing is mended before it. */
-	const struct fake_record *unshared = first_of(FAKE_unshare, 0), *fsynced = first_of(FAKE_fsync, 0);
+	const struct fake_record *unshared = first_of(FAKE_madvise, 0), *fsynced = first_of(FAKE_fsync, 0);
 	ck_assert_ptr_nonnull(unshared);
 	ck_assert(first_of(FAKE_setlease, 0) < unshared);
 	ck_assert(unshared < fsynced);
@@ -334,10 +334,10 @@ START_TEST(not_promoted_with_less)
 	ck_assert(is_in(&x, WAIT_MS));
 	if (_i)
 		atomic_store(&deed, share_extents);
-	fake_fail(_i ? FAKE_unshare : FAKE_fsync, 0, ENOSPC);
+	fake_fail(_i ? FAKE_madvise : FAKE_fsync, 0, ENOSPC);
 	fake_forget();
 	dismiss(&x);
-	while (!fake_calls(_i ? FAKE_unshare : FAKE_fsync))
+	while (!fake_calls(_i ? FAKE_madvise : FAKE_fsync))
 		usleep(1000);
 	unit_query(m);
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
