@@ -162,11 +162,11 @@ static int shape_file(struct pm_mapping *m, const struct pm_options *o, pm_evide
 	}
 	if (!rc && (o->flags & PM_CREATE || m->prepared) && S_ISREG(f->stx.stx_mode))
 		rc = pm_file_publish(f);
+	if (S_ISREG(f->stx.stx_mode)) /* it ends where it was made to end */
+		s->stx.stx_size = f->stx.stx_size = f->size;
 	if (rc || (!grown && !m->prepared) || e[PM_EV_MAP_SYNC].state != PM_YES)
 		return rc;
-	/* It ends where it was made to end; the extents of the new part are to be seen. */
-	s->stx.stx_size = f->size;
-	f->stx.stx_size = f->size;
+	/* The extents of the new part are to be seen. */
 	pm_evidence_extents(e, s);
 	m->decision = pm_decide(e, &m->ask);
 	return m->decision.verdict == PM_VERDICT_REFUSED ? refuse(f, &m->decision) : 0;

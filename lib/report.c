@@ -98,6 +98,8 @@ int pm_mapping_judge(struct pm_mapping *m, pm_evidence_table e, struct pm_subjec
 	if (m->ask.backing != PM_BACKING_ANONYMOUS) {
 		/* The size may have changed under us; if the file does not answer, what was known stands. */
 		int rc = pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx);
+		m->file.stx = rc ? m->file.stx : now.stx;
+		now.stx = m->file.stx;
 		pm_mapping_subject(&now, &m->ask, m->offset, m->length, !(m->flags & PM_READ_ONLY), s);
 		s->file_error = -rc;
 		s->map = m->medium.map;

@@ -194,19 +194,29 @@ static void place(struct pm_event *event, uint64_t offset)
 	event->length = end - event->offset;
 }
 
+/* Where the file ends, as far as the range is concerned. */
+static uint64_t end_of(const struct pm_mapping *m, const struct statx *stx)
+{
+	uint64_t range_end = m->offset + m->length;
+	return S_ISREG(stx->stx_mode) && stx->stx_size < range_end ? stx->stx_size : range_end;
+}
+
 /* Blocks that went: one event for each cause, and whoever took them has written to the file. */
 static bool compare_extents(struct pm_mapping *m, const struct pm_evidence *e, const struct pm_subject *s,
                             struct pm_news *news)
 {
 	struct pm_watch *w = &m->watch;
-	uint64_t size = s->stx.stx_size, range_end = m->offset + m->length;
-	uint64_t end = size < range_end && S_ISREG(s->stx.stx_mode) ? size : range_end;
-	bool truncated = w->seen && end < w->end && end < range_end;
-	bool hole = lost(&w->allocated, e[PM_EV_ALLOCATED].state) && w->seen && !truncated;
+	struct statx now;
+	uint64_t end = end_of(m, &s->stx);
+	bool hole = lost(&w->allocated, e[PM_EV_ALLOCATED].state) && w->seen;
+	/* Cut off between the questions for the size and for the extents, it looked like a hole. */
+	if (hole && !pm_sys->statx(m->file.fd, "", AT_EMPTY_PATH, &now))
+		end = end_of(m, &now);
+	bool truncated = w->seen && end < w->end && end < m->offset + m->length;
 	w->end = end;
 	if (truncated)
 		place(pm_news_add(news, PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED), end);
-	if (hole)
+	if (hole && !truncated)
 		place(pm_news_add(news, PM_EVENT_HOLE, PM_REASON_HOLE), e[PM_EV_ALLOCATED].value);
 	if (lost(&w->unshared, e[PM_EV_UNSHARED].state) && w->seen)
 		place(pm_news_add(news, PM_EVENT_SHARED, PM_REASON_SHARED), e[PM_EV_UNSHARED].value);

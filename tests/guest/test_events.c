@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Provokes what can happen to a file under a live mapping, for real, and expects each cause to be told once, with the
+ * right reason, and nothing else. Runs in the guest: test_events BACKING DIRECTORY [final CAUSE]. A final cause leaves the
+ * file system unusable.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <pmdirect.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SIZE ((uint64_t)1 << 20)
+#define EVENTS_MAX 16
+#define QUIET_LOOKS 5
+#define EXT4_SHUTDOWN _IOR('X', 125, uint32_t)
+
+static int failures;
+static char path[256], other[256];
+static bool has_reflink, is_direct;
+
+static void complain(const char *what, const char *why)
+{
+	failures++;
+	printf("%s: %s\n", what, why);
+}
+
+/* ---- What others do; the descriptor is one of our own path, opened with the cause's flags ---- */
+
+static int do_nothing(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
+static int do_write(int fd)
+{
+	return pwrite(fd, "x", 1, 4096) == 1 ? 0 : -1;
+}
+
+static int do_truncate(int fd)
+{
+	(void)fd;
+	return truncate(path, 65536);
+}
+
+static int do_punch(int fd)
+{
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 65536, 65536);
+}
+
+static int do_collapse(int fd)
+{
+	return fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 65536, 65536);
+}
+
+static int do_clone(int fd)
+{
+	int to = open(other, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	int rc = ioctl(to, FICLONE, fd);
+	close(to);
+	return rc;
+}
+
+/* The other file is a clone of the same content, which dedupe then makes one with ours. */
+static int do_dedupe(int fd)
+{
+	static char block[65536];
+	_Alignas(struct file_dedupe_range) char room[sizeof(struct file_dedupe_range) + sizeof(struct file_dedupe_range_info)];
+	struct file_dedupe_range *range = (struct file_dedupe_range *)room;
+	int to = open(other, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	if (pread(fd, block, sizeof(block), 0) != sizeof(block) || write(to, block, sizeof(block)) != sizeof(block) || fsync(to))
+		return -1;
+	memset(room, 0, sizeof(room));
+	*range = (struct file_dedupe_range){.src_length = sizeof(block), .dest_count = 1};
+	range->info[0].dest_fd = to;
+	int rc = ioctl(fd, FIDEDUPERANGE, range);
+	close(to);
+	return rc || range->info[0].status || range->info[0].bytes_deduped != sizeof(block) ? -1 : 0;
+}
+
+static int do_toggle_flag(int fd)
+{
+	struct fsxattr attributes;
+	if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes))
+		return -1;
+	attributes.fsx_xflags ^= FS_XFLAG_DAX;
+	return ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
+}
+
+/* ---- The rest cannot be undone ---- */
+
+static int write_text(const char *file, const char *text)
+{
+	int fd = open(file, O_WRONLY);
+	int rc = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+/* proc(5) sysrq-trigger: u remounts everything read-only, by and by. */
+static int do_read_only(int fd)
+{
+	struct statvfs fs = {.f_flag = 0};
+	int rc = write_text("/proc/sysrq-trigger", "u");
+	while (!rc && !fstatvfs(fd, &fs) && !(fs.f_flag & ST_RDONLY))
+		usleep(10000);
+	return rc;
+}
+
+/* The same number on ext4 and XFS (XFS_IOC_GOINGDOWN); 2: nothing is written before. */
+static int do_shutdown(int fd)
+{
+	uint32_t how = 2;
+	return ioctl(fd, EXT4_SHUTDOWN, &how);
+}
+
+static int do_unbind(int fd)
+{
+	(void)fd;
+	return is_direct ? write_text("/sys/bus/nd/drivers/nd_pmem/unbind", "pfn0.1") &&
+	                       write_text("/sys/bus/nd/drivers/nd_pmem/unbind", "pfn0.0")
+	                 : write_text("/sys/bus/virtio/drivers/virtio_blk/unbind", "virtio1");
+}
+
+/* ---- The table ---- */
+
+enum where { ANYWHERE, REFLINK, DIRECT };
+
+struct told {
+	enum pm_event_kind kind;
+	enum pm_reason reason;
+	uint64_t offset; /* where it begins; ~0: not looked at */
+};
+
+static const struct cause {
+	const char *name;
+	int (*act)(int fd);
+	int flags; /* of the intruder's open(2) */
+	enum where where;
+	bool final;
+	struct told told[4];
+	struct told falls_back; /* on a mapping that had lines */
+} causes[] = {
+	{"reader", do_nothing, O_RDONLY, ANYWHERE, false, {{0}}, {0}},
+	{"writer", do_nothing, O_RDWR, ANYWHERE, false, {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0}}, {0}},
+	{"O_DIRECT", do_nothing, O_RDWR | O_DIRECT, ANYWHERE, false, {{PM_EVENT_OPENED, PM_REASON_OPENED_DIRECT, 0}}, {0}},
+	{"write", do_write, O_WRONLY, ANYWHERE, false,
+	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0}, {PM_EVENT_WRITTEN, PM_REASON_WRITTEN, 0}}, {0}},
+	{"truncate", do_truncate, O_RDONLY, ANYWHERE, false, {{PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, 65536}},
+	 {PM_EVENT_FELL_BACK, PM_REASON_HOLE, 0}},
+	{"punch", do_punch, O_RDWR, ANYWHERE, false,
+	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0}, {PM_EVENT_HOLE, PM_REASON_HOLE, 65536}},
+	 {PM_EVENT_FELL_BACK, PM_REASON_HOLE, 0}},
+	{"collapse", do_collapse, O_RDWR, ANYWHERE, false,
+	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0}, {PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, SIZE - 65536}},
+	 {PM_EVENT_FELL_BACK, PM_REASON_HOLE, 0}},
+	{"clone", do_clone, O_RDONLY, REFLINK, false, {{PM_EVENT_SHARED, PM_REASON_SHARED, 0}}, {0}},
+	{"dedupe", do_dedupe, O_RDONLY, REFLINK, false, {{PM_EVENT_SHARED, PM_REASON_SHARED, 0}}, {0}},
+	{"DAX flag", do_toggle_flag, O_RDONLY, DIRECT, false, {{PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG, 0}}, {0}},
+	{"read-only", do_read_only, O_RDONLY, ANYWHERE, true, {{PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0}}, {0}},
+	{"shutdown", do_shutdown, O_RDONLY, ANYWHERE, true, {{PM_EVENT_DEAD, PM_REASON_SHUT_DOWN, 0}}, {0}},
+	{"unbind", do_unbind, O_RDONLY, ANYWHERE, true, {{PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, 0}}, {0}},
+};
+
+/* ---- Provoking, and listening ---- */
+
+struct intruder {
+	pid_t pid;
+	int told;
+};
+
+/* Opens, acts, says so, and keeps the file open until it is told to go. */
+static struct intruder intrude(const struct cause *c)
+{
+	int says[2], told[2];
+	char byte = 'f';
+	if (pipe(says) || pipe(told))
+		abort();
+	struct intruder x = {.pid = fork(), .told = told[1]};
+	if (!x.pid) {
+		close(told[1]);
+		int fd = open(path, c->flags);
+		byte = fd >= 0 && !c->act(fd) ? 'o' : 'f';
+		if (byte == 'f')
+			printf("%s: %s\n", c->name, strerror(errno));
+		fflush(stdout);
+		_exit(write(says[1], &byte, 1) != 1 || read(told[0], &byte, 1) < 0);
+	}
+	close(says[1]);
+	close(told[0]);
+	if (read(says[0], &byte, 1) != 1 || byte != 'o')
+		complain(c->name, "could not be provoked");
+	close(says[0]);
+	return x;
+}
+
+static void dismiss(struct intruder *x)
+{
+	close(x->told);
+	waitpid(x->pid, NULL, 0);
+}
+
+/* Everything that is told, until nothing is for some looks. A thread looks once a second. */
+static unsigned listen_to(struct pm_mapping *m, struct pm_event *events, unsigned flags)
+{
+	struct pollfd p = {pm_event_fd(m), POLLIN, 0};
+	unsigned count = 0;
+	for (unsigned quiet = 0; quiet < QUIET_LOOKS && count < EVENTS_MAX;) {
+		poll(&p, 1, flags & PM_WATCH ? 500 : 20);
+		if (pm_next_event(m, &events[count], sizeof(events[0])))
+			quiet++;
+		else
+			count++;
+	}
+	return count;
+}
+
+static bool strike_out(struct pm_event *events, unsigned count, const struct told *t)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct pm_event *e = &events[i];
+		if (e->kind != t->kind || e->reason != t->reason)
+			continue;
+		if (e->offset != t->offset || e->offset + e->length != SIZE)
+			return false;
+		e->kind = 0;
+		return true;
+	}
+	return false;
+}
+
+static void compare(const struct cause *c, struct pm_event *events, unsigned count, bool had_lines)
+{
+	int before = failures;
+	for (unsigned i = 0; i < 4 && c->told[i].kind; i++)
+		if (!strike_out(events, count, &c->told[i]))
+			complain(c->name, pm_reason_name(c->told[i].reason));
+	if (had_lines && c->falls_back.kind && !strike_out(events, count, &c->falls_back))
+		complain(c->name, "did not fall back");
+	/* Where the file system is gone, so is what the promise stands on. */
+	for (unsigned i = 0; i < count; i++) {
+		bool follows = c->final && had_lines && events[i].kind == PM_EVENT_FELL_BACK;
+		if (events[i].kind && !follows) {
+			printf("%s: event %d, %s, at %" PRIu64 "+%" PRIu64 ": ", c->name, (int)events[i].kind,
+			       pm_reason_name(events[i].reason), events[i].offset, events[i].length);
+			complain(c->name, "not expected");
+		}
+	}
+	printf("%-12s %s, %u events\n", c->name, failures > before ? "WRONG" : "told", count);
+}
+
+static struct pm_mapping *map_new(unsigned flags, enum pm_request sync)
+{
+	struct pm_event events[EVENTS_MAX];
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE | PM_PREPARE | flags, .length = SIZE, .sync = sync};
+	struct pm_mapping *m;
+	unlink(path);
+	unlink(other);
+	if (pm_map(path, &o, &m)) {
+		printf("%s\n", pm_error_detail());
+		exit(1);
+	}
+	pm_memset(m, pm_base(m), 1, SIZE, 0);
+	if (pm_event_fd(m) < 0)
+		complain("pm_event_fd", pm_error_detail());
+	listen_to(m, events, 0);
+	return m;
+}
+
+static void provoke(const struct cause *c, unsigned flags)
+{
+	struct pm_event events[EVENTS_MAX];
+	struct pm_mapping *m = map_new(flags, PM_HINT);
+	bool had_lines = pm_granularity_of(m) >= PM_CACHE_LINE;
+	struct intruder x = intrude(c);
+	compare(c, events, listen_to(m, events, flags), had_lines);
+	dismiss(&x);
+	if (c->final)
+		exit(failures != 0);
+	/* Going is no news. */
+	if (listen_to(m, events, flags))
+		complain(c->name, "told again");
+	if (pm_unmap(m))
+		complain(c->name, pm_error_detail());
+}
+
+/* Stores and persists, and nothing is told. */
+static void stay_quiet(unsigned flags)
+{
+	struct pm_event events[EVENTS_MAX];
+	struct pm_mapping *m = map_new(flags, PM_HINT);
+	unsigned count = pm_granularity_of(m) >= PM_CACHE_LINE ? 1000000 : 2000;
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t *at = (uint64_t *)((char *)pm_base(m) + i * (uint64_t)64 % SIZE);
+		*at = i;
+		if (pm_persist(m, at, sizeof(*at)))
+			complain("persist", pm_error_detail());
+	}
+	if (listen_to(m, events, flags))
+		complain("quiet", pm_reason_name(events[0].reason));
+	printf("%-12s %u stores and persists\n", "quiet", count);
+	pm_unmap(m);
+}
+
+static void wait_for(struct pm_mapping *m, enum pm_event_kind kind, enum pm_granularity now)
+{
+	struct pm_event event = {.kind = 0};
+	struct pollfd p = {pm_event_fd(m), POLLIN, 0};
+	while (event.kind != kind) {
+		if (pm_next_event(m, &event, sizeof(event)) && poll(&p, 1, 30000) != 1)
+			return complain("lease", "the event did not come");
+	}
+	if (event.new_granularity != now)
+		complain("lease", pm_granularity_name(event.new_granularity));
+}
+
+/* A guarantee on a file system that can share extents; somebody who reads is enough to break it, for a while. */
+static void lease(void)
+{
+	static const struct cause reader = {.name = "lease", .act = do_nothing, .flags = O_RDONLY};
+	struct pm_mapping *m = map_new(PM_LEASE, PM_GUARANTEE);
+	struct pm_report r;
+	for (int i = 0; i < 3; i++) {
+		if (pm_query(m, &r, sizeof(r)) || r.grade != PM_GRADE_PROVEN || r.verdict != PM_VERDICT_MET)
+			complain("lease", "not proven");
+		struct intruder x = intrude(&reader);
+		wait_for(m, PM_EVENT_LEASE_BROKEN, has_reflink ? PM_PAGE : r.granularity);
+		dismiss(&x);
+		if (has_reflink)
+			wait_for(m, PM_EVENT_PROMOTED, PM_CACHE_LINE);
+		while (!pm_query(m, &r, sizeof(r)) && r.evidence[PM_EV_LEASE_HELD].state != PM_YES)
+			usleep(10000);
+	}
+	printf("%-12s broken and regained\n", "lease");
+	pm_unmap(m);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 3 && argc != 5)
+		return fprintf(stderr, "usage: %s BACKING DIRECTORY [final CAUSE]\n", argv[0]), 2;
+	has_reflink = strstr(argv[1], "reflink");
+	is_direct = strstr(argv[1], "dax");
+	snprintf(path, sizeof(path), "%s/file", argv[2]);
+	snprintf(other, sizeof(other), "%s/other", argv[2]);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
+		const struct cause *c = &causes[i];
+		bool possible = (c->where != REFLINK || has_reflink) && (c->where != DIRECT || is_direct);
+		if (argc == 5 ? strcmp(c->name, argv[4]) != 0 : !possible || c->final)
+			continue;
+		provoke(c, 0);
+		/* By a thread as well: what is announced, and what comes round. */
+		if (c->act == do_truncate || c->act == do_clone || c->act == do_toggle_flag)
+			provoke(c, PM_WATCH);
+	}
+	stay_quiet(0);
+	if (is_direct)
+		lease();
+	printf("%d failures\n", failures);
+	return failures != 0;
+}
