@@ -278,6 +278,9 @@ START_TEST(an_opening_is_told_once)
 	ck_assert_int_eq(e.kind, e.reason ? PM_EVENT_OPENED : 0);
 	close(fd);
 	ck_assert_int_eq(only(m).kind, 0);
+	/* Another opening makes it look again, and find who was found before. */
+	close(open(path, O_RDONLY));
+	ck_assert_int_eq(only(m).kind, 0);
 	close(told[1]);
 	waitpid(pid, NULL, 0);
 	ck_assert_int_eq(only(m).kind, 0);
