@@ -18,6 +18,7 @@ RELATED = {
     "copies": ("pm_memcpy", "pm_memmove", "pm_memset", "pm_flush", "pm_drain"),
     "truth": ("pm_query", "pm_probe", "pm_explain", "pm_granularity_of", "pm_granularity_name", "pm_state_name",
               "pm_evidence_name", "pm_reason_name"),
+    "guard": ("pm_guard_install", "pm_guard_remove", "pm_guarded"),
     "errors": ("pm_strerror", "pm_error_detail", "pm_clear_error"),
 }
 
@@ -28,6 +29,7 @@ OWNERS = {
     "struct pm_event": "pm_map",
     "enum pm_event_kind": "pm_map",
     "struct pm_report": "pm_query",
+    "struct pm_fault": "pm_guarded",
     "struct pm_evidence": "pm_query",
     "enum pm_grade": "pm_query",
     "enum pm_verdict": "pm_query",

@@ -83,4 +83,7 @@ int pm_mapping_range(const struct pm_file *, const struct pm_options *, uint64_t
 /* Completes the event with the state in force and the call site, and sends it. */
 void pm_mapping_event(struct pm_mapping *, struct pm_event *);
 
+/* guard.c; *ret is zero, and is filled where a fault was met. */
+int pm_mapping_guarded(struct pm_mapping *, pm_guarded_fn *, void *arg, struct pm_fault *ret);
+
 #endif

@@ -51,8 +51,7 @@ static bool strikes(atomic_uint *until)
 	return now == ~0u || (now && atomic_fetch_sub(until, 1) == 1);
 }
 
-/* Every call begins here: 0, or the -errno it is to fail with. */
-static int enter(const struct fake_record *r)
+int fake_enter(const struct fake_record *r)
 {
 	enum fake_call c = r->call;
 	struct stat st;
@@ -82,7 +81,7 @@ static int enter(const struct fake_record *r)
 #define ENTER(...)                                                                                           \
 	do {                                                                                                 \
 		struct fake_record record_ = {__VA_ARGS__};                                                  \
-		int rc_ = enter(&record_);                                                                   \
+		int rc_ = fake_enter(&record_);                                                                   \
 		if (rc_)                                                                                     \
 			return rc_;                                                                          \
 	} while (0)
@@ -106,7 +105,7 @@ static int fake_openat(int dir_fd, const char *path, int flags, unsigned mode)
 	struct fake_record r = {.call = FAKE_openat, .fd = dir_fd, .flags = (unsigned long)flags};
 	copy_path(r.path, path);
 	check_path(dir_fd, path);
-	int rc = enter(&r);
+	int rc = fake_enter(&r);
 	if (rc)
 		return rc;
 	if (fake_is_virtual(path))
@@ -134,7 +133,7 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 {
 	struct fake_record r = {.call = FAKE_statx, .fd = dir_fd};
 	copy_path(r.path, path);
-	int rc = enter(&r);
+	int rc = fake_enter(&r);
 	if (rc || (rc = pm_sys_linux.statx(dir_fd, path, flags, stx)))
 		return rc;
 	stx->stx_attributes_mask &= ~(uint64_t)STATX_ATTR_DAX;
@@ -175,7 +174,7 @@ static ssize_t fake_readlinkat(int dir_fd, const char *path, char *buffer, size_
 	struct fake_record r = {.call = FAKE_readlinkat, .fd = dir_fd};
 	copy_path(r.path, path);
 	check_path(dir_fd, path);
-	int rc = enter(&r);
+	int rc = fake_enter(&r);
 	if (rc)
 		return rc;
 	return fake_is_virtual(path) ? fake_virtual_link(path, buffer, size)
@@ -198,7 +197,7 @@ static int fake_unlinkat(int dir_fd, const char *path)
 {
 	struct fake_record r = {.call = FAKE_unlinkat, .fd = dir_fd};
 	copy_path(r.path, path);
-	int rc = enter(&r);
+	int rc = fake_enter(&r);
 	return rc ? rc : pm_sys_linux.unlinkat(dir_fd, path);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Between the files of the fake machine: fake.c (system calls), fake_files.c (what files say), fake_cpu.c. */
+/* Between the files of the fake machine: fake.c (system calls), fake_files.c (what files say), fake_guard.c, fake_cpu.c. */
 #ifndef FAKE_INTERNAL_H
 #define FAKE_INTERNAL_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,10 @@
 
 void fake_violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+struct fake_record;
+/* Every call begins here: 0, or the -errno it is to fail with. */
+int fake_enter(const struct fake_record *);
+
 void fake_virtual_start(void);
 bool fake_is_virtual(const char *path);
 int fake_virtual_open(const char *path, int flags);
@@ -22,6 +27,11 @@ int fake_virtual_close(int fd);
 ssize_t fake_virtual_read(int fd, void *buffer, size_t size);
 ssize_t fake_virtual_link(const char *path, char *buffer, size_t size);
 void fake_device_size(uint64_t size);
+
+int fake_sigaction(int number, const struct sigaction *action, struct sigaction *old);
+int fake_thread_mask(int how, const sigset_t *set, sigset_t *old);
+int fake_signal_self(const siginfo_t *info);
+int fake_allocate_inside(int fd, uint64_t offset, uint64_t length);
 
 struct fiemap;
 int fake_fiemap(struct fiemap *);
