@@ -12,6 +12,13 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+/* The thread sanitizer delivers a signal that was sent when it sees fit, and blocks all others in its handler. */
+#ifdef __SANITIZE_THREAD__
+#define SIGNALS_COME_LATE 1
+#else
+#define SIGNALS_COME_LATE 0
+#endif
+
 static size_t page;
 
 static void start(void)
@@ -310,6 +317,8 @@ static int interrupt(void *at)
 START_TEST(a_handler_that_touches_the_mapping)
 {
 	struct sigaction a = {.sa_sigaction = touch_from_a_handler, .sa_flags = SA_SIGINFO};
+	if (SIGNALS_COME_LATE)
+		return;
 	start();
 	struct pm_mapping *m = unit_map(guarding_path, NULL);
 	guarding_cut(0);
@@ -338,6 +347,12 @@ START_TEST(memory_errors)
 	ck_assert_int_eq(f.code, BUS_MCEERR_AR);
 	ck_assert_int_eq(pm_guarded(m, guarding_forge, &large, &f, sizeof(f)), -EHWPOISON);
 	ck_assert_uint_eq(f.length, 2 << 20);
+	ck_assert_int_eq(guarding_ran, 0);
+	/* The medium says that it failed. */
+	struct guarding_forged object = {BUS_OBJERR, at, 0};
+	ck_assert_int_eq(pm_guarded(m, guarding_forge, &object, &f, sizeof(f)), -EIO);
+	guarding_check(&f, m, at, -EIO);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "medium failed"));
 	ck_assert_int_eq(guarding_ran, 0);
 	/* News does not end the function. */
 	ck_assert_int_eq(pm_guarded(m, guarding_forge, &news, &f, sizeof(f)), -EHWPOISON);

@@ -78,11 +78,36 @@ START_TEST(why_it_failed)
 	/* The last page, of which only a part belongs to the file. */
 	fake.machine.extent_count = 1;
 	fake_forget();
-	at = (char *)pm_base(m) + pm_length(m) - 1;
+	at = (char *)pm_base(m) + pm_length(m) + 5;
 	pm_guarded(m, guarding_forge, &(struct guarding_forged){BUS_ADRERR, at, 0}, &f, sizeof(f));
+	ck_assert_ptr_null(strstr(pm_error_detail(), "cut off"));
 	if (causes[_i].is_asked)
 		ck_assert_uint_eq(fake_find(FAKE_allocate_inside, 0)->length, page - 10);
 	ck_assert_uint_eq(unit_size_of(guarding_path), size);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static void cut_meanwhile(enum fake_call c)
+{
+	if (c == FAKE_allocate_inside)
+		guarding_cut(0);
+}
+
+START_TEST(asking_makes_no_file_longer)
+{
+	static const struct fake_extent nothing = {0, 0, 0};
+	start();
+	fake_start(&fake_plain);
+	fake.guards = true;
+	struct pm_mapping *m = unit_map(guarding_path, NULL);
+	fake.machine.extents = &nothing;
+	fake.machine.extent_count = 1;
+	fake.hook = cut_meanwhile;
+	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
+	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -EIO);
+	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside), 1);
+	ck_assert_uint_eq(unit_size_of(guarding_path), 0);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -248,6 +273,7 @@ int main(void)
 		return 77;
 	TCase *c = unit_case("guard_cause");
 	tcase_add_loop_test(c, why_it_failed, 0, COUNT(causes));
+	tcase_add_test(c, asking_makes_no_file_longer);
 	tcase_add_test(c, a_full_file_system);
 	tcase_add_loop_test(c, the_librarys_own_accesses_leave_nothing_behind, 0, 3);
 	tcase_add_test(c, lines_are_written_before_pages);

@@ -190,12 +190,12 @@ END_TEST
 /* ---- Between two calls ---- */
 
 static unsigned countdown;
-static unsigned flags_of_second;
+static void (*quick)(int, siginfo_t *, void *);
 
 static void be_quicker(enum fake_call c)
 {
 	if (c == FAKE_sigaction && --countdown == 0)
-		set(second, flags_of_second);
+		set(quick, 0);
 }
 
 START_TEST(somebody_installs_meanwhile)
@@ -206,14 +206,28 @@ START_TEST(somebody_installs_meanwhile)
 	fake.guards = true;
 	fake.hook = be_quicker;
 	countdown = 2;
+	quick = second;
 	unit_ok(pm_guard_install());
 	send();
 	ck_assert_uint_eq(atomic_load(&second_calls), 1);
 	ck_assert_uint_eq(atomic_load(&guarding_passed_on), 0);
 	/* The same when removing: theirs stays. */
 	countdown = 2;
+	quick = top;
 	ck_assert_int_eq(pm_guard_remove(), -EBUSY);
-	ck_assert_ptr_eq(in_force().sa_sigaction, second);
+	ck_assert_ptr_eq(in_force().sa_sigaction, top);
+}
+END_TEST
+
+/* Not even for a moment: a fault of another thread would be missed. */
+START_TEST(another_handler_is_never_taken_away)
+{
+	guarding_start();
+	fake_start(&fake_plain);
+	fake.guards = true;
+	set(second, 0);
+	ck_assert_int_eq(pm_guard_remove(), -EBUSY);
+	ck_assert_uint_eq(fake_calls(FAKE_sigaction), 1);
 }
 END_TEST
 
@@ -254,6 +268,7 @@ int main(void)
 	tcase_add_test(c, one_that_lies_over_ours);
 	tcase_add_test(c, ours_was_thrown_away);
 	tcase_add_test(c, somebody_installs_meanwhile);
+	tcase_add_test(c, another_handler_is_never_taken_away);
 	tcase_add_test(c, a_failing_system_call);
 	return unit_run();
 }
