@@ -13,7 +13,7 @@
 #include "guarding.h"
 
 #define THREADS 4u
-#define FAULTS 10000u /* of each thread in its own mappings; there are as many of others */
+#define FAULTS 2500u /* of each thread in its own mappings; there are more that go to others */
 #define PAGES 8u
 
 /* What a thread does, and what it then counts. */
