@@ -19,6 +19,7 @@ RELATED = {
     "truth": ("pm_query", "pm_probe", "pm_explain", "pm_granularity_of", "pm_granularity_name", "pm_state_name",
               "pm_evidence_name", "pm_reason_name"),
     "events": ("pm_event_fd", "pm_next_event", "pm_query"),
+    "guard": ("pm_guard_install", "pm_guard_remove", "pm_guarded"),
     "errors": ("pm_strerror", "pm_error_detail", "pm_clear_error"),
 }
 
@@ -29,6 +30,7 @@ OWNERS = {
     "struct pm_event": "pm_next_event",
     "enum pm_event_kind": "pm_event_fd",
     "struct pm_report": "pm_query",
+    "struct pm_fault": "pm_guarded",
     "struct pm_evidence": "pm_query",
     "enum pm_grade": "pm_query",
     "enum pm_verdict": "pm_query",

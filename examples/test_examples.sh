@@ -63,4 +63,13 @@ why() {
 	complains missing
 }
 
+# In whole pages the file ends where the next one begins.
+guard() {
+	status 0 -- "$program" file
+	says '^all is there, the sum is 0$'
+	says '^lost from offset 16384: .*file.*cut off at 16384$'
+	status 1 -- "$program" no/file
+	complains "no/file"
+}
+
 "$name"

@@ -24,7 +24,8 @@
  *            pm_resize() need all other calls on that mapping to have finished. The library starts a thread only for a
  *            mapping made with PM_WATCH or PM_LEASE; every signal is blocked in it.
  *   Signals  EINTR is handled inside. No function is async-signal-safe. No function prints, aborts,
- *            installs a handler, changes the working directory or writes the environment.
+ *            installs a handler (pm_guard_install() alone does), changes the working directory or writes
+ *            the environment.
  *   Forks    A child must not use a mapping made by its parent: map again.
  *
  * What a power failure may take, by granularity (the ladder every "Crash:" note below refers to):
@@ -695,6 +696,82 @@ PM_API const char *pm_strerror(int error);
  * Threads: each thread has its own. Crash: nothing to lose. Source: none.
  */
 PM_API const char *pm_error_detail(void);
+
+/* ---- Faults ------------------------------------------------------------------------------------ */
+
+/* A load or store that could not be served. */
+struct pm_fault {
+	size_t size;     /* bytes that were filled in */
+	int error;       /* negative; 0 where no fault was met, and the rest is 0 then */
+	int code;        /* si_code of the signal: BUS_ADRERR, BUS_OBJERR, BUS_MCEERR_AR, BUS_MCEERR_AO */
+	uint64_t offset; /* in the file, of the byte that was accessed */
+	uint64_t length; /* bytes that cannot be had, a power of two: the aligned unit around the address */
+	void *address;
+};
+
+typedef int pm_guarded_fn(void *arg);
+
+/**
+ * pm_guard_install - let the library handle SIGBUS
+ *
+ * Installs a handler for the whole process, which pm_guarded() needs; further calls only count. What happens in
+ * no guard of the thread is passed on to the handler that was there before, with the signal mask, the stack and the
+ * flags that it was installed with: faults elsewhere in memory, faults outside of pm_guarded(), misaligned
+ * accesses, and signals that somebody sent. Where there was none the process dies as without the library, of the
+ * same signal with the same siginfo. A handler that is installed later must in turn pass on what is not its own,
+ * else it takes the faults.
+ *
+ * Returns: 0; -EBUSY where pm_guard_remove() had to leave the handler behind, and another still lies over it.
+ * Threads: safe. Crash: nothing to lose. Source: sigaction(2), Linux kernel/signal.c force_sig_info_to_task.
+ */
+PM_API int pm_guard_install(void);
+
+/**
+ * pm_guard_remove - undo one pm_guard_install()
+ *
+ * The last one puts back what was there before. If somebody has installed a handler over the library's since,
+ * that cannot be done: the library's stays, only passes on, and dlclose(3) of the library would be fatal.
+ *
+ * Returns: 0; -EINVAL where nothing is installed; -EBUSY for the handler that stays.
+ * Threads: safe; at the last one no thread may be in pm_guarded(). Crash: nothing to lose. Source: sigaction(2).
+ */
+PM_API int pm_guard_remove(void);
+
+/**
+ * pm_guarded - run a function that survives faults in a mapping
+ *
+ * Calls function(arg). A load or store of this thread in the mapping that cannot be served meanwhile ends the
+ * function there, as longjmp(3) would, and its error is returned. fault, if not NULL, receives what it was;
+ * fault_size is sizeof(struct pm_fault). It costs one system call.
+ *
+ * Guards nest, on the same mapping or on others: the innermost whose mapping holds the address returns, and what it
+ * called, other guards included, is left. The signal mask is as before then. SIGBUS is not blocked in the
+ * function.
+ *
+ * The function must bear to be left at any access to the mapping: there it holds no lock (that of a stdio stream
+ * is one) and nothing that only it could release; destructors of C++ objects do not run. It may call this library,
+ * which holds no lock and owes nothing while it accesses the mapping, but not pm_unmap(), pm_resize() or
+ * pm_clear_error() on a guarded mapping. It ends by returning, never by an exception, longjmp(3) or
+ * pthread_exit(3) across pm_guarded().
+ *
+ * Memory that is known to be lost before anybody accesses it (BUS_MCEERR_AO, prctl(2) PR_MCE_KILL) does not end the
+ * function: when it has returned, the error takes the place of its value.
+ *
+ * Returns: what function returned; or, with the sentence, -EIO: the file was cut off before that byte, or the
+ * medium failed; -ENOSPC, -EDQUOT: the byte has no block, and none is to be had; -EHWPOISON: a memory error;
+ * -EINVAL without pm_guard_install(), without a function or for a fault_size that does not reach the offset, and
+ * nothing was called.
+ * Threads: safe; a guard is its thread's own. A handler of another signal that accesses the mapping is left too.
+ * Crash: what the function stored before the fault is in memory and no more durable than any store: see the ladder.
+ * The store that faulted is not made, a copy is made in part. -ENOSPC and -EDQUOT take nothing that was
+ * acknowledged. -EHWPOISON takes what was in the unit around the address, and a file cut off takes all behind its
+ * end, acknowledged or not; a durability call for what is gone promises nothing. The mapping is not poisoned: the
+ * rest of it keeps its promises.
+ * Source: Linux mm/memory.c do_fault, mm/memory-failure.c; sigaction(2); madvise(2) MADV_HWPOISON; a want of space
+ * is told from other failures by ioctl_fiemap and by fallocate(2) FALLOC_FL_KEEP_SIZE.
+ */
+PM_API int pm_guarded(struct pm_mapping *mapping, pm_guarded_fn *function, void *arg, struct pm_fault *fault,
+                      size_t fault_size);
 
 #ifdef __cplusplus
 }

@@ -254,6 +254,24 @@ int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length,
 	return finish_copy(m, flags);
 }
 
+/* ---- Guard ---- */
+
+int pm_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg, struct pm_fault *fault, size_t fault_size)
+{
+	struct pm_fault full;
+	memset(&full, 0, sizeof(full));
+	if (!function)
+		return pm_fail(-EINVAL, "pm_guarded", m->name, "no function");
+	if (fault && fault_size < offsetof(struct pm_fault, offset))
+		return pm_fail(-EINVAL, "pm_guarded", m->name, "fault_size is too small");
+	int rc = pm_mapping_guarded(m, function, arg, &full);
+	if (fault) {
+		full.size = fault_size < sizeof(full) ? fault_size : sizeof(full);
+		memcpy(fault, &full, full.size);
+	}
+	return rc;
+}
+
 /* ---- Truth ---- */
 
 /* Hands out as much of the report as the caller's struct has room for. */

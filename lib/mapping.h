@@ -155,4 +155,7 @@ void pm_lease_poll(struct pm_mapping *);
 /* With the watch's lock held: gives a broken lease back, or tries for one that was given back. */
 void pm_lease_turn(struct pm_mapping *, struct pm_news *);
 
+/* guard.c; *ret is zero, and is filled where a fault was met. */
+int pm_mapping_guarded(struct pm_mapping *, pm_guarded_fn *, void *arg, struct pm_fault *ret);
+
 #endif

@@ -8,6 +8,7 @@
 #define PM_SYS_H
 
 #include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -71,6 +72,10 @@ struct pm_sys {
 	unsigned (*euid)(void);
 	const char *(*getenv)(const char *name); /* secure_getenv(3): no system call, but an input */
 	void *(*dlopen)(const char *path);       /* likewise */
+	int (*sigaction)(int number, const struct sigaction *action, struct sigaction *old);
+	int (*thread_mask)(int how, const sigset_t *set, sigset_t *old); /* of the thread */
+	int (*signal_self)(const siginfo_t *info);                   /* the calling thread: rt_tgsigqueueinfo(2) */
+	int (*allocate_inside)(int fd, uint64_t offset, uint64_t length); /* FALLOC_FL_KEEP_SIZE */
 };
 
 extern const struct pm_sys pm_sys_linux;

@@ -38,8 +38,19 @@ static void record(struct pm_writeback *w, uintptr_t low, uintptr_t high)
 	pthread_mutex_unlock(&w->lock);
 }
 
+/*
+ * Such a medium's caches are written back here, by the thread that records and before anybody waits for it: an access
+ * that faults leaves nothing behind.
+ */
+static void write_lines(struct pm_medium *m, const void *address, size_t length)
+{
+	if (m->lines_first)
+		m->cpu->persist(address, length);
+}
+
 static void record_all(struct pm_medium *m)
 {
+	write_lines(m, m->map, m->map_length);
 	record(&m->writeback, (uintptr_t)m->map, (uintptr_t)m->map + m->map_length);
 }
 
@@ -61,8 +72,6 @@ static int write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
 {
 	if (m->read_only)
 		return PM_RETRY(pm_sys->fdatasync(m->fd));
-	if (m->lines_first)
-		m->cpu->persist((void *)low, high - low);
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 	low &= ~(page - 1);
 	high = (high + page - 1) & ~(page - 1);
@@ -94,6 +103,7 @@ static void write_batch(struct pm_medium *m)
 
 static int flush(struct pm_medium *m, const void *address, size_t length)
 {
+	write_lines(m, address, length);
 	record(&m->writeback, (uintptr_t)address, (uintptr_t)address + length);
 	return 0;
 }
@@ -180,6 +190,7 @@ int pm_writeback_recover(struct pm_medium *m)
 	struct pm_writeback *w = &m->writeback;
 	if (m->read_only)
 		return -EACCES;
+	write_lines(m, m->map, m->map_length);
 	/* A write-back under way may yet fail, and clean pages that were made dirty before it did. */
 	pthread_mutex_lock(&w->lock);
 	while (w->busy)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -271,6 +272,26 @@ static void *do_dlopen(const char *path)
 	return dlopen(path, RTLD_NOW | RTLD_LOCAL);
 }
 
+static int do_sigaction(int number, const struct sigaction *action, struct sigaction *old)
+{
+	return result(sigaction(number, action, old));
+}
+
+static int do_thread_mask(int how, const sigset_t *set, sigset_t *old)
+{
+	return -pthread_sigmask(how, set, old);
+}
+
+static int do_signal_self(const siginfo_t *info)
+{
+	return result(syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), info->si_signo, info));
+}
+
+static int do_allocate_inside(int fd, uint64_t offset, uint64_t length)
+{
+	return result(fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length));
+}
+
 const struct pm_sys pm_sys_linux = {
 	.openat = do_openat,
 	.close = do_close,
@@ -313,6 +334,10 @@ const struct pm_sys pm_sys_linux = {
 	.euid = do_euid,
 	.getenv = do_getenv,
 	.dlopen = do_dlopen,
+	.sigaction = do_sigaction,
+	.thread_mask = do_thread_mask,
+	.signal_self = do_signal_self,
+	.allocate_inside = do_allocate_inside,
 };
 
 const struct pm_sys *pm_sys = &pm_sys_linux;

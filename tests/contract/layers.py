@@ -19,14 +19,16 @@ LAYERS = (
     {"error.h": ("lib/error.[ch]",), "cpu.h": ("lib/cpu.h", "lib/cpu/*"), "sys.h": ("lib/sys.h", "lib/sys/*")},
     {"providers.h": ("lib/providers.h", "lib/providers/*")},
     # 1
-    {"strategy.h": ("lib/strategy.h", "lib/strategy/*", "lib/medium.c"), "latch.h": ("lib/latch.[ch]",)},
+    {"strategy.h": ("lib/strategy.h", "lib/strategy/*", "lib/medium.c"), "latch.h": ("lib/latch.[ch]",),
+     "sigbus.h": ("lib/sigbus.[ch]",)},
     {"copy.h": ("lib/copy.[ch]",)},
     # 2
     {"evidence.h": ("lib/evidence.[ch]", "lib/evidence_*.c"), "explain.h": ("lib/explain.[ch]",)},
     # 3
     {"policy.h": ("lib/policy.[ch]",), "file.h": ("lib/file.[ch]",)},
     # 4
-    {"mapping.h": ("lib/mapping.[ch]", "lib/resize.c", "lib/report.c", "lib/event.c", "lib/watch.c", "lib/lease.c")},
+    {"mapping.h": ("lib/mapping.[ch]", "lib/resize.c", "lib/report.c", "lib/event.c", "lib/watch.c", "lib/lease.c",
+                   "lib/guard.c")},
     # 5
     {"api.h": ("lib/api.c",)},
 )

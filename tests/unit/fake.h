@@ -24,7 +24,8 @@
 	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
 	X(mremap) X(madvise) X(mincore) X(msync) X(cachestat) X(setlease) X(getlease) X(lease_signal)         \
 	X(lease_silence) X(signalfd) X(eventfd) X(inotify) X(epoll_create) X(epoll_add) X(poll)            \
-	X(same_description) X(each_entry) X(euid) X(getenv) X(dlopen)
+	X(same_description) X(each_entry) X(euid) X(getenv) X(dlopen)                                      \
+	X(sigaction) X(thread_mask) X(signal_self) X(allocate_inside)
 
 enum fake_call {
 #define X(name) FAKE_##name,
@@ -104,6 +105,7 @@ struct fake {
 	atomic_bool populated; /* MADV_POPULATE_WRITE was used: the extents are written now */
 	bool really_syncs;     /* msync, fsync, fdatasync and syncfs reach the kernel */
 	bool loads_providers;  /* dlopen works */
+	bool guards;           /* the test uses the guard: else nobody may touch a signal */
 	bool recovers;         /* from a failed write-back: then mincore tells what was touched, which is what is asked */
 	char violation[256];
 	/* Called at the start of each call, before it is counted. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Between the files of the fake machine: fake.c (system calls), fake_files.c (what files say), fake_watch.c, fake_cpu.c. */
+/* Between the files of the fake machine: fake.c (system calls), fake_files.c (what files say) and the others. */
 #ifndef FAKE_INTERNAL_H
 #define FAKE_INTERNAL_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,6 +40,11 @@ void fake_device_size(uint64_t size);
 unsigned fake_euid(void);
 const char *fake_getenv(const char *name);
 void *fake_dlopen(const char *path);
+
+int fake_sigaction(int number, const struct sigaction *action, struct sigaction *old);
+int fake_thread_mask(int how, const sigset_t *set, sigset_t *old);
+int fake_signal_self(const siginfo_t *info);
+int fake_allocate_inside(int fd, uint64_t offset, uint64_t length);
 
 struct fiemap;
 int fake_fiemap(struct fiemap *);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What only the guard asks for: signals, which nobody else may touch, and a block inside a file. */
+#include "fake.h"
+#include "fake_internal.h"
+
+static int enter(enum fake_call call)
+{
+	if (!fake.guards)
+		fake_violation("a signal was touched unasked");
+	return fake_enter(&(struct fake_record){.call = call, .fd = -1});
+}
+
+int fake_sigaction(int number, const struct sigaction *action, struct sigaction *old)
+{
+	int rc = enter(FAKE_sigaction);
+	return rc ? rc : pm_sys_linux.sigaction(number, action, old);
+}
+
+int fake_thread_mask(int how, const sigset_t *set, sigset_t *old)
+{
+	int rc = enter(FAKE_thread_mask);
+	return rc ? rc : pm_sys_linux.thread_mask(how, set, old);
+}
+
+int fake_signal_self(const siginfo_t *info)
+{
+	int rc = enter(FAKE_signal_self);
+	return rc ? rc : pm_sys_linux.signal_self(info);
+}
+
+int fake_allocate_inside(int fd, uint64_t offset, uint64_t length)
+{
+	struct fake_record r = {.call = FAKE_allocate_inside, .fd = fd, .offset = offset, .length = length};
+	int rc = fake_enter(&r);
+	return rc ? rc : pm_sys_linux.allocate_inside(fd, offset, length);
+}

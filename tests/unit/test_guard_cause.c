@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a fault was: a full file system is told from one that fails. And what the library itself leaves behind. */
+#include <errno.h>
+#include <linux/fiemap.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "guarding.h"
+#include "mapping.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static size_t page;
+
+static void start(void)
+{
+	page = unit_page();
+	guarding_start();
+}
+
+static const struct {
+	const char *name;
+	uint32_t extent_flags;
+	bool is_hole;
+	int fiemap_errno;
+	unsigned flags; /* of the mapping */
+	int allocate_errno;
+	bool is_asked; /* for a block */
+	int error;
+} causes[] = {
+	{"written", 0, false, 0, 0, ENOSPC, false, -EIO},
+	{"a hole, full", 0, true, 0, 0, ENOSPC, true, -ENOSPC},
+	{"a hole, quota", 0, true, 0, 0, EDQUOT, true, -EDQUOT},
+	{"a hole, failing", 0, true, 0, 0, EIO, true, -EIO},
+	{"a hole, room again", 0, true, 0, 0, 0, true, -EIO},
+	{"unwritten, full", FIEMAP_EXTENT_UNWRITTEN, false, 0, 0, ENOSPC, true, -ENOSPC},
+	{"shared, full", FIEMAP_EXTENT_SHARED, false, 0, 0, ENOSPC, true, -ENOSPC},
+	{"delayed, full", FIEMAP_EXTENT_DELALLOC, false, 0, 0, ENOSPC, true, -ENOSPC},
+	{"not told, full", 0, false, EOPNOTSUPP, 0, ENOSPC, true, -ENOSPC},
+	{"not told, not known", 0, false, EOPNOTSUPP, 0, EOPNOTSUPP, true, -EIO},
+	{"read-only", 0, true, 0, PM_READ_ONLY, ENOSPC, false, -EIO},
+	{"private", 0, true, 0, PM_PRIVATE, ENOSPC, false, -EIO},
+};
+
+START_TEST(why_it_failed)
+{
+	struct pm_fault f;
+	start();
+	const uint64_t size = GUARDING_PAGES * page - 10;
+	const struct fake_extent extents[] = {{0, 3 * page, 0},
+	                                      {3 * page, causes[_i].is_hole ? 0 : page, causes[_i].extent_flags},
+	                                      {4 * page, 99 * page, 0}};
+	guarding_cut(size);
+	fake_start(&fake_plain);
+	fake.guards = true;
+	struct pm_mapping *m = unit_map(guarding_path, UNIT_OPTIONS(.flags = causes[_i].flags, .offset = 500));
+	fake.machine.extents = extents;
+	fake.machine.extent_count = COUNT(extents);
+	fake.machine.fiemap_errno = causes[_i].fiemap_errno;
+	fake_fail(FAKE_allocate_inside, 0, causes[_i].allocate_errno);
+	fake_interrupt(FAKE_allocate_inside, 2);
+	char *at = (char *)pm_base(m) + 3 * page;
+	fake_forget();
+	ck_assert_int_eq(pm_guarded(m, guarding_forge, &(struct guarding_forged){BUS_ADRERR, at, 0}, &f, sizeof(f)),
+	                 causes[_i].error);
+	guarding_check(&f, m, at, causes[_i].error);
+	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside) > 0, causes[_i].is_asked);
+	if (causes[_i].is_asked) {
+		ck_assert_uint_eq(fake_find(FAKE_allocate_inside, 0)->offset, 3 * page);
+		ck_assert_uint_eq(fake_find(FAKE_allocate_inside, 0)->length, page);
+	}
+	/* The last page, of which only a part belongs to the file. */
+	fake.machine.extent_count = 1;
+	fake_forget();
+	at = (char *)pm_base(m) + pm_length(m) + 5;
+	pm_guarded(m, guarding_forge, &(struct guarding_forged){BUS_ADRERR, at, 0}, &f, sizeof(f));
+	ck_assert_ptr_null(strstr(pm_error_detail(), "cut off"));
+	if (causes[_i].is_asked)
+		ck_assert_uint_eq(fake_find(FAKE_allocate_inside, 0)->length, page - 10);
+	ck_assert_uint_eq(unit_size_of(guarding_path), size);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static void cut_meanwhile(enum fake_call c)
+{
+	if (c == FAKE_allocate_inside)
+		guarding_cut(0);
+}
+
+START_TEST(asking_makes_no_file_longer)
+{
+	static const struct fake_extent nothing = {0, 0, 0};
+	start();
+	fake_start(&fake_plain);
+	fake.guards = true;
+	struct pm_mapping *m = unit_map(guarding_path, NULL);
+	fake.machine.extents = &nothing;
+	fake.machine.extent_count = 1;
+	fake.hook = cut_meanwhile;
+	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
+	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -EIO);
+	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside), 1);
+	ck_assert_uint_eq(unit_size_of(guarding_path), 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* A file system of our own that is soon full; needs a mount namespace. */
+START_TEST(a_full_file_system)
+{
+	struct pm_fault f;
+	start();
+	const char *place = unit_path("full");
+	ck_assert_int_eq(mkdir(place, 0700), 0);
+	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("tmpfs", place, "tmpfs", 0, "size=64k")) {
+		printf("not tried: a full file system, since none can be mounted here (%s)\n", strerror(errno));
+		return;
+	}
+	guarding_path = unit_path("full/file");
+	struct pm_mapping *m =
+		unit_map(guarding_path, UNIT_OPTIONS(.flags = PM_CREATE | PM_SPARSE, .length = 1 << 20));
+	char *base = pm_base(m);
+	size_t at = 0;
+	int rc;
+	while ((rc = pm_guarded(m, guarding_store, base + at, &f, sizeof(f))) == 7)
+		at += page;
+	ck_assert_int_eq(rc, -ENOSPC);
+	ck_assert_uint_le(at, 65536);
+	ck_assert_uint_gt(at, 0);
+	guarding_check(&f, m, base + at, -ENOSPC);
+	ck_assert_int_eq(base[0], 1);
+	/* What is cut off is no want of space. */
+	guarding_cut(page);
+	ck_assert_int_eq(pm_guarded(m, guarding_store, base + at, &f, sizeof(f)), -EIO);
+	guarding_cut(1 << 20);
+	ck_assert_int_eq(pm_guarded(m, guarding_store, base + at, &f, sizeof(f)), 7);
+	unit_ok(pm_unmap(m));
+	umount(place);
+}
+END_TEST
+
+/* ---- The library's own accesses ---- */
+
+/* What a CPU does when it writes back a line that is not there. */
+static void touch(const void *address, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		(void)((const volatile char *)address)[i];
+}
+
+static int touch_all(const void *address, size_t length)
+{
+	touch(address, length);
+	return 0;
+}
+
+static void do_nothing(void)
+{
+}
+
+static const struct pm_cpu touching_cpu = {.name = "touching", .reaches_media = true, .line = 64,
+                                           .write_back = touch, .fence = do_nothing, .persist = touch_all};
+
+struct library_call {
+	struct pm_mapping *m;
+	int number;
+};
+#define LIBRARY_CALLS 6
+
+static int call_library(void *arg)
+{
+	static const char source[8192];
+	struct library_call *c = arg;
+	char *at = (char *)pm_base(c->m) + 8 * page;
+	switch (c->number) {
+	case 0:
+		return pm_memcpy(c->m, at, source, 2000, 0);
+	case 1:
+		return pm_memset(c->m, at, 1, 10, PM_NODRAIN);
+	case 2:
+		return pm_memmove(c->m, (char *)pm_base(c->m), at, 100, 0);
+	case 3:
+		return pm_persist(c->m, at, 100);
+	case 4:
+		return pm_sync(c->m);
+	default:
+		return pm_deep_persist(c->m, at, 100);
+	}
+}
+
+static void *use_it(void *arg)
+{
+	struct pm_mapping *m = arg;
+	return (void *)(intptr_t)(pm_memset(m, pm_base(m), 1, 10, 0) || pm_drain(m));
+}
+
+/* On pages, on lines, and on pages of a medium whose CPU caches msync leaves alone. */
+START_TEST(the_librarys_own_accesses_leave_nothing_behind)
+{
+	static const struct fake_region skipping = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "0", false};
+	struct fake_machine machines[] = {fake_plain, fake_dax, fake_dax};
+	pthread_t other;
+	void *failed;
+	start();
+	machines[2].region = &skipping;
+	machines[2].granularity_word = "page";
+	fake_start(&machines[_i]);
+	fake.guards = true;
+	struct pm_mapping *m = unit_map(guarding_path, NULL);
+	ck_assert_int_eq(m->medium.lines_first, _i == 2);
+	m->medium.cpu = &touching_cpu;
+	pm_mapping_set_strategy(m, m->strategy);
+	for (int i = 0; i < LIBRARY_CALLS; i++) {
+		guarding_cut(GUARDING_PAGES * page);
+		ck_assert_int_eq(pm_guarded(m, call_library, &(struct library_call){m, i}, NULL, 0), 0);
+		guarding_cut(4 * page);
+		int rc = pm_guarded(m, call_library, &(struct library_call){m, i}, NULL, 0);
+		bool is_access = i < 3 || _i > 0;
+		ck_assert_msg(rc == (is_access ? -EIO : 0), "call %d: %d", i, rc);
+		ck_assert(!m->medium.writeback.busy);
+		ck_assert_int_eq(pthread_create(&other, NULL, use_it, m), 0);
+		pthread_join(other, &failed);
+		ck_assert_ptr_null(failed);
+	}
+	guarding_cut(GUARDING_PAGES * page);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Where msync leaves the CPU caches alone, each drain finds the lines written back. */
+START_TEST(lines_are_written_before_pages)
+{
+	static const struct fake_region skipping = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "0", false};
+	struct fake_machine machine = fake_dax;
+	start();
+	machine.region = &skipping;
+	machine.granularity_word = "page";
+	fake_start(&machine);
+	fake.recovers = true;
+	struct pm_mapping *m = unit_map(guarding_path, NULL);
+	char *base = pm_base(m);
+	fake_watch(base, pm_length(m));
+	memset(base + 100, 'x', 300);
+	unit_ok(pm_persist(m, base + 100, 300));
+	ck_assert(fake_medium_has(100, 300));
+	memset(base + 5000, 'y', 300);
+	unit_ok(pm_flush(m, base + 5000, 300));
+	unit_ok(pm_drain(m));
+	ck_assert(fake_medium_has(5000, 300));
+	memset(base + 9000, 'z', 10000);
+	unit_ok(pm_sync(m));
+	ck_assert(fake_medium_has(0, pm_length(m)));
+	fake_fail(FAKE_msync, 1, EIO);
+	ck_assert_int_eq(pm_persist(m, base, 1), -EIO);
+	memset(base, 'c', pm_length(m));
+	unit_ok(pm_clear_error(m));
+	ck_assert(fake_medium_has(0, pm_length(m)));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+int main(void)
+{
+	if (!guarding_is_possible())
+		return 77;
+	TCase *c = unit_case("guard_cause");
+	tcase_add_loop_test(c, why_it_failed, 0, COUNT(causes));
+	tcase_add_test(c, asking_makes_no_file_longer);
+	tcase_add_test(c, a_full_file_system);
+	tcase_add_loop_test(c, the_librarys_own_accesses_leave_nothing_behind, 0, 3);
+	tcase_add_test(c, lines_are_written_before_pages);
+	return unit_run();
+}
