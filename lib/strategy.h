@@ -37,6 +37,7 @@ struct pm_medium {
 	size_t map_length; /* whole pages */
 	int fd;            /* the library's own description; -1 for anonymous memory */
 	bool read_only;
+	bool node; /* of a device: where it lies says nothing of what it stands for */
 	bool device_dax;
 	bool lines_first; /* a direct medium whose CPU caches msync leaves alone (dax/write_cache is 0) */
 	unsigned region; /* of a device-dax: number of its nd region, ~0u if unknown */
@@ -60,6 +61,8 @@ extern const struct pm_strategy pm_strategy_writeback;
 extern const struct pm_strategy pm_strategy_cacheline;
 extern const struct pm_strategy pm_strategy_fence;
 
+/* The kernel's write-back of the pages of a range, believed only where it can be. */
+int pm_medium_msync(struct pm_medium *, uintptr_t low, uintptr_t high);
 /* Beyond the persistence domain; shared by the two direct strategies. */
 int pm_medium_deepen(struct pm_medium *, const void *address, size_t length);
 

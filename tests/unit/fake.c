@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "fake.h"
@@ -161,6 +162,9 @@ static int fake_fstatfs(int fd, struct statfs *stfs)
 	ENTER(.call = FAKE_fstatfs, .fd = fd);
 	int rc = pm_sys_linux.fstatfs(fd, stfs);
 	stfs->f_type = (__typeof__(stfs->f_type))fake.machine.magic;
+	/* Of a node it would be the file system that holds the node. */
+	if (fake.machine.is_read_only || fake.machine.is_device_dax || fake.machine.is_block_device)
+		stfs->f_flags |= ST_RDONLY;
 	return rc;
 }
 

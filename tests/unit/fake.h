@@ -67,6 +67,7 @@ struct fake_machine {
 	bool cpu_stops_short;
 	bool cpu_cannot_stream;
 	bool has_unnamed_files; /* O_TMPFILE */
+	bool is_read_only; /* the file system, by now: what fstatfs says */
 	const char *granularity_word; /* PMDIRECT_GRANULARITY */
 	const char *mount;            /* end of the line in mountinfo, after the " - " */
 };
