@@ -131,8 +131,8 @@ _ROWS = (
             "/dev/pmem0", "mem-ctrl", directory="/mnt"),
     Backing("ext4-dax-fastcommit", "ext4 dax=always with fast_commit, domain memory_controller",
             NVDIMM, (Volume(PMEM, "ext4", "dax=always", "-b 4096 -O fast_commit"),), PMEM, "mem-ctrl"),
-    Backing("cut", "as power, with a third disk without a file system, and dm",
-            NVDIMM * 2 + DISK * 3, _FOUR, "/dev/pmem0", "mem-ctrl", modules="dm-mod", directory="/mnt"),
+    Backing("cut", "as power, with a third disk without a file system, dm and overlays",
+            NVDIMM * 2 + DISK * 3, _FOUR, "/dev/pmem0", "mem-ctrl", modules="dm-mod overlay", directory="/mnt"),
 )
 
 BACKINGS = {row.name: row for row in _ROWS}

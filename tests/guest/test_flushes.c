@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Which calls reach the volatile cache of the device: counts the flushes that the block layer hands to its driver,
- * in the kernel's trace. Runs in the guest as root: test_flushes PATH..., where a path is a directory or a block device.
+ * in the kernel's trace. Runs in the guest as root: test_flushes PATH..., each a directory or a block device.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -105,6 +105,23 @@ static int do_call(enum call call, struct pm_mapping *m, char *at)
 	}
 }
 
+/*
+ * Flushes during the call. Where there must be none, the kernel's own commit may fall into the moment: only a call
+ * that flushes does so each time.
+ */
+static unsigned count_flushes(enum call call, bool expected, struct pm_mapping *m, char *at, dev_t device)
+{
+	unsigned count = 1;
+	for (int attempt = 0; attempt < 3 && (expected ? !attempt : count); attempt++) {
+		*at = (char)('f' + attempt);
+		flushes_of(device);
+		int rc = do_call(call, m, at);
+		count = flushes_of(device);
+		CHECK(rc == 0, "%s: %s", calls[call].name, pm_error_detail());
+	}
+	return count;
+}
+
 static void check_place(void)
 {
 	char path[256];
@@ -124,12 +141,9 @@ static void check_place(void)
 	sync();
 	printf("%s: %s", place, pm_granularity_name(pm_granularity_of(m)));
 	for (int i = 0; i < CALLS; i++) {
-		base[i] = 'f';
-		flushes_of(device);
-		rc = do_call((enum call)i, m, base + i);
-		unsigned count = flushes_of(device);
-		CHECK(rc == 0, "%s: %s", calls[i].name, pm_error_detail());
-		CHECK((count > 0) == (page ? calls[i].page : calls[i].line), "%s: %u flushes", calls[i].name, count);
+		bool expected = page ? calls[i].page : calls[i].line;
+		unsigned count = count_flushes((enum call)i, expected, m, base + i, device);
+		CHECK((count > 0) == expected, "%s: %u flushes", calls[i].name, count);
 		printf(", %s %u", calls[i].name, count);
 	}
 	printf("\n");

@@ -24,7 +24,7 @@ static const struct file {
 } files[] = {
 	{"prepared", "promise", 0, PM_CACHE_LINE},
 	{"sparse", "promise", PM_SPARSE, PM_PAGE},
-	/* Last, as another's sync would commit for them: holes, and the kernel's word that it commits when they are filled. */
+	/* Holes, and the kernel's word that it commits when they are filled. Last: another's sync would commit for them. */
 	{"trusted/1", "control", PM_SPARSE | PM_TRUST_KERNEL, PM_CACHE_LINE},
 	{"trusted/2", "control", PM_SPARSE | PM_TRUST_KERNEL, PM_CACHE_LINE},
 	{"trusted/3", "control", PM_SPARSE | PM_TRUST_KERNEL, PM_CACHE_LINE},

@@ -108,7 +108,8 @@ static int promise(const char *place, const char *path, enum by by)
 		snprintf(name, sizeof(name), "%s/%s/%s", place, bys[by], ways[way]);
 		tell("promise", name, r.base + at, PAGE);
 	}
-	dprintf(STDOUT_FILENO, "note %s: %s by %s\n", place, pm_granularity_name(pm_granularity_of(r.mapping)), bys[by]);
+	dprintf(STDOUT_FILENO, "note %s: %s by %s\n", place, pm_granularity_name(pm_granularity_of(r.mapping)),
+	        bys[by]);
 	return 0;
 }
 
@@ -130,7 +131,10 @@ static int append_and_sync(const char *place, const char *path, bool with_fsync)
 	if (with_fsync && fsync(r.fd))
 		return complain("fsync", &r);
 	memset(page, 'z', sizeof(page));
-	snprintf(name, sizeof(name), with_fsync ? "%s/appended" : "appended-%s/%s", with_fsync ? place : medium, place);
+	if (with_fsync)
+		snprintf(name, sizeof(name), "%s/appended", place);
+	else
+		snprintf(name, sizeof(name), "appended-%s/%s", medium, place);
 	tell(with_fsync ? "promise" : "control", name, page, sizeof(page));
 	return 0;
 }

@@ -5,6 +5,7 @@
  *   went_away store VERB NAME FILE  stores without pause into a few pages, until /tmp/gone appears; then persists
  *                                   them and, if that is said to have worked, tells VERB (promise or control). If it
  *                                   has not, waits for /tmp/back, clears the error and persists again
+ *   went_away late VERB NAME FILE   likewise, but stores only when /tmp/gone has appeared
  *   went_away found NAME FILE       tells what the file holds
  *   went_away shutdown DIRECTORY    shuts the file system down as after an error, without writing its log
  */
@@ -49,8 +50,14 @@ static void *store_on(void *base)
 	volatile uint64_t *hot = (volatile uint64_t *)((char *)base + QUIET);
 	if (sigsetjmp(gone, 1))
 		return NULL;
-	for (uint64_t count = 1; !atomic_load(&stop); count++)
-		hot[count * PAGE / sizeof(*hot) % (HOT / sizeof(*hot))] = count;
+	uint64_t count = 0;
+	do {
+		for (size_t at = 0; at < HOT; at += PAGE)
+			hot[at / sizeof(*hot)] = ++count;
+		/* Others need the CPU to make the file system go away. */
+		if (count % 100000 == 0)
+			usleep(100);
+	} while (!atomic_load(&stop));
 	return NULL;
 }
 
@@ -72,11 +79,25 @@ static int persist_hot(struct pm_mapping *m, const char *verb, const char *name)
 	return rc;
 }
 
-static int store(const char *verb, const char *name, const char *path)
+static int store_meanwhile(char *base, bool late)
+{
+	pthread_t thread;
+	signal(SIGBUS, on_bus_error);
+	if (!late && pthread_create(&thread, NULL, store_on, base))
+		return 1;
+	await("/tmp/gone");
+	atomic_store(&stop, true);
+	if (late)
+		store_on(base);
+	else
+		pthread_join(thread, NULL);
+	return 0;
+}
+
+static int store(bool late, const char *verb, const char *name, const char *path)
 {
 	struct pm_options options = {.size = sizeof(options), .flags = PM_CREATE | PM_PREPARE, .length = QUIET + HOT};
 	struct pm_mapping *m;
-	pthread_t thread;
 	char full[128];
 	if (pm_map(path, &options, &m))
 		return complain("pm_map", name);
@@ -86,13 +107,9 @@ static int store(const char *verb, const char *name, const char *path)
 		return complain("pm_persist", name);
 	snprintf(full, sizeof(full), "%s/quiet", name);
 	tell("promise", full, base, QUIET);
-	signal(SIGBUS, on_bus_error);
-	if (pthread_create(&thread, NULL, store_on, base))
-		return complain("no thread", name);
 	dprintf(STDERR_FILENO, "ready %s: %s\n", name, pm_granularity_name(pm_granularity_of(m)));
-	await("/tmp/gone");
-	atomic_store(&stop, true);
-	pthread_join(thread, NULL);
+	if (store_meanwhile(base, late))
+		return complain("no thread", name);
 	int rc = persist_hot(m, verb, name);
 	dprintf(STDERR_FILENO, "asked %s\n", name);
 	if (rc) {
@@ -130,8 +147,9 @@ static int shut_down(const char *directory)
 
 int main(int argc, char **argv)
 {
-	if (argc == 5 && !strcmp(argv[1], "store"))
-		return store(argv[2], argv[3], argv[4]);
+	bool late = !strcmp(argv[argc > 1], "late");
+	if (argc == 5 && (late || !strcmp(argv[1], "store")))
+		return store(late, argv[2], argv[3], argv[4]);
 	if (argc == 4 && !strcmp(argv[1], "found"))
 		return found(argv[2], argv[3]);
 	if (argc == 3 && !strcmp(argv[1], "shutdown"))

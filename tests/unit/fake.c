@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "fake.h"
@@ -157,14 +156,17 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 	return 0;
 }
 
+static int fake_may_write(int fd)
+{
+	ENTER(.call = FAKE_may_write, .fd = fd);
+	return fake_is_read_only() ? -EROFS : 0;
+}
+
 static int fake_fstatfs(int fd, struct statfs *stfs)
 {
 	ENTER(.call = FAKE_fstatfs, .fd = fd);
 	int rc = pm_sys_linux.fstatfs(fd, stfs);
-	stfs->f_type = (__typeof__(stfs->f_type))fake.machine.magic;
-	/* Of a node it would be the file system that holds the node. */
-	if (fake.machine.is_read_only || fake.machine.is_device_dax || fake.machine.is_block_device)
-		stfs->f_flags |= ST_RDONLY;
+	fake_file_system(stfs);
 	return rc;
 }
 

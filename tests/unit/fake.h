@@ -22,7 +22,7 @@
 #define FAKE_CALLS(X)                                                                                        \
 	X(openat) X(close) X(statx) X(fstatfs) X(seek_end) X(readlinkat) X(read) X(write) X(unlinkat)      \
 	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
-	X(mremap) X(madvise) X(mincore) X(msync) X(cachestat) X(euid) X(getenv) X(dlopen)
+	X(mremap) X(madvise) X(mincore) X(msync) X(may_write) X(cachestat) X(euid) X(getenv) X(dlopen)
 
 enum fake_call {
 #define X(name) FAKE_##name,
@@ -67,7 +67,7 @@ struct fake_machine {
 	bool cpu_stops_short;
 	bool cpu_cannot_stream;
 	bool has_unnamed_files; /* O_TMPFILE */
-	bool is_read_only; /* the file system, by now: what fstatfs says */
+	bool is_read_only; /* the file system, by now */
 	const char *granularity_word; /* PMDIRECT_GRANULARITY */
 	const char *mount;            /* end of the line in mountinfo, after the " - " */
 };

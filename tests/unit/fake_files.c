@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "fake.h"
@@ -148,6 +149,21 @@ ssize_t fake_virtual_link(const char *path, char *buffer, size_t size)
 	size_t length = strlen(text) < size ? strlen(text) : size;
 	memcpy(buffer, text, length);
 	return (ssize_t)length;
+}
+
+/* ---- File systems ---- */
+
+/* Of a node it would be the file system that holds the node. */
+bool fake_is_read_only(void)
+{
+	return fake.machine.is_read_only || fake.machine.is_device_dax || fake.machine.is_block_device;
+}
+
+void fake_file_system(struct statfs *stfs)
+{
+	stfs->f_type = (__typeof__(stfs->f_type))fake.machine.magic;
+	if (fake_is_read_only())
+		stfs->f_flags |= ST_RDONLY;
 }
 
 /* ---- Extents ---- */

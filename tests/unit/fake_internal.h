@@ -22,6 +22,9 @@ int fake_virtual_close(int fd);
 ssize_t fake_virtual_read(int fd, void *buffer, size_t size);
 ssize_t fake_virtual_link(const char *path, char *buffer, size_t size);
 void fake_device_size(uint64_t size);
+bool fake_is_read_only(void);
+struct statfs;
+void fake_file_system(struct statfs *);
 
 struct fiemap;
 int fake_fiemap(struct fiemap *);

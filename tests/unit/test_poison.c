@@ -260,11 +260,13 @@ END_TEST
 /* Made read-only under its open files: msync goes on returning 0, and ext4 writes nothing. */
 START_TEST(success_on_a_read_only_file_system_is_not_believed)
 {
+	static const int answers[] = {0, ENOSYS /* Linux before 5.8 */, EACCES /* the mode of the file has changed */};
 	start(&fake_plain);
+	fake_fail(FAKE_may_write, 0, answers[_i / CALLS]);
 	struct pm_mapping *m = map(), *other = map();
 	unit_ok(pm_flush(m, pm_base(m), 1));
 	fake.machine.is_read_only = true;
-	int rc = call_of(_i, m);
+	int rc = call_of(_i % CALLS, m);
 	ck_assert_int_eq(rc ? rc : pm_drain(m), -EROFS);
 	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
 	check_poisoned(m, -EROFS);
@@ -286,6 +288,8 @@ START_TEST(success_that_cannot_be_checked_is_not_believed)
 {
 	start(&fake_plain);
 	struct pm_mapping *m = map();
+	fake_fail(FAKE_may_write, 0, ENOSYS);
+	unit_ok(pm_persist(m, pm_base(m), 1));
 	fake_fail(FAKE_fstatfs, 1, ESTALE);
 	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -ESTALE);
 	check_poisoned(m, -ESTALE);
@@ -461,7 +465,7 @@ int main(void)
 	tcase_add_test(c, clearing_in_vain_leaves_the_poison);
 	tcase_add_test(c, clearing_in_vain_poisons_the_others);
 	tcase_add_test(c, a_reader_cannot_clear);
-	tcase_add_loop_test(c, success_on_a_read_only_file_system_is_not_believed, 0, CALLS);
+	tcase_add_loop_test(c, success_on_a_read_only_file_system_is_not_believed, 0, 3 * CALLS);
 	tcase_add_test(c, success_that_cannot_be_checked_is_not_believed);
 	tcase_add_test(c, a_file_is_not_grown_on_a_read_only_file_system);
 	tcase_add_test(c, where_read_only_means_nothing);
