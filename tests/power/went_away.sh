@@ -53,6 +53,7 @@ come_back() {
 before() {
 	[ $WAY != device ] || put_on_dm
 	writers=4
+	: >/tmp/writers
 	for place in $places; do
 		case $WAY-$place in
 		# Linux 6.1 may never end the emergency remount of an XFS that is stored to meanwhile (xfs_buftarg_wait).
