@@ -345,7 +345,8 @@ PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_
  *
  * As pm_map(), for a descriptor. The descriptor stays the caller's: the library opens the same file again
  * through /proc, because an error of write-back is reported once for each open file description, and
- * somebody else's fsync on a shared one would take it. PM_CREATE only grows the file here; its directory
+ * somebody else's fsync on a shared one would take it. Its other flags do not matter: O_DIRECT neither makes the
+ * mapping direct nor harms it (pm_durability(7), Mixing). PM_CREATE only grows the file here; its directory
  * entry stays the caller's business. With PM_LEASE there can be no second description: on success the descriptor
  * belongs to the library, which closes it at pm_unmap(), and the caller must not use it, nor any duplicate, again.
  *
@@ -440,18 +441,21 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  *
  * Completes every pm_flush() and PM_NODRAIN copy that this thread made on this mapping before. On
  * PM_CACHE_LINE and PM_BYTE it is a fence. On PM_PAGE it is one write-back call over all ranges that any
- * thread recorded, shared by the threads that drain meanwhile; with nothing recorded it makes no call.
+ * thread recorded, shared by the threads that drain meanwhile; with nothing recorded it makes no call. It ends in a
+ * flush of the device's volatile cache, and is believed only while the file system can be written to. What write(2)
+ * put into the file is covered where its range was flushed, not otherwise.
  *
  * A failed write-back poisons this mapping and every other mapping of the same file in the process: the
  * kernel reports the error once, then marks the pages clean, so that trying again would lie. From then on
  * every durability call returns the same error until pm_clear_error().
  *
  * Returns: 0: everything flushed before is durable (on PM_NONE: there is nothing durability could mean);
- * -EIO, -ENOSPC or another error of msync(2).
+ * -EIO, -ENOSPC or another error of msync(2); -EROFS where the file system was made read-only meanwhile, and
+ * msync(2) may have returned 0 for nothing.
  * Threads: safe; concurrent drains share one write-back.
  * Crash: after 0 nothing that was flushed before is lost, except on PM_NONE.
  * Source: Intel SDM vol. 2 SFENCE; Arm ARM DSB; msync(2); Linux mm/msync.c, mm/filemap.c
- * file_check_and_advance_wb_err.
+ * file_check_and_advance_wb_err, fs/ext4/fsync.c ext4_sync_file.
  */
 PM_API int pm_drain(struct pm_mapping *mapping);
 
@@ -484,7 +488,9 @@ PM_API int pm_deep_persist(struct pm_mapping *mapping, const void *address, size
  * pm_sync - make everything stored in the mapping durable
  *
  * Needs no pm_flush() before: on PM_PAGE one msync(2) of the whole mapping, on PM_CACHE_LINE every line
- * is written back, on PM_BYTE a fence.
+ * is written back, on PM_BYTE a fence. It covers what came into the mapped range before, also by write(2) or
+ * O_DIRECT; not what lies outside it, and so neither what write(2) appended nor the size it gave the file: that needs
+ * fsync(2).
  *
  * Returns: as pm_drain().
  * Threads: safe. Covers stores of other threads that happened before the call; on PM_CACHE_LINE it does

@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "file.h"
+#include "synced.h"
 #include "sys.h"
 
 #define SYMLINKS_MAX 40 /* as path_resolution(7) */
@@ -402,7 +403,7 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 
 int pm_file_publish(struct pm_file *f)
 {
-	int rc = PM_RETRY(pm_sys->fsync(f->fd));
+	int rc = pm_synced(f->fd, PM_RETRY(pm_sys->fsync(f->fd)));
 	f->suspect = rc;
 	if (rc)
 		return fail(f, rc, "fsync failed");

@@ -9,6 +9,7 @@
 #include <signal.h>
 
 #include "mapping.h"
+#include "synced.h"
 #include "sys.h"
 
 /*
@@ -91,7 +92,7 @@ static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm
 		rc = pm_file_prepare(f, s->offset, s->length, true);
 	if (rc)
 		return rc;
-	rc = PM_RETRY(pm_sys->fsync(f->fd));
+	rc = pm_synced(f->fd, PM_RETRY(pm_sys->fsync(f->fd)));
 	if (rc)
 		pm_latch_fail(m->latch, atomic_load(&m->cleared), rc);
 	return rc;

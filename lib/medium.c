@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What both direct strategies need beyond the persistence domain. */
+/* What strategies share: the kernel's write-back, and the way beyond the persistence domain. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "strategy.h"
+#include "synced.h"
 #include "sys.h"
 
 /* Documentation/ABI/testing/sysfs-bus-nvdimm: reads 1 where flush hints exist; writing 1 uses them. */
@@ -30,16 +31,23 @@ static int region_deep_flush(unsigned region)
 	return put == 1 ? 0 : put < 0 ? (int)put : -EIO;
 }
 
+int pm_medium_msync(struct pm_medium *m, uintptr_t low, uintptr_t high)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	low &= ~(page - 1);
+	high = (high + page - 1) & ~(page - 1);
+	int rc = PM_RETRY(pm_sys->msync((void *)low, high - low));
+	return m->node ? rc : pm_synced(m->fd, rc);
+}
+
 int pm_medium_deepen(struct pm_medium *m, const void *address, size_t length)
 {
 	if (m->device_dax)
 		return region_deep_flush(m->region);
 	if (m->read_only)
 		return PM_RETRY(pm_sys->fdatasync(m->fd));
+	/* For what it has not mapped itself this is an msync as well. */
 	if (m->libpmem)
-		return m->libpmem->deep_drain(address, length);
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t low = (uintptr_t)address & ~(page - 1);
-	uintptr_t high = ((uintptr_t)address + length + page - 1) & ~(page - 1);
-	return PM_RETRY(pm_sys->msync((void *)low, high - low));
+		return pm_synced(m->fd, m->libpmem->deep_drain(address, length));
+	return pm_medium_msync(m, (uintptr_t)address, (uintptr_t)address + length);
 }

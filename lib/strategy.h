@@ -38,6 +38,7 @@ struct pm_medium {
 	size_t map_length; /* whole pages */
 	int fd;            /* the library's own description; -1 for anonymous memory */
 	bool read_only;
+	bool node; /* of a device: where it lies says nothing of what it stands for */
 	bool device_dax;
 	bool lines_first; /* a direct medium whose CPU caches msync leaves alone (dax/write_cache is 0) */
 	unsigned region; /* of a device-dax: number of its nd region, ~0u if unknown */
@@ -63,6 +64,8 @@ extern const struct pm_strategy pm_strategy_fence;
 /* Lines again, after the kernel's write-back has served for a while. */
 extern const struct pm_strategy pm_strategy_promoted;
 
+/* The kernel's write-back of the pages of a range, believed only where it can be. */
+int pm_medium_msync(struct pm_medium *, uintptr_t low, uintptr_t high);
 /* Beyond the persistence domain; shared by the two direct strategies. */
 int pm_medium_deepen(struct pm_medium *, const void *address, size_t length);
 

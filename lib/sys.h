@@ -68,6 +68,7 @@ struct pm_sys {
 	int (*madvise)(void *address, size_t length, int advice);
 	int (*mincore)(void *address, size_t length, unsigned char *vector);
 	int (*msync)(void *address, size_t length);
+	int (*may_write)(int fd); /* faccessat2(2) with W_OK and the effective ids */
 	int (*cachestat)(int fd, uint64_t offset, uint64_t length, struct pm_cachestat *stat);
 	unsigned (*euid)(void);
 	const char *(*getenv)(const char *name); /* secure_getenv(3): no system call, but an input */

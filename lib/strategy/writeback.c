@@ -72,10 +72,7 @@ static int write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
 {
 	if (m->read_only)
 		return PM_RETRY(pm_sys->fdatasync(m->fd));
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	low &= ~(page - 1);
-	high = (high + page - 1) & ~(page - 1);
-	return PM_RETRY(pm_sys->msync((void *)low, high - low));
+	return pm_medium_msync(m, low, high);
 }
 
 /* Takes the batch being filled and writes it. The lock is held at call and return, not meanwhile. */

@@ -22,6 +22,9 @@
 #ifndef SYS_cachestat
 #define SYS_cachestat 451 /* the same number on every architecture (Linux 6.5) */
 #endif
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 439 /* likewise (Linux 5.8) */
+#endif
 
 static int result(long rc)
 {
@@ -257,6 +260,11 @@ static int do_cachestat(int fd, uint64_t offset, uint64_t length, struct pm_cach
 	return result(syscall(SYS_cachestat, fd, &range, stat, 0));
 }
 
+static int do_may_write(int fd)
+{
+	return result(syscall(SYS_faccessat2, fd, "", W_OK, AT_EMPTY_PATH | AT_EACCESS));
+}
+
 static unsigned do_euid(void)
 {
 	return geteuid();
@@ -330,6 +338,7 @@ const struct pm_sys pm_sys_linux = {
 	.madvise = do_madvise,
 	.mincore = do_mincore,
 	.msync = do_msync,
+	.may_write = do_may_write,
 	.cachestat = do_cachestat,
 	.euid = do_euid,
 	.getenv = do_getenv,

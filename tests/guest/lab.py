@@ -30,7 +30,8 @@ from lab_cpio import LabError, Missing
 from lab_guest import Guest, GuestFailure, Images, Job
 
 __all__ = ["BACKINGS", "Guest", "GuestFailure", "Images", "Job", "Lab", "LabError",
-           "Missing", "prepare", "missing_part", "say", "main"]
+           "Missing", "prepare", "missing_part", "say", "write_output", "quote_setting",
+           "add_files", "main"]
 
 EXIT_HUNG = 124
 EXIT_DIED = 125

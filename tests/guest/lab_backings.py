@@ -73,6 +73,13 @@ def _xfs(options="dax=always", node=PMEM, reflink=0):
     return (Volume(node, "xfs", options, f"-m reflink={reflink}"),)
 
 
+# Each with its name as directory.
+_FOUR = (Volume("/dev/pmem0", "ext4", "dax=always", "-b 4096", "/mnt/ext4-dax"),
+         Volume("/dev/pmem1", "xfs", "dax=always", "-m reflink=0", "/mnt/xfs-dax"),
+         Volume("/dev/vda", "ext4", where="/mnt/ext4-disk"),
+         Volume("/dev/vdb", "xfs", where="/mnt/xfs-disk"))
+
+
 _ROWS = (
     Backing("ext4-dax", "ext4 dax=always, NVDIMM that states no persistence domain",
             NVDIMM, _ext4(), PMEM),
@@ -120,11 +127,12 @@ _ROWS = (
             DISK, TMPFS, VDA),
     Backing("power", "ext4 and xfs, each on pmem with DAX and on a disk, for power cuts",
             NVDIMM * 2 + DISK * 2,
-            (Volume("/dev/pmem0", "ext4", "dax=always", "-b 4096", "/mnt/ext4-dax"),
-             Volume("/dev/pmem1", "xfs", "dax=always", "-m reflink=0", "/mnt/xfs-dax"),
-             Volume("/dev/vda", "ext4", where="/mnt/ext4-disk"),
-             Volume("/dev/vdb", "xfs", where="/mnt/xfs-disk")),
+            _FOUR,
             "/dev/pmem0", "mem-ctrl", directory="/mnt"),
+    Backing("ext4-dax-fastcommit", "ext4 dax=always with fast_commit, domain memory_controller",
+            NVDIMM, (Volume(PMEM, "ext4", "dax=always", "-b 4096 -O fast_commit"),), PMEM, "mem-ctrl"),
+    Backing("cut", "as power, with a third disk without a file system, dm and overlays",
+            NVDIMM * 2 + DISK * 3, _FOUR, "/dev/pmem0", "mem-ctrl", modules="dm-mod overlay", directory="/mnt"),
 )
 
 BACKINGS = {row.name: row for row in _ROWS}

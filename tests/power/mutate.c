@@ -57,6 +57,14 @@ static int pretend_written(int fd, unsigned long request, void *arg)
 	return 0;
 }
 
+/* ---- believe-msync: whether the file system can still be written to is not asked ---- */
+
+static int still_writable(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
 __attribute__((constructor)) static void mutate(void)
 {
 	const char *name = getenv("PMDIRECT_MUTATION");
@@ -71,8 +79,10 @@ __attribute__((constructor)) static void mutate(void)
 		mutant.mmap = map_without_sync;
 		mutant.madvise = skip_populate;
 		mutant.ioctl = pretend_written;
+	} else if (name && !strcmp(name, "believe-msync")) {
+		mutant.may_write = still_writable;
 	} else {
-		fprintf(stderr, "PMDIRECT_MUTATION must be no-writeback, no-fsync or no-map-sync\n");
+		fprintf(stderr, "PMDIRECT_MUTATION must be no-writeback, no-fsync, no-map-sync or believe-msync\n");
 		exit(2);
 	}
 	pm_sys = &mutant;

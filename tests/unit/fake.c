@@ -158,12 +158,17 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 	return 0;
 }
 
+static int fake_may_write(int fd)
+{
+	ENTER(.call = FAKE_may_write, .fd = fd);
+	return fake_is_read_only() ? -EROFS : 0;
+}
+
 static int fake_fstatfs(int fd, struct statfs *stfs)
 {
 	ENTER(.call = FAKE_fstatfs, .fd = fd);
 	int rc = pm_sys_linux.fstatfs(fd, stfs);
-	stfs->f_type = (__typeof__(stfs->f_type))fake.machine.magic;
-	stfs->f_flags = fake.machine.is_read_only ? ST_RDONLY : 0;
+	fake_file_system(stfs);
 	return rc;
 }
 

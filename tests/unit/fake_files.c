@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "fake.h"
@@ -173,6 +174,20 @@ void *fake_dlopen(const char *path)
 {
 	atomic_fetch_add(&fake.calls[FAKE_dlopen], 1);
 	return fake.loads_providers ? pm_sys_linux.dlopen(path) : NULL;
+}
+
+/* ---- File systems ---- */
+
+/* Of a node it would be the file system that holds the node. */
+bool fake_is_read_only(void)
+{
+	return fake.machine.is_read_only || fake.machine.is_device_dax || fake.machine.is_block_device;
+}
+
+void fake_file_system(struct statfs *stfs)
+{
+	stfs->f_type = (__typeof__(stfs->f_type))fake.machine.magic;
+	stfs->f_flags = fake_is_read_only() ? ST_RDONLY : 0;
 }
 
 /* ---- Extents ---- */

@@ -257,6 +257,81 @@ START_TEST(a_reader_cannot_clear)
 }
 END_TEST
 
+/* Made read-only under its open files: msync goes on returning 0, and ext4 writes nothing. */
+START_TEST(success_on_a_read_only_file_system_is_not_believed)
+{
+	static const int answers[] = {0, ENOSYS /* Linux before 5.8 */, EACCES /* the mode of the file has changed */};
+	start(&fake_plain);
+	fake_fail(FAKE_may_write, 0, answers[_i / CALLS]);
+	struct pm_mapping *m = map(), *other = map();
+	unit_ok(pm_flush(m, pm_base(m), 1));
+	fake.machine.is_read_only = true;
+	int rc = call_of(_i % CALLS, m);
+	ck_assert_int_eq(rc ? rc : pm_drain(m), -EROFS);
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+	check_poisoned(m, -EROFS);
+	check_poisoned(other, -EROFS);
+	ck_assert_uint_eq(atomic_load(&events), 2);
+	ck_assert_int_eq(pm_clear_error(m), -EROFS);
+	/* Writable again, what was skipped has still to be written. */
+	fake.machine.is_read_only = false;
+	check_poisoned(m, -EROFS);
+	unit_ok(pm_clear_error(m));
+	check_whole(m);
+	ck_assert_int_eq(pm_unmap(other), -EROFS);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Nor is what cannot be checked. */
+START_TEST(success_that_cannot_be_checked_is_not_believed)
+{
+	start(&fake_plain);
+	struct pm_mapping *m = map();
+	fake_fail(FAKE_may_write, 0, ENOSYS);
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	fake_fail(FAKE_fstatfs, 1, ESTALE);
+	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -ESTALE);
+	check_poisoned(m, -ESTALE);
+	ck_assert_int_eq(pm_unmap(m), -ESTALE);
+}
+END_TEST
+
+/* Creating and growing are synced as well. */
+START_TEST(a_file_is_not_grown_on_a_read_only_file_system)
+{
+	start(&fake_plain);
+	struct pm_mapping *m, *grown = NULL;
+	fake.machine.is_read_only = true;
+	struct pm_options *o = UNIT_OPTIONS(.flags = PM_CREATE, .length = (PAGES + 1) * page);
+	ck_assert_int_eq(pm_map(path, o, &grown), -EROFS);
+	ck_assert_int_eq(pm_map(unit_path("new"), o, &grown), -EROFS);
+	ck_assert(!unit_exists(unit_path("new")));
+	ck_assert_uint_eq(unit_size_of(path), PAGES * page);
+	m = map();
+	ck_assert_int_eq(pm_resize(m, (PAGES + 1) * page), -EROFS);
+	ck_assert_uint_eq(unit_size_of(path), PAGES * page);
+	check_poisoned(m, -EROFS);
+	ck_assert_int_eq(pm_unmap(m), -EROFS);
+}
+END_TEST
+
+/* A reader may well map a file of a read-only file system. The node of a device may lie on one. */
+START_TEST(where_read_only_means_nothing)
+{
+	start(&fake_plain);
+	fake.machine.is_read_only = true;
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_READ_ONLY));
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	unit_ok(pm_unmap(m));
+	start(&fake_block_device);
+	m = map();
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* Lines cannot fail; the way into the medium can. */
 START_TEST(a_direct_mapping_can_be_poisoned_by_its_deep_flush)
 {
@@ -390,6 +465,10 @@ int main(void)
 	tcase_add_test(c, clearing_in_vain_leaves_the_poison);
 	tcase_add_test(c, clearing_in_vain_poisons_the_others);
 	tcase_add_test(c, a_reader_cannot_clear);
+	tcase_add_loop_test(c, success_on_a_read_only_file_system_is_not_believed, 0, 3 * CALLS);
+	tcase_add_test(c, success_that_cannot_be_checked_is_not_believed);
+	tcase_add_test(c, a_file_is_not_grown_on_a_read_only_file_system);
+	tcase_add_test(c, where_read_only_means_nothing);
 	tcase_add_test(c, a_direct_mapping_can_be_poisoned_by_its_deep_flush);
 	tcase_add_test(c, a_device_is_not_poisoned_by_its_deep_flush);
 	tcase_add_test(c, the_report_says_so_in_words);

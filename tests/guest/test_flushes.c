@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which calls reach the volatile cache of the device: counts the flushes that the block layer hands to its driver,
+ * in the kernel's trace. Runs in the guest as root: test_flushes PATH..., each a directory or a block device.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pmdirect.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define PAGE ((size_t)4096)
+#define SIZE (64 * PAGE)
+#define TRACING "/sys/kernel/tracing/"
+
+static int failures;
+static const char *place;
+
+#define CHECK(condition, ...)                                                                                \
+	do {                                                                                                 \
+		if (!(condition)) {                                                                          \
+			failures++;                                                                          \
+			printf("%s: %d: %s: ", place, __LINE__, #condition);                                 \
+			printf(__VA_ARGS__);                                                                 \
+			putchar('\n');                                                                       \
+		}                                                                                            \
+	} while (0)
+
+/* ---- The trace ---- */
+
+static bool put(const char *name, const char *text)
+{
+	int fd = open(name, O_WRONLY | O_TRUNC);
+	bool good = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	if (fd >= 0)
+		close(fd);
+	return good;
+}
+
+static bool start_tracing(void)
+{
+	if (mount("tracefs", TRACING, "tracefs", 0, NULL) && errno != EBUSY)
+		return false;
+	return put(TRACING "events/block/block_bio_queue/enable", "1");
+}
+
+static dev_t device_of(const char *path)
+{
+	struct stat st;
+	if (stat(path, &st))
+		return 0;
+	return S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
+}
+
+/* "... block_bio_queue: 254,0 FWS ...": the first F of the flags means a flush before. Forgets them. */
+static unsigned flushes_of(dev_t device)
+{
+	char line[512], wanted[64];
+	unsigned count = 0;
+	FILE *trace = fopen(TRACING "trace", "re");
+	snprintf(wanted, sizeof(wanted), "block_bio_queue: %u,%u F", major(device), minor(device));
+	while (trace && fgets(line, sizeof(line), trace))
+		count += strstr(line, wanted) != NULL;
+	if (trace)
+		fclose(trace);
+	CHECK(trace && put(TRACING "trace", " "), "the trace cannot be read: %s", strerror(errno));
+	return count;
+}
+
+/* ---- The calls ---- */
+
+enum call { FLUSH, DRAIN, PERSIST, DEEP_PERSIST, SYNC, NOTHING_TO_DRAIN, CALLS };
+
+static const struct {
+	const char *name;
+	bool page, line; /* whether it must flush the device, by granularity; elsewhere it must not */
+} calls[CALLS] = {
+	[FLUSH] = {"pm_flush", false, false},
+	[DRAIN] = {"pm_drain", true, false},
+	[PERSIST] = {"pm_persist", true, false},
+	[DEEP_PERSIST] = {"pm_deep_persist", true, true},
+	[SYNC] = {"pm_sync", true, false},
+	[NOTHING_TO_DRAIN] = {"pm_drain of nothing", false, false},
+};
+
+static int do_call(enum call call, struct pm_mapping *m, char *at)
+{
+	switch (call) {
+	case FLUSH:
+		return pm_flush(m, at, 1);
+	case PERSIST:
+		return pm_persist(m, at, 1);
+	case DEEP_PERSIST:
+		return pm_deep_persist(m, at, 1);
+	case SYNC:
+		return pm_sync(m);
+	default:
+		return pm_drain(m);
+	}
+}
+
+/*
+ * Flushes during the call. Where there must be none, the kernel's own commit may fall into the moment: only a call
+ * that flushes does so each time.
+ */
+static unsigned count_flushes(enum call call, bool expected, struct pm_mapping *m, char *at, dev_t device)
+{
+	unsigned count = 1;
+	for (int attempt = 0; attempt < 3 && (expected ? !attempt : count); attempt++) {
+		*at = (char)('f' + attempt);
+		flushes_of(device);
+		int rc = do_call(call, m, at);
+		count = flushes_of(device);
+		CHECK(rc == 0, "%s: %s", calls[call].name, pm_error_detail());
+	}
+	return count;
+}
+
+static void check_place(void)
+{
+	char path[256];
+	struct stat st;
+	bool node = !stat(place, &st) && S_ISBLK(st.st_mode);
+	struct pm_options o = {.size = sizeof(o), .flags = node ? 0 : PM_CREATE | PM_PREPARE, .length = SIZE};
+	struct pm_mapping *m;
+	snprintf(path, sizeof(path), node ? "%s" : "%s/flushes", place);
+	int rc = pm_map(path, &o, &m);
+	CHECK(rc == 0, "%s", pm_error_detail());
+	if (rc)
+		return;
+	char *base = pm_base(m);
+	bool page = pm_granularity_of(m) == PM_PAGE;
+	dev_t device = device_of(path);
+	/* What set-up left to write must not be counted. */
+	sync();
+	printf("%s: %s", place, pm_granularity_name(pm_granularity_of(m)));
+	for (int i = 0; i < CALLS; i++) {
+		bool expected = page ? calls[i].page : calls[i].line;
+		unsigned count = count_flushes((enum call)i, expected, m, base + i, device);
+		CHECK((count > 0) == expected, "%s: %u flushes", calls[i].name, count);
+		printf(", %s %u", calls[i].name, count);
+	}
+	printf("\n");
+	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+}
+
+int main(int argc, char **argv)
+{
+	if (!start_tracing()) {
+		printf("this kernel does not trace the block layer\n");
+		return 77;
+	}
+	for (int i = 1; i < argc; i++) {
+		place = argv[i];
+		check_place();
+	}
+	printf("%d failures\n", failures);
+	return failures != 0;
+}

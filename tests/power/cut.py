@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Cuts the power once, at a moment that a script chooses, and compares what is left with what was promised.
+
+  cut.py [--lib FILE]... [--env NAME=VALUE]... BACKING SCRIPT [FILES...]
+
+The script runs in a guest with $1 = before, and again with $1 = after when the guest was killed and booted from the
+same images. What it writes to descriptor 3 is for the host, in lines:
+
+  promise NAME DIGEST   this content is durable, and must be found after the cut
+  control NAME DIGEST   nobody who keeps his word has promised this content: of each group of controls (NAME up to
+                        the first /) at least one must not be found, else the cut proves nothing
+  note TEXT             shown
+  cut                   to be killed now
+  found NAME DIGEST     what is there after the cut
+
+Anything else is a failure. The exit status is 0 if every promise was kept and every group of controls lost, 1 if
+not, 77 where this machine lacks a part of the lab (1 if PMDIRECT_GUEST_REQUIRED=1).
+"""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
+# pylint: disable=wrong-import-position
+import lab
+
+TIMEOUT = 180  # for one line, a boot included
+
+JOB = 'set -- "$LAB_ARGUMENT"\nexec 3<>"$LAB_ACK"\n'
+
+
+class Account:
+    """What was promised, and what came of it."""
+
+    def __init__(self):
+        self.promises = {}
+        self.controls = {}
+        self.found = {}
+        self.problems = []
+        self.ready_for_cut = False
+
+    def take(self, line):
+        verb, _, rest = line.partition(" ")
+        table = {"promise": self.promises, "control": self.controls, "found": self.found}.get(verb)
+        words = rest.split()
+        if table is not None and len(words) == 2:
+            table[words[0]] = words[1]
+        elif verb == "note":
+            print(rest, flush=True)
+        elif line == "cut":
+            self.ready_for_cut = True
+        else:
+            self.problems.append(line)
+
+    def judge(self):
+        for name, digest in self.promises.items():
+            if self.found.get(name) != digest:
+                self.problems.append(f"LOST: {name}: {self._found(name)}, promised {digest}")
+        groups = {name.split("/")[0]: False for name in self.controls}
+        for name, digest in self.controls.items():
+            lost = self.found.get(name) != digest
+            groups[name.split("/")[0]] |= lost
+            print(f"control {name}: {'lost, as it must be' if lost else 'is there'}")
+        self.problems += [f"{group}: nothing was lost, so the cut shows nothing"
+                          for group, lost in groups.items() if not lost]
+        if not self.promises:
+            self.problems.append("nothing was promised")
+        print(f"{len(self.promises)} promises, {len(self.controls)} controls in {len(groups)} groups")
+
+    def _found(self, name):
+        return f"found {self.found[name]}" if name in self.found else "not found"
+
+
+def listen(guest, account):
+    """Takes in lines until the script ends or asks to be cut."""
+    while not account.ready_for_cut:
+        line = guest.read_line(TIMEOUT)
+        if line is None:
+            return
+        account.take(line.decode(errors="replace"))
+
+
+def test(options):
+    machine, backing = lab.prepare(lab.say), lab.BACKINGS[options.backing]
+    account = Account()
+    with open(options.script, encoding="utf-8") as stream:
+        exports = "".join(f"export {lab.quote_setting(setting)}\n" for setting in options.env)
+        job = lab.Job(exports + JOB + stream.read())
+    lab.add_files(job, options.files, options.lib)
+    with tempfile.TemporaryDirectory(prefix="pmdirect-cut-") as directory:
+        images = lab.Images(machine, backing, directory)
+        with lab.Guest(machine, backing, job, images, output=lab.write_output) as guest:
+            try:
+                guest.start("before")
+                listen(guest, account)
+                if not account.ready_for_cut:
+                    account.problems.append("the script ended before the cut")
+                guest.kill9()
+                account.ready_for_cut = False
+                guest.start("after")
+                listen(guest, account)
+            except lab.GuestFailure as failure:
+                account.problems.append(f"{failure}\n{guest.console_text()}")
+    account.judge()
+    for problem in account.problems:
+        print(problem)
+    return 1 if account.problems else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--lib", action="append", default=[], metavar="FILE", help="a library opened at run time")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("backing", choices=lab.BACKINGS)
+    parser.add_argument("script")
+    parser.add_argument("files", nargs="*")
+    options = parser.parse_args()
+    if "LD_LIBRARY_PATH" in os.environ:
+        options.env.append("LD_LIBRARY_PATH=" + os.environ["LD_LIBRARY_PATH"])
+    # Turned into an exception, so that the guest and its images go away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return test(options)
+    except lab.Missing as error:
+        return lab.missing_part(error)
+    except lab.LabError as error:
+        lab.say(f"guest lab: {error}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

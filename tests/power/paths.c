@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Data that comes into a mapped range by a store, by write(2) or past the page cache by O_DIRECT, and is made durable
+ * by pm_persist(), by pm_sync() or by the program's own fsync(2).
+ *
+ *   paths store PLACE PATH...  PATH is a directory, or a block device
+ *   paths found PLACE PATH...
+ *
+ * Controls are what these calls do not cover: what was not flushed, and what write(2) puts behind the old end of the
+ * file.
+ */
+#include <pmdirect.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "digest.h"
+
+#define PAGE ((size_t)4096)
+#define WINDOW (16 * PAGE) /* the mapped range of a way to make things durable; on a device they follow each other */
+
+enum way { STORE, WRITE, DIRECT, WAYS };
+static const char *const ways[] = {"store", "write", "direct"};
+
+enum by { PERSIST, SYNC, FSYNC, BYS };
+static const char *const bys[] = {"persist", "sync", "fsync"};
+
+/* The files behind those: what is appended, and what is only drained. */
+enum { APPENDED = BYS, ONLY_DRAINED, FILES };
+
+struct range {
+	struct pm_mapping *mapping;
+	char *base;
+	int fd, direct_fd;
+	bool node;
+	uint64_t offset;
+	char path[256];
+};
+
+static int complain(const char *what, const struct range *r)
+{
+	dprintf(STDOUT_FILENO, "%s: %s: %s, %m\n", r->path, what, pm_error_detail());
+	return 1;
+}
+
+static bool is_node(const char *path)
+{
+	struct stat st;
+	return !stat(path, &st) && S_ISBLK(st.st_mode);
+}
+
+static void name_range(struct range *r, const char *path, int number)
+{
+	*r = (struct range){.node = is_node(path), .fd = -1, .direct_fd = -1};
+	r->offset = r->node ? (uint64_t)number * WINDOW : 0;
+	snprintf(r->path, sizeof(r->path), r->node ? "%s" : "%s/paths%d", path, number);
+}
+
+static int open_range(struct range *r, const char *path, int number)
+{
+	name_range(r, path, number);
+	struct pm_options o = {.size = sizeof(o), .flags = r->node ? 0 : PM_CREATE | PM_PREPARE, .length = WINDOW,
+	                       .offset = r->offset};
+	if (pm_map(r->path, &o, &r->mapping))
+		return complain("pm_map", r);
+	r->base = pm_base(r->mapping);
+	memset(r->base, 'o', WINDOW);
+	r->fd = open(r->path, O_RDWR | O_CLOEXEC);
+	r->direct_fd = open(r->path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (pm_sync(r->mapping) || r->fd < 0 || r->direct_fd < 0)
+		return complain("setting up", r);
+	return 0;
+}
+
+/* A page of its own for each way; a store and a write(2) that do not fill it, where O_DIRECT must. */
+static int put(struct range *r, enum way way)
+{
+	static _Alignas(4096) char page[4096];
+	size_t at = (size_t)way * 2 * PAGE, length = way == DIRECT ? PAGE : 1000;
+	memset(page, 'a' + (int)way, length);
+	if (way == STORE) {
+		memcpy(r->base + at, page, length);
+		return 0;
+	}
+	int fd = way == WRITE ? r->fd : r->direct_fd;
+	if (pwrite(fd, page, length, (off_t)(r->offset + at)) != (ssize_t)length)
+		return complain(ways[way], r);
+	/* In all cases the mapping shows it at once. */
+	return memcmp(r->base + at, page, length) ? complain("not seen in the mapping", r) : 0;
+}
+
+static int make_durable(struct range *r, enum by by, size_t at)
+{
+	if (by == PERSIST)
+		return pm_persist(r->mapping, r->base + at, PAGE);
+	return by == SYNC ? pm_sync(r->mapping) : fsync(r->fd);
+}
+
+static int promise(const char *place, const char *path, enum by by)
+{
+	struct range r;
+	char name[128];
+	if (open_range(&r, path, (int)by))
+		return 1;
+	for (int way = 0; way < WAYS; way++) {
+		size_t at = (size_t)way * 2 * PAGE;
+		if (put(&r, (enum way)way) || make_durable(&r, by, at))
+			return complain(bys[by], &r);
+		snprintf(name, sizeof(name), "%s/%s/%s", place, bys[by], ways[way]);
+		tell("promise", name, r.base + at, PAGE);
+	}
+	dprintf(STDOUT_FILENO, "note %s: %s by %s\n", place, pm_granularity_name(pm_granularity_of(r.mapping)),
+	        bys[by]);
+	return 0;
+}
+
+static int append(struct range *r)
+{
+	char page[PAGE];
+	memset(page, 'z', sizeof(page));
+	return pwrite(r->fd, page, sizeof(page), (off_t)WINDOW) != (ssize_t)sizeof(page);
+}
+
+/* pm_sync() is about the mapping, which ends before it; fsync(2) is about the file. */
+static int append_and_sync(const char *place, const char *path, bool with_fsync)
+{
+	struct range r;
+	char name[128], page[PAGE];
+	const char *medium = strstr(place, "dax") ? "dax" : "disk";
+	if (open_range(&r, path, with_fsync ? FILES : APPENDED) || append(&r) || pm_sync(r.mapping))
+		return complain("appending", &r);
+	if (with_fsync && fsync(r.fd))
+		return complain("fsync", &r);
+	memset(page, 'z', sizeof(page));
+	if (with_fsync)
+		snprintf(name, sizeof(name), "%s/appended", place);
+	else
+		snprintf(name, sizeof(name), "appended-%s/%s", medium, place);
+	tell(with_fsync ? "promise" : "control", name, page, sizeof(page));
+	return 0;
+}
+
+/* On a page-granular mapping a drain is about what was flushed, and write(2) flushes nothing. */
+static int only_drain(const char *place, const char *path)
+{
+	struct range r;
+	char name[128];
+	if (open_range(&r, path, ONLY_DRAINED) || put(&r, WRITE) || pm_drain(r.mapping))
+		return complain("pm_drain", &r);
+	snprintf(name, sizeof(name), "drained/%s", place);
+	if (pm_granularity_of(r.mapping) == PM_PAGE)
+		tell("control", name, r.base + WRITE * 2 * PAGE, PAGE);
+	return 0;
+}
+
+static int store_all(const char *const *place, const char *const *path, int count)
+{
+	int rc = 0;
+	for (int by = 0; by < BYS; by++)
+		for (int i = 0; i < count && !rc; i++)
+			rc = promise(place[i * 2], path[i * 2], (enum by)by);
+	for (int i = 0; i < count && !rc; i++)
+		rc = is_node(path[i * 2]) ? 0 : append_and_sync(place[i * 2], path[i * 2], true);
+	/* The controls begin with nothing left to commit; what commits for one file may commit for all. */
+	for (int i = 0; i < count && !rc; i++)
+		rc = only_drain(place[i * 2], path[i * 2]);
+	for (int i = 0; i < count && !rc; i++)
+		rc = is_node(path[i * 2]) ? 0 : append_and_sync(place[i * 2], path[i * 2], false);
+	return rc;
+}
+
+static void find_all(const char *place, const char *path)
+{
+	struct range r;
+	char name[128];
+	for (int by = 0; by < BYS; by++) {
+		for (int way = 0; way < WAYS; way++) {
+			name_range(&r, path, by);
+			snprintf(name, sizeof(name), "%s/%s/%s", place, bys[by], ways[way]);
+			tell_found(name, r.path, r.offset + (size_t)way * 2 * PAGE, PAGE);
+		}
+	}
+	name_range(&r, path, ONLY_DRAINED);
+	snprintf(name, sizeof(name), "drained/%s", place);
+	tell_found(name, r.path, r.offset + WRITE * 2 * PAGE, PAGE);
+	name_range(&r, path, APPENDED);
+	snprintf(name, sizeof(name), "appended-%s/%s", strstr(place, "dax") ? "dax" : "disk", place);
+	tell_found(name, r.path, WINDOW, PAGE);
+	name_range(&r, path, FILES);
+	snprintf(name, sizeof(name), "%s/appended", place);
+	tell_found(name, r.path, WINDOW, PAGE);
+}
+
+int main(int argc, char **argv)
+{
+	bool storing = argc > 3 && !strcmp(argv[1], "store");
+	int count = (argc - 2) / 2;
+	if (argc < 4 || argc % 2)
+		return 2;
+	if (storing && !store_all((const char *const *)argv + 2, (const char *const *)argv + 3, count)) {
+		dprintf(STDOUT_FILENO, "cut\n");
+		pause();
+	}
+	for (int i = 0; i < count && !storing; i++)
+		find_all(argv[2 + 2 * i], argv[3 + 2 * i]);
+	return storing;
+}
