@@ -56,6 +56,11 @@ void pm_evidence_for_report(pm_evidence_table, struct pm_subject *);
 void pm_evidence_region(pm_evidence_table, struct pm_subject *);
 /* evidence_extents.c: whether the file system can share extents. */
 void pm_evidence_shareable(pm_evidence_table, const struct pm_subject *);
+/*
+ * Likewise. -EXDEV: the data lies on another device than statx(2) names (the realtime device of an XFS); another -errno:
+ * it cannot be found out.
+ */
+int pm_data_elsewhere(pm_evidence_table, const struct pm_subject *);
 /* evidence_file.c */
 void pm_evidence_file_system(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_mount(pm_evidence_table, const struct pm_subject *);

@@ -58,6 +58,7 @@ struct pm_sys {
 	unsigned (*euid)(void);
 	const char *(*getenv)(const char *name); /* secure_getenv(3): no system call, but an input */
 	void *(*dlopen)(const char *path);       /* likewise */
+	ssize_t (*list)(int dir_fd, void *buffer, size_t size); /* getdents64(2) */
 };
 
 extern const struct pm_sys pm_sys_linux;

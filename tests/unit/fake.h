@@ -22,7 +22,7 @@
 #define FAKE_CALLS(X)                                                                                        \
 	X(openat) X(close) X(statx) X(fstatfs) X(seek_end) X(readlinkat) X(read) X(write) X(unlinkat)      \
 	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
-	X(mremap) X(madvise) X(mincore) X(msync) X(cachestat) X(euid) X(getenv) X(dlopen)
+	X(mremap) X(madvise) X(mincore) X(msync) X(cachestat) X(euid) X(getenv) X(dlopen) X(list)
 
 enum fake_call {
 #define X(name) FAKE_##name,
@@ -69,6 +69,12 @@ struct fake_machine {
 	bool has_unnamed_files; /* O_TMPFILE */
 	const char *granularity_word; /* PMDIRECT_GRANULARITY */
 	const char *mount;            /* end of the line in mountinfo, after the " - " */
+	const struct fake_region *below[2]; /* the file's device stands on devices of these regions, up to NULL */
+	bool is_realtime;   /* XFS: the data is on another device */
+	int xfs_errno;      /* the ioctl that would tell it fails */
+	bool is_encrypted;  /* STATX_ATTR_ENCRYPTED */
+	bool hides_device;  /* mountinfo has the file's mount under another device, as on an overlay */
+	bool lacks_mount_id; /* before Linux 5.8 */
 };
 
 extern const struct fake_machine fake_plain, fake_dax, fake_dax_no_domain, fake_xfs_reflink, fake_e820,
