@@ -39,15 +39,16 @@ static const struct {
 };
 
 /*
- * No file system encrypts what is stored past its page cache. Linux 6.12 makes files in an encrypted directory of an
- * ext4 with dax=always DAX all the same: they are stored as they are, and decrypted into noise the next time they are
- * loaded.
+ * No file system encrypts what is stored past its page cache. Linux 6.12 makes files in an encrypted directory of
+ * an ext4 with dax=always DAX all the same: they are stored as they are, and decrypted into noise the next time they
+ * are loaded.
  */
 static void encrypted(pm_evidence_table e, const struct pm_subject *s)
 {
 	const uint64_t both = STATX_ATTR_ENCRYPTED | STATX_ATTR_DAX;
 	if ((s->stx.stx_attributes & s->stx.stx_attributes_mask & both) == both)
-		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, "statx(2) stx_attributes", "encrypted, yet DAX: will not be read back");
+		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, "statx(2) stx_attributes",
+		                "encrypted, yet DAX: will not be read back");
 }
 
 /* Mounted volatile, an overlay leaves every sync out (Documentation/filesystems/overlayfs.rst). */
@@ -135,8 +136,8 @@ static void keep_options(char *options, char *kept, size_t size)
 }
 
 /*
- * Whether a line is of the file's mount: for sure by the mount's id, maybe by the device, which on an overlay is often
- * another one (Documentation/filesystems/overlayfs.rst, "Inode properties").
+ * Whether a line is of the file's mount: for sure by the mount's id, maybe by the device, which on an overlay is
+ * often another one (Documentation/filesystems/overlayfs.rst, "Inode properties").
  */
 enum match { MATCH_NONE, MATCH_DEVICE, MATCH_MOUNT };
 

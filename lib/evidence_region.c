@@ -2,8 +2,8 @@
 /*
  * From the file's device to the memory region behind it: /sys/dev/block/M:m is a link whose target names the bus
  * (ndbusN) and the region (regionN) on its way. Attributes: Documentation/ABI/testing/sysfs-bus-nvdimm and
- * sysfs-bus-nfit. A device-mapper device has no region on its way: those of the devices below it count, each fact as the
- * worst of them has it.
+ * sysfs-bus-nfit. A device-mapper device has no region on its way: those of the devices below it count, each fact
+ * as the worst of them has it.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -110,8 +110,8 @@ static void read_region(struct region *r, const char *bus, const char *device)
 }
 
 /*
- * Returns 0 with *r filled, -ENOTBLK for a device that only stands on others, or another -errno. fresh: do not take it
- * from the cache.
+ * Returns 0 with *r filled, -ENOTBLK for a device that only stands on others, or another -errno. fresh: do not take
+ * it from the cache.
  */
 static int find_region(const char *device, bool fresh, struct region *r)
 {
