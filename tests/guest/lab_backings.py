@@ -130,7 +130,7 @@ _ROWS = (
     Backing("matrix-eadr", "NVDIMM with domain cpu_cache; for matrix.py",
             NVDIMM, TMPFS, "", "cpu", modules="ext4 xfs"),
     Backing("matrix-power", "many NVDIMMs, for one power cut of them all; for matrix.py",
-            NVDIMM * 8 + DISK, TMPFS, "", "mem-ctrl", modules=MATRIX_MODULES),
+            NVDIMM * 16 + VIRTIO_PMEM, TMPFS, "", "mem-ctrl", modules=MATRIX_MODULES),
     Backing("power", "ext4 and xfs, each on pmem with DAX and on a disk, for power cuts",
             NVDIMM * 2 + DISK * 2,
             (Volume("/dev/pmem0", "ext4", "dax=always", "-b 4096", "/mnt/ext4-dax"),

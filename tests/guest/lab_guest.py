@@ -288,7 +288,7 @@ class Guest:
             kernel += f" lab.argument={argument}"
         command = [find_tool("qemu-system-x86_64"), "-accel", "tcg,thread=multi",
                    "-cpu", _CPU, "-smp", "2", "-M", machine,
-                   "-m", "1G,slots=8,maxmem=8G", "-nodefaults", "-no-user-config",
+                   "-m", "1G,slots=20,maxmem=16G", "-nodefaults", "-no-user-config",
                    "-display", "none", "-no-reboot", "-kernel", self._lab.kernel,
                    "-initrd", os.path.join(self._directory, "initrd"),
                    "-append", kernel, "-device", "virtio-serial-pci"]

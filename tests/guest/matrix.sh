@@ -23,10 +23,6 @@ find_devices() {
 	VIRTIO=$(pmem_of virtio-pmem)
 	DAX=$(ls -d /dev/dax* 2>/dev/null)
 	DISK=/dev/vda
-	next_devices
-}
-
-next_devices() {
 	set -- $NVDIMMS
 	A=$1 B=$2
 }
@@ -85,7 +81,8 @@ concatenated() {
 }
 
 loop_file() {
-	dd if=/dev/zero of="$M.under/loop" bs=1M count=64 conv=fsync && LOOP=$(losetup -f) && losetup "$LOOP" "$M.under/loop"
+	[ -z "$FORMAT" ] || dd if=/dev/zero of="$M.under/loop" bs=1M count=64 conv=fsync || return 1
+	LOOP=$(losetup -f) && losetup "$LOOP" "$M.under/loop"
 }
 
 erofs_image() { prepared /tmp/erofs && mkfs.erofs "$1" /tmp/erofs; }
@@ -143,4 +140,34 @@ finish() {
 	echo "$((passed + failed + skipped)) rows: $passed passed, $failed failed, $skipped skipped"
 	[ $failed -eq 0 ] || exit 1
 	[ $skipped -eq 0 ] || [ -z "$ALL_REQUIRED" ]
+}
+
+### The power cut: every row at once, each on NVDIMMs of its own
+
+# Sets the row up, over what was stored before the cut if there was one.
+hold() {
+	name=$1 setup=$2
+	set -- $NVDIMMS
+	A=$1 B=$2
+	case $setup in
+	*'$B'*) shift 2 ;;
+	*'$A'*) shift ;;
+	esac
+	NVDIMMS=$*
+	set_up "$name" "$setup" || { echo "$name: the set-up: $(cat /tmp/setup)"; exit 1; }
+	held="$held $name"
+}
+
+survive() {
+	exec 3<>"$LAB_ACK"
+	sync
+	for name in $held; do
+		if [ -n "$FORMAT" ]; then
+			./survive store "$name" "/mnt/m/$name/d" >&3 2>&1 &
+		else
+			./survive verify "$name" "/mnt/m/$name/d" >&3 2>&1
+		fi
+	done
+	wait
+	echo end >&3
 }

@@ -17,7 +17,8 @@ class Row:
     setup: str
     run: str = ""             # what the program is started with
     machine: str = "matrix-memctrl"   # "": what another row may turn out to be
-    power: bool = False       # it takes part in the power cut, which needs $A (and $B) alone and no order of rows
+    kernels: str = "both"     # for the manual
+    power: bool = False       # in the power cut: the set-up keeps what is there if $FORMAT is empty
 
 
 NODOMAIN, EADR = "matrix-nodomain", "matrix-eadr"
@@ -42,21 +43,22 @@ ROWS = (
     # ext4
     Row("ext4-dax", "ext4, dax=always, no persistence domain stated", _ext4(), machine=NODOMAIN),
     Row("ext4-dax-memctrl", "ext4, dax=always, domain memory_controller", _ext4()),
-    Row("ext4-dax-memctrl-unprivileged", "the same, used by nobody", _ext4(), NOBODY),
+    Row("ext4-dax-memctrl-unprivileged", "ext4, dax=always, used without any privilege", _ext4(), NOBODY),
     Row("ext4-dax-eadr", "ext4, dax=always, domain cpu_cache (eADR)", _ext4(), machine=EADR),
     Row("ext4-inode-flag", "ext4, dax=inode, flag inherited from the directory",
         _ext4("dax=inode") + " && inherit", power=True),
     Row("ext4-file-flag", "ext4, dax=inode, flag set on the file itself",
         _ext4("dax=inode") + " && flagged_file"),
     Row("ext4-inode-noflag", "ext4, dax=inode, no flag", _ext4("dax=inode")),
-    Row("ext4-nodax", "ext4, dax=never", _ext4("dax=never")),
+    Row("ext4-nodax", "ext4, dax=never", _ext4("dax=never"), power=True),
     Row("ext4-ro", "ext4, dax=always, mounted read-only",
         _ext4() + " && prepared && mount -o remount,ro $M"),
     Row("ext4-data-journal", "ext4, data=journal, dax=inode and the flag",
         _ext4("dax=inode,data=journal") + " && inherit", power=True),
     Row("ext4-encrypted", "ext4, dax=always, encrypted directory",
-        _ext4(mkfs="-O encrypt") + " && make_directory && ./seal encrypt $D"),
-    Row("ext4-encrypted-dax", "the same, where the kernel makes its files DAX all the same", "", machine=""),
+        _ext4(mkfs="-O encrypt") + " && make_directory && ./seal encrypt $D", kernels="6.1"),
+    Row("ext4-encrypted-dax", "likewise, and the kernel makes its files DAX all the same", "", machine="",
+        kernels="6.12"),
     Row("ext4-verity", "ext4, dax=always, file under fs-verity",
         _ext4("dax=never", mkfs="-O verity") + " && prepared && ./seal verity $D/prepared && "
         "umount $M && mount -t ext4 -o dax=always $A $M"),
@@ -66,7 +68,7 @@ ROWS = (
     Row("ext4-disk", "ext4 on a disk", _ext4("defaults", "$DISK")),
     # XFS
     Row("xfs-dax", "xfs without reflink, dax=always, domain memory_controller", _xfs()),
-    Row("xfs-dax-unprivileged", "the same, used by nobody", _xfs(), NOBODY),
+    Row("xfs-dax-unprivileged", "xfs without reflink, dax=always, used without any privilege", _xfs(), NOBODY),
     Row("xfs-dax-nodomain", "xfs without reflink, dax=always, no persistence domain stated",
         _xfs(), machine=NODOMAIN),
     Row("xfs-dax-eadr", "xfs without reflink, dax=always, domain cpu_cache (eADR)", _xfs(), machine=EADR),
@@ -86,19 +88,20 @@ ROWS = (
     Row("xfs-disk", "xfs on a disk", _xfs("defaults", "$DISK")),
     # Memory that is not what it looks like
     Row("e820-ext4", "ext4, dax=always, on plain DRAM posing as pmem (memmap=)", _ext4(node="$E820")),
-    Row("virtio-pmem-ext4", "ext4, dax=always, on virtio-pmem", _ext4(node="$VIRTIO")),
+    Row("virtio-pmem-ext4", "ext4, dax=always, on virtio-pmem", _ext4(node="$VIRTIO"), power=True),
     Row("virtio-pmem-xfs", "xfs, dax=always, on virtio-pmem", _xfs(node="$VIRTIO")),
     # Devices in between
     Row("dm-linear", "ext4, dax=always, on dm-linear over pmem", "linear $A && " + _ext4(node="/dev/mapper/$R"),
         power=True),
-    Row("dm-stripe", "xfs, dax=always, on dm-stripe over two pmem", "stripe $A $B && " + _xfs(node="/dev/mapper/$R"),
+    Row("dm-stripe", "xfs, dax=always, on dm-stripe over two pmem",
+        "stripe $A $B && " + _xfs(node="/dev/mapper/$R"),
         power=True),
     Row("dm-mixed", "ext4, dax=always, on dm-linear over pmem and over DRAM posing as pmem",
         "concatenated $A $E820 && " + _ext4(node="/dev/mapper/$R")),
     Row("dm-flakey", "xfs, dax=always (dropped by the kernel), on dm-flakey over pmem",
         "flakey $A && " + _xfs(node="/dev/mapper/$R")),
     Row("loop", "ext4 on a loop device over a DAX file",
-        f"under {_ext4()} && loop_file && " + _ext4("defaults", "$LOOP")),
+        f"under {_ext4()} && loop_file && " + _ext4("defaults", "$LOOP"), power=True),
     Row("overlay-upper", "overlayfs, upper layer on ext4 with DAX",
         _under_overlay("lowerdir=$M.low,upperdir=$M.under/up"), power=True),
     Row("overlay-lower", "overlayfs, file in a lower layer on ext4 with DAX",
@@ -107,7 +110,8 @@ ROWS = (
     Row("overlay-volatile", "overlayfs mounted volatile, upper layer on ext4 with DAX",
         _under_overlay("volatile,lowerdir=$M.low,upperdir=$M.under/up")),
     # Other file systems
-    Row("erofs-dax", "erofs, dax=always", "need mkfs.erofs && erofs_image $A && mount -t erofs -o dax=always $A $M"),
+    Row("erofs-dax", "erofs, dax=always",
+        "need mkfs.erofs && erofs_image $A && mount -t erofs -o dax=always $A $M"),
     Row("btrfs", "btrfs on pmem", "need mkfs.btrfs && btrfs_image $A && mount -t btrfs $A $M", power=True),
     Row("fuse", "ext4 by FUSE (fuse2fs) on a disk", "need fuse2fs && fuse_mount $DISK"),
     # Memory, and no file system at all

@@ -82,8 +82,8 @@ static const struct row {
 	{"devdax", PROVEN_LINE, PROVEN_LINE, 0, 0, .note = "there is no kernel write-back to fall back to"},
 	{"devdax-nodomain", PROMISED, PROMISED, -PM_ENOTSYNC, 0, .note = "as above"},
 	{"blockdev", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
-	{"ext4-dax-memctrl-unprivileged", PROVEN_LINE, SPARSE, 0, 0, .note = "nothing needs a privilege"},
-	{"xfs-dax-unprivileged", PROVEN_LINE, SPARSE, 0, 0, .note = "likewise"},
+	{"ext4-dax-memctrl-unprivileged", PROVEN_LINE, SPARSE, 0, 0, .note = NULL},
+	{"xfs-dax-unprivileged", PROVEN_LINE, SPARSE, 0, 0, .note = NULL},
 	{"ext4-inode-flag", PROVEN_LINE, SPARSE, 0, 0, .note = NULL},
 	{"ext4-file-flag", PROVEN_LINE, SPARSE, 0, 0, OLD_FILE, "the flag counts from the next time the inode is loaded"},
 	{"ext4-inode-noflag", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
@@ -93,8 +93,8 @@ static const struct row {
 	{"ext4-encrypted", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT,
 	 .note = "the kernel makes no encrypted file DAX"},
 	{"ext4-encrypted-dax", VOLATILE_DIRECT, VOLATILE_DIRECT, -PM_EVOLATILE, 0,
-	 .note = "a mistake of the kernel: the file is not encrypted on the medium, yet decrypted when it is loaded again, "
-	         "so that nothing stored in it survives"},
+	 .note = "a mistake of the kernel: the file is not encrypted on the medium, yet decrypted when it is loaded "
+	         "again, so that nothing stored in it survives"},
 	{"ext4-verity", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, READ_ONLY,
 	 "the kernel makes no file under verity DAX"},
 	{"ext4-fast-commit", PROVEN_LINE, SPARSE, 0, 0,
@@ -108,7 +108,7 @@ static const struct row {
 	{"xfs-cloned", SHARED, SPARSE, -PM_ENOTSYNC, 0, OLD_FILE,
 	 "prepared, it has its own extents again, and is as xfs-dax-reflink"},
 	{"xfs-realtime", REGION_UNKNOWN, REGION_UNKNOWN, -PM_ENOTSYNC, 0,
-	 .note = "statx names the data device, and nothing tells an ordinary user on which memory the file is"},
+	 .note = "statx names the data device; nobody looks up on which memory the file is"},
 	{"virtio-pmem-xfs", ASYNCHRONOUS, ASYNCHRONOUS, -PM_ENOTSYNC, 0, .note = "as virtio-pmem-ext4"},
 	{"dm-linear", PROVEN_LINE, SPARSE, 0, 0, .note = "the regions of all devices below count"},
 	{"dm-stripe", PROVEN_LINE, SPARSE, 0, 0, .note = "likewise"},
@@ -395,7 +395,7 @@ static void try_row(const struct row *row, const char *directory, const char *de
 		try_file(row, path, row->kind == READ_ONLY ? PM_READ_ONLY : 0);
 }
 
-/* Tabs between: name, granularity, sync, direct, grade, reason, advice, both guarantees, of a sparse file reason, note. */
+/* Tabs between: name, granularity, sync, direct, grade, reason, advice, both guarantees, reason if sparse, note. */
 static void print_table(void)
 {
 	static const char *const grades[] = {"none", "accepted", "trusted", "promised", "proven"};
@@ -410,7 +410,7 @@ static void print_table(void)
 		printf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r->name, pm_granularity_name(x->granularity),
 		       pm_state_name(x->sync), pm_state_name(x->direct), grades[x->grade], pm_reason_name(x->reason),
 		       advices[x->advice], r->sync_guarantee ? "refused" : "met", r->direct_guarantee ? "refused" : "met",
-		       pm_reason_name(r->sparse.reason), r->note ? r->note : "");
+		       pm_reason_name(r->kind == NEW_FILES ? r->sparse.reason : x->reason), r->note ? r->note : "");
 	}
 }
 
