@@ -210,7 +210,10 @@ static void check_deep(struct pm_mapping *m, bool device_dax)
 static bool cannot_probe(const char *path, unsigned flags)
 {
 	char directory[256];
-	snprintf(directory, sizeof(directory), "%.*s", (int)(strrchr(path, '/') - path), path);
+	snprintf(directory, sizeof(directory), "%s", path);
+	char *slash = strrchr(directory, '/');
+	if (slash)
+		*slash = 0;
 	int fd = flags & PM_CREATE && access(path, F_OK) ? open(directory, O_TMPFILE | O_RDWR, 0600) : 0;
 	if (fd > 0)
 		close(fd);
