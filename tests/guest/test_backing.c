@@ -311,6 +311,19 @@ static void try_demotion(const char *path)
 	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
 }
 
+/* Neither begins nor ends with a page, of whatever size. */
+static void try_odd_range(const char *path)
+{
+	struct pm_options o = {.size = sizeof(o), .offset = 5000, .length = 12345};
+	struct pm_mapping *m;
+	int rc = pm_map(path, &o, &m);
+	CHECK(rc == 0, "%s", pm_error_detail());
+	if (rc)
+		return;
+	CHECK(pm_memset(m, pm_base(m), 7, 12345, 0) == 0 && pm_sync(m) == 0, "%s", pm_error_detail());
+	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+}
+
 static void try_files(const struct row *row, const char *directory)
 {
 	char prepared[256], sparse[256], guarantee[256];
@@ -332,6 +345,7 @@ static void try_files(const struct row *row, const char *directory)
 	CHECK(truncate(sparse, 0) == 0 && truncate(sparse, SIZE) == 0, "truncate: %s", strerror(errno));
 	if (row->sparse.granularity != PM_NONE)
 		try_hint("existing sparse, prepared", sparse, PM_PREPARE, &row->prepared);
+	try_odd_range(prepared);
 	if (row->prepared.granularity >= PM_CACHE_LINE)
 		try_demotion(prepared);
 	if (!strcmp(row->name, "xfs-dax-reflink")) {

@@ -142,13 +142,9 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 	/* Set without its bit in the mask it means nothing. */
 	if (fake.machine.dax != PM_NO)
 		stx->stx_attributes |= STATX_ATTR_DAX;
-	stx->stx_attributes &= ~(uint64_t)STATX_ATTR_ENCRYPTED;
-	if (fake.machine.is_encrypted)
-		stx->stx_attributes |= STATX_ATTR_ENCRYPTED;
 	stx->stx_dev_major = FAKE_MAJOR;
 	stx->stx_dev_minor = FAKE_MINOR;
-	stx->stx_mask = fake.machine.lacks_mount_id ? STATX_BASIC_STATS : STATX_BASIC_STATS | STATX_MNT_ID;
-	stx->stx_mnt_id = FAKE_MOUNT;
+	fake_place(stx);
 	if (!S_ISREG(stx->stx_mode) || !(fake.machine.is_device_dax || fake.machine.is_block_device))
 		return 0;
 	stx->stx_mode = fake.machine.is_device_dax ? S_IFCHR | 0600 : S_IFBLK | 0600;

@@ -218,7 +218,18 @@ ssize_t fake_virtual_link(const char *path, char *buffer, size_t size)
 	return (ssize_t)length;
 }
 
-/* ---- Ioctls ---- */
+/* ---- The file system ---- */
+
+void fake_place(struct statx *stx)
+{
+	stx->stx_attributes &= ~(uint64_t)STATX_ATTR_ENCRYPTED;
+	if (fake.machine.is_encrypted)
+		stx->stx_attributes |= STATX_ATTR_ENCRYPTED;
+	stx->stx_mask = fake.machine.lacks_mount_id ? STATX_BASIC_STATS : STATX_BASIC_STATS | STATX_MNT_ID;
+	stx->stx_mnt_id = FAKE_MOUNT;
+	if (fake.machine.magic == HUGETLBFS_MAGIC)
+		stx->stx_blksize = FAKE_HUGE_PAGES * (unsigned)sysconf(_SC_PAGESIZE);
+}
 
 int fake_xfs(unsigned long request, void *arg)
 {

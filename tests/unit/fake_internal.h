@@ -12,6 +12,7 @@
 #define FAKE_MAJOR 259u /* of the device that every file lies on */
 #define FAKE_MINOR 3u
 #define FAKE_MOUNT 36u /* id of its mount */
+#define FAKE_HUGE_PAGES 2u /* pages that make a page of hugetlbfs */
 #define FAKE_CACHED_PAGES 3u /* the answer of cachestat */
 
 void fake_violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -24,6 +25,9 @@ ssize_t fake_virtual_read(int fd, void *buffer, size_t size);
 ssize_t fake_virtual_link(const char *path, char *buffer, size_t size);
 void fake_device_size(uint64_t size);
 
+/* What statx(2) says of the mount, the encryption and the block size. */
+struct statx;
+void fake_place(struct statx *);
 ssize_t fake_virtual_list(int fd, void *buffer, size_t size);
 /* Answers of an XFS; other requests are a violation. */
 int fake_xfs(unsigned long request, void *arg);

@@ -195,6 +195,25 @@ START_TEST(a_read_only_file_without_fsync)
 }
 END_TEST
 
+/* Whatever length was asked for: munmap(2) of a part of a huge page fails, and leaves the mapping there. */
+START_TEST(whole_huge_pages)
+{
+	fake_start(&fake_tmpfs);
+	fake.machine.magic = HUGETLBFS_MAGIC;
+	const char *path = unit_file("file", PAGES * unit_page());
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.offset = 1, .length = 1));
+	ck_assert_uint_eq(pm_length(m), 1);
+	ck_assert_int_eq(*(char *)pm_base(m), unit_pattern(1));
+	unit_ok(pm_unmap(m));
+	m = unit_map(path, UNIT_OPTIONS(.offset = unit_page(), .length = unit_page() + 1));
+	ck_assert_int_eq(*(char *)pm_base(m), unit_pattern(unit_page()));
+	unit_ok(pm_unmap(m));
+	for (unsigned i = 0; i < fake_calls(FAKE_munmap); i++)
+		ck_assert_uint_eq(fake_find(FAKE_munmap, i)->length % (2 * unit_page()), 0);
+	ck_assert_uint_eq(fake_mapped_bytes(), 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("devices");
@@ -206,5 +225,6 @@ int main(void)
 	tcase_add_test(c, encrypted_and_yet_dax);
 	tcase_add_loop_test(c, an_overlay_that_leaves_syncs_out, 0, (int)COUNT(overlays));
 	tcase_add_test(c, a_read_only_file_without_fsync);
+	tcase_add_test(c, whole_huge_pages);
 	return unit_run();
 }
