@@ -95,7 +95,11 @@ def read_until(guest, last):
     """The lines that the guest says until it has said all of last, or the line "end"."""
     lines, missing = [], set(last)
     while missing:
-        line = guest.read_line(TIMEOUT)
+        try:
+            line = guest.read_line(TIMEOUT)
+        except lab.GuestFailure:
+            print("\n".join(lines))
+            raise
         if line is None:
             raise lab.GuestFailure("the job ended")
         lines.append(line.decode(errors="replace"))

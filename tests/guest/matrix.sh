@@ -107,7 +107,10 @@ clean_up() {
 		[ -z "$LOOP" ] || losetup -d "$LOOP"
 		LOOP=
 	done </tmp/mounts
-	[ "$(dmsetup ls)" = "No devices found" ] || dmsetup remove_all --noudevsync
+	case $(dmsetup ls 2>/dev/null) in
+	"" | "No devices found") ;;
+	*) dmsetup remove_all --noudevsync || return 1 ;;
+	esac
 	echo 0 >/proc/sys/vm/nr_hugepages
 }
 
