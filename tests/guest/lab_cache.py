@@ -218,7 +218,8 @@ def _backports(scratch):
     for setting, value in (("Dir::Etc::SourceList", f"{root}/sources.list"),
                            ("Dir::Etc::SourceParts", "/dev/null"),
                            ("Dir::State::Lists", f"{root}/lists"), ("Dir::Cache", f"{root}/cache"),
-                           ("Acquire::Retries", "2"), ("Acquire::http::Timeout", "20"), ("APT::Sandbox::User", "root")):
+                           ("Acquire::Retries", "2"), ("Acquire::http::Timeout", "20"),
+                           ("APT::Sandbox::User", "root")):
         options += ["-o", f"{setting}={value}"]
     _run(["apt-get", *options, "-q", "update"])
     return options
