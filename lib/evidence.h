@@ -61,6 +61,11 @@ void pm_evidence_region(pm_evidence_table, struct pm_subject *);
 void pm_evidence_shareable(pm_evidence_table, const struct pm_subject *);
 /* evidence_life.c: whether the file system still is what it was, and the inode's wish. */
 void pm_evidence_life(pm_evidence_table, const struct pm_subject *);
+/*
+ * Likewise. -EXDEV: the data lies on another device than statx(2) names (the realtime device of an XFS); another -errno:
+ * it cannot be found out.
+ */
+int pm_data_elsewhere(pm_evidence_table, const struct pm_subject *);
 /* evidence_file.c */
 void pm_evidence_file_system(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_mount(pm_evidence_table, const struct pm_subject *);

@@ -28,6 +28,10 @@
 #define XFS_GEOMETRY_FLAGS 92
 #define XFS_GEOMETRY_REFLINK (1u << 20)
 
+#ifndef FS_XFLAG_REALTIME
+#define FS_XFLAG_REALTIME 0x00000001
+#endif
+
 #define NOWHERE UINT64_MAX
 
 /* First offset of each defect in what has been looked at; NOWHERE if there is none. */
@@ -99,6 +103,15 @@ void pm_evidence_extents(pm_evidence_table e, const struct pm_subject *s)
 	set_row(&e[PM_EV_ALLOCATED], d.hole);
 	set_row(&e[PM_EV_WRITTEN], d.unwritten);
 	set_row(&e[PM_EV_UNSHARED], d.shared);
+}
+
+int pm_data_elsewhere(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct fsxattr attributes = {0};
+	if (e[PM_EV_FILE_SYSTEM].state != PM_YES || e[PM_EV_FILE_SYSTEM].value != XFS_SUPER_MAGIC)
+		return 0;
+	int rc = pm_sys->ioctl(s->fd, FS_IOC_FSGETXATTR, &attributes);
+	return rc ? rc : attributes.fsx_xflags & FS_XFLAG_REALTIME ? -EXDEV : 0;
 }
 
 void pm_evidence_shareable(pm_evidence_table e, const struct pm_subject *s)

@@ -38,6 +38,19 @@ static const struct {
 	{SQUASHFS_MAGIC, "squashfs", false},
 };
 
+/*
+ * No file system encrypts what is stored past its page cache. Linux 6.12 makes files in an encrypted directory of
+ * an ext4 with dax=always DAX all the same: they are stored as they are, and decrypted into noise the next time they
+ * are loaded.
+ */
+static void encrypted(pm_evidence_table e, const struct pm_subject *s)
+{
+	const uint64_t both = STATX_ATTR_ENCRYPTED | STATX_ATTR_DAX;
+	if ((s->stx.stx_attributes & s->stx.stx_attributes_mask & both) == both)
+		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, "statx(2) stx_attributes",
+		                "encrypted, yet DAX: will not be read back");
+}
+
 /* Mounted volatile, an overlay leaves every sync out (Documentation/filesystems/overlayfs.rst). */
 static void overlay(pm_evidence_table e, const struct pm_subject *s)
 {
@@ -73,6 +86,7 @@ void pm_evidence_file_system(pm_evidence_table e, const struct pm_subject *s)
 	}
 	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], identified, 0, "fstatfs(2)", name);
 	e[PM_EV_FILE_SYSTEM].value = magic;
+	encrypted(e, s);
 	if (magic == OVERLAYFS_SUPER_MAGIC)
 		overlay(e, s);
 }
@@ -106,7 +120,7 @@ static char *read_whole(const char *path)
 	return NULL;
 }
 
-/* Keeps the options that concern this library: ro, dax*, nodax, data=, nobarrier, barrier=, volatile. */
+/* Keeps the options that concern this library: ro, dax*, nodax, data=, nobarrier, barrier=, volatile, fsync=. */
 static void keep_options(char *options, char *kept, size_t size)
 {
 	char *rest = NULL;
@@ -114,22 +128,36 @@ static void keep_options(char *options, char *kept, size_t size)
 	kept[0] = 0;
 	for (char *o = strtok_r(options, ",", &rest); o; o = strtok_r(NULL, ",", &rest)) {
 		bool wanted = !strcmp(o, "ro") || !strncmp(o, "dax", 3) || !strcmp(o, "nodax") ||
-		              !strncmp(o, "data=", 5) || strstr(o, "barrier") || !strcmp(o, "volatile");
+		              !strncmp(o, "data=", 5) || strstr(o, "barrier") || !strcmp(o, "volatile") ||
+		              !strncmp(o, "fsync=", 6);
 		if (wanted && used + strlen(o) + 2 < size)
 			used += (size_t)snprintf(kept + used, size - used, "%s%s", used ? "," : "", o);
 	}
 }
 
-/* proc(5) mountinfo: ID parent M:m root point options [tags] - type source super-options. */
-static bool parse_mount(char *line, unsigned major, unsigned minor, char *kept, size_t size)
+/*
+ * Whether a line is of the file's mount: for sure by the mount's id, maybe by the device, which on an overlay is
+ * often another one (Documentation/filesystems/overlayfs.rst, "Inode properties").
+ */
+enum match { MATCH_NONE, MATCH_DEVICE, MATCH_MOUNT };
+
+static enum match match_mount(const char *line, const struct statx *stx)
 {
-	unsigned line_major, line_minor;
-	char *separator = strstr(line, " - ");
-	if (sscanf(line, "%*u %*u %u:%u", &line_major, &line_minor) != 2 || !separator)
+	unsigned long long id;
+	unsigned major, minor;
+	if (sscanf(line, "%llu %*u %u:%u", &id, &major, &minor) != 3)
+		return MATCH_NONE;
+	if (stx->stx_mask & STATX_MNT_ID && stx->stx_mnt_id == id)
+		return MATCH_MOUNT;
+	return major == stx->stx_dev_major && minor == stx->stx_dev_minor ? MATCH_DEVICE : MATCH_NONE;
+}
+
+/* proc(5) mountinfo: ID parent M:m root point options [tags] - type source super-options. */
+static bool parse_mount(char *line, char *kept, size_t size)
+{
+	char *separator = strstr(line, " - "), type[32], super[512];
+	if (!separator)
 		return false;
-	if (line_major != major || line_minor != minor)
-		return false;
-	char type[32], super[512];
 	if (sscanf(separator + 3, "%31s %*s %511s", type, super) != 2)
 		return false;
 	int used = snprintf(kept, size, "%s ", type);
@@ -141,12 +169,14 @@ void pm_evidence_mount(pm_evidence_table e, const struct pm_subject *s)
 {
 	char *text = read_whole("/proc/self/mountinfo"), *rest = NULL, kept[56];
 	struct pm_evidence *row = &e[PM_EV_MOUNT];
+	enum match best = MATCH_NONE;
 	pm_evidence_set(row, PM_UNKNOWN, 0, "/proc/self/mountinfo", NULL);
 	for (char *line = text ? strtok_r(text, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
-		if (!parse_mount(line, s->stx.stx_dev_major, s->stx.stx_dev_minor, kept, sizeof(kept)))
+		enum match match = match_mount(line, &s->stx);
+		if (match <= best || !parse_mount(line, kept, sizeof(kept)))
 			continue;
 		pm_evidence_set(row, PM_YES, 0, "/proc/self/mountinfo", kept);
-		break;
+		best = match;
 	}
 	free(text);
 }

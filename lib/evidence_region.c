@@ -2,8 +2,10 @@
 /*
  * From the file's device to the memory region behind it: /sys/dev/block/M:m is a link whose target names the bus
  * (ndbusN) and the region (regionN) on its way. Attributes: Documentation/ABI/testing/sysfs-bus-nvdimm and
- * sysfs-bus-nfit. A device-mapper device has no region on its way: unknown.
+ * sysfs-bus-nfit. A device-mapper device has no region on its way: those of the devices below it count, each fact
+ * as the worst of them has it.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -17,6 +19,7 @@
 
 #define ND_DEVICES "/sys/bus/nd/devices/"
 #define SOURCE_LINK "/sys/dev/{block,char}/M:m"
+#define DEPTH_MAX 4 /* of devices upon devices */
 #define SOURCE_REGION ND_DEVICES "regionN/"
 
 /* What sysfs says of one region. Each text is empty if the attribute is absent. */
@@ -106,18 +109,20 @@ static void read_region(struct region *r, const char *bus, const char *device)
 		take(r, device, "../dax/write_cache", r->write_cache, sizeof(r->write_cache));
 }
 
-/* Returns 0 with *r filled, or -errno. fresh: do not take it from the cache. */
-static int find_region(const struct pm_subject *s, bool fresh, struct region *r)
+/*
+ * Returns 0 with *r filled, -ENOTBLK for a device that only stands on others, or another -errno. fresh: do not take
+ * it from the cache.
+ */
+static int find_region(const char *device, bool fresh, struct region *r)
 {
-	char device[64];
 	memset(r, 0, sizeof(*r));
-	ssize_t got = pm_sys->readlinkat(AT_FDCWD, device_path(s, device, sizeof(device)), r->link, sizeof(r->link) - 1);
+	ssize_t got = pm_sys->readlinkat(AT_FDCWD, device, r->link, sizeof(r->link) - 1);
 	if (got < 0)
 		return (int)got;
 	r->link[got] = 0;
 	const char *bus = strstr(r->link, "/ndbus"), *region = strstr(r->link, "/region");
 	if (!bus || !region)
-		return -ENODEV;
+		return strstr(r->link, "/virtual/block/") ? -ENOTBLK : -ENODEV;
 	if (!fresh && cache_find(r))
 		return 0;
 	r->number = (unsigned)strtoul(region + strlen("/region"), NULL, 10);
@@ -184,17 +189,92 @@ static void region_rows(pm_evidence_table e, const struct region *r)
 	pm_evidence_set(&e[PM_EV_WRITE_CACHE], state_of_bit(r->write_cache), 0, "dax/write_cache", r->write_cache);
 }
 
-void pm_evidence_region(pm_evidence_table e, struct pm_subject *s)
+/* ---- Devices upon devices ---- */
+
+/* Of two devices that a file may lie on, the one that promises less counts: no before unknown before yes. */
+static void take_worse(pm_evidence_table e, const pm_evidence_table other, bool first)
+{
+	static const enum pm_evidence_row rows[] = {PM_EV_REGION, PM_EV_PROVIDER, PM_EV_SYNCHRONOUS, PM_EV_DOMAIN,
+	                                            PM_EV_CPU_CACHE, PM_EV_DEEP_FLUSH, PM_EV_WRITE_CACHE};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		enum pm_state now = e[rows[i]].state, then = other[rows[i]].state;
+		bool worse = now != PM_NO && (then == PM_NO || then < now);
+		if (first || worse)
+			e[rows[i]] = other[rows[i]];
+	}
+	if (other[PM_EV_VOLATILE].state == PM_YES)
+		e[PM_EV_VOLATILE] = other[PM_EV_VOLATILE];
+}
+
+static int gather(pm_evidence_table e, struct pm_subject *s, const char *device, unsigned depth);
+
+/* One entry after the other of the directory slaves. */
+static int gather_names(pm_evidence_table e, struct pm_subject *s, const char *directory, int fd, unsigned depth)
+{
+	_Alignas(struct dirent64) char room[1024];
+	char device[576];
+	bool first = true;
+	ssize_t got;
+	while ((got = pm_sys->list(fd, room, sizeof(room))) > 0) {
+		const struct dirent64 *entry;
+		for (ssize_t at = 0; at < got; at += entry->d_reclen) {
+			pm_evidence_table below;
+			entry = (const struct dirent64 *)(room + at);
+			if (entry->d_name[0] == '.')
+				continue;
+			snprintf(device, sizeof(device), "%s/%s", directory, entry->d_name);
+			pm_evidence_clear(below);
+			int rc = gather(below, s, device, depth + 1);
+			if (rc)
+				return rc;
+			take_worse(e, below, first);
+			first = false;
+		}
+	}
+	return got < 0 ? (int)got : first ? -ENODEV : 0;
+}
+
+static int gather_below(pm_evidence_table e, struct pm_subject *s, const char *device, unsigned depth)
+{
+	char directory[320];
+	if (depth == DEPTH_MAX)
+		return -ELOOP;
+	snprintf(directory, sizeof(directory), "%s/slaves", device);
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
+	if (fd < 0)
+		return fd;
+	int rc = gather_names(e, s, directory, fd, depth);
+	pm_sys->close(fd);
+	return rc;
+}
+
+static int gather(pm_evidence_table e, struct pm_subject *s, const char *device, unsigned depth)
 {
 	struct region r;
 	/* A mapped subject is one being reported on: look again. */
-	int rc = find_region(s, s->map != NULL, &r);
+	int rc = find_region(device, s->map != NULL, &r);
+	if (rc == -ENOTBLK)
+		return gather_below(e, s, device, depth);
+	if (rc)
+		return rc;
+	s->region = r.number;
+	region_rows(e, &r);
+	return 0;
+}
+
+void pm_evidence_region(pm_evidence_table e, struct pm_subject *s)
+{
+	char device[64];
+	pm_evidence_table found;
+	pm_evidence_clear(found);
+	int rc = pm_data_elsewhere(e, s);
+	if (!rc)
+		rc = gather(found, s, device_path(s, device, sizeof(device)), 0);
 	if (rc) {
 		pm_evidence_set(&e[PM_EV_REGION], PM_UNKNOWN, -rc, SOURCE_LINK, NULL);
 		return;
 	}
-	s->region = r.number;
-	region_rows(e, &r);
+	take_worse(e, found, true);
 	s->msync_skips_caches = e[PM_EV_WRITE_CACHE].state == PM_NO && e[PM_EV_CPU_CACHE].state != PM_YES;
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,14 @@ static int fail(const struct pm_file *f, int rc, const char *what)
 
 /* ---- Opening ---- */
 
+/* On hugetlbfs the block is the page, and munmap(2) takes no less. */
+static void look_for_huge_pages(struct pm_file *f)
+{
+	struct statfs stfs;
+	if (f->stx.stx_blksize > f->unit && !pm_sys->fstatfs(f->fd, &stfs) && stfs.f_type == HUGETLBFS_MAGIC)
+		f->unit = f->stx.stx_blksize;
+}
+
 int pm_file_look(struct pm_file *f)
 {
 	int rc = pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &f->stx);
@@ -32,8 +41,10 @@ int pm_file_look(struct pm_file *f)
 	f->backing = PM_BACKING_FILE;
 	if (S_ISDIR(f->stx.stx_mode))
 		return pm_fail(-EISDIR, f->call, f->name, "a directory cannot be mapped");
-	if (S_ISREG(f->stx.stx_mode))
+	if (S_ISREG(f->stx.stx_mode)) {
+		look_for_huge_pages(f);
 		return 0;
+	}
 	if (S_ISBLK(f->stx.stx_mode)) {
 		int64_t end = pm_sys->seek_end(f->fd);
 		f->size = end < 0 ? 0 : (uint64_t)end;

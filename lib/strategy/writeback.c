@@ -66,12 +66,15 @@ void pm_writeback_promoted(struct pm_writeback *w)
 
 /*
  * msync on a mapping of a read-only descriptor returns 0 and does nothing (mm/mmap.c clears VM_SHARED), so there
- * the file is asked instead, which works on any descriptor.
+ * the file is asked instead, which works on any descriptor. A file system without fsync (EINVAL, fsync(2)) has
+ * nothing that could be written back.
  */
 static int write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
 {
-	if (m->read_only)
-		return PM_RETRY(pm_sys->fdatasync(m->fd));
+	if (m->read_only) {
+		int rc = PM_RETRY(pm_sys->fdatasync(m->fd));
+		return rc == -EINVAL ? 0 : rc;
+	}
 	return pm_medium_msync(m, low, high);
 }
 

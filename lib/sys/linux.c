@@ -43,7 +43,7 @@ static int do_close(int fd)
 
 static int do_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 {
-	return result(statx(dir_fd, path, flags, STATX_BASIC_STATS, stx));
+	return result(statx(dir_fd, path, flags, STATX_BASIC_STATS | STATX_MNT_ID, stx));
 }
 
 static int do_fstatfs(int fd, struct statfs *stfs)
@@ -275,6 +275,12 @@ static const char *do_getenv(const char *name)
 	return secure_getenv(name);
 }
 
+static ssize_t do_list(int dir_fd, void *buffer, size_t size)
+{
+	ssize_t rc = getdents64(dir_fd, buffer, size);
+	return rc < 0 ? -errno : rc;
+}
+
 static void *do_dlopen(const char *path)
 {
 	return dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -347,6 +353,7 @@ const struct pm_sys pm_sys_linux = {
 	.thread_mask = do_thread_mask,
 	.signal_self = do_signal_self,
 	.allocate_inside = do_allocate_inside,
+	.list = do_list,
 };
 
 const struct pm_sys *pm_sys = &pm_sys_linux;

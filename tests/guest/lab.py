@@ -16,7 +16,7 @@ say ./NAME, since the guest's shell prefers its own applets to PATH.
 
 The exit status is that of the program; 124 when the guest hung, 125 when it
 died or could not be set up; 77 when this machine lacks a part of the lab (1 if
-PMDIRECT_GUEST_REQUIRED=1).
+PMDIRECT_GUEST_REQUIRED=1, unless it is the newest kernel that cannot be had).
 """
 
 import argparse
@@ -30,8 +30,8 @@ from lab_cpio import LabError, Missing
 from lab_guest import Guest, GuestFailure, Images, Job
 
 __all__ = ["BACKINGS", "Guest", "GuestFailure", "Images", "Job", "Lab", "LabError",
-           "Missing", "prepare", "missing_part", "say", "write_output", "quote_setting",
-           "add_files", "main"]
+           "Missing", "prepare", "missing_part", "add_kernel_option", "choose_kernel", "say",
+           "write_output", "quote_setting", "add_files", "main"]
 
 EXIT_HUNG = 124
 EXIT_DIED = 125
@@ -50,7 +50,20 @@ def write_output(data):
 def missing_part(error):
     """The exit status for a lab that cannot work here: a skip, unless required."""
     say(f"guest lab: {error}")
-    return 1 if os.environ.get("PMDIRECT_GUEST_REQUIRED") == "1" else EXIT_SKIP
+    # No archive has to have backports.
+    may_lack = os.environ.get("PMDIRECT_GUEST_KERNEL") == "newest"
+    return 1 if os.environ.get("PMDIRECT_GUEST_REQUIRED") == "1" and not may_lack else EXIT_SKIP
+
+
+def add_kernel_option(parser):
+    parser.add_argument("--kernel", metavar="default|newest|PACKAGE",
+                        help="default: the release's own; newest: that of its backports")
+
+
+def choose_kernel(options):
+    """For this process and all that it prepares."""
+    if options.kernel:
+        os.environ["PMDIRECT_GUEST_KERNEL"] = options.kernel
 
 
 def run_job(backing, job, timeout):
@@ -120,9 +133,11 @@ def parser():
     top = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser("prepare").set_defaults(act=command_prepare)
-    commands.add_parser("backings").set_defaults(act=command_backings)
-    common = argparse.ArgumentParser(add_help=False)
+    kernel = argparse.ArgumentParser(add_help=False)
+    add_kernel_option(kernel)
+    commands.add_parser("prepare", parents=[kernel]).set_defaults(act=command_prepare)
+    commands.add_parser("backings").set_defaults(act=command_backings, kernel=None)
+    common = argparse.ArgumentParser(add_help=False, parents=[kernel])
     common.add_argument("--timeout", type=float, default=120, metavar="SECONDS")
     common.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     common.add_argument("--lib", action="append", default=[], metavar="FILE",
@@ -143,6 +158,7 @@ def parser():
 
 def main(arguments=None):
     options = parser().parse_args(arguments)
+    choose_kernel(options)
     # Turned into an exception, so that guests and temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

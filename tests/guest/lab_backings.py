@@ -59,7 +59,11 @@ class Backing:
 
 
 NVDIMM = (Device("nvdimm", "fsdax"),)
+DEVDAX = (Device("nvdimm", "devdax"),)
+VIRTIO_PMEM = (Device("virtio-pmem"),)
 DISK = (Device("disk"),)
+MATRIX_MODULES = ("ext4 xfs btrfs overlay fuse loop dm-mod dm-flakey erofs "
+                  "xts cts ecb sha512_generic")
 PMEM = "/dev/pmem0"
 VDA = "/dev/vda"
 TMPFS = (Volume("tmpfs", "tmpfs"),)
@@ -117,14 +121,23 @@ _ROWS = (
     Backing("e820-ext4", "ext4 dax=always on plain DRAM posing as pmem (memmap=)",
             (), _ext4(), PMEM, kernel="memmap=128M!512M", modules="nd_e820 nd_pmem"),
     Backing("virtio-pmem-ext4", "ext4 dax=always on virtio-pmem (never synchronous)",
-            (Device("virtio-pmem"),), _ext4(), PMEM),
+            VIRTIO_PMEM, _ext4(), PMEM),
     Backing("devdax", "device-dax, domain memory_controller",
-            (Device("nvdimm", "devdax"),), TMPFS, "/dev/dax0.0", "mem-ctrl"),
+            DEVDAX, TMPFS, "/dev/dax0.0", "mem-ctrl"),
     Backing("devdax-nodomain", "device-dax, no domain stated",
-            (Device("nvdimm", "devdax"),), TMPFS, "/dev/dax0.0"),
+            DEVDAX, TMPFS, "/dev/dax0.0"),
     Backing("tmpfs", "tmpfs", (), TMPFS),
     Backing("blockdev", "raw virtio disk; the directory is on tmpfs",
             DISK, TMPFS, VDA),
+    Backing("matrix-memctrl", "every kind of device at once, domain memory_controller; for matrix.py",
+            NVDIMM * 2 + DEVDAX + DISK + VIRTIO_PMEM, TMPFS, "", "mem-ctrl",
+            kernel="memmap=128M!512M", modules="nd_e820 " + MATRIX_MODULES),
+    Backing("matrix-nodomain", "NVDIMMs that state no persistence domain; for matrix.py",
+            NVDIMM + DEVDAX, TMPFS, modules="ext4 xfs"),
+    Backing("matrix-eadr", "NVDIMM with domain cpu_cache; for matrix.py",
+            NVDIMM, TMPFS, "", "cpu", modules="ext4 xfs"),
+    Backing("matrix-power", "many NVDIMMs, for one power cut of them all; for matrix.py",
+            NVDIMM * 16 + VIRTIO_PMEM, TMPFS, "", "mem-ctrl", modules=MATRIX_MODULES),
     Backing("power", "ext4 and xfs, each on pmem with DAX and on a disk, for power cuts",
             NVDIMM * 2 + DISK * 2,
             _FOUR,

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What every guest shares, assembled once: kernel, base initramfs, golden images.
 
-The cache directory holds
+The kernel is the release's own, or with PMDIRECT_GUEST_KERNEL=newest the one of its
+backports, or the package that the variable names. The cache directory holds
   kernel-<request>/           the kernel package as downloaded, and its release
   lab-<release>-<hash>/       what guests boot from; <hash> is over these sources
 Both appear by an atomic rename, so what is there is complete.
@@ -29,12 +30,15 @@ SOURCES = ("lab_backings.py", "lab_cache.py", "lab_cpio.py", "lab_guest.py",
 KERNELS = ("linux-image-cloud-amd64", "linux-image-amd64")
 MODULES = ("virtio_pci", "virtio_console", "virtio_blk", "nfit", "nd_pmem", "nd_e820",
            "virtio_pmem", "device_dax", "dax_pmem", "ext4", "xfs", "btrfs", "overlay",
-           "fuse", "loop", "dm-mod", "dm-flakey", "dm-log-writes")
+           "fuse", "loop", "dm-mod", "dm-flakey", "dm-log-writes", "erofs")
 # Built in, or a faster variant, depending on the kernel.
 OPTIONAL_MODULES = ("crc32c_generic", "crc32c_intel")
+# What encrypted directories need; likewise, but loaded only where asked for.
+CIPHER_MODULES = ("xts", "cts", "ecb", "sha512_generic")
+ARCHIVE_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 HOST_TOOLS = ("qemu-system-x86_64", "busybox", "ldd", "dpkg-deb", "depmod")
 GUEST_TOOLS = ("mkfs.ext4", "mkfs.xfs", "xfs_io", "chattr", "lsattr", "dmsetup", "setpriv")
-OPTIONAL_GUEST_TOOLS = ("mkfs.btrfs", "setfattr", "getfattr")
+OPTIONAL_GUEST_TOOLS = ("mkfs.btrfs", "mkfs.erofs", "fuse2fs", "setfattr", "getfattr")
 _GOLDEN_NAMES = {b"NVDIMM_PFN_INFO": "fsdax", b"NVDIMM_DAX_INFO": "devdax"}
 
 
@@ -102,7 +106,7 @@ def _root():
 
 
 def _request():
-    """The kernel package asked for, or "default" to try KERNELS."""
+    """The kernel package asked for; "default" and "newest" try KERNELS."""
     return os.environ.get("PMDIRECT_GUEST_KERNEL", "default")
 
 
@@ -120,6 +124,7 @@ def _sources_hash():
     for name in SOURCES:
         with open(os.path.join(HERE, name), "rb") as stream:
             digest.update(stream.read())
+    digest.update(" ".join(filter(find_tool, OPTIONAL_GUEST_TOOLS)).encode())
     return digest.hexdigest()[:12]
 
 
@@ -160,12 +165,12 @@ def _keep_kernel(root):
     if os.path.isdir(final):
         return
     _need_tools(("apt-get", "apt-cache"))
-    wanted = KERNELS if _request() == "default" else (_request(),)
+    wanted = KERNELS if _request() in ("default", "newest") else (_request(),)
     reasons = []
     for package in wanted:
         with _new_directory(root) as new, _new_directory(root) as scratch:
             try:
-                _download(package, new)
+                _download(package, new, _backports(scratch) if _request() == "newest" else [])
                 release, tree = _unpack(new, scratch)
                 _modules_to_keep(_dependencies(release, tree), MODULES, release, tree)
             except LabError as error:
@@ -177,13 +182,47 @@ def _keep_kernel(root):
     raise Missing("no usable kernel package; " + "; ".join(reasons))
 
 
-def _download(package, directory):
-    listing = _run(["apt-cache", "depends", package])
+def _download(package, directory, apt_options):
+    listing = _run(["apt-cache", *apt_options, "depends", package])
     match = re.search(r"^\s*Depends: (linux-image-\S+)", listing, re.M)
     concrete = match.group(1) if match else package
-    _run(["apt-get", "-q", "download", concrete], cwd=directory)
+    _run(["apt-get", *apt_options, "-q", "download", concrete], cwd=directory)
     (downloaded,) = glob.glob(os.path.join(directory, "*.deb"))
     os.rename(downloaded, os.path.join(directory, "linux.deb"))
+
+
+def _backports(scratch):
+    """Options that show apt the backports of this release and nothing else.
+
+    The source is the one that this machine has the release itself from; what is configured
+    stays as it is.
+    """
+    with open("/etc/os-release", encoding="utf-8") as stream:
+        match = re.search(r'^VERSION_CODENAME="?(\w+)', stream.read(), re.M)
+    release = match.group(1) if match else "unknown"
+    listing = _run(["apt-get", "indextargets", "--format",
+                    "$(CODENAME) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"])
+    for line in listing.splitlines():
+        codename, component, uri = line.split(" ", 2)
+        if (codename, component) == (release, "main"):
+            break
+    else:
+        raise LabError(f"apt has no source of the release {release} to derive its backports from")
+    root = os.path.join(scratch, "apt")
+    os.makedirs(os.path.join(root, "lists/partial"), exist_ok=True)
+    os.makedirs(os.path.join(root, "cache/archives/partial"), exist_ok=True)
+    # Otherwise apt takes the keys that it trusts anyway.
+    key = f"[signed-by={ARCHIVE_KEYS}] " if os.path.exists(ARCHIVE_KEYS) else ""
+    _write(os.path.join(root, "sources.list"), f"deb {key}{uri} {release}-backports main\n")
+    options = []
+    for setting, value in (("Dir::Etc::SourceList", f"{root}/sources.list"),
+                           ("Dir::Etc::SourceParts", "/dev/null"),
+                           ("Dir::State::Lists", f"{root}/lists"), ("Dir::Cache", f"{root}/cache"),
+                           ("Acquire::Retries", "2"), ("Acquire::http::Timeout", "20"),
+                           ("APT::Sandbox::User", "root")):
+        options += ["-o", f"{setting}={value}"]
+    _run(["apt-get", *options, "-q", "update"])
+    return options
 
 
 def _unpack(kernel, tree):
@@ -232,7 +271,7 @@ def _modules_to_keep(table, names, release, tree):
     if lacking:
         raise LabError("modules missing: " + " ".join(lacking))
     kept = []
-    for name in names + OPTIONAL_MODULES:
+    for name in names + OPTIONAL_MODULES + CIPHER_MODULES:
         kept += _with_dependencies(table, name)
     return list(dict.fromkeys(kept))
 

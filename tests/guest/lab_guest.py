@@ -29,6 +29,10 @@ _KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic nokaslr
                      "mitigations=off cryptomgr.notests random.trust_cpu=on "
                      "rcupdate.rcu_expedited=1 8250.nr_uarts=1")
 
+# QEMU 7.2 leaves an address in the flags register after some cmpxchg16b, which Linux 6.12 uses on each allocation
+# (mm/slub.c): the guest soon dies of a double fault. Without the feature the kernel takes a lock instead.
+_CPU = "max,cx16=off"
+
 
 class GuestFailure(LabError):
     """The guest hung or died: nothing is known about the program in it."""
@@ -283,8 +287,8 @@ class Guest:
         if argument:
             kernel += f" lab.argument={argument}"
         command = [find_tool("qemu-system-x86_64"), "-accel", "tcg,thread=multi",
-                   "-cpu", "max", "-smp", "2", "-M", machine,
-                   "-m", "1G,slots=4,maxmem=8G", "-nodefaults", "-no-user-config",
+                   "-cpu", _CPU, "-smp", "2", "-M", machine,
+                   "-m", "1G,slots=20,maxmem=16G", "-nodefaults", "-no-user-config",
                    "-display", "none", "-no-reboot", "-kernel", self._lab.kernel,
                    "-initrd", os.path.join(self._directory, "initrd"),
                    "-append", kernel, "-device", "virtio-serial-pci"]

@@ -15,8 +15,6 @@
 #include "fake.h"
 #include "fake_internal.h"
 
-#define XFS_GEOMETRY _IOC(_IOC_READ, 'X', 124, 112)
-
 struct fake fake;
 
 static struct {
@@ -148,6 +146,7 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 		stx->stx_attributes |= STATX_ATTR_DAX;
 	stx->stx_dev_major = FAKE_MAJOR;
 	stx->stx_dev_minor = FAKE_MINOR;
+	fake_place(stx);
 	if (!S_ISREG(stx->stx_mode) || !(fake.machine.is_device_dax || fake.machine.is_block_device))
 		return 0;
 	stx->stx_mode = fake.machine.is_device_dax ? S_IFCHR | 0600 : S_IFBLK | 0600;
@@ -258,18 +257,13 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 	ENTER(.call = FAKE_ioctl, .fd = fd, .flags = request);
 	if (request == FS_IOC_FIEMAP)
 		return fake_fiemap(arg);
-	if (request == FS_IOC_FSGETXATTR) {
-		*(struct fsxattr *)arg = (struct fsxattr){.fsx_xflags = fake.machine.has_dax_flag ? FS_XFLAG_DAX : 0};
-		return 0;
-	}
-	if (request != XFS_GEOMETRY)
-		fake_violation("ioctl 0x%lx is no evidence", request);
-	if (request != XFS_GEOMETRY || fake.machine.reflink == PM_UNKNOWN)
-		return -ENOTTY;
-	memset(arg, 0, 112);
-	uint32_t reflink = fake.machine.reflink == PM_YES ? 1u << 20 : 0;
-	memcpy((char *)arg + 92, &reflink, sizeof(reflink));
-	return 0;
+	return fake_xfs(request, arg);
+}
+
+static ssize_t fake_list(int dir_fd, void *buffer, size_t size)
+{
+	ENTER(.call = FAKE_list, .fd = dir_fd, .length = size);
+	return fake_virtual_list(dir_fd, buffer, size);
 }
 
 static int fake_flags_of(int fd)

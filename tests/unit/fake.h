@@ -24,7 +24,7 @@
 	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
 	X(mremap) X(madvise) X(mincore) X(msync) X(may_write) X(cachestat) X(setlease) X(getlease)          \
 	X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(inotify) X(epoll_create) X(epoll_add)    \
-	X(poll) X(same_description) X(each_entry) X(euid) X(getenv) X(dlopen)                              \
+	X(poll) X(same_description) X(each_entry) X(list) X(euid) X(getenv) X(dlopen)                      \
 	X(sigaction) X(thread_mask) X(signal_self) X(allocate_inside)
 
 enum fake_call {
@@ -76,6 +76,12 @@ struct fake_machine {
 	bool is_gone;         /* the device */
 	int statx_errno;      /* of the file: it was shut down */
 	bool has_dax_flag;    /* the inode */
+	const struct fake_region *below[2]; /* the file's device stands on devices of these regions, up to NULL */
+	bool is_realtime;   /* XFS: the data is on another device */
+	int xfs_errno;      /* the ioctl that would tell it fails */
+	bool is_encrypted;  /* STATX_ATTR_ENCRYPTED */
+	bool hides_device;  /* mountinfo has the file's mount under another device, as on an overlay */
+	bool lacks_mount_id; /* before Linux 5.8 */
 };
 
 extern const struct fake_machine fake_plain, fake_dax, fake_dax_no_domain, fake_xfs_reflink, fake_e820,

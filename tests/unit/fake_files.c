@@ -3,19 +3,32 @@
  * The little that the library may read of sysfs and procfs, any other file of sysfs is a violation; the environment; and
  * the extents of files.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "fake.h"
 #include "fake_internal.h"
 
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
 #define OPEN_MOST 64
+#define XFS_GEOMETRY _IOC(_IOC_READ, 'X', 124, 112)
+/* Numbers of the region under the file and of its bus; those of the devices below it, if it has some, follow. */
+#define REGION 7u
+#define BUS 2u
 
 static struct {
 	bool used;
@@ -54,18 +67,45 @@ static bool ends_with(const char *path, const char *end)
 	return a >= b && !strcmp(path + a - b, end);
 }
 
+static const struct fake_region *region_of(unsigned number)
+{
+	if (number < REGION || number > REGION + 2)
+		return NULL;
+	return number == REGION ? fake.machine.region : fake.machine.below[number - REGION - 1];
+}
+
+/* Which region of the machine a path of sysfs is about; NULL: none, or one that is not there. */
+static const struct fake_region *region_at(const char *path, const char **attribute)
+{
+	static const char bus[] = "/sys/bus/nd/devices/ndbus", region[] = "/sys/bus/nd/devices/region";
+	static const char slave[] = "/sys/dev/block/259:3/slaves/pmem";
+	unsigned number = REGION;
+	char *end = strchr(path, 0);
+	if (!strncmp(path, bus, sizeof(bus) - 1))
+		number = (unsigned)strtoul(path + sizeof(bus) - 1, &end, 10) - BUS + REGION;
+	else if (!strncmp(path, region, sizeof(region) - 1))
+		number = (unsigned)strtoul(path + sizeof(region) - 1, &end, 10);
+	else if (!strncmp(path, slave, sizeof(slave) - 1))
+		number = (unsigned)strtoul(path + sizeof(slave) - 1, &end, 10);
+	else if (ends_with(path, ":3/dax/write_cache"))
+		end = strstr(path, "/dax/");
+	*attribute = end;
+	return region_of(number);
+}
+
 /* Text of a file: 0 or -errno. */
 static int content(const char *path, int flags, char *text, size_t size)
 {
-	const struct fake_region *r = fake.machine.region;
+	const char *attribute;
+	const struct fake_region *r = region_at(path, &attribute);
 	bool of_char = !strncmp(path, "/sys/dev/char/259:4/", 20) && fake.machine.is_device_dax;
 	const char *value = NULL;
 	if (ends_with(path, "/mountinfo")) {
 		value = fake.machine.mount;
 		snprintf(text, size,
 		         "22 1 8:1 / / rw - ext4 /dev/sda1 rw,nodax\n"
-		         "36 22 %u:%u / /mnt rw shared:1 - %s\n",
-		         FAKE_MAJOR, FAKE_MINOR, value ? value : "fuse none rw");
+		         "%u 22 %u:%u / /mnt rw shared:1 - %s\n",
+		         FAKE_MOUNT, FAKE_MAJOR, FAKE_MINOR + fake.machine.hides_device, value ? value : "fuse none rw");
 		return 0;
 	}
 	if (of_char && ends_with(path, "/size")) {
@@ -76,21 +116,23 @@ static int content(const char *path, int flags, char *text, size_t size)
 		snprintf(text, size, "%ld\n", 2 * sysconf(_SC_PAGESIZE));
 		return 0;
 	}
-	if (r && !strcmp(path, "/sys/bus/nd/devices/ndbus2/provider"))
+	if (fake.machine.below[0] && ends_with(path, "259:3/slaves"))
+		return 0;
+	if (r && !strcmp(attribute, "/provider"))
 		value = r->provider;
-	else if (r && !strcmp(path, "/sys/bus/nd/devices/region7/devtype"))
+	else if (r && !strcmp(attribute, "/devtype"))
 		value = r->devtype;
-	else if (r && !strcmp(path, "/sys/bus/nd/devices/region7/persistence_domain"))
+	else if (r && !strcmp(attribute, "/persistence_domain"))
 		value = r->persistence_domain;
-	else if (r && !strcmp(path, "/sys/bus/nd/devices/region7/deep_flush"))
+	else if (r && !strcmp(attribute, "/deep_flush"))
 		value = r->deep_flush;
-	else if (r && ends_with(path, ":3/dax/write_cache"))
+	else if (r && !strcmp(attribute, "/dax/write_cache"))
 		value = r->write_cache;
 	else if (!ends_with(path, "dax/write_cache"))
 		fake_violation("%s is no evidence", path);
 	if (!value)
 		return -ENOENT;
-	if ((flags & O_ACCMODE) != O_RDONLY && r->deep_flush_denied)
+	if ((flags & O_ACCMODE) != O_RDONLY && r && r->deep_flush_denied)
 		return -EACCES;
 	snprintf(text, size, "%s\n", value);
 	return 0;
@@ -136,13 +178,39 @@ ssize_t fake_virtual_read(int fd, void *buffer, size_t size)
 	return (ssize_t)length;
 }
 
+/* The names of the devices below; the directory is read once. */
+ssize_t fake_virtual_list(int fd, void *buffer, size_t size)
+{
+	size_t used = 0;
+	static const char *const names[] = {".", "..", "pmem8", "pmem9"};
+	if (files[fd - FAKE_VIRTUAL_FD].at++)
+		return 0;
+	for (unsigned i = 0; i < 4; i++) {
+		struct dirent64 *entry = (struct dirent64 *)((char *)buffer + used);
+		size_t length = (offsetof(struct dirent64, d_name) + strlen(names[i]) + 8) / 8 * 8;
+		if (used + length > size || (i >= 2 && !fake.machine.below[i - 2]))
+			break;
+		entry->d_reclen = (unsigned short)length;
+		strcpy(entry->d_name, names[i]);
+		used += length;
+	}
+	return (ssize_t)used;
+}
+
 /* /sys/dev/block/M:m of the file system's device, /sys/dev/{block,char}/M:m of a node, and its subsystem. */
 ssize_t fake_virtual_link(const char *path, char *buffer, size_t size)
 {
 	char text[128];
 	bool of_block = !strcmp(path, "/sys/dev/block/259:3") || !strcmp(path, "/sys/dev/block/259:4");
 	bool of_char = !strcmp(path, "/sys/dev/char/259:4");
-	if (ends_with(path, "/subsystem"))
+	const char *slave = strstr(path, "/slaves/pmem");
+	if (slave) {
+		unsigned number = (unsigned)strtoul(slave + 12, NULL, 10);
+		snprintf(text, sizeof(text), "../../../fake%u/ndbus%u/region%u/namespace/block/pmem%u", generation,
+		         number - REGION + BUS, number, number);
+	} else if (fake.machine.below[0] && of_block) {
+		snprintf(text, sizeof(text), "../../devices/virtual/block/dm-%u", generation);
+	} else if (ends_with(path, "/subsystem"))
 		snprintf(text, sizeof(text), "../../../../%s", fake.machine.is_device_dax ? "../bus/dax" : "class/mem");
 	else if (!of_block && !of_char)
 		return -ENOENT;
@@ -176,7 +244,7 @@ void *fake_dlopen(const char *path)
 	return fake.loads_providers ? pm_sys_linux.dlopen(path) : NULL;
 }
 
-/* ---- File systems ---- */
+/* ---- The file system ---- */
 
 /* Of a node it would be the file system that holds the node. */
 bool fake_is_read_only(void)
@@ -188,6 +256,34 @@ void fake_file_system(struct statfs *stfs)
 {
 	stfs->f_type = (__typeof__(stfs->f_type))fake.machine.magic;
 	stfs->f_flags = fake_is_read_only() ? ST_RDONLY : 0;
+}
+
+void fake_place(struct statx *stx)
+{
+	stx->stx_attributes &= ~(uint64_t)STATX_ATTR_ENCRYPTED;
+	if (fake.machine.is_encrypted)
+		stx->stx_attributes |= STATX_ATTR_ENCRYPTED;
+	stx->stx_mask = fake.machine.lacks_mount_id ? STATX_BASIC_STATS : STATX_BASIC_STATS | STATX_MNT_ID;
+	stx->stx_mnt_id = FAKE_MOUNT;
+	if (fake.machine.magic == HUGETLBFS_MAGIC)
+		stx->stx_blksize = FAKE_HUGE_PAGES * (unsigned)sysconf(_SC_PAGESIZE);
+}
+
+int fake_xfs(unsigned long request, void *arg)
+{
+	if (request == FS_IOC_FSGETXATTR) {
+		uint32_t flags = fake.machine.has_dax_flag ? FS_XFLAG_DAX : 0;
+		*(struct fsxattr *)arg = (struct fsxattr){.fsx_xflags = flags | (fake.machine.is_realtime ? FS_XFLAG_REALTIME : 0)};
+		return -fake.machine.xfs_errno;
+	}
+	if (request != XFS_GEOMETRY)
+		fake_violation("ioctl 0x%lx is no evidence", request);
+	if (request != XFS_GEOMETRY || fake.machine.reflink == PM_UNKNOWN)
+		return -ENOTTY;
+	memset(arg, 0, 112);
+	uint32_t reflink = fake.machine.reflink == PM_YES ? 1u << 20 : 0;
+	memcpy((char *)arg + 92, &reflink, sizeof(reflink));
+	return 0;
 }
 
 /* ---- Extents ---- */

@@ -12,6 +12,8 @@
 #define FAKE_VIRTUAL_FD 1000000
 #define FAKE_MAJOR 259u /* of the device that every file lies on */
 #define FAKE_MINOR 3u
+#define FAKE_MOUNT 36u /* id of its mount */
+#define FAKE_HUGE_PAGES 2u /* pages that make a page of hugetlbfs */
 #define FAKE_CACHED_PAGES 3u /* the answer of cachestat */
 
 struct fake_record;
@@ -48,6 +50,13 @@ int fake_allocate_inside(int fd, uint64_t offset, uint64_t length);
 bool fake_is_read_only(void);
 struct statfs;
 void fake_file_system(struct statfs *);
+
+/* What statx(2) says of the mount, the encryption and the block size. */
+struct statx;
+void fake_place(struct statx *);
+ssize_t fake_virtual_list(int fd, void *buffer, size_t size);
+/* Answers of an XFS; other requests are a violation. */
+int fake_xfs(unsigned long request, void *arg);
 
 struct fiemap;
 int fake_fiemap(struct fiemap *);

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Makes one backing after the other in one guest. Begins the job that matrix.py writes; goes on with its rows.
+
+# The devices of provider $1; which number each got depends on the order in which the drivers found them.
+pmem_of() {
+	for block in /sys/block/pmem*; do
+		path=$(readlink -f "$block")
+		bus=${path#*/ndbus}
+		[ "$(cat "/sys/bus/nd/devices/ndbus${bus%%/*}/provider")" = "$1" ] && echo "/dev/${block##*/}"
+	done
+}
+
+# $1: how many pmem devices there are to be.
+find_devices() {
+	tries=0
+	until [ "$(ls -d /sys/block/pmem* 2>/dev/null | wc -l)" -ge "$1" ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 500 ] || die "$1 pmem devices did not appear"
+		sleep 0.02
+	done
+	NVDIMMS=$(pmem_of ACPI.NFIT)
+	E820=$(pmem_of e820)
+	VIRTIO=$(pmem_of virtio-pmem)
+	DAX=$(ls -d /dev/dax* 2>/dev/null)
+	DISK=/dev/vda
+	set -- $NVDIMMS
+	A=$1 B=$2
+}
+
+### What set-ups are made of
+
+need() { [ -x "/usr/sbin/$1" ] || { echo "$1 is not installed"; return 77; }; }
+
+# volume FS NODE OPTIONS [MKFS OPTIONS]: at $M, or with "under" before it at $M.under
+volume() {
+	type=$1 node=$2 options=$3
+	shift 3
+	[ -z "$FORMAT" ] || format "$node" "$type" "$*"
+	mkdir -p "$M" && mount -t "$type" -o "$options" "$node" "$M" && chmod 1777 "$M"
+}
+
+under() {
+	M=$M.under
+	"$@"
+	rc=$?
+	M=${M%.under}
+	return $rc
+}
+
+memory_mount() { mount -t "$1" -o "mode=1777,$2" none "$M"; }
+
+# Flags of the files to come, and of one file: the kernel looks at its flag when it loads the inode.
+inherit() { make_directory && xfs_io -c 'chattr +x' "$D"; }
+
+flagged_file() {
+	make_directory && : >"$D/prepared" && xfs_io -c 'chattr +x' "$D/prepared" && drop_caches && prepared
+}
+
+# A file with content, in $D or in the d of $1.
+prepared() {
+	mkdir -p "${1:-$M}/d" &&
+		dd if=/dev/zero of="${1:-$M}/d/prepared" bs=1M count=4 conv=notrunc,fsync && chmod 666 "${1:-$M}/d/prepared"
+}
+
+cp_reflink() { xfs_io -f -c "reflink $D/prepared" "$D/clone"; }
+
+sectors() { cat "/sys/class/block/${1##*/}/size"; }
+
+device_mapper() {
+	dmsetup create "$R" --noudevsync --table "$1" && dmsetup mknodes "$R"
+}
+
+linear() { device_mapper "0 $(sectors "$1") linear $1 0"; }
+flakey() { device_mapper "0 $(sectors "$1") flakey $1 0 3600 0"; }
+stripe() { device_mapper "0 $(($(sectors "$1") * 2 / 8192 * 8192)) striped 2 4096 $1 0 $2 0"; }
+
+# 512-byte sectors: 64 MiB of each.
+concatenated() {
+	device_mapper "0 131072 linear $1 0
+131072 131072 linear $2 0"
+}
+
+loop_file() {
+	[ -z "$FORMAT" ] || dd if=/dev/zero of="$M.under/loop" bs=1M count=64 conv=fsync || return 1
+	LOOP=$(losetup -f) && losetup "$LOOP" "$M.under/loop"
+}
+
+erofs_image() { prepared /tmp/erofs && mkfs.erofs "$1" /tmp/erofs; }
+btrfs_image() { [ -z "$FORMAT" ] || mkfs.btrfs -q -f "$1"; }
+fuse_mount() { format "$1" ext4 "-O ^has_journal" && fuse2fs "$1" "$M"; }
+
+### One row after the other
+
+# $1: name, $2: set-up; makes $D. 77: not possible here.
+set_up() {
+	R=$1 M=/mnt/m/$1 NODE=
+	D=$M/d
+	mkdir -p "$M"
+	eval "$2" >/tmp/setup 2>&1 && { [ -n "$NODE" ] || [ -d "$D" ] || make_directory; }
+}
+
+# In reverse, as they lie upon each other.
+clean_up() {
+	awk '$2 ~ "^/mnt/m/" { at[++n] = $2 } END { while (n) print at[n--] }' /proc/mounts >/tmp/mounts
+	while read -r at; do
+		umount "$at" || return 1
+		[ -z "$LOOP" ] || losetup -d "$LOOP"
+		LOOP=
+	done </tmp/mounts
+	case $(dmsetup ls 2>/dev/null) in
+	"" | "No devices found") ;;
+	*) dmsetup remove_all --noudevsync || return 1 ;;
+	esac
+	echo 0 >/proc/sys/vm/nr_hugepages
+}
+
+passed=0 failed=0 skipped=0
+verdict() {
+	eval "$1=\$(($1 + 1))"
+	echo "row $R: $1${2:+: $2}"
+}
+
+# $3: what the program is started with.
+row() {
+	set_up "$1" "$2"
+	case $? in
+	0)
+		if $3 ./test_backing "$R" "$D" $NODE >/tmp/log 2>&1; then
+			verdict passed
+		else
+			cat /tmp/log
+			verdict failed
+		fi
+		;;
+	77) verdict skipped "$(cat /tmp/setup)" ;;
+	*) verdict failed "the set-up: $(cat /tmp/setup)" ;;
+	esac
+	clean_up || verdict failed "not to be removed"
+}
+
+# Fails where a row had to be left out though all must run.
+finish() {
+	echo "$((passed + failed + skipped)) rows: $passed passed, $failed failed, $skipped skipped"
+	[ $failed -eq 0 ] || exit 1
+	[ $skipped -eq 0 ] || [ -z "$ALL_REQUIRED" ]
+}
+
+### The power cut: every row at once, each on NVDIMMs of its own
+
+# Sets the row up, over what was stored before the cut if there was one.
+hold() {
+	name=$1 setup=$2
+	set -- $NVDIMMS
+	A=$1 B=$2
+	case $setup in
+	*'$B'*) shift 2 ;;
+	*'$A'*) shift ;;
+	esac
+	NVDIMMS=$*
+	set_up "$name" "$setup" || { echo "$name: the set-up: $(cat /tmp/setup)"; exit 1; }
+	held="$held $name"
+}
+
+survive() {
+	exec 3<>"$LAB_ACK"
+	sync
+	for name in $held; do
+		if [ -n "$FORMAT" ]; then
+			./survive store "$name" "/mnt/m/$name/d" >&3 2>&1 &
+		else
+			./survive verify "$name" "/mnt/m/$name/d" >&3 2>&1
+		fi
+	done
+	wait
+	echo end >&3
+}

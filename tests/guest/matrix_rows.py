@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How each kind of backing is made: one row each, nothing but data.
+
+What the library must say of it stands under the same name in the table of test_backing.c; doc/backings.md
+is made from both. A set-up is a line of shell with the functions of matrix.sh: it makes $D, or $NODE where
+the row is a device node. $A and $B are NVDIMMs, $DISK and $DAX what they say, and $E820 and $VIRTIO the pmem
+devices of those kinds.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    summary: str
+    setup: str
+    run: str = ""             # what the program is started with
+    machine: str = "matrix-memctrl"   # "": what another row may turn out to be
+    kernels: str = "both"     # for the manual
+    power: bool = False       # in the power cut: the set-up keeps what is there if $FORMAT is empty
+
+
+NODOMAIN, EADR = "matrix-nodomain", "matrix-eadr"
+NOBODY = "as_uid 65534"
+
+
+def _ext4(options="dax=always", node="$A", mkfs=""):
+    return f"volume ext4 {node} {options} -b 4096 {mkfs}".rstrip()
+
+
+def _xfs(options="dax=always", node="$A", mkfs="-m reflink=0"):
+    return f"volume xfs {node} {options} {mkfs}".rstrip()
+
+
+def _under_overlay(options):
+    """An ext4 with DAX at $M.under, and over it the overlay that is $M."""
+    return (f"under {_ext4()} && mkdir -p $M $M.low $M.under/up $M.under/work && "
+            f"mount -t overlay -o {options},workdir=$M.under/work overlay $M")
+
+
+ROWS = (
+    # ext4
+    Row("ext4-dax", "ext4, dax=always, no persistence domain stated", _ext4(), machine=NODOMAIN),
+    Row("ext4-dax-memctrl", "ext4, dax=always, domain memory_controller", _ext4()),
+    Row("ext4-dax-memctrl-unprivileged", "ext4, dax=always, used without any privilege", _ext4(), NOBODY),
+    Row("ext4-dax-eadr", "ext4, dax=always, domain cpu_cache (eADR)", _ext4(), machine=EADR),
+    Row("ext4-inode-flag", "ext4, dax=inode, flag inherited from the directory",
+        _ext4("dax=inode") + " && inherit", power=True),
+    Row("ext4-file-flag", "ext4, dax=inode, flag set on the file itself",
+        _ext4("dax=inode") + " && flagged_file"),
+    Row("ext4-inode-noflag", "ext4, dax=inode, no flag", _ext4("dax=inode")),
+    Row("ext4-nodax", "ext4, dax=never", _ext4("dax=never"), power=True),
+    Row("ext4-ro", "ext4, dax=always, mounted read-only",
+        _ext4() + " && prepared && mount -o remount,ro $M"),
+    Row("ext4-data-journal", "ext4, data=journal, dax=inode and the flag",
+        _ext4("dax=inode,data=journal") + " && inherit", power=True),
+    Row("ext4-encrypted", "ext4, dax=always, encrypted directory",
+        _ext4(mkfs="-O encrypt") + " && make_directory && ./seal encrypt $D", kernels="6.1"),
+    Row("ext4-encrypted-dax", "likewise, and the kernel makes its files DAX all the same", "", machine="",
+        kernels="6.12"),
+    Row("ext4-verity", "ext4, dax=always, file under fs-verity",
+        _ext4("dax=never", mkfs="-O verity") + " && prepared && ./seal verity $D/prepared && "
+        "umount $M && mount -t ext4 -o dax=always $A $M"),
+    Row("ext4-fast-commit", "ext4 with fast_commit, dax=always", _ext4(mkfs="-O fast_commit"), power=True),
+    Row("ext4-nojournal", "ext4 without journal, dax=always", _ext4(mkfs="-O ^has_journal"), power=True),
+    Row("ext2-dax", "ext2 format by the ext4 driver, dax=always", _ext4(mkfs="-t ext2"), power=True),
+    Row("ext4-disk", "ext4 on a disk", _ext4("defaults", "$DISK")),
+    # XFS
+    Row("xfs-dax", "xfs without reflink, dax=always, domain memory_controller", _xfs()),
+    Row("xfs-dax-unprivileged", "xfs without reflink, dax=always, used without any privilege", _xfs(), NOBODY),
+    Row("xfs-dax-nodomain", "xfs without reflink, dax=always, no persistence domain stated",
+        _xfs(), machine=NODOMAIN),
+    Row("xfs-dax-eadr", "xfs without reflink, dax=always, domain cpu_cache (eADR)", _xfs(), machine=EADR),
+    Row("xfs-inode-flag", "xfs, dax=inode, flag inherited from the directory",
+        _xfs("dax=inode") + " && inherit", power=True),
+    Row("xfs-file-flag", "xfs, dax=inode, flag set on the file itself",
+        _xfs("dax=inode") + " && flagged_file"),
+    Row("xfs-inode-noflag", "xfs, dax=inode, no flag", _xfs("dax=inode")),
+    Row("xfs-nodax", "xfs, dax=never", _xfs("dax=never")),
+    Row("xfs-ro", "xfs, dax=always, mounted read-only",
+        _xfs() + " && prepared && mount -o remount,ro $M"),
+    Row("xfs-dax-reflink", "xfs with reflink, dax=always", _xfs(mkfs="-m reflink=1"), power=True),
+    Row("xfs-cloned", "xfs with reflink, dax=always, file that was cloned",
+        _xfs(mkfs="-m reflink=1") + " && prepared && cp_reflink"),
+    Row("xfs-realtime", "xfs, dax=always, file on a realtime device on other persistent memory",
+        _xfs("dax=always,rtdev=$B", mkfs="-m reflink=0 -d rtinherit=1 -r rtdev=$B"), power=True),
+    Row("xfs-disk", "xfs on a disk", _xfs("defaults", "$DISK")),
+    # Memory that is not what it looks like
+    Row("e820-ext4", "ext4, dax=always, on plain DRAM posing as pmem (memmap=)", _ext4(node="$E820")),
+    Row("virtio-pmem-ext4", "ext4, dax=always, on virtio-pmem", _ext4(node="$VIRTIO"), power=True),
+    Row("virtio-pmem-xfs", "xfs, dax=always, on virtio-pmem", _xfs(node="$VIRTIO")),
+    # Devices in between
+    Row("dm-linear", "ext4, dax=always, on dm-linear over pmem", "linear $A && " + _ext4(node="/dev/mapper/$R"),
+        power=True),
+    Row("dm-stripe", "xfs, dax=always, on dm-stripe over two pmem",
+        "stripe $A $B && " + _xfs(node="/dev/mapper/$R"),
+        power=True),
+    Row("dm-mixed", "ext4, dax=always, on dm-linear over pmem and over DRAM posing as pmem",
+        "concatenated $A $E820 && " + _ext4(node="/dev/mapper/$R")),
+    Row("dm-flakey", "xfs, dax=always (dropped by the kernel), on dm-flakey over pmem",
+        "flakey $A && " + _xfs(node="/dev/mapper/$R")),
+    Row("loop", "ext4 on a loop device over a DAX file",
+        f"under {_ext4()} && loop_file && " + _ext4("defaults", "$LOOP"), power=True),
+    Row("overlay-upper", "overlayfs, upper layer on ext4 with DAX",
+        _under_overlay("lowerdir=$M.low,upperdir=$M.under/up"), power=True),
+    Row("overlay-lower", "overlayfs, file in a lower layer on ext4 with DAX",
+        f"under {_ext4()} && prepared $M.under && mkdir -p $M $M.low && "
+        "mount -t overlay -o lowerdir=$M.under:$M.low overlay $M"),
+    Row("overlay-volatile", "overlayfs mounted volatile, upper layer on ext4 with DAX",
+        _under_overlay("volatile,lowerdir=$M.low,upperdir=$M.under/up")),
+    # Other file systems
+    Row("erofs-dax", "erofs, dax=always",
+        "need mkfs.erofs && erofs_image $A && mount -t erofs -o dax=always $A $M"),
+    Row("btrfs", "btrfs on pmem", "need mkfs.btrfs && btrfs_image $A && mount -t btrfs $A $M", power=True),
+    Row("fuse", "ext4 by FUSE (fuse2fs) on a disk", "need fuse2fs && fuse_mount $DISK"),
+    # Memory, and no file system at all
+    Row("tmpfs", "tmpfs", "memory_mount tmpfs huge=never"),
+    Row("tmpfs-huge", "tmpfs with huge pages", "memory_mount tmpfs huge=always"),
+    Row("hugetlbfs", "hugetlbfs", "echo 24 >/proc/sys/vm/nr_hugepages && memory_mount hugetlbfs pagesize=2M"),
+    Row("memfd", "memfd", "memory_mount tmpfs size=4k"),
+    Row("devdax", "device-dax, domain memory_controller", "NODE=$DAX"),
+    Row("devdax-nodomain", "device-dax, no persistence domain stated", "NODE=$DAX", machine=NODOMAIN),
+    Row("blockdev", "block device node of a disk", "NODE=$DISK"),
+    Row("blockdev-pmem", "block device node of pmem", "NODE=$B"),
+    # Somebody who accepts MAP_SYNC without knowing it
+    Row("shim-all", "ext4, dax=always, a shim accepts every flag", _ext4(), "env LD_PRELOAD=/t/libswallow_all.so"),
+    Row("shim-sync", "ext4, dax=always, a shim takes MAP_SYNC away", _ext4(),
+        "env LD_PRELOAD=/t/libswallow_sync.so"),
+    Row("shim-disk", "ext4 on a disk, a shim takes MAP_SYNC away", _ext4("defaults", "$DISK"),
+        "env LD_PRELOAD=/t/libswallow_sync.so"),
+)
