@@ -573,7 +573,8 @@ PM_API int pm_clear_error(struct pm_mapping *mapping);
  * with one PM_EVENT_FELL_BACK; it is not promoted again (PM_REASON_NOT_PROMOTED) unless it has PM_LEASE. What else
  * has changed since the last look becomes an event too, see pm_event_fd(). report_size is
  * sizeof(struct pm_report); a smaller one gets the part it has room for, and report->size says how much was
- * filled.
+ * filled. With offsetof(struct pm_report, evidence), which leaves the rows out, only what the verdict and the events
+ * take is gathered: some ten system calls, where counting cached pages and reading the table of mounts take longer.
  *
  * Returns: 0; -EINVAL for a report_size that does not even hold the fields before the evidence; -EMFILE,
  * -ENFILE, -ENOMEM where the facts could not be gathered for want of them: the mapping stays as it is.

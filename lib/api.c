@@ -289,7 +289,7 @@ int pm_query(struct pm_mapping *m, struct pm_report *report, size_t report_size)
 {
 	struct pm_report full;
 	memset(&full, 0, sizeof(full));
-	int rc = pm_mapping_report(m, &full);
+	int rc = pm_mapping_report(m, &full, report_size > offsetof(struct pm_report, evidence));
 	return rc ? rc : give_report("pm_query", &full, report, report_size);
 }
 

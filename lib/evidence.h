@@ -50,7 +50,9 @@ void pm_evidence_for_decision(pm_evidence_table, struct pm_subject *, bool try_s
 int pm_evidence_shortage(pm_evidence_table);
 /* Again, after extents changed. */
 void pm_evidence_extents(pm_evidence_table, const struct pm_subject *);
-/* Everything else that a report shows. Call after the above. */
+/* What may change under a live mapping, beyond that. Call after the above. */
+void pm_evidence_for_look(pm_evidence_table, const struct pm_subject *);
+/* Everything else that a report shows. Call after the first. */
 void pm_evidence_for_report(pm_evidence_table, struct pm_subject *);
 
 /* ---- for the files of this layer ---- */

@@ -115,7 +115,7 @@ int pm_mapping_judge(struct pm_mapping *m, pm_evidence_table e, struct pm_subjec
 }
 
 /* With the watch's lock held. */
-static int look_again(struct pm_mapping *m, struct pm_report *r, struct pm_news *news)
+static int look_again(struct pm_mapping *m, struct pm_report *r, bool all, struct pm_news *news)
 {
 	struct pm_subject s;
 	struct pm_decision fresh;
@@ -123,18 +123,21 @@ static int look_again(struct pm_mapping *m, struct pm_report *r, struct pm_news 
 	int rc = pm_mapping_judge(m, r->evidence, &s, &fresh);
 	if (rc)
 		return rc;
-	pm_evidence_for_report(r->evidence, &s);
+	if (all)
+		pm_evidence_for_report(r->evidence, &s);
+	else
+		pm_evidence_for_look(r->evidence, &s);
 	pm_mapping_adopt(m, &fresh, false, news);
 	pm_watch_compare(m, r->evidence, &s, news);
 	return 0;
 }
 
-int pm_mapping_report(struct pm_mapping *m, struct pm_report *r)
+int pm_mapping_report(struct pm_mapping *m, struct pm_report *r, bool all)
 {
 	struct pm_news news;
 	pthread_mutex_lock(&m->watch.lock);
 	pm_news_begin(&news, m);
-	int rc = look_again(m, r, &news);
+	int rc = look_again(m, r, all, &news);
 	pthread_mutex_unlock(&m->watch.lock);
 	pm_news_tell(m, &news);
 	if (rc)

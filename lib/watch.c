@@ -272,7 +272,7 @@ static void look(struct pm_mapping *m)
 	struct pm_report report;
 	memset(&report, 0, sizeof(report));
 	/* What cannot be gathered now is gathered the next time. */
-	pm_mapping_report(m, &report);
+	pm_mapping_report(m, &report, false);
 }
 
 static bool must_stop(struct pm_watch *w)
@@ -388,6 +388,6 @@ int pm_mapping_next_event(struct pm_mapping *m, struct pm_event *event)
 	if (rc != -EAGAIN || m->watch.running)
 		return rc;
 	memset(&report, 0, sizeof(report));
-	rc = pm_mapping_report(m, &report);
+	rc = pm_mapping_report(m, &report, false);
 	return rc ? rc : pm_events_take(m, event);
 }

@@ -242,6 +242,22 @@ START_TEST(events_not_taken_yet_are_merged)
 }
 END_TEST
 
+/* What may be slow is only asked for by who wants to see it. */
+START_TEST(the_verdict_alone_is_cheap)
+{
+	struct pm_report r;
+	struct pm_mapping *m = watched(&fake_plain);
+	fake_forget();
+	unit_ok(pm_query(m, &r, offsetof(struct pm_report, evidence)));
+	ck_assert_int_eq(r.reason, PM_REASON_PAGE_CACHE);
+	ck_assert_uint_eq(fake_calls(FAKE_cachestat) + fake_calls(FAKE_mincore) + fake_calls(FAKE_openat), 0);
+	ck_assert_uint_le(fake_syscalls(), 10);
+	unit_ok(pm_query(m, &r, sizeof(r)));
+	ck_assert_uint_eq(fake_calls(FAKE_cachestat), 1);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 START_TEST(bad_input)
 {
 	struct pm_event e;
@@ -382,6 +398,7 @@ int main(void)
 	tcase_add_loop_test(c, nothing_is_no_event, 0, 4);
 	tcase_add_test(c, what_the_library_does_itself_is_no_event);
 	tcase_add_test(c, events_not_taken_yet_are_merged);
+	tcase_add_test(c, the_verdict_alone_is_cheap);
 	tcase_add_test(c, bad_input);
 	tcase_add_loop_test(c, a_descriptor_that_is_not_to_be_had, 0, 4);
 	tcase_add_loop_test(c, a_thread_looks_by_itself, 0, 2);
