@@ -163,7 +163,12 @@ enum pm_evidence_row {
 	PM_EV_PRIVATE_FILE = 24,  /* the library has an open file description of its own */
 	PM_EV_LIBPMEM = 25,       /* libpmem is in use as provider */
 	PM_EV_LIBUNWIND = 26,     /* libunwind is in use as provider */
-	PM_EVIDENCE_ROWS = 27
+	PM_EV_BAD_BLOCKS = 27,    /* the range has bad blocks; value: file offset of the first; text: how many */
+	PM_EV_UNSAFE_SHUTDOWNS = 28, /* power was lost before the DIMMs' own flush ended; value: how often, of all DIMMs */
+	PM_EV_DEVICE_ID = 29,     /* text: name of the DIMM, or the cookie of the region's set of DIMMs */
+	PM_EV_NUMA_NODE = 30,     /* value: the node that the region is near to */
+	PM_EV_PAGE_SIZE = 31,     /* value: size of the pages the range is mapped with; known for device-dax only */
+	PM_EVIDENCE_ROWS = 32
 };
 
 /* One row: what is known, from where. */

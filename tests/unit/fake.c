@@ -250,14 +250,12 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 	ENTER(.call = FAKE_ioctl, .fd = fd, .flags = request);
 	if (request == FS_IOC_FIEMAP)
 		return fake_fiemap(arg);
-	if (request != XFS_GEOMETRY)
-		fake_violation("ioctl 0x%lx is no evidence", request);
-	if (request != XFS_GEOMETRY || fake.machine.reflink == PM_UNKNOWN)
-		return -ENOTTY;
-	memset(arg, 0, 112);
-	uint32_t reflink = fake.machine.reflink == PM_YES ? 1u << 20 : 0;
-	memcpy((char *)arg + 92, &reflink, sizeof(reflink));
-	return 0;
+	if (request == FS_IOC_FSGETXATTR)
+		return fake_attributes(arg);
+	if (request == XFS_GEOMETRY)
+		return fake_geometry(arg);
+	fake_violation("ioctl 0x%lx is no evidence", request);
+	return -ENOTTY;
 }
 
 static int fake_flags_of(int fd)

@@ -25,6 +25,8 @@ void fake_device_size(uint64_t size);
 
 struct fiemap;
 int fake_fiemap(struct fiemap *);
+int fake_attributes(void *);
+int fake_geometry(void *);
 
 void fake_cpu_start(void);
 void fake_cpu_stop(void);
