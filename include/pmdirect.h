@@ -493,6 +493,22 @@ PM_API int pm_memset(struct pm_mapping *mapping, void *destination, int value, s
                      unsigned flags);
 
 /**
+ * pm_read - read part of a mapping without the risk of a load
+ *
+ * Copies length bytes from source, which lies in the mapping, to destination, which does not. A load from a bad
+ * block of the medium ends the process with SIGBUS; this call reads the file with pread(2), whose copy in the kernel
+ * survives it, and returns the error. It sees what was stored, through this mapping or any other, as a load does.
+ *
+ * Returns: 0; -EIO where the medium is bad, with destination written up to an open point; -ERANGE, also where the
+ * file has been cut off inside the range; -EOPNOTSUPP on a private or anonymous mapping, whose memory is not the
+ * file's, and on device-dax, which has no read(2); any other error of pread(2). It neither poisons the mapping nor
+ * minds the poison.
+ * Threads: safe. Crash: nothing to lose.
+ * Source: pread(2); Linux drivers/dax/super.c dax_copy_to_iter, drivers/nvdimm/pmem.c pmem_dax_direct_access.
+ */
+PM_API int pm_read(struct pm_mapping *mapping, void *destination, const void *source, size_t length);
+
+/**
  * pm_clear_error - make a poisoned mapping whole again
  *
  * Call it when the cause is gone and the application knows what it must write anew. It makes

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What both direct strategies need beyond the persistence domain. */
+/* What a strategy does not do: reading past the mapping; and what both direct ones need beyond the persistence domain. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -42,4 +42,15 @@ int pm_medium_deepen(struct pm_medium *m, const void *address, size_t length)
 	uintptr_t low = (uintptr_t)address & ~(page - 1);
 	uintptr_t high = ((uintptr_t)address + length + page - 1) & ~(page - 1);
 	return PM_RETRY(pm_sys->msync((void *)low, high - low));
+}
+
+int pm_medium_read(const struct pm_medium *m, void *destination, uint64_t offset, size_t length)
+{
+	for (size_t done = 0; done < length;) {
+		ssize_t got = PM_RETRY(pm_sys->pread(m->fd, (char *)destination + done, length - done, offset + done));
+		if (got <= 0)
+			return got ? (int)got : -ENODATA;
+		done += (size_t)got;
+	}
+	return 0;
 }

@@ -60,6 +60,9 @@ extern const struct pm_strategy pm_strategy_writeback;
 extern const struct pm_strategy pm_strategy_cacheline;
 extern const struct pm_strategy pm_strategy_fence;
 
+/* Reads the file at that offset with the kernel's copy, which turns a bad block into -EIO; -ENODATA: the file ends. */
+int pm_medium_read(const struct pm_medium *, void *destination, uint64_t offset, size_t length);
+
 /* Beyond the persistence domain; shared by the two direct strategies. */
 int pm_medium_deepen(struct pm_medium *, const void *address, size_t length);
 

@@ -47,6 +47,25 @@ static void make_bad(const char *disk, uint64_t place)
 	      strerror(errno));
 }
 
+/* Only the bad block cannot be read, and the process lives. */
+static void check_reads(const char *path)
+{
+	static char bytes[3 * BLOCK];
+	struct pm_mapping *m;
+	int rc = pm_map(path, NULL, &m);
+	CHECK(rc == 0, "%s", pm_error_detail());
+	if (rc)
+		return;
+	char *base = pm_base(m);
+	CHECK(pm_read(m, bytes, base + AT - BLOCK, sizeof(bytes)) == -EIO, "a bad block was read");
+	printf("%s\n", pm_error_detail());
+	CHECK(pm_read(m, bytes, base + AT, 1) == -EIO, "a bad block was read");
+	memset(base + AT - BLOCK, 'x', BLOCK);
+	CHECK(pm_read(m, bytes, base + AT - BLOCK, BLOCK) == 0 && bytes[0] == 'x', "%s", pm_error_detail());
+	CHECK(pm_read(m, bytes, base + AT + BLOCK, BLOCK) == 0, "%s", pm_error_detail());
+	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+}
+
 /* Maps, asks, unmaps: what is bad elsewhere must not count. */
 static void check_rows(const char *path, uint64_t offset, uint64_t length, enum pm_state bad)
 {
@@ -85,6 +104,7 @@ int main(int argc, char **argv)
 	check_rows(argv[1], 0, 0, PM_YES);
 	check_rows(argv[1], 0, AT, PM_NO);
 	check_rows(argv[1], AT + BLOCK, 0, PM_NO);
+	check_reads(argv[1]);
 	/* It is really bad, for the kernel. */
 	CHECK(pread(fd, block, BLOCK, AT) == -1 && errno == EIO, "%s", strerror(errno));
 	close(fd);

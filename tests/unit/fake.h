@@ -20,7 +20,7 @@
 #include "sys.h"
 
 #define FAKE_CALLS(X)                                                                                        \
-	X(openat) X(close) X(statx) X(fstatfs) X(seek_end) X(readlinkat) X(read) X(write) X(unlinkat)      \
+	X(openat) X(close) X(statx) X(fstatfs) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(unlinkat)      \
 	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
 	X(mremap) X(madvise) X(mincore) X(msync) X(cachestat) X(euid) X(getenv) X(dlopen)
 

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The health of the medium: bad blocks of the range, unsafe shutdowns, names, nodes, page size. No decision stands on it. */
+/*
+ * The health of the medium: bad blocks of the range, unsafe shutdowns, names, nodes, page size. No decision
+ * stands on it. Reading without the risk of a load.
+ */
 #include <errno.h>
 #include <linux/fiemap.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "unit.h"
 
@@ -271,6 +275,64 @@ START_TEST(bad_blocks_in_words)
 }
 END_TEST
 
+START_TEST(read_gives_what_was_stored)
+{
+	char back[5 * PAGE];
+	fake_start(_i ? &fake_dax : &fake_plain);
+	struct pm_mapping *m = unit_map(unit_file("f", SIZE), UNIT_OPTIONS(.offset = 100));
+	char *base = pm_base(m);
+	unit_ok(pm_read(m, back, base + 7, sizeof(back)));
+	ck_assert(unit_has_pattern(back, 107, sizeof(back)));
+	memcpy(base + 50, "stored", 6);
+	fake_interrupt(FAKE_pread, 2);
+	unit_ok(pm_read(m, back, base + 50, 6));
+	ck_assert(!memcmp(back, "stored", 6));
+	unit_ok(pm_read(m, back, base + pm_length(m) - 1, 1));
+	ck_assert_int_eq(back[0], unit_pattern(SIZE - 1));
+	fake_forget();
+	unit_ok(pm_read(m, NULL, NULL, 0));
+	ck_assert_int_eq(pm_read(m, back, base + pm_length(m) - 1, 2), -ERANGE);
+	ck_assert_uint_eq(fake_syscalls(), 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(read_of_a_bad_block)
+{
+	char back[2 * PAGE];
+	fake_start(&fake_dax);
+	const char *path = unit_file("f", SIZE);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_READ_ONLY));
+	fake_fail(FAKE_pread, 2, EIO); /* after the first half */
+	ck_assert_int_eq(pm_read(m, back, pm_base(m), sizeof(back)), -EIO);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), path));
+	/* It lost nothing that was acknowledged. */
+	unit_ok(pm_drain(m));
+	unit_ok(pm_read(m, back, pm_base(m), sizeof(back)));
+	unit_ok(truncate(path, PAGE));
+	ck_assert_int_eq(pm_read(m, back, pm_base(m), sizeof(back)), -ERANGE);
+	pm_unmap(m);
+}
+END_TEST
+
+START_TEST(read_where_it_could_not_keep_its_word)
+{
+	char back[8];
+	struct pm_mapping *m;
+	fake_start(_i ? &fake_device_dax : &fake_dax);
+	const char *path = unit_file("f", SIZE);
+	m = unit_map(path, _i ? NULL : UNIT_OPTIONS(.flags = PM_PRIVATE));
+	fake_forget();
+	ck_assert_int_eq(pm_read(m, back, pm_base(m), sizeof(back)), -EOPNOTSUPP);
+	ck_assert_str_ne(pm_error_detail(), "");
+	ck_assert_uint_eq(fake_syscalls(), 0);
+	unit_ok(pm_unmap(m));
+	m = unit_map(NULL, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = PAGE));
+	ck_assert_int_eq(pm_read(m, back, pm_base(m), sizeof(back)), -EOPNOTSUPP);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *t = unit_case("health");
@@ -289,5 +351,8 @@ int main(void)
 	tcase_add_test(t, page_size);
 	tcase_add_test(t, no_decision_stands_on_it);
 	tcase_add_test(t, bad_blocks_in_words);
+	tcase_add_loop_test(t, read_gives_what_was_stored, 0, 2);
+	tcase_add_test(t, read_of_a_bad_block);
+	tcase_add_loop_test(t, read_where_it_could_not_keep_its_word, 0, 2);
 	return unit_run();
 }
