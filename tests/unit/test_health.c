@@ -285,8 +285,10 @@ START_TEST(read_gives_what_was_stored)
 	ck_assert(unit_has_pattern(back, 107, sizeof(back)));
 	memcpy(base + 50, "stored", 6);
 	fake_interrupt(FAKE_pread, 2);
-	unit_ok(pm_read(m, back, base + 50, 6));
+	memset(back, '#', 8);
+	unit_ok(pm_read(m, back, base + 50, 7)); /* in parts, and not a byte more */
 	ck_assert(!memcmp(back, "stored", 6));
+	ck_assert_int_eq(back[7], '#');
 	unit_ok(pm_read(m, back, base + pm_length(m) - 1, 1));
 	ck_assert_int_eq(back[0], unit_pattern(SIZE - 1));
 	fake_forget();
