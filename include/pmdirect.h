@@ -180,7 +180,12 @@ enum pm_evidence_row {
 	PM_EV_WRITABLE = 27,      /* the file system is not read-only, by mount or by emergency */
 	PM_EV_ALIVE = 28,         /* the file system answers, and its device is there; error: EIO or ENODEV */
 	PM_EV_DAX_FLAG = 29,      /* the inode's DAX flag: a wish for when it is next loaded, not the state */
-	PM_EVIDENCE_ROWS = 30
+	PM_EV_BAD_BLOCKS = 30,    /* the range has bad blocks; value: file offset of the first; text: how many */
+	PM_EV_UNSAFE_SHUTDOWNS = 31, /* power was lost before the DIMMs' own flush ended; value: how often, of all DIMMs */
+	PM_EV_DEVICE_ID = 32,     /* text: name of the DIMM, or the cookie of the region's set of DIMMs */
+	PM_EV_NUMA_NODE = 33,     /* value: the node that the region is near to */
+	PM_EV_PAGE_SIZE = 34,     /* value: size of the pages the range is mapped with; known for device-dax only */
+	PM_EVIDENCE_ROWS = 35
 };
 
 /* One row: what is known, from where. */
@@ -543,6 +548,22 @@ PM_API int pm_memmove(struct pm_mapping *mapping, void *destination, const void 
  */
 PM_API int pm_memset(struct pm_mapping *mapping, void *destination, int value, size_t length,
                      unsigned flags);
+
+/**
+ * pm_read - read part of a mapping without the risk of a load
+ *
+ * Copies length bytes from source, which lies in the mapping, to destination, which does not. A load from a bad
+ * block of the medium ends the process with SIGBUS; this call reads the file with pread(2), whose copy in the kernel
+ * survives it, and returns the error. It sees what was stored, through this mapping or any other, as a load does.
+ *
+ * Returns: 0; -EIO where the medium is bad, with destination written up to an open point; -ERANGE, also where the
+ * file has been cut off inside the range; -EOPNOTSUPP on a private or anonymous mapping, whose memory is not the
+ * file's, and on device-dax, which has no read(2); any other error of pread(2). It neither poisons the mapping nor
+ * minds the poison.
+ * Threads: safe. Crash: nothing to lose.
+ * Source: pread(2); Linux drivers/dax/super.c dax_copy_to_iter, drivers/nvdimm/pmem.c pmem_dax_direct_access.
+ */
+PM_API int pm_read(struct pm_mapping *mapping, void *destination, const void *source, size_t length);
 
 /**
  * pm_clear_error - make a poisoned mapping whole again

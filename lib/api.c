@@ -272,6 +272,21 @@ int pm_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg, struct 
 	return rc;
 }
 
+int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t length)
+{
+	if (!length)
+		return 0;
+	int rc = check_range(m, "pm_read", source, length);
+	if (rc)
+		return rc;
+	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
+		return pm_fail(-EOPNOTSUPP, "pm_read", m->name, "only a shared mapping of a file can be read by read(2)");
+	rc = pm_medium_read(&m->medium, destination, m->offset + (uint64_t)((const char *)source - m->base), length);
+	if (rc == -ENODATA)
+		return pm_fail(-ERANGE, "pm_read", m->name, "the file ends inside the range");
+	return rc ? pm_fail(rc, "pm_read", m->name, "the range cannot be read: %s", pm_strerror(rc)) : 0;
+}
+
 /* ---- Truth ---- */
 
 /* Hands out as much of the report as the caller's struct has room for. */

@@ -180,5 +180,6 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 	pm_evidence_for_look(e, s);
 	pm_evidence_mount(e, s);
 	pm_evidence_residency(e, s);
+	pm_evidence_health(e, s);
 	lease_possible(e, s);
 }

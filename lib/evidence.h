@@ -73,6 +73,9 @@ void pm_evidence_file_system(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_mount(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_residency(pm_evidence_table, const struct pm_subject *);
 
+/* evidence_health.c: after the region is found. */
+void pm_evidence_health(pm_evidence_table, const struct pm_subject *);
+
 /* Reads a small file whole as text, newline trimmed: its length or -errno. */
 int pm_read_text(const char *path, char *text, size_t size);
 /* Alignment of a device-dax node, and its size; 0 if the node is none. */

@@ -51,6 +51,11 @@ static const char *const evidence_names[PM_EVIDENCE_ROWS] = {
 	[PM_EV_WRITABLE] = "file system writable",
 	[PM_EV_ALIVE] = "file system alive",
 	[PM_EV_DAX_FLAG] = "inode's DAX flag",
+	[PM_EV_BAD_BLOCKS] = "bad blocks",
+	[PM_EV_UNSAFE_SHUTDOWNS] = "unsafe shutdowns",
+	[PM_EV_DEVICE_ID] = "device identified",
+	[PM_EV_NUMA_NODE] = "NUMA node known",
+	[PM_EV_PAGE_SIZE] = "page size known",
 };
 
 /* Name and sentence of each reason, indexed by it. */
@@ -198,13 +203,23 @@ static void say_reason(struct text *t, const struct pm_report *r)
 		say(t, "Advice: %s. ", advices[r->advice]);
 }
 
+/* A report for an older program ends earlier. */
+static bool says_yes(const struct pm_report *r, enum pm_evidence_row row)
+{
+	return r->size >= offsetof(struct pm_report, evidence) + ((size_t)row + 1) * sizeof(r->evidence[0]) &&
+	       r->evidence[row].state == PM_YES;
+}
+
 static void say_state(struct text *t, const struct pm_report *r)
 {
-	const struct pm_evidence *forced = &r->evidence[PM_EV_FORCED];
-	/* A report for an older program ends earlier. */
-	bool has_row = r->size >= offsetof(struct pm_report, evidence) + (PM_EV_FORCED + 1) * sizeof(*forced);
-	if (has_row && forced->state == PM_YES)
-		say(t, "Tainted: PMDIRECT_GRANULARITY=%.55s lowers the promise. ", forced->text);
+	const struct pm_evidence *bad = &r->evidence[PM_EV_BAD_BLOCKS];
+	if (says_yes(r, PM_EV_FORCED))
+		say(t, "Tainted: PMDIRECT_GRANULARITY=%.55s lowers the promise. ", r->evidence[PM_EV_FORCED].text);
+	if (says_yes(r, PM_EV_BAD_BLOCKS))
+		say(t,
+		    "The medium has bad blocks in the range (%.55s, the first at file offset %" PRIu64
+		    "): a load there may end the process; restore the file from a copy. ",
+		    bad->text, bad->value);
 	if (r->error)
 		say(t, "The mapping is poisoned by a failed write-back (error %d): %s. ", r->error,
 		    advices[PM_ADVICE_CLEAR_ERROR]);

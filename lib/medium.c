@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What strategies share: the kernel's write-back, and the way beyond the persistence domain. */
+/* What strategies share: the kernel's write-back, reading by it, and the way beyond the persistence domain. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -50,4 +50,15 @@ int pm_medium_deepen(struct pm_medium *m, const void *address, size_t length)
 	if (m->libpmem)
 		return pm_synced(m->fd, m->libpmem->deep_drain(address, length));
 	return pm_medium_msync(m, (uintptr_t)address, (uintptr_t)address + length);
+}
+
+int pm_medium_read(const struct pm_medium *m, void *destination, uint64_t offset, size_t length)
+{
+	for (size_t done = 0; done < length;) {
+		ssize_t got = PM_RETRY(pm_sys->pread(m->fd, (char *)destination + done, length - done, offset + done));
+		if (got <= 0)
+			return got ? (int)got : -ENODATA;
+		done += (size_t)got;
+	}
+	return 0;
 }

@@ -66,6 +66,9 @@ extern const struct pm_strategy pm_strategy_promoted;
 
 /* The kernel's write-back of the pages of a range, believed only where it can be. */
 int pm_medium_msync(struct pm_medium *, uintptr_t low, uintptr_t high);
+/* Reads the file at that offset with the kernel's copy, which turns a bad block into -EIO; -ENODATA: the file ends. */
+int pm_medium_read(const struct pm_medium *, void *destination, uint64_t offset, size_t length);
+
 /* Beyond the persistence domain; shared by the two direct strategies. */
 int pm_medium_deepen(struct pm_medium *, const void *address, size_t length);
 

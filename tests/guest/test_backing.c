@@ -243,12 +243,15 @@ static void try_hint(const char *what, const char *path, unsigned flags, const s
 	CHECK(pm_granularity_of(m) == r.granularity, "%s", what);
 	bool fast = x->granularity >= PM_CACHE_LINE;
 	CHECK((r.evidence[PM_EV_LIBPMEM].state == PM_YES) == fast, "libpmem: %s", r.evidence[PM_EV_LIBPMEM].text);
+	bool device_dax = !strncmp(path, "/dev/dax", 8);
+	CHECK(r.evidence[PM_EV_PAGE_SIZE].value == (device_dax ? 2097152 : 0), "page size");
+	CHECK(!device_dax || r.evidence[PM_EV_BAD_BLOCKS].state == PM_NO, "%s", r.evidence[PM_EV_BAD_BLOCKS].text);
 	if (flags & PM_READ_ONLY)
 		CHECK(pm_persist(m, pm_base(m), 64) == 0 && pm_sync(m) == 0, "%s", pm_error_detail());
 	else
 		use(m, path);
 	if (x->granularity != PM_NONE)
-		check_deep(m, !strncmp(path, "/dev/dax", 8));
+		check_deep(m, device_dax);
 	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
 }
 

@@ -201,6 +201,13 @@ static ssize_t fake_write(int fd, const void *buffer, size_t size)
 	return fd >= FAKE_VIRTUAL_FD ? (ssize_t)size : pm_sys_linux.write(fd, buffer, size);
 }
 
+static ssize_t fake_pread(int fd, void *buffer, size_t size, uint64_t offset)
+{
+	ENTER(.call = FAKE_pread, .fd = fd, .length = size, .offset = offset);
+	/* Never more than half, as read(2) may. */
+	return pm_sys_linux.pread(fd, buffer, (size + 1) / 2, offset);
+}
+
 static int fake_unlinkat(int dir_fd, const char *path)
 {
 	struct fake_record r = {.call = FAKE_unlinkat, .fd = dir_fd};

@@ -20,7 +20,7 @@
 #include "sys.h"
 
 #define FAKE_CALLS(X)                                                                                        \
-	X(openat) X(close) X(statx) X(fstatfs) X(seek_end) X(readlinkat) X(read) X(write) X(unlinkat)      \
+	X(openat) X(close) X(statx) X(fstatfs) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(unlinkat)      \
 	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
 	X(mremap) X(madvise) X(mincore) X(msync) X(may_write) X(cachestat) X(setlease) X(getlease)          \
 	X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(inotify) X(epoll_create) X(epoll_add)    \
@@ -53,6 +53,18 @@ struct fake_extent {
 	uint32_t flags; /* FIEMAP_EXTENT_... */
 };
 
+/* What the machine tells of its health; NULL: it does not. */
+struct fake_health {
+	const char *bad_blocks;        /* of the disk, or of a device-dax's region */
+	const char *start;             /* in sectors: the file system lies on a partition */
+	const char *dimm[2];           /* mapping0 and mapping1 of the region */
+	const char *dirty_shutdown[2]; /* of nmem4 and nmem5 */
+	const char *id[2];             /* likewise */
+	const char *family;            /* the directory of those, if not nfit */
+	const char *set_cookie, *numa_node;
+	const uint64_t *physical; /* where on the disk each extent begins; NULL: at 0 */
+};
+
 struct fake_machine {
 	const char *name;
 	enum pm_state dax; /* STATX_ATTR_DAX; unknown: not in the mask */
@@ -71,6 +83,7 @@ struct fake_machine {
 	bool cpu_cannot_stream;
 	bool has_unnamed_files; /* O_TMPFILE */
 	const char *granularity_word; /* PMDIRECT_GRANULARITY */
+	const struct fake_health *health; /* NULL: nothing is told */
 	const char *mount;            /* end of the line in mountinfo, after the " - " */
 	bool is_read_only;    /* the file system, by now */
 	bool is_gone;         /* the device */

@@ -33,7 +33,7 @@
 static struct {
 	bool used;
 	size_t at;
-	char text[256];
+	char text[8192];
 } files[OPEN_MOST];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint64_t device_size;
@@ -93,6 +93,46 @@ static const struct fake_region *region_at(const char *path, const char **attrib
 	return region_of(number);
 }
 
+static const char *health_of_dimm(const struct fake_health *h, const char *name)
+{
+	const char *family = h->family ? h->family : "nfit";
+	unsigned dimm = (unsigned)(name[0] - '4');
+	if (dimm > 1 || strncmp(name + 2, family, strlen(family)))
+		return NULL;
+	if (ends_with(name, "/dirty_shutdown"))
+		return h->dirty_shutdown[dimm];
+	return ends_with(name, "/id") ? h->id[dimm] : NULL;
+}
+
+/* Whether the path is one that tells of health; *value is NULL if this machine has it not. */
+static bool tells_health(const char *path, const char **value)
+{
+	static const struct fake_health nothing;
+	const struct fake_health *h = fake.machine.health ? fake.machine.health : &nothing;
+	const char *region = "/sys/bus/nd/devices/region", *dimm = "/sys/bus/nd/devices/nmem";
+	/* Of any region, by an attribute of its own. */
+	const char *name = strncmp(path, region, strlen(region)) ? "" : path + strlen(region) + strlen("7/");
+	bool block = !strncmp(path, "/sys/dev/block/259:", 19);
+	*value = NULL;
+	if (block && ends_with(path, "/start"))
+		*value = h->start;
+	else if (block && ends_with(path, "/badblocks")) /* a partition has none of its own */
+		*value = !h->start == !strstr(path, "/../") ? h->bad_blocks : NULL;
+	else if (!strcmp(name, "badblocks"))
+		*value = h->bad_blocks;
+	else if (!strcmp(name, "mapping0") || !strcmp(name, "mapping1"))
+		*value = h->dimm[name[7] - '0'];
+	else if (!strncmp(path, dimm, strlen(dimm)))
+		*value = health_of_dimm(h, path + strlen(dimm));
+	else if (!strcmp(name, "set_cookie"))
+		*value = h->set_cookie;
+	else if (!strcmp(name, "numa_node"))
+		*value = h->numa_node;
+	else
+		return !strncmp(name, "mapping", 7);
+	return true;
+}
+
 /* Text of a file: 0 or -errno. */
 static int content(const char *path, int flags, char *text, size_t size)
 {
@@ -118,6 +158,11 @@ static int content(const char *path, int flags, char *text, size_t size)
 	}
 	if (fake.machine.below[0] && ends_with(path, "259:3/slaves"))
 		return 0;
+	if (tells_health(path, &value)) {
+		/* Lists are taken as they are: no line, an empty one, many. */
+		snprintf(text, size, "%s%s", value ? value : "", value && !ends_with(path, "/badblocks") ? "\n" : "");
+		return value ? 0 : -ENOENT;
+	}
 	if (r && !strcmp(attribute, "/provider"))
 		value = r->provider;
 	else if (r && !strcmp(attribute, "/devtype"))
@@ -302,6 +347,7 @@ int fake_fiemap(struct fiemap *q)
 {
 	struct fake_extent whole;
 	unsigned count, room = q->fm_extent_count;
+	const struct fake_health *h = fake.machine.health;
 	const struct fake_extent *x = extents_now(q, &whole, &count);
 	q->fm_mapped_extents = 0;
 	for (unsigned i = 0; i < count && q->fm_mapped_extents < room; i++) {
@@ -309,6 +355,7 @@ int fake_fiemap(struct fiemap *q)
 			continue;
 		q->fm_extents[q->fm_mapped_extents++] = (struct fiemap_extent){
 			.fe_logical = x[i].logical, .fe_length = x[i].length,
+			.fe_physical = h && h->physical ? h->physical[i] : 0,
 			.fe_flags = x[i].flags | (i == count - 1 ? FIEMAP_EXTENT_LAST : 0)};
 	}
 	return fake.machine.fiemap_errno ? -fake.machine.fiemap_errno : 0;

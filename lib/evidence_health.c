@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The health of the medium, for reports only; no decision stands on it. Sources: the kernel's list of bad blocks
+ * (block/badblocks.c, drivers/nvdimm/region_devs.c) against the file's extents, and the attributes of the region and of
+ * its DIMMs (Documentation/ABI/testing/sysfs-bus-nvdimm, sysfs-bus-nfit, sysfs-bus-papr-pmem).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "evidence.h"
+#include "sys.h"
+
+#define ND_DEVICES "/sys/bus/nd/devices/"
+#define SOURCE_BLOCKS "/sys/dev/block/M:m/badblocks against the extents"
+#define SOURCE_REGION ND_DEVICES "regionN/badblocks"
+#define SECTOR 512u /* of every list, whatever the device's own block is */
+/* The kernel's table has PAGE_SIZE / 8 entries, and sysfs shows one page of text at most. */
+#define ENTRIES_MOST 512
+#define TEXT_MOST 4096
+#define LINE_MOST 42
+#define DIMMS_MOST 32
+#define EXTENTS_A_CALL 32
+
+/* Bad parts of a disk in bytes, ascending, as the kernel keeps them. */
+struct bad_list {
+	unsigned count;
+	bool cut; /* there may be more than sysfs shows */
+	struct {
+		uint64_t start, end;
+	} entry[ENTRIES_MOST];
+};
+
+struct bad_range {
+	uint64_t first; /* file offset */
+	uint64_t bytes;
+};
+
+/* ---- The list ---- */
+
+/* Whole text, not trimmed: a disk whose driver keeps no list shows an empty line, an empty list shows nothing. */
+static ssize_t read_list_text(const char *path, char *text, size_t size)
+{
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	if (fd < 0)
+		return fd;
+	size_t used = 0;
+	ssize_t got;
+	while ((got = PM_RETRY(pm_sys->read(fd, text + used, size - 1 - used))) > 0)
+		used += (size_t)got;
+	pm_sys->close(fd);
+	text[used] = 0;
+	return got < 0 ? got : (ssize_t)used;
+}
+
+static int read_list(const char *path, struct bad_list *list)
+{
+	char text[TEXT_MOST];
+	ssize_t length = read_list_text(path, text, sizeof(text));
+	list->count = 0;
+	if (length < 0)
+		return (int)length;
+	if (text[0] == '\n')
+		return -ENODATA;
+	list->cut = length >= TEXT_MOST - LINE_MOST;
+	uint64_t start, count;
+	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+		if (sscanf(line, "%" SCNu64 " %" SCNu64, &start, &count) != 2)
+			return -EINVAL;
+		if (list->count == ENTRIES_MOST) {
+			list->cut = true;
+			break;
+		}
+		list->entry[list->count].start = start * SECTOR;
+		list->entry[list->count++].end = (start + count) * SECTOR;
+	}
+	return 0;
+}
+
+/* Adds what is bad in [physical, physical + length) of the disk, which holds the file from offset logical. */
+static void count_bad(const struct bad_list *list, uint64_t physical, uint64_t length, uint64_t logical,
+                      struct bad_range *bad)
+{
+	unsigned low = 0, high = list->count;
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+		if (list->entry[middle].end <= physical)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < list->count && list->entry[low].start < physical + length; low++) {
+		uint64_t start = list->entry[low].start > physical ? list->entry[low].start : physical;
+		uint64_t end = list->entry[low].end < physical + length ? list->entry[low].end : physical + length;
+		if (!bad->bytes || logical + (start - physical) < bad->first)
+			bad->first = logical + (start - physical);
+		bad->bytes += end - start;
+	}
+}
+
+/* ---- The extents of the range on the disk ---- */
+
+/* Without a place on this disk: nothing there, or a place that is no block address (fiemap.rst). */
+#define NO_ADDRESS (FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_DATA_INLINE)
+
+static void count_in_extent(const struct pm_subject *s, const struct bad_list *list, uint64_t shift,
+                            const struct fiemap_extent *x, struct bad_range *bad)
+{
+	uint64_t start = x->fe_logical > s->offset ? x->fe_logical : s->offset;
+	uint64_t end = x->fe_logical + x->fe_length < s->end ? x->fe_logical + x->fe_length : s->end;
+	if (start < end && !(x->fe_flags & NO_ADDRESS))
+		count_bad(list, shift + x->fe_physical + (start - x->fe_logical), end - start, start, bad);
+}
+
+static int count_in_file(const struct pm_subject *s, const struct bad_list *list, uint64_t shift, struct bad_range *bad)
+{
+	_Alignas(struct fiemap) char room[sizeof(struct fiemap) + EXTENTS_A_CALL * sizeof(struct fiemap_extent)];
+	struct fiemap *map = (struct fiemap *)room;
+	uint64_t at = s->offset;
+	while (at < s->end) {
+		*map = (struct fiemap){.fm_start = at, .fm_length = s->end - at, .fm_extent_count = EXTENTS_A_CALL};
+		int rc = pm_sys->ioctl(s->fd, FS_IOC_FIEMAP, map);
+		if (rc < 0)
+			return rc;
+		for (unsigned i = 0; i < map->fm_mapped_extents; i++) {
+			const struct fiemap_extent *x = &map->fm_extents[i];
+			count_in_extent(s, list, shift, x, bad);
+			at = x->fe_logical + x->fe_length > at ? x->fe_logical + x->fe_length : at;
+		}
+		if (map->fm_mapped_extents < EXTENTS_A_CALL || at <= map->fm_start)
+			break;
+	}
+	return 0;
+}
+
+/* The disk's list; of a partition its disk's, with *shift set to where the partition begins there. */
+static int read_list_of_block(const struct pm_subject *s, struct bad_list *list, uint64_t *shift)
+{
+	char device[64], path[96], start[24];
+	bool node = S_ISBLK(s->stx.stx_mode);
+	snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", node ? s->stx.stx_rdev_major : s->stx.stx_dev_major,
+	         node ? s->stx.stx_rdev_minor : s->stx.stx_dev_minor);
+	snprintf(path, sizeof(path), "%s/start", device);
+	int rc = pm_read_text(path, start, sizeof(start));
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	bool partition = rc >= 0;
+	*shift = partition ? strtoull(start, NULL, 10) * SECTOR : 0;
+	snprintf(path, sizeof(path), "%s%s/badblocks", device, partition ? "/.." : "");
+	return read_list(path, list);
+}
+
+static int count_in_range(pm_evidence_table e, const struct pm_subject *s, struct bad_list *list, struct bad_range *bad)
+{
+	uint64_t shift;
+	int rc = read_list_of_block(s, list, &shift);
+	if (rc)
+		return rc;
+	if (S_ISBLK(s->stx.stx_mode)) {
+		count_bad(list, shift + s->offset, s->end - s->offset, s->offset, bad);
+		return 0;
+	}
+	if (!S_ISREG(s->stx.stx_mode))
+		return -EOPNOTSUPP;
+	/* Of an XFS real-time file the addresses are not of this list. */
+	rc = pm_data_elsewhere(e, s);
+	/* Most often there is nothing to look for. */
+	return rc || !list->count ? rc : count_in_file(s, list, shift, bad);
+}
+
+static void bad_blocks_of_file(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct pm_evidence *row = &e[PM_EV_BAD_BLOCKS];
+	struct bad_list list;
+	struct bad_range bad = {0};
+	char text[56] = "";
+	int rc = count_in_range(e, s, &list, &bad);
+	enum pm_state state = bad.bytes ? PM_YES : rc || list.cut ? PM_UNKNOWN : PM_NO;
+	if (state == PM_YES)
+		snprintf(text, sizeof(text), "%s%" PRIu64 " sectors of 512 bytes", list.cut ? "at least " : "",
+		         (bad.bytes + SECTOR - 1) / SECTOR);
+	else if (rc == -ENODATA)
+		snprintf(text, sizeof(text), "the driver keeps no list");
+	pm_evidence_set(row, state, -rc, SOURCE_BLOCKS, text);
+	row->value = bad.bytes ? bad.first : 0;
+}
+
+/* Where in its region a device-dax begins is told to root only: a list that is not empty leaves it open. */
+static void bad_blocks_of_region(struct pm_evidence *row, const struct pm_subject *s)
+{
+	struct bad_list list;
+	char path[80];
+	snprintf(path, sizeof(path), ND_DEVICES "region%u/badblocks", s->region);
+	int rc = s->region == ~0u ? -ENODEV : read_list(path, &list);
+	bool none = !rc && !list.count && !list.cut;
+	pm_evidence_set(row, none ? PM_NO : PM_UNKNOWN, -rc, SOURCE_REGION,
+	                !rc && !none ? "somewhere in the region" : NULL);
+}
+
+/* ---- The region and its DIMMs ---- */
+
+static void numa_node(struct pm_evidence *row, const struct pm_subject *s)
+{
+	char path[80], text[24] = "";
+	snprintf(path, sizeof(path), ND_DEVICES "region%u/numa_node", s->region);
+	int rc = pm_read_text(path, text, sizeof(text));
+	bool known = rc > 0 && text[0] != '-';
+	pm_evidence_set(row, known ? PM_YES : PM_UNKNOWN, rc < 0 ? -rc : 0, ND_DEVICES "regionN/numa_node",
+	                rc > 0 ? text : NULL);
+	row->value = known ? strtoull(text, NULL, 10) : 0;
+}
+
+/* Number of the DIMM that holds the nth part of the region: 0 or -errno. */
+static int find_dimm(unsigned region, unsigned nth, unsigned *dimm)
+{
+	char path[80], text[80];
+	snprintf(path, sizeof(path), ND_DEVICES "region%u/mapping%u", region, nth);
+	int rc = pm_read_text(path, text, sizeof(text));
+	if (rc < 0)
+		return rc;
+	return sscanf(text, "nmem%u,", dimm) == 1 ? 0 : -EINVAL;
+}
+
+/* An attribute of a DIMM, which lies in a directory named for what describes it. */
+static int read_dimm(unsigned dimm, const char *name, char *text, size_t size)
+{
+	static const char *const families[] = {"nfit", "papr", "cxl"};
+	int rc = -ENOENT;
+	for (unsigned i = 0; i < sizeof(families) / sizeof(families[0]) && rc == -ENOENT; i++) {
+		char path[96];
+		snprintf(path, sizeof(path), ND_DEVICES "nmem%u/%s/%s", dimm, families[i], name);
+		rc = pm_read_text(path, text, size);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+/* The sum over all DIMMs: unknown as long as one of them does not say. */
+static void unsafe_shutdowns(struct pm_evidence *row, const struct pm_subject *s)
+{
+	unsigned dimm, n = 0;
+	uint64_t sum = 0;
+	char text[32];
+	int rc = 0;
+	for (; n < DIMMS_MOST && !(rc = find_dimm(s->region, n, &dimm)); n++) {
+		rc = read_dimm(dimm, "dirty_shutdown", text, sizeof(text));
+		if (rc)
+			break;
+		sum += strtoull(text, NULL, 0);
+	}
+	/* The first part that is not there ends the list. */
+	bool told = n && rc == -ENOENT && find_dimm(s->region, n, &dimm) == -ENOENT;
+	pm_evidence_set(row, !told ? PM_UNKNOWN : sum ? PM_YES : PM_NO, told ? 0 : -rc,
+	                ND_DEVICES "nmemN/*/dirty_shutdown", NULL);
+	row->value = told ? sum : 0;
+}
+
+/* The DIMM's own name where there is one DIMM; a set of several has a cookie made of theirs. */
+static void device_id(struct pm_evidence *row, const struct pm_subject *s)
+{
+	char path[80], text[56];
+	unsigned dimm, other;
+	int rc = find_dimm(s->region, 0, &dimm);
+	if (!rc && find_dimm(s->region, 1, &other) == -ENOENT && !read_dimm(dimm, "id", text, sizeof(text)) && text[0]) {
+		pm_evidence_set(row, PM_YES, 0, ND_DEVICES "nmemN/*/id", text);
+		return;
+	}
+	snprintf(path, sizeof(path), ND_DEVICES "region%u/set_cookie", s->region);
+	rc = pm_read_text(path, text, sizeof(text));
+	bool known = rc > 0 && strtoull(text, NULL, 0);
+	pm_evidence_set(row, known ? PM_YES : PM_UNKNOWN, rc < 0 ? -rc : 0, ND_DEVICES "regionN/set_cookie",
+	                known ? text : NULL);
+}
+
+void pm_evidence_health(pm_evidence_table e, const struct pm_subject *s)
+{
+	bool device_dax = s->backing == PM_BACKING_DEVICE_DAX;
+	if (device_dax)
+		bad_blocks_of_region(&e[PM_EV_BAD_BLOCKS], s);
+	else
+		bad_blocks_of_file(e, s);
+	/* drivers/dax/device.c maps pages of the device's alignment and no others; of a file no kernel tells. */
+	pm_evidence_set(&e[PM_EV_PAGE_SIZE], device_dax ? PM_YES : PM_UNKNOWN, 0,
+	                device_dax ? "/sys/dev/char/M:m/align" : "not told for a file", NULL);
+	e[PM_EV_PAGE_SIZE].value = device_dax ? s->unit : 0;
+	if (s->region == ~0u)
+		return;
+	numa_node(&e[PM_EV_NUMA_NODE], s);
+	unsafe_shutdowns(&e[PM_EV_UNSAFE_SHUTDOWNS], s);
+	device_id(&e[PM_EV_DEVICE_ID], s);
+}
