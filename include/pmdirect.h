@@ -126,7 +126,8 @@ enum pm_reason {
 	PM_REASON_OPENED_DIRECT = 31,    /* events only: likewise, with O_DIRECT */
 	PM_REASON_READ_ONLY = 32,        /* events only: the file system is read-only now */
 	PM_REASON_SHUT_DOWN = 33,        /* events only: the file system answers with EIO: it was shut down */
-	PM_REASON_DEVICE_GONE = 34       /* events only: the device under the file system is gone */
+	PM_REASON_DEVICE_GONE = 34,      /* events only: the device under the file system is gone */
+	PM_REASON_BAD_BLOCKS = 35        /* events only: the medium has bad blocks in the range */
 };
 
 /* What a person can do about the reason. */
@@ -270,7 +271,8 @@ enum pm_event_kind {
 	PM_EVENT_OPENED = 10,           /* another process opened the file for writing */
 	PM_EVENT_WRITTEN = 11,          /* the file was written or changed otherwise than through a mapping */
 	PM_EVENT_READ_ONLY = 12,        /* the file system went read-only */
-	PM_EVENT_DEAD = 13              /* the file system was shut down, or its device is gone */
+	PM_EVENT_DEAD = 13,             /* the file system was shut down, or its device is gone */
+	PM_EVENT_BAD_BLOCKS = 14        /* bad blocks in the range of a direct mapping: an access may be a SIGBUS */
 };
 
 #define PM_EVENT_FRAMES 16
@@ -639,6 +641,7 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  *   PM_EVENT_DAX_FLAG       a look
  *   PM_EVENT_READ_ONLY      at once for remounts, by the table of mounts; a look for emergencies
  *   PM_EVENT_DEAD           a look
+ *   PM_EVENT_BAD_BLOCKS     a look, as soon as the kernel's list of them has one
  *   PM_EVENT_FELL_BACK      with whatever takes the promise away
  *   PM_EVENT_WRITE_BACK_FAILED, PM_EVENT_PROMOTED   at once
  *

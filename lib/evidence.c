@@ -158,6 +158,9 @@ void pm_evidence_for_look(pm_evidence_table e, const struct pm_subject *s)
 	if (e[PM_EV_ALLOCATED].state == PM_UNKNOWN)
 		pm_evidence_extents(e, s);
 	pm_evidence_life(e, s);
+	/* Of what goes through the page cache the kernel tells by failing. */
+	if (e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES)
+		pm_evidence_bad_blocks(e, s);
 }
 
 void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
@@ -180,6 +183,8 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 	pm_evidence_for_look(e, s);
 	pm_evidence_mount(e, s);
 	pm_evidence_residency(e, s);
+	if (e[PM_EV_BAD_BLOCKS].state == PM_UNKNOWN)
+		pm_evidence_bad_blocks(e, s);
 	pm_evidence_health(e, s);
 	lease_possible(e, s);
 }

@@ -73,7 +73,8 @@ void pm_evidence_file_system(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_mount(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_residency(pm_evidence_table, const struct pm_subject *);
 
-/* evidence_health.c: after the region is found. */
+/* evidence_health.c: bad blocks of the range; the rest, after the region is found. */
+void pm_evidence_bad_blocks(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_health(pm_evidence_table, const struct pm_subject *);
 
 /* Reads a small file whole as text, newline trimmed: its length or -errno. */

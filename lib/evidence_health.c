@@ -276,13 +276,17 @@ static void device_id(struct pm_evidence *row, const struct pm_subject *s)
 	                known ? text : NULL);
 }
 
-void pm_evidence_health(pm_evidence_table e, const struct pm_subject *s)
+void pm_evidence_bad_blocks(pm_evidence_table e, const struct pm_subject *s)
 {
-	bool device_dax = s->backing == PM_BACKING_DEVICE_DAX;
-	if (device_dax)
+	if (s->backing == PM_BACKING_DEVICE_DAX)
 		bad_blocks_of_region(&e[PM_EV_BAD_BLOCKS], s);
 	else
 		bad_blocks_of_file(e, s);
+}
+
+void pm_evidence_health(pm_evidence_table e, const struct pm_subject *s)
+{
+	bool device_dax = s->backing == PM_BACKING_DEVICE_DAX;
 	/* drivers/dax/device.c maps pages of the device's alignment and no others; of a file no kernel tells. */
 	pm_evidence_set(&e[PM_EV_PAGE_SIZE], device_dax ? PM_YES : PM_UNKNOWN, 0,
 	                device_dax ? "/sys/dev/char/M:m/align" : "not told for a file", NULL);

@@ -104,6 +104,7 @@ static const struct {
 	[PM_REASON_READ_ONLY] = {"read-only", "the file system is read-only now"},
 	[PM_REASON_SHUT_DOWN] = {"shut-down", "the file system was shut down"},
 	[PM_REASON_DEVICE_GONE] = {"device-gone", "the device under the file system is gone"},
+	[PM_REASON_BAD_BLOCKS] = {"bad-blocks", "the medium has bad blocks in the range"},
 };
 
 static const char *const advices[] = {

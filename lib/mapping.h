@@ -17,7 +17,7 @@ struct pm_watch {
 	/* Descriptors, -1 if there is none: inotify(7), the table of mounts, epoll(7) of all, eventfd(2) of the queue. */
 	int inotify, mounts, sources, queued;
 	bool seen;                    /* there is something to compare with: */
-	enum pm_state unshared, allocated, dax, dax_flag, writable, alive;
+	enum pm_state unshared, allocated, dax, dax_flag, writable, alive, bad;
 	uint64_t end;                 /* of the file, as far as the mapping is concerned */
 	bool opened;                  /* another process has it open for writing */
 	uint32_t carried;             /* announced, and not looked at yet */

@@ -234,6 +234,9 @@ static void compare_life(struct pm_watch *w, const struct pm_evidence *e, struct
 		pm_news_add(news, PM_EVENT_DEAD, gone ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN)->error =
 			-e[PM_EV_ALIVE].error;
 	}
+	if (w->bad != PM_YES && e[PM_EV_BAD_BLOCKS].state == PM_YES)
+		place(pm_news_add(news, PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS), e[PM_EV_BAD_BLOCKS].value);
+	w->bad = e[PM_EV_BAD_BLOCKS].state == PM_UNKNOWN ? w->bad : e[PM_EV_BAD_BLOCKS].state;
 	enum pm_state flag = e[PM_EV_DAX_FLAG].state;
 	if (w->dax_flag != PM_UNKNOWN && flag != PM_UNKNOWN && flag != w->dax_flag)
 		pm_news_add(news, PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <pmdirect.h>
 #include <poll.h>
@@ -125,6 +126,21 @@ static int do_shutdown(int fd)
 	return ioctl(fd, EXT4_SHUTDOWN, &how);
 }
 
+/* Root may add to the kernel's list of bad blocks, in sectors; the driver then fails them. */
+static int do_wear(int fd)
+{
+	_Alignas(struct fiemap) char room[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
+	struct fiemap *map = (struct fiemap *)room;
+	char text[64];
+	memset(room, 0, sizeof(room));
+	*map = (struct fiemap){.fm_start = 65536, .fm_length = 4096, .fm_extent_count = 1};
+	if (ioctl(fd, FS_IOC_FIEMAP, map) || !map->fm_mapped_extents)
+		return -1;
+	uint64_t physical = map->fm_extents[0].fe_physical + 65536 - map->fm_extents[0].fe_logical;
+	snprintf(text, sizeof(text), "%" PRIu64 " 8", physical / 512);
+	return write_text("/sys/block/pmem0/badblocks", text);
+}
+
 static int do_unbind(int fd)
 {
 	(void)fd;
@@ -170,6 +186,7 @@ static const struct cause {
 	{"DAX flag", do_toggle_flag, O_RDONLY, DIRECT, false, {{PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG, 0}}, {0}},
 	{"read-only", do_read_only, O_RDONLY, ANYWHERE, true, {{PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0}}, {0}},
 	{"shutdown", do_shutdown, O_RDONLY, ANYWHERE, true, {{PM_EVENT_DEAD, PM_REASON_SHUT_DOWN, 0}}, {0}},
+	{"bad-block", do_wear, O_RDONLY, DIRECT, true, {{PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS, 65536}}, {0}},
 	{"unbind", do_unbind, O_RDONLY, ANYWHERE, true, {{PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, 0}}, {0}},
 };
 

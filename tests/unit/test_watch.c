@@ -108,6 +108,12 @@ static void shut_down(void)
 	fake.machine.statx_errno = EIO;
 }
 
+static void worn(void)
+{
+	static const struct fake_health health = {.bad_blocks = "32 8\n"};
+	fake.machine.health = &health;
+}
+
 static void gone(void)
 {
 	fake.machine.is_gone = true;
@@ -130,6 +136,7 @@ static const struct {
 	{read_only, &fake_plain, PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0, 0, SIZE, 0},
 	{read_only, &fake_dax, PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0, 0, SIZE, 0},
 	{shut_down, &fake_plain, PM_EVENT_DEAD, PM_REASON_SHUT_DOWN, 0, 0, SIZE, -EIO},
+	{worn, &fake_dax, PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS, 0, 16384, SIZE - 16384, 0},
 	{gone, &fake_plain, PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, 0, 0, SIZE, -ENODEV},
 	{gone, &fake_dax, PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, 0, 0, SIZE, -ENODEV},
 };
