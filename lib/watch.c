@@ -18,7 +18,7 @@
 #include "sys.h"
 
 #define PERIOD_MS 1000
-#define PAUSE_MS 10 /* between looks, however much is announced */
+#define PAUSE_MS 10 /* before a look, however much is announced */
 #define ANNOUNCED (IN_MODIFY | IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_UNMOUNT)
 
 void pm_watch_init(struct pm_watch *w)
@@ -311,10 +311,10 @@ static void *serve(void *arg)
 	struct pollfd fds[] = {{m->watch.stop, POLLIN, 0}, {begin(m), POLLIN, 0}, {m->watch.sources, POLLIN, 0}};
 	while (!must_stop(&m->watch)) {
 		look(m);
-		/* A lease cannot wait, the rest can. */
-		int rc = pm_sys->poll(fds, 2, PAUSE_MS);
-		if (!rc)
-			pm_sys->poll(fds, 3, PERIOD_MS);
+		/* A lease cannot wait, the rest can: what is announced has often not happened quite yet (fs/file_table.c __fput). */
+		pm_sys->poll(fds, 3, PERIOD_MS);
+		if (!fds[0].revents && !fds[1].revents)
+			pm_sys->poll(fds, 2, PAUSE_MS);
 		while (fds[1].fd >= 0 && pm_sys->read(fds[1].fd, &info, sizeof(info)) > 0)
 			;
 	}

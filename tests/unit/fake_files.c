@@ -305,6 +305,8 @@ void fake_file_system(struct statfs *stfs)
 
 void fake_place(struct statx *stx)
 {
+	/* Not every file system has the bit in its mask. */
+	stx->stx_attributes_mask |= STATX_ATTR_ENCRYPTED;
 	stx->stx_attributes &= ~(uint64_t)STATX_ATTR_ENCRYPTED;
 	if (fake.machine.is_encrypted)
 		stx->stx_attributes |= STATX_ATTR_ENCRYPTED;

@@ -191,7 +191,7 @@ START_TEST(nothing_is_no_event)
 	struct pm_mapping *m = watched(machines[_i]);
 	volatile char *base = pm_base(m);
 	fake.recording = false;
-	for (unsigned i = 0; i < 100000; i++) {
+	for (unsigned i = 0; i < 20000; i++) {
 		base[i * 64 % SIZE] = (char)i;
 		unit_expect(pm_persist(m, (char *)pm_base(m) + i * 64 % SIZE, 8) == 0);
 		if (i % 1000 == 0)
