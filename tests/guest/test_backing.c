@@ -67,7 +67,8 @@ static const struct row {
 	{"xfs-dax-nodomain", PROMISED, SPARSE, -PM_ENOTSYNC, 0, .note = NULL},
 	{"xfs-dax-eadr", PROVEN_BYTE, SPARSE, 0, 0, .note = NULL},
 	{"xfs-dax-reflink", SHAREABLE, SPARSE, -PM_ENOTSYNC, 0,
-	 .note = "the kernel does not commit every copy-on-write fault before it returns, whatever it accepted"},
+	 .note = "the kernel does not commit every copy-on-write fault before it returns, whatever it accepted; with "
+	         "PM_LEASE it is as xfs-dax (test_events.c, tests/power/clone.py)"},
 	{"xfs-inode-flag", PROVEN_LINE, SPARSE, 0, 0, .note = NULL},
 	{"xfs-inode-noflag", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
 	{"ext4-nodax", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
