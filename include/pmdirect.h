@@ -612,7 +612,7 @@ PM_API int pm_query(struct pm_mapping *mapping, struct pm_report *report, size_t
  * Fills the report that a mapping of path with these options would have, and leaves no trace on the file
  * system: nothing is created, grown or read. (Of a DAX file that is not the caller's, the access time may change:
  * only the owner can ask the kernel not to note it.) The evidence is what is found now; where the options ask
- * for preparation the verdict takes it as done. For a missing file with PM_CREATE the directory answers,
+ * for preparation or a lease the verdict takes it as done. For a missing file with PM_CREATE the directory answers,
  * through an unnamed temporary file; where the file system has none, the report says unknown.
  *
  * Returns: 0, also when the verdict is PM_VERDICT_REFUSED; otherwise as pm_map().

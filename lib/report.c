@@ -165,6 +165,9 @@ static void look(struct pm_file *f, const struct pm_options *o, uint64_t length,
 	memcpy(assumed, r->evidence, sizeof(assumed));
 	pm_mapping_assume(assumed, o, o->offset + length > f->size,
 	                  pm_mapping_will_prepare(o, f->created, assumed));
+	/* Trying would be seen, and broken by this look. */
+	if (ask.lease)
+		pm_evidence_set(&assumed[PM_EV_LEASE_HELD], PM_YES, 0, "what asking for it will give", NULL);
 	struct pm_decision d = pm_decide(assumed, &ask);
 	pm_evidence_for_report(r->evidence, &s);
 	fill(r, &d, &ask);

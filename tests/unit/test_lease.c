@@ -150,6 +150,20 @@ START_TEST(a_lease_makes_sharing_impossible)
 }
 END_TEST
 
+START_TEST(a_probe_takes_the_lease_as_given)
+{
+	struct pm_report r;
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_xfs_reflink);
+	unit_ok(pm_probe(path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &r, sizeof(r)));
+	ck_assert_int_eq(r.verdict, PM_VERDICT_MET);
+	ck_assert_int_eq(r.evidence[PM_EV_LEASE_HELD].state, PM_NO);
+	ck_assert_uint_eq(fake_calls(FAKE_setlease), 0);
+	unit_ok(pm_probe(path, UNIT_OPTIONS(.sync = PM_GUARANTEE), &r, sizeof(r)));
+	ck_assert_int_eq(r.verdict, PM_VERDICT_REFUSED);
+}
+END_TEST
+
 START_TEST(somebody_has_it_open_already)
 {
 	struct pm_mapping *m = NULL;
@@ -444,6 +458,7 @@ int main(void)
 {
 	TCase *c = unit_case("lease");
 	tcase_add_loop_test(c, a_lease_makes_sharing_impossible, 0, 2);
+	tcase_add_test(c, a_probe_takes_the_lease_as_given);
 	tcase_add_loop_test(c, somebody_has_it_open_already, 0, 2);
 	tcase_add_loop_test(c, where_no_lease_is_to_be_had, 0, 2);
 	tcase_add_loop_test(c, an_intruder_waits_until_all_is_safe, 0, 2);
