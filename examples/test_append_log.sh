@@ -36,6 +36,8 @@ fresh() {
 
 # Records begin at 64; each has 16 bytes before its payload and fills a multiple of 8.
 overwrite() { printf "$2" | dd of=log bs=1 seek="$1" conv=notrunc 2>/dev/null; }
+# Every bit of a byte, whatever it is: some are of a checksum.
+flip() { overwrite "$1" "\\$(printf %03o $((255 - $(od -An -tu1 -j"$1" -N1 log))))"; }
 FIRST=64 SECOND=88 THIRD=112 END=136
 
 roundtrip() {
@@ -67,7 +69,7 @@ flipped() {
 	for byte in $SECOND $((SECOND + 8)) $((SECOND + 12)) $((SECOND + 16)) $((SECOND + 18)); do
 		fresh
 		cp log whole
-		overwrite $byte '\377'
+		flip $byte
 		! cmp -s log whole || die "nothing was flipped at $byte"
 		lists '1 one\n' "flipped at $byte"
 		run 4 log verify
