@@ -373,7 +373,8 @@ PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping
  *
  * Returns: 0, or the error that the last write-back met or the mapping was poisoned with: data flushed
  * and not acknowledged before may be lost.
- * Threads: every other call on this mapping must have finished.
+ * Threads: every other call on this mapping must have finished. It waits for an event handler that is running in the
+ * library's thread, which therefore must not wait for the caller.
  * Crash: stores that were never flushed may be lost.
  * Source: munmap(2).
  */
