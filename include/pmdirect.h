@@ -21,8 +21,8 @@
  *   Units    Lengths and offsets are bytes. Addresses lie inside the mapping: a range that leaves it is
  *            refused with -ERANGE. Length 0 does nothing, successfully, with no system call.
  *   Threads  Any function may be called on any mapping from any thread at any time. pm_unmap() and
- *            pm_resize() need all other calls on that mapping to have finished. The library starts a thread only for a
- *            mapping made with PM_WATCH or PM_LEASE; every signal is blocked in it.
+ *            pm_resize() need all other calls on that mapping to have finished. Only a mapping made with PM_WATCH or
+ *            PM_LEASE has a thread of the library; every signal is blocked in it.
  *   Signals  EINTR is handled inside. No function is async-signal-safe. No function prints, aborts,
  *            installs a handler (pm_guard_install() alone does), changes the working directory or writes
  *            the environment.
@@ -225,6 +225,8 @@ struct pm_event;
 /*
  * An event handler runs in the thread whose call met the event, or in the library's thread of a mapping made with
  * PM_WATCH or PM_LEASE, with no lock held. It may call any function on the mapping but pm_unmap() and pm_resize().
+ * With PM_LEASE it must neither block nor open the file: while it runs in the library's thread nobody answers whoever
+ * breaks the lease, and the kernel takes it by force in the end (PM_REASON_LEASE_FORCED).
  */
 typedef void pm_event_fn(struct pm_mapping *mapping, const struct pm_event *event, void *arg);
 
@@ -323,7 +325,7 @@ struct pm_event {
  * break is received by a thread of the library, without touching the application's signals; with PM_NO_THREAD no
  * thread is started: every durability call asks for the lease (one system call each), the application must make
  * one, or pm_next_event(), within /proc/sys/fs/lease-break-time (45 s) of any break, and only pm_next_event()
- * promotes again. A lease allows one open file description only: a second mapping of the file, or pm_probe() of its
+ * and pm_query() promote again. A lease allows one open file description only: a second mapping of the file, or pm_probe() of its
  * path, is an intruder as well. It needs the file's owner or CAP_LEASE. Under a sync guarantee a lease
  * that cannot be had is refused, under a hint the mapping does without and tries again while it lives.
  *

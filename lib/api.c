@@ -173,11 +173,13 @@ int pm_persist(struct pm_mapping *m, const void *address, size_t length)
 
 int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
 {
+	const struct pm_strategy *before = strategy_of(m);
 	int rc = pm_persist(m, address, length);
 	if (rc || !length)
 		return rc;
-	/* Demoted meanwhile, it was written back with all the rest. */
-	rc = strategy_of(m)->deepen(&m->medium, address, length);
+	/* Demoted meanwhile, it may have been persisted by lines: the way further is that of lines. */
+	const struct pm_strategy *after = strategy_of(m);
+	rc = (before->granularity > after->granularity ? before : after)->deepen(&m->medium, address, length);
 	/* The lines are where pm_persist() brings them; only the way further failed. */
 	if (rc && m->medium.device_dax)
 		return pm_fail(rc, "pm_deep_persist", m->name, "the region's deep_flush: %s", pm_strerror(rc));

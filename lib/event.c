@@ -70,7 +70,9 @@ void pm_news_tell(struct pm_mapping *m, struct pm_news *news)
 	for (unsigned i = 0; i < news->count; i++) {
 		struct pm_event *event = &news->event[i];
 		pthread_mutex_lock(&m->lock);
-		bool somebody_listens = m->on_event || m->watch.sources >= 0;
+		/* In the library's own thread there is no call of the application. */
+		bool own = m->watch.running && pthread_equal(pthread_self(), m->watch.thread);
+		bool somebody_listens = !own && (m->on_event || m->watch.sources >= 0);
 		pthread_mutex_unlock(&m->lock);
 		if (somebody_listens)
 			event->frames = pm_libunwind_call_site(event->frame, PM_EVENT_FRAMES, event->where, sizeof(event->where));

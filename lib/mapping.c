@@ -390,13 +390,17 @@ int pm_mapping_failed(struct pm_mapping *m, int rc)
 {
 	if (rc && m->latch)
 		pm_latch_fail(m->latch, atomic_load(&m->cleared), rc);
-	return rc ? pm_mapping_poison(m) : 0;
+	/* Cleared by another thread meanwhile, it still was this call's failure. */
+	int poison = rc ? pm_mapping_poison(m) : 0;
+	return poison ? poison : rc;
 }
 
 int pm_mapping_clear(struct pm_mapping *m)
 {
+	pthread_mutex_lock(&m->lock);
 	if (atomic_exchange(&m->lost, 0))
 		pm_mapping_set_strategy(m, atomic_load(&m->strategy));
+	pthread_mutex_unlock(&m->lock);
 	int rc = pm_mapping_poison(m);
 	if (!rc)
 		return 0;

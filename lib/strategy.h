@@ -26,7 +26,6 @@ struct pm_writeback {
 	uint64_t filling;    /* number of that batch; the one being written is filling - 1 */
 	uint64_t done;       /* last batch written */
 	bool busy;           /* somebody is writing */
-	atomic_bool pending; /* there is something in the batch being filled */
 	atomic_bool all;     /* every drain covers the whole mapping: see pm_writeback_demoted() */
 	int error;           /* latched until pm_writeback_recover() */
 	uint64_t failed;     /* last batch that failed, */

@@ -141,7 +141,8 @@ static void visit_descriptor(void *arg, const char *entry)
 	struct statx stx;
 	unsigned flags = 0;
 	snprintf(path, sizeof(path), "%s/%.20s", search->directory, entry);
-	if (pm_sys->statx(AT_FDCWD, path, 0, &stx) || stx.stx_ino != ours->stx_ino ||
+	/* Without asking a server, which may not answer: descriptors of all kinds of files are met here. */
+	if (pm_sys->statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, &stx) || stx.stx_ino != ours->stx_ino ||
 	    stx.stx_dev_major != ours->stx_dev_major || stx.stx_dev_minor != ours->stx_dev_minor)
 		return;
 	/* Who was forked from this process holds the library's own description. */

@@ -2,7 +2,7 @@
 /*
  * Cache-line granularity again, on a mapping that the kernel's write-back has served meanwhile. What a thread flushed
  * then was recorded, and a flush may be under way while the strategy changes: its drain comes here. So every drain
- * completes what is recorded, which after the first few is nothing.
+ * completes what is recorded and waits for what is being written, which after the first few is nothing.
  */
 #include "strategy.h"
 
@@ -14,7 +14,7 @@ static int flush(struct pm_medium *m, const void *address, size_t length)
 static int drain(struct pm_medium *m)
 {
 	m->cpu->fence();
-	return atomic_load(&m->writeback.pending) ? pm_strategy_writeback.drain(m) : 0;
+	return pm_strategy_writeback.drain(m);
 }
 
 static int persist(struct pm_medium *m, const void *address, size_t length)

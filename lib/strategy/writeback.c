@@ -34,7 +34,6 @@ static void record(struct pm_writeback *w, uintptr_t low, uintptr_t high)
 		w->low = low;
 	if (high > w->high)
 		w->high = high;
-	atomic_store(&w->pending, true);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -87,7 +86,6 @@ static void write_batch(struct pm_medium *m)
 	w->low = UINTPTR_MAX;
 	w->high = 0;
 	w->busy = true;
-	atomic_store(&w->pending, false);
 	pthread_mutex_unlock(&w->lock);
 	int rc = write_back(m, low, high);
 	pthread_mutex_lock(&w->lock);

@@ -112,6 +112,31 @@ START_TEST(a_guarantee_lost_later)
 }
 END_TEST
 
+START_TEST(a_lost_guarantee_can_be_made_to_fail)
+{
+	const char *path = unit_file("file", 65536);
+	start(&fake_dax);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = PM_ON_LOSS_FAIL));
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	fake.machine.fiemap_errno = EIO;
+	ck_assert_int_eq(unit_query(m)->error, -PM_ENOTSYNC);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -PM_ENOTSYNC);
+		ck_assert_int_eq(pm_flush(m, pm_base(m), 1), -PM_ENOTSYNC);
+		ck_assert_int_eq(pm_drain(m), -PM_ENOTSYNC);
+		ck_assert_int_eq(pm_memset(m, pm_base(m), 1, 1, 0), -PM_ENOTSYNC);
+		ck_assert_int_eq(pm_sync(m), -PM_ENOTSYNC);
+	}
+	unit_ok(pm_clear_error(m));
+	fake_forget();
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+	ck_assert_int_eq(unit_query(m)->error, 0);
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 static void call_back(struct pm_mapping *m, const struct pm_event *event, void *arg)
 {
 	struct pm_report report;
@@ -238,6 +263,7 @@ int main(void)
 	tcase_add_test(c, what_was_avoided_is_no_event);
 	tcase_add_test(c, a_promise_lost_later_is_one_event);
 	tcase_add_test(c, a_guarantee_lost_later);
+	tcase_add_test(c, a_lost_guarantee_can_be_made_to_fail);
 	tcase_add_test(c, a_handler_may_use_the_mapping);
 	return unit_run();
 }

@@ -328,6 +328,48 @@ START_TEST(flushes_survive_every_switch)
 }
 END_TEST
 
+static atomic_bool writing, released;
+
+static void hold_msync(enum fake_call c)
+{
+	if (c != FAKE_msync || pthread_equal(pthread_self(), main_thread))
+		return;
+	atomic_store(&writing, true);
+	while (!atomic_load(&released))
+		usleep(1000);
+}
+
+static void *drain(void *mapping)
+{
+	return (void *)(intptr_t)pm_drain(mapping);
+}
+
+/* What another thread is just writing back is not durable yet, whatever the strategy is by now. */
+START_TEST(promoted_while_a_write_back_is_under_way)
+{
+	pthread_t others, own;
+	struct pm_mapping *m = lease(PM_NO_THREAD);
+	struct intruder x = intrude(O_RDONLY);
+	while (pm_sys_linux.getlease(m->file.fd) == F_WRLCK)
+		usleep(1000);
+	next_of(m, PM_EVENT_LEASE_BROKEN);
+	unit_ok(pm_flush(m, pm_base(m), 64));
+	fake.hook = hold_msync;
+	ck_assert_int_eq(pthread_create(&others, NULL, drain, m), 0);
+	while (!atomic_load(&writing))
+		usleep(1000);
+	dismiss(&x);
+	next_of(m, PM_EVENT_PROMOTED);
+	ck_assert_int_eq(pthread_create(&own, NULL, drain, m), 0);
+	usleep(50000);
+	ck_assert_int_eq(pthread_tryjoin_np(own, NULL), EBUSY);
+	atomic_store(&released, true);
+	pthread_join(own, NULL);
+	pthread_join(others, NULL);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 START_TEST(a_failed_write_back_at_the_break_is_not_lost)
 {
 	struct pm_mapping *m = lease(0);
@@ -411,31 +453,6 @@ START_TEST(no_signal_reaches_the_application)
 }
 END_TEST
 
-START_TEST(a_lost_guarantee_can_be_made_to_fail)
-{
-	path = unit_file("file", 1 << 20);
-	fake_start(&fake_dax);
-	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = PM_ON_LOSS_FAIL));
-	unit_ok(pm_persist(m, pm_base(m), 1));
-	fake.machine.fiemap_errno = EIO;
-	ck_assert_int_eq(unit_query(m)->error, -PM_ENOTSYNC);
-	for (int i = 0; i < 2; i++) {
-		ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -PM_ENOTSYNC);
-		ck_assert_int_eq(pm_flush(m, pm_base(m), 1), -PM_ENOTSYNC);
-		ck_assert_int_eq(pm_drain(m), -PM_ENOTSYNC);
-		ck_assert_int_eq(pm_memset(m, pm_base(m), 1, 1, 0), -PM_ENOTSYNC);
-		ck_assert_int_eq(pm_sync(m), -PM_ENOTSYNC);
-	}
-	unit_ok(pm_clear_error(m));
-	fake_forget();
-	unit_ok(pm_persist(m, pm_base(m), 1));
-	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
-	ck_assert_int_eq(unit_query(m)->error, 0);
-	unit_ok(pm_persist(m, pm_base(m), 1));
-	unit_ok(pm_unmap(m));
-}
-END_TEST
-
 START_TEST(every_call_broken_in_turn)
 {
 	static const int errors[] = {EIO, EMFILE, EINTR};
@@ -467,11 +484,11 @@ int main(void)
 	tcase_add_test(c, without_a_thread_the_next_call_gives_way);
 	tcase_add_loop_test(c, broken_while_a_copy_is_made, 0, 2);
 	tcase_add_test(c, flushes_survive_every_switch);
+	tcase_add_test(c, promoted_while_a_write_back_is_under_way);
 	tcase_add_test(c, a_failed_write_back_at_the_break_is_not_lost);
 	tcase_add_loop_test(c, not_promoted_with_less, 0, 2);
 	tcase_add_test(c, the_descriptor_is_handed_over);
 	tcase_add_loop_test(c, no_signal_reaches_the_application, 0, 2);
-	tcase_add_test(c, a_lost_guarantee_can_be_made_to_fail);
 	tcase_add_loop_test(c, every_call_broken_in_turn, 0, 3);
 	return unit_run();
 }
