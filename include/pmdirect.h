@@ -22,7 +22,7 @@
  *            refused with -ERANGE. Length 0 does nothing, successfully, with no system call.
  *   Threads  Any function may be called on any mapping from any thread at any time. pm_unmap() and
  *            pm_resize() need all other calls on that mapping to have finished. Only a mapping made with PM_WATCH or
- *            PM_LEASE has a thread of the library; every signal is blocked in it.
+ *            PM_LEASE has a thread of the library, and one more for its event handler; every signal is blocked in them.
  *   Signals  EINTR is handled inside. No function is async-signal-safe. No function prints, aborts,
  *            installs a handler (pm_guard_install() alone does), changes the working directory or writes
  *            the environment.
@@ -223,10 +223,11 @@ struct pm_mapping;
 struct pm_event;
 
 /*
- * An event handler runs in the thread whose call met the event, or in the library's thread of a mapping made with
- * PM_WATCH or PM_LEASE, with no lock held. It may call any function on the mapping but pm_unmap() and pm_resize().
- * With PM_LEASE it must neither block nor open the file: while it runs in the library's thread nobody answers whoever
- * breaks the lease, and the kernel takes it by force in the end (PM_REASON_LEASE_FORCED).
+ * An event handler runs in the thread whose call met the event, or in a thread of the library that does nothing else, of
+ * a mapping made with PM_WATCH or PM_LEASE; with no lock held. It may take its time, and call any function on the mapping
+ * but pm_unmap() and pm_resize(). With PM_LEASE and PM_NO_THREAD it must neither block nor open the file: nobody else
+ * answers whoever breaks the lease, and the kernel takes it by force in the end (PM_REASON_LEASE_FORCED). Events that
+ * wait for the thread of the library and are of one kind and reason are one.
  */
 typedef void pm_event_fn(struct pm_mapping *mapping, const struct pm_event *event, void *arg);
 
@@ -321,7 +322,8 @@ struct pm_event {
  * can share its extents, and a file system that can share them (XFS with reflink) bears a sync guarantee.
  * Somebody who opens the file waits until the mapping has fallen back to PM_PAGE, written everything back and
  * released the lease: an acknowledged store is safe before he can do anything. When the last intruder has closed
- * the file, the library takes the lease again, takes shared extents apart, syncs once and promotes the mapping. The
+ * the file, the library takes the lease again, takes shared extents apart, syncs once and promotes the mapping; what
+ * stands in the way then (want of space, a failed write-back) is tried again at later looks. The
  * break is received by a thread of the library, without touching the application's signals; with PM_NO_THREAD no
  * thread is started: every durability call asks for the lease (one system call each), the application must make
  * one, or pm_next_event(), within /proc/sys/fs/lease-break-time (45 s) of any break, and only pm_next_event()
@@ -360,7 +362,8 @@ PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_
  * belongs to the library, which closes it at pm_unmap(), and the caller must not use it, nor any duplicate, again.
  *
  * Returns: as pm_map(); -EBADF for a descriptor that is not open; -EACCES or another error of open(2)
- * where the file cannot be opened again with the access the mapping needs; -ENOENT without /proc.
+ * where the file cannot be opened again with the access the mapping needs; -ENOENT without /proc; -EBUSY with PM_LEASE
+ * where the descriptor has a lease already. After an error it is as before, also whom it signals (F_SETOWN, F_SETSIG).
  * Threads: safe.
  * Crash: as pm_map().
  * Source: open(2); Linux mm/filemap.c file_check_and_advance_wb_err.
@@ -374,7 +377,8 @@ PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping
  * NULL does nothing.
  *
  * Returns: 0, or the error that the last write-back met or the mapping was poisoned with: data flushed
- * and not acknowledged before may be lost.
+ * and not acknowledged before may be lost; -PM_ENOTSYNC, -PM_ENOTDIRECT where a guarantee of a mapping made with
+ * PM_ON_LOSS_FAIL was lost and not acknowledged: what was flushed is durable all the same, through the kernel.
  * Threads: every other call on this mapping must have finished. It waits for an event handler that is running in the
  * library's thread, which therefore must not wait for the caller.
  * Crash: stores that were never flushed may be lost.
@@ -648,7 +652,8 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  *   PM_EVENT_FELL_BACK      with whatever takes the promise away
  *   PM_EVENT_WRITE_BACK_FAILED, PM_EVENT_PROMOTED   at once
  *
- * Stores of another process through a mapping of its own are announced by nobody and harm no promise.
+ * Stores of another process through a mapping of its own are announced by nobody and harm no promise. While a hole, a
+ * shared extent or a bad block is in the range a second one is not told as such; a second hole as PM_EVENT_WRITTEN.
  *
  * Returns: the descriptor, at least 0; -EOPNOTSUPP for anonymous memory; -EMFILE, -ENFILE, -ENOMEM; -ENOSPC
  * where the user has too many inotify watches.

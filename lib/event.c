@@ -50,19 +50,39 @@ static bool merge(struct pm_queue *q, const struct pm_event *event)
 	return false;
 }
 
-static void enqueue(struct pm_mapping *m, const struct pm_event *event)
+/* false: there is no memory. */
+static bool append(struct pm_queue **last, const struct pm_event *event)
 {
-	if (merge(m->events, event))
-		return;
-	struct pm_queue **last = &m->events, *q = malloc(sizeof(*q));
+	if (merge(*last, event))
+		return true;
+	struct pm_queue *q = malloc(sizeof(*q));
 	if (!q)
-		return;
+		return false;
 	q->next = NULL;
 	q->event = *event;
 	while (*last)
 		last = &(*last)->next;
 	*last = q;
-	pm_watch_signal(m, true);
+	return true;
+}
+
+static bool take(struct pm_queue **first, struct pm_event *event)
+{
+	struct pm_queue *q = *first;
+	if (!q)
+		return false;
+	*first = q->next;
+	*event = q->event;
+	free(q);
+	return true;
+}
+
+static void forget(struct pm_queue *q)
+{
+	for (struct pm_queue *next; q; q = next) {
+		next = q->next;
+		free(q);
+	}
 }
 
 void pm_news_tell(struct pm_mapping *m, struct pm_news *news)
@@ -80,9 +100,13 @@ void pm_news_tell(struct pm_mapping *m, struct pm_news *news)
 		event->new_granularity = atomic_load(&m->granularity);
 		event->sync = m->decision.sync;
 		event->direct = m->decision.direct;
-		enqueue(m, event);
+		bool queued = append(&m->events, event), deferred = own && m->on_event && append(&m->untold, event);
+		if (queued)
+			pm_watch_signal(m, true);
+		if (deferred)
+			pthread_cond_signal(&m->to_tell);
 		pthread_mutex_unlock(&m->lock);
-		if (m->on_event)
+		if (m->on_event && !deferred)
 			m->on_event(m, event, m->event_arg);
 	}
 	news->count = 0;
@@ -91,22 +115,33 @@ void pm_news_tell(struct pm_mapping *m, struct pm_news *news)
 int pm_events_take(struct pm_mapping *m, struct pm_event *event)
 {
 	pthread_mutex_lock(&m->lock);
-	struct pm_queue *q = m->events;
-	if (q) {
-		m->events = q->next;
-		*event = q->event;
-		free(q);
-	}
+	bool taken = take(&m->events, event);
 	if (!m->events)
 		pm_watch_signal(m, false);
 	pthread_mutex_unlock(&m->lock);
-	return q ? 0 : -EAGAIN;
+	return taken ? 0 : -EAGAIN;
+}
+
+bool pm_events_wait(struct pm_mapping *m, struct pm_event *event)
+{
+	pthread_mutex_lock(&m->lock);
+	while (!m->untold && !m->all_told)
+		pthread_cond_wait(&m->to_tell, &m->lock);
+	bool taken = take(&m->untold, event);
+	pthread_mutex_unlock(&m->lock);
+	return taken;
+}
+
+void pm_events_end(struct pm_mapping *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->all_told = true;
+	pthread_cond_signal(&m->to_tell);
+	pthread_mutex_unlock(&m->lock);
 }
 
 void pm_events_forget(struct pm_mapping *m)
 {
-	for (struct pm_queue *q = m->events, *next; q; q = next) {
-		next = q->next;
-		free(q);
-	}
+	forget(m->events);
+	forget(m->untold);
 }

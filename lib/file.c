@@ -257,6 +257,20 @@ int pm_file_open_unseen(struct pm_file *f, const char *path, const struct pm_opt
 	return rc;
 }
 
+/* The caller's own description. Taking a lease would end one of his, and changes whom it signals. */
+static int take_over(struct pm_file *f, int fd)
+{
+	int rc = pm_sys->owner(fd, &f->owner);
+	if (rc)
+		return fail(f, rc, "not a descriptor that can have a lease");
+	int held = pm_sys->getlease(fd);
+	if (held >= 0 && held != F_UNLCK)
+		return pm_fail(-EBUSY, f->call, f->name, "the descriptor has a lease already");
+	f->fd = fd;
+	f->callers = true;
+	return look_first(f);
+}
+
 int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
 {
 	char path[40];
@@ -266,11 +280,8 @@ int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
 		return fail(f, flags, "not an open descriptor");
 	if (access_mode(o) == O_RDWR && (flags & O_ACCMODE) != O_RDWR)
 		return pm_fail(-EACCES, f->call, f->name, "the descriptor is not open for reading and writing");
-	if (o->flags & PM_LEASE) {
-		f->fd = fd;
-		f->callers = true;
-		return look_first(f);
-	}
+	if (o->flags & PM_LEASE)
+		return take_over(f, fd);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	f->fd = open_existing(AT_FDCWD, path, access_mode(o));
 	if (f->fd < 0)
@@ -289,7 +300,9 @@ void pm_file_close_directory(struct pm_file *f)
 void pm_file_close(struct pm_file *f)
 {
 	pm_file_close_directory(f);
-	if (f->fd >= 0 && !f->callers)
+	if (f->fd >= 0 && f->callers)
+		pm_sys->set_owner(f->fd, &f->owner);
+	else if (f->fd >= 0)
 		pm_sys->close(f->fd);
 	f->fd = -1;
 }

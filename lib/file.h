@@ -10,12 +10,14 @@
 #include <sys/stat.h>
 
 #include "evidence.h"
+#include "sys.h"
 
 struct pm_file {
 	const char *call; /* the public function at work, for the sentence */
 	const char *name; /* the path, or "fd N" */
 	int fd;           /* the library's own open file description */
-	bool callers;     /* for now it is the caller's, who hands it over if all goes well */
+	bool callers;     /* for now it is the caller's, who hands it over if all goes well; else it gets back: */
+	struct pm_owner owner;
 	int directory_fd; /* with PM_CREATE by path: holds the entry; else -1 */
 	char entry[256];
 	bool sync_all;          /* with PM_CREATE: the entry's directory is not known for sure */

@@ -38,18 +38,22 @@ static bool may_need_block(const struct pm_mapping *m, const struct statx *stx, 
  * Asks the file system for the block that the store needed: it says why it cannot be had, by the rules that held
  * for the store (reserves, quotas). Never makes the file longer; a block to be had after all is what was wanted.
  */
-static int want_of_space(const struct pm_mapping *m, const struct statx *stx, uint64_t offset, uint64_t page)
+static int want_of_space(struct pm_mapping *m, const struct statx *stx, uint64_t offset, uint64_t page)
 {
 	uint64_t start = offset - offset % page;
 	uint64_t length = stx->stx_size - start < page ? stx->stx_size - start : page;
 	if (!may_need_block(m, stx, start, length))
 		return 0;
+	pthread_mutex_lock(&m->watch.lock);
+	pm_watch_keep(m);
 	int rc = PM_RETRY(pm_sys->allocate_inside(m->file.fd, start, length));
+	pm_watch_discard(m);
+	pthread_mutex_unlock(&m->watch.lock);
 	return rc == -ENOSPC || rc == -EDQUOT ? rc : 0;
 }
 
 /* Finds out the error, and leaves the sentence. */
-static int judge(const struct pm_mapping *m, const struct pm_fault *f)
+static int judge(struct pm_mapping *m, const struct pm_fault *f)
 {
 	const char *call = "pm_guarded";
 	unsigned long long offset = f->offset, length = f->length;

@@ -12,6 +12,8 @@
 #include "synced.h"
 #include "sys.h"
 
+#define PATIENCE 64 /* looks, at most, from one attempt to return to lines to the next */
+
 /*
  * Whom a break signals must be said first: the kernel forgets it with each lease (fs/locks.c lease_modify) and then names
  * the process (lease_setup). It is the library's thread, where every signal is blocked, which reads it from a descriptor.
@@ -71,24 +73,32 @@ static void give_back(struct pm_mapping *m, struct pm_news *news)
 		int rc = pm_strategy_writeback.sync(&m->medium);
 		if (rc)
 			pm_latch_fail(m->latch, atomic_load(&m->cleared), rc);
+		if (rc && pm_mapping_is_news(m))
+			pm_news_add(news, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = rc;
 	}
 	bool forced = pm_sys->setlease(m->file.fd, F_UNLCK) == -EAGAIN;
 	pm_news_add(news, PM_EVENT_LEASE_BROKEN, forced ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN);
 }
 
+/* What was done to the file meanwhile and can be undone: what was prepared may not be so any more. */
+static bool is_mendable(const struct pm_mapping *m, const pm_evidence_table e, const struct pm_subject *s)
+{
+	bool whole = s->stx.stx_size >= s->end && e[PM_EV_ALLOCATED].state == PM_YES;
+	return m->prepared || (whole && e[PM_EV_UNSHARED].state == PM_NO);
+}
+
 /*
- * Nobody else has the file open. What was done to it meanwhile is undone as far as it stands in the way: by write faults,
- * since FALLOC_FL_UNSHARE_RANGE goes through the page cache even on a DAX file before Linux 6.2 (fs/xfs/xfs_reflink.c
- * xfs_reflink_unshare), and then the mapping shows what once was there.
+ * Nobody else has the file open. What stands in the way is undone by write faults, since FALLOC_FL_UNSHARE_RANGE goes
+ * through the page cache even on a DAX file before Linux 6.2 (fs/xfs/xfs_reflink.c xfs_reflink_unshare), and then the
+ * mapping shows what once was there.
  */
 static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;
-	bool whole = s->stx.stx_size >= s->end && e[PM_EV_ALLOCATED].state == PM_YES;
 	int rc = 0;
 	f->call = "the lease";
 	f->size = s->stx.stx_size;
-	if (m->prepared || (whole && e[PM_EV_UNSHARED].state == PM_NO))
+	if (is_mendable(m, e, s))
 		rc = pm_file_prepare(f, s->offset, s->length, true);
 	if (rc)
 		return rc;
@@ -98,31 +108,56 @@ static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm
 	return rc;
 }
 
-static void regain(struct pm_mapping *m, struct pm_news *news)
+/* Whether user space commits alone again. */
+static bool return_to_lines(struct pm_mapping *m, struct pm_news *news)
 {
 	pm_evidence_table e;
 	struct pm_subject s;
 	struct pm_decision d;
-	pm_lease_take(m);
-	bool wanted = m->synchronous && atomic_load(&m->granularity) == PM_PAGE;
-	if (!atomic_load(&m->watch.lease_held) || !wanted)
-		return;
-	if (pm_mapping_judge(m, e, &s, &d) || mend(m, e, &s))
-		return;
+	if (pm_mapping_judge(m, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(m, e, &s)))
+		return false;
+	pm_watch_keep(m);
+	int rc = mend(m, e, &s);
 	pm_watch_discard(m);
-	if (!pm_mapping_judge(m, e, &s, &d) && !pm_mapping_error(m))
-		pm_mapping_adopt(m, &d, true, news);
+	if (rc || pm_mapping_judge(m, e, &s, &d) || pm_mapping_error(m) || d.granularity <= PM_PAGE)
+		return false;
+	pm_mapping_adopt(m, &d, true, news);
+	return true;
+}
+
+/* With the lease held. What failed is tried again, each time after twice as many looks. */
+static void try_to_return(struct pm_mapping *m, struct pm_news *news)
+{
+	struct pm_watch *w = &m->watch;
+	if (!m->synchronous || atomic_load(&m->granularity) != PM_PAGE || pm_mapping_error(m))
+		return;
+	if (w->pause) {
+		w->pause--;
+		return;
+	}
+	w->patience = return_to_lines(m, news) ? 0 : w->patience ? w->patience * 2 : 1;
+	w->patience = w->patience > PATIENCE ? PATIENCE : w->patience;
+	w->pause = w->patience;
 }
 
 void pm_lease_turn(struct pm_mapping *m, struct pm_news *news)
 {
+	struct pm_watch *w = &m->watch;
 	if (!(m->flags & PM_LEASE))
 		return;
-	bool may_take = m->flags & PM_NO_THREAD || pthread_equal(pthread_self(), m->watch.thread);
-	if (!atomic_load(&m->watch.lease_held) && may_take)
-		regain(m, news);
-	else if (atomic_load(&m->watch.lease_held) && pm_sys->getlease(m->file.fd) != F_WRLCK)
+	if (atomic_load(&w->lease_held) && pm_sys->getlease(m->file.fd) != F_WRLCK) {
 		give_back(m, news);
+		return;
+	}
+	/* Whoever takes it is signalled. */
+	if (!(m->flags & PM_NO_THREAD) && !pthread_equal(pthread_self(), w->thread))
+		return;
+	if (!atomic_load(&w->lease_held)) {
+		w->pause = w->patience = 0;
+		pm_lease_take(m);
+	}
+	if (atomic_load(&w->lease_held))
+		try_to_return(m, news);
 }
 
 void pm_lease_poll(struct pm_mapping *m)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +188,15 @@ static int start_watch(struct pm_mapping *m, const struct pm_options *o)
 	return pm_fail(error, m->file.call, m->file.name, "the lease is not to be had: %s", why);
 }
 
+/* Preparing may have taken longer than the kernel waits for a lease that somebody wants to break. */
+static int recheck_lease(struct pm_mapping *m, const struct pm_options *o)
+{
+	if (o->sync != PM_GUARANTEE || !m->watch.lease_held || pm_sys->getlease(m->file.fd) == F_WRLCK)
+		return 0;
+	pm_sys->munmap(m->medium.map, m->medium.map_length);
+	return pm_fail(-EAGAIN, m->file.call, m->file.name, "the lease is lost already: somebody else opens the file");
+}
+
 /* The options are checked; m->file is open. On failure the caller undoes and closes the file. */
 static int establish(struct pm_mapping *m, const struct pm_options *o)
 {
@@ -222,8 +232,11 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	rc = map_pages(m, &s);
 	if (rc)
 		return rc;
-	pm_latch_set_end(&m->user, m->offset + m->length);
 	populate(m);
+	rc = recheck_lease(m, o);
+	if (rc)
+		return rc;
+	pm_latch_set_end(&m->user, m->offset + m->length);
 	choose_strategy(m, &s);
 	pm_watch_seed(m, e, &s);
 	return 0;
@@ -293,6 +306,7 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 	m->on_event = o->on_event;
 	m->event_arg = o->event_arg;
 	pthread_mutex_init(&m->lock, NULL);
+	pthread_cond_init(&m->to_tell, NULL);
 	pm_writeback_init(&m->medium.writeback);
 	pm_watch_init(&m->watch);
 	return m;
@@ -304,19 +318,19 @@ static void release(struct pm_mapping *m)
 	pm_events_forget(m);
 	pm_file_close(&m->file);
 	pm_writeback_destroy(&m->medium.writeback);
+	pthread_cond_destroy(&m->to_tell);
 	pthread_mutex_destroy(&m->lock);
 	free(m->name);
 	free(m);
 }
 
-static void announce_fall_back(struct pm_mapping *m)
+static void announce_fall_back(struct pm_mapping *m, enum pm_reason reason)
 {
 	struct pm_news news;
 	pm_news_begin(&news, m);
 	news.old.old_granularity = PM_GRANULARITY_UNKNOWN;
 	news.old.old_sync = news.old.old_direct = PM_UNKNOWN;
-	if (m->decision.verdict == PM_VERDICT_FELL_BACK)
-		pm_news_add(&news, PM_EVENT_FELL_BACK, m->decision.reason);
+	pm_news_add(&news, PM_EVENT_FELL_BACK, reason);
 	pm_news_tell(m, &news);
 }
 
@@ -340,16 +354,21 @@ int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct
 	}
 	m->file.callers = false;
 	*ret = m;
-	announce_fall_back(m);
+	enum pm_reason fell_back = m->decision.verdict == PM_VERDICT_FELL_BACK ? m->decision.reason : PM_REASON_NONE;
 	pm_watch_go(m);
+	pm_lease_poll(m);
+	if (fell_back)
+		announce_fall_back(m, fell_back);
 	return 0;
 }
 
 int pm_mapping_close(struct pm_mapping *m)
 {
-	int rc = pm_mapping_poison(m);
+	/* A guarantee that was lost leaves all to the kernel, which still must do it. */
+	int lost = pm_mapping_poison(m), rc = pm_mapping_error(m);
 	if (!rc)
 		rc = pm_mapping_failed(m, atomic_load(&m->strategy)->drain(&m->medium));
+	rc = rc ? rc : lost;
 	pm_watch_end(m);
 	int unmapped = pm_sys->munmap(m->medium.map, m->medium.map_length);
 	if (!rc && unmapped)
@@ -362,10 +381,15 @@ int pm_mapping_close(struct pm_mapping *m)
 
 /* ---- Failure ---- */
 
-int pm_mapping_announce(struct pm_mapping *m, int error)
+bool pm_mapping_is_news(struct pm_mapping *m)
 {
 	unsigned failures = atomic_load(&m->latch->failures);
-	if (atomic_exchange(&m->announced, failures) != failures) {
+	return atomic_exchange(&m->announced, failures) != failures;
+}
+
+int pm_mapping_announce(struct pm_mapping *m, int error)
+{
+	if (pm_mapping_is_news(m)) {
 		struct pm_news news;
 		pm_news_begin(&news, m);
 		pm_news_add(&news, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = error;

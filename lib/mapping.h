@@ -23,11 +23,12 @@ struct pm_watch {
 	uint32_t carried;             /* announced, and not looked at yet */
 
 	atomic_bool lease_held;
-	int lease_error; /* positive errno of the last attempt */
+	int lease_error;          /* positive errno of the last attempt */
+	unsigned patience, pause; /* looks between attempts to return to lines, and until the next */
 
-	bool running;
+	bool running, telling; /* the threads; telling: the handler has one of its own */
 	bool established; /* the mapping is there to be looked at */
-	pthread_t thread;
+	pthread_t thread, teller;
 	pthread_cond_t turn; /* of the thread's life: started, established or stopped */
 	int stop;            /* eventfd(2) that ends it */
 	bool started, stopped;
@@ -54,6 +55,9 @@ struct pm_mapping {
 	struct pm_decision decision;
 	_Atomic enum pm_granularity granularity;
 	struct pm_queue *events; /* not taken yet, oldest first */
+	struct pm_queue *untold; /* to the handler, by the thread that tells; and until it ends: */
+	bool all_told;
+	pthread_cond_t to_tell;
 	atomic_int lost;      /* PM_ON_LOSS_FAIL: the error of a guarantee that was lost and not acknowledged */
 	struct pm_watch watch;
 
@@ -79,6 +83,8 @@ static inline int pm_mapping_error(const struct pm_mapping *m)
 		return 0;
 	return atomic_load(&m->latch->error);
 }
+/* Whether the failure the mapping is poisoned with has not been told yet; it has then. */
+bool pm_mapping_is_news(struct pm_mapping *);
 /* Sends the event, once for each failure, and leaves the sentence. Returns error. */
 int pm_mapping_announce(struct pm_mapping *, int error);
 /* What stands between a durability call and its work: a poisoned mapping, a broken lease, a lost guarantee. */
@@ -122,6 +128,9 @@ struct pm_event *pm_news_add(struct pm_news *, enum pm_event_kind, enum pm_reaso
 void pm_news_tell(struct pm_mapping *, struct pm_news *);
 /* The oldest event not taken yet: 0 or -EAGAIN. */
 int pm_events_take(struct pm_mapping *, struct pm_event *);
+/* The next one for the handler, when there is one; false: there will be none. */
+bool pm_events_wait(struct pm_mapping *, struct pm_event *);
+void pm_events_end(struct pm_mapping *);
 void pm_events_forget(struct pm_mapping *);
 
 /* Takes a fresh decision; never lifts what is in force unless promote. Adds the event, if it is one. */
@@ -130,12 +139,14 @@ void pm_mapping_adopt(struct pm_mapping *, const struct pm_decision *, bool prom
 int pm_mapping_judge(struct pm_mapping *, pm_evidence_table, struct pm_subject *, struct pm_decision *ret);
 
 void pm_watch_init(struct pm_watch *);
-/* Takes the lease and starts the thread, as m->flags ask. 0, or the error of a lease that is not to be had. */
+int pm_watch_open(struct pm_mapping *, bool threaded);
+/* Takes the lease and starts the threads, as m->flags ask. 0, or what went wrong; a lease that is not to be had is not. */
 int pm_watch_start(struct pm_mapping *);
 /* The mapping is made: the thread may look at it. */
 void pm_watch_go(struct pm_mapping *);
-/* Ends the thread and gives the lease back; also what was never started. */
+/* Ends the threads and gives the lease back; also what was never started. */
 void pm_watch_end(struct pm_mapping *);
+void pm_watch_thread_end(struct pm_mapping *);
 int pm_watch_descriptor(struct pm_mapping *);
 /* There is an event in the queue, or none any more. */
 void pm_watch_signal(struct pm_mapping *, bool any);
@@ -143,7 +154,8 @@ void pm_watch_signal(struct pm_mapping *, bool any);
 void pm_watch_seed(struct pm_mapping *, const struct pm_evidence *, const struct pm_subject *);
 /* Compares with what was seen last, with the watch's lock held. */
 void pm_watch_compare(struct pm_mapping *, const struct pm_evidence *, const struct pm_subject *, struct pm_news *);
-/* What was done to the file by this library itself is no news: changes that were announced, and any. */
+/* What was done to the file by this library itself is no news: changes announced after those that are kept, and any. */
+void pm_watch_keep(struct pm_mapping *);
 void pm_watch_discard(struct pm_mapping *);
 void pm_watch_forget(struct pm_mapping *);
 

@@ -7,6 +7,7 @@
 #ifndef PM_SYS_H
 #define PM_SYS_H
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -30,6 +31,12 @@ struct pm_cachestat {
 	uint64_t cached, dirty, writeback, evicted, recently_evicted;
 };
 
+/* Whom the kernel signals about a descriptor: fcntl(2) F_GETOWN_EX, F_GETSIG. */
+struct pm_owner {
+	struct f_owner_ex owner;
+	int signal;
+};
+
 struct pm_sys {
 	int (*openat)(int dir_fd, const char *path, int flags, unsigned mode);
 	int (*close)(int fd);
@@ -50,6 +57,8 @@ struct pm_sys {
 	int (*flags_of)(int fd); /* fcntl(F_GETFL) */
 	int (*setlease)(int fd, int type);
 	int (*getlease)(int fd);
+	int (*owner)(int fd, struct pm_owner *owner);
+	int (*set_owner)(int fd, const struct pm_owner *owner);
 	int (*lease_signal)(int fd, int signal); /* when it breaks: which signal, to this thread */
 	int (*lease_silence)(int fd); /* or nobody */
 	int (*signalfd)(int signal);

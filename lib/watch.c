@@ -1,24 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What happens to the file while the mapping lives. Some of it is announced (inotify(7), the table of mounts, the lease);
- * for the rest the facts are compared with those of the last look. With PM_WATCH or PM_LEASE a thread looks.
+ * for the rest the facts are compared with those of the last look.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "mapping.h"
 #include "sys.h"
 
-#define PERIOD_MS 1000
-#define PAUSE_MS 10 /* before a look, however much is announced */
 #define ANNOUNCED (IN_MODIFY | IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_UNMOUNT)
 
 void pm_watch_init(struct pm_watch *w)
@@ -37,7 +33,7 @@ static void shut(int *fd)
 
 /* ---- What is announced ---- */
 
-static int open_sources(struct pm_mapping *m, bool threaded)
+int pm_watch_open(struct pm_mapping *m, bool threaded)
 {
 	struct pm_watch *w = &m->watch;
 	char path[40];
@@ -85,7 +81,7 @@ int pm_watch_descriptor(struct pm_mapping *m)
 {
 	struct pm_watch *w = &m->watch;
 	pthread_mutex_lock(&w->lock);
-	int rc = open_sources(m, w->running);
+	int rc = pm_watch_open(m, w->running);
 	pthread_mutex_lock(&m->lock);
 	if (!rc && m->events)
 		pm_watch_signal(m, true);
@@ -111,6 +107,11 @@ static uint32_t announced(struct pm_watch *w)
 	}
 	/* Some were lost: anything may have happened. */
 	return mask & IN_Q_OVERFLOW ? ANNOUNCED : mask;
+}
+
+void pm_watch_keep(struct pm_mapping *m)
+{
+	m->watch.carried |= announced(&m->watch);
 }
 
 void pm_watch_discard(struct pm_mapping *m)
@@ -269,116 +270,11 @@ void pm_watch_compare(struct pm_mapping *m, const struct pm_evidence *e, const s
 	w->seen = true;
 }
 
-/* ---- The thread ---- */
-
-static void look(struct pm_mapping *m)
-{
-	struct pm_report report;
-	memset(&report, 0, sizeof(report));
-	/* What cannot be gathered now is gathered the next time. */
-	pm_mapping_report(m, &report, false);
-}
-
-static bool must_stop(struct pm_watch *w)
-{
-	pthread_mutex_lock(&w->lock);
-	bool stopped = w->stopped;
-	pthread_mutex_unlock(&w->lock);
-	return stopped;
-}
-
-/* Takes the lease in this thread, so that it is the one to be signalled, and waits until the mapping is made. */
-static int begin(struct pm_mapping *m)
-{
-	struct pm_watch *w = &m->watch;
-	int fd = m->flags & PM_LEASE ? pm_sys->signalfd(SIGIO) : -1;
-	pthread_mutex_lock(&w->lock);
-	if (m->flags & PM_LEASE && fd < 0)
-		w->failure = fd;
-	else if (m->flags & PM_LEASE)
-		pm_lease_take(m);
-	w->started = true;
-	pthread_cond_broadcast(&w->turn);
-	while (!w->established && !w->stopped)
-		pthread_cond_wait(&w->turn, &w->lock);
-	pthread_mutex_unlock(&w->lock);
-	return fd;
-}
-
-static void *serve(void *arg)
-{
-	struct pm_mapping *m = arg;
-	struct signalfd_siginfo info;
-	struct pollfd fds[] = {{m->watch.stop, POLLIN, 0}, {begin(m), POLLIN, 0}, {m->watch.sources, POLLIN, 0}};
-	while (!must_stop(&m->watch)) {
-		look(m);
-		/* A lease cannot wait, the rest can: what is announced has often not happened quite yet (fs/file_table.c __fput). */
-		pm_sys->poll(fds, 3, PERIOD_MS);
-		if (!fds[0].revents && !fds[1].revents)
-			pm_sys->poll(fds, 2, PAUSE_MS);
-		while (fds[1].fd >= 0 && pm_sys->read(fds[1].fd, &info, sizeof(info)) > 0)
-			;
-	}
-	shut(&fds[1].fd);
-	return NULL;
-}
-
-static int start_thread(struct pm_mapping *m)
-{
-	struct pm_watch *w = &m->watch;
-	pthread_attr_t attributes;
-	sigset_t all;
-	sigfillset(&all);
-	w->stop = pm_sys->eventfd();
-	if (w->stop < 0)
-		return w->stop;
-	pthread_attr_init(&attributes);
-	pthread_attr_setsigmask_np(&attributes, &all);
-	int rc = -pthread_create(&w->thread, &attributes, serve, m);
-	pthread_attr_destroy(&attributes);
-	if (rc)
-		return rc;
-	pthread_mutex_lock(&w->lock);
-	w->running = true;
-	while (!w->started)
-		pthread_cond_wait(&w->turn, &w->lock);
-	pthread_mutex_unlock(&w->lock);
-	return w->failure;
-}
-
-int pm_watch_start(struct pm_mapping *m)
-{
-	if (m->flags & PM_NO_THREAD)
-		pm_lease_take(m);
-	if (m->flags & PM_NO_THREAD || !(m->flags & (PM_WATCH | PM_LEASE)))
-		return 0;
-	int rc = open_sources(m, true);
-	return rc ? rc : start_thread(m);
-}
-
-void pm_watch_go(struct pm_mapping *m)
-{
-	pthread_mutex_lock(&m->watch.lock);
-	m->watch.established = true;
-	pthread_cond_broadcast(&m->watch.turn);
-	pthread_mutex_unlock(&m->watch.lock);
-}
-
 void pm_watch_end(struct pm_mapping *m)
 {
 	struct pm_watch *w = &m->watch;
-	uint64_t one = 1;
-	if (w->running) {
-		pthread_mutex_lock(&w->lock);
-		w->stopped = true;
-		pthread_cond_broadcast(&w->turn);
-		pthread_mutex_unlock(&w->lock);
-		pm_sys->write(w->stop, &one, sizeof(one));
-		pthread_join(w->thread, NULL);
-		w->running = false;
-	}
+	pm_watch_thread_end(m);
 	pm_lease_end(m);
-	shut(&w->stop);
 	shut(&w->inotify);
 	shut(&w->mounts);
 	shut(&w->sources);

@@ -131,11 +131,23 @@ static int do_getlease(int fd)
 	return result(fcntl(fd, F_GETLEASE));
 }
 
+static int do_owner(int fd, struct pm_owner *owner)
+{
+	int rc = result(fcntl(fd, F_GETOWN_EX, &owner->owner));
+	owner->signal = rc ? 0 : result(fcntl(fd, F_GETSIG));
+	return rc ? rc : owner->signal < 0 ? owner->signal : 0;
+}
+
+static int do_set_owner(int fd, const struct pm_owner *owner)
+{
+	int rc = result(fcntl(fd, F_SETOWN_EX, &owner->owner));
+	return rc ? rc : result(fcntl(fd, F_SETSIG, owner->signal));
+}
+
 static int do_lease_signal(int fd, int signal)
 {
-	struct f_owner_ex owner = {F_OWNER_TID, (pid_t)syscall(SYS_gettid)};
-	int rc = result(fcntl(fd, F_SETOWN_EX, &owner));
-	return rc ? rc : result(fcntl(fd, F_SETSIG, signal));
+	struct pm_owner owner = {{F_OWNER_TID, (pid_t)syscall(SYS_gettid)}, signal};
+	return do_set_owner(fd, &owner);
 }
 
 static int do_lease_silence(int fd)
@@ -332,6 +344,8 @@ const struct pm_sys pm_sys_linux = {
 	.flags_of = do_flags_of,
 	.setlease = do_setlease,
 	.getlease = do_getlease,
+	.owner = do_owner,
+	.set_owner = do_set_owner,
 	.lease_signal = do_lease_signal,
 	.lease_silence = do_lease_silence,
 	.signalfd = do_signalfd,

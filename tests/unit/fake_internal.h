@@ -17,6 +17,7 @@
 #define FAKE_CACHED_PAGES 3u /* the answer of cachestat */
 
 struct fake_record;
+struct pm_owner;
 /* Every call begins here: 0, or the -errno it is to fail with. */
 int fake_enter(const struct fake_record *);
 #define ENTER(...)                                                                                           \
@@ -65,6 +66,8 @@ int fake_fiemap(struct fiemap *);
 struct pollfd;
 int fake_setlease(int fd, int type);
 int fake_getlease(int fd);
+int fake_owner(int fd, struct pm_owner *owner);
+int fake_set_owner(int fd, const struct pm_owner *owner);
 int fake_lease_signal(int fd, int signal);
 int fake_lease_silence(int fd);
 int fake_signalfd(int signal);

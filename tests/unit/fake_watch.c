@@ -18,6 +18,18 @@ int fake_getlease(int fd)
 	return pm_sys_linux.getlease(fd);
 }
 
+int fake_owner(int fd, struct pm_owner *owner)
+{
+	ENTER(.call = FAKE_owner, .fd = fd);
+	return pm_sys_linux.owner(fd, owner);
+}
+
+int fake_set_owner(int fd, const struct pm_owner *owner)
+{
+	ENTER(.call = FAKE_set_owner, .fd = fd);
+	return pm_sys_linux.set_owner(fd, owner);
+}
+
 int fake_lease_signal(int fd, int signal)
 {
 	ENTER(.call = FAKE_lease_signal, .fd = fd, .flags = (unsigned long)signal);

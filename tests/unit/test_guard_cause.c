@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a fault was: a full file system is told from one that fails. And what the library itself leaves behind. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fiemap.h>
 #include <pthread.h>
 #include <sched.h>
@@ -109,6 +110,32 @@ START_TEST(asking_makes_no_file_longer)
 	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside), 1);
 	ck_assert_uint_eq(unit_size_of(guarding_path), 0);
 	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* What others did before is. */
+START_TEST(asking_is_no_news)
+{
+	static const struct fake_extent nothing = {0, 0, 0};
+	struct pm_event event;
+	start();
+	fake_start(&fake_plain);
+	fake.guards = true;
+	fake.machine.extents = &nothing;
+	fake.machine.extent_count = 1;
+	int fd = open(guarding_path, O_WRONLY);
+	struct pm_mapping *m = unit_map(guarding_path, NULL);
+	ck_assert_int_ge(pm_event_fd(m), 0);
+	while (!pm_next_event(m, &event, sizeof(event)))
+		;
+	if (_i)
+		ck_assert_int_eq(pwrite(fd, "x", 1, 0), 1);
+	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
+	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -EIO);
+	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside), 1);
+	ck_assert_int_eq(pm_next_event(m, &event, sizeof(event)), _i ? 0 : -EAGAIN);
+	unit_ok(pm_unmap(m));
+	close(fd);
 }
 END_TEST
 
@@ -274,6 +301,7 @@ int main(void)
 	TCase *c = unit_case("guard_cause");
 	tcase_add_loop_test(c, why_it_failed, 0, COUNT(causes));
 	tcase_add_test(c, asking_makes_no_file_longer);
+	tcase_add_loop_test(c, asking_is_no_news, 0, 2);
 	tcase_add_test(c, a_full_file_system);
 	tcase_add_loop_test(c, the_librarys_own_accesses_leave_nothing_behind, 0, 3);
 	tcase_add_test(c, lines_are_written_before_pages);

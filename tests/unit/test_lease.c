@@ -5,135 +5,19 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fiemap.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "mapping.h"
-#include "unit.h"
-
-#define WAIT_MS 20000
-
-static const char *path;
-
-/* Another process that opens the file, says so, and closes it when it is told. */
-struct intruder {
-	pid_t pid;
-	int says, told;
-};
-
-static struct intruder intrude(int flags)
-{
-	int says[2], told[2];
-	char byte = 'o';
-	ck_assert(!pipe(says) && !pipe(told));
-	struct intruder x = {.pid = fork(), .says = says[0], .told = told[1]};
-	if (!x.pid) {
-		close(told[1]);
-		if (open(path, flags) < 0)
-			byte = 'f';
-		if (write(says[1], &byte, 1) != 1 || read(told[0], &byte, 1) < 0)
-			_exit(1);
-		_exit(0);
-	}
-	close(says[1]);
-	close(told[0]);
-	return x;
-}
-
-/* Whether it has the file open by now. */
-static bool is_in(struct intruder *x, int timeout_ms)
-{
-	char byte = 0;
-	struct pollfd p = {x->says, POLLIN, 0};
-	if (poll(&p, 1, timeout_ms) != 1)
-		return false;
-	ck_assert_int_eq(read(x->says, &byte, 1), 1);
-	ck_assert_int_eq(byte, 'o');
-	return true;
-}
-
-static void dismiss(struct intruder *x)
-{
-	int status;
-	close(x->told);
-	close(x->says);
-	ck_assert_int_eq(waitpid(x->pid, &status, 0), x->pid);
-	ck_assert_int_eq(status, 0);
-}
-
-static const struct fake_extent shared = {.logical = 0, .length = 1 << 20, .flags = FIEMAP_EXTENT_SHARED};
-
-/* Done by the library's thread, so that it does not change under its eyes. */
-static void (*_Atomic deed)(void);
-static pthread_t main_thread;
-
-static void do_it(enum fake_call c)
-{
-	(void)c;
-	void (*act)(void) = pthread_equal(pthread_self(), main_thread) ? NULL : atomic_exchange(&deed, NULL);
-	if (act)
-		act();
-}
-
-static void share_extents(void)
-{
-	atomic_store(&fake.populated, false);
-	fake.machine.extents = &shared;
-	fake.machine.extent_count = 1;
-}
-
-static struct pm_mapping *lease(unsigned flags)
-{
-	path = unit_file("file", 1 << 20);
-	fake_start(&fake_xfs_reflink);
-	main_thread = pthread_self();
-	fake.hook = do_it;
-	fake.recovers = true;
-	return unit_map(path, UNIT_OPTIONS(.flags = PM_LEASE | flags));
-}
-
-/* The next event, for which it waits. */
-static struct pm_event next(struct pm_mapping *m)
-{
-	struct pm_event event = {.kind = 0};
-	struct pollfd p = {pm_event_fd(m), POLLIN, 0};
-	ck_assert_int_ge(p.fd, 0);
-	int rc;
-	while ((rc = pm_next_event(m, &event, sizeof(event))) == -EAGAIN)
-		ck_assert_msg(poll(&p, 1, WAIT_MS) == 1, "no event");
-	unit_ok(rc);
-	return event;
-}
-
-static struct pm_event next_of(struct pm_mapping *m, enum pm_event_kind kind)
-{
-	struct pm_event event;
-	do
-		event = next(m);
-	while (event.kind != kind);
-	return event;
-}
-
-/* The first call of that kind, with these flags if they matter; NULL if there is none. Earlier ones come first. */
-static const struct fake_record *first_of(enum fake_call call, unsigned long flags)
-{
-	const struct fake_record *r;
-	for (unsigned i = 0; (r = fake_find(call, i)) && flags && r->flags != flags; i++)
-		;
-	return r;
-}
+#include "leasing.h"
 
 START_TEST(a_lease_makes_sharing_impossible)
 {
 	static const unsigned how[] = {0, PM_NO_THREAD};
-	path = unit_file("file", 1 << 20);
+	leased_path = unit_file("file", 1 << 20);
 	fake_start(&fake_xfs_reflink);
-	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_LEASE | how[_i], .sync = PM_GUARANTEE));
+	struct pm_mapping *m = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE | how[_i], .sync = PM_GUARANTEE));
 	const struct pm_report *r = unit_query(m);
 	ck_assert_int_eq(r->granularity, PM_CACHE_LINE);
 	ck_assert_int_eq(r->grade, PM_GRADE_PROVEN);
@@ -153,13 +37,13 @@ END_TEST
 START_TEST(a_probe_takes_the_lease_as_given)
 {
 	struct pm_report r;
-	path = unit_file("file", 1 << 20);
+	leased_path = unit_file("file", 1 << 20);
 	fake_start(&fake_xfs_reflink);
-	unit_ok(pm_probe(path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &r, sizeof(r)));
+	unit_ok(pm_probe(leased_path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &r, sizeof(r)));
 	ck_assert_int_eq(r.verdict, PM_VERDICT_MET);
 	ck_assert_int_eq(r.evidence[PM_EV_LEASE_HELD].state, PM_NO);
 	ck_assert_uint_eq(fake_calls(FAKE_setlease), 0);
-	unit_ok(pm_probe(path, UNIT_OPTIONS(.sync = PM_GUARANTEE), &r, sizeof(r)));
+	unit_ok(pm_probe(leased_path, UNIT_OPTIONS(.sync = PM_GUARANTEE), &r, sizeof(r)));
 	ck_assert_int_eq(r.verdict, PM_VERDICT_REFUSED);
 }
 END_TEST
@@ -167,15 +51,15 @@ END_TEST
 START_TEST(somebody_has_it_open_already)
 {
 	struct pm_mapping *m = NULL;
-	path = unit_file("file", 1 << 20);
+	leased_path = unit_file("file", 1 << 20);
 	struct intruder x = intrude(O_RDONLY);
 	ck_assert(is_in(&x, WAIT_MS));
 	fake_start(&fake_xfs_reflink);
 	unsigned flags = PM_LEASE | (_i ? PM_NO_THREAD : 0);
-	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.flags = flags, .sync = PM_GUARANTEE), &m), -EAGAIN);
+	ck_assert_int_eq(pm_map(leased_path, UNIT_OPTIONS(.flags = flags, .sync = PM_GUARANTEE), &m), -EAGAIN);
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "somebody else has the file open"));
 	ck_assert_uint_eq(fake_open_files(), 0);
-	m = unit_map(path, UNIT_OPTIONS(.flags = flags));
+	m = unit_map(leased_path, UNIT_OPTIONS(.flags = flags));
 	const struct pm_report *r = unit_query(m);
 	ck_assert_int_eq(r->granularity, PM_PAGE);
 	ck_assert_int_eq(r->reason, PM_REASON_LEASE_REFUSED);
@@ -198,13 +82,13 @@ START_TEST(where_no_lease_is_to_be_had)
 		const char *words;
 	} cases[] = {{EACCES, "only the owner"}, {EINVAL, "lease"}};
 	struct pm_mapping *m = NULL;
-	path = unit_file("file", 1 << 20);
+	leased_path = unit_file("file", 1 << 20);
 	fake_start(&fake_xfs_reflink);
 	fake_fail(FAKE_setlease, 0, cases[_i].error);
-	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &m), -cases[_i].error);
+	ck_assert_int_eq(pm_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &m), -cases[_i].error);
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), cases[_i].words));
-	ck_assert_ptr_nonnull(strstr(pm_error_detail(), path));
-	m = unit_map(path, UNIT_OPTIONS(.flags = PM_LEASE));
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), leased_path));
+	m = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE));
 	const struct pm_report *r = unit_query(m);
 	ck_assert_int_eq(r->reason, PM_REASON_LEASE_REFUSED);
 	ck_assert_int_eq(r->evidence[PM_EV_LEASE_POSSIBLE].state, PM_NO);
@@ -265,7 +149,7 @@ START_TEST(without_a_thread_the_next_call_gives_way)
 		case 1: unit_ok(pm_memcpy(m, pm_base(m), data, 64, 0)); break;
 		case 2: unit_ok(pm_sync(m)); break;
 		case 3: unit_ok(pm_flush(m, pm_base(m), 64)); unit_ok(pm_drain(m)); break;
-		default: ck_assert_int_eq(next(m).kind, PM_EVENT_LEASE_BROKEN);
+		default: ck_assert_int_eq(next_event(m).kind, PM_EVENT_LEASE_BROKEN);
 		}
 		ck_assert_uint_ge(fake_calls(FAKE_msync), 1);
 		ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
@@ -411,8 +295,8 @@ END_TEST
 START_TEST(the_descriptor_is_handed_over)
 {
 	struct pm_mapping *m = NULL;
-	path = unit_file("file", 1 << 20);
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	leased_path = unit_file("file", 1 << 20);
+	int fd = open(leased_path, O_RDWR | O_CLOEXEC);
 	fake_start(&fake_xfs_reflink);
 	fake_fail(FAKE_mmap, 0, ENOMEM);
 	ck_assert_int_ne(pm_map_fd(fd, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &m), 0);
@@ -456,13 +340,13 @@ END_TEST
 START_TEST(every_call_broken_in_turn)
 {
 	static const int errors[] = {EIO, EMFILE, EINTR};
-	path = unit_file("file", 1 << 20);
+	leased_path = unit_file("file", 1 << 20);
 	unsigned n = 0;
 	do {
 		struct pm_mapping *m = NULL;
 		fake_start(&fake_xfs_reflink);
 		fake_fail_any(++n, errors[_i]);
-		int rc = pm_map(path, UNIT_OPTIONS(.flags = PM_LEASE | PM_WATCH, .sync = PM_GUARANTEE), &m);
+		int rc = pm_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE | PM_WATCH, .sync = PM_GUARANTEE), &m);
 		unit_expect(!rc == !!m);
 		if (m)
 			pm_unmap(m);
