@@ -33,6 +33,9 @@ static unsigned find(const struct pm_subject *s)
 
 bool pm_device_lacks(const struct pm_subject *s, enum pm_device_part part)
 {
+	/* tmpfs, btrfs, overlay: no single device; the number is none of sysfs (fs/super.c get_anon_bdev). */
+	if (S_ISREG(s->stx.stx_mode) && !s->stx.stx_dev_major)
+		return true;
 	if (!s->device_entry)
 		return false;
 	pthread_mutex_lock(&known.lock);

@@ -146,7 +146,7 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 	/* Set without its bit in the mask it means nothing. */
 	if (fake.machine.dax != PM_NO)
 		stx->stx_attributes |= STATX_ATTR_DAX;
-	stx->stx_dev_major = FAKE_MAJOR;
+	stx->stx_dev_major = fake.machine.has_no_device ? 0 : FAKE_MAJOR;
 	stx->stx_dev_minor = FAKE_MINOR;
 	fake_place(stx);
 	if (!S_ISREG(stx->stx_mode) || !(fake.machine.is_device_dax || fake.machine.is_block_device))

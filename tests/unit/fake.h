@@ -86,6 +86,7 @@ struct fake_machine {
 	const struct fake_health *health; /* NULL: nothing is told */
 	const char *mount;            /* end of the line in mountinfo, after the " - "; NULL: of another namespace */
 	uint64_t cached_from;         /* all before that file offset is not in the page cache */
+	bool has_no_device;           /* but a number of the file system's own, as tmpfs, btrfs and overlay */
 	unsigned replaced;            /* so often: the device's entry in sysfs is another's */
 	bool is_read_only;    /* the file system, by now */
 	bool is_gone;         /* the device */

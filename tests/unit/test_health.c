@@ -98,6 +98,23 @@ START_TEST(what_a_device_lacks)
 }
 END_TEST
 
+START_TEST(a_file_system_without_a_device)
+{
+	start(&fake_tmpfs, NULL);
+	fake.machine.has_no_device = true;
+	struct pm_mapping *m = unit_map(unit_file("f", SIZE), NULL);
+	fake_forget();
+	const struct pm_evidence *e = unit_query(m)->evidence;
+	ck_assert_int_eq(e[PM_EV_BAD_BLOCKS].state, PM_UNKNOWN);
+	ck_assert_int_eq(e[PM_EV_REGION].state, PM_UNKNOWN);
+	ck_assert_int_eq(e[PM_EV_ALIVE].state, PM_UNKNOWN);
+	/* There is nothing of it in sysfs. */
+	ck_assert_uint_eq(fake_calls(FAKE_openat) + fake_calls(FAKE_readlinkat), 0);
+	ck_assert_uint_eq(fake_calls(FAKE_statx), 1);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* A device that stands on others may be put upon others. */
 START_TEST(what_lies_below_a_device_is_looked_at_again)
 {
@@ -388,6 +405,7 @@ int main(void)
 {
 	TCase *t = unit_case("health");
 	tcase_add_loop_test(t, what_a_device_lacks, 0, 2);
+	tcase_add_test(t, a_file_system_without_a_device);
 	tcase_add_test(t, what_lies_below_a_device_is_looked_at_again);
 	tcase_add_loop_test(t, bad_blocks_of_a_file, 0, (int)(sizeof(lists) / sizeof(lists[0])));
 	tcase_add_test(t, bad_blocks_outside_the_range);
