@@ -210,7 +210,7 @@ void pm_evidence_mount(pm_evidence_table e, const struct pm_subject *s)
  * for more as long as there is none, and for less as soon as there are some. Both find the offset in the range of the
  * first page, or s->length.
  */
-#define STEP 16
+#define STEP 4
 
 static int first_of_cachestat(const struct pm_subject *s, uint64_t *first)
 {

@@ -297,7 +297,7 @@ START_TEST(the_first_cached_page)
 		const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_RESIDENT];
 		ck_assert_int_eq(e->state, places[i] < pages ? PM_YES : PM_NO);
 		ck_assert_uint_eq(e->value, places[i] == pages ? 0 : from < page ? page : from);
-		ck_assert_uint_le(fake_calls(FAKE_cachestat), 60);
+		ck_assert_uint_le(fake_calls(FAKE_cachestat), 40);
 		if (places[i] <= 1)
 			ck_assert_uint_eq(fake_calls(FAKE_cachestat), 1);
 		for (unsigned n = 0; n < fake_calls(FAKE_cachestat); n++) {
@@ -352,7 +352,7 @@ START_TEST(a_kernel_without_cachestat)
 	fake_forget();
 	const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_RESIDENT];
 	ck_assert_int_eq(e->state, PM_NO);
-	ck_assert_uint_eq(fake_calls(FAKE_mincore), 6);
+	ck_assert_uint_eq(fake_calls(FAKE_mincore), 9);
 	/* With few neighbours. */
 	ck_assert_int_eq(madvise(pm_base(m), pages * unit_page(), MADV_RANDOM), 0);
 	((char *)pm_base(m))[9000 * unit_page()] = 1;
