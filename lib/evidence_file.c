@@ -155,16 +155,18 @@ static enum match match_mount(const char *line, const struct statx *stx)
 	return major == stx->stx_dev_major && minor == stx->stx_dev_minor ? MATCH_DEVICE : MATCH_NONE;
 }
 
+#define TYPE_MOST 31 /* what is shown of a type's name */
+
 /* proc(5) mountinfo: ID parent M:m root point options [tags] - type source super-options. */
 static bool parse_mount(char *line, char *kept, size_t size)
 {
-	char *separator = strstr(line, " - "), type[32], super[512];
-	if (!separator)
+	char *separator = strstr(line, " - "), *type = separator ? separator + 3 : NULL;
+	char *source = type ? strchr(type, ' ') : NULL, *super = source ? strchr(source + 1, ' ') : NULL;
+	if (!super)
 		return false;
-	if (sscanf(separator + 3, "%31s %*s %511s", type, super) != 2)
-		return false;
-	int used = snprintf(kept, size, "%s ", type);
-	keep_options(false, super, kept + used, size - (size_t)used);
+	int length = source - type < TYPE_MOST ? (int)(source - type) : TYPE_MOST;
+	int used = snprintf(kept, size, "%.*s ", length, type);
+	keep_options(false, super + 1, kept + used, size - (size_t)used);
 	return true;
 }
 
@@ -192,13 +194,14 @@ static void mount_of_table(pm_evidence_table e, const struct pm_subject *s)
 void pm_evidence_mount(pm_evidence_table e, const struct pm_subject *s)
 {
 	struct pm_mount mount;
-	char kept[56];
+	char type[TYPE_MOST + 1], kept[56];
 	/* Linux before 6.11; or the mount is of another namespace, and the table may have the device. */
 	if (pm_sys->statmount(s->fd, &mount)) {
 		mount_of_table(e, s);
 		return;
 	}
-	int used = snprintf(kept, sizeof(kept), "%.16s%s%.14s ", mount.type, mount.subtype[0] ? "." : "", mount.subtype);
+	snprintf(type, sizeof(type), "%s%s%s", mount.type, mount.subtype[0] ? "." : "", mount.subtype);
+	int used = snprintf(kept, sizeof(kept), "%s ", type);
 	keep_options(mount.read_only, mount.options, kept + used, sizeof(kept) - (size_t)used);
 	pm_evidence_set(&e[PM_EV_MOUNT], PM_YES, 0, "statmount(2)", kept);
 }

@@ -206,6 +206,7 @@ START_TEST(mount_options_that_concern_us)
 		{"ext4 /dev/sda1 ro", "ext4 ro"},
 		{"tmpfs tmpfs rw", "tmpfs "},
 		{"fuse.sshfs me@there: rw,user_id=0", "fuse.sshfs "},
+		{"fuse.a-name-longer-than-the-room-for-it x ro", "fuse.a-name-longer-than-the-roo ro"},
 	};
 	/* One mapping, so that whoever keeps what he read is found out. */
 	fake_start(&fake_dax);
