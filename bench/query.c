@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What does it cost to ask a live mapping of 64 MiB what it is? */
+/* What does it cost to ask a live mapping of 64 MiB what it is: for the verdict, and for the complete report? */
 #include <fcntl.h>
 #include <pmdirect.h>
 #include <stdio.h>

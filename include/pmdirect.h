@@ -170,7 +170,7 @@ enum pm_evidence_row {
 	PM_EV_DEEP_FLUSH = 16,    /* the region has flush hints beyond the persistence domain */
 	PM_EV_WRITE_CACHE = 17,   /* the kernel writes CPU caches back on fsync; text: dax/write_cache */
 	PM_EV_CPU = 18,           /* CPU write-back reaches the medium; text: the instruction */
-	PM_EV_RESIDENT = 19,      /* pages of the range are in the page cache; value: how many pages */
+	PM_EV_RESIDENT = 19,      /* pages of the range are in the page cache; value when yes: file offset of the first */
 	PM_EV_LEASE_POSSIBLE = 20, /* a write lease could be taken; error: why not */
 	PM_EV_LEASE_HELD = 21,    /* a write lease is held: nobody else has the file open */
 	PM_EV_KERNEL = 22,        /* text: kernel release */
@@ -604,12 +604,19 @@ PM_API int pm_clear_error(struct pm_mapping *mapping);
  * has changed since the last look becomes an event too, see pm_event_fd(). report_size is
  * sizeof(struct pm_report); a smaller one gets the part it has room for, and report->size says how much was
  * filled. With offsetof(struct pm_report, evidence), which leaves the rows out, only what the verdict and the events
- * take is gathered: some ten system calls, where counting cached pages and reading the table of mounts take longer.
+ * take is gathered.
+ *
+ * Of a file in the page cache that is a dozen system calls, however long the range is and however much of it is cached;
+ * more, if it has many extents or its first cached page is not at its beginning. On a direct medium what sysfs tells of
+ * the region is read as well, and of any disk that has one the list of bad blocks. Before Linux 6.11 the table of mounts is
+ * read, and before 6.5 mincore(2) looks at page after page up to the first that is cached. What a device was found to lack (a list of bad blocks, a region) is not looked
+ * for again as long as it is the same device.
  *
  * Returns: 0; -EINVAL for a report_size that does not even hold the fields before the evidence; -EMFILE,
  * -ENFILE, -ENOMEM where the facts could not be gathered for want of them: the mapping stays as it is.
  * Threads: safe. Crash: nothing to lose; after a demotion every drain writes back all that is dirty in the mapping.
- * Source: statx(2), ioctl_fiemap, mincore(2), Linux Documentation/ABI/testing/sysfs-bus-nvdimm.
+ * Source: statx(2), ioctl_fiemap, statmount(2), cachestat(2), mincore(2),
+ * Linux Documentation/ABI/testing/sysfs-bus-nvdimm.
  */
 PM_API int pm_query(struct pm_mapping *mapping, struct pm_report *report, size_t report_size);
 
@@ -646,7 +653,8 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  *   PM_EVENT_SHARED         a look: cloning from a file is announced by nobody, only its opening is
  *   PM_EVENT_PAGE_CACHE     a look
  *   PM_EVENT_DAX_FLAG       a look
- *   PM_EVENT_READ_ONLY      at once for remounts, by the table of mounts; a look for emergencies
+ *   PM_EVENT_READ_ONLY      at once for remounts by mount(2) in this mount namespace, by the table of mounts; a look for
+ *                           others (fsconfig(2), which newer mount(8) use) and for emergencies
  *   PM_EVENT_DEAD           a look
  *   PM_EVENT_BAD_BLOCKS     a look, as soon as the kernel's list of them has one
  *   PM_EVENT_FELL_BACK      with whatever takes the promise away

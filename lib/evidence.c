@@ -151,7 +151,7 @@ static void providers(pm_evidence_table e, const struct pm_subject *s)
 	pm_evidence_set(&e[PM_EV_LIBUNWIND], used ? PM_YES : PM_NO, 0, "dlopen(3)", text);
 }
 
-void pm_evidence_for_look(pm_evidence_table e, const struct pm_subject *s)
+void pm_evidence_for_look(pm_evidence_table e, struct pm_subject *s)
 {
 	if (s->backing == PM_BACKING_ANONYMOUS)
 		return;
@@ -176,11 +176,11 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 		map_sync(e, s);
 		swallowed(e);
 	}
+	pm_evidence_for_look(e, s);
 	if (e[PM_EV_REGION].state == PM_UNKNOWN)
 		pm_evidence_region(e, s);
 	if (e[PM_EV_SHAREABLE].state == PM_UNKNOWN)
 		pm_evidence_shareable(e, s);
-	pm_evidence_for_look(e, s);
 	pm_evidence_mount(e, s);
 	pm_evidence_residency(e, s);
 	if (e[PM_EV_BAD_BLOCKS].state == PM_UNKNOWN)

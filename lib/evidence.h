@@ -32,6 +32,7 @@ struct pm_subject {
 	bool lease_held;     /* by the mapping, or */
 	int lease_error;     /* the positive errno when it was last asked for; 0: it was not */
 	int file_error;      /* the positive errno of a statx(2) that failed: stx is older */
+	uint64_t device_entry; /* found: number of its entry in /sys/dev/block; 0: not looked at, or none */
 	unsigned region;     /* found: number of the nd region, else ~0u */
 	bool msync_skips_caches; /* found: the kernel's write-back leaves CPU caches alone, though they are volatile */
 };
@@ -51,7 +52,7 @@ int pm_evidence_shortage(pm_evidence_table);
 /* Again, after extents changed. */
 void pm_evidence_extents(pm_evidence_table, const struct pm_subject *);
 /* What may change under a live mapping, beyond that. Call after the above. */
-void pm_evidence_for_look(pm_evidence_table, const struct pm_subject *);
+void pm_evidence_for_look(pm_evidence_table, struct pm_subject *);
 /* Everything else that a report shows. Call after the first. */
 void pm_evidence_for_report(pm_evidence_table, struct pm_subject *);
 
@@ -61,8 +62,8 @@ void pm_evidence_for_report(pm_evidence_table, struct pm_subject *);
 void pm_evidence_region(pm_evidence_table, struct pm_subject *);
 /* evidence_extents.c: whether the file system can share extents. */
 void pm_evidence_shareable(pm_evidence_table, const struct pm_subject *);
-/* evidence_life.c: whether the file system still is what it was, and the inode's wish. */
-void pm_evidence_life(pm_evidence_table, const struct pm_subject *);
+/* evidence_life.c: whether the file system still is what it was, and the inode's wish. Fills subject->device_entry. */
+void pm_evidence_life(pm_evidence_table, struct pm_subject *);
 /*
  * Likewise. -EXDEV: the data lies on another device than statx(2) names (the realtime device of an XFS); another -errno:
  * it cannot be found out.
@@ -72,6 +73,11 @@ int pm_data_elsewhere(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_file_system(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_mount(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_residency(pm_evidence_table, const struct pm_subject *);
+
+/* evidence_device.c: whether that part of the device is known to be missing; and that it is from now on. */
+enum pm_device_part { PM_DEVICE_REGION = 1, PM_DEVICE_BAD_BLOCKS = 2 };
+bool pm_device_lacks(const struct pm_subject *, enum pm_device_part);
+void pm_device_lacked(const struct pm_subject *, enum pm_device_part);
 
 /* evidence_health.c: bad blocks of the range; the rest, after the region is found. */
 void pm_evidence_bad_blocks(pm_evidence_table, const struct pm_subject *);

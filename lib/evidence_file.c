@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "evidence.h"
@@ -56,7 +57,7 @@ static void overlay(pm_evidence_table e, const struct pm_subject *s)
 {
 	pm_evidence_mount(e, s);
 	if (strstr(e[PM_EV_MOUNT].text, "volatile"))
-		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, "/proc/self/mountinfo", "overlay mounted volatile");
+		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, e[PM_EV_MOUNT].source, "overlay mounted volatile");
 }
 
 void pm_evidence_file_system(pm_evidence_table e, const struct pm_subject *s)
@@ -69,13 +70,15 @@ void pm_evidence_file_system(pm_evidence_table e, const struct pm_subject *s)
 	int rc = pm_sys->fstatfs(s->fd, &stfs);
 	if (rc) {
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, -rc, "fstatfs(2)", NULL);
+		pm_evidence_set(&e[PM_EV_WRITABLE], PM_UNKNOWN, -rc, "fstatfs(2)", NULL);
 		return;
 	}
+	/* Set by mount options, by errors=remount-ro and by an emergency alike (fs/statfs.c flags_by_sb). */
+	pm_evidence_set(&e[PM_EV_WRITABLE], stfs.f_flags & ST_RDONLY ? PM_NO : PM_YES, 0, "fstatfs(2)", NULL);
 	char text[24];
 	uint32_t magic = (uint32_t)stfs.f_type;
-	snprintf(text, sizeof(text), "f_type 0x%x", magic);
 	enum pm_state identified = PM_UNKNOWN;
-	const char *name = text;
+	const char *name = NULL;
 	for (size_t i = 0; i < sizeof(file_systems) / sizeof(file_systems[0]); i++) {
 		if (file_systems[i].magic != magic)
 			continue;
@@ -84,7 +87,8 @@ void pm_evidence_file_system(pm_evidence_table e, const struct pm_subject *s)
 		if (file_systems[i].is_volatile)
 			pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, "fstatfs(2)", name);
 	}
-	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], identified, 0, "fstatfs(2)", name);
+	snprintf(text, sizeof(text), "f_type 0x%x", magic);
+	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], identified, 0, "fstatfs(2)", name ? name : text);
 	e[PM_EV_FILE_SYSTEM].value = magic;
 	encrypted(e, s);
 	if (magic == OVERLAYFS_SUPER_MAGIC)
@@ -121,11 +125,10 @@ static char *read_whole(const char *path)
 }
 
 /* Keeps the options that concern this library: ro, dax*, nodax, data=, nobarrier, barrier=, volatile, fsync=. */
-static void keep_options(char *options, char *kept, size_t size)
+static void keep_options(bool read_only, char *options, char *kept, size_t size)
 {
 	char *rest = NULL;
-	size_t used = 0;
-	kept[0] = 0;
+	size_t used = (size_t)snprintf(kept, size, "%s", read_only ? "ro" : "");
 	for (char *o = strtok_r(options, ",", &rest); o; o = strtok_r(NULL, ",", &rest)) {
 		bool wanted = !strcmp(o, "ro") || !strncmp(o, "dax", 3) || !strcmp(o, "nodax") ||
 		              !strncmp(o, "data=", 5) || strstr(o, "barrier") || !strcmp(o, "volatile") ||
@@ -152,20 +155,22 @@ static enum match match_mount(const char *line, const struct statx *stx)
 	return major == stx->stx_dev_major && minor == stx->stx_dev_minor ? MATCH_DEVICE : MATCH_NONE;
 }
 
+#define TYPE_MOST 31 /* what is shown of a type's name */
+
 /* proc(5) mountinfo: ID parent M:m root point options [tags] - type source super-options. */
 static bool parse_mount(char *line, char *kept, size_t size)
 {
-	char *separator = strstr(line, " - "), type[32], super[512];
-	if (!separator)
+	char *separator = strstr(line, " - "), *type = separator ? separator + 3 : NULL;
+	char *source = type ? strchr(type, ' ') : NULL, *super = source ? strchr(source + 1, ' ') : NULL;
+	if (!super)
 		return false;
-	if (sscanf(separator + 3, "%31s %*s %511s", type, super) != 2)
-		return false;
-	int used = snprintf(kept, size, "%s ", type);
-	keep_options(super, kept + used, size - (size_t)used);
+	int length = source - type < TYPE_MOST ? (int)(source - type) : TYPE_MOST;
+	int used = snprintf(kept, size, "%.*s ", length, type);
+	keep_options(false, super + 1, kept + used, size - (size_t)used);
 	return true;
 }
 
-void pm_evidence_mount(pm_evidence_table e, const struct pm_subject *s)
+static void mount_of_table(pm_evidence_table e, const struct pm_subject *s)
 {
 	char *text = read_whole("/proc/self/mountinfo"), *rest = NULL, kept[56];
 	struct pm_evidence *row = &e[PM_EV_MOUNT];
@@ -181,18 +186,76 @@ void pm_evidence_mount(pm_evidence_table e, const struct pm_subject *s)
 	free(text);
 }
 
-static int count_mincore(const struct pm_subject *s, uint64_t *pages)
+/*
+ * One mount is asked for where that can be done, for the table is long in the making. To keep the table and read it again
+ * when poll(2) says so would not do: it says nothing of FSCONFIG_CMD_RECONFIGURE (fsconfig(2), what mount(8) uses now)
+ * and of a remount in another mount namespace, which both change the options.
+ */
+void pm_evidence_mount(pm_evidence_table e, const struct pm_subject *s)
 {
-	unsigned char vector[4096];
-	const size_t page = (size_t)sysconf(_SC_PAGESIZE), step = sizeof(vector) * page;
-	*pages = 0;
-	for (uint64_t at = 0; at < s->length; at += step) {
-		size_t length = s->length - at < step ? (size_t)(s->length - at) : step;
-		int rc = pm_sys->mincore((char *)s->map + at, length, vector);
+	struct pm_mount mount;
+	char type[TYPE_MOST + 1], kept[56];
+	/* Linux before 6.11; or the mount is of another namespace, and the table may have the device. */
+	if (pm_sys->statmount(s->fd, &mount)) {
+		mount_of_table(e, s);
+		return;
+	}
+	snprintf(type, sizeof(type), "%s%s%s", mount.type, mount.subtype[0] ? "." : "", mount.subtype);
+	int used = snprintf(kept, sizeof(kept), "%s ", type);
+	keep_options(mount.read_only, mount.options, kept + used, sizeof(kept) - (size_t)used);
+	pm_evidence_set(&e[PM_EV_MOUNT], PM_YES, 0, "statmount(2)", kept);
+}
+
+/* ---- The page cache ---- */
+
+/*
+ * The kernel takes its time for every page that is there, and not for those that are not: so it is asked for one page,
+ * for more as long as there is none, and for less as soon as there are some. Both find the offset in the range of the
+ * first page, or s->length.
+ */
+#define STEP 4
+
+static int first_of_cachestat(const struct pm_subject *s, uint64_t *first)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t piece = page, end = s->length;
+	bool known = false; /* some are before the end */
+	for (*first = 0; *first < end;) {
+		struct pm_cachestat stat;
+		uint64_t length = end - *first < piece ? end - *first : piece;
+		int rc = pm_sys->cachestat(s->fd, s->offset + *first, length, &stat);
 		if (rc)
 			return rc;
-		for (size_t i = 0; i < (length + page - 1) / page; i++)
-			*pages += vector[i] & 1;
+		if (stat.cached && length <= page)
+			return 0;
+		if (stat.cached) {
+			known = true;
+			end = *first + length;
+			piece = (length / page + STEP - 1) / STEP * page;
+			continue;
+		}
+		*first += length;
+		if (*first == end) /* what went meanwhile is looked for behind it */
+			known = false;
+		end = known ? end : s->length;
+		piece = known ? piece : length * STEP;
+	}
+	return 0;
+}
+
+static int first_of_mincore(const struct pm_subject *s, uint64_t *first)
+{
+	unsigned char vector[4096];
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t pages = 1;
+	for (*first = 0; *first < s->length; pages = pages < sizeof(vector) ? pages * STEP : pages) {
+		uint64_t left = (s->length - *first + page - 1) / page, count = left < pages ? left : pages;
+		int rc = pm_sys->mincore((char *)s->map + *first, (size_t)(count * page), vector);
+		if (rc)
+			return rc;
+		for (uint64_t i = 0; i < count; i++, *first += page)
+			if (vector[i] & 1)
+				return 0;
 	}
 	return 0;
 }
@@ -205,20 +268,18 @@ static int count_mincore(const struct pm_subject *s, uint64_t *pages)
 void pm_evidence_residency(pm_evidence_table e, const struct pm_subject *s)
 {
 	struct pm_evidence *row = &e[PM_EV_RESIDENT];
-	struct pm_cachestat stat;
-	uint64_t pages = 0;
+	uint64_t first = 0;
 	if (e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES) {
 		pm_evidence_set(row, PM_UNKNOWN, 0, "not asked: the file is DAX", NULL);
 		return;
 	}
 	const char *source = "cachestat(2)";
-	int rc = -ENOSYS;
-	if (e[PM_EV_DAX].state == PM_NO && (rc = pm_sys->cachestat(s->fd, s->offset, s->length, &stat)) == 0)
-		pages = stat.cached;
+	int rc = e[PM_EV_DAX].state == PM_NO ? first_of_cachestat(s, &first) : -ENOSYS;
 	if (rc && s->map) {
 		source = "mincore(2)";
-		rc = count_mincore(s, &pages);
+		rc = first_of_mincore(s, &first);
 	}
-	pm_evidence_set(row, rc ? PM_UNKNOWN : pages ? PM_YES : PM_NO, -rc, source, NULL);
-	row->value = pages;
+	bool found = !rc && first < s->length;
+	pm_evidence_set(row, rc ? PM_UNKNOWN : found ? PM_YES : PM_NO, -rc, source, NULL);
+	row->value = found ? s->offset + first : 0;
 }

@@ -158,7 +158,9 @@ static int read_list_of_block(const struct pm_subject *s, struct bad_list *list,
 static int count_in_range(pm_evidence_table e, const struct pm_subject *s, struct bad_list *list, struct bad_range *bad)
 {
 	uint64_t shift;
-	int rc = read_list_of_block(s, list, &shift);
+	int rc = pm_device_lacks(s, PM_DEVICE_BAD_BLOCKS) ? -ENOENT : read_list_of_block(s, list, &shift);
+	if (rc == -ENOENT)
+		pm_device_lacked(s, PM_DEVICE_BAD_BLOCKS);
 	if (rc)
 		return rc;
 	if (S_ISBLK(s->stx.stx_mode)) {

@@ -5,25 +5,15 @@
 #include <linux/fs.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <sys/statvfs.h>
 
 #include "evidence.h"
 #include "sys.h"
-
-static void writable(pm_evidence_table e, const struct pm_subject *s)
-{
-	struct statfs stfs;
-	int rc = pm_sys->fstatfs(s->fd, &stfs);
-	/* Set by mount options, by errors=remount-ro and by an emergency alike (fs/statfs.c flags_by_sb). */
-	enum pm_state state = rc ? PM_UNKNOWN : stfs.f_flags & ST_RDONLY ? PM_NO : PM_YES;
-	pm_evidence_set(&e[PM_EV_WRITABLE], state, -rc, "fstatfs(2)", NULL);
-}
 
 /*
  * A file system that was shut down answers with EIO: XFS statx(2) (xfs_vn_getattr), ext4 any new mmap(2)
  * (ext4_file_mmap). A device that was removed leaves its mount behind, not its entry in sysfs.
  */
-static void alive(pm_evidence_table e, const struct pm_subject *s)
+static void alive(pm_evidence_table e, struct pm_subject *s)
 {
 	struct pm_evidence *row = &e[PM_EV_ALIVE];
 	struct statx link;
@@ -33,10 +23,13 @@ static void alive(pm_evidence_table e, const struct pm_subject *s)
 		return;
 	}
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", s->stx.stx_dev_major, s->stx.stx_dev_minor);
-	/* tmpfs, btrfs, overlay: no single device. Without sysfs nothing can be told. */
-	if (!s->stx.stx_dev_major || pm_sys->statx(AT_FDCWD, "/sys/dev/block", 0, &link))
+	if (!s->stx.stx_dev_major) /* tmpfs, btrfs, overlay: no single device */
 		return;
 	int rc = pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &link);
+	s->device_entry = rc ? 0 : link.stx_ino;
+	/* Without sysfs nothing can be told. */
+	if (rc == -ENOENT && pm_sys->statx(AT_FDCWD, "/sys/dev/block", 0, &link))
+		return;
 	enum pm_state state = !rc ? PM_YES : rc == -ENOENT ? PM_NO : PM_UNKNOWN;
 	pm_evidence_set(row, state, rc == -ENOENT ? ENODEV : -rc, "/sys/dev/block/M:m",
 	                state == PM_NO ? "the device is gone" : NULL);
@@ -50,11 +43,10 @@ static void dax_flag(pm_evidence_table e, const struct pm_subject *s)
 	pm_evidence_set(&e[PM_EV_DAX_FLAG], state, -rc, "ioctl(FS_IOC_FSGETXATTR)", NULL);
 }
 
-void pm_evidence_life(pm_evidence_table e, const struct pm_subject *s)
+void pm_evidence_life(pm_evidence_table e, struct pm_subject *s)
 {
 	if (!S_ISREG(s->stx.stx_mode))
 		return;
-	writable(e, s);
 	alive(e, s);
 	dax_flag(e, s);
 }

@@ -251,8 +251,12 @@ static int gather_below(pm_evidence_table e, struct pm_subject *s, const char *d
 static int gather(pm_evidence_table e, struct pm_subject *s, const char *device, unsigned depth)
 {
 	struct region r;
+	if (depth == 0 && pm_device_lacks(s, PM_DEVICE_REGION))
+		return -ENODEV;
 	/* A mapped subject is one being reported on: look again. */
 	int rc = find_region(device, s->map != NULL, &r);
+	if (depth == 0 && rc == -ENODEV)
+		pm_device_lacked(s, PM_DEVICE_REGION);
 	if (rc == -ENOTBLK)
 		return gather_below(e, s, device, depth);
 	if (rc)

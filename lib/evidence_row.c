@@ -2,7 +2,7 @@
 /* What every gatherer of evidence needs. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <string.h>
 
 #include "evidence.h"
 #include "sys.h"
@@ -10,7 +10,8 @@
 void pm_evidence_set(struct pm_evidence *row, enum pm_state state, int error, const char *source, const char *text)
 {
 	*row = (struct pm_evidence){.state = state, .error = error, .source = source};
-	snprintf(row->text, sizeof(row->text), "%.*s", (int)sizeof(row->text) - 1, text ? text : "");
+	if (text)
+		memcpy(row->text, text, strnlen(text, sizeof(row->text) - 1));
 }
 
 void pm_evidence_clear(pm_evidence_table e)

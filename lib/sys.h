@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -37,11 +38,20 @@ struct pm_owner {
 	int signal;
 };
 
+/* What statmount(2) tells of a mount (Linux 6.11), by the names of mountinfo in proc(5). */
+struct pm_mount {
+	bool read_only; /* the super block: its "ro" is not among the options */
+	const char *type, *subtype;
+	char *options; /* of the super block */
+	_Alignas(uint64_t) char room[4096];
+};
+
 struct pm_sys {
 	int (*openat)(int dir_fd, const char *path, int flags, unsigned mode);
 	int (*close)(int fd);
 	int (*statx)(int dir_fd, const char *path, int flags, struct statx *stx);
 	int (*fstatfs)(int fd, struct statfs *stfs);
+	int (*statmount)(int fd, struct pm_mount *mount); /* statx(2) for the mount's id, and statmount(2) */
 	int64_t (*seek_end)(int fd);
 	ssize_t (*readlinkat)(int dir_fd, const char *path, char *buffer, size_t size);
 	ssize_t (*read)(int fd, void *buffer, size_t size);

@@ -22,6 +22,12 @@
 #ifndef SYS_cachestat
 #define SYS_cachestat 451 /* the same number on every architecture (Linux 6.5) */
 #endif
+#ifndef SYS_statmount
+#define SYS_statmount 457 /* likewise (Linux 6.8) */
+#endif
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000u /* Linux 6.8: an id that is never another's */
+#endif
 #ifndef SYS_faccessat2
 #define SYS_faccessat2 439 /* likewise (Linux 5.8) */
 #endif
@@ -49,6 +55,56 @@ static int do_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 static int do_fstatfs(int fd, struct statfs *stfs)
 {
 	return result(fstatfs(fd, stfs));
+}
+
+/* linux/mount.h. Every string is an offset into what follows the structure. */
+struct kernel_statmount {
+	uint32_t size, mnt_opts;
+	uint64_t mask;
+	uint32_t sb_dev[2];
+	uint64_t sb_magic;
+	uint32_t sb_flags, fs_type;
+	uint64_t of_the_mount[10];
+	uint32_t fs_subtype, sb_source;
+	uint32_t opt_arrays[4];
+	uint64_t supported_mask;
+	uint64_t rest[45];
+};
+_Static_assert(sizeof(struct kernel_statmount) == 512, "strings begin after 512 bytes");
+
+#define MOUNT_SB_BASIC UINT64_C(0x1)
+#define MOUNT_TYPE UINT64_C(0x20)
+#define MOUNT_OPTIONS UINT64_C(0x80)    /* Linux 6.11 */
+#define MOUNT_SUBTYPE UINT64_C(0x100)   /* Linux 6.13 */
+#define MOUNT_SUPPORTED UINT64_C(0x1000) /* Linux 6.15 */
+#define MOUNT_IS_READ_ONLY 0x1u /* SB_RDONLY */
+
+static int do_statmount(int fd, struct pm_mount *mount)
+{
+	struct kernel_statmount *answer = (struct kernel_statmount *)mount->room;
+	char *strings = mount->room + sizeof(*answer);
+	struct statx stx;
+	int rc = result(statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, &stx));
+	if (rc || !(stx.stx_mask & STATX_MNT_ID_UNIQUE))
+		return rc ? rc : -EOPNOTSUPP;
+	struct {
+		uint32_t size, spare;
+		uint64_t id, asked;
+	} request = {sizeof(request), 0, stx.stx_mnt_id,
+	             MOUNT_SB_BASIC | MOUNT_TYPE | MOUNT_OPTIONS | MOUNT_SUBTYPE | MOUNT_SUPPORTED};
+	rc = result(syscall(SYS_statmount, &request, mount->room, sizeof(mount->room), 0));
+	if (rc)
+		return rc;
+	/* A string that is empty is not told, nor is one that the kernel does not know. */
+	uint64_t told = answer->mask, known = told & MOUNT_SUPPORTED ? told | answer->supported_mask : told;
+	if (~told & (MOUNT_SB_BASIC | MOUNT_TYPE) || ~known & MOUNT_OPTIONS)
+		return -EOPNOTSUPP;
+	static char none[1];
+	mount->read_only = answer->sb_flags & MOUNT_IS_READ_ONLY;
+	mount->type = strings + answer->fs_type;
+	mount->subtype = told & MOUNT_SUBTYPE ? strings + answer->fs_subtype : none;
+	mount->options = told & MOUNT_OPTIONS ? strings + answer->mnt_opts : none;
+	return 0;
 }
 
 static int64_t do_seek_end(int fd)
@@ -329,6 +385,7 @@ const struct pm_sys pm_sys_linux = {
 	.close = do_close,
 	.statx = do_statx,
 	.fstatfs = do_fstatfs,
+	.statmount = do_statmount,
 	.seek_end = do_seek_end,
 	.readlinkat = do_readlinkat,
 	.read = do_read,

@@ -295,13 +295,25 @@ static struct pm_mapping *map_new(unsigned flags, enum pm_request sync)
 	return m;
 }
 
+/* An emergency is not announced by the table of mounts either: nobody may keep what it said. */
+static void check_mount(struct pm_mapping *m, bool read_only)
+{
+	struct pm_report r;
+	const struct pm_evidence *e = &r.evidence[PM_EV_MOUNT];
+	if (pm_query(m, &r, sizeof(r)) || e->state != PM_YES || !strstr(e->text, " ro") == read_only)
+		complain(e->source, e->text);
+}
+
 static void provoke(const struct cause *c, unsigned flags)
 {
 	struct pm_event events[EVENTS_MAX];
 	struct pm_mapping *m = map_new(flags, PM_HINT);
 	bool had_lines = pm_granularity_of(m) >= PM_CACHE_LINE;
+	check_mount(m, false);
 	struct intruder x = intrude(c);
 	compare(c, events, listen_to(m, events, flags), had_lines);
+	if (c->act == do_read_only)
+		check_mount(m, true);
 	dismiss(&x);
 	if (c->final)
 		exit(failures != 0);

@@ -131,8 +131,10 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 	struct fake_record r = {.call = FAKE_statx, .fd = dir_fd};
 	copy_path(r.path, path);
 	int rc = fake_enter(&r);
-	if (!rc && fake_is_virtual(path))
+	if (!rc && fake_is_virtual(path)) {
+		*stx = (struct statx){.stx_ino = fake_entry_number()};
 		return fake_virtual_exists(path) ? 0 : -ENOENT;
+	}
 	if (!rc && !path[0])
 		rc = -fake.machine.statx_errno;
 	if (rc || (rc = pm_sys_linux.statx(dir_fd, path, flags, stx)))
@@ -144,7 +146,7 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 	/* Set without its bit in the mask it means nothing. */
 	if (fake.machine.dax != PM_NO)
 		stx->stx_attributes |= STATX_ATTR_DAX;
-	stx->stx_dev_major = FAKE_MAJOR;
+	stx->stx_dev_major = fake.machine.has_no_device ? 0 : FAKE_MAJOR;
 	stx->stx_dev_minor = FAKE_MINOR;
 	fake_place(stx);
 	if (!S_ISREG(stx->stx_mode) || !(fake.machine.is_device_dax || fake.machine.is_block_device))
@@ -390,7 +392,9 @@ static int fake_cachestat(int fd, uint64_t offset, uint64_t length, struct pm_ca
 	ENTER(.call = FAKE_cachestat, .fd = fd, .offset = offset, .length = length);
 	if (fake.machine.dax != PM_NO || fake.machine.is_device_dax)
 		fake_violation("cachestat on a file that may be DAX crashes Linux 6.12");
-	*stat = (struct pm_cachestat){.cached = FAKE_CACHED_PAGES};
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length;
+	uint64_t start = offset < fake.machine.cached_from ? fake.machine.cached_from : offset;
+	*stat = (struct pm_cachestat){.cached = start < end ? (end - start) / page : 0};
 	return 0;
 }
 

@@ -20,7 +20,7 @@
 #include "sys.h"
 
 #define FAKE_CALLS(X)                                                                                        \
-	X(openat) X(close) X(statx) X(fstatfs) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(unlinkat)      \
+	X(openat) X(close) X(statx) X(fstatfs) X(statmount) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(unlinkat)      \
 	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
 	X(mremap) X(madvise) X(mincore) X(msync) X(may_write) X(cachestat) X(setlease) X(getlease)          \
 	X(owner) X(set_owner) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(inotify) X(epoll_create) X(epoll_add)    \
@@ -84,7 +84,10 @@ struct fake_machine {
 	bool has_unnamed_files; /* O_TMPFILE */
 	const char *granularity_word; /* PMDIRECT_GRANULARITY */
 	const struct fake_health *health; /* NULL: nothing is told */
-	const char *mount;            /* end of the line in mountinfo, after the " - " */
+	const char *mount;            /* end of the line in mountinfo, after the " - "; NULL: of another namespace */
+	uint64_t cached_from;         /* all before that file offset is not in the page cache */
+	bool has_no_device;           /* but a number of the file system's own, as tmpfs, btrfs and overlay */
+	unsigned replaced;            /* so often: the device's entry in sysfs is another's */
 	bool is_read_only;    /* the file system, by now */
 	bool is_gone;         /* the device */
 	int statx_errno;      /* of the file: it was shut down */

@@ -303,6 +303,30 @@ void fake_file_system(struct statfs *stfs)
 	stfs->f_flags = fake_is_read_only() ? ST_RDONLY : 0;
 }
 
+uint64_t fake_entry_number(void)
+{
+	return 1000 * generation + fake.machine.replaced;
+}
+
+/* "type source options" of the machine's mount. */
+int fake_statmount(int fd, struct pm_mount *mount)
+{
+	ENTER(.call = FAKE_statmount, .fd = fd);
+	if (!fake.machine.mount)
+		return -ENOENT;
+	char *rest = NULL;
+	snprintf(mount->room, sizeof(mount->room), "%s", fake.machine.mount);
+	char *type = strtok_r(mount->room, " .", &rest);
+	char *subtype = strstr(fake.machine.mount, "fuse.") == fake.machine.mount ? strtok_r(NULL, " ", &rest) : NULL;
+	strtok_r(NULL, " ", &rest);
+	/* What is of the super block's flags is told apart. */
+	mount->read_only = !strncmp(rest, "ro", 2);
+	mount->type = type;
+	mount->subtype = subtype ? subtype : "";
+	mount->options = rest + (rest[2] == ',' ? 3 : 2);
+	return 0;
+}
+
 void fake_place(struct statx *stx)
 {
 	/* Not every file system has the bit in its mask. */

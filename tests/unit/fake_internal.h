@@ -14,7 +14,6 @@
 #define FAKE_MINOR 3u
 #define FAKE_MOUNT 36u /* id of its mount */
 #define FAKE_HUGE_PAGES 2u /* pages that make a page of hugetlbfs */
-#define FAKE_CACHED_PAGES 3u /* the answer of cachestat */
 
 struct fake_record;
 struct pm_owner;
@@ -51,6 +50,9 @@ int fake_allocate_inside(int fd, uint64_t offset, uint64_t length);
 bool fake_is_read_only(void);
 struct statfs;
 void fake_file_system(struct statfs *);
+struct pm_mount;
+int fake_statmount(int fd, struct pm_mount *mount);
+uint64_t fake_entry_number(void);
 
 /* What statx(2) says of the mount, the encryption and the block size. */
 struct statx;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The file under the mapping: its extents, its file system, its mount, its page cache. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "fake_internal.h"
@@ -200,17 +202,60 @@ START_TEST(mount_options_that_concern_us)
 		{"ext4 /dev/pmem0 ro,nobarrier,data=writeback,dax=never", "ext4 ro,nobarrier,data=writeback,dax=never"},
 		{"xfs /dev/pmem0 rw,attr2,inode64", "xfs "},
 		{"ext4 /dev/sda1 rw,nodax,barrier=0", "ext4 nodax,barrier=0"},
+		{"ext4 /dev/sda1 ro,relatime", "ext4 ro"},
+		{"ext4 /dev/sda1 ro", "ext4 ro"},
+		{"tmpfs tmpfs rw", "tmpfs "},
+		{"fuse.sshfs me@there: rw,user_id=0", "fuse.sshfs "},
+		{"fuse.a-name-longer-than-the-room-for-it x ro", "fuse.a-name-longer-than-the-roo ro"},
 	};
-	for (size_t i = 0; i < COUNT(mounts); i++) {
-		fake_start(&fake_dax);
-		fake.machine.mount = mounts[i].line;
-		const struct pm_report *r = report_of(file_of(SIZE), NULL);
-		ck_assert_int_eq(r->evidence[PM_EV_MOUNT].state, PM_YES);
-		ck_assert_str_eq(r->evidence[PM_EV_MOUNT].text, mounts[i].text);
-	}
+	/* One mapping, so that whoever keeps what he read is found out. */
 	fake_start(&fake_dax);
+	bool by_table = _i == 1;
+	fake_fail(FAKE_statmount, 0, by_table ? ENOSYS : 0);
+	struct pm_mapping *m = unit_map(file_of(SIZE), NULL);
+	for (size_t i = 0; i < COUNT(mounts); i++) {
+		fake.machine.mount = mounts[i].line;
+		fake_forget();
+		const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_MOUNT];
+		ck_assert_int_eq(e->state, PM_YES);
+		ck_assert_str_eq(e->text, mounts[i].text);
+		ck_assert_str_eq(e->source, by_table ? "/proc/self/mountinfo" : "statmount(2)");
+		ck_assert_uint_eq(fake_calls(FAKE_statmount), 1);
+	}
+	/* Neither is to be had. */
+	fake_fail(FAKE_statmount, 0, EPERM);
 	fake_fail(FAKE_read, 0, EIO);
-	ck_assert_int_eq(report_of(file_of(SIZE), NULL)->evidence[PM_EV_MOUNT].state, PM_UNKNOWN);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_MOUNT].state, PM_UNKNOWN);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static int statmount_of_older_kernels(int fd, struct pm_mount *mount)
+{
+	(void)fd;
+	(void)mount;
+	return -ENOSYS;
+}
+
+/* The kernel itself: what it tells of one mount is what its table has. */
+START_TEST(one_mount_as_in_the_table)
+{
+	struct pm_sys older = pm_sys_linux;
+	struct pm_mount mount;
+	older.statmount = statmount_of_older_kernels;
+	struct pm_mapping *m = unit_map(file_of(SIZE), NULL);
+	int fd = pm_sys_linux.openat(AT_FDCWD, unit_path("file"), O_RDONLY | O_CLOEXEC, 0);
+	bool knows = pm_sys_linux.statmount(fd, &mount) == 0;
+	pm_sys_linux.close(fd);
+	struct pm_evidence one = unit_query(m)->evidence[PM_EV_MOUNT];
+	ck_assert_str_eq(one.source, knows ? "statmount(2)" : "/proc/self/mountinfo");
+	pm_sys = &older;
+	const struct pm_evidence *row = &unit_query(m)->evidence[PM_EV_MOUNT];
+	pm_sys = &pm_sys_linux;
+	ck_assert_str_eq(row->source, "/proc/self/mountinfo");
+	ck_assert_int_eq(one.state, row->state);
+	ck_assert_str_eq(one.text, row->text);
+	unit_ok(pm_unmap(m));
 }
 END_TEST
 
@@ -225,10 +270,11 @@ START_TEST(cachestat_of_what_may_be_dax)
 		const struct pm_evidence *e = &r->evidence[PM_EV_RESIDENT];
 		bool cached = machine->dax == PM_NO;
 		ck_assert_uint_eq(fake_calls(FAKE_cachestat), cached);
-		ck_assert_uint_eq(fake_calls(FAKE_mincore), machine->dax == PM_UNKNOWN);
+		ck_assert_uint_ge(fake_calls(FAKE_mincore), machine->dax == PM_UNKNOWN);
+		ck_assert_uint_le(fake_calls(FAKE_mincore), machine->dax == PM_UNKNOWN ? 3 : 0);
 		if (cached) {
 			ck_assert_int_eq(e->state, PM_YES);
-			ck_assert_uint_eq(e->value, FAKE_CACHED_PAGES);
+			ck_assert_uint_eq(e->value, 0);
 		} else if (machine->dax == PM_YES) {
 			ck_assert_int_eq(e->state, PM_UNKNOWN);
 		}
@@ -236,19 +282,92 @@ START_TEST(cachestat_of_what_may_be_dax)
 }
 END_TEST
 
+/* Wherever the first cached page is, it is found, and few others are counted on the way. */
+START_TEST(the_first_cached_page)
+{
+	const uint64_t page = unit_page(), pages = 20000;
+	static const uint64_t places[] = {0, 1, 2, 15, 16, 17, 272, 273, 300, 4368, 4369, 9999, 19998, 19999, 20000};
+	const char *path = file_of(page);
+	ck_assert_int_eq(truncate(path, (off_t)(pages * page)), 0);
+	fake_start(&fake_plain);
+	/* From the second page on: the row speaks of the file. */
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.offset = page));
+	for (size_t i = 0; i < COUNT(places); i++) {
+		uint64_t counted = 0, from = fake.machine.cached_from = places[i] * page;
+		fake_forget();
+		const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_RESIDENT];
+		ck_assert_int_eq(e->state, places[i] < pages ? PM_YES : PM_NO);
+		ck_assert_uint_eq(e->value, places[i] == pages ? 0 : from < page ? page : from);
+		ck_assert_uint_le(fake_calls(FAKE_cachestat), 40);
+		if (places[i] <= 1)
+			ck_assert_uint_eq(fake_calls(FAKE_cachestat), 1);
+		for (unsigned n = 0; n < fake_calls(FAKE_cachestat); n++) {
+			const struct fake_record *r = fake_find(FAKE_cachestat, n);
+			uint64_t end = r->offset + r->length;
+			counted += end > from ? end - (r->offset > from ? r->offset : from) : 0;
+		}
+		/* Of those that are there: one where they begin at once, never more than about twice all. */
+		ck_assert_uint_le(counted, places[i] <= 1 ? page : 2 * (pages * page - from) + 32 * page);
+	}
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static uint64_t leave_at;
+
+/* The cache is emptied between two questions. */
+static void leave(enum fake_call c)
+{
+	if (c == FAKE_cachestat && fake_calls(c) == 2)
+		fake.machine.cached_from = leave_at;
+}
+
+START_TEST(cached_pages_that_go_meanwhile)
+{
+	const uint64_t page = unit_page();
+	const char *path = file_of(page);
+	ck_assert_int_eq(truncate(path, (off_t)(1000 * page)), 0);
+	for (leave_at = 5 * page; leave_at <= 1000 * page; leave_at += 199 * page) {
+		fake_start(&fake_plain);
+		fake.machine.cached_from = 3 * page;
+		struct pm_mapping *m = unit_map(path, NULL);
+		fake_forget();
+		fake.hook = leave;
+		const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_RESIDENT];
+		ck_assert_int_eq(e->state, leave_at < 1000 * page ? PM_YES : PM_NO);
+		ck_assert_uint_eq(e->value, leave_at < 1000 * page ? leave_at : 0);
+		fake.hook = NULL;
+		unit_ok(pm_unmap(m));
+	}
+}
+END_TEST
+
 START_TEST(a_kernel_without_cachestat)
 {
-	const char *path = file_of(64 * unit_page());
+	const uint64_t pages = 10000;
+	const char *path = unit_path("file");
 	fake_start(&fake_plain);
 	fake_fail(FAKE_cachestat, 0, ENOSYS);
-	struct pm_mapping *m = unit_map(path, NULL);
-	ck_assert_uint_le(unit_query(m)->evidence[PM_EV_RESIDENT].value, 64);
-	ck_assert_uint_eq(fake_calls(FAKE_mincore), 1);
-	memset(pm_base(m), 1, 64 * unit_page());
+	const struct pm_options *o = UNIT_OPTIONS(.flags = PM_CREATE | PM_SPARSE, .length = pages * unit_page());
+	struct pm_mapping *m = unit_map(path, o);
+	fake_forget();
 	const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_RESIDENT];
+	ck_assert_int_eq(e->state, PM_NO);
+	ck_assert_uint_eq(fake_calls(FAKE_mincore), 9);
+	/* With few neighbours. */
+	ck_assert_int_eq(madvise(pm_base(m), pages * unit_page(), MADV_RANDOM), 0);
+	((char *)pm_base(m))[9000 * unit_page()] = 1;
+	uint64_t first = unit_query(m)->evidence[PM_EV_RESIDENT].value / unit_page();
 	ck_assert_int_eq(e->state, PM_YES);
-	ck_assert_uint_eq(e->value, 64);
+	ck_assert_uint_gt(first, 8900);
+	ck_assert_uint_le(first, 9000);
+	((char *)pm_base(m))[0] = 1;
+	fake_forget();
+	e = &unit_query(m)->evidence[PM_EV_RESIDENT];
+	ck_assert_int_eq(e->state, PM_YES);
+	ck_assert_uint_eq(e->value, 0);
 	ck_assert_str_eq(e->source, "mincore(2)");
+	ck_assert_uint_eq(fake_calls(FAKE_mincore), 1);
 	fake_fail(FAKE_mincore, 0, EPERM);
 	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_RESIDENT].state, PM_UNKNOWN);
 	unit_ok(pm_unmap(m));
@@ -264,8 +383,11 @@ int main(void)
 	tcase_add_test(c, a_file_system_that_does_not_tell);
 	tcase_add_loop_test(c, a_file_system_by_its_number, 0, (int)COUNT(file_systems));
 	tcase_add_test(c, reflink_as_the_geometry_says);
-	tcase_add_test(c, mount_options_that_concern_us);
+	tcase_add_loop_test(c, mount_options_that_concern_us, 0, 2);
+	tcase_add_test(c, one_mount_as_in_the_table);
 	tcase_add_test(c, cachestat_of_what_may_be_dax);
+	tcase_add_test(c, the_first_cached_page);
+	tcase_add_test(c, cached_pages_that_go_meanwhile);
 	tcase_add_test(c, a_kernel_without_cachestat);
 	return unit_run();
 }

@@ -65,6 +65,71 @@ START_TEST(bad_blocks_of_a_file)
 }
 END_TEST
 
+/* Of a disk, not of a direct medium: what it cannot have any more is not looked for again. */
+START_TEST(what_a_device_lacks)
+{
+	struct fake_health h = {.bad_blocks = NULL, .physical = disk};
+	start(&fake_plain, &h);
+	h.start = _i ? "64" : NULL; /* a partition of such a disk likewise */
+	struct pm_mapping *m = unit_map(unit_file("f", SIZE), NULL);
+	for (unsigned times = 0; times < 3; times++) {
+		fake.machine.replaced = times / 2;
+		fake_forget();
+		const struct pm_evidence *e = unit_query(m)->evidence;
+		bool looks = times != 1; /* the first time, and at another device under the same number */
+		ck_assert_int_eq(e[PM_EV_BAD_BLOCKS].state, PM_UNKNOWN);
+		ck_assert_int_eq(e[PM_EV_BAD_BLOCKS].error, ENOENT);
+		ck_assert_int_eq(e[PM_EV_REGION].state, PM_UNKNOWN);
+		ck_assert_int_eq(e[PM_EV_REGION].error, ENODEV);
+		ck_assert_uint_eq(fake_calls(FAKE_openat), looks ? 2 : 0);
+		ck_assert_uint_eq(fake_calls(FAKE_readlinkat), looks);
+	}
+	/* That one has a list, and a region. */
+	h.bad_blocks = _i ? "2112 1\n" : "2048 1\n";
+	fake.machine.region = fake_dax.region;
+	fake.machine.replaced++;
+	const struct pm_evidence *e = unit_query(m)->evidence;
+	ck_assert_int_eq(e[PM_EV_BAD_BLOCKS].state, PM_YES);
+	ck_assert_int_eq(e[PM_EV_REGION].state, PM_YES);
+	/* What there is, is read each time. */
+	h.bad_blocks = "";
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_BAD_BLOCKS].state, PM_NO);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(a_file_system_without_a_device)
+{
+	start(&fake_tmpfs, NULL);
+	fake.machine.has_no_device = true;
+	struct pm_mapping *m = unit_map(unit_file("f", SIZE), NULL);
+	fake_forget();
+	const struct pm_evidence *e = unit_query(m)->evidence;
+	ck_assert_int_eq(e[PM_EV_BAD_BLOCKS].state, PM_UNKNOWN);
+	ck_assert_int_eq(e[PM_EV_REGION].state, PM_UNKNOWN);
+	ck_assert_int_eq(e[PM_EV_ALIVE].state, PM_UNKNOWN);
+	/* There is nothing of it in sysfs. */
+	ck_assert_uint_eq(fake_calls(FAKE_openat) + fake_calls(FAKE_readlinkat), 0);
+	ck_assert_uint_eq(fake_calls(FAKE_statx), 1);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* A device that stands on others may be put upon others. */
+START_TEST(what_lies_below_a_device_is_looked_at_again)
+{
+	static const struct fake_region none;
+	start(&fake_plain, NULL);
+	fake.machine.below[0] = &none;
+	struct pm_mapping *m = unit_map(unit_file("f", SIZE), NULL);
+	unit_query(m);
+	fake_forget();
+	unit_query(m);
+	ck_assert_uint_ge(fake_calls(FAKE_readlinkat), 2);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 START_TEST(bad_blocks_outside_the_range)
 {
 	const struct fake_health h = {.bad_blocks = "2056 8\n", .physical = disk}; /* the file's second page */
@@ -339,6 +404,9 @@ END_TEST
 int main(void)
 {
 	TCase *t = unit_case("health");
+	tcase_add_loop_test(t, what_a_device_lacks, 0, 2);
+	tcase_add_test(t, a_file_system_without_a_device);
+	tcase_add_test(t, what_lies_below_a_device_is_looked_at_again);
 	tcase_add_loop_test(t, bad_blocks_of_a_file, 0, (int)(sizeof(lists) / sizeof(lists[0])));
 	tcase_add_test(t, bad_blocks_outside_the_range);
 	tcase_add_test(t, bad_blocks_follow_the_extents);

@@ -25,9 +25,12 @@ struct pm_event only(struct pm_mapping *m)
 
 struct pm_mapping *watched(const struct fake_machine *machine)
 {
+	static const struct fake_health sound = {.bad_blocks = ""};
 	struct pm_event event;
 	watched_path = unit_file("file", SIZE);
 	fake_start(machine);
+	/* The driver of such memory always keeps a list. */
+	fake.machine.health = machine->region ? &sound : NULL;
 	struct pm_mapping *m = unit_map(watched_path, NULL);
 	/* Readable for what happened before it was asked for. */
 	ck_assert_int_eq(is_readable(m, 0), unit_query(m)->verdict == PM_VERDICT_FELL_BACK);
