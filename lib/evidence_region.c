@@ -5,7 +5,6 @@
  * sysfs-bus-nfit. A device-mapper device has no region on its way: those of the devices below it count, each fact
  * as the worst of them has it.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -208,44 +207,37 @@ static void take_worse(pm_evidence_table e, const pm_evidence_table other, bool 
 
 static int gather(pm_evidence_table e, struct pm_subject *s, const char *device, unsigned depth);
 
-/* One entry after the other of the directory slaves. */
-static int gather_names(pm_evidence_table e, struct pm_subject *s, const char *directory, int fd, unsigned depth)
+/* The directory slaves of a device, and what its entries are found to be. */
+struct below {
+	struct pm_evidence *e;
+	struct pm_subject *s;
+	char directory[320];
+	unsigned depth, count;
+	int rc;
+};
+
+static void visit_device(void *arg, const char *name)
 {
-	_Alignas(struct dirent64) char room[1024];
+	struct below *b = arg;
 	char device[576];
-	bool first = true;
-	ssize_t got;
-	while ((got = pm_sys->list(fd, room, sizeof(room))) > 0) {
-		const struct dirent64 *entry;
-		for (ssize_t at = 0; at < got; at += entry->d_reclen) {
-			pm_evidence_table below;
-			entry = (const struct dirent64 *)(room + at);
-			if (entry->d_name[0] == '.')
-				continue;
-			snprintf(device, sizeof(device), "%s/%s", directory, entry->d_name);
-			pm_evidence_clear(below);
-			int rc = gather(below, s, device, depth + 1);
-			if (rc)
-				return rc;
-			take_worse(e, below, first);
-			first = false;
-		}
-	}
-	return got < 0 ? (int)got : first ? -ENODEV : 0;
+	pm_evidence_table found;
+	if (b->rc)
+		return;
+	snprintf(device, sizeof(device), "%s/%s", b->directory, name);
+	pm_evidence_clear(found);
+	b->rc = gather(found, b->s, device, b->depth + 1);
+	if (!b->rc)
+		take_worse(b->e, found, !b->count++);
 }
 
 static int gather_below(pm_evidence_table e, struct pm_subject *s, const char *device, unsigned depth)
 {
-	char directory[320];
+	struct below b = {.e = e, .s = s, .depth = depth};
 	if (depth == DEPTH_MAX)
 		return -ELOOP;
-	snprintf(directory, sizeof(directory), "%s/slaves", device);
-	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
-	if (fd < 0)
-		return fd;
-	int rc = gather_names(e, s, directory, fd, depth);
-	pm_sys->close(fd);
-	return rc;
+	snprintf(b.directory, sizeof(b.directory), "%s/slaves", device);
+	int rc = pm_sys->each_entry(b.directory, visit_device, &b);
+	return rc ? rc : b.rc ? b.rc : b.count ? 0 : -ENODEV;
 }
 
 static int gather(pm_evidence_table e, struct pm_subject *s, const char *device, unsigned depth)

@@ -263,11 +263,14 @@ static int do_each_entry(const char *directory, void (*visit)(void *arg, const c
 	DIR *stream = opendir(directory);
 	if (!stream)
 		return -errno;
-	for (struct dirent *entry = readdir(stream); entry; entry = readdir(stream))
+	struct dirent *entry;
+	/* readdir(3): NULL with errno unchanged is the end. */
+	while (errno = 0, (entry = readdir(stream)))
 		if (entry->d_name[0] != '.')
 			visit(arg, entry->d_name);
+	int error = errno;
 	closedir(stream);
-	return 0;
+	return -error;
 }
 
 static int do_uname(struct utsname *name)
@@ -349,12 +352,6 @@ static const char *do_getenv(const char *name)
 	return secure_getenv(name);
 }
 
-static ssize_t do_list(int dir_fd, void *buffer, size_t size)
-{
-	ssize_t rc = getdents64(dir_fd, buffer, size);
-	return rc < 0 ? -errno : rc;
-}
-
 static void *do_dlopen(const char *path)
 {
 	return dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -431,7 +428,6 @@ const struct pm_sys pm_sys_linux = {
 	.thread_mask = do_thread_mask,
 	.signal_self = do_signal_self,
 	.allocate_inside = do_allocate_inside,
-	.list = do_list,
 };
 
 const struct pm_sys *pm_sys = &pm_sys_linux;

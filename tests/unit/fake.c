@@ -269,12 +269,6 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 	return fake_xfs(request, arg);
 }
 
-static ssize_t fake_list(int dir_fd, void *buffer, size_t size)
-{
-	ENTER(.call = FAKE_list, .fd = dir_fd, .length = size);
-	return fake_virtual_list(dir_fd, buffer, size);
-}
-
 static int fake_flags_of(int fd)
 {
 	ENTER(.call = FAKE_flags_of, .fd = fd);

@@ -24,7 +24,7 @@
 	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
 	X(mremap) X(madvise) X(mincore) X(msync) X(may_write) X(cachestat) X(setlease) X(getlease)          \
 	X(owner) X(set_owner) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(inotify) X(epoll_create) X(epoll_add)    \
-	X(poll) X(same_description) X(each_entry) X(list) X(euid) X(getenv) X(dlopen)                      \
+	X(poll) X(same_description) X(each_entry) X(euid) X(getenv) X(dlopen)                      \
 	X(sigaction) X(thread_mask) X(signal_self) X(allocate_inside)
 
 enum fake_call {

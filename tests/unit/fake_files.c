@@ -3,7 +3,6 @@
  * The little that the library may read of sysfs and procfs, any other file of sysfs is a violation; the environment; and
  * the extents of files.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
@@ -156,8 +155,6 @@ static int content(const char *path, int flags, char *text, size_t size)
 		snprintf(text, size, "%ld\n", 2 * sysconf(_SC_PAGESIZE));
 		return 0;
 	}
-	if (fake.machine.below[0] && ends_with(path, "259:3/slaves"))
-		return 0;
 	if (tells_health(path, &value)) {
 		/* Lists are taken as they are: no line, an empty one, many. */
 		snprintf(text, size, "%s%s", value ? value : "", value && !ends_with(path, "/badblocks") ? "\n" : "");
@@ -223,23 +220,12 @@ ssize_t fake_virtual_read(int fd, void *buffer, size_t size)
 	return (ssize_t)length;
 }
 
-/* The names of the devices below; the directory is read once. */
-ssize_t fake_virtual_list(int fd, void *buffer, size_t size)
+/* The names of the devices below. */
+void fake_virtual_entries(void (*visit)(void *arg, const char *entry), void *arg)
 {
-	size_t used = 0;
-	static const char *const names[] = {".", "..", "pmem8", "pmem9"};
-	if (files[fd - FAKE_VIRTUAL_FD].at++)
-		return 0;
-	for (unsigned i = 0; i < 4; i++) {
-		struct dirent64 *entry = (struct dirent64 *)((char *)buffer + used);
-		size_t length = (offsetof(struct dirent64, d_name) + strlen(names[i]) + 8) / 8 * 8;
-		if (used + length > size || (i >= 2 && !fake.machine.below[i - 2]))
-			break;
-		entry->d_reclen = (unsigned short)length;
-		strcpy(entry->d_name, names[i]);
-		used += length;
-	}
-	return (ssize_t)used;
+	static const char *const names[] = {"pmem8", "pmem9"};
+	for (unsigned i = 0; i < 2 && fake.machine.below[i]; i++)
+		visit(arg, names[i]);
 }
 
 /* /sys/dev/block/M:m of the file system's device, /sys/dev/{block,char}/M:m of a node, and its subsystem. */

@@ -57,7 +57,7 @@ uint64_t fake_entry_number(void);
 /* What statx(2) says of the mount, the encryption and the block size. */
 struct statx;
 void fake_place(struct statx *);
-ssize_t fake_virtual_list(int fd, void *buffer, size_t size);
+void fake_virtual_entries(void (*visit)(void *arg, const char *entry), void *arg);
 /* Answers of an XFS; other requests are a violation. */
 int fake_xfs(unsigned long request, void *arg);
 

@@ -88,5 +88,9 @@ int fake_same_description(int process, int fd, int own_fd)
 int fake_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg)
 {
 	ENTER(.call = FAKE_each_entry, .fd = -1);
+	if (fake_is_virtual(directory)) {
+		fake_virtual_entries(visit, arg);
+		return 0;
+	}
 	return pm_sys_linux.each_entry(directory, visit, arg);
 }

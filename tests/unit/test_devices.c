@@ -90,7 +90,7 @@ END_TEST
 
 START_TEST(devices_below_that_are_not_to_be_seen)
 {
-	static const enum fake_call calls[] = {FAKE_list, FAKE_readlinkat};
+	static const enum fake_call calls[] = {FAKE_each_entry, FAKE_readlinkat};
 	for (size_t i = 0; i < COUNT(calls); i++) {
 		fake_start(&fake_dax);
 		fake.machine.region = NULL;
