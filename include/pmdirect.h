@@ -185,7 +185,7 @@ enum pm_evidence_row {
 	PM_EV_UNSAFE_SHUTDOWNS = 31, /* power was lost before the DIMMs' own flush ended; value: how often, of all DIMMs */
 	PM_EV_DEVICE_ID = 32,     /* text: name of the DIMM, or the cookie of the region's set of DIMMs */
 	PM_EV_NUMA_NODE = 33,     /* value: the node that the region is near to */
-	PM_EV_PAGE_SIZE = 34,     /* value: size of the pages the range is mapped with; known for device-dax only */
+	PM_EV_PAGE_SIZE = 34,     /* value: size of the smallest page the range is mapped with by now; device-dax, DAX */
 	PM_EVIDENCE_ROWS = 35
 };
 

@@ -20,6 +20,7 @@
 #define SOURCE_BLOCKS "/sys/dev/block/M:m/badblocks against the extents"
 #define SOURCE_REGION ND_DEVICES "regionN/badblocks"
 #define SECTOR 512u /* of every list, whatever the device's own block is */
+#define HUGE_PAGE ((uint64_t)2 << 20) /* of x86-64, and of 64-bit Arm with pages of 4 KiB */
 /* The kernel's table has PAGE_SIZE / 8 entries, and sysfs shows one page of text at most. */
 #define ENTRIES_MOST 512
 #define TEXT_MOST 4096
@@ -286,13 +287,33 @@ void pm_evidence_bad_blocks(pm_evidence_table e, const struct pm_subject *s)
 		bad_blocks_of_file(e, s);
 }
 
+/*
+ * The smallest of the pages that are mapped by now. smaps tells nothing of those of a DAX file (mm/memory.c
+ * vm_normal_page_pmd), and getting huge ones for a file means no more than that the kernel had them to give.
+ */
+static void page_size(struct pm_evidence *row, const struct pm_subject *s, enum pm_state dax)
+{
+	static const char *const source = "/proc/self/pagemap PAGEMAP_SCAN";
+	/* drivers/dax/device.c maps pages of the device's alignment and no others. */
+	if (s->backing == PM_BACKING_DEVICE_DAX) {
+		pm_evidence_set(row, PM_YES, 0, "/sys/dev/char/M:m/align", NULL);
+		row->value = s->unit;
+		return;
+	}
+	if (!s->map || dax != PM_YES) {
+		pm_evidence_set(row, PM_UNKNOWN, 0, s->map ? "not asked for cached pages" : "not mapped", NULL);
+		return;
+	}
+	int small = pm_sys->any_page(s->map, (size_t)s->length, PM_PAGE_PRESENT, PM_PAGE_HUGE);
+	int huge = small ? 0 : pm_sys->any_page(s->map, (size_t)s->length, PM_PAGE_PRESENT | PM_PAGE_HUGE, 0);
+	int error = small < 0 ? -small : huge < 0 ? -huge : 0;
+	pm_evidence_set(row, small > 0 || huge > 0 ? PM_YES : PM_UNKNOWN, error, source, NULL);
+	row->value = small > 0 ? s->unit : huge > 0 ? HUGE_PAGE : 0;
+}
+
 void pm_evidence_health(pm_evidence_table e, const struct pm_subject *s)
 {
-	bool device_dax = s->backing == PM_BACKING_DEVICE_DAX;
-	/* drivers/dax/device.c maps pages of the device's alignment and no others; of a file no kernel tells. */
-	pm_evidence_set(&e[PM_EV_PAGE_SIZE], device_dax ? PM_YES : PM_UNKNOWN, 0,
-	                device_dax ? "/sys/dev/char/M:m/align" : "not told for a file", NULL);
-	e[PM_EV_PAGE_SIZE].value = device_dax ? s->unit : 0;
+	page_size(&e[PM_EV_PAGE_SIZE], s, e[PM_EV_DAX].state);
 	if (s->region == ~0u)
 		return;
 	numa_node(&e[PM_EV_NUMA_NODE], s);

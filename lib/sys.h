@@ -20,6 +20,8 @@
 #include <sys/vfs.h>
 
 /* What older headers lack. */
+#define PM_PAGE_PRESENT ((uint64_t)1 << 3) /* PAGE_IS_PRESENT and PAGE_IS_HUGE of linux/fs.h (Linux 6.7) */
+#define PM_PAGE_HUGE ((uint64_t)1 << 6)
 #ifndef MAP_SYNC
 #define MAP_SYNC 0x080000 /* Linux 4.15 */
 #endif
@@ -88,6 +90,8 @@ struct pm_sys {
 	int (*madvise)(void *address, size_t length, int advice);
 	int (*mincore)(void *address, size_t length, unsigned char *vector);
 	int (*msync)(void *address, size_t length);
+	/* Whether a page of the range has all these categories and none of those: 1 or 0 (PAGEMAP_SCAN, Linux 6.7). */
+	int (*any_page)(const void *address, size_t length, uint64_t all, uint64_t none);
 	int (*may_write)(int fd); /* faccessat2(2) with W_OK and the effective ids */
 	int (*cachestat)(int fd, uint64_t offset, uint64_t length, struct pm_cachestat *stat);
 	unsigned (*euid)(void);

@@ -337,6 +337,28 @@ static int do_cachestat(int fd, uint64_t offset, uint64_t length, struct pm_cach
 	return result(syscall(SYS_cachestat, fd, &range, stat, 0));
 }
 
+/* struct page_region and struct pm_scan_arg of linux/fs.h (Linux 6.7). */
+struct kernel_page_region {
+	uint64_t start, end, categories;
+};
+struct kernel_scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, mask, any_of, wanted;
+};
+
+static int do_any_page(const void *address, size_t length, uint64_t all, uint64_t none)
+{
+	struct kernel_page_region found;
+	struct kernel_scan_arg scan = {.size = sizeof(scan), .start = (uintptr_t)address, .end = (uintptr_t)address + length,
+	                               .vec = (uintptr_t)&found, .vec_len = 1, .max_pages = 1, .inverted = none,
+	                               .mask = all | none, .wanted = all};
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	int rc = result(ioctl(fd, _IOWR('f', 16, struct kernel_scan_arg), &scan));
+	close(fd);
+	return rc;
+}
+
 static int do_may_write(int fd)
 {
 	return result(syscall(SYS_faccessat2, fd, "", W_OK, AT_EMPTY_PATH | AT_EACCESS));
@@ -419,6 +441,7 @@ const struct pm_sys pm_sys_linux = {
 	.madvise = do_madvise,
 	.mincore = do_mincore,
 	.msync = do_msync,
+	.any_page = do_any_page,
 	.may_write = do_may_write,
 	.cachestat = do_cachestat,
 	.euid = do_euid,

@@ -245,7 +245,9 @@ static void try_hint(const char *what, const char *path, unsigned flags, const s
 	bool fast = x->granularity >= PM_CACHE_LINE;
 	CHECK((r.evidence[PM_EV_LIBPMEM].state == PM_YES) == fast, "libpmem: %s", r.evidence[PM_EV_LIBPMEM].text);
 	bool device_dax = !strncmp(path, "/dev/dax", 8);
-	CHECK(r.evidence[PM_EV_PAGE_SIZE].value == (device_dax ? 2097152 : 0), "page size");
+	uint64_t page = r.evidence[PM_EV_PAGE_SIZE].value;
+	bool told = page == 4096 || page == 2097152;
+	CHECK(device_dax ? page == 2097152 : !page || (told && r.evidence[PM_EV_DAX].state == PM_YES), "page size");
 	CHECK(!device_dax || r.evidence[PM_EV_BAD_BLOCKS].state == PM_NO, "%s", r.evidence[PM_EV_BAD_BLOCKS].text);
 	if (flags & PM_READ_ONLY)
 		CHECK(pm_persist(m, pm_base(m), 64) == 0 && pm_sync(m) == 0, "%s", pm_error_detail());

@@ -368,6 +368,15 @@ static int fake_mincore(void *address, size_t length, unsigned char *vector)
 	return pm_sys_linux.mincore(address, length, vector);
 }
 
+static int fake_any_page(const void *address, size_t length, uint64_t all, uint64_t none)
+{
+	ENTER(.call = FAKE_any_page, .fd = -1, .address = (uintptr_t)address, .length = length);
+	if (!fake.machine.tells_pages)
+		return -ENOTTY;
+	bool huge = fake.machine.has_huge_pages && !(none & PM_PAGE_HUGE);
+	return huge || (fake.machine.has_small_pages && !(all & PM_PAGE_HUGE));
+}
+
 static int fake_msync(void *address, size_t length)
 {
 	ENTER(.call = FAKE_msync, .fd = -1, .address = (uintptr_t)address, .length = length);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "unit.h"
@@ -297,6 +298,50 @@ START_TEST(page_size)
 }
 END_TEST
 
+static const struct {
+	bool tells, huge, small;
+	enum pm_state state;
+	uint64_t value; /* 1: a page */
+} mapped[] = {
+	{false, true, true, PM_UNKNOWN, 0}, {true, false, false, PM_UNKNOWN, 0}, {true, true, false, PM_YES, 2 << 20},
+	{true, false, true, PM_YES, 1},     {true, true, true, PM_YES, 1},
+};
+
+START_TEST(page_size_of_what_is_mapped)
+{
+	start(&fake_dax, NULL);
+	struct pm_mapping *m = unit_map(unit_file("f", SIZE), NULL);
+	fake.machine.tells_pages = mapped[_i].tells;
+	fake.machine.has_huge_pages = mapped[_i].huge;
+	fake.machine.has_small_pages = mapped[_i].small;
+	const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_PAGE_SIZE];
+	ck_assert_int_eq(e->state, mapped[_i].state);
+	ck_assert_uint_eq(e->value, mapped[_i].value == 1 ? unit_page() : mapped[_i].value);
+	ck_assert_int_eq(e->error, mapped[_i].tells ? 0 : ENOTTY);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Linux itself, on memory of which nothing is mapped at first: no huge page is ever made of it. */
+START_TEST(pages_that_linux_tells_of)
+{
+	size_t size = 8 * unit_page();
+	char *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int none = pm_sys_linux.any_page(base, size, PM_PAGE_PRESENT, PM_PAGE_HUGE);
+	if (none < 0) {
+		printf("not tried: pages, since this kernel does not tell of them (%s)\n", strerror(-none));
+		munmap(base, size);
+		return;
+	}
+	ck_assert_int_eq(none, 0);
+	base[3 * unit_page()] = 1;
+	ck_assert_int_eq(pm_sys_linux.any_page(base, size, PM_PAGE_PRESENT, PM_PAGE_HUGE), 1);
+	ck_assert_int_eq(pm_sys_linux.any_page(base, size, PM_PAGE_PRESENT | PM_PAGE_HUGE, 0), 0);
+	ck_assert_int_eq(pm_sys_linux.any_page(base, 3 * unit_page(), PM_PAGE_PRESENT, PM_PAGE_HUGE), 0);
+	munmap(base, size);
+}
+END_TEST
+
 /* The worst health there is changes neither the verdict nor what mapping costs. */
 START_TEST(no_decision_stands_on_it)
 {
@@ -420,6 +465,8 @@ int main(void)
 	tcase_add_test(t, device_id);
 	tcase_add_test(t, numa_node);
 	tcase_add_test(t, page_size);
+	tcase_add_loop_test(t, page_size_of_what_is_mapped, 0, sizeof(mapped) / sizeof(mapped[0]));
+	tcase_add_test(t, pages_that_linux_tells_of);
 	tcase_add_test(t, no_decision_stands_on_it);
 	tcase_add_test(t, bad_blocks_in_words);
 	tcase_add_loop_test(t, read_gives_what_was_stored, 0, 2);
