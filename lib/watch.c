@@ -113,6 +113,11 @@ static uint32_t announced(struct pm_watch *w)
 	return mask & IN_Q_OVERFLOW ? ANNOUNCED : mask;
 }
 
+void pm_watch_collect(struct pm_mapping *m)
+{
+	m->watch.carried |= announced(&m->watch);
+}
+
 void pm_watch_discard(struct pm_mapping *m)
 {
 	m->watch.carried |= announced(&m->watch) & ~(uint32_t)IN_MODIFY;
