@@ -41,6 +41,9 @@ static int find_bad(const struct pm_subject *s, uint64_t *first, uint64_t *bytes
 	pm_evidence_table e;
 	pm_evidence_clear(e);
 	pm_evidence_file_system(e, s);
+	/* The extents of one that nobody knows need not be places on the disk that statx(2) names. */
+	if (e[PM_EV_FILE_SYSTEM].state == PM_UNKNOWN && !e[PM_EV_FILE_SYSTEM].error)
+		return -EOPNOTSUPP;
 	return pm_bad_blocks_find(e, s, first, bytes);
 }
 

@@ -412,12 +412,13 @@ static void cut_list(struct fake_health *h)
 
 START_TEST(nobody_tells)
 {
-	static const char *const lists[] = {NULL, "\n", "nonsense\n", "0 8\n", "0 8\n", ""};
+	static const char *const lists[] = {NULL, "\n", "nonsense\n", "0 8\n", "0 8\n", "", "0 8\n"};
 	struct fake_health h = {.bad_blocks = lists[_i]};
 	struct pm_mapping *m = start(_i == 4 ? &fake_xfs_reflink : &fake_dax);
 	fake.machine.health = &h;
 	fake.machine.fiemap_errno = _i == 3 ? EOPNOTSUPP : 0;
 	fake.machine.is_realtime = _i == 4;
+	fake.machine.magic = _i == 6 ? 0x1234 : fake.machine.magic;
 	if (_i == 5)
 		cut_list(&h);
 	ck_assert_int_eq(pm_clear_bad_blocks(m, base, SIZE), _i == 5 ? -EOVERFLOW : -EOPNOTSUPP);
@@ -437,6 +438,31 @@ START_TEST(what_cannot_be_read_now_is_not_lost)
 	ck_assert_int_eq(pm_clear_bad_blocks(m, base, SIZE), -ENOMEM);
 	ck_assert(unit_has_pattern(base, 0, SIZE));
 	check_untouched();
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Each call fails once: 0 is said only of what is clean by a list that is of this file, and nothing else is lost. */
+START_TEST(whatever_fails_nothing_is_claimed)
+{
+	static const int errors[] = {EIO, EMFILE, EFAULT, ENOENT};
+	static const struct fake_machine *const kinds[] = {&fake_plain, &fake_dax, &fake_xfs_reflink};
+	struct pm_mapping *m = start(kinds[_i % 3]);
+	unsigned n = 0, open_before = fake_open_files();
+	fake.recovers = true;
+	fake.machine.is_realtime = _i % 3 == 2;
+	do {
+		unit_expect(++n < 100);
+		make_bad(0, PAGE, fake.machine.is_realtime ? 0 : PAGE);
+		fake_fail_any(n, errors[_i / 3]);
+		int rc = pm_clear_bad_blocks(m, base, SIZE);
+		unit_expect(rc < 0 || (rc == 0 && !fake.bad[0].length && !fake.machine.is_realtime));
+		unit_expect(fake_any_has_failed() || fake.machine.is_realtime || !rc);
+		unit_expect(unit_has_pattern(base, 0, PAGE) && unit_has_pattern(base + 2 * PAGE, 2 * PAGE, SIZE - 2 * PAGE));
+		unit_expect(fake_open_files() == open_before);
+		make_bad(0, 0, 0);
+		pm_clear_error(m);
+	} while (fake_any_has_failed());
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -462,7 +488,8 @@ int main(void)
 	tcase_add_test(t, nothing_to_clear);
 	tcase_add_test(t, a_range_without_its_whole_page);
 	tcase_add_loop_test(t, nothing_is_claimed, 0, 2);
-	tcase_add_loop_test(t, nobody_tells, 0, 6);
+	tcase_add_loop_test(t, nobody_tells, 0, 7);
 	tcase_add_test(t, what_cannot_be_read_now_is_not_lost);
+	tcase_add_loop_test(t, whatever_fails_nothing_is_claimed, 0, 12);
 	return unit_run();
 }
