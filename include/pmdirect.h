@@ -615,8 +615,8 @@ PM_API int pm_write(struct pm_mapping *mapping, void *destination, const void *s
  * Returns: 0: by the kernel's list the range has no bad block, maybe had none; -EIO where a block cannot be written, or
  * still is on the list, with its offset in the sentence; pages before it are cleared and what they held is lost.
  * -EOPNOTSUPP where nobody tells which blocks are bad: device-dax, a private or anonymous mapping, a file system that is
- * not known, no list (/sys/dev/block/M:m/badblocks), no extents, a real-time file of an XFS; -EOVERFLOW where the list is longer than sysfs shows and
- * what it shows is outside of the range; -ENOMEM; otherwise as pm_write().
+ * not known, no list (/sys/dev/block/M:m/badblocks), no extents, a real-time file of an XFS; -EOVERFLOW where the list is
+ * longer than sysfs shows and what it shows is outside of the range; -ENOMEM; otherwise as pm_write().
  * Threads: safe, but what other threads store to the pages with bad blocks meanwhile may be lost.
  * Crash: before the return a page with bad blocks may hold what it held, be bad, or hold zeros where it was bad. After 0
  * the zeros are durable, and so is what was kept.
