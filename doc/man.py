@@ -15,7 +15,8 @@ import header as reader
 RELATED = {
     "life": ("pm_map", "pm_map_fd", "pm_unmap", "pm_resize", "pm_base", "pm_length"),
     "durability": ("pm_flush", "pm_drain", "pm_persist", "pm_deep_persist", "pm_sync", "pm_clear_error"),
-    "copies": ("pm_memcpy", "pm_memmove", "pm_memset", "pm_read", "pm_flush", "pm_drain"),
+    "copies": ("pm_memcpy", "pm_memmove", "pm_memset", "pm_read", "pm_write", "pm_flush", "pm_drain"),
+    "health": ("pm_read", "pm_write", "pm_clear_bad_blocks", "pm_query"),
     "truth": ("pm_query", "pm_probe", "pm_explain", "pm_granularity_of", "pm_granularity_name", "pm_state_name",
               "pm_evidence_name", "pm_reason_name"),
     "events": ("pm_event_fd", "pm_next_event", "pm_query"),

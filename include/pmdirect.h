@@ -575,6 +575,61 @@ PM_API int pm_memset(struct pm_mapping *mapping, void *destination, int value, s
 PM_API int pm_read(struct pm_mapping *mapping, void *destination, const void *source, size_t length);
 
 /**
+ * pm_write - write part of a mapping without the risk of a store
+ *
+ * The counterpart of pm_read(): copies length bytes from source, which does not lie in the mapping, to destination,
+ * which does, by pwrite(2), and makes them durable by the kernel's write-back of that range, whatever the granularity;
+ * no byte of the mapping is accessed, not even to write its line back. It is coherent with stores, and slower than
+ * pm_memcpy(): some six system calls. What was flushed elsewhere is not drained.
+ *
+ * On a DAX file a page that has a bad block is written whole or not at all: a write that covers it clears its bad
+ * blocks where the platform can (Linux 5.19), so that a good copy is put back in one call; any other is -EIO, also
+ * where only another part of that page is bad. Through a page cache a page that is not cached behaves likewise, and a block
+ * that cannot be cleared is a failed write-back. The file keeps its size, unless somebody cuts it off inside the range
+ * at that very moment. The mapping is told of no PM_EVENT_WRITTEN, others of the file are; what another process writes
+ * during the call may then go unannounced.
+ *
+ * Returns: 0; -EIO where the medium is bad; -EACCES on a read-only mapping; -ERANGE, also where the file ends inside the
+ * range, and nothing is written; -EOPNOTSUPP on a private or anonymous mapping and on device-dax, which has no write(2);
+ * -EBUSY on a DAX file where extents of the range are shared with another file (see pm_durability(7), Promises that
+ * kernels break); -EFBIG beyond RLIMIT_FSIZE (no SIGXFSZ is raised); -EINVAL where the descriptor handed over with
+ * PM_LEASE was opened with O_APPEND or O_DIRECT; -EFAULT for a source that cannot be read; any other error of pwrite(2).
+ * After those from pwrite(2) the range is new up to an open point, and nothing is poisoned. The error of the write-back,
+ * which poisons the mapping, as pm_drain(); the error of an earlier one while it is poisoned, and nothing is written.
+ * Threads: safe; bytes that another thread stores to the range meanwhile may be either's.
+ * Crash: before the return any of the range's bytes may be new, in any order, torn anywhere on a DAX file, elsewhere at
+ * 512 bytes or 4 KiB. After 0 none is lost, except on PM_NONE. What lies beside the range keeps its promises.
+ * Source: pwrite(2); Linux fs/dax.c dax_iomap_iter, drivers/dax/super.c dax_copy_from_iter, drivers/nvdimm/pmem.c
+ * pmem_recovery_write; Intel SDM vol. 2 CLWB (it faults as a load does).
+ */
+PM_API int pm_write(struct pm_mapping *mapping, void *destination, const void *source, size_t length);
+
+/**
+ * pm_clear_bad_blocks - put zeros where the medium is bad, and make it usable again
+ *
+ * Looks for bad blocks of [address, address + length) on the kernel's list, writes the pages that hold them by
+ * pwrite(2), durably, and looks at the list again. What pread(2) still gives is kept: all that a page cache holds, and
+ * what lies in good sectors that can be read alone. The rest becomes zeros; on a DAX file, where the kernel lets no part
+ * of such a page be read, that is the whole page, as far as pm_guarded() loads have not saved it before. Other pages are
+ * not touched, nor anything outside the range: it should begin and end with pages, since a DAX page is cleared only
+ * whole, also at the end of a file. pm_write() of the pages clears them as well, with the right content at once.
+ *
+ * Nothing is called cleared that the list does not confirm: a driver or platform that cannot clear is an error.
+ *
+ * Returns: 0: by the kernel's list the range has no bad block, maybe had none; -EIO where a block cannot be written, or
+ * still is on the list, with its offset in the sentence; pages before it are cleared and what they held is lost.
+ * -EOPNOTSUPP where nobody tells which blocks are bad: device-dax, a private or anonymous mapping, a file system that is
+ * not known, no list (/sys/dev/block/M:m/badblocks), no extents, a real-time file of an XFS; -EOVERFLOW where the list is
+ * longer than sysfs shows and what it shows is outside of the range; -ENOMEM; otherwise as pm_write().
+ * Threads: safe, but what other threads store to the pages with bad blocks meanwhile may be lost.
+ * Crash: before the return a page with bad blocks may hold what it held, be bad, or hold zeros where it was bad. After 0
+ * the zeros are durable, and so is what was kept.
+ * Source: Linux block/badblocks.c, drivers/nvdimm/pmem.c pmem_recovery_write, pmem_do_write, Documentation/ABI/stable/
+ * sysfs-block.
+ */
+PM_API int pm_clear_bad_blocks(struct pm_mapping *mapping, void *address, size_t length);
+
+/**
  * pm_clear_error - make a poisoned mapping whole again
  *
  * Call it when the cause is gone and the application knows what it must write anew. It makes

@@ -289,6 +289,33 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 	return rc ? pm_fail(rc, "pm_read", m->name, "the range cannot be read: %s", pm_strerror(rc)) : 0;
 }
 
+/* What write(2) is to change must be the file's, and ours to write. */
+static int check_write(struct pm_mapping *m, const char *call, const void *destination, size_t length)
+{
+	if (m->flags & PM_READ_ONLY)
+		return pm_fail(-EACCES, call, m->name, "the mapping is read-only");
+	if (!length)
+		return 0;
+	int rc = check_range(m, call, destination, length);
+	if (rc)
+		return rc;
+	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
+		return pm_fail(-EOPNOTSUPP, call, m->name, "only a shared mapping of a file can be written by write(2)");
+	return pm_mapping_poison(m);
+}
+
+int pm_write(struct pm_mapping *m, void *destination, const void *source, size_t length)
+{
+	int rc = check_write(m, "pm_write", destination, length);
+	return rc || !length ? rc : pm_mapping_write(m, destination, source, length);
+}
+
+int pm_clear_bad_blocks(struct pm_mapping *m, void *address, size_t length)
+{
+	int rc = check_write(m, "pm_clear_bad_blocks", address, length);
+	return rc || !length ? rc : pm_mapping_clear_bad_blocks(m, address, length);
+}
+
 /* ---- Truth ---- */
 
 /* Hands out as much of the report as the caller's struct has room for. */

@@ -56,6 +56,12 @@ void pm_evidence_for_look(pm_evidence_table, struct pm_subject *);
 /* Everything else that a report shows. Call after the first. */
 void pm_evidence_for_report(pm_evidence_table, struct pm_subject *);
 
+/*
+ * The first bad blocks of [offset, end) that lie together, by the kernel's list and the file's extents; *bytes is 0 if
+ * there are none. The row of the file system must be there. -errno: nobody tells; -EOVERFLOW: not all of the list.
+ */
+int pm_bad_blocks_find(pm_evidence_table, const struct pm_subject *, uint64_t *first, uint64_t *bytes);
+
 /* ---- for the files of this layer ---- */
 
 /* evidence_region.c: rows of the memory region behind the file's device. */

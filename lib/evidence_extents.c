@@ -108,6 +108,8 @@ void pm_evidence_extents(pm_evidence_table e, const struct pm_subject *s)
 int pm_data_elsewhere(pm_evidence_table e, const struct pm_subject *s)
 {
 	struct fsxattr attributes = {0};
+	if (e[PM_EV_FILE_SYSTEM].state == PM_UNKNOWN && e[PM_EV_FILE_SYSTEM].error)
+		return -e[PM_EV_FILE_SYSTEM].error;
 	if (e[PM_EV_FILE_SYSTEM].state != PM_YES || e[PM_EV_FILE_SYSTEM].value != XFS_SUPER_MAGIC)
 		return 0;
 	int rc = pm_sys->ioctl(s->fd, FS_IOC_FSGETXATTR, &attributes);

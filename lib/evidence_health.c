@@ -39,7 +39,8 @@ struct bad_list {
 
 struct bad_range {
 	uint64_t first; /* file offset */
-	uint64_t bytes;
+	uint64_t run;   /* bytes from there on */
+	uint64_t bytes; /* of all */
 };
 
 /* ---- The list ---- */
@@ -98,8 +99,10 @@ static void count_bad(const struct bad_list *list, uint64_t physical, uint64_t l
 	for (; low < list->count && list->entry[low].start < physical + length; low++) {
 		uint64_t start = list->entry[low].start > physical ? list->entry[low].start : physical;
 		uint64_t end = list->entry[low].end < physical + length ? list->entry[low].end : physical + length;
-		if (!bad->bytes || logical + (start - physical) < bad->first)
+		if (!bad->bytes || logical + (start - physical) < bad->first) {
 			bad->first = logical + (start - physical);
+			bad->run = end - start;
+		}
 		bad->bytes += end - start;
 	}
 }
@@ -174,6 +177,16 @@ static int count_in_range(pm_evidence_table e, const struct pm_subject *s, struc
 	rc = pm_data_elsewhere(e, s);
 	/* Most often there is nothing to look for. */
 	return rc || !list->count ? rc : count_in_file(s, list, shift, bad);
+}
+
+int pm_bad_blocks_find(pm_evidence_table e, const struct pm_subject *s, uint64_t *first, uint64_t *bytes)
+{
+	struct bad_list list;
+	struct bad_range bad = {0};
+	int rc = count_in_range(e, s, &list, &bad);
+	*first = bad.first;
+	*bytes = bad.run;
+	return rc ? rc : list.cut && !bad.bytes ? -EOVERFLOW : 0;
 }
 
 static void bad_blocks_of_file(pm_evidence_table e, const struct pm_subject *s)

@@ -45,7 +45,7 @@ static int want_of_space(struct pm_mapping *m, const struct statx *stx, uint64_t
 	if (!may_need_block(m, stx, start, length))
 		return 0;
 	pthread_mutex_lock(&m->watch.lock);
-	pm_watch_keep(m);
+	pm_watch_collect(m);
 	int rc = PM_RETRY(pm_sys->allocate_inside(m->file.fd, start, length));
 	pm_watch_discard(m);
 	pthread_mutex_unlock(&m->watch.lock);

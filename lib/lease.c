@@ -116,7 +116,7 @@ static bool return_to_lines(struct pm_mapping *m, struct pm_news *news)
 	struct pm_decision d;
 	if (pm_mapping_judge(m, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(m, e, &s)))
 		return false;
-	pm_watch_keep(m);
+	pm_watch_collect(m);
 	int rc = mend(m, e, &s);
 	pm_watch_discard(m);
 	if (rc || pm_mapping_judge(m, e, &s, &d) || pm_mapping_error(m) || d.granularity <= PM_PAGE)

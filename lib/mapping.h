@@ -154,8 +154,9 @@ void pm_watch_signal(struct pm_mapping *, bool any);
 void pm_watch_seed(struct pm_mapping *, const struct pm_evidence *, const struct pm_subject *);
 /* Compares with what was seen last, with the watch's lock held. */
 void pm_watch_compare(struct pm_mapping *, const struct pm_evidence *, const struct pm_subject *, struct pm_news *);
-/* What was done to the file by this library itself is no news: changes announced after those that are kept, and any. */
-void pm_watch_keep(struct pm_mapping *);
+/* Before this library writes to the file itself: what was announced until now was others. */
+void pm_watch_collect(struct pm_mapping *);
+/* What was done to the file by this library itself is no news: changes announced since, and any. */
 void pm_watch_discard(struct pm_mapping *);
 void pm_watch_forget(struct pm_mapping *);
 
@@ -166,6 +167,10 @@ void pm_lease_end(struct pm_mapping *);
 void pm_lease_poll(struct pm_mapping *);
 /* With the watch's lock held: gives a broken lease back, or tries for one that was given back. */
 void pm_lease_turn(struct pm_mapping *, struct pm_news *);
+
+/* repair.c: by write(2), durable on return; the range lies in a shared, writable mapping of a file. */
+int pm_mapping_write(struct pm_mapping *, void *destination, const void *source, size_t length);
+int pm_mapping_clear_bad_blocks(struct pm_mapping *, void *address, size_t length);
 
 /* guard.c; *ret is zero, and is filled where a fault was met. */
 int pm_mapping_guarded(struct pm_mapping *, pm_guarded_fn *, void *arg, struct pm_fault *ret);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What strategies share: the kernel's write-back, reading by it, and the way beyond the persistence domain. */
+/* What strategies share: the kernel's write-back, reading and writing by it, and the way beyond the persistence domain. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -59,6 +59,17 @@ int pm_medium_read(const struct pm_medium *m, void *destination, uint64_t offset
 		if (got <= 0)
 			return got ? (int)got : -ENODATA;
 		done += (size_t)got;
+	}
+	return 0;
+}
+
+int pm_medium_write(const struct pm_medium *m, const void *source, uint64_t offset, size_t length)
+{
+	for (size_t done = 0; done < length;) {
+		ssize_t put = PM_RETRY(pm_sys->pwrite(m->fd, (const char *)source + done, length - done, offset + done));
+		if (put <= 0)
+			return put ? (int)put : -EIO;
+		done += (size_t)put;
 	}
 	return 0;
 }

@@ -67,12 +67,19 @@ extern const struct pm_strategy pm_strategy_promoted;
 int pm_medium_msync(struct pm_medium *, uintptr_t low, uintptr_t high);
 /* Reads the file at that offset with the kernel's copy, which turns a bad block into -EIO; -ENODATA: the file ends. */
 int pm_medium_read(const struct pm_medium *, void *destination, uint64_t offset, size_t length);
+/* The other way; after an error the file holds the new bytes up to an open point. Nothing is durable yet. */
+int pm_medium_write(const struct pm_medium *, const void *source, uint64_t offset, size_t length);
 
 /* Beyond the persistence domain; shared by the two direct strategies. */
 int pm_medium_deepen(struct pm_medium *, const void *address, size_t length);
 
 void pm_writeback_init(struct pm_writeback *);
 void pm_writeback_destroy(struct pm_writeback *);
+/*
+ * Makes what write(2) put into a range durable, under any strategy. No byte of the range is touched, not even to write
+ * its line back: on a page with a bad block that would fault.
+ */
+int pm_writeback_range(struct pm_medium *, const void *address, size_t length);
 /*
  * The mapping was another strategy's until now. A flush that is still under way there was not recorded here, so
  * from now on every drain covers the whole mapping; the kernel knows which of its pages are dirty.

@@ -59,6 +59,7 @@ struct pm_sys {
 	ssize_t (*read)(int fd, void *buffer, size_t size);
 	ssize_t (*write)(int fd, const void *buffer, size_t size);
 	ssize_t (*pread)(int fd, void *buffer, size_t size, uint64_t offset);
+	ssize_t (*pwrite)(int fd, const void *buffer, size_t size, uint64_t offset);
 	int (*unlinkat)(int dir_fd, const char *path);
 	int (*ftruncate)(int fd, uint64_t length);
 	int (*fallocate)(int fd, uint64_t offset, uint64_t length);

@@ -109,7 +109,7 @@ static uint32_t announced(struct pm_watch *w)
 	return mask & IN_Q_OVERFLOW ? ANNOUNCED : mask;
 }
 
-void pm_watch_keep(struct pm_mapping *m)
+void pm_watch_collect(struct pm_mapping *m)
 {
 	m->watch.carried |= announced(&m->watch);
 }

@@ -106,11 +106,10 @@ static int flush(struct pm_medium *m, const void *address, size_t length)
 	return 0;
 }
 
-static int drain(struct pm_medium *m)
+/* Alone or by who is at it: of two msync at once one takes the error of both (errseq.rst). */
+static int complete(struct pm_medium *m)
 {
 	struct pm_writeback *w = &m->writeback;
-	if (atomic_load(&w->all))
-		record_all(m);
 	pthread_mutex_lock(&w->lock);
 	/* What this thread flushed is in the batch being filled or in an earlier one. */
 	uint64_t ticket = w->low < w->high ? w->filling : w->filling - 1;
@@ -123,6 +122,19 @@ static int drain(struct pm_medium *m)
 	int rc = w->error ? w->error : w->failed >= ticket ? w->failure : 0;
 	pthread_mutex_unlock(&w->lock);
 	return rc;
+}
+
+static int drain(struct pm_medium *m)
+{
+	if (atomic_load(&m->writeback.all))
+		record_all(m);
+	return complete(m);
+}
+
+int pm_writeback_range(struct pm_medium *m, const void *address, size_t length)
+{
+	record(&m->writeback, (uintptr_t)address, (uintptr_t)address + length);
+	return complete(m);
 }
 
 static int persist(struct pm_medium *m, const void *address, size_t length)

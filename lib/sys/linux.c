@@ -137,6 +137,12 @@ static ssize_t do_pread(int fd, void *buffer, size_t size, uint64_t offset)
 	return rc < 0 ? -errno : rc;
 }
 
+static ssize_t do_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
+{
+	ssize_t rc = pwrite(fd, buffer, size, (off_t)offset);
+	return rc < 0 ? -errno : rc;
+}
+
 static int do_unlinkat(int dir_fd, const char *path)
 {
 	return result(unlinkat(dir_fd, path, 0));
@@ -410,6 +416,7 @@ const struct pm_sys pm_sys_linux = {
 	.read = do_read,
 	.write = do_write,
 	.pread = do_pread,
+	.pwrite = do_pwrite,
 	.unlinkat = do_unlinkat,
 	.ftruncate = do_ftruncate,
 	.fallocate = do_fallocate,

@@ -28,7 +28,7 @@ LAYERS = (
     {"policy.h": ("lib/policy.[ch]",), "file.h": ("lib/file.[ch]",)},
     # 4
     {"mapping.h": ("lib/mapping.[ch]", "lib/resize.c", "lib/report.c", "lib/event.c", "lib/watch.c", "lib/watch_thread.c",
-                   "lib/lease.c", "lib/guard.c")},
+                   "lib/lease.c", "lib/guard.c", "lib/repair.c")},
     # 5
     {"api.h": ("lib/api.c",)},
 )

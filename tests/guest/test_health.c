@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the library says of a range with bad blocks, and that it maps it all the same. Runs in the guest:
+ * What the library says of a range with bad blocks, that it maps it all the same, and reads and writes what is good. The
+ * emulated memory can clear nothing, so that a clearing must be an error. Runs in the guest:
  * test_health FILE DISK, with FILE written and DISK's list of bad blocks writable (drivers/nvdimm/pmem.c heeds it).
  */
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <pmdirect.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -66,6 +68,53 @@ static void check_reads(const char *path)
 	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
 }
 
+static bool file_has(const char *path, uint64_t offset, const char *bytes, size_t length)
+{
+	static char back[4 * BLOCK];
+	int fd = open(path, O_RDONLY);
+	bool same = pread(fd, back, length, (off_t)offset) == (ssize_t)length && !memcmp(back, bytes, length);
+	close(fd);
+	return same;
+}
+
+/* What is good is written, seen and durable; a bad block is an error; a clearing that did not happen is none. */
+static void check_writes(const char *path)
+{
+	static char bytes[2 * BLOCK], before[BLOCK];
+	struct pm_event event;
+	struct pm_mapping *m;
+	int rc = pm_map(path, NULL, &m);
+	CHECK(rc == 0 && pm_event_fd(m) >= 0, "%s", pm_error_detail());
+	if (rc)
+		return;
+	char *base = pm_base(m), *good = base + AT + 2 * BLOCK + 100;
+	memset(bytes, 'w', sizeof(bytes));
+	while (pm_next_event(m, &event, sizeof(event)) == 0)
+		;
+	good[0] = '#'; /* mapped by now */
+	CHECK(pm_write(m, good, bytes, sizeof(bytes)) == 0, "%s", pm_error_detail());
+	CHECK(!memcmp(good, bytes, sizeof(bytes)), "a load does not see it");
+	CHECK(file_has(path, AT + 2 * BLOCK + 100, bytes, sizeof(bytes)), "read(2) does not see it");
+	CHECK(pm_next_event(m, &event, sizeof(event)) == -EAGAIN, "event %d", event.kind);
+	memcpy(before, base + AT - BLOCK, BLOCK);
+	static const struct {
+		uint64_t from, length;
+	} bad[] = {{0, BLOCK}, {100, 10}, {BLOCK - 1, 2}, {512, 512}};
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		rc = pm_write(m, base + AT + bad[i].from, bytes, bad[i].length);
+		CHECK(rc == -EIO, "%d of a write at %u: %s", rc, (unsigned)bad[i].from, pm_error_detail());
+	}
+	printf("%s\n", pm_error_detail());
+	rc = pm_clear_bad_blocks(m, base, pm_length(m));
+	CHECK(rc == -EIO, "%d of a clearing", rc);
+	CHECK(strstr(pm_error_detail(), "65536"), "%s", pm_error_detail());
+	printf("%s\n", pm_error_detail());
+	CHECK(pm_clear_bad_blocks(m, base, AT) == 0, "%s", pm_error_detail());
+	CHECK(!memcmp(before, base + AT - BLOCK, BLOCK) && !memcmp(good, bytes, sizeof(bytes)), "beside it");
+	CHECK(pm_next_event(m, &event, sizeof(event)) == -EAGAIN, "event %d", event.kind);
+	CHECK(pm_drain(m) == 0 && pm_unmap(m) == 0, "%s", pm_error_detail());
+}
+
 /* Maps, asks, unmaps: what is bad elsewhere must not count. */
 static void check_rows(const char *path, uint64_t offset, uint64_t length, enum pm_state bad)
 {
@@ -105,6 +154,7 @@ int main(int argc, char **argv)
 	check_rows(argv[1], 0, AT, PM_NO);
 	check_rows(argv[1], AT + BLOCK, 0, PM_NO);
 	check_reads(argv[1]);
+	check_writes(argv[1]);
 	/* It is really bad, for the kernel. */
 	CHECK(pread(fd, block, BLOCK, AT) == -1 && errno == EIO, "%s", strerror(errno));
 	close(fd);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Data that comes into a mapped range by a store, by write(2) or past the page cache by O_DIRECT, and is made durable
- * by pm_persist(), by pm_sync() or by the program's own fsync(2).
+ * by pm_persist(), by pm_sync() or by the program's own fsync(2); and by pm_write(), which does both.
  *
  *   paths store PLACE PATH...  PATH is a directory, or a block device
  *   paths found PLACE PATH...
@@ -18,8 +18,8 @@
 #define PAGE ((size_t)4096)
 #define WINDOW (16 * PAGE) /* the mapped range of a way to make things durable; on a device they follow each other */
 
-enum way { STORE, WRITE, DIRECT, WAYS };
-static const char *const ways[] = {"store", "write", "direct"};
+enum way { STORE, WRITE, DIRECT, LIBRARY, WAYS };
+static const char *const ways[] = {"store", "write", "direct", "library"};
 
 enum by { PERSIST, SYNC, FSYNC, BYS };
 static const char *const bys[] = {"persist", "sync", "fsync"};
@@ -81,6 +81,10 @@ static int put(struct range *r, enum way way)
 		memcpy(r->base + at, page, length);
 		return 0;
 	}
+	if (way == LIBRARY && pm_write(r->mapping, r->base + at, page, length))
+		return complain(ways[way], r);
+	if (way == LIBRARY)
+		return 0;
 	int fd = way == WRITE ? r->fd : r->direct_fd;
 	if (pwrite(fd, page, length, (off_t)(r->offset + at)) != (ssize_t)length)
 		return complain(ways[way], r);
@@ -103,7 +107,7 @@ static int promise(const char *place, const char *path, enum by by)
 		return 1;
 	for (int way = 0; way < WAYS; way++) {
 		size_t at = (size_t)way * 2 * PAGE;
-		if (put(&r, (enum way)way) || make_durable(&r, by, at))
+		if (put(&r, (enum way)way) || (way != LIBRARY && make_durable(&r, by, at)))
 			return complain(bys[by], &r);
 		snprintf(name, sizeof(name), "%s/%s/%s", place, bys[by], ways[way]);
 		tell("promise", name, r.base + at, PAGE);

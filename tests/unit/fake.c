@@ -203,13 +203,6 @@ static ssize_t fake_write(int fd, const void *buffer, size_t size)
 	return fd >= FAKE_VIRTUAL_FD ? (ssize_t)size : pm_sys_linux.write(fd, buffer, size);
 }
 
-static ssize_t fake_pread(int fd, void *buffer, size_t size, uint64_t offset)
-{
-	ENTER(.call = FAKE_pread, .fd = fd, .length = size, .offset = offset);
-	/* Never more than half, as read(2) may. */
-	return pm_sys_linux.pread(fd, buffer, (size + 1) / 2, offset);
-}
-
 static int fake_unlinkat(int dir_fd, const char *path)
 {
 	struct fake_record r = {.call = FAKE_unlinkat, .fd = dir_fd};
@@ -384,6 +377,8 @@ static int fake_msync(void *address, size_t length)
 		fake_violation("msync of a device-dax");
 		return -EINVAL;
 	}
+	if (fake_write_back_bad())
+		return -EIO;
 	if (fake.really_syncs)
 		return pm_sys_linux.msync(address, length);
 	/* It only checks the range. */

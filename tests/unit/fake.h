@@ -20,7 +20,7 @@
 #include "sys.h"
 
 #define FAKE_CALLS(X)                                                                                        \
-	X(openat) X(close) X(statx) X(fstatfs) X(statmount) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(unlinkat)      \
+	X(openat) X(close) X(statx) X(fstatfs) X(statmount) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(unlinkat)      \
 	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
 	X(mremap) X(madvise) X(mincore) X(msync) X(any_page) X(may_write) X(cachestat) X(setlease) X(getlease)          \
 	X(owner) X(set_owner) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(inotify) X(epoll_create) X(epoll_add)    \
@@ -56,6 +56,7 @@ struct fake_extent {
 /* What the machine tells of its health; NULL: it does not. */
 struct fake_health {
 	const char *bad_blocks;        /* of the disk, or of a device-dax's region */
+	bool keeps_list;               /* or of fake.bad */
 	const char *start;             /* in sectors: the file system lies on a partition */
 	const char *dimm[2];           /* mapping0 and mapping1 of the region */
 	const char *dirty_shutdown[2]; /* of nmem4 and nmem5 */
@@ -131,6 +132,16 @@ struct fake {
 	bool loads_providers;  /* dlopen works */
 	bool guards;           /* the test uses the guard: else nobody may touch a signal */
 	bool recovers;         /* from a failed write-back: then mincore tells what was touched, which is what is asked */
+	/*
+	 * The medium under the file: what is bad, in bytes of the file; the list of bad blocks says so unless
+	 * machine.health has one. A whole page written clears it: at once on DAX, else by the write-back.
+	 */
+	struct {
+		uint64_t offset, length; /* length 0: no more */
+		bool written;            /* the page cache has what is to be written back */
+	} bad[4];
+	bool keeps_bad;   /* the platform cannot clear */
+	bool list_is_old; /* clearing is not noted */
 	char violation[256];
 	/* Called at the start of each call, before it is counted. */
 	void (*hook)(enum fake_call);

@@ -107,6 +107,7 @@ static const char *health_of_dimm(const struct fake_health *h, const char *name)
 static bool tells_health(const char *path, const char **value)
 {
 	static const struct fake_health nothing;
+	static _Thread_local char list[256];
 	const struct fake_health *h = fake.machine.health ? fake.machine.health : &nothing;
 	const char *region = "/sys/bus/nd/devices/region", *dimm = "/sys/bus/nd/devices/nmem";
 	/* Of any region, by an attribute of its own. */
@@ -116,7 +117,8 @@ static bool tells_health(const char *path, const char **value)
 	if (block && ends_with(path, "/start"))
 		*value = h->start;
 	else if (block && ends_with(path, "/badblocks")) /* a partition has none of its own */
-		*value = !h->start == !strstr(path, "/../") ? h->bad_blocks : NULL;
+		*value = !h->start != !strstr(path, "/../") ? NULL :
+		         h->bad_blocks ? h->bad_blocks : fake_bad_list(list, sizeof(list));
 	else if (!strcmp(name, "badblocks"))
 		*value = h->bad_blocks;
 	else if (!strcmp(name, "mapping0") || !strcmp(name, "mapping1"))

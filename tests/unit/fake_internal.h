@@ -43,6 +43,14 @@ unsigned fake_euid(void);
 const char *fake_getenv(const char *name);
 void *fake_dlopen(const char *path);
 
+/* fake_medium.c */
+ssize_t fake_pread(int fd, void *buffer, size_t size, uint64_t offset);
+ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset);
+/* Writes back what was written over bad blocks in the page cache: whether that failed. */
+bool fake_write_back_bad(void);
+/* The disk's list; NULL if the machine says something else. */
+const char *fake_bad_list(char *text, size_t size);
+
 int fake_sigaction(int number, const struct sigaction *action, struct sigaction *old);
 int fake_thread_mask(int how, const sigset_t *set, sigset_t *old);
 int fake_signal_self(const siginfo_t *info);

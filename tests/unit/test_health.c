@@ -216,6 +216,9 @@ START_TEST(bad_blocks_that_nobody_tells)
 	fake.machine.is_realtime = true;
 	ck_assert_int_eq(row_of(PM_EV_BAD_BLOCKS, NULL)->error, EXDEV);
 	fake.machine.is_realtime = false;
+	fake_fail(FAKE_fstatfs, 0, EIO); /* which would have told that it is an XFS */
+	ck_assert_int_eq(row_of(PM_EV_BAD_BLOCKS, NULL)->error, EIO);
+	fake_fail(FAKE_fstatfs, 0, 0);
 	h.bad_blocks = NULL;
 	ck_assert_int_eq(row_of(PM_EV_BAD_BLOCKS, NULL)->error, ENOENT);
 	h.bad_blocks = "8 8\n";

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A medium with bad blocks, as Linux has it on pmem: nothing of a page with one can be read, a whole page written over
+ * it clears it where the platform can (drivers/nvdimm/pmem.c pmem_recovery_write; pmem_do_write behind a page cache).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "fake.h"
+#include "fake_internal.h"
+
+#define BAD_MOST (sizeof(fake.bad) / sizeof(fake.bad[0]))
+#define SECTOR 512u
+
+static uint64_t page_of(uint64_t offset)
+{
+	return offset / (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Whether the pages of the range have what is bad at i and not in the page cache. */
+static bool meets(unsigned i, uint64_t offset, size_t size)
+{
+	uint64_t first = fake.bad[i].offset, length = fake.bad[i].length;
+	return size && length && !fake.bad[i].written && page_of(first) <= page_of(offset + size - 1) &&
+	       page_of(first + length - 1) >= page_of(offset);
+}
+
+ssize_t fake_pread(int fd, void *buffer, size_t size, uint64_t offset)
+{
+	ENTER(.call = FAKE_pread, .fd = fd, .length = size, .offset = offset);
+	for (unsigned i = 0; i < BAD_MOST; i++)
+		if (meets(i, offset, size))
+			return -EIO;
+	/* Never more than half, as read(2) may. */
+	return pm_sys_linux.pread(fd, buffer, (size + 1) / 2, offset);
+}
+
+/* What is left of it lies behind the page that was written. */
+static void clear(unsigned i, uint64_t end)
+{
+	uint64_t bad_end = fake.bad[i].offset + fake.bad[i].length;
+	fake.bad[i].length = bad_end > end ? bad_end - end : 0;
+	fake.bad[i].offset = end;
+}
+
+/* Meets a bad block: page by page, at most the first. */
+static ssize_t write_over(unsigned i, int fd, const void *buffer, size_t size, uint64_t offset)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	bool direct = fake.machine.dax == PM_YES;
+	if (offset % page || size < page)
+		return direct ? -EFAULT : -EIO;
+	if (direct && fake.keeps_bad)
+		return -EFAULT;
+	if (direct)
+		clear(i, offset + page);
+	else
+		fake.bad[i].written = true;
+	return pm_sys_linux.pwrite(fd, buffer, page, offset);
+}
+
+ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
+{
+	ENTER(.call = FAKE_pwrite, .fd = fd, .length = size, .offset = offset);
+	for (unsigned i = 0; i < BAD_MOST; i++)
+		if (meets(i, offset, size))
+			return write_over(i, fd, buffer, size, offset);
+	/* Never more than half, as write(2) may. */
+	return pm_sys_linux.pwrite(fd, buffer, (size + 1) / 2, offset);
+}
+
+bool fake_write_back_bad(void)
+{
+	bool failed = false;
+	for (unsigned i = 0; i < BAD_MOST; i++) {
+		failed |= fake.bad[i].written && fake.keeps_bad;
+		if (fake.bad[i].written && !fake.keeps_bad)
+			fake.bad[i].length = 0;
+		fake.bad[i].written = false;
+	}
+	return failed;
+}
+
+const char *fake_bad_list(char *text, size_t size)
+{
+	static char last[256];
+	const struct fake_health *h = fake.machine.health;
+	uint64_t begin = h && h->physical ? h->physical[0] : 0;
+	size_t used = 0;
+	if (!h || !h->keeps_list)
+		return NULL;
+	text[0] = 0;
+	for (unsigned i = 0; i < BAD_MOST; i++)
+		if (fake.bad[i].length)
+			used += (size_t)snprintf(text + used, size - used, "%llu %llu\n",
+			                         (unsigned long long)(begin + fake.bad[i].offset) / SECTOR,
+			                         (unsigned long long)fake.bad[i].length / SECTOR);
+	if (fake.list_is_old && last[0])
+		return last;
+	snprintf(last, sizeof(last), "%s", text);
+	return text;
+}
