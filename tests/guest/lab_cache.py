@@ -49,6 +49,7 @@ class Lab:
         self.path = path
         self.kernel = os.path.join(path, "vmlinuz")
         self.base = os.path.join(path, "base.cpio")
+        self.release = _read(os.path.join(path, "release"))
 
     def image(self, name):
         return os.path.join(self.path, name + ".img")
@@ -60,7 +61,7 @@ class Lab:
         optional = [name for name in OPTIONAL_MODULES if _plain(name) in table]
         for name in optional + list(modules):
             order += _with_dependencies(table, name)
-        root = "/lib/modules/" + _read(os.path.join(self.path, "release"))
+        root = "/lib/modules/" + self.release
         return [f"{root}/{path}" for path in dict.fromkeys(order)]
 
 

@@ -13,10 +13,8 @@ of what it has persisted; then the guest is killed, booted again on the same ima
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
-import tempfile
 
 import lab
 from matrix_rows import ROWS
@@ -54,15 +52,11 @@ def pmem_devices(backing):
 def job(backing, commands, files, libraries):
     with open(os.path.join(HERE, "matrix.sh"), encoding="utf-8") as stream:
         lines = [stream.read()]
-    if "LD_LIBRARY_PATH" in os.environ:
-        lines.append(f"export LD_LIBRARY_PATH={quoted(os.environ['LD_LIBRARY_PATH'])}")
+    lines.append(lab.exports([]))
     lines.append(f"ALL_REQUIRED={1 if os.environ.get('PMDIRECT_GUEST_REQUIRED') == '1' else ''}")
     lines.append(f"find_devices {pmem_devices(backing)}")
     made = lab.Job("\n".join(lines + commands))
-    for path in files:
-        made.add(path)
-    for path in libraries:
-        made.add_library(path)
+    lab.add_files(made, files, libraries)
     return made
 
 
@@ -74,7 +68,7 @@ def run(options):
     rows = chosen(options, [row for row in ROWS if row.machine == options.machine])
     check_names(options.files[0])
     machine, backing = lab.prepare(lab.say), lab.BACKINGS[options.machine]
-    print(f"kernel {os.path.basename(machine.path)}", flush=True)
+    print(f"kernel {machine.release}", flush=True)
     commands = [f"row {row.name} {quoted(row.setup)} {quoted(row.run)}" for row in rows]
     made = job(backing, commands + ["finish"], options.files, options.lib)
     with lab.Guest(machine, backing, made, output=lab.write_output) as guest:
@@ -139,37 +133,22 @@ def cut(guest, rows, granularity):
 def run_power(options):
     rows = chosen(options, [row for row in ROWS if row.power])
     program, *files = options.files
-    machine, backing = lab.prepare(lab.say), lab.BACKINGS[POWER]
-    print(f"kernel {os.path.basename(machine.path)}", flush=True)
-    made = job(backing, [f"hold {row.name} {quoted(row.setup)}" for row in rows] + ["survive"], files, options.lib)
-    with tempfile.TemporaryDirectory(prefix="pmdirect-matrix-") as directory:
-        images = lab.Images(machine, backing, directory)
-        with lab.Guest(machine, backing, made, images, output=lab.write_output) as guest:
-            try:
-                return 1 if cut(guest, rows, dict(expectations(program))) else 0
-            except lab.GuestFailure as failure:
-                print(f"{failure}\n{guest.console_text()}")
-                return 1
+    made = job(lab.BACKINGS[POWER], [f"hold {row.name} {quoted(row.setup)}" for row in rows] + ["survive"], files,
+               options.lib)
+    granularity = dict(expectations(program))
+    return lab.run_on_images(POWER, made, lambda guest: 1 if cut(guest, rows, granularity) else 0, lab.write_output)
+
+
+def run_machine(options):
+    return run_power(options) if options.machine == POWER else run(options)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    lab.add_kernel_option(parser)
     parser.add_argument("--rows", type=lambda text: text.split(","), metavar="A,B...")
-    parser.add_argument("--lib", action="append", default=[], metavar="FILE", help="a library opened at run time")
     parser.add_argument("machine", choices=sorted({row.machine for row in ROWS} - {""}) + [POWER])
     parser.add_argument("files", nargs="+", metavar="FILE")
-    options = parser.parse_args()
-    lab.choose_kernel(options)
-    # Turned into an exception, so that the guest and its images go away.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        return run_power(options) if options.machine == POWER else run(options)
-    except lab.Missing as error:
-        return lab.missing_part(error)
-    except lab.LabError as error:
-        lab.say(f"guest lab: {error}")
-        return 1
+    return lab.run_test(parser, run_machine)
 
 
 if __name__ == "__main__":
