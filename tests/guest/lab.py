@@ -21,8 +21,10 @@ PMDIRECT_GUEST_REQUIRED=1, unless it is the newest kernel that cannot be had).
 
 import argparse
 import os
+import random
 import signal
 import sys
+import tempfile
 
 from lab_backings import BACKINGS
 from lab_cache import Lab, prepare
@@ -30,8 +32,8 @@ from lab_cpio import LabError, Missing
 from lab_guest import Guest, GuestFailure, Images, Job
 
 __all__ = ["BACKINGS", "Guest", "GuestFailure", "Images", "Job", "Lab", "LabError",
-           "Missing", "prepare", "missing_part", "add_kernel_option", "choose_kernel", "say",
-           "write_output", "quote_setting", "add_files", "main"]
+           "Missing", "prepare", "add_seed_option", "run_test", "run_on_images", "say",
+           "write_output", "exports", "add_files", "main"]
 
 EXIT_HUNG = 124
 EXIT_DIED = 125
@@ -60,10 +62,51 @@ def add_kernel_option(parser):
                         help="default: the release's own; newest: that of its backports")
 
 
-def choose_kernel(options):
-    """For this process and all that it prepares."""
+def add_seed_option(parser):
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+
+
+def run_test(parser, act):
+    """What the tests have in common; returns the status of act(options), 1 if the lab fails."""
+    add_kernel_option(parser)
+    parser.add_argument("--lib", action="append", default=[], metavar="FILE",
+                        help="a library opened at run time, with what it needs")
+    options = parser.parse_args()
+    if "seed" in options:
+        print(f"seed {options.seed}", flush=True)
+    return run_with_options(options, act, 1)
+
+
+def run_with_options(options, act, failed):
+    """The status of act(options); failed if the lab does."""
     if options.kernel:
+        # For this process and all that it prepares.
         os.environ["PMDIRECT_GUEST_KERNEL"] = options.kernel
+    # Turned into an exception, so that guests and temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return act(options)
+    except Missing as error:
+        return missing_part(error)
+    except LabError as error:
+        say(f"guest lab: {error}")
+        return failed
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def run_on_images(backing, job, act, output=None):
+    """The status of act(guest), where the images outlive its power cuts; 1 if the guest fails."""
+    machine, row = prepare(say), BACKINGS[backing]
+    print(f"kernel {machine.release}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="pmdirect-power-") as directory:
+        images = Images(machine, row, directory)
+        with Guest(machine, row, job, images, output=output) as guest:
+            try:
+                return act(guest)
+            except GuestFailure as failure:
+                print(f"{failure}\n{guest.console_text()}", flush=True)
+                return 1
 
 
 def run_job(backing, job, timeout):
@@ -97,11 +140,7 @@ def command_run(options):
     for setting in options.env:
         if "=" not in setting:
             raise LabError(f"--env {setting}: not NAME=VALUE")
-    env = list(options.env)
-    if "LD_LIBRARY_PATH" in os.environ:
-        # The closure was found with it, so the guest's loader needs it as well.
-        env.append("LD_LIBRARY_PATH=" + os.environ["LD_LIBRARY_PATH"])
-    job = Job.program(options.program, options.arguments, options.uid, env)
+    job = Job.program(options.program, options.arguments, options.uid, options.env + library_path())
     add_files(job, options.extra, options.lib)
     return run_job(options.backing, job, options.timeout)
 
@@ -109,10 +148,19 @@ def command_run(options):
 def command_script(options):
     with open(options.script, encoding="utf-8") as stream:
         text = stream.read()
-    exports = "".join(f"export {quote_setting(s)}\n" for s in options.env)
-    job = Job(exports + text, make_file=True)
+    job = Job(exports(options.env) + text, make_file=True)
     add_files(job, options.files, options.lib)
     return run_job(options.backing, job, options.timeout)
+
+
+def library_path():
+    """The closures were found with it, so the guest's loader needs it as well."""
+    return [f"{name}={os.environ[name]}" for name in ("LD_LIBRARY_PATH",) if name in os.environ]
+
+
+def exports(settings):
+    """The beginning of a script, from NAME=VALUE."""
+    return "".join(f"export {quote_setting(setting)}\n" for setting in settings + library_path())
 
 
 def quote_setting(setting):
@@ -158,18 +206,7 @@ def parser():
 
 def main(arguments=None):
     options = parser().parse_args(arguments)
-    choose_kernel(options)
-    # Turned into an exception, so that guests and temporary files are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        return options.act(options)
-    except Missing as error:
-        return missing_part(error)
-    except LabError as error:
-        say(f"guest lab: {error}")
-        return EXIT_DIED
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    return run_with_options(options, options.act, EXIT_DIED)
 
 
 if __name__ == "__main__":

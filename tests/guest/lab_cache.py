@@ -23,14 +23,14 @@ import lab_backings
 from lab_cpio import Archive, LabError, Missing, elf_closure
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SOURCES = ("lab_backings.py", "lab_cache.py", "lab_cpio.py", "lab_guest.py",
+SOURCES = ("lab_backings.py", "lab_cache.py", "lab_cpio.py", "lab_guest.py", "lab_share.py",
            "guest-init.sh")
 
 # The small cloud flavour boots faster; the generic one has every driver.
 KERNELS = ("linux-image-cloud-amd64", "linux-image-amd64")
 MODULES = ("virtio_pci", "virtio_console", "virtio_blk", "nfit", "nd_pmem", "nd_e820",
            "virtio_pmem", "device_dax", "dax_pmem", "ext4", "xfs", "btrfs", "overlay",
-           "fuse", "loop", "dm-mod", "dm-flakey", "dm-log-writes", "erofs")
+           "fuse", "virtiofs", "loop", "dm-mod", "dm-flakey", "dm-log-writes", "erofs")
 # Built in, or a faster variant, depending on the kernel.
 OPTIONAL_MODULES = ("crc32c_generic", "crc32c_intel")
 # What encrypted directories need; likewise, but loaded only where asked for.
@@ -49,6 +49,7 @@ class Lab:
         self.path = path
         self.kernel = os.path.join(path, "vmlinuz")
         self.base = os.path.join(path, "base.cpio")
+        self.release = _read(os.path.join(path, "release"))
 
     def image(self, name):
         return os.path.join(self.path, name + ".img")
@@ -60,7 +61,7 @@ class Lab:
         optional = [name for name in OPTIONAL_MODULES if _plain(name) in table]
         for name in optional + list(modules):
             order += _with_dependencies(table, name)
-        root = "/lib/modules/" + _read(os.path.join(self.path, "release"))
+        root = "/lib/modules/" + self.release
         return [f"{root}/{path}" for path in dict.fromkeys(order)]
 
 

@@ -13,20 +13,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "check.h"
+
 #define SIZE ((size_t)1 << 20)
 #define PAGE ((size_t)4096)
 
-static int failures;
 static int events;
 static struct pm_event last_event;
-
-#define CHECK(condition)                                                                                     \
-	do {                                                                                                 \
-		if (!(condition)) {                                                                          \
-			failures++;                                                                          \
-			printf("%d: %s (%s)\n", __LINE__, #condition, pm_error_detail());                    \
-		}                                                                                            \
-	} while (0)
 
 static void on_event(struct pm_mapping *mapping, const struct pm_event *event, void *arg)
 {

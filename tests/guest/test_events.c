@@ -20,20 +20,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.h"
+
 #define SIZE ((uint64_t)1 << 20)
 #define EVENTS_MAX 16
 #define QUIET_LOOKS 5
 #define EXT4_SHUTDOWN _IOR('X', 125, uint32_t)
 
-static int failures;
 static char path[256], other[256];
 static bool has_reflink, is_direct;
-
-static void complain(const char *what, const char *why)
-{
-	failures++;
-	printf("%s: %s\n", what, why);
-}
 
 /* ---- What others do; the descriptor is one of our own path, opened with the cause's flags ---- */
 
@@ -216,8 +211,7 @@ static struct intruder intrude(const struct cause *c)
 	}
 	close(says[1]);
 	close(told[0]);
-	if (read(says[0], &byte, 1) != 1 || byte != 'o')
-		complain(c->name, "could not be provoked");
+	CHECK(read(says[0], &byte, 1) == 1 && byte == 'o', "%s: could not be provoked", c->name);
 	close(says[0]);
 	return x;
 }
@@ -261,18 +255,15 @@ static void compare(const struct cause *c, struct pm_event *events, unsigned cou
 {
 	int before = failures;
 	for (unsigned i = 0; i < 4 && c->told[i].kind; i++)
-		if (!strike_out(events, count, &c->told[i]))
-			complain(c->name, pm_reason_name(c->told[i].reason));
-	if (had_lines && c->falls_back.kind && !strike_out(events, count, &c->falls_back))
-		complain(c->name, "did not fall back");
+		CHECK(strike_out(events, count, &c->told[i]), "%s: %s", c->name, pm_reason_name(c->told[i].reason));
+	if (had_lines && c->falls_back.kind)
+		CHECK(strike_out(events, count, &c->falls_back), "%s: did not fall back", c->name);
 	/* Where the file system is gone, so is what the promise stands on. */
 	for (unsigned i = 0; i < count; i++) {
 		bool follows = c->final && had_lines && events[i].kind == PM_EVENT_FELL_BACK;
-		if (events[i].kind && !follows) {
-			printf("%s: event %d, %s, at %" PRIu64 "+%" PRIu64 ": ", c->name, (int)events[i].kind,
-			       pm_reason_name(events[i].reason), events[i].offset, events[i].length);
-			complain(c->name, "not expected");
-		}
+		CHECK(!events[i].kind || follows, "%s: event %d, %s, at %" PRIu64 "+%" PRIu64 " was not expected",
+		      c->name, (int)events[i].kind, pm_reason_name(events[i].reason), events[i].offset,
+		      events[i].length);
 	}
 	printf("%-12s %s, %u events\n", c->name, failures > before ? "WRONG" : "told", count);
 }
@@ -289,8 +280,7 @@ static struct pm_mapping *map_new(unsigned flags, enum pm_request sync)
 		exit(1);
 	}
 	pm_memset(m, pm_base(m), 1, SIZE, 0);
-	if (pm_event_fd(m) < 0)
-		complain("pm_event_fd", pm_error_detail());
+	CHECK(pm_event_fd(m) >= 0);
 	listen_to(m, events, 0);
 	return m;
 }
@@ -318,10 +308,8 @@ static void provoke(const struct cause *c, unsigned flags)
 	if (c->final)
 		exit(failures != 0);
 	/* Going is no news. */
-	if (listen_to(m, events, flags))
-		complain(c->name, "told again");
-	if (pm_unmap(m))
-		complain(c->name, pm_error_detail());
+	CHECK(!listen_to(m, events, flags), "%s: told again", c->name);
+	CHECK(pm_unmap(m) == 0);
 }
 
 /* Stores and persists, and nothing is told. */
@@ -333,11 +321,9 @@ static void stay_quiet(unsigned flags)
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t *at = (uint64_t *)((char *)pm_base(m) + i * (uint64_t)64 % SIZE);
 		*at = i;
-		if (pm_persist(m, at, sizeof(*at)))
-			complain("persist", pm_error_detail());
+		CHECK(pm_persist(m, at, sizeof(*at)) == 0);
 	}
-	if (listen_to(m, events, flags))
-		complain("quiet", pm_reason_name(events[0].reason));
+	CHECK(!listen_to(m, events, flags), "quiet: %s", pm_reason_name(events[0].reason));
 	printf("%-12s %u stores and persists\n", "quiet", count);
 	pm_unmap(m);
 }
@@ -347,11 +333,12 @@ static void wait_for(struct pm_mapping *m, enum pm_event_kind kind, enum pm_gran
 	struct pm_event event = {.kind = 0};
 	struct pollfd p = {pm_event_fd(m), POLLIN, 0};
 	while (event.kind != kind) {
-		if (pm_next_event(m, &event, sizeof(event)) && poll(&p, 1, 30000) != 1)
-			return complain("lease", "the event did not come");
+		bool came = !pm_next_event(m, &event, sizeof(event)) || poll(&p, 1, 30000) == 1;
+		CHECK(came, "lease: event %d did not come", (int)kind);
+		if (!came)
+			return;
 	}
-	if (event.new_granularity != now)
-		complain("lease", pm_granularity_name(event.new_granularity));
+	CHECK(event.new_granularity == now, "%s", pm_granularity_name(event.new_granularity));
 }
 
 /* A guarantee on a file system that can share extents; somebody who reads is enough to break it, for a while. */
@@ -361,8 +348,8 @@ static void lease(void)
 	struct pm_mapping *m = map_new(PM_LEASE, PM_GUARANTEE);
 	struct pm_report r;
 	for (int i = 0; i < 3; i++) {
-		if (pm_query(m, &r, sizeof(r)) || r.grade != PM_GRADE_PROVEN || r.verdict != PM_VERDICT_MET)
-			complain("lease", "not proven");
+		CHECK(pm_query(m, &r, sizeof(r)) == 0, "lease: %s", pm_error_detail());
+		CHECK(r.grade == PM_GRADE_PROVEN && r.verdict == PM_VERDICT_MET, "lease: not proven");
 		struct intruder x = intrude(&reader);
 		wait_for(m, PM_EVENT_LEASE_BROKEN, has_reflink ? PM_PAGE : r.granularity);
 		dismiss(&x);

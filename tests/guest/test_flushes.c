@@ -15,22 +15,12 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "check.h"
+
 #define PAGE ((size_t)4096)
 #define SIZE (64 * PAGE)
 #define TRACING "/sys/kernel/tracing/"
 
-static int failures;
-static const char *place;
-
-#define CHECK(condition, ...)                                                                                \
-	do {                                                                                                 \
-		if (!(condition)) {                                                                          \
-			failures++;                                                                          \
-			printf("%s: %d: %s: ", place, __LINE__, #condition);                                 \
-			printf(__VA_ARGS__);                                                                 \
-			putchar('\n');                                                                       \
-		}                                                                                            \
-	} while (0)
 
 /* ---- The trace ---- */
 
@@ -126,10 +116,10 @@ static void check_place(void)
 {
 	char path[256];
 	struct stat st;
-	bool node = !stat(place, &st) && S_ISBLK(st.st_mode);
+	bool node = !stat(place_checked, &st) && S_ISBLK(st.st_mode);
 	struct pm_options o = {.size = sizeof(o), .flags = node ? 0 : PM_CREATE | PM_PREPARE, .length = SIZE};
 	struct pm_mapping *m;
-	snprintf(path, sizeof(path), node ? "%s" : "%s/flushes", place);
+	snprintf(path, sizeof(path), node ? "%s" : "%s/flushes", place_checked);
 	int rc = pm_map(path, &o, &m);
 	CHECK(rc == 0, "%s", pm_error_detail());
 	if (rc)
@@ -139,7 +129,7 @@ static void check_place(void)
 	dev_t device = device_of(path);
 	/* What set-up left to write must not be counted. */
 	sync();
-	printf("%s: %s", place, pm_granularity_name(pm_granularity_of(m)));
+	printf("%s: %s", place_checked, pm_granularity_name(pm_granularity_of(m)));
 	for (int i = 0; i < CALLS; i++) {
 		bool expected = page ? calls[i].page : calls[i].line;
 		unsigned count = count_flushes((enum call)i, expected, m, base + i, device);
@@ -157,7 +147,7 @@ int main(int argc, char **argv)
 		return 77;
 	}
 	for (int i = 1; i < argc; i++) {
-		place = argv[i];
+		place_checked = argv[i];
 		check_place();
 	}
 	printf("%d failures\n", failures);

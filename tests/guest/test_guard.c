@@ -15,20 +15,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.h"
+
 #define PAGE ((size_t)4096)
 #define SIZE (64 * PAGE)
 #define OFFSET ((size_t)3 * PAGE + 100) /* of the mappings in their file */
 
-static int failures;
 static volatile sig_atomic_t passed_on;
-
-#define CHECK(condition)                                                                                     \
-	do {                                                                                                 \
-		if (!(condition)) {                                                                          \
-			failures++;                                                                          \
-			printf("%d: %s (%s)\n", __LINE__, #condition, pm_error_detail());                    \
-		}                                                                                            \
-	} while (0)
 
 static void count(int number)
 {

@@ -16,20 +16,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "check.h"
+
 #define AT 65536u /* where in the file the block goes bad */
 #define BLOCK 4096u
-
-static int failures;
-
-#define CHECK(condition, ...)                                                                                \
-	do {                                                                                                 \
-		if (!(condition)) {                                                                          \
-			failures++;                                                                          \
-			printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);                               \
-			printf(__VA_ARGS__);                                                                 \
-			putchar('\n');                                                                       \
-		}                                                                                            \
-	} while (0)
 
 static uint64_t place_on_disk(int fd, uint64_t offset)
 {

@@ -18,28 +18,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "check.h"
+
 #define PAGE ((size_t)4096)
 #define SIZE (64 * PAGE)
 #define SECTOR ((size_t)512)
 #define ROUNDS 320u
-
-static int failures;
-static const char *directory;
-
-#define CHECK(condition)                                                                                     \
-	do {                                                                                                 \
-		if (!(condition)) {                                                                          \
-			failures++;                                                                          \
-			printf("%s: %d: %s (%s)\n", directory, __LINE__, #condition, pm_error_detail());     \
-		}                                                                                            \
-	} while (0)
 
 static char path[256];
 static _Alignas(4096) char buffer[4096];
 
 static bool is_direct(void)
 {
-	return strstr(directory, "dax");
+	return strstr(place_checked, "dax");
 }
 
 static struct pm_mapping *map(unsigned flags, enum pm_request sync)
@@ -231,7 +222,7 @@ static void check_collision(void)
 	pthread_join(thread, NULL);
 	printf("%s: O_DIRECT beside stores: of %u writes %u not seen in the mapping, %u not in the file; "
 	       "%u persists failed\n",
-	       directory, ROUNDS, stale, gone, refused);
+	       place_checked, ROUNDS, stale, gone, refused);
 	CHECK(failed + atomic_load(&lost_stores) == 0);
 	CHECK(stale + gone == 0 || refused);
 	CHECK(!is_direct() || stale + gone + refused == 0);
@@ -245,8 +236,8 @@ static void check_collision(void)
 int main(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
-		directory = argv[i];
-		snprintf(path, sizeof(path), "%s/mixing", directory);
+		place_checked = argv[i];
+		snprintf(path, sizeof(path), "%s/mixing", place_checked);
 		struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE | PM_PREPARE, .length = SIZE};
 		struct pm_mapping *m;
 		CHECK(pm_map(path, &o, &m) == 0);

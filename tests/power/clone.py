@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Cuts the power under a file that others clone, cut and punch while it is stored into.
 
-  clone.py --program PROGRAM [--rounds N] [--deeds N] [--trusting] [--seed N] [--lib FILE]...
+  clone.py --program PROGRAM [--rounds N] [--deeds N] [--trusting] [--seed N] [--kernel KERNEL] [--lib FILE]...
 
 PROGRAM (clone.c) tells what is durable; after a boot from the same image every such number, or a later one, must be in
 its place, unless somebody was about to wipe it. With --deeds a cut comes no earlier than after so many deeds of others.
@@ -15,9 +15,7 @@ The exit status is 0 if all is well, 1 if not, 77 where this machine lacks a par
 import argparse
 import os
 import random
-import signal
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
@@ -80,25 +78,11 @@ class Test:
         self.random = random.Random(options.seed)
         self.totals = Round()
 
-    def job(self):
-        settings = "".join(f"export {name}='{os.environ[name]}'\n" for name in ("LD_LIBRARY_PATH",)
-                           if name in os.environ)
-        job = lab.Job(settings + SCRIPT.replace("PROGRAM", os.path.basename(self.options.program)))
-        job.add(self.options.program)
-        for library in self.options.lib:
-            job.add_library(library)
-        return job
-
     def run(self):
-        machine, backing = lab.prepare(lab.say), lab.BACKINGS["xfs-dax-reflink"]
-        with tempfile.TemporaryDirectory(prefix="pmdirect-power-") as directory:
-            images = lab.Images(machine, backing, directory)
-            with lab.Guest(machine, backing, self.job(), images) as guest:
-                try:
-                    return self.rounds(guest)
-                except lab.GuestFailure as failure:
-                    lab.say(f"{failure}\n{guest.console_text()}")
-                    return 1
+        script = SCRIPT.replace("PROGRAM", os.path.basename(self.options.program))
+        job = lab.Job(lab.exports([]) + script)
+        lab.add_files(job, [self.options.program], self.options.lib)
+        return lab.run_on_images("xfs-dax-reflink", job, self.rounds)
 
     def rounds(self, guest):
         last, lost = Round(), []
@@ -159,18 +143,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--deeds", type=int, default=50, help="of others, before the power is cut")
     parser.add_argument("--trusting", action="store_true")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument("--lib", action="append", default=[], metavar="FILE", help="a library opened at run time")
-    options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        return Test(options).run()
-    except lab.Missing as error:
-        return lab.missing_part(error)
-    except lab.LabError as error:
-        lab.say(f"guest lab: {error}")
-        return 1
+    lab.add_seed_option(parser)
+    return lab.run_test(parser, lambda options: Test(options).run())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Cuts the power once, at a moment that a script chooses, and compares what is left with what was promised.
 
-  cut.py [--lib FILE]... [--env NAME=VALUE]... BACKING SCRIPT [FILES...]
+  cut.py [--kernel KERNEL] [--lib FILE]... [--env NAME=VALUE]... BACKING SCRIPT [FILES...]
 
 The script runs in a guest with $1 = before, and again with $1 = after when the guest was killed and booted from the
 same images. What it writes to descriptor 3 is for the host, in lines:
@@ -20,9 +20,7 @@ not, 77 where this machine lacks a part of the lab (1 if PMDIRECT_GUEST_REQUIRED
 
 import argparse
 import os
-import signal
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
 # pylint: disable=wrong-import-position
@@ -84,52 +82,37 @@ def listen(guest, account):
         account.take(line.decode(errors="replace"))
 
 
+def cut(guest, account):
+    guest.start("before")
+    listen(guest, account)
+    if not account.ready_for_cut:
+        account.problems.append("the script ended before the cut")
+    guest.kill9()
+    account.ready_for_cut = False
+    guest.start("after")
+    listen(guest, account)
+    return 0
+
+
 def test(options):
-    machine, backing = lab.prepare(lab.say), lab.BACKINGS[options.backing]
     account = Account()
     with open(options.script, encoding="utf-8") as stream:
-        exports = "".join(f"export {lab.quote_setting(setting)}\n" for setting in options.env)
-        job = lab.Job(exports + JOB + stream.read())
+        job = lab.Job(lab.exports(options.env) + JOB + stream.read())
     lab.add_files(job, options.files, options.lib)
-    with tempfile.TemporaryDirectory(prefix="pmdirect-cut-") as directory:
-        images = lab.Images(machine, backing, directory)
-        with lab.Guest(machine, backing, job, images, output=lab.write_output) as guest:
-            try:
-                guest.start("before")
-                listen(guest, account)
-                if not account.ready_for_cut:
-                    account.problems.append("the script ended before the cut")
-                guest.kill9()
-                account.ready_for_cut = False
-                guest.start("after")
-                listen(guest, account)
-            except lab.GuestFailure as failure:
-                account.problems.append(f"{failure}\n{guest.console_text()}")
+    failed = lab.run_on_images(options.backing, job, lambda guest: cut(guest, account), lab.write_output)
     account.judge()
     for problem in account.problems:
         print(problem)
-    return 1 if account.problems else 0
+    return 1 if failed or account.problems else 0
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--lib", action="append", default=[], metavar="FILE", help="a library opened at run time")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("backing", choices=lab.BACKINGS)
     parser.add_argument("script")
     parser.add_argument("files", nargs="*")
-    options = parser.parse_args()
-    if "LD_LIBRARY_PATH" in os.environ:
-        options.env.append("LD_LIBRARY_PATH=" + os.environ["LD_LIBRARY_PATH"])
-    # Turned into an exception, so that the guest and its images go away.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        return test(options)
-    except lab.Missing as error:
-        return lab.missing_part(error)
-    except lab.LabError as error:
-        lab.say(f"guest lab: {error}")
-        return 1
+    return lab.run_test(parser, test)
 
 
 if __name__ == "__main__":

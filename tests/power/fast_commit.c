@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "../guest/check.h"
 #include "digest.h"
 
 #define PAGE ((size_t)4096)
@@ -33,12 +34,6 @@ static const struct file {
 
 static struct pm_mapping *mappings[FILES];
 
-static int complain(const char *what)
-{
-	dprintf(STDOUT_FILENO, "%s: %s\n", what, pm_error_detail());
-	return 1;
-}
-
 /* A change that a fast commit cannot record, in another file. */
 static int make_ineligible(void)
 {
@@ -56,7 +51,7 @@ static int map(size_t i)
 	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE | files[i].flags, .length = SIZE};
 	struct pm_report r;
 	if (pm_map(files[i].name, &o, &mappings[i]) || pm_query(mappings[i], &r, sizeof(r)))
-		return complain("pm_map");
+		return complain(files[i].name, "pm_map");
 	if (r.granularity == files[i].granularity)
 		return 0;
 	dprintf(STDOUT_FILENO, "%s: %s, reason %s\n", files[i].name, pm_granularity_name(r.granularity),
@@ -69,7 +64,7 @@ static int store(size_t i)
 	char *at = (char *)pm_base(mappings[i]) + 2 * PAGE;
 	memset(at, 'N', 100);
 	if (pm_persist(mappings[i], at, 100))
-		return complain("pm_persist");
+		return complain(files[i].name, "pm_persist");
 	tell(files[i].verb, files[i].name, at, PAGE);
 	return 0;
 }

@@ -17,6 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../guest/check.h"
+
 #define STEP 4096u
 #define STEPS_MAX 12u
 
@@ -41,12 +43,6 @@ static int64_t steps_of(struct grow *g, uint64_t number)
 	return stat(g->path, &st) ? -2 : (int64_t)st.st_size / STEP - 1;
 }
 
-static int complain(void)
-{
-	fprintf(stderr, "%s\n", pm_error_detail());
-	return 1;
-}
-
 static int grow_file(struct grow *g)
 {
 	int64_t steps = steps_of(g, g->number);
@@ -57,16 +53,16 @@ static int grow_file(struct grow *g)
 	struct pm_mapping *m;
 	options.length = (uint64_t)(steps + 1) * STEP;
 	if (pm_map(g->path, &options, &m))
-		return complain();
+		return complain(g->path, "pm_map");
 	dprintf(STDOUT_FILENO, "%s.%" PRIu64 " is %s %s: %s\n", g->label, g->number, kinds[g->number % KINDS].name,
 	        new ? "new" : "resumed", pm_granularity_name(pm_granularity_of(m)));
 	dprintf(STDOUT_FILENO, "%s.%" PRIu64 " %" PRIi64 "\n", g->label, g->number, steps);
 	while (++steps <= STEPS_MAX) {
 		if (pm_resize(m, (uint64_t)(steps + 1) * STEP))
-			return complain();
+			return complain(g->path, "pm_resize");
 		dprintf(STDOUT_FILENO, "%s.%" PRIu64 " %" PRIi64 "\n", g->label, g->number, steps);
 	}
-	return pm_unmap(m) ? complain() : 0;
+	return pm_unmap(m) ? complain(g->path, "pm_unmap") : 0;
 }
 
 static int grow_files(struct grow *g)

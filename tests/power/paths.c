@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include "../guest/check.h"
 #include "digest.h"
 
 #define PAGE ((size_t)4096)
@@ -36,12 +37,6 @@ struct range {
 	char path[256];
 };
 
-static int complain(const char *what, const struct range *r)
-{
-	dprintf(STDOUT_FILENO, "%s: %s: %s, %m\n", r->path, what, pm_error_detail());
-	return 1;
-}
-
 static bool is_node(const char *path)
 {
 	struct stat st;
@@ -61,13 +56,13 @@ static int open_range(struct range *r, const char *path, int number)
 	struct pm_options o = {.size = sizeof(o), .flags = r->node ? 0 : PM_CREATE | PM_PREPARE, .length = WINDOW,
 	                       .offset = r->offset};
 	if (pm_map(r->path, &o, &r->mapping))
-		return complain("pm_map", r);
+		return complain(r->path, "pm_map");
 	r->base = pm_base(r->mapping);
 	memset(r->base, 'o', WINDOW);
 	r->fd = open(r->path, O_RDWR | O_CLOEXEC);
 	r->direct_fd = open(r->path, O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (pm_sync(r->mapping) || r->fd < 0 || r->direct_fd < 0)
-		return complain("setting up", r);
+		return complain(r->path, "setting up");
 	return 0;
 }
 
@@ -82,14 +77,14 @@ static int put(struct range *r, enum way way)
 		return 0;
 	}
 	if (way == LIBRARY && pm_write(r->mapping, r->base + at, page, length))
-		return complain(ways[way], r);
+		return complain(r->path, ways[way]);
 	if (way == LIBRARY)
 		return 0;
 	int fd = way == WRITE ? r->fd : r->direct_fd;
 	if (pwrite(fd, page, length, (off_t)(r->offset + at)) != (ssize_t)length)
-		return complain(ways[way], r);
+		return complain(r->path, ways[way]);
 	/* In all cases the mapping shows it at once. */
-	return memcmp(r->base + at, page, length) ? complain("not seen in the mapping", r) : 0;
+	return memcmp(r->base + at, page, length) ? complain(r->path, "not seen in the mapping") : 0;
 }
 
 static int make_durable(struct range *r, enum by by, size_t at)
@@ -108,7 +103,7 @@ static int promise(const char *place, const char *path, enum by by)
 	for (int way = 0; way < WAYS; way++) {
 		size_t at = (size_t)way * 2 * PAGE;
 		if (put(&r, (enum way)way) || (way != LIBRARY && make_durable(&r, by, at)))
-			return complain(bys[by], &r);
+			return complain(r.path, bys[by]);
 		snprintf(name, sizeof(name), "%s/%s/%s", place, bys[by], ways[way]);
 		tell("promise", name, r.base + at, PAGE);
 	}
@@ -131,9 +126,9 @@ static int append_and_sync(const char *place, const char *path, bool with_fsync)
 	char name[128], page[PAGE];
 	const char *medium = strstr(place, "dax") ? "dax" : "disk";
 	if (open_range(&r, path, with_fsync ? FILES : APPENDED) || append(&r) || pm_sync(r.mapping))
-		return complain("appending", &r);
+		return complain(r.path, "appending");
 	if (with_fsync && fsync(r.fd))
-		return complain("fsync", &r);
+		return complain(r.path, "fsync");
 	memset(page, 'z', sizeof(page));
 	if (with_fsync)
 		snprintf(name, sizeof(name), "%s/appended", place);
@@ -149,7 +144,7 @@ static int only_drain(const char *place, const char *path)
 	struct range r;
 	char name[128];
 	if (open_range(&r, path, ONLY_DRAINED) || put(&r, WRITE) || pm_drain(r.mapping))
-		return complain("pm_drain", &r);
+		return complain(r.path, "pm_drain");
 	snprintf(name, sizeof(name), "drained/%s", place);
 	if (pm_granularity_of(r.mapping) == PM_PAGE)
 		tell("control", name, r.base + WRITE * 2 * PAGE, PAGE);

@@ -3,7 +3,7 @@
 """Cuts the power while logs are written, and counts what is left of them.
 
   power.py --program PROGRAM [--rounds N] [--seed N] [--backings A,B...]
-           [--mutation NAME] [--lib FILE]...
+           [--mutation NAME] [--kernel KERNEL] [--lib FILE]...
 
 In one guest a writer for each backing appends records and tells the host of
 each one that is durable. At a random moment the guest is killed and booted
@@ -27,9 +27,7 @@ import argparse
 import os
 import random
 import re
-import signal
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
@@ -206,30 +204,16 @@ class Test:
         self.failed = False
         self.round = 0        # rounds completed
 
-    def job(self):
-        script = SCRIPT.replace("PROGRAM", os.path.basename(self.options.program))
-        script = script.replace("SEED", str(self.options.seed))
-        settings = {"PMDIRECT_MUTATION": self.options.mutation,
-                    "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH")}
-        exports = "".join(f"export {name}='{value}'\n" for name, value in settings.items() if value)
-        job = lab.Job(exports + script)
-        job.add(self.options.program)
-        for library in self.options.lib:
-            job.add_library(library)
-        return job
-
     def run(self):
         """The exit status."""
-        machine, backing = lab.prepare(lab.say), lab.BACKINGS["power"]
-        with tempfile.TemporaryDirectory(prefix="pmdirect-power-") as directory:
-            images = lab.Images(machine, backing, directory)
-            with lab.Guest(machine, backing, self.job(), images) as guest:
-                try:
-                    return self._rounds(guest)
-                except lab.GuestFailure as failure:
-                    self._report()
-                    lab.say(f"{failure}\n{guest.console_text()}")
-                    return 1
+        script = SCRIPT.replace("PROGRAM", os.path.basename(self.options.program))
+        script = script.replace("SEED", str(self.options.seed))
+        mutation = self.options.mutation
+        job = lab.Job(lab.exports([f"PMDIRECT_MUTATION={mutation}"] if mutation else []) + script)
+        lab.add_files(job, [self.options.program], self.options.lib)
+        status = lab.run_on_images("power", job, self._rounds)
+        self._report()
+        return status
 
     def _rounds(self, guest):
         for self.round in range(self.options.rounds + 1):
@@ -334,28 +318,20 @@ def backings(text):
     return labels
 
 
+def test(options):
+    if options.mutation and not set(options.backings).intersection(MUTATIONS[options.mutation][1]):
+        raise lab.LabError(f"{options.mutation} harms none of these backings")
+    return Test(options).run()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--program", "--append-log", required=True)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--backings", type=backings, default=list(GRANULARITY), metavar="A,B...")
     parser.add_argument("--mutation", choices=MUTATIONS)
-    parser.add_argument("--lib", action="append", default=[], metavar="FILE",
-                        help="a library opened at run time")
-    options = parser.parse_args()
-    if options.mutation and not set(options.backings).intersection(MUTATIONS[options.mutation][1]):
-        parser.error(f"{options.mutation} harms none of these backings")
-    print(f"seed {options.seed}", flush=True)
-    # Turned into an exception, so that the guest and its images go away.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        return Test(options).run()
-    except lab.Missing as error:
-        return lab.missing_part(error)
-    except lab.LabError as error:
-        lab.say(f"guest lab: {error}")
-        return 1
+    lab.add_seed_option(parser)
+    return lab.run_test(parser, test)
 
 
 if __name__ == "__main__":

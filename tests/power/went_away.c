@@ -4,7 +4,8 @@
  *
  *   went_away store VERB NAME FILE  stores without pause into a few pages, until /tmp/gone appears; then persists
  *                                   them and, if that is said to have worked, tells VERB (promise or control). If it
- *                                   has not, waits for /tmp/back, clears the error and persists again
+ *                                   has not, waits for /tmp/back, clears the error and persists again. What could
+ *                                   not be made durable to the end is a control
  *   went_away late VERB NAME FILE   likewise, but stores only when /tmp/gone has appeared
  *   went_away found NAME FILE       tells what the file holds
  *   went_away shutdown DIRECTORY    shuts the file system down as after an error, without writing its log
@@ -18,6 +19,7 @@
 #include <stdbool.h>
 #include <sys/ioctl.h>
 
+#include "../guest/check.h"
 #include "digest.h"
 
 #define PAGE ((size_t)4096)
@@ -28,12 +30,6 @@
 
 static atomic_bool stop;
 static sigjmp_buf gone;
-
-static int complain(const char *what, const char *name)
-{
-	dprintf(STDOUT_FILENO, "%s: %s: %s\n", name, what, pm_error_detail());
-	return 1;
-}
 
 static void on_bus_error(int signal)
 {
@@ -79,6 +75,15 @@ static int persist_hot(struct pm_mapping *m, const char *verb, const char *name)
 	return rc;
 }
 
+/* Refused for a reason: it must not be there after the cut. */
+static void tell_refused(const char *base, const char *name)
+{
+	char full[128];
+	dprintf(STDOUT_FILENO, "note %s: still: %s\n", name, pm_error_detail());
+	snprintf(full, sizeof(full), "%s/hot", name);
+	tell("control", full, base + QUIET, HOT);
+}
+
 static int store_meanwhile(char *base, bool late)
 {
 	pthread_t thread;
@@ -100,25 +105,25 @@ static int store(bool late, const char *verb, const char *name, const char *path
 	struct pm_mapping *m;
 	char full[128];
 	if (pm_map(path, &options, &m))
-		return complain("pm_map", name);
+		return complain(name, "pm_map");
 	char *base = pm_base(m);
 	memset(base, 'q', QUIET);
 	if (pm_persist(m, base, QUIET + HOT))
-		return complain("pm_persist", name);
+		return complain(name, "pm_persist");
 	snprintf(full, sizeof(full), "%s/quiet", name);
 	tell("promise", full, base, QUIET);
 	dprintf(STDERR_FILENO, "ready %s: %s\n", name, pm_granularity_name(pm_granularity_of(m)));
 	if (store_meanwhile(base, late))
-		return complain("no thread", name);
+		return complain(name, "no thread");
 	int rc = persist_hot(m, verb, name);
 	dprintf(STDERR_FILENO, "asked %s\n", name);
 	if (rc) {
 		await("/tmp/back");
 		rc = pm_clear_error(m);
 		if (rc)
-			dprintf(STDOUT_FILENO, "note %s: still: %s\n", name, pm_error_detail());
+			tell_refused(base, name);
 		else if (persist_hot(m, "promise", name))
-			return complain("pm_persist after pm_clear_error", name);
+			return complain(name, "pm_persist after pm_clear_error");
 	}
 	dprintf(STDERR_FILENO, "done %s\n", name);
 	pause();
