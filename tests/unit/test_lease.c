@@ -329,8 +329,10 @@ START_TEST(no_signal_reaches_the_application)
 			unit_ok(pm_persist(m, pm_base(m), 1));
 		dismiss(&x);
 		/* Whoever looks first must not be the one who is signalled the next time. */
-		while (pm_granularity_of(m) == PM_PAGE)
+		while (pm_granularity_of(m) == PM_PAGE) {
 			unit_query(m);
+			usleep(1000);
+		}
 	}
 	ck_assert_int_eq(signalled, 0);
 	unit_ok(pm_unmap(m));

@@ -383,7 +383,7 @@ START_TEST(threads_and_a_watch)
 	struct pm_mapping *m = unit_map(watched_path, UNIT_OPTIONS(.flags = PM_WATCH, .on_event = hear));
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, store, m), 0);
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 50; i++) {
 		by_write();
 		unit_expect(pm_query(m, &r, sizeof(r)) == 0);
 		int rc = pm_next_event(m, &event, sizeof(event));
