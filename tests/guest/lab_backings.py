@@ -16,7 +16,7 @@ DEVICE_SIZE = 512 * MIB
 class Device:
     """An emulated device; image names the golden image it starts from."""
 
-    kind: str                # nvdimm, virtio-pmem or disk
+    kind: str                # nvdimm, virtio-pmem, disk, or share: a directory of the host
     image: str = "blank"     # blank, fsdax or devdax
 
 
@@ -51,7 +51,7 @@ class Backing:
         for device in self.devices:
             wanted += {"nvdimm": ["nfit", "nd_pmem"],
                        "virtio-pmem": ["virtio_pmem", "nd_pmem"],
-                       "disk": ["virtio_blk"]}[device.kind]
+                       "disk": ["virtio_blk"], "share": ["virtiofs"]}[device.kind]
             if device.image == "devdax":
                 wanted += ["device_dax", "dax_pmem"]
         wanted += [volume.fs for volume in self.volumes if volume.fs != "tmpfs"]
@@ -62,6 +62,7 @@ NVDIMM = (Device("nvdimm", "fsdax"),)
 DEVDAX = (Device("nvdimm", "devdax"),)
 VIRTIO_PMEM = (Device("virtio-pmem"),)
 DISK = (Device("disk"),)
+SHARE = (Device("share"),)
 MATRIX_MODULES = ("ext4 xfs btrfs overlay fuse loop dm-mod dm-flakey erofs "
                   "xts cts ecb sha512_generic")
 PMEM = "/dev/pmem0"
@@ -134,10 +135,15 @@ _ROWS = (
             kernel="memmap=128M!512M", modules="nd_e820 " + MATRIX_MODULES),
     Backing("matrix-nodomain", "NVDIMMs that state no persistence domain; for matrix.py",
             NVDIMM + DEVDAX, TMPFS, modules="ext4 xfs"),
-    Backing("matrix-eadr", "NVDIMM with domain cpu_cache; for matrix.py",
-            NVDIMM, TMPFS, "", "cpu", modules="ext4 xfs"),
-    Backing("matrix-power", "many NVDIMMs, for one power cut of them all; for matrix.py",
-            NVDIMM * 16 + VIRTIO_PMEM, TMPFS, "", "mem-ctrl", modules=MATRIX_MODULES),
+    # An NVDIMM takes a slot of what a daemon can share with its guest, so that the share is where they are few.
+    Backing("matrix-eadr", "NVDIMM with domain cpu_cache, and a directory of the host; for matrix.py",
+            NVDIMM + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
+    Backing("matrix-power-memctrl", "as matrix-memctrl, many devices for one power cut of them all",
+            NVDIMM * 31 + DEVDAX + VIRTIO_PMEM * 2 + DISK * 5, TMPFS, "", "mem-ctrl", modules=MATRIX_MODULES),
+    Backing("matrix-power-nodomain", "as matrix-nodomain, likewise",
+            NVDIMM * 2 + DEVDAX, TMPFS, modules="ext4 xfs"),
+    Backing("matrix-power-eadr", "as matrix-eadr, likewise",
+            NVDIMM * 2 + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
     Backing("power", "ext4 and xfs, each on pmem with DAX and on a disk, for power cuts",
             NVDIMM * 2 + DISK * 2,
             _FOUR,

@@ -23,14 +23,14 @@ import lab_backings
 from lab_cpio import Archive, LabError, Missing, elf_closure
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SOURCES = ("lab_backings.py", "lab_cache.py", "lab_cpio.py", "lab_guest.py",
+SOURCES = ("lab_backings.py", "lab_cache.py", "lab_cpio.py", "lab_guest.py", "lab_share.py",
            "guest-init.sh")
 
 # The small cloud flavour boots faster; the generic one has every driver.
 KERNELS = ("linux-image-cloud-amd64", "linux-image-amd64")
 MODULES = ("virtio_pci", "virtio_console", "virtio_blk", "nfit", "nd_pmem", "nd_e820",
            "virtio_pmem", "device_dax", "dax_pmem", "ext4", "xfs", "btrfs", "overlay",
-           "fuse", "loop", "dm-mod", "dm-flakey", "dm-log-writes", "erofs")
+           "fuse", "virtiofs", "loop", "dm-mod", "dm-flakey", "dm-log-writes", "erofs")
 # Built in, or a faster variant, depending on the kernel.
 OPTIONAL_MODULES = ("crc32c_generic", "crc32c_intel")
 # What encrypted directories need; likewise, but loaded only where asked for.

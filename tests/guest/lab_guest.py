@@ -6,12 +6,10 @@ once, what never left the guest's DRAM is gone.
 """
 
 import collections
-import ctypes
 import os
 import selectors
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -20,10 +18,10 @@ import time
 import lab_backings
 from lab_cache import find_tool
 from lab_cpio import Archive, LabError
+from lab_share import Share, die_with_parent, why_not
 
 CHANNELS = ("console", "out", "ctl", "ack")
 _CHUNK = 1 << 16
-_PR_SET_PDEATHSIG = 1
 # panic=-1 with -no-reboot makes QEMU exit; an oops is never an acceptable result. A busy host may keep the emulated
 # timer from ticking in time for the kernel's check of it, which is a panic as well.
 _KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic nokaslr "
@@ -80,13 +78,14 @@ class Job:
         self._archive.elf(path)
         self._archive.copy(path)
 
-    def initrd(self, lab, backing):
-        """The archive that completes the base one for this job."""
+    def initrd(self, lab, backing, no_share):
+        """The archive that completes the base one for this job; no_share: why there is no share."""
         settings = {
             "INSMOD": " ".join(lab.insmod_order(backing.all_modules())),
             "DEV": backing.node, "D": backing.directory,
             "BEFORE": backing.before, "AFTER": backing.after,
             "BACKING": backing.name, "MAKE_FILE": "1" if self.make_file else "",
+            "NO_SHARE": no_share,
         }
         lines = [f"{key}={shlex.quote(value)}\n" for key, value in settings.items()]
         volumes = ["|".join((v.node, v.fs, v.mkfs, v.options, v.where)) + "\n"
@@ -113,9 +112,15 @@ class Images:
     def __init__(self, lab, backing, directory):
         self.fresh = True  # no guest has formatted them yet
         self.paths = []
+        self.share = ""    # a directory, where the backing has one and this host can share it
+        self.no_share = ""  # why not
         for number, device in enumerate(backing.devices):
             path = os.path.join(directory, f"{device.kind}{number}.img")
-            if device.image == "blank":
+            if device.kind == "share":
+                os.mkdir(path)
+                self.no_share = why_not(path, directory)
+                self.share = "" if self.no_share else path
+            elif device.image == "blank":
                 with open(path, "wb") as stream:
                     stream.truncate(lab_backings.DEVICE_SIZE)
             else:
@@ -157,6 +162,7 @@ class Guest:
         self._throw_away = images is None
         self._directory = None
         self._process = None
+        self._share = None
         self._selector = None
         self._channels = {}
         self._reset()
@@ -175,6 +181,7 @@ class Guest:
             raise LabError("the guest runs already")
         self._reset()
         self._stage()
+        self._start_share()
         command = self._command(argument)
         theirs = {}
         for name in CHANNELS:
@@ -188,7 +195,7 @@ class Guest:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
                 pass_fds=[end.fileno() for end in theirs.values()],
-                preexec_fn=_die_with_parent)
+                preexec_fn=die_with_parent)
         finally:
             for end in theirs.values():
                 end.close()
@@ -201,6 +208,9 @@ class Guest:
             self._errors = self._process.stderr.read().decode(errors="replace")
             self._process.stderr.close()
             self._process = None
+        if self._share:
+            self._share.close()
+            self._share = None
         for name in list(self._channels):
             if name != "ctl":  # what became of the boot matters no more
                 self._drain(name)
@@ -276,10 +286,19 @@ class Guest:
         with open(os.path.join(self._directory, "initrd"), "wb") as stream:
             with open(self._lab.base, "rb") as base:
                 shutil.copyfileobj(base, stream, 1 << 20)
-            stream.write(self._job.initrd(self._lab, self.backing))
+            stream.write(self._job.initrd(self._lab, self.backing, self.images.no_share))
+
+    def _start_share(self):
+        if self.images.share:
+            path = os.path.join(self._directory, "share.socket")
+            if os.path.exists(path):
+                os.unlink(path)  # of the boot before
+            self._share = Share(self.images.share, path)
 
     def _command(self, argument):
         machine = "q35,nvdimm=on,usb=off,sata=off,smbus=off"
+        if self._share:
+            machine += ",memory-backend=ram"
         if self.backing.persistence:
             machine += f",nvdimm-persistence={self.backing.persistence}"
         kernel = f"{_KERNEL_ARGUMENTS} {self.backing.kernel}"
@@ -289,10 +308,15 @@ class Guest:
             kernel += f" lab.argument={argument}"
         command = [find_tool("qemu-system-x86_64"), "-accel", "tcg,thread=multi",
                    "-cpu", _CPU, "-smp", "2", "-M", machine,
-                   "-m", "1G,slots=20,maxmem=16G", "-nodefaults", "-no-user-config",
+                   "-m", "1G,slots=40,maxmem=32G", "-nodefaults", "-no-user-config",
                    "-display", "none", "-no-reboot", "-kernel", self._lab.kernel,
                    "-initrd", os.path.join(self._directory, "initrd"),
                    "-append", kernel, "-device", "virtio-serial-pci"]
+        if self._share:
+            # The daemon reads and writes the guest's memory.
+            command += ["-object", "memory-backend-memfd,id=ram,size=1G,share=on",
+                        "-chardev", f"socket,id=share,path={os.path.join(self._directory, 'share.socket')}",
+                        "-device", "vhost-user-fs-pci,chardev=share,tag=lab"]
         for number, device in enumerate(self.backing.devices):
             command += _device_arguments(device.kind, number, self.images.paths[number])
         return command
@@ -348,7 +372,7 @@ class Guest:
             self.ready = float(rest)
             self.images.fresh = False
             self._booted = len(self._console)
-            if self._throw_away:
+            if self._throw_away and not self.images.share:
                 # QEMU has it all open; now not even a kill -9 of us leaves litter.
                 shutil.rmtree(self._directory, ignore_errors=True)
         elif verb == "exit":
@@ -372,13 +396,11 @@ def _channel_arguments(name, descriptor):
 
 
 def _device_arguments(kind, number, path):
+    if kind == "share":
+        return []
     if kind == "disk":
         return ["-drive", f"file={path},if=virtio,format=raw,cache=writeback"]
     front = "virtio-pmem-pci" if kind == "virtio-pmem" else "nvdimm"
     return ["-object", f"memory-backend-file,id=mem{number},share=on,mem-path={path},"
                        f"size={os.path.getsize(path)}",
             "-device", f"{front},memdev=mem{number},id=dev{number}"]
-
-
-def _die_with_parent():
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -20,14 +20,29 @@ find_devices() {
 	done
 	NVDIMMS=$(pmem_of ACPI.NFIT)
 	E820=$(pmem_of e820)
-	VIRTIO=$(pmem_of virtio-pmem)
+	VIRTIOS=$(pmem_of virtio-pmem)
 	DAX=$(ls -d /dev/dax* 2>/dev/null)
-	DISK=/dev/vda
+	DISKS=$(ls -d /dev/vd? 2>/dev/null)
+	choose_devices
+}
+
+# The first of each kind.
+choose_devices() {
 	set -- $NVDIMMS
 	A=$1 B=$2
+	set -- $VIRTIOS
+	VIRTIO=$1
+	set -- $DISKS
+	DISK=$1
 }
 
 ### What set-ups are made of
+
+# What need not be, whatever is required, is 78.
+share_mount() {
+	[ -z "$NO_SHARE" ] || { echo "$NO_SHARE"; return 78; }
+	mount -t virtiofs lab "$M"
+}
 
 need() { [ -x "/usr/sbin/$1" ] || { echo "$1 is not installed"; return 77; }; }
 
@@ -53,16 +68,18 @@ memory_mount() { mount -t "$1" -o "mode=1777,$2" none "$M"; }
 inherit() { make_directory && xfs_io -c 'chattr +x' "$D"; }
 
 flagged_file() {
+	[ -n "$FORMAT" ] || return 0
 	make_directory && : >"$D/prepared" && xfs_io -c 'chattr +x' "$D/prepared" && drop_caches && prepared
 }
 
-# A file with content, in $D or in the d of $1.
+# A file with content, in $D or in the d of $1; what was stored in it since is kept.
 prepared() {
+	[ -n "$FORMAT" ] || return 0
 	mkdir -p "${1:-$M}/d" &&
 		dd if=/dev/zero of="${1:-$M}/d/prepared" bs=1M count=4 conv=notrunc,fsync && chmod 666 "${1:-$M}/d/prepared"
 }
 
-cp_reflink() { xfs_io -f -c "reflink $D/prepared" "$D/clone"; }
+cp_reflink() { [ -z "$FORMAT" ] || xfs_io -f -c "reflink $D/prepared" "$D/clone"; }
 
 sectors() { cat "/sys/class/block/${1##*/}/size"; }
 
@@ -87,11 +104,11 @@ loop_file() {
 
 erofs_image() { prepared /tmp/erofs && mkfs.erofs "$1" /tmp/erofs; }
 btrfs_image() { [ -z "$FORMAT" ] || mkfs.btrfs -q -f "$1"; }
-fuse_mount() { format "$1" ext4 "-O ^has_journal" && fuse2fs "$1" "$M"; }
+fuse_mount() { { [ -z "$FORMAT" ] || format "$1" ext4 "-O ^has_journal"; } && fuse2fs "$1" "$M"; }
 
 ### One row after the other
 
-# $1: name, $2: set-up; makes $D. 77: not possible here.
+# $1: name, $2: set-up; makes $D. 77 or 78: not possible here.
 set_up() {
 	R=$1 M=/mnt/m/$1 NODE=
 	D=$M/d
@@ -114,7 +131,7 @@ clean_up() {
 	echo 0 >/proc/sys/vm/nr_hugepages
 }
 
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 absent=0
 verdict() {
 	eval "$1=\$(($1 + 1))"
 	echo "row $R: $1${2:+: $2}"
@@ -133,6 +150,7 @@ row() {
 		fi
 		;;
 	77) verdict skipped "$(cat /tmp/setup)" ;;
+	78) verdict absent "$(cat /tmp/setup)" ;;
 	*) verdict failed "the set-up: $(cat /tmp/setup)" ;;
 	esac
 	clean_up || verdict failed "not to be removed"
@@ -140,37 +158,51 @@ row() {
 
 # Fails where a row had to be left out though all must run.
 finish() {
-	echo "$((passed + failed + skipped)) rows: $passed passed, $failed failed, $skipped skipped"
+	echo "$((passed + failed + skipped + absent)) rows: $passed passed, $failed failed, $((skipped + absent)) skipped"
 	[ $failed -eq 0 ] || exit 1
 	[ $skipped -eq 0 ] || [ -z "$ALL_REQUIRED" ]
 }
 
-### The power cut: every row at once, each on NVDIMMs of its own
+### The power cut: every row at once, each on devices of its own
 
-# Sets the row up, over what was stored before the cut if there was one.
+# $1: a list of devices. $2: the set-up. What is left when the set-up has taken those that the other arguments name.
+left_of() {
+	list="$(echo $1) " setup=$2
+	shift 2
+	for device in "$@"; do
+		case $setup in
+		*"$device"*) list=${list#* } ;;
+		esac
+	done
+	echo "$list"
+}
+
+# Sets the row up, over what was stored before the cut if there was one. $3: what the program is started with.
 hold() {
-	name=$1 setup=$2
-	set -- $NVDIMMS
-	A=$1 B=$2
-	case $setup in
-	*'$B'*) shift 2 ;;
-	*'$A'*) shift ;;
+	choose_devices
+	set_up "$1" "$2"
+	case $?$ALL_REQUIRED in
+	0*) echo "$1 ${NODE:-$D} $3" >>/tmp/held ;;
+	77 | 78*) echo "row $1: skipped: $(cat /tmp/setup)"; echo "$1 skipped" >>/tmp/skipped ;;
+	*) echo "$1: the set-up: $(cat /tmp/setup)"; exit 1 ;;
 	esac
-	NVDIMMS=$*
-	set_up "$name" "$setup" || { echo "$name: the set-up: $(cat /tmp/setup)"; exit 1; }
-	held="$held $name"
+	NVDIMMS=$(left_of "$NVDIMMS" "$2" '$A' '$B')
+	VIRTIOS=$(left_of "$VIRTIOS" "$2" '$VIRTIO')
+	DISKS=$(left_of "$DISKS" "$2" '$DISK')
 }
 
 survive() {
 	exec 3<>"$LAB_ACK"
 	sync
-	for name in $held; do
+	cat /tmp/skipped >&3 2>/dev/null
+	echo held >&3
+	while read -r name place run; do
 		if [ -n "$FORMAT" ]; then
-			./survive store "$name" "/mnt/m/$name/d" >&3 2>&1 &
+			$run ./survive store "$name" "$place" >&3 2>&1 &
 		else
-			./survive verify "$name" "/mnt/m/$name/d" >&3 2>&1
+			./survive verify "$name" "$place" >&3 2>&1
 		fi
-	done
+	done </tmp/held
 	wait
 	echo end >&3
 }

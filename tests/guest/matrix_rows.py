@@ -18,11 +18,18 @@ class Row:
     run: str = ""             # what the program is started with
     machine: str = "matrix-memctrl"   # "": what another row may turn out to be
     kernels: str = "both"     # for the manual
-    power: bool = False       # in the power cut: the set-up keeps what is there if $FORMAT is empty
+    power: str = ""           # why it is in no power cut; in one, the set-up keeps what is there if $FORMAT is empty
 
 
 NODOMAIN, EADR = "matrix-nodomain", "matrix-eadr"
 NOBODY = "as_uid 65534"
+
+# All other rows are in a power cut.
+VOLATILE = "nothing is promised"
+READ_ONLY = "nothing is stored"
+# The library makes it durable as well as can be, and says that it cannot know. Here it is known: the emulator's memory
+# is gone with the emulator.
+DRAM = "the medium is memory that the cut takes"
 
 
 def _ext4(options="dax=always", node="$A", mkfs=""):
@@ -46,25 +53,25 @@ ROWS = (
     Row("ext4-dax-memctrl-unprivileged", "ext4, dax=always, used without any privilege", _ext4(), NOBODY),
     Row("ext4-dax-eadr", "ext4, dax=always, domain cpu_cache (eADR)", _ext4(), machine=EADR),
     Row("ext4-inode-flag", "ext4, dax=inode, flag inherited from the directory",
-        _ext4("dax=inode") + " && inherit", power=True),
+        _ext4("dax=inode") + " && inherit"),
     Row("ext4-file-flag", "ext4, dax=inode, flag set on the file itself",
         _ext4("dax=inode") + " && flagged_file"),
     Row("ext4-inode-noflag", "ext4, dax=inode, no flag", _ext4("dax=inode")),
-    Row("ext4-nodax", "ext4, dax=never", _ext4("dax=never"), power=True),
+    Row("ext4-nodax", "ext4, dax=never", _ext4("dax=never")),
     Row("ext4-ro", "ext4, dax=always, mounted read-only",
-        _ext4() + " && prepared && mount -o remount,ro $M"),
+        _ext4() + " && prepared && mount -o remount,ro $M", power=READ_ONLY),
     Row("ext4-data-journal", "ext4, data=journal, dax=inode and the flag",
-        _ext4("dax=inode,data=journal") + " && inherit", power=True),
+        _ext4("dax=inode,data=journal") + " && inherit"),
     Row("ext4-encrypted", "ext4, dax=always, encrypted directory",
         _ext4(mkfs="-O encrypt") + " && make_directory && ./seal encrypt $D", kernels="6.1"),
     Row("ext4-encrypted-dax", "likewise, and the kernel makes its files DAX all the same", "", machine="",
-        kernels="6.12"),
+        kernels="6.12", power=VOLATILE),
     Row("ext4-verity", "ext4, dax=always, file under fs-verity",
         _ext4("dax=never", mkfs="-O verity") + " && prepared && ./seal verity $D/prepared && "
-        "umount $M && mount -t ext4 -o dax=always $A $M"),
-    Row("ext4-fast-commit", "ext4 with fast_commit, dax=always", _ext4(mkfs="-O fast_commit"), power=True),
-    Row("ext4-nojournal", "ext4 without journal, dax=always", _ext4(mkfs="-O ^has_journal"), power=True),
-    Row("ext2-dax", "ext2 format by the ext4 driver, dax=always", _ext4(mkfs="-t ext2"), power=True),
+        "umount $M && mount -t ext4 -o dax=always $A $M", power=READ_ONLY),
+    Row("ext4-fast-commit", "ext4 with fast_commit, dax=always", _ext4(mkfs="-O fast_commit")),
+    Row("ext4-nojournal", "ext4 without journal, dax=always", _ext4(mkfs="-O ^has_journal")),
+    Row("ext2-dax", "ext2 format by the ext4 driver, dax=always", _ext4(mkfs="-t ext2")),
     Row("ext4-disk", "ext4 on a disk", _ext4("defaults", "$DISK")),
     # XFS
     Row("xfs-dax", "xfs without reflink, dax=always, domain memory_controller", _xfs()),
@@ -73,56 +80,56 @@ ROWS = (
         _xfs(), machine=NODOMAIN),
     Row("xfs-dax-eadr", "xfs without reflink, dax=always, domain cpu_cache (eADR)", _xfs(), machine=EADR),
     Row("xfs-inode-flag", "xfs, dax=inode, flag inherited from the directory",
-        _xfs("dax=inode") + " && inherit", power=True),
+        _xfs("dax=inode") + " && inherit"),
     Row("xfs-file-flag", "xfs, dax=inode, flag set on the file itself",
         _xfs("dax=inode") + " && flagged_file"),
     Row("xfs-inode-noflag", "xfs, dax=inode, no flag", _xfs("dax=inode")),
     Row("xfs-nodax", "xfs, dax=never", _xfs("dax=never")),
     Row("xfs-ro", "xfs, dax=always, mounted read-only",
-        _xfs() + " && prepared && mount -o remount,ro $M"),
-    Row("xfs-dax-reflink", "xfs with reflink, dax=always", _xfs(mkfs="-m reflink=1"), power=True),
+        _xfs() + " && prepared && mount -o remount,ro $M", power=READ_ONLY),
+    Row("xfs-dax-reflink", "xfs with reflink, dax=always", _xfs(mkfs="-m reflink=1")),
     Row("xfs-cloned", "xfs with reflink, dax=always, file that was cloned",
         _xfs(mkfs="-m reflink=1") + " && prepared && cp_reflink"),
     Row("xfs-realtime", "xfs, dax=always, file on a realtime device on other persistent memory",
-        _xfs("dax=always,rtdev=$B", mkfs="-m reflink=0 -d rtinherit=1 -r rtdev=$B"), power=True),
+        _xfs("dax=always,rtdev=$B", mkfs="-m reflink=0 -d rtinherit=1 -r rtdev=$B")),
     Row("xfs-disk", "xfs on a disk", _xfs("defaults", "$DISK")),
     # Memory that is not what it looks like
-    Row("e820-ext4", "ext4, dax=always, on plain DRAM posing as pmem (memmap=)", _ext4(node="$E820")),
-    Row("virtio-pmem-ext4", "ext4, dax=always, on virtio-pmem", _ext4(node="$VIRTIO"), power=True),
+    Row("e820-ext4", "ext4, dax=always, on plain DRAM posing as pmem (memmap=)", _ext4(node="$E820"), power=DRAM),
+    Row("virtio-pmem-ext4", "ext4, dax=always, on virtio-pmem", _ext4(node="$VIRTIO")),
     Row("virtio-pmem-xfs", "xfs, dax=always, on virtio-pmem", _xfs(node="$VIRTIO")),
     # Devices in between
-    Row("dm-linear", "ext4, dax=always, on dm-linear over pmem", "linear $A && " + _ext4(node="/dev/mapper/$R"),
-        power=True),
+    Row("dm-linear", "ext4, dax=always, on dm-linear over pmem", "linear $A && " + _ext4(node="/dev/mapper/$R")),
     Row("dm-stripe", "xfs, dax=always, on dm-stripe over two pmem",
-        "stripe $A $B && " + _xfs(node="/dev/mapper/$R"),
-        power=True),
+        "stripe $A $B && " + _xfs(node="/dev/mapper/$R")),
     Row("dm-mixed", "ext4, dax=always, on dm-linear over pmem and over DRAM posing as pmem",
-        "concatenated $A $E820 && " + _ext4(node="/dev/mapper/$R")),
+        "concatenated $A $E820 && " + _ext4(node="/dev/mapper/$R"), power=DRAM),
     Row("dm-flakey", "xfs, dax=always (dropped by the kernel), on dm-flakey over pmem",
         "flakey $A && " + _xfs(node="/dev/mapper/$R")),
     Row("loop", "ext4 on a loop device over a DAX file",
-        f"under {_ext4()} && loop_file && " + _ext4("defaults", "$LOOP"), power=True),
+        f"under {_ext4()} && loop_file && " + _ext4("defaults", "$LOOP")),
     Row("overlay-upper", "overlayfs, upper layer on ext4 with DAX",
-        _under_overlay("lowerdir=$M.low,upperdir=$M.under/up"), power=True),
+        _under_overlay("lowerdir=$M.low,upperdir=$M.under/up")),
     Row("overlay-lower", "overlayfs, file in a lower layer on ext4 with DAX",
         f"under {_ext4()} && prepared $M.under && mkdir -p $M $M.low && "
-        "mount -t overlay -o lowerdir=$M.under:$M.low overlay $M"),
+        "mount -t overlay -o lowerdir=$M.under:$M.low overlay $M", power=READ_ONLY),
     Row("overlay-volatile", "overlayfs mounted volatile, upper layer on ext4 with DAX",
-        _under_overlay("volatile,lowerdir=$M.low,upperdir=$M.under/up")),
+        _under_overlay("volatile,lowerdir=$M.low,upperdir=$M.under/up"), power=VOLATILE),
     # Other file systems
     Row("erofs-dax", "erofs, dax=always",
-        "need mkfs.erofs && erofs_image $A && mount -t erofs -o dax=always $A $M"),
-    Row("btrfs", "btrfs on pmem", "need mkfs.btrfs && btrfs_image $A && mount -t btrfs $A $M", power=True),
+        "need mkfs.erofs && erofs_image $A && mount -t erofs -o dax=always $A $M", power=READ_ONLY),
+    Row("btrfs", "btrfs on pmem", "need mkfs.btrfs && btrfs_image $A && mount -t btrfs $A $M"),
+    Row("virtiofs", "a directory of the host by virtiofs", "share_mount", machine=EADR),
     Row("fuse", "ext4 by FUSE (fuse2fs) on a disk", "need fuse2fs && fuse_mount $DISK"),
     # Memory, and no file system at all
-    Row("tmpfs", "tmpfs", "memory_mount tmpfs huge=never"),
-    Row("tmpfs-huge", "tmpfs with huge pages", "memory_mount tmpfs huge=always"),
-    Row("hugetlbfs", "hugetlbfs", "echo 24 >/proc/sys/vm/nr_hugepages && memory_mount hugetlbfs pagesize=2M"),
-    Row("memfd", "memfd", "memory_mount tmpfs size=4k"),
+    Row("tmpfs", "tmpfs", "memory_mount tmpfs huge=never", power=VOLATILE),
+    Row("tmpfs-huge", "tmpfs with huge pages", "memory_mount tmpfs huge=always", power=VOLATILE),
+    Row("hugetlbfs", "hugetlbfs", "echo 24 >/proc/sys/vm/nr_hugepages && memory_mount hugetlbfs pagesize=2M",
+        power=VOLATILE),
+    Row("memfd", "memfd", "memory_mount tmpfs size=4k", power=VOLATILE),
     Row("devdax", "device-dax, domain memory_controller", "NODE=$DAX"),
     Row("devdax-nodomain", "device-dax, no persistence domain stated", "NODE=$DAX", machine=NODOMAIN),
     Row("blockdev", "block device node of a disk", "NODE=$DISK"),
-    Row("blockdev-pmem", "block device node of pmem", "NODE=$B"),
+    Row("blockdev-pmem", "block device node of pmem", "NODE=$A"),
     # Somebody who accepts MAP_SYNC without knowing it
     Row("shim-all", "ext4, dax=always, a shim accepts every flag", _ext4(), "env LD_PRELOAD=/t/libswallow_all.so"),
     Row("shim-sync", "ext4, dax=always, a shim takes MAP_SYNC away", _ext4(),

@@ -2,9 +2,11 @@
 /*
  * Whether what was acknowledged survives a power failure, on any backing:
  *
- *   survive store NAME DIRECTORY   makes files, stores, persists, says "NAME stored FILE GRANULARITY", and waits
- *                                  for the end without closing anything
- *   survive verify NAME DIRECTORY  says "NAME intact FILE" or what it lacks
+ *   survive store NAME PLACE   makes files, stores, persists, says "NAME stored FILE GRANULARITY", and waits
+ *                              for the end without closing anything
+ *   survive verify NAME PLACE  says "NAME intact FILE" or what it lacks
+ *
+ * PLACE is a directory, or a device node; that is "prepared" as it is.
  */
 #include <fcntl.h>
 #include <pmdirect.h>
@@ -13,9 +15,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "check.h"
+
 #define SIZE ((size_t)1 << 20)
+#define DAX_PAGE ((size_t)2 << 20)
 #define BY_HAND ((size_t)4096 * 7 + 64) /* where a word is stored without the library's copy */
 
 static const struct {
@@ -37,45 +44,60 @@ static void fill(unsigned char *bytes, const char *name)
 	}
 }
 
-static int complain(const char *name)
+static bool is_node(const char *path)
 {
-	dprintf(STDOUT_FILENO, "%s: %s\n", name, pm_error_detail());
-	return 1;
+	return !strncmp(path, "/dev/", 5);
 }
 
 static int store(const char *name, const char *path, unsigned i, const unsigned char *bytes)
 {
-	struct pm_options options = {.size = sizeof(options), .flags = PM_CREATE | files[i].flags, .length = SIZE};
+	struct pm_options options = {.size = sizeof(options), .flags = files[i].flags, .length = SIZE};
 	struct pm_mapping *m;
+	if (is_node(path))
+		options.length = DAX_PAGE;
+	else if (access(path, F_OK))
+		options.flags |= PM_CREATE;
 	if (pm_map(path, &options, &m))
-		return complain(name);
+		return complain(name, "pm_map");
 	unsigned char *base = pm_base(m);
 	/* All but one cache line by the library, which in turn is stored by hand. */
 	if (pm_memcpy(m, base, bytes, BY_HAND, PM_NODRAIN) ||
 	    pm_memcpy(m, base + BY_HAND + 64, bytes + BY_HAND + 64, SIZE - BY_HAND - 64, 0))
-		return complain(name);
+		return complain(name, "pm_memcpy");
 	memcpy(base + BY_HAND, bytes + BY_HAND, 64);
 	if (pm_persist(m, base + BY_HAND, 64))
-		return complain(name);
+		return complain(name, "pm_persist");
 	dprintf(STDOUT_FILENO, "%s stored %s %s\n", name, files[i].name, pm_granularity_name(pm_granularity_of(m)));
 	return 0;
 }
 
+/* A device-dax has no read(2), and is mapped in pages of its own. */
+static ssize_t read_back(const char *path, unsigned char *back)
+{
+	struct stat st;
+	ssize_t got = -1;
+	int fd = open(path, O_RDONLY);
+	if (fd < 0 || fstat(fd, &st) || !S_ISCHR(st.st_mode))
+		return fd < 0 ? -1 : read(fd, back, SIZE);
+	void *at = mmap(NULL, DAX_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	if (at != MAP_FAILED) {
+		memcpy(back, at, SIZE);
+		got = (ssize_t)SIZE;
+	}
+	return got;
+}
+
 static int verify(const char *name, const char *path, unsigned i, const unsigned char *bytes)
 {
-	unsigned char *back = calloc(1, SIZE);
-	int fd = open(path, O_RDONLY);
-	ssize_t got = fd < 0 || !back ? -1 : read(fd, back, SIZE);
+	static unsigned char back[SIZE];
+	ssize_t got = read_back(path, back);
 	size_t at = 0;
 	while (got > 0 && at < (size_t)got && back[at] == bytes[at])
 		at++;
 	if (at == SIZE)
 		dprintf(STDOUT_FILENO, "%s intact %s\n", name, files[i].name);
 	else
-		dprintf(STDOUT_FILENO, "%s LOST %s: %zd bytes read, wrong from %zu\n", name, files[i].name, got, at);
-	if (fd >= 0)
-		close(fd);
-	free(back);
+		dprintf(STDOUT_FILENO, "%s LOST %s, %zd bytes read, wrong from %zu\n", name, files[i].name, got, at);
 	return at != SIZE;
 }
 
@@ -86,10 +108,10 @@ int main(int argc, char **argv)
 	int failed = 0;
 	bool storing = argc == 4 && !strcmp(argv[1], "store");
 	if (!storing && (argc != 4 || strcmp(argv[1], "verify")))
-		return fprintf(stderr, "usage: %s store|verify NAME DIRECTORY\n", argv[0]), 2;
+		return fprintf(stderr, "usage: %s store|verify NAME PLACE\n", argv[0]), 2;
 	fill(bytes, argv[2]);
-	for (unsigned i = 0; i < FILES; i++) {
-		snprintf(path, sizeof(path), "%s/%s", argv[3], files[i].name);
+	for (unsigned i = 0; i < (is_node(argv[3]) ? 1 : FILES); i++) {
+		snprintf(path, sizeof(path), is_node(argv[3]) ? "%s" : "%s/%s", argv[3], files[i].name);
 		failed |= (storing ? store : verify)(argv[2], path, i, bytes);
 	}
 	while (storing && !failed)
