@@ -78,13 +78,14 @@ class Job:
         self._archive.elf(path)
         self._archive.copy(path)
 
-    def initrd(self, lab, backing):
-        """The archive that completes the base one for this job."""
+    def initrd(self, lab, backing, no_share):
+        """The archive that completes the base one for this job; no_share: why there is no share."""
         settings = {
             "INSMOD": " ".join(lab.insmod_order(backing.all_modules())),
             "DEV": backing.node, "D": backing.directory,
             "BEFORE": backing.before, "AFTER": backing.after,
             "BACKING": backing.name, "MAKE_FILE": "1" if self.make_file else "",
+            "NO_SHARE": no_share,
         }
         lines = [f"{key}={shlex.quote(value)}\n" for key, value in settings.items()]
         volumes = ["|".join((v.node, v.fs, v.mkfs, v.options, v.where)) + "\n"
@@ -112,7 +113,7 @@ class Images:
         self.fresh = True  # no guest has formatted them yet
         self.paths = []
         self.share = ""    # a directory, where the backing has one and this host can share it
-        self.no_share = "" # why not
+        self.no_share = ""  # why not
         for number, device in enumerate(backing.devices):
             path = os.path.join(directory, f"{device.kind}{number}.img")
             if device.kind == "share":
@@ -285,7 +286,7 @@ class Guest:
         with open(os.path.join(self._directory, "initrd"), "wb") as stream:
             with open(self._lab.base, "rb") as base:
                 shutil.copyfileobj(base, stream, 1 << 20)
-            stream.write(self._job.initrd(self._lab, self.backing))
+            stream.write(self._job.initrd(self._lab, self.backing, self.images.no_share))
 
     def _start_share(self):
         if self.images.share:
@@ -303,8 +304,6 @@ class Guest:
         kernel = f"{_KERNEL_ARGUMENTS} {self.backing.kernel}"
         if self.images.fresh:
             kernel += " lab.format=1"
-        if self.images.no_share:
-            kernel += " lab.noshare=1"
         if argument:
             kernel += f" lab.argument={argument}"
         command = [find_tool("qemu-system-x86_64"), "-accel", "tcg,thread=multi",

@@ -40,7 +40,7 @@ choose_devices() {
 
 # What need not be, whatever is required, is 78.
 share_mount() {
-	[ -z "$NO_SHARE" ] || { echo 'this host runs no virtiofsd'; return 78; }
+	[ -z "$NO_SHARE" ] || { echo "$NO_SHARE"; return 78; }
 	mount -t virtiofs lab "$M"
 }
 
