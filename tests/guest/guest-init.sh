@@ -183,7 +183,6 @@ main() {
 	. /lab/settings
 	FORMAT=$(word_of_command_line lab.format)
 	LAB_ARGUMENT=$(word_of_command_line lab.argument)
-	NO_SHARE=$(word_of_command_line lab.noshare)
 	LAB_ACK=$PORTS/ack
 	export LAB_ARGUMENT LAB_ACK D F DEV
 	load_modules
