@@ -74,9 +74,10 @@ bool fake_write_back_bad(void)
 {
 	bool failed = false;
 	for (unsigned i = 0; i < BAD_MOST; i++) {
-		failed |= fake.bad[i].written && fake.keeps_bad;
-		if (fake.bad[i].written && !fake.keeps_bad)
-			fake.bad[i].length = 0;
+		if (!fake.bad[i].written)
+			continue;
+		failed |= fake.keeps_bad;
+		fake.bad[i].length = fake.keeps_bad ? fake.bad[i].length : 0;
 		fake.bad[i].written = false;
 	}
 	return failed;
