@@ -20,7 +20,7 @@
 #define RECORD ((size_t)100)
 #define PAGE ((size_t)4096)
 #define MOST_THREADS 32
-#define RECORDS 64 /* of a round, by all threads: the most threads have two each */
+#define RECORDS 128 /* of a round, by all threads: the most threads have four each */
 
 struct log {
 	char *map;
@@ -184,10 +184,10 @@ int main(int argc, char **argv)
 	group = 1;
 	for (thread_count = 1; thread_count <= MOST_THREADS; thread_count *= 2) {
 		snprintf(what, sizeof(what), "append a durable record, threads: %zu", thread_count);
-		bench_compare(what, all, 5, RECORDS, 24);
+		bench_compare(what, all, 5, RECORDS, 50);
 	}
 	group = 8;
 	thread_count = 1;
-	bench_compare("append a record, one drain for each 8", all, 5, RECORDS, 24);
+	bench_compare("append a record, one drain for each 8", all, 5, RECORDS, 50);
 	return pm_unmap(((struct log *)all[0].arg)->mapping) ? 1 : 0;
 }

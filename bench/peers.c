@@ -8,7 +8,7 @@
 
 #include "peers.h"
 
-#define STEP ((size_t)1 << 20)
+#define PAGE ((size_t)4096)
 
 static void require(int good, const char *what)
 {
@@ -18,21 +18,17 @@ static void require(int good, const char *what)
 	}
 }
 
+/* Page by page: a larger write leaves a larger folio in the page cache, of which a store makes all dirty. */
 int bench_file(const char *directory, size_t size)
 {
-	char path[4096];
-	char *step = malloc(STEP);
+	char path[4096], page[PAGE];
 	snprintf(path, sizeof(path), "%s/bench.XXXXXX", directory);
 	int fd = mkstemp(path);
-	require(fd >= 0 && step, path);
-	unlink(path);
-	memset(step, 1, STEP);
-	for (size_t at = 0; at < size; at += STEP) {
-		size_t n = size - at < STEP ? size - at : STEP;
-		require(pwrite(fd, step, n, (off_t)at) == (ssize_t)n, path);
-	}
+	require(fd >= 0 && !unlink(path), path);
+	memset(page, 1, PAGE);
+	for (size_t at = 0; at < size; at += PAGE)
+		require(pwrite(fd, page, PAGE, (off_t)at) == (ssize_t)PAGE, path);
 	require(!fsync(fd), path);
-	free(step);
 	return fd;
 }
 

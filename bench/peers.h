@@ -6,7 +6,7 @@
 #include <libpmem2.h>
 #include <stddef.h>
 
-/* A new file that is gone when it is closed: allocated, written and synced. */
+/* A new file that is gone when it is closed: of whole pages, allocated, written and synced. */
 int bench_file(const char *directory, size_t size);
 
 /* Maps all of a file through libpmem2, or plainly. */
