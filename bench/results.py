@@ -123,9 +123,9 @@ def peers_that_win(tables):
             for name in case:
                 ratio = ours_to(case, name)
                 if ratio and not is_ours(name) and ratio[0] > 1:
-                    found.append((ratio[1], [f"`{program}`" + ("" if place == HERE else f", {place}"), what, name,
-                                             f"{ratio[1]:.3f}",
-                                             f"{ratio[0]:.3f} to {ratio[2]:.3f}" if "rounds" in case[name] else "one figure"]))
+                    where = "" if place == HERE else f", {place}"
+                    sure = f"{ratio[0]:.3f} to {ratio[2]:.3f}" if "rounds" in case[name] else "one figure"
+                    found.append((ratio[1], [f"`{program}`{where}", what, name, f"{ratio[1]:.3f}", sure]))
     return [row for _, row in sorted(found, key=lambda entry: -entry[0])]
 
 

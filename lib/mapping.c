@@ -242,11 +242,21 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	return 0;
 }
 
+/* Mappings that have left their latch. */
+static atomic_uint departed;
+
+static void leave(struct pm_mapping *m)
+{
+	atomic_fetch_add(&departed, 1);
+	pm_latch_leave(m->latch, &m->user);
+}
+
 /*
  * Joined before the size counts: until the end of this mapping is known, nobody in this process cuts the file; and
- * what others have mapped by then is not undone.
+ * what others have mapped by then is not undone. Only who has joined cuts it, so that the size seen at opening stands
+ * where nobody else has, and nobody has left since.
  */
-static int join_and_establish(struct pm_mapping *m, const struct pm_options *o)
+static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, unsigned departed_before)
 {
 	m->user.end = UINT64_MAX;
 	m->latch = pm_latch_join(&m->file.stx, &m->user);
@@ -254,7 +264,8 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o)
 		pm_file_undo(&m->file);
 		return pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
 	}
-	int rc = pm_file_look(&m->file);
+	bool stands = pm_latch_alone(m->latch) && atomic_load(&departed) == departed_before;
+	int rc = stands ? 0 : pm_file_look(&m->file);
 	if (!rc)
 		rc = establish(m, o);
 	if (!rc)
@@ -262,7 +273,7 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o)
 	pm_watch_end(m);
 	if (pm_latch_alone(m->latch))
 		pm_file_undo(&m->file);
-	pm_latch_leave(m->latch, &m->user);
+	leave(m);
 	return rc;
 }
 
@@ -291,11 +302,12 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 static struct pm_mapping *allocate(const char *path, int fd, const struct pm_options *o)
 {
 	struct pm_mapping *m = calloc(1, sizeof(*m));
-	char number[32];
 	if (!m)
 		return NULL;
-	snprintf(number, sizeof(number), "fd %d", fd);
-	m->name = strdup(path ? path : number);
+	if (path)
+		m->name = strdup(path);
+	else if (asprintf(&m->name, "fd %d", fd) < 0)
+		m->name = NULL;
 	if (!m->name) {
 		free(m);
 		return NULL;
@@ -339,13 +351,14 @@ int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct
 	struct pm_mapping *m = allocate(path, fd, o);
 	if (!m)
 		return pm_fail(-ENOMEM, path ? "pm_map" : "pm_map_fd", path, "out of memory");
+	unsigned departed_before = atomic_load(&departed);
 	int rc;
 	if (o->flags & PM_ANONYMOUS) {
 		rc = establish_anonymous(m, o);
 	} else {
 		rc = path ? pm_file_open(&m->file, m->name, o) : pm_file_reopen(&m->file, fd, o);
 		if (!rc)
-			rc = join_and_establish(m, o);
+			rc = join_and_establish(m, o, departed_before);
 		pm_file_close_directory(&m->file);
 	}
 	if (rc) {
@@ -374,7 +387,7 @@ int pm_mapping_close(struct pm_mapping *m)
 	if (!rc && unmapped)
 		rc = pm_fail(unmapped, "pm_unmap", m->name, "munmap failed: %s", pm_strerror(unmapped));
 	if (m->latch)
-		pm_latch_leave(m->latch, &m->user);
+		leave(m);
 	release(m);
 	return rc;
 }
