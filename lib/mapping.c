@@ -197,6 +197,18 @@ static int recheck_lease(struct pm_mapping *m, const struct pm_options *o)
 	return pm_fail(-EAGAIN, m->file.call, m->file.name, "the lease is lost already: somebody else opens the file");
 }
 
+/*
+ * Whether MAP_SYNC must be tried to decide. Of a file that is not DAX it could only be found out that somebody swallows
+ * the flag: under a hint that changes nothing, and every report says it.
+ */
+static bool sync_is_open(const struct pm_file *f, const struct pm_options *o)
+{
+	uint64_t told = f->stx.stx_attributes_mask & STATX_ATTR_DAX;
+	bool page_cache = told && !(f->stx.stx_attributes & told) && f->backing != PM_BACKING_DEVICE_DAX;
+	bool hints = o->sync == PM_HINT && o->direct == PM_HINT;
+	return o->sync != PM_AVOID && o->direct != PM_AVOID && !(hints && page_cache);
+}
+
 /* The options are checked; m->file is open. On failure the caller undoes and closes the file. */
 static int establish(struct pm_mapping *m, const struct pm_options *o)
 {
@@ -213,7 +225,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	s.lease_held = m->watch.lease_held;
 	s.lease_error = m->watch.lease_error;
 	pm_evidence_clear(e);
-	pm_evidence_for_decision(e, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
+	pm_evidence_for_decision(e, &s, sync_is_open(f, o));
 	rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(e) : 0;
 	if (rc)
 		return pm_fail(rc, f->call, f->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
