@@ -19,6 +19,10 @@ static const char *asked = "";
 static FILE *json;
 static bool quick;
 
+/* Of the last measurement, in ns an operation. */
+static double cost[MOST_COMPETITORS][MOST_ROUNDS];
+static int rounds_taken;
+
 double bench_now(void)
 {
 	struct timespec t;
@@ -50,9 +54,6 @@ void bench_options(int *argc, char **argv, const char *question)
 				perror(argv[i]);
 				exit(2);
 			}
-		} else if (argv[i][0] == '-' || left > 1) {
-			fprintf(stderr, "usage: %s [--quick] [--json FILE] [DIRECTORY]\n%s\n", argv[0], question);
-			exit(2);
 		} else {
 			argv[left++] = argv[i];
 		}
@@ -135,27 +136,21 @@ static void divide(const double *a, const double *b, double *ret_ratio, int coun
 		ret_ratio[i] = a[i] / b[i];
 }
 
-static void report(const char *what, const struct competitor *c, size_t count, double cost[][MOST_ROUNDS], int rounds)
+void bench_write(const char *what, const struct competitor *c, size_t count)
 {
 	static double ratio[MOST_ROUNDS];
 	size_t ours = ours_of(c, count);
-	printf("%s\n", what);
-	for (size_t i = 0; i < count; i++) {
-		struct spread ns = spread_of(cost[i], rounds);
-		divide(cost[i], cost[0], ratio, rounds);
-		struct spread to_first = spread_of(ratio, rounds);
-		print_result(c[i].name, ns.median, to_first.median);
-		if (!json)
-			continue;
+	for (size_t i = 0; i < count && json; i++) {
 		put_result(what, c[i].name);
-		fprintf(json, ", \"rounds\": %d", rounds);
-		put_spread("ns", ns);
-		put_spread("ratio", to_first);
+		fprintf(json, ", \"rounds\": %d", rounds_taken);
+		put_spread("ns", spread_of(cost[i], rounds_taken));
+		divide(cost[i], cost[0], ratio, rounds_taken);
+		put_spread("ratio", spread_of(ratio, rounds_taken));
 		if (ours < count) {
 			/* Round by round, because the machine's moods are common to both. */
-			divide(cost[ours], cost[i], ratio, rounds);
+			divide(cost[ours], cost[i], ratio, rounds_taken);
 			put("ours", c[ours].name);
-			put_spread("ours_to_this", spread_of(ratio, rounds));
+			put_spread("ours_to_this", spread_of(ratio, rounds_taken));
 		}
 		fputs("}\n", json);
 	}
@@ -163,25 +158,40 @@ static void report(const char *what, const struct competitor *c, size_t count, d
 		fflush(json);
 }
 
-void bench_compare(const char *what, const struct competitor *c, size_t count, size_t operations, int rounds)
+void bench_measure(const struct competitor *c, size_t count, size_t operations, int rounds, struct bench_result *ret)
 {
-	static double cost[MOST_COMPETITORS][MOST_ROUNDS];
-	if (count > MOST_COMPETITORS || rounds > MOST_ROUNDS)
-		abort();
+	static double ratio[MOST_ROUNDS];
 	if (quick)
 		rounds = rounds / QUICK_PART > QUICK_ROUNDS ? rounds / QUICK_PART : QUICK_ROUNDS;
+	if (count > MOST_COMPETITORS || rounds > MOST_ROUNDS)
+		abort();
 	for (size_t i = 0; i < count; i++)
 		c[i].run(c[i].arg, operations);
 	for (int round = 0; round < rounds; round++) {
-		/* The order turns, so that nobody always goes first. */
+		/* The order turns, and turns round: nobody always goes first, or finds the caches as the same one left them. */
 		for (size_t k = 0; k < count; k++) {
-			size_t i = (k + (size_t)round) % count;
+			size_t i = (k + (size_t)round / 2) % count;
+			i = round % 2 ? count - 1 - i : i;
 			double start = bench_now();
 			c[i].run(c[i].arg, operations);
 			cost[i][round] = (bench_now() - start) / (double)operations;
 		}
 	}
-	report(what, c, count, cost, rounds);
+	rounds_taken = rounds;
+	for (size_t i = 0; i < count; i++) {
+		divide(cost[i], cost[0], ratio, rounds);
+		ret[i] = (struct bench_result){spread_of(cost[i], rounds).median, spread_of(ratio, rounds).median};
+	}
+}
+
+void bench_compare(const char *what, const struct competitor *c, size_t count, size_t operations, int rounds)
+{
+	struct bench_result result[MOST_COMPETITORS];
+	bench_measure(c, count, operations, rounds, result);
+	printf("%s\n", what);
+	for (size_t i = 0; i < count; i++)
+		print_result(c[i].name, result[i].cost, result[i].ratio);
+	bench_write(what, c, count);
 }
 
 void bench_figures(const char *what, const struct bench_figure *figures, size_t count)

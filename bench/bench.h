@@ -18,7 +18,7 @@ struct competitor {
 	void *arg;
 };
 
-/* Takes the options out of the arguments, and leaves the rest. What is asked is for the reader of the results. */
+/* Takes its options out of the arguments, and leaves the rest. What is asked is for the reader of the results. */
 void bench_options(int *argc, char **argv, const char *question);
 
 /* Fewer rounds are wanted than a good answer takes. */
@@ -27,7 +27,17 @@ bool bench_quick(void);
 /* Prints what the machine is: kernel, CPU, and, of a directory, what the library finds out about a file in it. */
 void bench_machine(const char *directory);
 
-/* Prints a line for each: median ns an operation, and its ratio to the first. At least one run is not measured. */
+struct bench_result {
+	double cost, ratio; /* medians: ns an operation, and that divided by the first competitor's of the same round */
+};
+
+/* A run of each is not measured. With --quick it takes fewer rounds. */
+void bench_measure(const struct competitor *, size_t count, size_t operations, int rounds, struct bench_result *ret);
+
+/* What was measured last, into the file only: for a program that prints in its own way. */
+void bench_write(const char *what, const struct competitor *, size_t count);
+
+/* Measures, writes, and prints a line for each. */
 void bench_compare(const char *what, const struct competitor *, size_t count, size_t operations, int rounds);
 
 /* The same lines for figures that are not medians of rounds, such as percentiles; in ns, the ratios to the first. */

@@ -21,7 +21,7 @@ HEAD = """# Results
 Written by `./scripts/bench` (`bench/results.py`); no number here is made by hand. Every table is one run of one program,
 in which the competitors take turns, round by round. A cell is the median of a competitor and, in parentheses, how many
 times as long ours takes: `(0.50)` means that ours needs half the time, `(2.00)` twice. That ratio is the median of the
-ratios of each round. **Ratios carry over, absolute times do not**, and a single sample such as a maximum says little.
+ratios of each round. `(x 2)` is twice the first column, where no peer takes part. **Ratios carry over, absolute times do not**, and a single sample such as a maximum says little.
 """
 # Of the machine; what is left of its evidence stands in the JSON.
 SHOWN = ("kernel", "CPU", "load", "file", "mount known", "MAP_SYNC accepted", "DAX file", "CPU write-back")
@@ -94,7 +94,9 @@ def cell(case, name):
     if name not in case:
         return ""
     text, ratio = duration(case[name]["ns"][1]), ours_to(case, name)
-    if ratio is None or name == first_of_ours(case):
+    if ratio is None:
+        return f"{text} (x {case[name]['ratio'][1]:.3g})"
+    if name == first_of_ours(case):
         return text
     return f"{text} ({ratio[1]:.2f})" if ratio[1] >= 0.095 else f"{text} ({ratio[1]:.1g})"
 
