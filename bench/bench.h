@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Competitors measured turn by turn in one run: medians and ratios, so that a noisy machine cannot favour one. */
+/*
+ * Competitors measured turn by turn in one run: medians and ratios, so that a noisy machine cannot favour one.
+ *
+ * Every program takes [--quick] [--json FILE] [DIRECTORY]. With --json what it prints is also appended to FILE, as an
+ * object on a line of its own: the machine as {"machine": ...}, then the results, which bench/results.py reads. What is
+ * ours is named after its function, "pm_...": nothing else begins so.
+ */
 #ifndef PM_BENCH_H
 #define PM_BENCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct competitor {
@@ -11,10 +18,39 @@ struct competitor {
 	void *arg;
 };
 
-/* Prints a line for each: median ns an operation, and its ratio to the first. */
-void bench_compare(const char *question, const struct competitor *, size_t count, size_t operations, int rounds);
+/* Takes its options out of the arguments, and leaves the rest. What is asked is for the reader of the results. */
+void bench_options(int *argc, char **argv, const char *question);
 
-/* Prints what the machine is: kernel, CPU, file. */
-void bench_machine(const char *path);
+/* Fewer rounds are wanted than a good answer takes. */
+bool bench_quick(void);
+
+/* Prints what the machine is: kernel, CPU, and, of a directory, what the library finds out about a file in it. */
+void bench_machine(const char *directory);
+
+struct bench_result {
+	double cost, ratio; /* medians: ns an operation, and that divided by the first competitor's of the same round */
+};
+
+/* A run of each is not measured. With --quick it takes fewer rounds. */
+void bench_measure(const struct competitor *, size_t count, size_t operations, int rounds, struct bench_result *ret);
+
+/* What was measured last, into the file only: for a program that prints in its own way. */
+void bench_write(const char *what, const struct competitor *, size_t count);
+
+/* Measures, writes, and prints a line for each. */
+void bench_compare(const char *what, const struct competitor *, size_t count, size_t operations, int rounds);
+
+/* The same lines for figures that are not medians of rounds, such as percentiles; in ns, the ratios to the first. */
+struct bench_figure {
+	const char *name;
+	double value;
+};
+void bench_figures(const char *what, const struct bench_figure *, size_t count);
+
+/* Nanoseconds since some moment. */
+double bench_now(void);
+
+/* For qsort(3). */
+int bench_order(const void *a, const void *b);
 
 #endif

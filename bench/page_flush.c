@@ -83,6 +83,7 @@ static struct pmem2_map *map_theirs(int fd)
 
 int main(int argc, char **argv)
 {
+	bench_options(&argc, argv, "What does coalescing on drain save on the page cache?");
 	const char *directory = argc > 1 ? argv[1] : ".";
 	char path[4096];
 	struct pm_mapping *mapping;

@@ -43,6 +43,7 @@ static void run_everything(void *arg, size_t operations)
 
 int main(int argc, char **argv)
 {
+	bench_options(&argc, argv, "What does it cost to ask a live mapping what it is?");
 	const char *directory = argc > 1 ? argv[1] : ".";
 	char path[4096];
 	struct pm_mapping *m;

@@ -87,7 +87,8 @@ void pm_evidence_file_system(pm_evidence_table e, const struct pm_subject *s)
 		if (file_systems[i].is_volatile)
 			pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, "fstatfs(2)", name);
 	}
-	snprintf(text, sizeof(text), "f_type 0x%x", magic);
+	if (!name)
+		snprintf(text, sizeof(text), "f_type 0x%x", magic);
 	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], identified, 0, "fstatfs(2)", name ? name : text);
 	e[PM_EV_FILE_SYSTEM].value = magic;
 	encrypted(e, s);

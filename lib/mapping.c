@@ -197,6 +197,18 @@ static int recheck_lease(struct pm_mapping *m, const struct pm_options *o)
 	return pm_fail(-EAGAIN, m->file.call, m->file.name, "the lease is lost already: somebody else opens the file");
 }
 
+/*
+ * Whether MAP_SYNC must be tried to decide. Of a file that is not DAX it could only be found out that somebody swallows
+ * the flag: under a hint that changes nothing, and every report says it.
+ */
+static bool sync_is_open(const struct pm_file *f, const struct pm_options *o)
+{
+	uint64_t told = f->stx.stx_attributes_mask & STATX_ATTR_DAX;
+	bool page_cache = told && !(f->stx.stx_attributes & told) && f->backing != PM_BACKING_DEVICE_DAX;
+	bool hints = o->sync == PM_HINT && o->direct == PM_HINT;
+	return o->sync != PM_AVOID && o->direct != PM_AVOID && !(hints && page_cache);
+}
+
 /* The options are checked; m->file is open. On failure the caller undoes and closes the file. */
 static int establish(struct pm_mapping *m, const struct pm_options *o)
 {
@@ -213,7 +225,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	s.lease_held = m->watch.lease_held;
 	s.lease_error = m->watch.lease_error;
 	pm_evidence_clear(e);
-	pm_evidence_for_decision(e, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
+	pm_evidence_for_decision(e, &s, sync_is_open(f, o));
 	rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(e) : 0;
 	if (rc)
 		return pm_fail(rc, f->call, f->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
@@ -242,11 +254,21 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	return 0;
 }
 
+/* Mappings that have left their latch. */
+static atomic_uint departed;
+
+static void leave(struct pm_mapping *m)
+{
+	atomic_fetch_add(&departed, 1);
+	pm_latch_leave(m->latch, &m->user);
+}
+
 /*
  * Joined before the size counts: until the end of this mapping is known, nobody in this process cuts the file; and
- * what others have mapped by then is not undone.
+ * what others have mapped by then is not undone. Only who has joined cuts it, so that the size seen at opening stands
+ * where nobody else has, and nobody has left since.
  */
-static int join_and_establish(struct pm_mapping *m, const struct pm_options *o)
+static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, unsigned departed_before)
 {
 	m->user.end = UINT64_MAX;
 	m->latch = pm_latch_join(&m->file.stx, &m->user);
@@ -254,7 +276,8 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o)
 		pm_file_undo(&m->file);
 		return pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
 	}
-	int rc = pm_file_look(&m->file);
+	bool stands = pm_latch_alone(m->latch) && atomic_load(&departed) == departed_before;
+	int rc = stands ? 0 : pm_file_look(&m->file);
 	if (!rc)
 		rc = establish(m, o);
 	if (!rc)
@@ -262,7 +285,7 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o)
 	pm_watch_end(m);
 	if (pm_latch_alone(m->latch))
 		pm_file_undo(&m->file);
-	pm_latch_leave(m->latch, &m->user);
+	leave(m);
 	return rc;
 }
 
@@ -291,11 +314,12 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 static struct pm_mapping *allocate(const char *path, int fd, const struct pm_options *o)
 {
 	struct pm_mapping *m = calloc(1, sizeof(*m));
-	char number[32];
 	if (!m)
 		return NULL;
-	snprintf(number, sizeof(number), "fd %d", fd);
-	m->name = strdup(path ? path : number);
+	if (path)
+		m->name = strdup(path);
+	else if (asprintf(&m->name, "fd %d", fd) < 0)
+		m->name = NULL;
 	if (!m->name) {
 		free(m);
 		return NULL;
@@ -339,13 +363,14 @@ int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct
 	struct pm_mapping *m = allocate(path, fd, o);
 	if (!m)
 		return pm_fail(-ENOMEM, path ? "pm_map" : "pm_map_fd", path, "out of memory");
+	unsigned departed_before = atomic_load(&departed);
 	int rc;
 	if (o->flags & PM_ANONYMOUS) {
 		rc = establish_anonymous(m, o);
 	} else {
 		rc = path ? pm_file_open(&m->file, m->name, o) : pm_file_reopen(&m->file, fd, o);
 		if (!rc)
-			rc = join_and_establish(m, o);
+			rc = join_and_establish(m, o, departed_before);
 		pm_file_close_directory(&m->file);
 	}
 	if (rc) {
@@ -374,7 +399,7 @@ int pm_mapping_close(struct pm_mapping *m)
 	if (!rc && unmapped)
 		rc = pm_fail(unmapped, "pm_unmap", m->name, "munmap failed: %s", pm_strerror(unmapped));
 	if (m->latch)
-		pm_latch_leave(m->latch, &m->user);
+		leave(m);
 	release(m);
 	return rc;
 }

@@ -248,7 +248,9 @@ static void compare_life(struct pm_watch *w, const struct pm_evidence *e, struct
 /* Of what was announced until now only what others did. */
 void pm_watch_seed(struct pm_mapping *m, const struct pm_evidence *e, const struct pm_subject *s)
 {
-	struct pm_news none = {.count = 0};
+	struct pm_news none;
+	none.count = 0;
+	none.old = (struct pm_event){.size = sizeof(none.old)};
 	pm_watch_discard(m);
 	compare_extents(m, e, s, &none);
 	compare_life(&m->watch, e, &none);

@@ -47,6 +47,37 @@ static void grow_meanwhile(enum fake_call c)
 		ck_assert_int_eq(truncate(path, 1 << 20), 0);
 }
 
+static bool ends;
+
+/* After the file was opened and looked at. */
+static void cut_meanwhile(enum fake_call c)
+{
+	if (c != FAKE_openat || !fake_calls(FAKE_statx))
+		return;
+	fake.hook = NULL;
+	unit_ok(pm_resize(other, unit_page()));
+	if (ends)
+		unit_ok(pm_unmap(other));
+}
+
+/* By another mapping of this process, which ends before this one is known to it, or lives on. */
+START_TEST(what_somebody_cuts_off_is_not_mapped)
+{
+	path = unit_file("file", 8 * unit_page());
+	ends = _i;
+	fake_start(&fake_plain);
+	other = unit_map(path, NULL);
+	fake_forget();
+	fake.hook = cut_meanwhile;
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE));
+	ck_assert_ptr_null(fake.hook);
+	ck_assert_uint_eq(pm_length(m), unit_page());
+	unit_ok(pm_unmap(m));
+	if (!ends)
+		unit_ok(pm_unmap(other));
+}
+END_TEST
+
 START_TEST(growing_never_shrinks)
 {
 	path = unit_file("file", 10);
@@ -219,6 +250,7 @@ int main(void)
 {
 	TCase *c = unit_case("meanwhile");
 	tcase_add_test(c, what_somebody_has_mapped_is_not_undone);
+	tcase_add_loop_test(c, what_somebody_cuts_off_is_not_mapped, 0, 2);
 	tcase_add_test(c, growing_never_shrinks);
 	tcase_add_loop_test(c, a_limit_on_files_is_an_error, 0, 2);
 	tcase_add_test(c, a_strangers_link_in_a_shared_directory);

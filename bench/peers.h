@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the programs need to let others compete. Whoever cannot, ends the program with a sentence. */
+#ifndef PM_BENCH_PEERS_H
+#define PM_BENCH_PEERS_H
+
+#include <libpmem2.h>
+#include <stddef.h>
+
+/* A new file that is gone when it is closed: of whole pages, allocated, written and synced. */
+int bench_file(const char *directory, size_t size);
+
+/* Maps all of a file through libpmem2, or plainly. */
+struct pmem2_map *bench_map_pmem2(int fd, enum pmem2_granularity);
+void *bench_mmap(int fd, size_t size);
+
+#endif

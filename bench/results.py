@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Writes DIRECTORY/RESULTS.md from what the programs of bench/ wrote with --json.
+
+  results.py JSON_LINES DIRECTORY [PLOTS]   draws all plots into PLOTS, and copies the most telling to DIRECTORY/plots
+
+Besides the machine and the results (bench.h) a line may be {"place": where what follows was measured}, {"about": {...}},
+which is shown with the machine, or {"not_run": what, and why}.
+"""
+
+import collections
+import json
+import pathlib
+import shutil
+import sys
+
+import plots
+
+HEAD = """# Results
+
+Written by `./scripts/bench` (`bench/results.py`); no number here is made by hand. Every table is one run of one program,
+in which the competitors take turns, round by round. A cell is the median of a competitor and, in parentheses, how many
+times as long ours takes: `(0.50)` means that ours needs half the time, `(2.00)` twice. That ratio is the median of the
+ratios of each round. `(x 2)` is twice the first column, where no peer takes part. **Ratios carry over, absolute times do not**, and a single sample such as a maximum says little.
+"""
+# Of the machine; what is left of its evidence stands in the JSON.
+SHOWN = ("kernel", "CPU", "load", "file", "mount known", "MAP_SYNC accepted", "DAX file", "CPU write-back")
+HERE = "this machine"
+TELLING = {"copy", "first_store-ext4-dax-memctrl", "log_append", "persist", "whole_sync"}
+
+
+class Table:
+    """The results of one program at one place: case -> competitor -> result."""
+
+    def __init__(self, place, machine):
+        self.place, self.machine = place, machine
+        self.question = ""
+        self.cases = collections.defaultdict(dict)
+
+    def add(self, result):
+        self.question = result["question"]
+        self.cases[result["case"]][result["competitor"]] = result
+
+    def competitors(self):
+        return list(dict.fromkeys(name for case in self.cases.values() for name in case))
+
+
+def is_ours(name):
+    return name.startswith("pm_")
+
+
+def first_of_ours(case):
+    return next((name for name in case if is_ours(name)), None)
+
+
+def ours_to(case, name):
+    """Quartiles of ours : theirs. Of a figure that is no median of rounds there is one."""
+    ours, result = first_of_ours(case), case[name]
+    if ours is None:
+        return None
+    if "ours_to_this" in result:
+        return result["ours_to_this"]
+    return [case[ours]["ns"][1] / result["ns"][1]] * 3
+
+
+def read(lines):
+    place, machine, tables, about, not_run = HERE, {}, {}, {}, []
+    for line in lines:
+        entry = json.loads(line)
+        if "place" in entry:
+            place = entry["place"]
+        elif "about" in entry:
+            about.update(entry["about"])
+        elif "not_run" in entry:
+            not_run.append(entry["not_run"])
+        elif "machine" in entry:
+            machine = entry["machine"]
+        else:
+            key = entry["program"], place
+            if key not in tables:
+                tables[key] = Table(place, machine)
+            tables[key].add(entry)
+    return tables, about, not_run
+
+
+def duration(ns):
+    for unit, size in (("ns", 1), ("us", 1e3), ("ms", 1e6), ("s", 1e9)):
+        if ns < 999.5 * size or unit == "s":
+            return f"{ns / size:.3g} {unit}" if ns < 99.5 * size else f"{ns / size:.0f} {unit}"
+    raise AssertionError
+
+
+def cell(case, name):
+    if name not in case:
+        return ""
+    text, ratio = duration(case[name]["ns"][1]), ours_to(case, name)
+    if ratio is None:
+        return f"{text} (x {case[name]['ratio'][1]:.3g})"
+    if name == first_of_ours(case):
+        return text
+    return f"{text} ({ratio[1]:.2f})" if ratio[1] >= 0.095 else f"{text} ({ratio[1]:.1g})"
+
+
+def rows(cells):
+    return ["| " + " | ".join(cells[0]) + " |", "|" + " --- |" * len(cells[0])] + \
+        ["| " + " | ".join(row) + " |" for row in cells[1:]]
+
+
+def machines(tables, about):
+    """What the first program of each place found."""
+    found = {}
+    for table in tables.values():
+        found.setdefault(table.place, table.machine)
+    out = ["", "## Machine", ""]
+    names = [name for name in SHOWN if any(name in machine for machine in found.values())]
+    out += rows([["", *found]] + [[name, *(machine.get(name, "") for machine in found.values())] for name in names])
+    return out + [""] + [f"* {name}: {text}" for name, text in about.items()]
+
+
+def peers_that_win(tables):
+    """Where three rounds of four, or the only figure, are better for a peer."""
+    found = []
+    for (program, place), table in tables.items():
+        for what, case in table.cases.items():
+            for name in case:
+                ratio = ours_to(case, name)
+                if ratio and not is_ours(name) and ratio[0] > 1:
+                    where = "" if place == HERE else f", {place}"
+                    sure = f"{ratio[0]:.3f} to {ratio[2]:.3f}" if "rounds" in case[name] else "one figure"
+                    found.append((ratio[1], [f"`{program}`{where}", what, name, f"{ratio[1]:.3f}", sure]))
+    return [row for _, row in sorted(found, key=lambda entry: -entry[0])]
+
+
+def winners(tables):
+    out = ["", "## Where a peer wins", "",
+           "Every case in which ours took longer in at least three of four rounds, bare system calls and instructions",
+           "included: what ours takes, in multiples of theirs. The quartiles of that ratio say how sure it is."]
+    won = peers_that_win(tables)
+    if not won:
+        return out + ["", "In this run: nowhere."]
+    return out + [""] + rows([["program", "case", "peer", "ours : theirs", "quartiles"]] + won)
+
+
+def section(program, table, images):
+    where = "DIRECTORY" if table.place == HERE else "@D"
+    out = ["", f"## {table.question}" + ("" if table.place == HERE else f" ({table.place})"), "",
+           f"`{program} {where}`, load {table.machine.get('load', 'unknown')}", ""]
+    names = table.competitors()
+    out += rows([["", *names]] + [[what, *(cell(case, name) for name in names)] for what, case in table.cases.items()])
+    for image in images:
+        out += ["", f"![{table.question}]({image})"]
+    return out
+
+
+def draw(program, table, directory, plot_directory):
+    """Returns the plots that the page is to show, as paths in its directory."""
+    name = program if table.place == HERE else f"{program}-{table.place.split()[-1]}"
+    paths = plots.draw(pathlib.Path(plot_directory), name, table.question,
+                       {what: {c: r["ns"] for c, r in case.items()} for what, case in table.cases.items()})
+    if name not in TELLING:
+        return []
+    (directory / "plots").mkdir(exist_ok=True)
+    for path in paths:
+        shutil.copy(path, directory / "plots")
+    return [pathlib.Path("plots") / path.name for path in paths if path.suffix == ".svg"]
+
+
+def main(source, directory, plot_directory=None):
+    with open(source, encoding="utf-8") as lines:
+        tables, about, not_run = read(lines)
+    directory = pathlib.Path(directory)
+    out = HEAD.splitlines() + machines(tables, about) + winners(tables)
+    if not_run:
+        out += ["", "## Not run", ""] + [f"* {what}" for what in not_run]
+    for (program, _), table in tables.items():
+        out += section(program, table, draw(program, table, directory, plot_directory) if plot_directory else [])
+    (directory / "RESULTS.md").write_text("\n".join(out) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
