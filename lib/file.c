@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -132,10 +133,12 @@ static int enter(struct pm_file *f, char *current, int at)
 {
 	char *directory;
 	const char *entry = split(current, &directory);
-	if (strlen(entry) >= sizeof(f->entry))
+	if (strlen(entry) > NAME_MAX)
 		return -ENAMETOOLONG;
 	if (!entry[0] || !strcmp(entry, ".") || !strcmp(entry, ".."))
 		return -EISDIR;
+	if (!f->entry && !(f->entry = malloc(NAME_MAX + 1)))
+		return -ENOMEM;
 	strcpy(f->entry, entry);
 	f->directory_fd = open_directory(at, directory);
 	if (at >= 0)
@@ -294,6 +297,8 @@ void pm_file_close_directory(struct pm_file *f)
 	if (f->directory_fd >= 0)
 		pm_sys->close(f->directory_fd);
 	f->directory_fd = -1;
+	free(f->entry);
+	f->entry = NULL;
 	f->sync_all = false;
 }
 

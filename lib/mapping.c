@@ -313,9 +313,10 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 
 static struct pm_mapping *allocate(const char *path, int fd, const struct pm_options *o)
 {
-	struct pm_mapping *m = calloc(1, sizeof(*m));
+	struct pm_mapping *m = malloc(sizeof(*m));
 	if (!m)
 		return NULL;
+	memset(m, 0, sizeof(*m)); /* calloc(3) takes nothing from the thread's cache */
 	if (path)
 		m->name = strdup(path);
 	else if (asprintf(&m->name, "fd %d", fd) < 0)
