@@ -30,7 +30,7 @@ static double median(double *values, int count)
 	return values[count / 2];
 }
 
-void bench_compare(const char *question, const struct competitor *c, size_t count, size_t operations, int rounds)
+void bench_measure(const struct competitor *c, size_t count, size_t operations, int rounds, struct bench_result *ret)
 {
 	static double cost[MOST_COMPETITORS][MOST_ROUNDS], ratio[MOST_COMPETITORS][MOST_ROUNDS];
 	if (count > MOST_COMPETITORS || rounds > MOST_ROUNDS)
@@ -38,9 +38,13 @@ void bench_compare(const char *question, const struct competitor *c, size_t coun
 	for (size_t i = 0; i < count; i++)
 		c[i].run(c[i].arg, operations);
 	for (int round = 0; round < rounds; round++) {
-		/* The order turns, so that nobody always goes first. */
+		/*
+		 * The order turns, and turns round: nobody always goes first, or finds the caches as the same one left
+		 * them.
+		 */
 		for (size_t k = 0; k < count; k++) {
-			size_t i = (k + (size_t)round) % count;
+			size_t i = (k + (size_t)round / 2) % count;
+			i = round % 2 ? count - 1 - i : i;
 			double start = now();
 			c[i].run(c[i].arg, operations);
 			cost[i][round] = (now() - start) / (double)operations;
@@ -48,9 +52,17 @@ void bench_compare(const char *question, const struct competitor *c, size_t coun
 		for (size_t i = 0; i < count; i++)
 			ratio[i][round] = cost[i][round] / cost[0][round];
 	}
+	for (size_t i = 0; i < count; i++)
+		ret[i] = (struct bench_result){median(cost[i], rounds), median(ratio[i], rounds)};
+}
+
+void bench_compare(const char *question, const struct competitor *c, size_t count, size_t operations, int rounds)
+{
+	struct bench_result result[MOST_COMPETITORS];
+	bench_measure(c, count, operations, rounds, result);
 	printf("%s\n", question);
 	for (size_t i = 0; i < count; i++)
-		printf("  %-28s %12.1f ns   x%.3f\n", c[i].name, median(cost[i], rounds), median(ratio[i], rounds));
+		printf("  %-28s %12.1f ns   x%.3f\n", c[i].name, result[i].cost, result[i].ratio);
 }
 
 static void print_cpu(void)

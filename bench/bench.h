@@ -11,6 +11,12 @@ struct competitor {
 	void *arg;
 };
 
+struct bench_result {
+	double cost, ratio; /* medians: ns an operation, and that divided by the first competitor's of the same round */
+};
+
+void bench_measure(const struct competitor *, size_t count, size_t operations, int rounds, struct bench_result *ret);
+
 /* Prints a line for each: median ns an operation, and its ratio to the first. */
 void bench_compare(const char *question, const struct competitor *, size_t count, size_t operations, int rounds);
 

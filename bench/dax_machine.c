@@ -17,6 +17,7 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 	int rc = pm_sys_linux.statx(dir_fd, path, flags, stx);
 	stx->stx_attributes_mask |= STATX_ATTR_DAX;
 	stx->stx_attributes |= STATX_ATTR_DAX;
+	stx->stx_dev_major = 259; /* BLOCK_EXT_MAJOR, as pmem devices have; 0 would be of no device */
 	return rc;
 }
 
