@@ -253,8 +253,9 @@ __attribute__((noinline)) static int set_with_care(struct pm_mapping *m, void *d
 /* Lines are the strategy, and check_copy() has nothing to find. */
 static inline bool is_plain(struct pm_mapping *m, const void *destination, size_t length, unsigned flags)
 {
-	return atomic_load_explicit(&m->persist_lines, memory_order_acquire) && !flags && length &&
-	       !(m->flags & PM_READ_ONLY) && in_range(m, destination, length) && !pm_mapping_error(m);
+	return atomic_load_explicit(&m->persist_lines, memory_order_acquire) && length &&
+	       (!flags || flags == PM_TEMPORAL || flags == PM_NONTEMPORAL) && !(m->flags & PM_READ_ONLY) &&
+	       in_range(m, destination, length) && !pm_mapping_error(m);
 }
 
 /* As in pm_persist() nothing is stored between the write-back and the fence. */
@@ -271,7 +272,7 @@ int pm_memmove(struct pm_mapping *m, void *destination, const void *source, size
 	pm_copy_expect(destination, length);
 	if (!is_plain(m, destination, length, flags))
 		return move_with_care(m, destination, source, length, flags);
-	return finish_plain(m, pm_copy(&m->medium, &pm_strategy_cacheline, destination, source, length, 0));
+	return finish_plain(m, pm_copy(&m->medium, &pm_strategy_cacheline, destination, source, length, flags));
 }
 
 int pm_memcpy(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
@@ -284,7 +285,7 @@ int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length,
 	pm_copy_expect(destination, length);
 	if (!is_plain(m, destination, length, flags))
 		return set_with_care(m, destination, value, length, flags);
-	return finish_plain(m, pm_fill(&m->medium, &pm_strategy_cacheline, destination, value, length, 0));
+	return finish_plain(m, pm_fill(&m->medium, &pm_strategy_cacheline, destination, value, length, flags));
 }
 
 /* ---- Guard ---- */

@@ -6,9 +6,10 @@
 #include "strategy.h"
 
 /*
- * From here on streaming is faster than storing and writing back, wherever the range begins: by bench/copy --cut on a
- * Xeon (Cascade Lake) from 192 to 512 bytes, by alignment, and by what the last copy did to those lines. It is also the
- * size of the units in which persistent memory of today writes (Yang et al., FAST 2020).
+ * From here on whole lines are streamed. Where that becomes faster than storing and writing back depends on what was done
+ * to the lines before, which nobody knows: by bench/copy --cut on a Xeon (Cascade Lake) at 384 bytes if they are scattered;
+ * at 256, or at once if misaligned, for the same ones again; at 640, or 160 if misaligned, one range behind the other.
+ * 256 is where no case loses what another wins, and the unit in which persistent memory writes (Yang et al., FAST 2020).
  */
 #define PM_STREAM_FROM 256u
 
