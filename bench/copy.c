@@ -4,7 +4,7 @@
  * pmem_memcpy_persist() and against memcpy(3) with the bare write-back and fence, on ordinary memory. All copy to the
  * same addresses, which move on in one of three ways.
  *
- * Usage: copy [--quick] [--set | --variants | --cut]
+ * Usage: copy [--quick] [--set | --variants | --cut] [SIZE ...]
  *   --set       pmem_memset_persist() and pm_memset() instead
  *   --variants  against the other instruction sets of the library, instead of libpmem
  *   --cut       storing (PM_TEMPORAL) against streaming (PM_NONTEMPORAL): where the library should change over
@@ -122,13 +122,14 @@ static const size_t all_sizes[] = {8,     16,     24,     32,     40,      48,  
 static const size_t few_sizes[] = {8, 64, 192, 256, 264, 512, 520, 1024, 4096, 4104, 65536, 1 << 20};
 
 static bool quick;
+static size_t asked_sizes[32], asked;
 
 static void measure(const struct competitor *c, size_t count, struct bench_result *result)
 {
 	window = walk == SCATTERED && 4 * length < 1 << 20 ? 1 << 20 : 5 * length < 1 << 20 ? 1 << 20 : 5 * length;
 	window = window < SPACE ? window : SPACE;
 	size_t operations = 15000 / (200 + length / 8) + 1;
-	int rounds = length > 1 << 20 ? 21 : quick ? 61 : 151;
+	int rounds = quick ? 61 : length > 1 << 19 ? 101 : 301;
 	bench_measure(c, count, operations, rounds, result);
 }
 
@@ -158,8 +159,8 @@ static void print_table(const struct competitor *c, size_t count)
 	for (size_t i = 0; i < SKEWS; i++)
 		printf("  to %2zu from %2zu%*s", skews[i].to, skews[i].from, (int)(5 * count) - 9, "");
 	printf("\n");
-	const size_t *sizes = quick ? few_sizes : all_sizes;
-	size_t number = quick ? sizeof(few_sizes) / sizeof(size_t) : sizeof(all_sizes) / sizeof(size_t);
+	const size_t *sizes = asked ? asked_sizes : quick ? few_sizes : all_sizes;
+	size_t number = asked ? asked : quick ? sizeof(few_sizes) / sizeof(size_t) : sizeof(all_sizes) / sizeof(size_t);
 	for (size_t i = 0; i < number; i++) {
 		length = sizes[i];
 		print_row(c, count);
@@ -236,8 +237,10 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--quick"))
 			quick = true;
-		else
+		else if (argv[i][0] == '-')
 			mode = argv[i];
+		else if (asked < sizeof(asked_sizes) / sizeof(size_t))
+			asked_sizes[asked++] = strtoul(argv[i], NULL, 0);
 	struct competitor all[MOST] = {{"pm_memcpy", run_ours, NULL},
 	                               {"libpmem", run_theirs, NULL},
 	                               {"memcpy and write-back", run_plain, NULL}};
@@ -270,7 +273,7 @@ int main(int argc, char **argv)
 	printf("write-back: %s, copies: %s\n", pm_cpu()->name, pm_cpu()->copies);
 	for (walk = 0; walk < WALKS; walk++) {
 		print_table(all, count);
-		if (!mode[0])
+		if (!mode[0] && !asked)
 			print_cliffs();
 	}
 	return 0;
