@@ -82,9 +82,9 @@ static inline struct pm_rest put_edges(struct pm_medium *m, const struct pm_stra
 		store(m->cpu, to, first, value, p.head);
 	if (!p.tail)
 		return (struct pm_rest){p.head ? to : NULL, p.head};
-	store(m->cpu, end, last, value, p.tail);
 	if (p.head)
 		strategy->flush(m, to, p.head);
+	store(m->cpu, end, last, value, p.tail);
 	return (struct pm_rest){end, p.tail};
 }
 
