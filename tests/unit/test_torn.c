@@ -14,8 +14,8 @@
 #define NEW 0x5555555555555555ull
 
 static _Alignas(64) union {
-	uint64_t word[128];
-	char byte[1024];
+	uint64_t word[256];
+	char byte[2048];
 } memory;
 static char source[1024];
 static size_t first, last; /* words that lie in the destination as a whole */
@@ -99,7 +99,7 @@ static void check_whole(const struct pm_cpu *cpu, size_t at, size_t length)
 		ck_abort_msg("%s, %s: %zu bytes at %zu: a word was torn", cpu->name, cpu->copies, length, at);
 }
 
-static const size_t lengths[] = {1, 7, 8, 9, 15, 16, 17, 24, 31, 33, 47, 63, 64, 65, 100, 127, 128, 200, 256, 261, 330};
+static const size_t lengths[] = {1, 7, 8, 9, 15, 16, 17, 24, 31, 33, 47, 63, 64, 65, 100, 127, 128, 200, 256, 261, 700};
 
 static void check_all(const struct pm_cpu *cpu)
 {
@@ -113,6 +113,9 @@ static void check_all(const struct pm_cpu *cpu)
 			move_by_steps(cpu, at + at % 13, at, n);
 			check_whole(cpu, at, n);
 			move_by_steps(cpu, at, at + at % 13, n);
+			check_whole(cpu, at, n);
+			/* Just overlapping: nothing that is new already hides a word that is not. */
+			move_by_steps(cpu, at, at + n - 1, n);
 			check_whole(cpu, at, n);
 		}
 }
