@@ -516,8 +516,8 @@ PM_API int pm_sync(struct pm_mapping *mapping);
 
 #define PM_NODRAIN 0x1u     /* flush only: a later pm_drain() of this thread completes it */
 #define PM_NOFLUSH 0x2u     /* a plain copy: neither flush nor drain */
-#define PM_TEMPORAL 0x4u    /* keep the destination in the cache: it will be read soon */
-#define PM_NONTEMPORAL 0x8u /* stream past the cache where the CPU can */
+#define PM_TEMPORAL 0x4u    /* through the cache at any size: the destination will be read soon */
+#define PM_NONTEMPORAL 0x8u /* stream past the cache where the CPU can, from 128 bytes on */
 
 /**
  * pm_memcpy - copy into a mapping and make it durable
@@ -525,7 +525,8 @@ PM_API int pm_sync(struct pm_mapping *mapping);
  * Copies length bytes from source to destination, which lies in the mapping, and persists them. flags
  * is 0 or PM_NODRAIN, PM_NOFLUSH, PM_TEMPORAL, PM_NONTEMPORAL. On PM_CACHE_LINE and PM_BYTE an aligned
  * 8-byte word of the destination is stored whole, so that after a power failure it is old or new, never a
- * mix; the order of words is open. On PM_PAGE and PM_NONE it is a plain memcpy(3). source may lie anywhere; it
+ * mix; the order of words is open. Where the CPU can, the whole cache lines of 256 bytes and more are streamed past the
+ * cache there, unless a flag says otherwise. On PM_PAGE and PM_NONE it is a plain memcpy(3). source may lie anywhere; it
  * must not overlap the destination.
  *
  * Returns: as pm_persist() (the copy is made unless the error is -ERANGE, -EINVAL, -EACCES or the mapping is

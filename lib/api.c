@@ -212,27 +212,67 @@ static int check_copy(struct pm_mapping *m, const char *call, const void *destin
 }
 
 /* Looks again: the stores were made after the first look, and may have met what demoted the mapping meanwhile. */
-static int finish_copy(struct pm_mapping *m, unsigned flags)
+__attribute__((noinline)) static int finish_copy(struct pm_mapping *m, const struct pm_strategy *before,
+                                                 struct pm_rest rest, unsigned flags)
 {
-	if (flags & (PM_NODRAIN | PM_NOFLUSH))
-		return 0;
-	return pm_drain(m);
+	if (rest.length && !(flags & PM_NOFLUSH))
+		before->flush(&m->medium, rest.address, rest.length);
+	return flags & (PM_NODRAIN | PM_NOFLUSH) ? 0 : pm_drain(m);
 }
 
-int pm_memmove(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
+__attribute__((noinline)) static int move_with_care(struct pm_mapping *m, void *destination, const void *source,
+                                                    size_t length, unsigned flags)
 {
 	int rc = check_copy(m, "pm_memmove", destination, length, flags);
 	if (rc || !length)
 		return rc;
 	const struct pm_strategy *strategy = strategy_of(m);
-	if (strategy->granularity >= PM_CACHE_LINE) {
-		pm_copy(&m->medium, strategy, destination, source, length, flags);
-	} else {
+	struct pm_rest rest = {destination, length};
+	if (strategy->granularity >= PM_CACHE_LINE)
+		rest = pm_copy(&m->medium, strategy, destination, source, length, flags);
+	else
 		memmove(destination, source, length);
-		if (!(flags & PM_NOFLUSH))
-			strategy->flush(&m->medium, destination, length);
-	}
-	return finish_copy(m, flags);
+	return finish_copy(m, strategy, rest, flags);
+}
+
+__attribute__((noinline)) static int set_with_care(struct pm_mapping *m, void *destination, int value, size_t length,
+                                                   unsigned flags)
+{
+	int rc = check_copy(m, "pm_memset", destination, length, flags);
+	if (rc || !length)
+		return rc;
+	const struct pm_strategy *strategy = strategy_of(m);
+	struct pm_rest rest = {destination, length};
+	if (strategy->granularity >= PM_CACHE_LINE)
+		rest = pm_fill(&m->medium, strategy, destination, value, length, flags);
+	else
+		memset(destination, value, length);
+	return finish_copy(m, strategy, rest, flags);
+}
+
+/* Lines are the strategy, and check_copy() has nothing to find. */
+static inline bool is_plain(struct pm_mapping *m, const void *destination, size_t length, unsigned flags)
+{
+	return atomic_load_explicit(&m->persist_lines, memory_order_acquire) && length &&
+	       (!flags || flags == PM_TEMPORAL || flags == PM_NONTEMPORAL) && !(m->flags & PM_READ_ONLY) &&
+	       in_range(m, destination, length) && !pm_mapping_error(m);
+}
+
+/* As in pm_persist() nothing is stored between the write-back and the fence. */
+static inline int finish_plain(struct pm_mapping *m, struct pm_rest rest)
+{
+	int (*persist_lines)(const void *, size_t) = atomic_load_explicit(&m->persist_lines, memory_order_acquire);
+	if (!persist_lines || pm_mapping_error(m))
+		return finish_copy(m, &pm_strategy_cacheline, rest, 0);
+	return persist_lines(rest.address, rest.length);
+}
+
+int pm_memmove(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
+{
+	pm_copy_expect(destination, length);
+	if (!is_plain(m, destination, length, flags))
+		return move_with_care(m, destination, source, length, flags);
+	return finish_plain(m, pm_copy(&m->medium, &pm_strategy_cacheline, destination, source, length, flags));
 }
 
 int pm_memcpy(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
@@ -242,18 +282,10 @@ int pm_memcpy(struct pm_mapping *m, void *destination, const void *source, size_
 
 int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length, unsigned flags)
 {
-	int rc = check_copy(m, "pm_memset", destination, length, flags);
-	if (rc || !length)
-		return rc;
-	const struct pm_strategy *strategy = strategy_of(m);
-	if (strategy->granularity >= PM_CACHE_LINE) {
-		pm_fill(&m->medium, strategy, destination, value, length, flags);
-	} else {
-		memset(destination, value, length);
-		if (!(flags & PM_NOFLUSH))
-			strategy->flush(&m->medium, destination, length);
-	}
-	return finish_copy(m, flags);
+	pm_copy_expect(destination, length);
+	if (!is_plain(m, destination, length, flags))
+		return set_with_care(m, destination, value, length, flags);
+	return finish_plain(m, pm_fill(&m->medium, &pm_strategy_cacheline, destination, value, length, flags));
 }
 
 /* ---- Guard ---- */

@@ -1,129 +1,173 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A large range is streamed: its whole lines go past the cache, and only the ragged edges are stored and written
- * back. The rest is stored word by word, in aligned 8-byte words, which memcpy(3) does not promise: it may store
- * overlapping words, and tear one at a power failure.
+ * What is large enough is streamed: its whole lines go past the cache, and only the edges, the parts of lines at both
+ * ends, are stored and written back. The rest is stored and written back. Nowhere is an aligned 8-byte word torn, which
+ * memcpy(3) does not promise: it may store overlapping words.
  */
 #include <stdint.h>
 #include <string.h>
 
 #include "copy.h"
 
-/* Below it, storing and writing back is faster than streaming. */
-#define STREAM_FROM 1024u
-/* Below it, a call of the provider costs more than it saves. */
-#define PROVIDER_FROM 65536u
+/* On the stack, for what would be stored over before it is read. */
+#define PART 512u
+#define LINE_MOST 256u /* pm_cpu.line */
 
 typedef uint64_t __attribute__((may_alias)) word;
 
-static void store_word(char *at, const char *source)
+static void words(char *to, const char *from, int value, size_t n)
 {
-	word w;
-	memcpy(&w, source, sizeof(w));
-	__atomic_store_n((word *)(void *)at, w, __ATOMIC_RELAXED);
+	char pattern[sizeof(word)];
+	size_t step = from ? 1 : 0;
+	memset(pattern, value, sizeof(pattern));
+	from = from ? from : pattern;
+	for (; n && (uintptr_t)to % sizeof(word); n--, to++, from += step)
+		*to = *from;
+	for (; n >= sizeof(word); n -= sizeof(word), to += sizeof(word), from += step * sizeof(word)) {
+		word w;
+		memcpy(&w, from, sizeof(w));
+		__atomic_store_n((word *)(void *)to, w, __ATOMIC_RELAXED);
+	}
+	for (; n; n--, to++, from += step)
+		*to = *from;
 }
 
-static void copy_up(char *to, const char *from, size_t n)
+/* ---- Bytes from somewhere, or, where from is NULL, one value ---- */
+
+static inline void store(const struct pm_cpu *cpu, char *to, const char *from, int value, size_t n)
 {
-	for (; n && (uintptr_t)to % sizeof(word); n--)
-		*to++ = *from++;
-	for (; n >= sizeof(word); n -= sizeof(word), to += sizeof(word), from += sizeof(word))
-		store_word(to, from);
-	for (; n; n--)
-		*to++ = *from++;
+	if (!cpu->copy)
+		words(to, from, value, n);
+	else if (from)
+		cpu->copy(to, from, n);
+	else
+		cpu->set(to, value, n);
 }
 
-static void copy_down(char *to, const char *from, size_t n)
+static inline bool streams(const struct pm_cpu *cpu, size_t length, unsigned flags)
 {
-	for (to += n, from += n; n && (uintptr_t)to % sizeof(word); n--)
-		*--to = *--from;
-	for (; n >= sizeof(word); n -= sizeof(word))
-		store_word(to -= sizeof(word), from -= sizeof(word));
-	for (; n; n--)
-		*--to = *--from;
+	if (length < PM_STREAM_FROM && (!(flags & PM_NONTEMPORAL) || length < 2 * cpu->line))
+		return false;
+	return !(flags & (PM_NOFLUSH | PM_TEMPORAL)) && cpu->stream_copy;
 }
 
-static void fill_up(char *to, int value, size_t n)
-{
-	word pattern = (unsigned char)value * (word)0x0101010101010101;
-	for (; n && (uintptr_t)to % sizeof(word); n--)
-		*to++ = (char)value;
-	for (; n >= sizeof(word); n -= sizeof(word), to += sizeof(word))
-		store_word(to, (const char *)&pattern);
-	for (; n; n--)
-		*to++ = (char)value;
-}
-
-/* What is to be stored: bytes from somewhere, or one byte over and over. */
-struct content {
-	const char *from; /* NULL: value */
-	int value;
+/* What of a range is whole lines, and what is before and behind them. */
+struct parts {
+	size_t head, lines, tail;
 };
 
-static void store(char *to, const struct content *c, size_t at, size_t n)
+static inline struct parts part(const struct pm_cpu *cpu, const char *to, size_t length)
 {
-	if (c->from)
-		copy_up(to + at, c->from + at, n);
-	else
-		fill_up(to + at, c->value, n);
+	size_t head = -(uintptr_t)to & (cpu->line - 1), lines = (length - head) & ~(cpu->line - 1);
+	return (struct parts){head, lines, length - head - lines};
 }
 
-static void stream(const struct pm_medium *m, char *to, const struct content *c, size_t at, size_t n)
+__attribute__((always_inline)) static inline void expect_edges(const char *to, struct parts p)
 {
-	bool provider = m->libpmem && n >= PROVIDER_FROM;
-	if (c->from)
-		(provider ? m->libpmem->stream_copy : m->cpu->stream_copy)(to + at, c->from + at, n);
-	else
-		(provider ? m->libpmem->stream_set : m->cpu->stream_set)(to + at, c->value, n);
+	if (p.head)
+		__builtin_prefetch(to, 1);
+	if (p.tail)
+		__builtin_prefetch(to + p.head + p.lines, 1);
 }
 
-static bool streams(const struct pm_cpu *cpu, size_t length, unsigned flags)
+/*
+ * The edges are stored and written back when the lines are on their way: a store that waits for its line, and a
+ * write-back, hold up streamed stores that follow.
+ */
+static inline struct pm_rest put_edges(struct pm_medium *m, const struct pm_strategy *strategy, char *to,
+                                       struct parts p, const char *first, const char *last, int value)
 {
-	if (flags & (PM_NOFLUSH | PM_TEMPORAL) || !cpu->stream_copy || length < 2 * cpu->line)
-		return false;
-	return flags & PM_NONTEMPORAL || length >= STREAM_FROM;
+	char *end = to + p.head + p.lines;
+	if (p.head)
+		store(m->cpu, to, first, value, p.head);
+	if (!p.tail)
+		return (struct pm_rest){p.head ? to : NULL, p.head};
+	if (p.head)
+		strategy->flush(m, to, p.head);
+	store(m->cpu, end, last, value, p.tail);
+	return (struct pm_rest){end, p.tail};
 }
 
-static void put(struct pm_medium *m, const struct pm_strategy *strategy, char *to, const struct content *c,
-                size_t length, unsigned flags)
+/* ---- Over its own source ---- */
+
+/* From the end, in parts that are read whole before they are stored. */
+static void store_down(const struct pm_cpu *cpu, char *to, const char *from, size_t n)
 {
+	char kept[PART];
+	while (n) {
+		/* A part begins with a word. */
+		size_t rest = n > PART ? n - PART + (-(uintptr_t)(to + n - PART) & (sizeof(word) - 1)) : 0;
+		memcpy(kept, from + rest, n - rest);
+		store(cpu, to + rest, kept, 0, n - rest);
+		n = rest;
+	}
+}
+
+/* Likewise: a stream reads a line before it stores it, and parts no longer than the distance do not overlap. */
+static void stream_down(const struct pm_cpu *cpu, char *to, const char *from, size_t n)
+{
+	size_t distance = (size_t)(to - from) & ~(cpu->line - 1), most = distance ? distance : cpu->line;
+	while (n) {
+		size_t size = n < most ? n : most;
+		n -= size;
+		cpu->stream_copy(to + n, from + n, size);
+	}
+}
+
+__attribute__((noinline)) static struct pm_rest move(struct pm_medium *m, const struct pm_strategy *strategy, char *to,
+                                                     const char *from, size_t length, unsigned flags)
+{
+	char first[LINE_MOST], last[LINE_MOST];
 	if (!streams(m->cpu, length, flags)) {
-		store(to, c, 0, length);
-		if (!(flags & PM_NOFLUSH))
-			strategy->flush(m, to, length);
-		return;
+		if (to > from)
+			store_down(m->cpu, to, from, length);
+		else
+			store(m->cpu, to, from, 0, length);
+		return (struct pm_rest){to, length};
 	}
-	size_t line = m->cpu->line, head = -(uintptr_t)to & (line - 1), lines = (length - head) & ~(line - 1);
-	size_t tail = length - head - lines;
-	if (head) {
-		store(to, c, 0, head);
-		strategy->flush(m, to, head);
-	}
-	stream(m, to, c, head, lines);
-	if (tail) {
-		store(to, c, head + lines, tail);
-		strategy->flush(m, to + head + lines, tail);
-	}
+	struct parts p = part(m->cpu, to, length);
+	memcpy(first, from, p.head);
+	memcpy(last, from + p.head + p.lines, p.tail);
+	if (to > from)
+		stream_down(m->cpu, to + p.head, from + p.head, p.lines);
+	else
+		m->cpu->stream_copy(to + p.head, from + p.head, p.lines);
+	return put_edges(m, strategy, to, p, first, last, 0);
 }
 
-void pm_copy(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, const void *source,
-             size_t length, unsigned flags)
+/* ---- ---- */
+
+__attribute__((noinline)) static struct pm_rest copy_lines(struct pm_medium *m, const struct pm_strategy *strategy,
+                                                           char *to, const char *from, size_t length)
+{
+	struct parts p = part(m->cpu, to, length);
+	expect_edges(to, p);
+	m->cpu->stream_copy(to + p.head, from + p.head, p.lines);
+	return put_edges(m, strategy, to, p, from, from + p.head + p.lines, 0);
+}
+
+struct pm_rest pm_copy(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, const void *source,
+                       size_t length, unsigned flags)
 {
 	uintptr_t ahead = (uintptr_t)destination - (uintptr_t)source;
-	if (ahead < length) {
-		/* The destination begins inside the source: from the end, and never streamed. */
-		copy_down(destination, source, length);
-		if (!(flags & PM_NOFLUSH))
-			strategy->flush(m, destination, length);
-		return;
-	}
-	if (-ahead < length)
-		flags = (flags & ~PM_NONTEMPORAL) | PM_TEMPORAL;
-	put(m, strategy, destination, &(struct content){.from = source}, length, flags);
+	if (ahead < length || -ahead < length)
+		return move(m, strategy, destination, source, length, flags);
+	if (streams(m->cpu, length, flags))
+		return copy_lines(m, strategy, destination, source, length);
+	store(m->cpu, destination, source, 0, length);
+	return (struct pm_rest){destination, length};
 }
 
-void pm_fill(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, int value, size_t length,
-             unsigned flags)
+struct pm_rest pm_fill(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, int value,
+                       size_t length, unsigned flags)
 {
-	put(m, strategy, destination, &(struct content){.value = value}, length, flags);
+	char *to = destination;
+	if (!streams(m->cpu, length, flags)) {
+		store(m->cpu, to, NULL, value, length);
+		return (struct pm_rest){to, length};
+	}
+	struct parts p = part(m->cpu, to, length);
+	expect_edges(to, p);
+	m->cpu->stream_set(to + p.head, value, p.lines);
+	return put_edges(m, strategy, to, p, NULL, NULL, value);
 }

@@ -11,24 +11,40 @@
 
 struct pm_cpu {
 	const char *name;   /* the write-back instruction */
+	const char *copies; /* the instruction set that copies */
 	bool reaches_media; /* false: the instruction stops short of the persistence domain, or there is none */
-	size_t line;        /* bytes of a streamed unit, a power of two */
+	size_t line;        /* bytes of a streamed unit, a power of two, at most 256 */
 
 	/* Starts write-back of every line that [address, address + length) touches. length > 0. */
 	void (*write_back)(const void *address, size_t length);
 	/* Waits until all write-backs and streamed stores of this CPU have reached the persistence domain. */
 	void (*fence)(void);
 	/* Both, in one call that returns 0 and keeps nothing on the stack: a store of ours between theirs and the
-	 * fence would be waited for as well. */
+	 * fence would be waited for as well. length 0, at NULL: only the fence. */
 	int (*persist)(const void *address, size_t length);
-	/* Streams whole lines past the cache, needing only a fence. Both lengths are multiples of line,
-	 * destination is line-aligned; the ranges do not overlap. NULL: not available. */
+	/*
+	 * Stores length bytes from the lowest to the highest, so that source may be destination or overlap it from
+	 * above. An aligned 8-byte word that lies in the destination is stored whole. NULL: the CPU has nothing better
+	 * than words.
+	 */
+	void (*copy)(void *destination, const void *source, size_t length);
+	void (*set)(void *destination, int value, size_t length);
+	/*
+	 * Streams whole lines past the cache, needing only a fence; words are stored whole. Both lengths are multiples
+	 * of line, destination is line-aligned. A line is read before it is stored, and lines from the lowest to the
+	 * highest: source may be destination or overlap it from above, or from anywhere if it is one line. NULL: not
+	 * available.
+	 */
 	void (*stream_copy)(void *destination, const void *source, size_t length);
 	void (*stream_set)(void *destination, int value, size_t length);
 };
 
 /* The table for this machine; always the same pointer. Never NULL. */
 const struct pm_cpu *pm_cpu(void);
+
+/* Every table that this CPU can run, the best first, which is that of pm_cpu(); NULL from their number on. For tests.
+ */
+const struct pm_cpu *pm_cpu_variant(unsigned index);
 
 /* Tests put a counting table here before mapping. */
 extern const struct pm_cpu *pm_cpu_replacement;

@@ -9,12 +9,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* libpmem: streaming copies and deep flush on direct mappings, and a second opinion on eADR. */
+/* libpmem: deep flush on direct mappings, and a second opinion on eADR. */
 struct pm_libpmem {
 	bool auto_flush; /* pmem_has_auto_flush(): every region of the machine is eADR */
-	/* pmem_memmove(3), pmem_memset(3) with their flags. */
-	void (*stream_copy)(void *destination, const void *source, size_t length);
-	void (*stream_set)(void *destination, int value, size_t length);
 	/* pmem_deep_drain(3); 0 or -errno. */
 	int (*deep_drain)(const void *address, size_t length);
 };

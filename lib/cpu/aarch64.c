@@ -48,7 +48,7 @@ DEFINE_WRITE_BACK(write_back_cvac, "dc cvac, %0")
 
 #define TABLE(instruction, function, reaches)                                                                \
 	{                                                                                                    \
-		.name = instruction, .reaches_media = reaches, .line = 64, .write_back = function,           \
+		.name = instruction, .copies = "words", .reaches_media = reaches, .line = 64, .write_back = function,           \
 		.fence = fence, .persist = function##_and_fence,                                             \
 	}
 
@@ -56,11 +56,14 @@ static const struct pm_cpu with_cvadp = TABLE("dc cvadp", write_back_cvadp, true
 static const struct pm_cpu with_cvap = TABLE("dc cvap", write_back_cvap, true);
 static const struct pm_cpu with_cvac = TABLE("dc cvac", write_back_cvac, false);
 
+const struct pm_cpu *pm_cpu_variant(unsigned index)
+{
+	static const struct pm_cpu *const tables[] = {&with_cvadp, &with_cvap, &with_cvac};
+	unsigned best = getauxval(AT_HWCAP2) & HWCAP2_DC_CVADP ? 0 : getauxval(AT_HWCAP) & HWCAP_DC_CVAP ? 1 : 2;
+	return index < 3 - best ? tables[best + index] : NULL;
+}
+
 const struct pm_cpu *pm_cpu(void)
 {
-	if (pm_cpu_replacement)
-		return pm_cpu_replacement;
-	if (getauxval(AT_HWCAP2) & HWCAP2_DC_CVADP)
-		return &with_cvadp;
-	return getauxval(AT_HWCAP) & HWCAP_DC_CVAP ? &with_cvap : &with_cvac;
+	return pm_cpu_replacement ? pm_cpu_replacement : pm_cpu_variant(0);
 }

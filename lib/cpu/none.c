@@ -25,8 +25,13 @@ static int persist(const void *address, size_t length)
 }
 
 static const struct pm_cpu none = {
-	.name = "none", .reaches_media = false, .line = 64, .write_back = write_back, .fence = fence,
+	.name = "none", .copies = "words", .reaches_media = false, .line = 64, .write_back = write_back, .fence = fence,
 	.persist = persist};
+
+const struct pm_cpu *pm_cpu_variant(unsigned index)
+{
+	return index ? NULL : &none;
+}
 
 const struct pm_cpu *pm_cpu(void)
 {

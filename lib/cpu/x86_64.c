@@ -2,31 +2,44 @@
 /*
  * Intel SDM vol. 2 CLWB, CLFLUSHOPT, CLFLUSH, SFENCE; vol. 1 10.4.6.2 on streaming stores. CLWB and
  * CLFLUSHOPT are ordered only by a store fence; CLFLUSH is ordered with stores, and fenced all the same:
- * one way for all. Streaming uses SSE2, which every x86-64 system has, so no vector state must be checked.
+ * one way for all.
+ *
+ * A copy never tears an aligned 8-byte word. Vol. 3 8.1.1: an access of up to 8 bytes that lies in one line is atomic;
+ * a larger one may be made of several. Manuals do not say where it is cut; CPUs cut at the border of a line, at 16
+ * bytes of address, or in halves of the operand. So a vector is only stored to a multiple of 8, where each of these is
+ * the border of a word, and bytes before and after by stores of 4, 2 and 1, which do not leave their word. No masked
+ * stores: they cost more where they meet the border of a line. Streamed stores are aligned by nature.
+ *
+ * SSE2 is everywhere. AVX2 saves 2 to 7 % on small copies and 10 % on long streams. AVX-512 saves another 10 % where the source
+ * comes from beyond the first-level cache, and nothing before; only there is it used, since 512-bit instructions
+ * may slow the core for a while. (bench/copy --variants; Xeon, Cascade Lake.)
  */
 #include <cpuid.h>
 #include <immintrin.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "cpu.h"
 
 #define LINE ((uintptr_t)64)
+/* The first-level cache for data is no smaller; a source that long comes from beyond it. */
+#define FAR ((size_t)32768)
 
 const struct pm_cpu *pm_cpu_replacement;
 
-#define DEFINE_WRITE_BACK(name, feature, instruction)                                                        \
-	__attribute__((target(feature))) static void name(const void *address, size_t length)               \
-	{                                                                                                    \
-		uintptr_t end = (uintptr_t)address + length;                                                 \
-		for (uintptr_t at = (uintptr_t)address & ~(LINE - 1); at < end; at += LINE)                  \
-			instruction((void *)at);                                                             \
-	}                                                                                                    \
-	__attribute__((target(feature))) static int name##_and_fence(const void *address, size_t length)    \
-	{                                                                                                    \
-		name(address, length);                                                                       \
-		_mm_sfence();                                                                                \
-		return 0;                                                                                    \
+#define DEFINE_WRITE_BACK(name, feature, instruction)                                                                  \
+	__attribute__((target(feature))) static void name(const void *address, size_t length)                          \
+	{                                                                                                              \
+		uintptr_t end = (uintptr_t)address + length;                                                           \
+		for (uintptr_t at = (uintptr_t)address & ~(LINE - 1); at < end; at += LINE)                            \
+			instruction((void *)at);                                                                       \
+	}                                                                                                              \
+	__attribute__((target(feature))) static int name##_and_fence(const void *address, size_t length)               \
+	{                                                                                                              \
+		name(address, length);                                                                                 \
+		_mm_sfence();                                                                                          \
+		return 0;                                                                                              \
 	}
 
 DEFINE_WRITE_BACK(write_back_clwb, "clwb", _mm_clwb)
@@ -38,54 +51,175 @@ static void fence(void)
 	_mm_sfence();
 }
 
-static void stream_copy(void *destination, const void *source, size_t length)
-{
-	__m128i *to = destination;
-	const __m128i *from = source;
-	for (size_t n = length / LINE; n; n--, to += 4, from += 4) {
-		__m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
-		__m128i c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
-		_mm_stream_si128(to, a);
-		_mm_stream_si128(to + 1, b);
-		_mm_stream_si128(to + 2, c);
-		_mm_stream_si128(to + 3, d);
+/* ---- Stores ---- */
+
+#define VECTOR(bytes, alignment) __attribute__((vector_size(bytes), aligned(alignment), may_alias))
+typedef uint64_t VECTOR(16, 8) words2;
+typedef uint64_t VECTOR(32, 8) words4;
+typedef uint64_t __attribute__((may_alias)) word;
+typedef uint32_t __attribute__((may_alias, aligned(1))) four_bytes;
+typedef uint16_t __attribute__((may_alias, aligned(1))) two_bytes;
+
+/* volatile: exactly these stores, not merged, not cut, not made a call of memcpy(3), which promises no whole words. */
+#define STORE(type)                                                                                                    \
+	do {                                                                                                           \
+		type v_;                                                                                               \
+		memcpy(&v_, from, sizeof(v_));                                                                         \
+		*(volatile type *)(void *)to = v_;                                                                     \
+		to += sizeof(v_);                                                                                      \
+		from += step * sizeof(v_);                                                                             \
+	} while (0)
+
+/* step is 1 to copy; 0 to store the same bytes over and over, as many as the largest vector has. */
+#define DEFINE_STORES(name, feature, vector)                                                                           \
+	__attribute__((target(feature), always_inline)) static inline void name##_some(char *to, const char *from,     \
+	                                                                               size_t length, size_t step)     \
+	{                                                                                                              \
+		size_t head = -(uintptr_t)to & (sizeof(word) - 1);                                                     \
+		head = head < length ? head : length;                                                                  \
+		if (head & 4)                                                                                          \
+			STORE(four_bytes);                                                                             \
+		if (head & 2)                                                                                          \
+			STORE(two_bytes);                                                                              \
+		if (head & 1)                                                                                          \
+			STORE(char);                                                                                   \
+		for (length -= head; length >= sizeof(vector); length -= sizeof(vector))                               \
+			STORE(vector);                                                                                 \
+		if (length & 16)                                                                                       \
+			STORE(words2);                                                                                 \
+		if (length & 8)                                                                                        \
+			STORE(word);                                                                                   \
+		if (length & 4)                                                                                        \
+			STORE(four_bytes);                                                                             \
+		if (length & 2)                                                                                        \
+			STORE(two_bytes);                                                                              \
+		if (length & 1)                                                                                        \
+			STORE(char);                                                                                   \
+	}                                                                                                              \
+	__attribute__((target(feature))) static void copy_##name(void *to, const void *from, size_t length)            \
+	{                                                                                                              \
+		name##_some(to, from, length, 1);                                                                      \
+	}                                                                                                              \
+	__attribute__((target(feature))) static void set_##name(void *to, int value, size_t length)                    \
+	{                                                                                                              \
+		char pattern[sizeof(vector)];                                                                          \
+		memset(pattern, value, sizeof(pattern));                                                               \
+		name##_some(to, pattern, length, 0);                                                                   \
 	}
+
+DEFINE_STORES(sse2, "sse2", words2)
+DEFINE_STORES(avx2, "avx2", words4)
+
+/* ---- Streams ---- */
+
+/* A line at a time, read whole before it is stored. The compiler adds the vzeroupper. */
+#define DEFINE_STREAM_COPY(name, feature, vector, load, stream)                                                        \
+	__attribute__((target(feature))) static void name(void *destination, const void *source, size_t length)        \
+	{                                                                                                              \
+		enum { PARTS = LINE / sizeof(vector) };                                                                \
+		vector *to = destination, part[PARTS];                                                                 \
+		const vector *from = source;                                                                           \
+		for (; length; length -= LINE, to += PARTS, from += PARTS) {                                           \
+			for (unsigned i = 0; i < PARTS; i++)                                                           \
+				part[i] = load((const void *)(from + i));                                              \
+			for (unsigned i = 0; i < PARTS; i++)                                                           \
+				stream((void *)(to + i), part[i]);                                                     \
+		}                                                                                                      \
+	}
+#define DEFINE_STREAM_SET(name, feature, vector, spread, stream)                                                       \
+	__attribute__((target(feature))) static void name(void *destination, int value, size_t length)                 \
+	{                                                                                                              \
+		vector *to = destination, fill = spread((char)value);                                                  \
+		for (size_t n = length / sizeof(*to); n; n--)                                                          \
+			stream((void *)to++, fill);                                                                    \
+	}
+
+DEFINE_STREAM_COPY(stream_copy_sse2, "sse2", __m128i, _mm_loadu_si128, _mm_stream_si128)
+DEFINE_STREAM_COPY(stream_copy_avx2, "avx2", __m256i, _mm256_loadu_si256, _mm256_stream_si256)
+DEFINE_STREAM_COPY(stream_copy_far, "avx512f", __m512i, _mm512_loadu_si512, _mm512_stream_si512)
+DEFINE_STREAM_SET(stream_set_sse2, "sse2", __m128i, _mm_set1_epi8, _mm_stream_si128)
+DEFINE_STREAM_SET(stream_set_avx2, "avx2", __m256i, _mm256_set1_epi8, _mm256_stream_si256)
+
+static void stream_copy_avx512(void *destination, const void *source, size_t length)
+{
+	(length < FAR ? stream_copy_avx2 : stream_copy_far)(destination, source, length);
 }
 
-static void stream_set(void *destination, int value, size_t length)
-{
-	__m128i fill = _mm_set1_epi8((char)value);
-	__m128i *to = destination;
-	for (size_t n = length / sizeof(*to); n; n--)
-		_mm_stream_si128(to++, fill);
-}
+/* ---- The tables ---- */
 
-#define TABLE(instruction, function, reaches)                                                                \
-	{                                                                                                    \
-		.name = instruction, .reaches_media = reaches, .line = LINE, .write_back = function,         \
-		.fence = fence, .persist = function##_and_fence, .stream_copy = stream_copy,                 \
-		.stream_set = stream_set,                                                                    \
+/* From the best to what every x86-64 has. */
+enum instruction { CLWB, CLFLUSHOPT, CLFLUSH, INSTRUCTIONS };
+enum vectors { AVX512, AVX2, SSE2, VECTORS };
+
+#define TABLE(instruction, function, reaches, vectors, streams)                                                        \
+	{                                                                                                              \
+		.name = instruction, .copies = #streams, .reaches_media = reaches, .line = LINE,                       \
+		.write_back = function, .fence = fence, .persist = function##_and_fence, .copy = copy_##vectors,       \
+		.set = set_##vectors, .stream_copy = stream_copy_##streams, .stream_set = stream_set_##vectors,        \
+	}
+#define TABLES(instruction, function)                                                                                  \
+	{                                                                                                              \
+		[AVX512] = TABLE(instruction, function, true, avx2, avx512),                                           \
+		[AVX2] = TABLE(instruction, function, true, avx2, avx2),                                               \
+		[SSE2] = TABLE(instruction, function, true, sse2, sse2),                                               \
 	}
 
-static const struct pm_cpu with_clwb = TABLE("clwb", write_back_clwb, true);
-static const struct pm_cpu with_clflushopt = TABLE("clflushopt", write_back_clflushopt, true);
-static const struct pm_cpu with_clflush = TABLE("clflush", write_back_clflush, true);
+static const struct pm_cpu tables[INSTRUCTIONS][VECTORS] = {
+	[CLWB] = TABLES("clwb", write_back_clwb),
+	[CLFLUSHOPT] = TABLES("clflushopt", write_back_clflushopt),
+	[CLFLUSH] = TABLES("clflush", write_back_clflush),
+};
 /* A line size these loops do not know: no promise. */
 static const struct pm_cpu with_other_line =
-	TABLE("clflush with an unknown line size", write_back_clflush, false);
+	TABLE("clflush with an unknown line size", write_back_clflush, false, sse2, sse2);
 
-static const struct pm_cpu *detect(void)
+/* ---- What the CPU has ---- */
+
+/* CPUID.1: EDX bit 19 CLFSH, EBX bits 15-8 its line size in units of 8 bytes. */
+static bool knows_line(void)
 {
 	unsigned a, b, c, d;
-	/* CPUID.1: EDX bit 19 CLFSH, EBX bits 15-8 its line size in units of 8 bytes. */
-	if (!__get_cpuid(1, &a, &b, &c, &d) || !(d & (1u << 19)) || ((b >> 8) & 0xff) * 8 != LINE)
-		return &with_other_line;
-	/* CPUID.7.0: EBX bit 24 CLWB, bit 23 CLFLUSHOPT. */
-	if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
-		return &with_clflush;
-	if (b & (1u << 24))
-		return &with_clwb;
-	return b & (1u << 23) ? &with_clflushopt : &with_clflush;
+	return __get_cpuid(1, &a, &b, &c, &d) && d & (1u << 19) && ((b >> 8) & 0xff) * 8 == LINE;
+}
+
+/* CPUID.7.0: EBX. */
+static unsigned features(void)
+{
+	unsigned a, b, c, d;
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) ? b : 0;
+}
+
+static enum instruction best_instruction(void)
+{
+	unsigned has = features();
+	return has & (1u << 24) ? CLWB : has & (1u << 23) ? CLFLUSHOPT : CLFLUSH;
+}
+
+/* CPUID.1 ECX bit 27 OSXSAVE: the system lets XCR0 tell which registers it saves for each thread. */
+static bool system_saves(unsigned registers)
+{
+	unsigned a, b, c, d;
+	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 27)))
+		return false;
+	__asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+	return (a & registers) == registers;
+}
+
+static enum vectors best_vectors(void)
+{
+	/* SDM vol. 1 14.3, 15.2: bits 1, 2 XMM and YMM; 5 to 7 masks and ZMM. Bit 5 AVX2, bit 16 AVX512F. */
+	unsigned has = features();
+	if (!(has & (1u << 5)) || !system_saves(0x06))
+		return SSE2;
+	return has & (1u << 16) && system_saves(0xe6) ? AVX512 : AVX2;
+}
+
+const struct pm_cpu *pm_cpu_variant(unsigned index)
+{
+	if (!knows_line())
+		return index ? NULL : &with_other_line;
+	unsigned vectors = best_vectors(), instruction = best_instruction() + index / (VECTORS - vectors);
+	return instruction < INSTRUCTIONS ? &tables[instruction][vectors + index % (VECTORS - vectors)] : NULL;
 }
 
 const struct pm_cpu *pm_cpu(void)
@@ -95,6 +229,6 @@ const struct pm_cpu *pm_cpu(void)
 		return pm_cpu_replacement;
 	const struct pm_cpu *cpu = atomic_load_explicit(&detected, memory_order_acquire);
 	if (!cpu)
-		atomic_store_explicit(&detected, cpu = detect(), memory_order_release);
+		atomic_store_explicit(&detected, cpu = pm_cpu_variant(0), memory_order_release);
 	return cpu;
 }

@@ -19,29 +19,14 @@
 #include "providers.h"
 #include "sys.h"
 
-#define STREAM (PMEM_F_MEM_NODRAIN | PMEM_F_MEM_NONTEMPORAL)
-
-static __typeof__(pmem_memmove) *libpmem_memmove;
-static __typeof__(pmem_memset) *libpmem_memset;
 static __typeof__(pmem_deep_drain) *libpmem_deep_drain;
-
-static void stream_copy(void *destination, const void *source, size_t length)
-{
-	libpmem_memmove(destination, source, length, STREAM);
-}
-
-static void stream_set(void *destination, int value, size_t length)
-{
-	libpmem_memset(destination, value, length, STREAM);
-}
 
 static int deep_drain(const void *address, size_t length)
 {
 	return libpmem_deep_drain(address, length) ? -errno : 0;
 }
 
-static struct pm_libpmem provider = {
-	.stream_copy = stream_copy, .stream_set = stream_set, .deep_drain = deep_drain};
+static struct pm_libpmem provider = {.deep_drain = deep_drain};
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Atomic(const char *) state = "not needed yet";
@@ -64,12 +49,10 @@ static void *load(void *unused)
 	void *library = pm_sys->dlopen(PM_LIBPMEM_PATH);
 	if (!library)
 		return (void *)"not installed";
-	libpmem_memmove = (__typeof__(libpmem_memmove))dlsym(library, "pmem_memmove");
-	libpmem_memset = (__typeof__(libpmem_memset))dlsym(library, "pmem_memset");
 	libpmem_deep_drain = (__typeof__(libpmem_deep_drain))dlsym(library, "pmem_deep_drain");
 	__typeof__(pmem_has_auto_flush) *has_auto_flush =
 		(__typeof__(has_auto_flush))dlsym(library, "pmem_has_auto_flush");
-	if (!libpmem_memmove || !libpmem_memset || !libpmem_deep_drain || !has_auto_flush)
+	if (!libpmem_deep_drain || !has_auto_flush)
 		return (void *)"not used: too old";
 	provider.auto_flush = has_auto_flush() == 1;
 	atomic_store(&loaded, &provider);

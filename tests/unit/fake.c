@@ -432,7 +432,7 @@ void fake_forget(void)
 	pthread_mutex_lock(&lock);
 	fake.records = 0;
 	pthread_mutex_unlock(&lock);
-	fake.write_backs = fake.lines = fake.fences = fake.streams = 0;
+	fake.write_backs = fake.lines = fake.fences = fake.streams = fake.streamed_lines = fake.copies = 0;
 }
 
 unsigned fake_calls(enum fake_call c)

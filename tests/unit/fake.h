@@ -81,7 +81,8 @@ struct fake_machine {
 	unsigned extent_count;
 	int fiemap_errno;
 	bool cpu_stops_short;
-	bool cpu_cannot_stream;
+	bool cpu_only_stores; /* by words: it neither streams nor has vectors */
+	const struct pm_cpu *cpu_copies_as; /* NULL: as the CPU at hand does best */
 	bool has_unnamed_files; /* O_TMPFILE */
 	const char *granularity_word; /* PMDIRECT_GRANULARITY */
 	const struct fake_health *health; /* NULL: nothing is told */
@@ -126,7 +127,7 @@ struct fake_record {
 struct fake {
 	struct fake_machine machine; /* may be changed by the test while it runs */
 	atomic_uint calls[FAKE_CALLS_COUNT];
-	atomic_uint write_backs, lines, fences, streams; /* of the CPU */
+	atomic_uint write_backs, lines, fences, streams, streamed_lines, copies; /* of the CPU */
 	atomic_bool populated; /* MADV_POPULATE_WRITE was used: the extents are written now */
 	bool really_syncs;     /* msync, fsync, fdatasync and syncfs reach the kernel */
 	bool loads_providers;  /* dlopen works */

@@ -31,7 +31,10 @@ static void set_out(uintptr_t from, uintptr_t to)
 	size_t first = from > base ? from - base : 0;
 	size_t end = to < base + watched.size ? to - base : watched.size;
 	memcpy(watched.pending + first, watched.base + first, end - first);
-	if (watched.count == PENDING_MOST)
+	/* Streams over their own source go from the end. */
+	if (watched.count && watched.list[watched.count - 1].from == end)
+		watched.list[watched.count - 1].from = first;
+	else if (watched.count == PENDING_MOST)
 		fake_violation("more write-backs in flight than the fake can hold");
 	else {
 		watched.list[watched.count].from = first;
@@ -63,7 +66,8 @@ static void fence(void)
 
 static int persist(const void *address, size_t length)
 {
-	write_back(address, length);
+	if (length || address)
+		write_back(address, length);
 	fence();
 	return 0;
 }
@@ -71,6 +75,7 @@ static int persist(const void *address, size_t length)
 static void streamed(const void *destination, size_t length)
 {
 	atomic_fetch_add(&fake.streams, 1);
+	atomic_fetch_add(&fake.streamed_lines, (unsigned)(length / LINE));
 	if ((uintptr_t)destination % LINE || length % LINE || !length)
 		fake_violation("streams %zu bytes to %p: no whole lines", length, destination);
 	set_out((uintptr_t)destination, (uintptr_t)destination + length);
@@ -80,12 +85,12 @@ static void streamed(const void *destination, size_t length)
 static void stream_copy(void *destination, const void *source, size_t length)
 {
 	uintptr_t to = (uintptr_t)destination, from = (uintptr_t)source;
-	if (to - from < length || from - to < length)
-		fake_violation("streams %zu bytes over themselves", length);
+	if (to != from && to - from < length && length > LINE)
+		fake_violation("streams %zu bytes upwards over themselves", length);
 	if (real->stream_copy)
 		real->stream_copy(destination, source, length);
 	else
-		memcpy(destination, source, length);
+		memmove(destination, source, length);
 	streamed(destination, length);
 }
 
@@ -98,13 +103,29 @@ static void stream_set(void *destination, int value, size_t length)
 	streamed(destination, length);
 }
 
+static void copy(void *destination, const void *source, size_t length)
+{
+	atomic_fetch_add(&fake.copies, 1);
+	real->copy(destination, source, length);
+}
+
+static void set(void *destination, int value, size_t length)
+{
+	atomic_fetch_add(&fake.copies, 1);
+	real->set(destination, value, length);
+}
+
 void fake_cpu_start(void)
 {
 	fake_cpu_stop();
-	real = pm_cpu();
+	real = fake.machine.cpu_copies_as ? fake.machine.cpu_copies_as : pm_cpu();
 	cpu = (struct pm_cpu){.name = "fake", .reaches_media = !fake.machine.cpu_stops_short, .line = LINE,
 	                      .write_back = write_back, .fence = fence, .persist = persist};
-	if (!fake.machine.cpu_cannot_stream) {
+	if (!fake.machine.cpu_only_stores && real->copy) {
+		cpu.copy = copy;
+		cpu.set = set;
+	}
+	if (!fake.machine.cpu_only_stores) {
 		cpu.stream_copy = stream_copy;
 		cpu.stream_set = stream_set;
 	}

@@ -49,7 +49,7 @@ const struct fake_machine fake_forced = {
 	.has_unnamed_files = true, .granularity_word = "page"};
 const struct fake_machine fake_weak_cpu = {
 	.name = "CPU that promises nothing", .dax = PM_YES, .sync = FAKE_ACCEPTS, .magic = EXT4_SUPER_MAGIC,
-	.region = &real, .has_unnamed_files = true, .cpu_stops_short = true, .cpu_cannot_stream = true};
+	.region = &real, .has_unnamed_files = true, .cpu_stops_short = true, .cpu_only_stores = true};
 const struct fake_machine fake_gvisor = {
 	.name = "sandbox without DAX in the mask", .dax = PM_UNKNOWN, .sync = FAKE_SWALLOWS, .magic = 0x01021997};
 const struct fake_machine fake_block_device = {

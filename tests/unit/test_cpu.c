@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The real table of the CPU at hand: its instructions neither fault nor change a byte, and its streams arrive. */
+/*
+ * The real tables of the CPU at hand, each that it can run: their write-back neither faults nor changes a byte, their
+ * copies and streams arrive.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,21 +26,41 @@ static void get_memory(void)
 
 START_TEST(it_has_a_known_name)
 {
-	static const char *const known[] = {"clwb", "clflushopt", "clflush", "clflush with an unknown line size",
-	                                    "dc cvadp", "dc cvap", "dc cvac", "none"};
+	static const char *const known[] = {"clwb",     "clflushopt", "clflush", "clflush with an unknown line size",
+	                                    "dc cvadp", "dc cvap",    "dc cvac", "none"};
 	static const char *const promising[] = {"clwb", "clflushopt", "clflush", "dc cvadp", "dc cvap"};
-	const struct pm_cpu *cpu = pm_cpu();
-	bool is_known = false, promises = false;
+	static const char *const copies[] = {"avx512", "avx2", "sse2", "words"};
+	const struct pm_cpu *cpu = pm_cpu_variant((unsigned)_i);
+	bool is_known = false, promises = false, copies_known = false;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		is_known = is_known || !strcmp(cpu->name, known[i]);
 	for (size_t i = 0; i < sizeof(promising) / sizeof(promising[0]); i++)
 		promises = promises || !strcmp(cpu->name, promising[i]);
 	ck_assert_msg(is_known, "%s", cpu->name);
 	ck_assert_int_eq(cpu->reaches_media, promises);
-	ck_assert_ptr_eq(cpu, pm_cpu());
-	ck_assert(cpu->line && !(cpu->line & (cpu->line - 1)));
+	for (size_t i = 0; i < sizeof(copies) / sizeof(copies[0]); i++)
+		copies_known = copies_known || !strcmp(cpu->copies, copies[i]);
+	ck_assert_msg(copies_known, "%s", cpu->copies);
+	ck_assert(cpu->line && !(cpu->line & (cpu->line - 1)) && cpu->line <= 256);
 	ck_assert(cpu->write_back && cpu->fence && cpu->persist);
 	ck_assert_int_eq(!cpu->stream_copy, !cpu->stream_set);
+	ck_assert_int_eq(!cpu->copy, !cpu->set);
+	ck_assert_int_eq(!cpu->copy, !strcmp(cpu->copies, "words"));
+}
+END_TEST
+
+START_TEST(the_first_is_taken)
+{
+	unsigned count = 0;
+	while (pm_cpu_variant(count))
+		count++;
+	ck_assert_ptr_eq(pm_cpu(), pm_cpu_variant(0));
+	ck_assert_ptr_eq(pm_cpu(), pm_cpu());
+	for (unsigned i = 0; i < count; i++)
+		for (unsigned j = 0; j < i; j++)
+			ck_assert_ptr_ne(pm_cpu_variant(i), pm_cpu_variant(j));
+	for (unsigned i = count; i < count + 10; i++)
+		ck_assert_ptr_null(pm_cpu_variant(i));
 }
 END_TEST
 
@@ -52,7 +75,7 @@ START_TEST(a_replacement_is_taken)
 END_TEST
 
 /* QEMU 7.2 announces DC CVAP and DC CVADP to a program that it runs, and does not know them. */
-static bool emulator_lacks_instruction(void)
+static bool emulator_lacks_instruction(const struct pm_cpu *cpu)
 {
 	if (!unit_is_emulated())
 		return false;
@@ -61,20 +84,20 @@ static bool emulator_lacks_instruction(void)
 	if (!child) {
 		char line[64];
 		setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-		pm_cpu()->write_back(line, sizeof(line));
+		cpu->write_back(line, sizeof(line));
 		_exit(0);
 	}
 	int status = 0;
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	if (WIFSIGNALED(status))
-		printf("skipped: the emulator does not know %s\n", pm_cpu()->name);
+		printf("skipped: the emulator does not know %s\n", cpu->name);
 	return WIFSIGNALED(status);
 }
 
 START_TEST(writing_back_changes_nothing)
 {
-	const struct pm_cpu *cpu = pm_cpu();
-	if (emulator_lacks_instruction())
+	const struct pm_cpu *cpu = pm_cpu_variant((unsigned)_i);
+	if (emulator_lacks_instruction(cpu))
 		return;
 	get_memory();
 	for (size_t at = 0; at < 130; at++)
@@ -88,6 +111,8 @@ START_TEST(writing_back_changes_nothing)
 		cpu->write_back(memory, length);
 	}
 	cpu->fence();
+	/* Nothing is no address either: only the fence. */
+	unit_ok(cpu->persist(NULL, 0));
 	ck_assert(unit_has_pattern(memory, 0, SIZE));
 	munmap(memory, SIZE);
 }
@@ -96,12 +121,13 @@ END_TEST
 /* Read-only mappings are written back, too. */
 START_TEST(writing_back_needs_no_right_to_write)
 {
-	if (emulator_lacks_instruction())
+	const struct pm_cpu *cpu = pm_cpu_variant((unsigned)_i);
+	if (emulator_lacks_instruction(cpu))
 		return;
 	get_memory();
 	ck_assert_int_eq(mprotect(memory, SIZE, PROT_READ), 0);
-	pm_cpu()->write_back(memory + 1, SIZE - 1);
-	ck_assert_int_eq(pm_cpu()->persist(memory, SIZE), 0);
+	cpu->write_back(memory + 1, SIZE - 1);
+	ck_assert_int_eq(cpu->persist(memory, SIZE), 0);
 	ck_assert(unit_has_pattern(memory, 0, SIZE));
 	munmap(memory, SIZE);
 }
@@ -109,7 +135,7 @@ END_TEST
 
 START_TEST(streams_arrive)
 {
-	const struct pm_cpu *cpu = pm_cpu();
+	const struct pm_cpu *cpu = pm_cpu_variant((unsigned)_i);
 	static char source[SIZE + 64];
 	if (!cpu->stream_copy)
 		return;
@@ -136,13 +162,45 @@ START_TEST(streams_arrive)
 }
 END_TEST
 
+/* A line is read before it is stored: the source may lie anywhere near it, and above longer streams. */
+START_TEST(streams_over_their_source)
+{
+	const struct pm_cpu *cpu = pm_cpu_variant((unsigned)_i);
+	static char expected[SIZE];
+	if (!cpu->stream_copy)
+		return;
+	get_memory();
+	for (size_t distance = 0; distance < 130; distance++)
+		for (size_t lines = 1; lines < 12; lines++)
+			for (int down = 0; down < 2; down++) {
+				size_t at = 1024, length = lines * cpu->line,
+				       from = down ? at - distance : at + distance;
+				if (down && lines > 1)
+					continue;
+				memcpy(expected, memory, SIZE);
+				memmove(expected + at, expected + from, length);
+				cpu->stream_copy(memory + at, memory + from, length);
+				cpu->fence();
+				unit_expect(memcmp(memory, expected, SIZE) == 0);
+				for (size_t i = 0; i < SIZE; i++)
+					memory[i] = unit_pattern(i);
+			}
+	munmap(memory, SIZE);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("cpu");
-	tcase_add_test(c, it_has_a_known_name);
+	int variants = 0;
+	while (pm_cpu_variant((unsigned)variants))
+		variants++;
+	tcase_add_loop_test(c, it_has_a_known_name, 0, variants);
+	tcase_add_test(c, the_first_is_taken);
 	tcase_add_test(c, a_replacement_is_taken);
-	tcase_add_test(c, writing_back_changes_nothing);
-	tcase_add_test(c, writing_back_needs_no_right_to_write);
-	tcase_add_test(c, streams_arrive);
+	tcase_add_loop_test(c, writing_back_changes_nothing, 0, variants);
+	tcase_add_loop_test(c, writing_back_needs_no_right_to_write, 0, variants);
+	tcase_add_loop_test(c, streams_arrive, 0, variants);
+	tcase_add_loop_test(c, streams_over_their_source, 0, variants);
 	return unit_run();
 }

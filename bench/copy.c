@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What does a durable copy cost, by size and by how destination and source are aligned? Against libpmem's
+ * pmem_memcpy_persist() and against memcpy(3) with the bare write-back and fence, on ordinary memory. All copy to the
+ * same addresses, which move on in one of three ways.
+ *
+ * Usage: copy [--quick] [--json FILE] [--set | --variants | --cut] [SIZE ...]
+ *   --set       pmem_memset_persist() and pm_memset() instead
+ *   --variants  against the other instruction sets of the library, instead of libpmem
+ *   --cut       storing (PM_TEMPORAL) against streaming (PM_NONTEMPORAL): where the library should change over
+ */
+#include <ctype.h>
+#include <immintrin.h>
+#include <libpmem.h>
+#include <pmdirect.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "cpu.h"
+#include "dax_machine.h"
+
+#define SPACE ((size_t)96 << 20)
+#define MOST 8
+
+/* To where the next copy goes: elsewhere, to the same place again, or right behind. */
+enum walk { SCATTERED, SAME, BEHIND, WALKS };
+static const char *const walk_name[] = {"scattered", "to the same place", "one behind the other"};
+
+static enum walk walk;
+static size_t length, to_skew, from_skew, window;
+static char *memory, *source;
+
+static char *next_place(void)
+{
+	static size_t at;
+	at = walk == SAME ? 0 : walk == BEHIND ? at + length : at + ((length + 63) & ~(size_t)63) + 4160;
+	if (at + length + 128 > window)
+		at = walk == BEHIND ? 0 : at * 7 % 4096 / 64 * 64;
+	return memory + at + to_skew;
+}
+
+/* ---- Competitors ---- */
+
+static struct pm_mapping *mapping; /* its base is memory */
+
+static void run_ours(void *flags, size_t operations)
+{
+	for (size_t i = 0; i < operations; i++)
+		if (pm_memcpy(mapping, next_place(), source + from_skew, length, (unsigned)(uintptr_t)flags))
+			abort();
+}
+
+static void run_our_set(void *flags, size_t operations)
+{
+	for (size_t i = 0; i < operations; i++)
+		if (pm_memset(mapping, next_place(), 7, length, (unsigned)(uintptr_t)flags))
+			abort();
+}
+
+static void run_theirs(void *unused, size_t operations)
+{
+	(void)unused;
+	for (size_t i = 0; i < operations; i++)
+		pmem_memcpy_persist(next_place(), source + from_skew, length);
+}
+
+static void run_their_set(void *unused, size_t operations)
+{
+	(void)unused;
+	for (size_t i = 0; i < operations; i++)
+		pmem_memset_persist(next_place(), 7, length);
+}
+
+/* A volatile length: else the compiler makes something else of them. */
+static void plain_copy(char *to)
+{
+	memcpy(to, source + from_skew, *(volatile size_t *)&length);
+}
+
+static void plain_set(char *to)
+{
+	memset(to, 7, *(volatile size_t *)&length);
+}
+
+static void run_plain(void *set, size_t operations)
+{
+	for (size_t i = 0; i < operations; i++) {
+		char *to = next_place();
+		(set ? plain_set : plain_copy)(to);
+		pm_cpu()->persist(to, length);
+	}
+}
+
+/* The same mapping with another table: what is compared is the table alone. */
+static struct pm_mapping *variant_mapping[MOST];
+
+static void run_variant(void *variant, size_t operations)
+{
+	struct pm_mapping *m = variant;
+	ptrdiff_t shift = (char *)pm_base(m) - memory;
+	for (size_t i = 0; i < operations; i++)
+		if (pm_memcpy(m, next_place() + shift, source + from_skew, length, 0))
+			abort();
+}
+
+/* ---- The table ---- */
+
+static const struct {
+	size_t to, from;
+} skews[] = {{0, 0}, {8, 0}, {1, 0}, {17, 0}, {32, 0}, {63, 0}, {0, 1}, {17, 17}};
+#define SKEWS (sizeof(skews) / sizeof(skews[0]))
+
+static const size_t all_sizes[] = {8,     16,     24,     32,     40,      48,      56,      63,      64,      72,
+                                   96,    127,    128,    160,    192,     224,     248,     255,     256,     264,
+                                   320,   384,    448,    512,    520,     576,     640,     768,     896,     1023,
+                                   1024,  1032,   1536,   2048,   3072,    4096,    4104,    8192,    16384,   32768,
+                                   65536, 131072, 262144, 524288, 1 << 20, 2 << 20, 4 << 20, 8 << 20, 16 << 20};
+static const size_t few_sizes[] = {8, 64, 192, 256, 264, 512, 520, 1024, 4096, 4104, 65536, 1 << 20};
+
+static size_t asked_sizes[32], asked;
+
+static void measure(const struct competitor *c, size_t count, struct bench_result *result)
+{
+	window = walk == SCATTERED && 4 * length < 1 << 20 ? 1 << 20 : 5 * length < 1 << 20 ? 1 << 20 : 5 * length;
+	window = window < SPACE ? window : SPACE;
+	size_t operations = 15000 / (200 + length / 8) + 1;
+	int rounds = length > 1 << 19 ? 101 : 301;
+	bench_measure(c, count, operations, rounds, result);
+}
+
+/* One line for a size: for each alignment the cost of the first, and of the others divided by it. */
+static void print_row(const struct competitor *c, size_t count)
+{
+	struct bench_result result[MOST];
+	char what[128];
+	printf("%9zu", length);
+	for (size_t i = 0; i < SKEWS; i++) {
+		to_skew = skews[i].to;
+		from_skew = skews[i].from;
+		measure(c, count, result);
+		snprintf(what, sizeof(what), "copy %s to %zu and from %zu past a line, bytes: %zu", walk_name[walk], to_skew,
+		         from_skew, length);
+		bench_write(what, c, count);
+		printf("  %8.0f", result[0].cost);
+		for (size_t k = 1; k < count; k++)
+			printf(" %4.2f", result[k].ratio);
+	}
+	printf("\n");
+	fflush(stdout);
+}
+
+static void print_table(const struct competitor *c, size_t count)
+{
+	printf("\n%s: ns of %s, and x times that:", walk_name[walk], c[0].name);
+	for (size_t k = 1; k < count; k++)
+		printf(" %s%s", c[k].name, k + 1 < count ? "," : "");
+	printf("\n%9s", "size");
+	for (size_t i = 0; i < SKEWS; i++)
+		printf("  to %2zu from %2zu%*s", skews[i].to, skews[i].from, (int)(5 * count) - 9, "");
+	printf("\n");
+	const size_t *sizes = asked ? asked_sizes : bench_quick() ? few_sizes : all_sizes;
+	size_t number = asked ? asked : bench_quick() ? sizeof(few_sizes) / sizeof(size_t) : sizeof(all_sizes) / sizeof(size_t);
+	for (size_t i = 0; i < number; i++) {
+		length = sizes[i];
+		print_row(c, count);
+	}
+}
+
+/* ---- The cliffs: a size, and the next that is a line more of whole lines ---- */
+
+static const struct {
+	size_t ragged, whole;
+} cliffs[] = {{264, 320}, {520, 576}, {4104, 4160}};
+
+static void run_length(void *wanted, size_t operations)
+{
+	length = *(const size_t *)wanted;
+	run_ours(NULL, operations);
+}
+
+static void run_their_length(void *wanted, size_t operations)
+{
+	length = *(const size_t *)wanted;
+	run_theirs(NULL, operations);
+}
+
+static void print_cliffs(void)
+{
+	printf("\n%s: ns of a size, and x times that of the next one of whole lines\n", walk_name[walk]);
+	to_skew = from_skew = 0;
+	for (size_t i = 0; i < sizeof(cliffs) / sizeof(cliffs[0]); i++) {
+		struct bench_result result[4];
+		const struct competitor c[] = {
+			{"", run_length, (void *)(uintptr_t)&cliffs[i].whole},
+			{"", run_length, (void *)(uintptr_t)&cliffs[i].ragged},
+			{"", run_their_length, (void *)(uintptr_t)&cliffs[i].whole},
+			{"", run_their_length, (void *)(uintptr_t)&cliffs[i].ragged},
+		};
+		length = cliffs[i].whole;
+		measure(c, 4, result);
+		printf("%9zu  pm_memcpy %.0f, x%.2f   libpmem %.0f, x%.2f\n", cliffs[i].ragged, result[1].cost,
+		       result[1].cost / result[0].cost, result[3].cost, result[3].cost / result[2].cost);
+	}
+}
+
+/* ---- ---- */
+
+static struct pm_mapping *map(int fd)
+{
+	struct pm_mapping *m;
+	struct pm_options options = {.size = sizeof(options), .length = SPACE};
+	if (pm_map_fd(fd, &options, &m) || pm_granularity_of(m) != PM_CACHE_LINE) {
+		fprintf(stderr, "not a cache-line mapping: %s\n", pm_error_detail());
+		exit(1);
+	}
+	return m;
+}
+
+/* Of the best write-back instruction. */
+static size_t add_variants(int fd, struct competitor *c)
+{
+	size_t count = 0;
+	for (const struct pm_cpu *v; (v = pm_cpu_variant((unsigned)count)) && v->name == pm_cpu_variant(0)->name;
+	     count++) {
+		pm_cpu_replacement = v;
+		variant_mapping[count] = map(fd);
+		c[count] = (struct competitor){v->copies, run_variant, variant_mapping[count]};
+	}
+	pm_cpu_replacement = NULL;
+	return count;
+}
+
+int main(int argc, char **argv)
+{
+	const char *mode = "";
+	bench_options(&argc, argv, "What does a durable copy cost, by size and by alignment?");
+	for (int i = 1; i < argc; i++)
+		if (argv[i][0] == '-')
+			mode = argv[i];
+		else if (isdigit((unsigned char)argv[i][0]) && asked < sizeof(asked_sizes) / sizeof(size_t))
+			asked_sizes[asked++] = strtoul(argv[i], NULL, 0);
+	struct competitor all[MOST] = {{"pm_memcpy", run_ours, NULL},
+	                               {"libpmem pmem_memcpy_persist", run_theirs, NULL},
+	                               {"memcpy and write-back", run_plain, NULL}};
+	size_t count = 3;
+	if (!pm_cpu()->reaches_media)
+		return puts("skipped: this CPU cannot write lines back"), 77;
+	int fd = memfd_create("bench", 0);
+	if (fd < 0 || ftruncate(fd, SPACE))
+		return 1;
+	dax_machine_install();
+	mapping = map(fd);
+	memory = pm_base(mapping);
+	memset(memory, 1, SPACE);
+	source = aligned_alloc(4096, SPACE / 2);
+	if (!source)
+		return 1;
+	memset(source, 2, SPACE / 2);
+	if (!strcmp(mode, "--variants")) {
+		count = add_variants(fd, all);
+	} else if (!strcmp(mode, "--set")) {
+		all[0] = (struct competitor){"pm_memset", run_our_set, NULL};
+		all[1] = (struct competitor){"libpmem pmem_memset_persist", run_their_set, NULL};
+		all[2] = (struct competitor){"memset and write-back", run_plain, "set"};
+	} else if (!strcmp(mode, "--cut")) {
+		all[0] = (struct competitor){"stored", run_ours, (void *)PM_TEMPORAL};
+		all[1] = (struct competitor){"streamed", run_ours, (void *)PM_NONTEMPORAL};
+		count = 2;
+	}
+	bench_machine(NULL);
+	printf("write-back: %s, copies: %s\n", pm_cpu()->name, pm_cpu()->copies);
+	for (walk = 0; walk < WALKS; walk++) {
+		print_table(all, count);
+		if (!mode[0] && !asked)
+			print_cliffs();
+	}
+	return 0;
+}
