@@ -88,6 +88,7 @@ struct pm_sys {
 	int (*madvise)(void *address, size_t length, int advice);
 	int (*mincore)(void *address, size_t length, unsigned char *vector);
 	int (*msync)(void *address, size_t length);
+	int (*sync_file_range)(int fd, uint64_t offset, uint64_t length, unsigned flags);
 	int (*may_write)(int fd); /* faccessat2(2) with W_OK and the effective ids */
 	int (*cachestat)(int fd, uint64_t offset, uint64_t length, struct pm_cachestat *stat);
 	unsigned (*euid)(void);

@@ -334,6 +334,11 @@ static int do_cachestat(int fd, uint64_t offset, uint64_t length, struct pm_cach
 	return result(syscall(SYS_cachestat, fd, &range, stat, 0));
 }
 
+static int do_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags)
+{
+	return result(sync_file_range(fd, (off64_t)offset, (off64_t)length, flags));
+}
+
 static int do_may_write(int fd)
 {
 	return result(syscall(SYS_faccessat2, fd, "", W_OK, AT_EMPTY_PATH | AT_EACCESS));
@@ -422,6 +427,7 @@ const struct pm_sys pm_sys_linux = {
 	.madvise = do_madvise,
 	.mincore = do_mincore,
 	.msync = do_msync,
+	.sync_file_range = do_sync_file_range,
 	.may_write = do_may_write,
 	.cachestat = do_cachestat,
 	.euid = do_euid,
