@@ -93,6 +93,8 @@ int pm_medium_msync(struct pm_medium *, uintptr_t low, uintptr_t high);
  * file that follows: see medium.c.
  */
 bool pm_medium_writes_apart(struct pm_medium *);
+/* All that was stored, on a medium of cache lines. */
+int pm_medium_sync_lines(struct pm_medium *);
 /* Reads the file at that offset with the kernel's copy, which turns a bad block into -EIO; -ENODATA: the file ends. */
 int pm_medium_read(const struct pm_medium *, void *destination, uint64_t offset, size_t length);
 
