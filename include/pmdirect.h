@@ -454,10 +454,13 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  * pm_drain - wait until everything flushed is durable
  *
  * Completes every pm_flush() and PM_NODRAIN copy that this thread made on this mapping before. On
- * PM_CACHE_LINE and PM_BYTE it is a fence. On PM_PAGE it is one write-back call over all ranges that any
- * thread recorded, shared by the threads that drain meanwhile; with nothing recorded it makes no call. It ends in a
- * flush of the device's volatile cache, and is believed only while the file system can be written to. What write(2)
- * put into the file is covered where its range was flushed, not otherwise.
+ * PM_CACHE_LINE and PM_BYTE it is a fence. On PM_PAGE it is one write-back of the pages that any
+ * thread recorded, shared by the threads that drain meanwhile; with nothing recorded it makes no call. Pages that lie
+ * within 64 KiB of each other are one msync(2). Others are on ext4 and XFS each written by sync_file_range(2), and all
+ * made durable by the msync(2) of the last: what others stored in between is not waited for. Elsewhere, and before
+ * Linux 5.2, it is one msync(2) from the first to the last. It ends in one flush of the device's volatile cache, and is
+ * believed only while the file system can be written to. What write(2) put into the file is covered where its range was
+ * flushed, not otherwise.
  *
  * A failed write-back poisons this mapping and every other mapping of the same file in the process: the
  * kernel reports the error once, then marks the pages clean, so that trying again would lie. From then on
@@ -468,8 +471,8 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  * msync(2) may have returned 0 for nothing.
  * Threads: safe; concurrent drains share one write-back.
  * Crash: after 0 nothing that was flushed before is lost, except on PM_NONE.
- * Source: Intel SDM vol. 2 SFENCE; Arm ARM DSB; msync(2); Linux mm/msync.c, mm/filemap.c
- * file_check_and_advance_wb_err, fs/ext4/fsync.c ext4_sync_file.
+ * Source: Intel SDM vol. 2 SFENCE; Arm ARM DSB; msync(2), sync_file_range(2); Linux mm/msync.c, mm/filemap.c
+ * file_check_and_advance_wb_err, fs/ext4/fsync.c ext4_sync_file, fs/xfs/xfs_file.c xfs_file_fsync.
  */
 PM_API int pm_drain(struct pm_mapping *mapping);
 
@@ -501,8 +504,10 @@ PM_API int pm_deep_persist(struct pm_mapping *mapping, const void *address, size
 /**
  * pm_sync - make everything stored in the mapping durable
  *
- * Needs no pm_flush() before: on PM_PAGE one msync(2) of the whole mapping, on PM_CACHE_LINE every line
- * is written back, on PM_BYTE a fence. It covers what came into the mapped range before, also by write(2) or
+ * Needs no pm_flush() before: on PM_PAGE one msync(2) of the whole mapping, on PM_BYTE a fence. On PM_CACHE_LINE
+ * every line is written back, dirty or not; of a file of 16 MiB or more, mapped for writing, one msync(2) writes the
+ * lines of the pages that were stored to since the last, and the next store to each of those pages faults. Who knows
+ * what he stored flushes that, for a fraction of either. It covers what came into the mapped range before, also by write(2) or
  * O_DIRECT; not what lies outside it, and so neither what write(2) appended nor the size it gave the file: that needs
  * fsync(2).
  *
@@ -510,7 +515,7 @@ PM_API int pm_deep_persist(struct pm_mapping *mapping, const void *address, size
  * Threads: safe. Covers stores of other threads that happened before the call; on PM_CACHE_LINE it does
  * not complete their pm_flush(), on PM_BYTE not their store buffers: each thread drains its own.
  * Crash: after 0 no store of this thread made before the call is lost, except on PM_NONE.
- * Source: msync(2).
+ * Source: msync(2); Linux fs/dax.c dax_insert_pfn_mkwrite, dax_writeback_one.
  */
 PM_API int pm_sync(struct pm_mapping *mapping);
 

@@ -394,6 +394,12 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 	rc = pm_sys->mmap(&map, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, offset);
 	if (rc)
 		return fail(f, rc, "the range cannot be mapped for preparing");
+	/*
+	 * The page cache then holds single pages, where readahead would make folios of up to megabytes: a store makes all
+	 * of its folio dirty, and every drain would write it (fs/iomap/buffered-io.c iomap_page_mkwrite).
+	 */
+	if (!direct)
+		pm_sys->madvise(map, (size_t)length, MADV_RANDOM);
 	rc = write_faults(f, map, length, direct);
 	pm_sys->munmap(map, (size_t)length);
 	return rc;

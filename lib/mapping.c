@@ -100,12 +100,15 @@ static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
 		flags = MAP_PRIVATE;
 	else if (m->ask.backing == PM_BACKING_ANONYMOUS)
 		flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	if (pm_ranges_reserve(&m->medium.writeback.recorded, (size_t)s->length))
+		return pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
 	void *map = m->prepared ? huge_page_hint(s->offset, (size_t)s->length) : NULL;
 	int rc = pm_sys->mmap(&map, (size_t)s->length, prot, flags, s->fd, s->offset);
 	if (rc)
 		return pm_fail(rc, m->file.call, m->file.name, "mmap failed: %s", pm_strerror(rc));
 	m->medium.map = map;
 	m->medium.map_length = (size_t)s->length;
+	m->medium.offset = s->offset;
 	m->base = m->medium.map + (m->offset - s->offset);
 	return 0;
 }

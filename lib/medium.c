@@ -2,12 +2,17 @@
 /* What strategies share: the kernel's write-back, reading and writing by it, and the way beyond the persistence domain. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "strategy.h"
 #include "synced.h"
 #include "sys.h"
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342 /* Linux 4.20 */
+#endif
 
 /* Documentation/ABI/testing/sysfs-bus-nvdimm: reads 1 where flush hints exist; writing 1 uses them. */
 static int region_deep_flush(unsigned region)
@@ -38,6 +43,64 @@ int pm_medium_msync(struct pm_medium *m, uintptr_t low, uintptr_t high)
 	high = (high + page - 1) & ~(page - 1);
 	int rc = PM_RETRY(pm_sys->msync((void *)low, high - low));
 	return m->node ? rc : pm_synced(m->fd, rc);
+}
+
+/*
+ * sync_file_range(2) writes the pages of a range and waits for them, and leaves out what makes them durable: the
+ * metadata, and the flush of the device's cache. A later msync does that for them too if it does it for the whole file,
+ * whatever range it is called with, and if all it needs of them has happened by the time their write-back ends:
+ *
+ *   ext4 (and what else has its magic)   fs/ext4/fsync.c ext4_sync_file: the range is only waited for; the commit is of
+ *       the inode's last transaction, and a flush follows if that brings none. An unwritten extent is converted in a
+ *       transaction before its pages leave write-back: fs/ext4/page-io.c ext4_end_io_end.
+ *   XFS    fs/xfs/xfs_file.c xfs_file_fsync: likewise, the log up to the inode's last change, or a flush;
+ *       fs/xfs/xfs_aops.c xfs_end_ioend converts before it ends write-back.
+ *   btrfs  fs/btrfs/file.c btrfs_sync_file writes the whole file anyway: one call is all there is to win.
+ *   others are not known; an overlay's descriptor has no pages of its own to write.
+ *
+ * Errors come with the wait, by the descriptor's own account (fs/sync.c, file_check_and_advance_wb_err). Before
+ * Linux 5.2 WRITE_AND_WAIT skips pages that write-back is at already: WB_SYNC_NONE.
+ */
+static enum pm_state look_if_apart(const struct pm_medium *m)
+{
+	struct utsname name;
+	struct statfs fs;
+	int major, minor;
+	if (m->node || m->read_only || PM_RETRY(pm_sys->fstatfs(m->fd, &fs)) ||
+	    (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != XFS_SUPER_MAGIC))
+		return PM_NO;
+	if (pm_sys->uname(&name) || sscanf(name.release, "%d.%d", &major, &minor) != 2 || major < 5 ||
+	    (major == 5 && minor < 2))
+		return PM_NO;
+	/* Asks for nothing; a sandbox may refuse even that, with any error. */
+	return PM_RETRY(pm_sys->sync_file_range(m->fd, 0, 0, 0)) ? PM_NO : PM_YES;
+}
+
+bool pm_medium_writes_apart(struct pm_medium *m)
+{
+	if (m->apart == PM_UNKNOWN)
+		m->apart = look_if_apart(m);
+	return m->apart == PM_YES;
+}
+
+/*
+ * On a direct medium the kernel knows which pages were stored to since its last write-back, by anybody: the fault that
+ * makes one writable marks it, with MAP_SYNC as well (fs/dax.c dax_insert_pfn_mkwrite), and msync writes the lines of
+ * those back (dax_writeback_one). A clean line costs 1 to 8 ns to walk over, a gigabyte so 0.06 to 0.5 s
+ * (bench/whole_sync), where an msync that finds nothing costs microseconds. It costs more for each page that it does
+ * find: the page is protected again, and the next store to it faults. So short mappings are walked, which is over
+ * within a millisecond or few and leaves their pages writable.
+ */
+#define KERNEL_KNOWS_FROM ((size_t)16 << 20)
+
+int pm_medium_sync_lines(struct pm_medium *m)
+{
+	bool kernel_writes = !m->device_dax && !m->node && !m->read_only && !m->lines_first;
+	if (m->map_length < KERNEL_KNOWS_FROM || !kernel_writes)
+		return m->cpu->persist(m->map, m->map_length);
+	/* What this thread flushed is complete as well. */
+	m->cpu->fence();
+	return pm_medium_msync(m, (uintptr_t)m->map, (uintptr_t)m->map + m->map_length);
 }
 
 int pm_medium_deepen(struct pm_medium *m, const void *address, size_t length)

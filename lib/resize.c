@@ -26,7 +26,10 @@ static int remap(struct pm_mapping *m, uint64_t length)
 	uint64_t start = m->offset - m->offset % m->file.unit;
 	size_t map_length = (size_t)((m->offset + length - start + m->file.unit - 1) / m->file.unit * m->file.unit);
 	void *map = m->medium.map;
-	int rc = 0;
+	/* All that was recorded is drained. */
+	int rc = pm_ranges_reserve(&m->medium.writeback.recorded, map_length);
+	if (rc)
+		return pm_fail(rc, "pm_resize", m->name, "out of memory");
 	if (map_length != m->medium.map_length)
 		rc = pm_sys->mremap(&map, m->medium.map_length, map_length, MREMAP_MAYMOVE);
 	if (rc)

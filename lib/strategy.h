@@ -15,32 +15,55 @@
 #include "pmdirect.h"
 #include "providers.h"
 
+/* The pages of a mapping that wait to be written: ranges.c. */
+struct pm_ranges {
+	_Atomic uint64_t *pages;  /* a bit each; NULL: none yet */
+	_Atomic uint64_t *blocks; /* a bit for each block of words that may have one set */
+	size_t words;             /* of pages: whole blocks */
+	unsigned shift;           /* log2 of the page size */
+};
+
+/* Pages [first, end) of the mapping. */
+struct pm_run {
+	size_t first, end;
+};
+
+/* Where a walk that takes all runs stands; begins as 0. */
+struct pm_cursor {
+	size_t next;         /* word */
+	uint64_t bits;       /* taken of the word before, and not handed out */
+	struct pm_run ahead; /* taken, and not handed out, unless it ends at 0 */
+};
+
 /*
  * What page write-back has to do, in batches: flushes add to the batch being filled; a drain takes a number
  * like a ticket and waits until that batch is written, by itself or by whoever is writing.
  */
 struct pm_writeback {
+	struct pm_ranges recorded; /* in the batch being filled; without the lock */
+	atomic_bool whole;         /* likewise: the whole mapping is */
+	atomic_bool all;           /* every drain covers the whole mapping: see pm_writeback_demoted() */
 	pthread_mutex_t lock;
 	pthread_cond_t done_cond;
-	uintptr_t low, high; /* hull of the ranges in the batch being filled; empty if low >= high */
-	uint64_t filling;    /* number of that batch; the one being written is filling - 1 */
-	uint64_t done;       /* last batch written */
-	bool busy;           /* somebody is writing */
-	atomic_bool all;     /* every drain covers the whole mapping: see pm_writeback_demoted() */
-	int error;           /* latched until pm_writeback_recover() */
-	uint64_t failed;     /* last batch that failed, */
-	int failure;         /* and how: for those who waited for it while the latch was lifted */
+	uint64_t filling; /* number of that batch; the one being written is filling - 1 */
+	uint64_t done;    /* last batch written */
+	bool busy;        /* somebody is writing */
+	int error;        /* latched until pm_writeback_recover() */
+	uint64_t failed;  /* last batch that failed, */
+	int failure;      /* and how: for those who waited for it while the latch was lifted */
 };
 
 struct pm_medium {
 	char *map;         /* page-aligned */
 	size_t map_length; /* whole pages */
+	uint64_t offset;   /* of map in the file */
 	int fd;            /* the library's own description; -1 for anonymous memory */
 	bool read_only;
 	bool node; /* of a device: where it lies says nothing of what it stands for */
 	bool device_dax;
 	bool lines_first; /* a direct medium whose CPU caches msync leaves alone (dax/write_cache is 0) */
 	unsigned region; /* of a device-dax: number of its nd region, ~0u if unknown */
+	enum pm_state apart; /* what pm_medium_writes_apart() found; used by one thread at a time */
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
 	struct pm_writeback writeback;
@@ -65,6 +88,13 @@ extern const struct pm_strategy pm_strategy_promoted;
 
 /* The kernel's write-back of the pages of a range, believed only where it can be. */
 int pm_medium_msync(struct pm_medium *, uintptr_t low, uintptr_t high);
+/*
+ * Whether ranges can be written by sync_file_range(2) each, and made durable by one msync of any other part of the
+ * file that follows: see medium.c.
+ */
+bool pm_medium_writes_apart(struct pm_medium *);
+/* All that was stored, on a medium of cache lines. */
+int pm_medium_sync_lines(struct pm_medium *);
 /* Reads the file at that offset with the kernel's copy, which turns a bad block into -EIO; -ENODATA: the file ends. */
 int pm_medium_read(const struct pm_medium *, void *destination, uint64_t offset, size_t length);
 /* The other way; after an error the file holds the new bytes up to an open point. Nothing is durable yet. */
@@ -72,6 +102,16 @@ int pm_medium_write(const struct pm_medium *, const void *source, uint64_t offse
 
 /* Beyond the persistence domain; shared by the two direct strategies. */
 int pm_medium_deepen(struct pm_medium *, const void *address, size_t length);
+
+/* Makes room for a mapping of so many bytes; what is recorded is forgotten where there was less. 0 or -ENOMEM. */
+int pm_ranges_reserve(struct pm_ranges *, size_t length);
+void pm_ranges_free(struct pm_ranges *);
+/* Records the pages of a range that is not empty. Any number of threads, also while one takes. */
+void pm_ranges_add(struct pm_ranges *, size_t offset, size_t length);
+/* Whether something may be recorded; never false while something is that was recorded before the call. */
+bool pm_ranges_any(const struct pm_ranges *);
+/* Takes the next run, in ascending order; false: there is none left. One walk at a time. */
+bool pm_ranges_take(struct pm_ranges *, struct pm_cursor *, struct pm_run *);
 
 void pm_writeback_init(struct pm_writeback *);
 void pm_writeback_destroy(struct pm_writeback *);

@@ -93,6 +93,7 @@ struct pm_sys {
 	int (*msync)(void *address, size_t length);
 	/* Whether a page of the range has all these categories and none of those: 1 or 0 (PAGEMAP_SCAN, Linux 6.7). */
 	int (*any_page)(const void *address, size_t length, uint64_t all, uint64_t none);
+	int (*sync_file_range)(int fd, uint64_t offset, uint64_t length, unsigned flags);
 	int (*may_write)(int fd); /* faccessat2(2) with W_OK and the effective ids */
 	int (*cachestat)(int fd, uint64_t offset, uint64_t length, struct pm_cachestat *stat);
 	unsigned (*euid)(void);

@@ -19,16 +19,11 @@ static int persist(struct pm_medium *m, const void *address, size_t length)
 	return m->cpu->persist(address, length);
 }
 
-static int sync_all(struct pm_medium *m)
-{
-	return persist(m, m->map, m->map_length);
-}
-
 const struct pm_strategy pm_strategy_cacheline = {
 	.granularity = PM_CACHE_LINE,
 	.flush = flush,
 	.drain = drain,
 	.persist = persist,
 	.deepen = pm_medium_deepen,
-	.sync = sync_all,
+	.sync = pm_medium_sync_lines,
 };

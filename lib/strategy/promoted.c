@@ -25,7 +25,8 @@ static int persist(struct pm_medium *m, const void *address, size_t length)
 
 static int sync_all(struct pm_medium *m)
 {
-	return persist(m, m->map, m->map_length);
+	int rc = pm_medium_sync_lines(m), drained = pm_strategy_writeback.drain(m);
+	return rc ? rc : drained;
 }
 
 const struct pm_strategy pm_strategy_promoted = {

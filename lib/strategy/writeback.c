@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Page granularity: the kernel writes dirty pages back. A drain makes one call over the hull of all
- * recorded ranges: clean pages in between cost the kernel a tag look-up (mm/filemap.c
- * filemap_fdatawrite_wbc), while every further call costs a flush of the device's cache.
+ * Page granularity: the kernel writes dirty pages back. A drain makes the fewest calls that make the recorded pages
+ * durable. One run of them is one msync. Runs far apart are written each by itself and made durable by the msync of
+ * the last, where that is known to do it: every msync costs a flush of the device's cache, and one over all would
+ * write what others stored in between and nobody asked for. Elsewhere it is one msync over all: clean pages in between
+ * cost the kernel a look-up of tags (mm/filemap.c filemap_fdatawrite_wbc).
+ *
+ * One write-back at a time, whoever drains: the kernel reports a failure once to an open file description, be it of other
+ * pages than the call's (mm/filemap.c file_check_and_advance_wb_err). Of two calls at once one could be told of the
+ * other's and its own caller of success. That costs 2 to 8 threads up to a third of what as many calls of msync of their
+ * own achieve, and nothing from 16 on (bench/commit).
  *
  * After a failure the kernel has reported the error and marked the pages clean (Documentation/core-api/
  * errseq.rst), so a second msync would return 0 with the data not on the medium. The error is latched here.
@@ -16,7 +23,7 @@
 
 void pm_writeback_init(struct pm_writeback *w)
 {
-	*w = (struct pm_writeback){.low = UINTPTR_MAX, .filling = 1};
+	*w = (struct pm_writeback){.filling = 1};
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->done_cond, NULL);
 }
@@ -25,16 +32,7 @@ void pm_writeback_destroy(struct pm_writeback *w)
 {
 	pthread_cond_destroy(&w->done_cond);
 	pthread_mutex_destroy(&w->lock);
-}
-
-static void record(struct pm_writeback *w, uintptr_t low, uintptr_t high)
-{
-	pthread_mutex_lock(&w->lock);
-	if (low < w->low)
-		w->low = low;
-	if (high > w->high)
-		w->high = high;
-	pthread_mutex_unlock(&w->lock);
+	pm_ranges_free(&w->recorded);
 }
 
 /*
@@ -50,7 +48,7 @@ static void write_lines(struct pm_medium *m, const void *address, size_t length)
 static void record_all(struct pm_medium *m)
 {
 	write_lines(m, m->map, m->map_length);
-	record(&m->writeback, (uintptr_t)m->map, (uintptr_t)m->map + m->map_length);
+	atomic_store(&m->writeback.whole, true);
 }
 
 void pm_writeback_demoted(struct pm_writeback *w)
@@ -68,26 +66,84 @@ void pm_writeback_promoted(struct pm_writeback *w)
  * the file is asked instead, which works on any descriptor. A file system without fsync (EINVAL, fsync(2)) has
  * nothing that could be written back.
  */
-static int write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
+static int write_back(struct pm_medium *m, struct pm_run run)
 {
 	if (m->read_only) {
 		int rc = PM_RETRY(pm_sys->fdatasync(m->fd));
 		return rc == -EINVAL ? 0 : rc;
 	}
-	return pm_medium_msync(m, low, high);
+	unsigned shift = m->writeback.recorded.shift;
+	return pm_medium_msync(m, (uintptr_t)m->map + (run.first << shift), (uintptr_t)m->map + (run.end << shift));
+}
+
+static void keep_first(int *error, int rc)
+{
+	*error = *error ? *error : rc;
+}
+
+#define RUNS 64 /* at a time: as many as keep a disk busy, on the stack */
+
+static int write_apart(struct pm_medium *m, const struct pm_run *run, size_t count, unsigned flags)
+{
+	unsigned shift = m->writeback.recorded.shift;
+	int error = 0;
+	for (size_t i = 0; i < count; i++)
+		keep_first(&error,
+			   PM_RETRY(pm_sys->sync_file_range(m->fd, m->offset + ((uint64_t)run[i].first << shift),
+							    (uint64_t)(run[i].end - run[i].first) << shift, flags)));
+	return error;
+}
+
+/* Starts all before it waits for the first. A failure ends nothing: what can be written is. */
+static int write_runs(struct pm_medium *m, struct pm_cursor *c, struct pm_run *run, size_t count)
+{
+	struct pm_ranges *r = &m->writeback.recorded;
+	int error = 0;
+	for (;;) {
+		struct pm_run next;
+		bool last = !pm_ranges_take(r, c, &next);
+		keep_first(&error, write_apart(m, run, count, SYNC_FILE_RANGE_WRITE));
+		keep_first(&error, write_apart(m, run, count - last, SYNC_FILE_RANGE_WRITE_AND_WAIT));
+		if (last)
+			break;
+		run[0] = next;
+		for (count = 1; count < RUNS && pm_ranges_take(r, c, &run[count]); count++)
+			;
+	}
+	keep_first(&error, write_back(m, run[count - 1]));
+	return error;
+}
+
+/* Writes all that is recorded. */
+static int write_recorded(struct pm_medium *m)
+{
+	struct pm_writeback *w = &m->writeback;
+	struct pm_run run[RUNS], more, all = {.end = m->map_length >> w->recorded.shift};
+	struct pm_cursor c = {0};
+	size_t count = 0;
+	bool whole = atomic_exchange(&w->whole, false);
+	while (count < RUNS && pm_ranges_take(&w->recorded, &c, &run[count]))
+		count++;
+	if (!whole && !count)
+		return 0;
+	if (!whole && count > 1 && pm_medium_writes_apart(m))
+		return write_runs(m, &c, run, count);
+	if (!whole)
+		all = (struct pm_run){run[0].first, run[count - 1].end};
+	while (pm_ranges_take(&w->recorded, &c, &more))
+		all.end = whole ? all.end : more.end;
+	return write_back(m, all);
 }
 
 /* Takes the batch being filled and writes it. The lock is held at call and return, not meanwhile. */
 static void write_batch(struct pm_medium *m)
 {
 	struct pm_writeback *w = &m->writeback;
-	uintptr_t low = w->low, high = w->high;
+	/* Counted before it is taken: who then finds nothing recorded waits for this batch. */
 	uint64_t batch = w->filling++;
-	w->low = UINTPTR_MAX;
-	w->high = 0;
 	w->busy = true;
 	pthread_mutex_unlock(&w->lock);
-	int rc = write_back(m, low, high);
+	int rc = write_recorded(m);
 	pthread_mutex_lock(&w->lock);
 	w->busy = false;
 	w->done = batch;
@@ -102,7 +158,7 @@ static void write_batch(struct pm_medium *m)
 static int flush(struct pm_medium *m, const void *address, size_t length)
 {
 	write_lines(m, address, length);
-	record(&m->writeback, (uintptr_t)address, (uintptr_t)address + length);
+	pm_ranges_add(&m->writeback.recorded, (uintptr_t)address - (uintptr_t)m->map, length);
 	return 0;
 }
 
@@ -112,7 +168,8 @@ static int complete(struct pm_medium *m)
 	struct pm_writeback *w = &m->writeback;
 	pthread_mutex_lock(&w->lock);
 	/* What this thread flushed is in the batch being filled or in an earlier one. */
-	uint64_t ticket = w->low < w->high ? w->filling : w->filling - 1;
+	bool any = atomic_load(&w->whole) || pm_ranges_any(&w->recorded);
+	uint64_t ticket = any ? w->filling : w->filling - 1;
 	while (w->done < ticket) {
 		if (w->busy)
 			pthread_cond_wait(&w->done_cond, &w->lock);
@@ -133,7 +190,7 @@ static int drain(struct pm_medium *m)
 
 int pm_writeback_range(struct pm_medium *m, const void *address, size_t length)
 {
-	record(&m->writeback, (uintptr_t)address, (uintptr_t)address + length);
+	pm_ranges_add(&m->writeback.recorded, (uintptr_t)address - (uintptr_t)m->map, length);
 	return complete(m);
 }
 
@@ -212,8 +269,7 @@ int pm_writeback_recover(struct pm_medium *m)
 	w->busy = false;
 	if (!rc) {
 		w->error = 0;
-		w->low = (uintptr_t)m->map;
-		w->high = w->low + m->map_length;
+		atomic_store(&w->whole, true);
 		write_batch(m);
 		rc = w->error;
 	}

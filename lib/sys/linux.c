@@ -365,6 +365,11 @@ static int do_any_page(const void *address, size_t length, uint64_t all, uint64_
 	return rc;
 }
 
+static int do_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags)
+{
+	return result(sync_file_range(fd, (off64_t)offset, (off64_t)length, flags));
+}
+
 static int do_may_write(int fd)
 {
 	return result(syscall(SYS_faccessat2, fd, "", W_OK, AT_EMPTY_PATH | AT_EACCESS));
@@ -449,6 +454,7 @@ const struct pm_sys pm_sys_linux = {
 	.mincore = do_mincore,
 	.msync = do_msync,
 	.any_page = do_any_page,
+	.sync_file_range = do_sync_file_range,
 	.may_write = do_may_write,
 	.cachestat = do_cachestat,
 	.euid = do_euid,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Which calls reach the volatile cache of the device: counts the flushes that the block layer hands to its driver,
- * in the kernel's trace. Runs in the guest as root: test_flushes PATH..., each a directory or a block device.
+ * in the kernel's trace; and which pages of a DAX file the kernel writes back when a large mapping is synced. Runs in
+ * the guest as root: test_flushes PATH..., each a directory or a block device.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,8 @@ static bool start_tracing(void)
 {
 	if (mount("tracefs", TRACING, "tracefs", 0, NULL) && errno != EBUSY)
 		return false;
-	return put(TRACING "events/block/block_bio_queue/enable", "1");
+	return put(TRACING "events/block/block_bio_queue/enable", "1") &&
+	       put(TRACING "events/fs_dax/dax_writeback_one/enable", "1");
 }
 
 static dev_t device_of(const char *path)
@@ -140,6 +142,68 @@ static void check_place(void)
 	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
 }
 
+/* ---- Large mappings of lines: what is left to the kernel ---- */
+
+#define LARGE_PAGES ((size_t)5120) /* 20 MiB */
+
+/* "... dax_writeback_one: dev 259:0 ino 0xc pgoff 0x7d0 pglen 0x1": how many pages, marked. Forgets them. */
+static unsigned written_pages(bool written[static LARGE_PAGES])
+{
+	char line[512];
+	unsigned count = 0;
+	FILE *trace = fopen(TRACING "trace", "re");
+	memset(written, 0, LARGE_PAGES);
+	while (trace && fgets(line, sizeof(line), trace)) {
+		const char *event = strstr(line, "dax_writeback_one: "), *at = event ? strstr(event, "pgoff ") : NULL;
+		unsigned long first, length;
+		if (!at || sscanf(at, "pgoff %lx pglen %lx", &first, &length) != 2)
+			continue;
+		count += (unsigned)length;
+		for (unsigned long i = first; i < first + length && i < LARGE_PAGES; i++)
+			written[i] = true;
+	}
+	if (trace)
+		fclose(trace);
+	CHECK(trace && put(TRACING "trace", " "), "the trace cannot be read: %s", strerror(errno));
+	return count;
+}
+
+/* The kernel finds each page that was stored to, be it of a mapping with MAP_SYNC, and writes the lines of few others. */
+static void check_large(void)
+{
+	static const size_t stored[] = {1, 2047, 5000};
+	static bool written[LARGE_PAGES];
+	char path[256];
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE | PM_PREPARE, .length = LARGE_PAGES * PAGE};
+	struct pm_mapping *m;
+	struct stat st;
+	snprintf(path, sizeof(path), "%s/large", place_checked);
+	if (!stat(place_checked, &st) && S_ISBLK(st.st_mode))
+		return;
+	int rc = pm_map(path, &o, &m);
+	CHECK(rc == 0, "%s", pm_error_detail());
+	if (rc)
+		return;
+	if (pm_granularity_of(m) == PM_CACHE_LINE) {
+		char *base = pm_base(m);
+		CHECK(pm_sync(m) == 0, "%s", pm_error_detail());
+		for (int round = 0; round < 3; round++) {
+			written_pages(written);
+			for (size_t i = 0; i < 3 && round < 2; i++)
+				base[stored[i] * PAGE + 77]++;
+			CHECK(pm_sync(m) == 0, "%s", pm_error_detail());
+			unsigned count = written_pages(written);
+			printf("%s: pm_sync of 20 MiB, %d pages stored to: %u written\n", place_checked, round < 2 ? 3 : 0, count);
+			for (size_t i = 0; i < 3 && round < 2; i++)
+				CHECK(written[stored[i]], "page %zu was left out", stored[i]);
+			/* A page of 2 MiB is written whole. */
+			CHECK(count <= (round < 2 ? 3 * 512 : 0), "%u pages written", count);
+		}
+	}
+	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+	CHECK(unlink(path) == 0, "%s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
 	if (!start_tracing()) {
@@ -149,6 +213,7 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		place_checked = argv[i];
 		check_place();
+		check_large();
 	}
 	printf("%d failures\n", failures);
 	return failures != 0;

@@ -6,8 +6,8 @@
  *   paths store PLACE PATH...  PATH is a directory, or a block device
  *   paths found PLACE PATH...
  *
- * Controls are what these calls do not cover: what was not flushed, and what write(2) puts behind the old end of the
- * file.
+ * Controls are what these calls do not cover: what was not flushed, be it between what was, and what write(2) puts
+ * behind the old end of the file.
  */
 #include <pmdirect.h>
 #include <stdbool.h>
@@ -25,8 +25,11 @@ static const char *const ways[] = {"store", "write", "direct", "library"};
 enum by { PERSIST, SYNC, FSYNC, BYS };
 static const char *const bys[] = {"persist", "sync", "fsync"};
 
-/* The files behind those: what is appended, and what is only drained. */
-enum { APPENDED = BYS, ONLY_DRAINED, FILES };
+/* The files behind those: what is appended, what is only drained, and what is flushed here and there. */
+enum { APPENDED = BYS, ONLY_DRAINED, FILES, SCATTERED };
+
+#define RUNS 100 /* more than are written at a time */
+#define STRIDE (40 * PAGE)
 
 struct range {
 	struct pm_mapping *mapping;
@@ -151,6 +154,44 @@ static int only_drain(const char *place, const char *path)
 	return 0;
 }
 
+static void name_run(char name[static 128], const char *place, int run, bool flushed)
+{
+	if (flushed)
+		snprintf(name, 128, "%s/scattered/%d", place, run);
+	else
+		snprintf(name, 128, "between/%s/%d", place, run);
+}
+
+/*
+ * Pages far apart in a new file without blocks, and one drain: their blocks are allocated as they are written, and the
+ * one call that commits is about the last of them. The pages in between are stored to as well, and not flushed.
+ */
+static int scatter(const char *place, const char *path)
+{
+	struct range r;
+	char name[128];
+	name_range(&r, path, SCATTERED);
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE | PM_SPARSE, .length = RUNS * STRIDE};
+	if (pm_map(r.path, &o, &r.mapping))
+		return complain(r.path, "pm_map");
+	r.base = pm_base(r.mapping);
+	for (int i = 0; i < RUNS; i++) {
+		memset(r.base + (size_t)i * STRIDE, 'A' + i % 26, 2 * PAGE);
+		memset(r.base + (size_t)i * STRIDE + STRIDE / 2, 'a' + i % 26, PAGE);
+		if (pm_flush(r.mapping, r.base + (size_t)i * STRIDE, 2 * PAGE))
+			return complain(r.path, "pm_flush");
+	}
+	if (pm_drain(r.mapping))
+		return complain(r.path, "pm_drain");
+	for (int i = 0; i < RUNS; i++) {
+		name_run(name, place, i, true);
+		tell("promise", name, r.base + (size_t)i * STRIDE, 2 * PAGE);
+		name_run(name, place, i, false);
+		tell("control", name, r.base + (size_t)i * STRIDE + STRIDE / 2, PAGE);
+	}
+	return 0;
+}
+
 static int store_all(const char *const *place, const char *const *path, int count)
 {
 	int rc = 0;
@@ -164,6 +205,9 @@ static int store_all(const char *const *place, const char *const *path, int coun
 		rc = only_drain(place[i * 2], path[i * 2]);
 	for (int i = 0; i < count && !rc; i++)
 		rc = is_node(path[i * 2]) ? 0 : append_and_sync(place[i * 2], path[i * 2], false);
+	/* Nothing may follow that would commit for it; itself it commits nothing of the controls where they are cached. */
+	for (int i = 0; i < count && !rc; i++)
+		rc = strstr(place[i * 2], "disk") ? scatter(place[i * 2], path[i * 2]) : 0;
 	return rc;
 }
 
@@ -187,6 +231,13 @@ static void find_all(const char *place, const char *path)
 	name_range(&r, path, FILES);
 	snprintf(name, sizeof(name), "%s/appended", place);
 	tell_found(name, r.path, WINDOW, PAGE);
+	name_range(&r, path, SCATTERED);
+	for (int i = 0; i < RUNS && strstr(place, "disk"); i++) {
+		name_run(name, place, i, true);
+		tell_found(name, r.path, (uint64_t)i * STRIDE, 2 * PAGE);
+		name_run(name, place, i, false);
+		tell_found(name, r.path, (uint64_t)i * STRIDE + STRIDE / 2, PAGE);
+	}
 }
 
 int main(int argc, char **argv)

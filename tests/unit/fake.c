@@ -271,7 +271,10 @@ static int fake_flags_of(int fd)
 static int fake_uname(struct utsname *name)
 {
 	ENTER(.call = FAKE_uname, .fd = -1);
-	return pm_sys_linux.uname(name);
+	int rc = pm_sys_linux.uname(name);
+	if (fake.machine.release)
+		strcpy(name->release, fake.machine.release);
+	return rc;
 }
 
 /* ---- Memory ---- */

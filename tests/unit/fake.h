@@ -22,7 +22,7 @@
 #define FAKE_CALLS(X)                                                                                        \
 	X(openat) X(close) X(statx) X(fstatfs) X(statmount) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(unlinkat)      \
 	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
-	X(mremap) X(madvise) X(mincore) X(msync) X(any_page) X(may_write) X(cachestat) X(setlease) X(getlease)          \
+	X(mremap) X(madvise) X(mincore) X(msync) X(any_page) X(sync_file_range) X(may_write) X(cachestat) X(setlease) X(getlease)          \
 	X(owner) X(set_owner) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(inotify) X(epoll_create) X(epoll_add)    \
 	X(poll) X(same_description) X(each_entry) X(euid) X(getenv) X(dlopen)                      \
 	X(sigaction) X(thread_mask) X(signal_self) X(allocate_inside)
@@ -102,6 +102,7 @@ struct fake_machine {
 	bool lacks_mount_id; /* before Linux 5.8 */
 	bool tells_pages;    /* PAGEMAP_SCAN, of which there are: */
 	bool has_huge_pages, has_small_pages;
+	const char *release; /* of the kernel; NULL: the real one */
 };
 
 extern const struct fake_machine fake_plain, fake_dax, fake_dax_no_domain, fake_xfs_reflink, fake_e820,

@@ -374,3 +374,16 @@ int fake_fiemap(struct fiemap *q)
 	}
 	return fake.machine.fiemap_errno ? -fake.machine.fiemap_errno : 0;
 }
+
+/* ---- Write-back of a range ---- */
+
+int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags)
+{
+	ENTER(.call = FAKE_sync_file_range, .fd = fd, .offset = offset, .length = length, .flags = flags);
+	if (fake.machine.is_device_dax || fake.machine.is_block_device)
+		fake_violation("sync_file_range of a device");
+	/* To the kernel it would mean: to the end of the file. */
+	if (!length && flags)
+		fake_violation("sync_file_range of an empty range");
+	return fake.really_syncs ? pm_sys_linux.sync_file_range(fd, offset, length, flags) : 0;
+}

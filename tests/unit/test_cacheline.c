@@ -93,6 +93,55 @@ START_TEST(only_a_drain_makes_it_durable)
 }
 END_TEST
 
+/* Below 16 MiB all lines are walked; from there the kernel says which pages were stored to, where it can and may. */
+static const struct {
+	const struct fake_machine *machine;
+	uint64_t size;
+	unsigned flags;
+	const char *write_cache;
+	bool by_kernel;
+} whole[] = {
+	{&fake_dax, (16u << 20) - 1, 0, "1", true}, /* its last page is whole */
+	{&fake_dax, (16u << 20) - 65536, 0, "1", false},
+	{&fake_dax, 16u << 20, 0, NULL, true},
+	{&fake_dax, 16u << 20, 0, "0", false}, /* msync leaves the CPU's caches alone */
+	{&fake_dax, 16u << 20, PM_READ_ONLY, "1", false},
+	{&fake_xfs_reflink, 16u << 20, PM_LEASE, "1", true},
+	{&fake_device_dax, 16u << 20, 0, "1", false},
+};
+
+START_TEST(the_kernel_knows_what_was_stored_to_a_large_mapping)
+{
+	struct fake_machine machine = *whole[_i].machine;
+	struct fake_region under = *machine.region;
+	under.write_cache = whole[_i].write_cache;
+	machine.region = &under;
+	const char *path = unit_file("file", 1);
+	ck_assert_int_eq(truncate(path, (off_t)whole[_i].size), 0);
+	fake_start(&machine);
+	m = unit_map(path, UNIT_OPTIONS(.flags = whole[_i].flags));
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	fake_forget();
+	unit_ok(pm_sync(m));
+	ck_assert_uint_eq(fake.fences, 1);
+	ck_assert_uint_eq(fake.lines, whole[_i].by_kernel ? 0 : (whole[_i].size + LINE - 1) / LINE);
+	ck_assert_uint_eq(fake_calls(FAKE_msync), whole[_i].by_kernel);
+	ck_assert_uint_eq(fake_calls(FAKE_may_write), whole[_i].by_kernel);
+	/* But for those of the thread that watches over the lease. */
+	ck_assert(whole[_i].flags & PM_LEASE || fake_syscalls() == (whole[_i].by_kernel ? 2 : 0));
+	if (whole[_i].by_kernel) {
+		ck_assert_uint_eq(fake_find(FAKE_msync, 0)->address, (uintptr_t)pm_base(m));
+		ck_assert_uint_eq(fake_find(FAKE_msync, 0)->length, 16u << 20);
+		fake_fail(FAKE_msync, 1, EIO);
+		ck_assert_int_eq(pm_sync(m), -EIO);
+		ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -EIO);
+		fake.recovers = true;
+		unit_ok(pm_clear_error(m));
+	}
+	unmap();
+}
+END_TEST
+
 START_TEST(bytes_need_a_fence_alone)
 {
 	map_on(&fake_eadr, NULL);
@@ -337,6 +386,7 @@ int main(void)
 	tcase_add_test(c, a_line_costs_one_write_back_and_one_fence);
 	tcase_add_test(c, a_range_costs_the_lines_it_touches);
 	tcase_add_test(c, only_a_drain_makes_it_durable);
+	tcase_add_loop_test(c, the_kernel_knows_what_was_stored_to_a_large_mapping, 0, (int)COUNT(whole));
 	tcase_add_test(c, bytes_need_a_fence_alone);
 	tcase_add_test(c, demoted_to_lines_it_writes_lines);
 	tcase_add_test(c, an_unaligned_mapping);

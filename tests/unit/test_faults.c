@@ -215,7 +215,7 @@ START_TEST(write_faults_where_nothing_can_be_allocated)
 	fake_fail(FAKE_fallocate, 0, EOPNOTSUPP);
 	fake_fail(FAKE_msync, 1, ENOSPC);
 	ck_assert_int_eq(pm_map(path, o, &m), -ENOSPC);
-	ck_assert_uint_eq(fake_calls(FAKE_madvise), 1);
+	ck_assert_uint_eq(fake_calls(FAKE_madvise), 2);
 	check_as_before(4, path, open_before);
 	m = unit_map(path, o);
 	ck_assert_uint_eq(unit_size_of(path), 200000);

@@ -259,6 +259,19 @@ START_TEST(prepared_memory_is_populated_and_aligned)
 }
 END_TEST
 
+/* A page cache is filled page by page: of large folios a store of a byte would make all dirty. */
+START_TEST(readahead_has_no_part_in_preparing)
+{
+	fake_start(_i ? &fake_dax : &fake_plain);
+	struct pm_mapping *m = unit_map(unit_path("file"), UNIT_OPTIONS(.flags = PM_CREATE | PM_PREPARE, .length = 1 << 20));
+	const struct fake_record *first = fake_find(FAKE_madvise, 0), *second = fake_find(FAKE_madvise, 1);
+	ck_assert_uint_eq(first->flags, _i ? MADV_POPULATE_WRITE : MADV_RANDOM);
+	ck_assert_uint_eq(first->length, 1 << 20);
+	ck_assert_uint_eq(second->flags, MADV_POPULATE_WRITE);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* Unwritten until they are populated, as fallocate(2) leaves them. */
 START_TEST(a_file_created_on_a_direct_medium_is_prepared)
 {
@@ -454,6 +467,7 @@ int main(void)
 	tcase_add_loop_test(c, a_sparse_file_is_not_allocated, 0, 2);
 	tcase_add_test(c, preparing_keeps_content_and_leaves_no_work);
 	tcase_add_test(c, prepared_memory_is_populated_and_aligned);
+	tcase_add_loop_test(c, readahead_has_no_part_in_preparing, 0, 2);
 	tcase_add_test(c, a_file_created_on_a_direct_medium_is_prepared);
 	tcase_add_test(c, a_read_only_mapping);
 	tcase_add_test(c, a_private_mapping_never_reaches_the_file);

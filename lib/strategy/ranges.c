@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The pages that wait to be written: a bit each, and a bit for every block of pages that may have one set. Recording
+ * takes no lock, and writes to shared memory only what is not there yet.
+ *
+ * A bit found set is left alone, without a fence between the caller's store and the look. Whoever took the bit just
+ * after that look writes the page later, and the kernel protects the page from stores before it writes
+ * (mm/page-writeback.c folio_clear_dirty_for_io; fs/dax.c dax_writeback_one): that waits for every store another
+ * CPU still makes through the old translation, and a store that comes too late for it faults before the look.
+ *
+ * The order that loses nothing: the page is set before its block, and the block is taken before its pages. Who sees
+ * the block set sees it before it is taken, and whoever takes it finds the page.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "strategy.h"
+
+#define WORD 64u      /* pages in a word */
+#define BLOCK 64u     /* words in a block: 16 MiB of 4 KiB pages, eight lines of memory */
+#define GAP_PAGES 16u /* between runs that are written as one: see pm_ranges_take() */
+
+int pm_ranges_reserve(struct pm_ranges *r, size_t length)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t words = (length / page + WORD - 1) / WORD, blocks = (words + BLOCK - 1) / BLOCK;
+	size_t tops = (blocks + WORD - 1) / WORD;
+	if (words <= r->words)
+		return 0;
+	_Atomic uint64_t *pages = calloc(blocks * BLOCK + tops, sizeof(*pages));
+	if (!pages)
+		return -ENOMEM;
+	free((void *)r->pages);
+	r->shift = (unsigned)__builtin_ctzl(page);
+	r->pages = pages;
+	r->blocks = pages + blocks * BLOCK;
+	r->words = blocks * BLOCK;
+	return 0;
+}
+
+void pm_ranges_free(struct pm_ranges *r)
+{
+	free((void *)r->pages);
+}
+
+static inline void set(_Atomic uint64_t *word, uint64_t bits)
+{
+	if (~atomic_load(word) & bits)
+		atomic_fetch_or(word, bits);
+}
+
+void pm_ranges_add(struct pm_ranges *r, size_t offset, size_t length)
+{
+	size_t first = offset >> r->shift, last = (offset + length - 1) >> r->shift;
+	for (size_t word = first / WORD; word <= last / WORD; word++) {
+		uint64_t from = word == first / WORD ? ~0ull << first % WORD : ~0ull;
+		uint64_t to = word == last / WORD ? ~0ull >> (WORD - 1 - last % WORD) : ~0ull;
+		size_t block = word / BLOCK;
+		set(&r->pages[word], from & to);
+		set(&r->blocks[block / WORD], 1ull << block % WORD);
+	}
+}
+
+bool pm_ranges_any(const struct pm_ranges *r)
+{
+	for (size_t top = 0; top * WORD * BLOCK < r->words; top++)
+		if (atomic_load(&r->blocks[top]))
+			return true;
+	return false;
+}
+
+/* The first word at or after this one that may have pages, its block taken; r->words if there is none. */
+static size_t enter_block(struct pm_ranges *r, size_t word)
+{
+	size_t block = word / BLOCK;
+	while (block * BLOCK < r->words) {
+		uint64_t set_blocks = atomic_load(&r->blocks[block / WORD]) & ~0ull << block % WORD;
+		if (set_blocks) {
+			block = block / WORD * WORD + (unsigned)__builtin_ctzll(set_blocks);
+			atomic_fetch_and(&r->blocks[block / WORD], ~(1ull << block % WORD));
+			return block * BLOCK;
+		}
+		block = (block / WORD + 1) * WORD;
+	}
+	return r->words;
+}
+
+/* The next pages that lie together in a word. */
+static bool next_run(struct pm_ranges *r, struct pm_cursor *c)
+{
+	while (!c->bits) {
+		if (c->next % BLOCK == 0)
+			c->next = enter_block(r, c->next);
+		if (c->next >= r->words)
+			return false;
+		if (atomic_load(&r->pages[c->next]))
+			c->bits = atomic_exchange(&r->pages[c->next], 0);
+		c->next++;
+	}
+	unsigned first = (unsigned)__builtin_ctzll(c->bits);
+	uint64_t rest = ~(c->bits >> first);
+	unsigned count = rest ? (unsigned)__builtin_ctzll(rest) : WORD;
+	c->ahead.first = (c->next - 1) * WORD + first;
+	c->ahead.end = c->ahead.first + count;
+	c->bits &= first + count < WORD ? ~0ull << (first + count) : 0;
+	return true;
+}
+
+/*
+ * Runs with a gap of up to 64 KiB are one: to write the gap, if it is dirty at all, costs a disk no more than the calls
+ * that would spare it (bench/page_flush).
+ */
+bool pm_ranges_take(struct pm_ranges *r, struct pm_cursor *c, struct pm_run *run)
+{
+	if (c->ahead.end == 0 && !next_run(r, c))
+		return false;
+	*run = c->ahead;
+	c->ahead.end = 0;
+	while (next_run(r, c) && c->ahead.first - run->end <= GAP_PAGES) {
+		run->end = c->ahead.end;
+		c->ahead.end = 0;
+	}
+	return true;
+}

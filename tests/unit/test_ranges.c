@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Pages that wait to be written: what is recorded comes out again, once, in order; and scattered, by which calls. */
+#include <errno.h>
+#include <linux/magic.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mapping.h"
+#include "unit.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define GAP 16u /* pages: so close they are one run */
+
+/* ---- Against a plain model ---- */
+
+/* More than 1 GiB of 4 KiB pages, where the uppermost words change. */
+#define MODEL_PAGES 300000u
+
+static struct pm_ranges ranges;
+static bool model[MODEL_PAGES];
+
+/* Half of the ranges lie in a corner, so that they meet. */
+static void add_some(unsigned count, size_t page)
+{
+	size_t corner = unit_random() % (MODEL_PAGES - 400);
+	while (count--) {
+		size_t first = unit_random() % 2 ? corner + unit_random() % 300 : unit_random() % MODEL_PAGES;
+		size_t most = unit_random() % 8 ? 3 : 20000;
+		size_t end = first + 1 + unit_random() % most;
+		end = end < MODEL_PAGES ? end : MODEL_PAGES;
+		size_t from = first * page + unit_random() % page, to = (end - 1) * page + 1 + unit_random() % page;
+		if (from >= to)
+			continue;
+		pm_ranges_add(&ranges, from, to - from);
+		memset(&model[first], true, end - first);
+	}
+}
+
+static bool expect_run(size_t *at, struct pm_run *run)
+{
+	while (*at < MODEL_PAGES && !model[*at])
+		++*at;
+	if (*at == MODEL_PAGES)
+		return false;
+	*run = (struct pm_run){*at, *at};
+	for (; *at < MODEL_PAGES && *at - run->end <= GAP; ++*at)
+		if (model[*at])
+			run->end = *at + 1;
+	return true;
+}
+
+START_TEST(what_is_recorded_comes_out_in_order_and_once)
+{
+	size_t page = unit_page();
+	ranges = (struct pm_ranges){0};
+	ck_assert_int_eq(pm_ranges_reserve(&ranges, MODEL_PAGES * page), 0);
+	for (unsigned round = 0; round < 200; round++) {
+		struct pm_run run, expected;
+		struct pm_cursor c = {0};
+		size_t at = 0;
+		memset(model, 0, sizeof(model));
+		ck_assert(!pm_ranges_any(&ranges));
+		add_some(unit_random() % 20 + 1, page);
+		while (expect_run(&at, &expected)) {
+			ck_assert(pm_ranges_take(&ranges, &c, &run));
+			ck_assert_uint_eq(run.first, expected.first);
+			ck_assert_uint_eq(run.end, expected.end);
+		}
+		ck_assert(!pm_ranges_take(&ranges, &c, &run));
+	}
+	pm_ranges_free(&ranges);
+}
+END_TEST
+
+START_TEST(room_grows_and_never_shrinks)
+{
+	size_t page = unit_page();
+	ranges = (struct pm_ranges){0};
+	struct pm_run run;
+	struct pm_cursor c = {0};
+	ck_assert(!pm_ranges_any(&ranges));
+	for (size_t pages = 1; pages < MODEL_PAGES; pages = pages * 3 + 1) {
+		ck_assert_int_eq(pm_ranges_reserve(&ranges, pages * page), 0);
+		ck_assert_int_eq(pm_ranges_reserve(&ranges, page), 0);
+		pm_ranges_add(&ranges, (pages - 1) * page, page);
+		c = (struct pm_cursor){0};
+		ck_assert(pm_ranges_take(&ranges, &c, &run));
+		ck_assert_uint_eq(run.first, pages - 1);
+		ck_assert_uint_eq(run.end, pages);
+	}
+	pm_ranges_free(&ranges);
+}
+END_TEST
+
+/* Another thread has set the page and not yet its block: who finds the page set may not rely on that thread. */
+START_TEST(a_page_half_recorded_by_another_is_recorded)
+{
+	struct pm_run run;
+	struct pm_cursor c = {0};
+	ranges = (struct pm_ranges){0};
+	ck_assert_int_eq(pm_ranges_reserve(&ranges, unit_page()), 0);
+	atomic_store(&ranges.pages[0], 1);
+	ck_assert(!pm_ranges_any(&ranges));
+	pm_ranges_add(&ranges, 0, 1);
+	ck_assert(pm_ranges_any(&ranges));
+	ck_assert(pm_ranges_take(&ranges, &c, &run));
+	pm_ranges_free(&ranges);
+}
+END_TEST
+
+/* What is recorded behind a walk is left to the next one: its runs ascend. */
+START_TEST(a_walk_does_not_turn_back)
+{
+	struct pm_run run;
+	struct pm_cursor c = {0};
+	size_t block = 64 * 64 * unit_page();
+	ranges = (struct pm_ranges){0};
+	ck_assert_int_eq(pm_ranges_reserve(&ranges, 8 * block), 0);
+	pm_ranges_add(&ranges, block, 1);
+	pm_ranges_add(&ranges, 3 * block, 1);
+	ck_assert(pm_ranges_take(&ranges, &c, &run));
+	pm_ranges_add(&ranges, 0, 1);
+	pm_ranges_add(&ranges, block, 1);
+	ck_assert(pm_ranges_take(&ranges, &c, &run));
+	ck_assert_uint_eq(run.first, 3 * 64 * 64);
+	ck_assert(!pm_ranges_take(&ranges, &c, &run));
+	c = (struct pm_cursor){0};
+	ck_assert(pm_ranges_take(&ranges, &c, &run));
+	ck_assert_uint_eq(run.first, 0);
+	ck_assert(pm_ranges_take(&ranges, &c, &run));
+	ck_assert_uint_eq(run.first, 64 * 64);
+	ck_assert(!pm_ranges_take(&ranges, &c, &run) && !pm_ranges_any(&ranges));
+	pm_ranges_free(&ranges);
+}
+END_TEST
+
+/* ---- Threads ---- */
+
+#define THREADS 4
+#define PAGES_OF_THREADS (3 * 64u)
+#define TURNS 20000
+
+static pthread_mutex_t walk_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t walks, taken[PAGES_OF_THREADS * 64]; /* number of the walk that took it last */
+
+static void walk(void)
+{
+	struct pm_run run;
+	struct pm_cursor c = {0};
+	walks++;
+	/* Without the lock in the middle of a walk others record, as they do while one writes. */
+	while (pm_ranges_take(&ranges, &c, &run))
+		for (size_t i = run.first; i < run.end && i < COUNT(taken); i++)
+			taken[i] = walks;
+}
+
+/* As a flush and a drain: the page was taken by a walk of later than before it was recorded. */
+static void *record_and_walk(void *arg)
+{
+	unsigned seed = (unsigned)(uintptr_t)arg;
+	size_t page = unit_page();
+	for (unsigned i = 0; i < TURNS; i++) {
+		size_t at = (size_t)rand_r(&seed) % PAGES_OF_THREADS * (size_t)(rand_r(&seed) % 64 + 1);
+		pthread_mutex_lock(&walk_lock);
+		uint64_t before = walks;
+		pthread_mutex_unlock(&walk_lock);
+		pm_ranges_add(&ranges, at * page, 1);
+		pthread_mutex_lock(&walk_lock);
+		if (pm_ranges_any(&ranges))
+			walk();
+		bool lost = taken[at] <= before;
+		pthread_mutex_unlock(&walk_lock);
+		if (lost)
+			return "lost";
+	}
+	return NULL;
+}
+
+START_TEST(nothing_is_lost_between_threads)
+{
+	pthread_t thread[THREADS];
+	ranges = (struct pm_ranges){0};
+	ck_assert_int_eq(pm_ranges_reserve(&ranges, COUNT(taken) * unit_page()), 0);
+	for (size_t i = 0; i < THREADS; i++)
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, record_and_walk, (void *)(uintptr_t)unit_random()),
+				 0);
+	for (size_t i = 0; i < THREADS; i++) {
+		void *lost;
+		pthread_join(thread[i], &lost);
+		ck_assert_ptr_null(lost);
+	}
+	ck_assert(!pm_ranges_any(&ranges));
+	pm_ranges_free(&ranges);
+}
+END_TEST
+
+/* ---- Which calls ---- */
+
+#define PAGES 6000u    /* more than 16 MiB: more than a block */
+#define FILE_OFFSET 3u /* of the mapping, in pages */
+
+static struct pm_mapping *m;
+static char *base;
+static size_t page;
+
+static void map_on(const struct fake_machine *machine)
+{
+	page = unit_page();
+	fake_start(machine);
+	const char *path = unit_file("file", page);
+	ck_assert_int_eq(truncate(path, (off_t)((FILE_OFFSET + PAGES) * page)), 0);
+	m = unit_map(path, UNIT_OPTIONS(.offset = FILE_OFFSET * page, .flags = PM_SPARSE));
+	base = pm_base(m);
+	fake_forget();
+}
+
+static void unmap(void)
+{
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_open_files(), 0);
+	ck_assert_uint_eq(fake_mapped_bytes(), 0);
+}
+
+static void check_range(unsigned nth, size_t first, size_t count, unsigned long flags)
+{
+	const struct fake_record *r = fake_find(FAKE_sync_file_range, nth);
+	ck_assert_ptr_nonnull(r);
+	ck_assert_int_eq(r->fd, m->medium.fd);
+	ck_assert_uint_eq(r->offset, (FILE_OFFSET + first) * page);
+	ck_assert_uint_eq(r->length, count * page);
+	ck_assert_uint_eq(r->flags, flags);
+}
+
+static void check_msync(size_t first, size_t count)
+{
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+	ck_assert_uint_eq(fake_calls(FAKE_may_write), 1);
+	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->address, (uintptr_t)base + first * page);
+	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->length, count * page);
+}
+
+/* Runs far apart: all are started, all but the last are waited for, the last one's msync makes all durable. */
+START_TEST(scattered_runs_are_written_apart)
+{
+	static const size_t first[] = {0, 40, 41, 100, 5000};
+	map_on(&fake_plain);
+	for (unsigned round = 0; round < 2; round++) {
+		for (size_t i = COUNT(first); i--;)
+			unit_ok(pm_flush(m, base + first[i] * page + 7, page / 2));
+		ck_assert_uint_eq(fake_syscalls(), 0);
+		unit_ok(pm_drain(m));
+		/* Whether it can be done is asked once: of the file system, of the kernel, and by a call for nothing.
+		 */
+		unsigned asked = round ? 0 : 1;
+		ck_assert_uint_eq(fake_calls(FAKE_fstatfs), asked);
+		ck_assert_uint_eq(fake_calls(FAKE_uname), asked);
+		if (asked)
+			ck_assert_uint_eq(fake_find(FAKE_sync_file_range, 0)->flags, 0);
+		check_range(asked + 0, 0, 1, SYNC_FILE_RANGE_WRITE);
+		check_range(asked + 1, 40, 2, SYNC_FILE_RANGE_WRITE);
+		check_range(asked + 2, 100, 1, SYNC_FILE_RANGE_WRITE);
+		check_range(asked + 3, 5000, 1, SYNC_FILE_RANGE_WRITE);
+		check_range(asked + 4, 0, 1, SYNC_FILE_RANGE_WRITE_AND_WAIT);
+		check_range(asked + 5, 40, 2, SYNC_FILE_RANGE_WRITE_AND_WAIT);
+		check_range(asked + 6, 100, 1, SYNC_FILE_RANGE_WRITE_AND_WAIT);
+		ck_assert_uint_eq(fake_calls(FAKE_sync_file_range), asked + 7);
+		check_msync(5000, 1);
+		ck_assert_uint_eq(fake_syscalls(), 9 + 3 * asked);
+		fake_forget();
+		unit_ok(pm_drain(m));
+		ck_assert_uint_eq(fake_syscalls(), 0);
+	}
+	unmap();
+}
+END_TEST
+
+START_TEST(a_small_gap_is_written_with_its_neighbours)
+{
+	map_on(&fake_plain);
+	unit_ok(pm_flush(m, base, 1));
+	unit_ok(pm_flush(m, base + (1 + GAP) * page, 1));
+	unit_ok(pm_drain(m));
+	check_msync(0, GAP + 2);
+	ck_assert_uint_eq(fake_syscalls(), 2);
+	unit_ok(pm_flush(m, base, 1));
+	unit_ok(pm_flush(m, base + (2 + GAP) * page, 1));
+	fake_forget();
+	unit_ok(pm_drain(m));
+	check_msync(2 + GAP, 1);
+	ck_assert_uint_eq(fake_calls(FAKE_sync_file_range), 1 + 2 + 1);
+	unmap();
+}
+END_TEST
+
+/* However many: in handfuls, each started before it is waited for; one msync for all. */
+START_TEST(many_runs_end_in_one_msync)
+{
+	static const unsigned counts[] = {2, 63, 64, 65, 127, 128, 129, 200};
+	unsigned count = counts[_i];
+	map_on(&fake_plain);
+	for (unsigned i = 0; i < count; i++)
+		unit_ok(pm_flush(m, base + i * 25 * page, page));
+	unit_ok(pm_drain(m));
+	ck_assert_uint_eq(fake_calls(FAKE_sync_file_range), 1 + count + count - 1);
+	check_msync((count - 1) * 25, 1);
+	/* Each was started once and, but for the last, waited for once, in this order. */
+	bool started[200] = {false}, waited[200] = {false};
+	for (unsigned i = 1; i < 2 * count; i++) {
+		const struct fake_record *r = fake_find(FAKE_sync_file_range, i);
+		size_t at = (r->offset / page - FILE_OFFSET) / 25;
+		bool *done = r->flags == SYNC_FILE_RANGE_WRITE ? started : waited;
+		ck_assert(!done[at]);
+		ck_assert(done == started || started[at]);
+		done[at] = true;
+	}
+	for (unsigned i = 0; i < count; i++)
+		ck_assert(started[i] && waited[i] == (i + 1 < count));
+	unmap();
+}
+END_TEST
+
+/* Where it is not known to be durable it is one call over all. */
+static const struct {
+	uint32_t magic;
+	const char *release;
+	int refusal; /* errno of sync_file_range */
+	bool is_apart;
+} elsewhere[] = {
+	{EXT4_SUPER_MAGIC, NULL, 0, true},
+	{0x58465342, NULL, 0, true}, /* XFS */
+	{BTRFS_SUPER_MAGIC, NULL, 0, false},
+	{OVERLAYFS_SUPER_MAGIC, NULL, 0, false},
+	{NFS_SUPER_MAGIC, NULL, 0, false},
+	{EXT4_SUPER_MAGIC, "5.2.0", 0, true},
+	{EXT4_SUPER_MAGIC, "10.0", 0, true},
+	{EXT4_SUPER_MAGIC, "5.1.21", 0, false},
+	{EXT4_SUPER_MAGIC, "4.19.0-amd64", 0, false},
+	{EXT4_SUPER_MAGIC, "unknown", 0, false},
+	{EXT4_SUPER_MAGIC, NULL, ENOSYS, false},
+	{EXT4_SUPER_MAGIC, NULL, EIO, false},
+};
+
+START_TEST(elsewhere_it_is_one_call_over_all)
+{
+	struct fake_machine machine = fake_plain;
+	machine.magic = elsewhere[_i].magic;
+	machine.release = elsewhere[_i].release;
+	map_on(&machine);
+	if (elsewhere[_i].refusal)
+		fake_fail(FAKE_sync_file_range, 1, elsewhere[_i].refusal);
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 70; i++)
+			unit_ok(pm_flush(m, base + (9 + 20 * i) * page, 1));
+		fake_forget();
+		unit_ok(pm_drain(m));
+		if (elsewhere[_i].is_apart)
+			check_msync(9 + 20 * 69, 1);
+		else
+			check_msync(9, 20 * 69 + 1);
+		ck_assert(round == 0 || elsewhere[_i].is_apart || fake_syscalls() == 2);
+	}
+	unmap();
+}
+END_TEST
+
+/* Everything, without a call for each of its parts; and they are not written again. */
+START_TEST(a_sync_covers_what_was_recorded)
+{
+	map_on(&fake_plain);
+	for (unsigned i = 0; i < 70; i++)
+		unit_ok(pm_flush(m, base + 20 * i * page, 1));
+	unit_ok(pm_sync(m));
+	check_msync(0, PAGES);
+	ck_assert_uint_eq(fake_syscalls(), 2);
+	unit_ok(pm_drain(m));
+	ck_assert_uint_eq(fake_syscalls(), 2);
+	unmap();
+}
+END_TEST
+
+START_TEST(signals_are_not_seen)
+{
+	map_on(&fake_plain);
+	unit_ok(pm_flush(m, base, 1));
+	unit_ok(pm_flush(m, base + 50 * page, 1));
+	fake_interrupt(FAKE_sync_file_range, 5);
+	unit_ok(pm_drain(m));
+	ck_assert_uint_eq(fake_calls(FAKE_sync_file_range), 5 + 4);
+	unmap();
+}
+END_TEST
+
+/*
+ * Whichever of the calls fails: the others are still made, so that what can be written is; the error is the drain's,
+ * and stays. Calls 2 to 4 start, 5 and 6 wait, 7 is the msync.
+ */
+START_TEST(a_failure_of_any_part_is_the_drains)
+{
+	map_on(&fake_plain);
+	if (_i < 7)
+		fake_fail(FAKE_sync_file_range, (unsigned)_i, EIO);
+	else
+		fake_fail(FAKE_msync, 1, EIO);
+	for (unsigned i = 0; i < 3; i++)
+		unit_ok(pm_flush(m, base + 50 * i * page, 1));
+	ck_assert_int_eq(pm_drain(m), -EIO);
+	ck_assert_uint_eq(fake_calls(FAKE_sync_file_range), 6);
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->address, (uintptr_t)base + 100 * page);
+	ck_assert_int_eq(pm_drain(m), -EIO);
+	ck_assert_int_eq(pm_persist(m, base, 1), -EIO);
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+	unit_ok(pm_clear_error(m));
+	fake_forget();
+	unit_ok(pm_persist(m, base, 1));
+	check_msync(0, 1);
+	unmap();
+}
+END_TEST
+
+/* The first failure is the one that is told. */
+START_TEST(the_first_of_several_failures_is_kept)
+{
+	map_on(&fake_plain);
+	fake_fail(FAKE_sync_file_range, 5, ENOSPC);
+	fake_fail(FAKE_msync, 1, EIO);
+	for (unsigned i = 0; i < 3; i++)
+		unit_ok(pm_flush(m, base + 50 * i * page, 1));
+	ck_assert_int_eq(pm_drain(m), -ENOSPC);
+	ck_assert_int_eq(pm_drain(m), -ENOSPC);
+	unit_ok(pm_clear_error(m));
+	unmap();
+}
+END_TEST
+
+/* Two gigabytes, grown from a page: the last page is recorded like the first. */
+START_TEST(a_mapping_that_grew_records_its_end)
+{
+	page = unit_page();
+	fake_start(&fake_plain);
+	m = unit_map(unit_file("file", page), UNIT_OPTIONS(.flags = PM_SPARSE));
+	uint64_t length = (uint64_t)MODEL_PAGES * page;
+	unit_ok(pm_resize(m, length));
+	base = pm_base(m);
+	fake_forget();
+	unit_ok(pm_persist(m, base + length - 1, 1));
+	check_msync(MODEL_PAGES - 1, 1);
+	unit_ok(pm_resize(m, page));
+	base = pm_base(m);
+	fake_forget();
+	unit_ok(pm_persist(m, base + page - 1, 1));
+	check_msync(0, 1);
+	unmap();
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("ranges");
+	tcase_add_test(c, what_is_recorded_comes_out_in_order_and_once);
+	tcase_add_test(c, room_grows_and_never_shrinks);
+	tcase_add_test(c, a_page_half_recorded_by_another_is_recorded);
+	tcase_add_test(c, a_walk_does_not_turn_back);
+	tcase_add_test(c, nothing_is_lost_between_threads);
+	tcase_add_test(c, scattered_runs_are_written_apart);
+	tcase_add_test(c, a_small_gap_is_written_with_its_neighbours);
+	tcase_add_loop_test(c, many_runs_end_in_one_msync, 0, 8);
+	tcase_add_loop_test(c, elsewhere_it_is_one_call_over_all, 0, (int)COUNT(elsewhere));
+	tcase_add_test(c, a_sync_covers_what_was_recorded);
+	tcase_add_test(c, signals_are_not_seen);
+	tcase_add_loop_test(c, a_failure_of_any_part_is_the_drains, 2, 8);
+	tcase_add_test(c, the_first_of_several_failures_is_kept);
+	tcase_add_test(c, a_mapping_that_grew_records_its_end);
+	return unit_run();
+}
