@@ -157,6 +157,11 @@ void pm_evidence_for_look(pm_evidence_table e, struct pm_subject *s)
 		return;
 	if (e[PM_EV_ALLOCATED].state == PM_UNKNOWN)
 		pm_evidence_extents(e, s);
+	/* It also tells of an ext4 that was shut down. */
+	if (e[PM_EV_MAP_SYNC].state == PM_UNKNOWN && s->backing != PM_BACKING_PRIVATE) {
+		map_sync(e, s);
+		swallowed(e);
+	}
 	pm_evidence_life(e, s);
 	/* Of what goes through the page cache the kernel tells by failing. */
 	if (e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES)
@@ -172,10 +177,6 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 	pm_evidence_set(&e[PM_EV_PRIVATE_FILE], has_file ? PM_YES : PM_NO, 0, "this library", NULL);
 	if (!has_file)
 		return;
-	if (e[PM_EV_MAP_SYNC].state == PM_UNKNOWN && s->backing != PM_BACKING_PRIVATE) {
-		map_sync(e, s);
-		swallowed(e);
-	}
 	pm_evidence_for_look(e, s);
 	if (e[PM_EV_REGION].state == PM_UNKNOWN)
 		pm_evidence_region(e, s);

@@ -55,6 +55,14 @@ static struct pm_decision without_lease(struct pm_mapping *m)
 	return d;
 }
 
+/* A write-back failed that no call of the application made. */
+static void fail(struct pm_mapping *m, int rc, struct pm_news *news)
+{
+	pm_latch_fail(m->latch, atomic_load(&m->cleared), rc);
+	if (pm_mapping_is_news(m))
+		pm_news_add(news, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = rc;
+}
+
 /*
  * Switches the strategy first, then writes everything back, then lets the intruder in. The write-back settles the calls
  * under way as well: it takes the right to write from every page, so a store it did not see faults after it, and
@@ -72,9 +80,7 @@ static void give_back(struct pm_mapping *m, struct pm_news *news)
 	if (had_lines && atomic_load(&m->granularity) == PM_PAGE) {
 		int rc = pm_strategy_writeback.sync(&m->medium);
 		if (rc)
-			pm_latch_fail(m->latch, atomic_load(&m->cleared), rc);
-		if (rc && pm_mapping_is_news(m))
-			pm_news_add(news, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = rc;
+			fail(m, rc, news);
 	}
 	bool forced = pm_sys->setlease(m->file.fd, F_UNLCK) == -EAGAIN;
 	pm_news_add(news, PM_EVENT_LEASE_BROKEN, forced ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN);
@@ -92,7 +98,7 @@ static bool is_mendable(const struct pm_mapping *m, const pm_evidence_table e, c
  * through the page cache even on a DAX file before Linux 6.2 (fs/xfs/xfs_reflink.c xfs_reflink_unshare), and then the
  * mapping shows what once was there.
  */
-static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm_subject *s)
+static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm_subject *s, struct pm_news *news)
 {
 	struct pm_file *f = &m->file;
 	int rc = 0;
@@ -104,7 +110,7 @@ static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm
 		return rc;
 	rc = pm_synced(f->fd, PM_RETRY(pm_sys->fsync(f->fd)));
 	if (rc)
-		pm_latch_fail(m->latch, atomic_load(&m->cleared), rc);
+		fail(m, rc, news);
 	return rc;
 }
 
@@ -116,10 +122,14 @@ static bool return_to_lines(struct pm_mapping *m, struct pm_news *news)
 	struct pm_decision d;
 	if (pm_mapping_judge(m, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(m, e, &s)))
 		return false;
-	pm_watch_collect(m);
-	int rc = mend(m, e, &s);
+	/* What the intruder did is seen now or never. */
+	pm_watch_compare(m, e, &s, news);
+	int rc = mend(m, e, &s, news);
 	pm_watch_discard(m);
 	if (rc || pm_mapping_judge(m, e, &s, &d) || pm_mapping_error(m) || d.granularity <= PM_PAGE)
+		return false;
+	/* Mending may have taken long. */
+	if (pm_sys->getlease(m->file.fd) != F_WRLCK)
 		return false;
 	pm_mapping_adopt(m, &d, true, news);
 	return true;

@@ -19,7 +19,7 @@ struct pm_watch {
 	bool seen;                    /* there is something to compare with: */
 	enum pm_state unshared, allocated, dax, dax_flag, writable, alive, bad;
 	uint64_t end;                 /* of the file, as far as the mapping is concerned */
-	bool opened;                  /* another process has it open for writing */
+	bool writing, direct;         /* another process has it open for that */
 	uint32_t carried;             /* announced, and not looked at yet */
 
 	atomic_bool lease_held;
@@ -135,6 +135,8 @@ void pm_events_forget(struct pm_mapping *);
 
 /* Takes a fresh decision; never lifts what is in force unless promote. Adds the event, if it is one. */
 void pm_mapping_adopt(struct pm_mapping *, const struct pm_decision *, bool promote, struct pm_news *);
+/* Gathers, decides, adopts the decision, and compares with what was seen last; with the watch's lock held. */
+int pm_mapping_look(struct pm_mapping *, struct pm_report *, bool all, struct pm_news *);
 /* Gathers what the decision needs and decides, with the watch's lock held. Sets *ret only on success. */
 int pm_mapping_judge(struct pm_mapping *, pm_evidence_table, struct pm_subject *, struct pm_decision *ret);
 
@@ -158,7 +160,6 @@ void pm_watch_compare(struct pm_mapping *, const struct pm_evidence *, const str
 void pm_watch_collect(struct pm_mapping *);
 /* What was done to the file by this library itself is no news: changes announced since, and any. */
 void pm_watch_discard(struct pm_mapping *);
-void pm_watch_forget(struct pm_mapping *);
 
 /* In the thread that a break is to signal. */
 void pm_lease_take(struct pm_mapping *);

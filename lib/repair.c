@@ -158,7 +158,9 @@ static int rewrite(struct pm_mapping *m, char *page, uint64_t first, uint64_t by
 static int find(struct pm_mapping *m, uint64_t offset, uint64_t end, uint64_t *first, uint64_t *bytes)
 {
 	struct pm_subject s;
+	pthread_mutex_lock(&m->watch.lock);
 	int rc = look_at(m, "pm_clear_bad_blocks", offset, end - offset, &s);
+	pthread_mutex_unlock(&m->watch.lock);
 	if (rc)
 		return rc;
 	s.offset = offset;

@@ -114,8 +114,7 @@ int pm_mapping_judge(struct pm_mapping *m, pm_evidence_table e, struct pm_subjec
 	return rc;
 }
 
-/* With the watch's lock held. */
-static int look_again(struct pm_mapping *m, struct pm_report *r, bool all, struct pm_news *news)
+int pm_mapping_look(struct pm_mapping *m, struct pm_report *r, bool all, struct pm_news *news)
 {
 	struct pm_subject s;
 	struct pm_decision fresh;
@@ -137,7 +136,7 @@ int pm_mapping_report(struct pm_mapping *m, struct pm_report *r, bool all)
 	struct pm_news news;
 	pthread_mutex_lock(&m->watch.lock);
 	pm_news_begin(&news, m);
-	int rc = look_again(m, r, all, &news);
+	int rc = pm_mapping_look(m, r, all, &news);
 	pthread_mutex_unlock(&m->watch.lock);
 	pm_news_tell(m, &news);
 	if (rc)

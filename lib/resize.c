@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Growing and shrinking a mapping together with its file. */
 #include <errno.h>
+#include <string.h>
 
 #include "error.h"
 #include "explain.h"
@@ -115,10 +116,26 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 	return pm_file_publish(f);
 }
 
+static void see_anew(struct pm_mapping *m)
+{
+	pm_evidence_table e;
+	struct pm_subject s;
+	struct pm_decision d;
+	m->watch.seen = false;
+	if (pm_mapping_judge(m, e, &s, &d))
+		return;
+	pm_evidence_for_look(e, &s);
+	pm_watch_seed(m, e, &s);
+}
+
 /* With the watch's lock held: its thread looks at what changes here. */
 static int resize(struct pm_mapping *m, uint64_t length, struct pm_news *news)
 {
+	struct pm_report before;
+	memset(&before, 0, sizeof(before));
 	m->file.call = "pm_resize";
+	/* What others did until now is not to be mistaken for what this does. */
+	pm_mapping_look(m, &before, false, news);
 	int rc = pm_file_look(&m->file);
 	if (!rc && m->file.size < m->offset + m->length)
 		rc = pm_fail(-ERANGE, "pm_resize", m->name, "somebody has cut the file off at %llu",
@@ -131,7 +148,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_news *news)
 	rc = grows ? grow(m, length, news) : shrink(m, length);
 	if (rc && grows)
 		pm_file_undo(&m->file);
-	pm_watch_forget(m);
+	see_anew(m);
 	return rc;
 }
 

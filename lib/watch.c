@@ -31,6 +31,62 @@ static void shut(int *fd)
 	*fd = -1;
 }
 
+/* ---- Who has the file open ---- */
+
+struct search {
+	const struct pm_mapping *m;
+	int process;
+	char directory[64]; /* /proc/N/fd */
+	bool writing, direct;
+};
+
+static void visit_descriptor(void *arg, const char *entry)
+{
+	struct search *search = arg;
+	const struct statx *ours = &search->m->file.stx;
+	char path[128], text[256];
+	struct statx stx;
+	unsigned flags = 0;
+	snprintf(path, sizeof(path), "%s/%.20s", search->directory, entry);
+	/* Without asking a server, which may not answer: descriptors of all kinds of files are met here. */
+	if (pm_sys->statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, &stx) || stx.stx_ino != ours->stx_ino ||
+	    stx.stx_dev_major != ours->stx_dev_major || stx.stx_dev_minor != ours->stx_dev_minor)
+		return;
+	/* Who was forked from this process holds the library's own description; where that cannot be told nobody is blamed. */
+	if (pm_sys->same_description(search->process, atoi(entry), search->m->file.fd))
+		return;
+	snprintf(path, sizeof(path), "%sinfo/%.20s", search->directory, entry);
+	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, "flags:") : NULL;
+	if (!at || sscanf(at, "flags: %o", &flags) != 1 || (flags & O_ACCMODE) == O_RDONLY)
+		return;
+	search->writing = true;
+	search->direct |= flags & O_DIRECT;
+}
+
+static void visit_process(void *arg, const char *entry)
+{
+	struct search *search = arg;
+	char self[24];
+	ssize_t got = pm_sys->readlinkat(AT_FDCWD, "/proc/self", self, sizeof(self) - 1);
+	self[got > 0 ? got : 0] = 0;
+	if (entry[0] < '1' || entry[0] > '9' || !strcmp(entry, self))
+		return;
+	search->process = atoi(entry);
+	snprintf(search->directory, sizeof(search->directory), "/proc/%.20s/fd", entry);
+	pm_sys->each_entry(search->directory, visit_descriptor, search);
+}
+
+static void look_for_writers(struct pm_mapping *m, struct pm_news *news)
+{
+	struct search search = {.m = m};
+	pm_sys->each_entry("/proc", visit_process, &search);
+	bool new_direct = search.direct && !m->watch.direct, new_writing = search.writing && !m->watch.writing;
+	if (news && (new_direct || new_writing))
+		pm_news_add(news, PM_EVENT_OPENED, new_direct ? PM_REASON_OPENED_DIRECT : PM_REASON_OPENED_WRITING);
+	m->watch.writing = search.writing;
+	m->watch.direct = search.direct;
+}
+
 /* ---- What is announced ---- */
 
 int pm_watch_open(struct pm_mapping *m, bool threaded)
@@ -63,6 +119,8 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 	w->mounts = mounts;
 	w->sources = sources;
 	pthread_mutex_unlock(&m->lock);
+	/* Who has it open already is no news. */
+	look_for_writers(m, NULL);
 	return 0;
 }
 
@@ -117,66 +175,6 @@ void pm_watch_collect(struct pm_mapping *m)
 void pm_watch_discard(struct pm_mapping *m)
 {
 	m->watch.carried |= announced(&m->watch) & ~(uint32_t)IN_MODIFY;
-}
-
-void pm_watch_forget(struct pm_mapping *m)
-{
-	pm_watch_discard(m);
-	m->watch.seen = false;
-}
-
-/* ---- Who has the file open ---- */
-
-struct search {
-	const struct pm_mapping *m;
-	int process;
-	char directory[64]; /* /proc/N/fd */
-	bool writing, direct;
-};
-
-static void visit_descriptor(void *arg, const char *entry)
-{
-	struct search *search = arg;
-	const struct statx *ours = &search->m->file.stx;
-	char path[128], text[256];
-	struct statx stx;
-	unsigned flags = 0;
-	snprintf(path, sizeof(path), "%s/%.20s", search->directory, entry);
-	/* Without asking a server, which may not answer: descriptors of all kinds of files are met here. */
-	if (pm_sys->statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, &stx) || stx.stx_ino != ours->stx_ino ||
-	    stx.stx_dev_major != ours->stx_dev_major || stx.stx_dev_minor != ours->stx_dev_minor)
-		return;
-	/* Who was forked from this process holds the library's own description. */
-	if (pm_sys->same_description(search->process, atoi(entry), search->m->file.fd) == 1)
-		return;
-	snprintf(path, sizeof(path), "%sinfo/%.20s", search->directory, entry);
-	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, "flags:") : NULL;
-	if (!at || sscanf(at, "flags: %o", &flags) != 1 || (flags & O_ACCMODE) == O_RDONLY)
-		return;
-	search->writing = true;
-	search->direct |= flags & O_DIRECT;
-}
-
-static void visit_process(void *arg, const char *entry)
-{
-	struct search *search = arg;
-	char self[24];
-	ssize_t got = pm_sys->readlinkat(AT_FDCWD, "/proc/self", self, sizeof(self) - 1);
-	self[got > 0 ? got : 0] = 0;
-	if (entry[0] < '1' || entry[0] > '9' || !strcmp(entry, self))
-		return;
-	search->process = atoi(entry);
-	snprintf(search->directory, sizeof(search->directory), "/proc/%.20s/fd", entry);
-	pm_sys->each_entry(search->directory, visit_descriptor, search);
-}
-
-static void look_for_writers(struct pm_mapping *m, struct pm_news *news)
-{
-	struct search search = {.m = m};
-	pm_sys->each_entry("/proc", visit_process, &search);
-	if (search.writing && !m->watch.opened)
-		pm_news_add(news, PM_EVENT_OPENED, search.direct ? PM_REASON_OPENED_DIRECT : PM_REASON_OPENED_WRITING);
-	m->watch.opened = search.writing;
 }
 
 /* ---- What has changed ---- */

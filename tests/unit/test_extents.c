@@ -271,7 +271,7 @@ START_TEST(cachestat_of_what_may_be_dax)
 		bool cached = machine->dax == PM_NO;
 		ck_assert_uint_eq(fake_calls(FAKE_cachestat), cached);
 		ck_assert_uint_ge(fake_calls(FAKE_mincore), machine->dax == PM_UNKNOWN);
-		ck_assert_uint_le(fake_calls(FAKE_mincore), machine->dax == PM_UNKNOWN ? 3 : 0);
+		ck_assert_uint_le(fake_calls(FAKE_mincore), machine->dax == PM_UNKNOWN ? 4 : 0);
 		if (cached) {
 			ck_assert_int_eq(e->state, PM_YES);
 			ck_assert_uint_eq(e->value, 0);
@@ -359,7 +359,7 @@ START_TEST(a_kernel_without_cachestat)
 	((char *)pm_base(m))[9000 * unit_page()] = 1;
 	uint64_t first = unit_query(m)->evidence[PM_EV_RESIDENT].value / unit_page();
 	ck_assert_int_eq(e->state, PM_YES);
-	ck_assert_uint_gt(first, 8900);
+	ck_assert_uint_ge(first, 9000 / 512 * 512); /* a DAX file may have mapped 2 MiB */
 	ck_assert_uint_le(first, 9000);
 	((char *)pm_base(m))[0] = 1;
 	fake_forget();

@@ -155,6 +155,9 @@ START_TEST(promoted_as_soon_as_it_can_be)
 	break_it(m);
 	while (fake_calls(broken) < 1 + (unsigned)_i)
 		usleep(1000);
+	/* What was counted may not have failed yet. */
+	while (!_i && !pm_mapping_error(m))
+		usleep(1000);
 	fake_fail(broken, 0, 0);
 	if (!_i) {
 		ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -ENOSPC);
@@ -215,6 +218,54 @@ START_TEST(what_the_intruder_wrote_is_told_after_mending)
 }
 END_TEST
 
+/* A clone that is over before anybody looks: what it shared is taken apart, and told all the same. */
+START_TEST(what_a_quick_intruder_shared_is_told)
+{
+	pthread_t intruder;
+	bool writes = false, told_of[PM_EVENT_BAD_BLOCKS + 1] = {false};
+	struct pm_mapping *m = lease(PM_NO_THREAD);
+	ck_assert_int_eq(pthread_create(&intruder, NULL, visit, &writes), 0);
+	while (pm_sys_linux.getlease(m->file.fd) == F_WRLCK)
+		usleep(1000);
+	ck_assert_int_eq(next_event(m).kind, PM_EVENT_LEASE_BROKEN);
+	pthread_join(intruder, NULL);
+	share_extents();
+	while (!told_of[PM_EVENT_PROMOTED])
+		told_of[next_event(m).kind] = true;
+	struct pm_event event;
+	while (!pm_next_event(m, &event, sizeof(event)))
+		told_of[event.kind] = true;
+	ck_assert(told_of[PM_EVENT_SHARED]);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static void lose_it_at_the_fsync(enum fake_call c)
+{
+	if (c == FAKE_fsync)
+		fake_fail(FAKE_getlease, 1, EBADF);
+}
+
+/* Not the look that finds it lost, the promotion itself must not stand on what was true before. */
+START_TEST(a_lease_lost_while_mending_promotes_nothing)
+{
+	struct pm_mapping *m = lease(PM_NO_THREAD);
+	pthread_t intruder;
+	bool writes = false;
+	ck_assert_int_eq(pthread_create(&intruder, NULL, visit, &writes), 0);
+	while (pm_sys_linux.getlease(m->file.fd) == F_WRLCK)
+		usleep(1000);
+	ck_assert_int_eq(next_event(m).kind, PM_EVENT_LEASE_BROKEN);
+	pthread_join(intruder, NULL);
+	fake.hook = lose_it_at_the_fsync;
+	fake_forget();
+	while (!fake_calls(FAKE_fsync))
+		unit_query(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* ---- The end ---- */
 
 /* Nobody acknowledged that the guarantee was lost: it is said, and nothing else is lost with it. */
@@ -245,6 +296,8 @@ int main(void)
 	tcase_add_loop_test(c, promoted_as_soon_as_it_can_be, 0, 2);
 	tcase_add_test(c, a_write_back_that_fails_at_the_break_is_told_then);
 	tcase_add_loop_test(c, what_the_intruder_wrote_is_told_after_mending, 0, 2);
+	tcase_add_test(c, what_a_quick_intruder_shared_is_told);
+	tcase_add_test(c, a_lease_lost_while_mending_promotes_nothing);
 	tcase_add_test(c, an_end_after_a_loss_writes_back_all_the_same);
 	return unit_run();
 }

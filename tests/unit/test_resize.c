@@ -144,13 +144,13 @@ END_TEST
 
 START_TEST(what_was_prepared_grows_prepared)
 {
-	static const struct fake_extent unwritten = {0, 1 << 20, FIEMAP_EXTENT_UNWRITTEN};
 	uint64_t page = unit_page();
+	const struct fake_extent extents[] = {{0, 4 * page, 0}, {4 * page, 1 << 20, FIEMAP_EXTENT_UNWRITTEN}};
 	for (int prepared = 0; prepared < 2; prepared++) {
 		map(&fake_dax, 4 * page, UNIT_OPTIONS(.flags = prepared ? PM_PREPARE : 0));
 		ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
-		fake.machine.extents = &unwritten;
-		fake.machine.extent_count = 1;
+		fake.machine.extents = extents;
+		fake.machine.extent_count = 2;
 		atomic_store(&fake.populated, false);
 		unit_ok(pm_resize(m, 9 * page));
 		ck_assert_int_eq(fake_calls(FAKE_madvise) > 0, prepared);
@@ -177,13 +177,13 @@ static void count_fall(struct pm_mapping *of, const struct pm_event *event, void
 /* A hint falls back, once and with an event; a guarantee refuses, with everything as before. */
 START_TEST(the_grown_range_is_judged)
 {
-	static const struct fake_extent shared = {0, 1 << 20, FIEMAP_EXTENT_SHARED};
 	uint64_t page = unit_page();
+	const struct fake_extent extents[] = {{0, 4 * page, 0}, {4 * page, 1 << 20, FIEMAP_EXTENT_SHARED}};
 	for (enum pm_request sync = PM_HINT; sync <= PM_GUARANTEE; sync++) {
 		falls = 0;
 		map(&fake_dax, 4 * page, UNIT_OPTIONS(.sync = sync, .on_event = count_fall));
-		fake.machine.extents = &shared;
-		fake.machine.extent_count = 1;
+		fake.machine.extents = extents;
+		fake.machine.extent_count = 2;
 		int rc = pm_resize(m, 9 * page);
 		if (sync == PM_HINT) {
 			unit_ok(rc);

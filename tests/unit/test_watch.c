@@ -75,6 +75,8 @@ static const struct fake_extent with_hole[] = {{.logical = 0, .length = 8192}, {
 static const struct fake_extent with_clone[] = {
 	{.logical = 0, .length = 8192}, {.logical = 8192, .length = 1 << 20, .flags = FIEMAP_EXTENT_SHARED}};
 
+static const struct fake_extent grown_with_hole[] = {{.logical = 0, .length = SIZE}, {.logical = SIZE + 8192, .length = 1 << 20}};
+
 static void punched(void)
 {
 	fake.machine.extents = with_hole;
@@ -214,7 +216,8 @@ START_TEST(what_the_library_does_itself_is_no_event)
 	by_write();
 	ck_assert_int_eq(only(m).kind, PM_EVENT_WRITTEN);
 	/* Holes of the part that was added. */
-	punched();
+	fake.machine.extents = grown_with_hole;
+	fake.machine.extent_count = 2;
 	unit_ok(pm_resize(m, SIZE * 2));
 	ck_assert_int_eq(only(m).kind, 0);
 	unit_ok(pm_unmap(m));
@@ -222,6 +225,40 @@ START_TEST(what_the_library_does_itself_is_no_event)
 	for (int i = 0; i < 5; i++)
 		unit_query(m);
 	ck_assert_int_eq(only(m).kind, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* What others did since the last look, pm_resize() does not take for its own. */
+START_TEST(what_others_did_before_a_resize_is_told)
+{
+	struct pm_mapping *m = watched(&fake_dax);
+	by_write();
+	unit_ok(pm_resize(m, SIZE * 2));
+	ck_assert_int_eq(only(m).kind, PM_EVENT_WRITTEN);
+	cloned();
+	unit_ok(pm_resize(m, SIZE));
+	struct pm_event event;
+	bool shared = false;
+	while (!pm_next_event(m, &event, sizeof(event)))
+		shared |= event.kind == PM_EVENT_SHARED;
+	ck_assert(shared);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Where MAP_SYNC is not wanted ext4 still tells by it that it was shut down. */
+START_TEST(a_shutdown_is_seen_without_map_sync)
+{
+	watched_path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	struct pm_mapping *m = unit_map(watched_path, UNIT_OPTIONS(.sync = _i ? PM_AVOID : PM_HINT));
+	while (only(m).kind)
+		;
+	fake.machine.errno_of_refusal = EIO;
+	struct pm_event event = only(m);
+	ck_assert_int_eq(event.kind, PM_EVENT_DEAD);
+	ck_assert_int_eq(event.reason, PM_REASON_SHUT_DOWN);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -409,6 +446,8 @@ int main(void)
 	tcase_add_test(c, a_change_behind_the_unknown);
 	tcase_add_loop_test(c, nothing_is_no_event, 0, 4);
 	tcase_add_test(c, what_the_library_does_itself_is_no_event);
+	tcase_add_test(c, what_others_did_before_a_resize_is_told);
+	tcase_add_loop_test(c, a_shutdown_is_seen_without_map_sync, 0, 2);
 	tcase_add_test(c, events_not_taken_yet_are_merged);
 	tcase_add_test(c, the_verdict_alone_is_cheap);
 	tcase_add_test(c, bad_input);
