@@ -26,7 +26,10 @@
  *   Signals  EINTR is handled inside. No function is async-signal-safe. No function prints, aborts,
  *            installs a handler (pm_guard_install() alone does), changes the working directory or writes
  *            the environment.
- *   Forks    A child must not use a mapping made by its parent: map again.
+ *   Forks    A child must not use a mapping made by its parent: map again. One that was forked while another thread
+ *            was in this library (PM_WATCH and PM_LEASE have threads of their own) must not call it at all before
+ *            execve(2): a lock may be held for ever. A lease that its holder leaves behind without pm_unmap() lasts
+ *            until the last forked child has closed its copy of the descriptor.
  *
  * What a power failure may take, by granularity (the ladder every "Crash:" note below refers to):
  *
@@ -118,7 +121,7 @@ enum pm_reason {
 	PM_REASON_NOT_PROMOTED = 23,     /* the facts bear more now; the mapping was made, or demoted, without them */
 	PM_REASON_LEASE_REFUSED = 24,    /* extents can be shared, and the lease asked for is not to be had now */
 	PM_REASON_LEASE_BROKEN = 25,     /* events only: somebody opens the file; he waits until the mapping is ready */
-	PM_REASON_LEASE_FORCED = 26,     /* events only: the kernel took the lease before the mapping was ready */
+	PM_REASON_LEASE_FORCED = 26,     /* events only: as above, but the kernel did not wait; not told of a reader */
 	PM_REASON_TRUNCATED = 27,        /* events only: the file ends inside the range */
 	PM_REASON_DAX_FLAG = 28,         /* events only: the inode's DAX flag was changed; it counts when next loaded */
 	PM_REASON_WRITTEN = 29,          /* events only: the file was changed by other means than a mapping */
@@ -321,8 +324,10 @@ struct pm_event {
  * PM_LEASE takes a write lease on the file: as long as it is held nobody else has the file open, so that nobody
  * can share its extents, and a file system that can share them (XFS with reflink) bears a sync guarantee.
  * Somebody who opens the file waits until the mapping has fallen back to PM_PAGE, written everything back and
- * released the lease: an acknowledged store is safe before he can do anything. When the last intruder has closed
- * the file, the library takes the lease again, takes shared extents apart, syncs once and promotes the mapping; what
+ * released the lease: an acknowledged store is safe before he can do anything, as long as the process is not kept from
+ * running (SIGSTOP, the freezer of a cgroup, starvation) for /proc/sys/fs/lease-break-time, 45 s by default: then the
+ * kernel lets him in, and what is stored by cache lines until the library has noticed may be lost. When the last
+ * intruder has closed the file, the library takes the lease again, takes shared extents apart, syncs once and promotes the mapping; what
  * stands in the way then (want of space, a failed write-back) is tried again at later looks. The
  * break is received by a thread of the library, without touching the application's signals; with PM_NO_THREAD no
  * thread is started: every durability call asks for the lease (one system call each), the application must make
@@ -342,7 +347,10 @@ struct pm_event {
  * -ENOSPC; -EFBIG beyond RLIMIT_FSIZE (no SIGXFSZ is raised); -EMFILE, -ENFILE, -ENOMEM under a sync
  * guarantee where the evidence could not be gathered for want of them; -EOPNOTSUPP where PM_PREPARE is not
  * possible; under a sync guarantee with PM_LEASE -EAGAIN where somebody else has the file open, -EACCES for who is
- * neither owner nor has CAP_LEASE, -EINVAL where the file system or device has no leases; any error of open(2), statx(2), fallocate(2), mmap(2), madvise(2), fsync(2).
+ * neither owner nor has CAP_LEASE, -EINVAL where the file system or device has no leases; with PM_WATCH or PM_LEASE
+ * -EMFILE, -ENFILE, -ENOMEM, -ENOSPC and without /proc -ENOENT where the file cannot be watched: each such mapping
+ * takes one of the user's inotify(7) instances, 128 by default; any error of open(2), statx(2), fallocate(2), mmap(2),
+ * madvise(2), fsync(2).
  * Threads: safe.
  * Crash: with PM_CREATE a power failure before the return leaves the file absent, or present with any
  * size up to the one asked for and zeroes where it is new. After the return nothing is lost.
@@ -709,8 +717,8 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  *   PM_EVENT_WRITTEN        at once, by inotify: write(2), fallocate(2), truncate(2), a clone into the file
  *   PM_EVENT_TRUNCATED      at once, by inotify; a look otherwise
  *   PM_EVENT_HOLE           at once, by inotify; a look otherwise
- *   PM_EVENT_OPENED         at once, by inotify, if /proc shows who it is: not of another user's processes, and not
- *                           of this process; with O_DIRECT it says so
+ *   PM_EVENT_OPENED         at once, by inotify, if /proc and kcmp(2) show who it is: not of another user's processes,
+ *                           not of this process, and not who has closed it again by then; with O_DIRECT it says so
  *   PM_EVENT_SHARED         a look: cloning from a file is announced by nobody, only its opening is
  *   PM_EVENT_PAGE_CACHE     a look
  *   PM_EVENT_DAX_FLAG       a look

@@ -122,7 +122,7 @@ static const struct row {
 	{"overlay-upper", REFUSED, REFUSED, -PM_ENOTSYNC, 0, .note = "overlayfs does not know MAP_SYNC"},
 	{"overlay-lower", REFUSED, REFUSED, -PM_ENOTSYNC, 0, READ_ONLY, "likewise"},
 	{"overlay-volatile", VOLATILE_DIRECT, VOLATILE_DIRECT, -PM_EVOLATILE, 0,
-	 .note = "the overlay leaves every sync out"},
+	 .note = "the overlay leaves fsync(2) out"},
 	{"erofs-dax", REFUSED, REFUSED, -PM_ENOTSYNC, 0, READ_ONLY, "erofs does not know MAP_SYNC; nothing is stored"},
 	{"btrfs", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = "btrfs has no DAX"},
 	{"virtiofs", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT,
