@@ -463,7 +463,7 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  *
  * Completes every pm_flush() and PM_NODRAIN copy that this thread made on this mapping before. On
  * PM_CACHE_LINE and PM_BYTE it is a fence. On PM_PAGE it is one write-back of the pages that any
- * thread recorded, shared by the threads that drain meanwhile; with nothing recorded it makes no call. Pages that lie
+ * thread recorded; with nothing recorded it makes no call. Pages that lie
  * within 64 KiB of each other are one msync(2). Others are on ext4 and XFS each written by sync_file_range(2), and all
  * made durable by the msync(2) of the last: what others stored in between is not waited for. Elsewhere, and before
  * Linux 5.2, it is one msync(2) from the first to the last. It ends in one flush of the device's volatile cache, and is
@@ -477,7 +477,8 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  * Returns: 0: everything flushed before is durable (on PM_NONE: there is nothing durability could mean);
  * -EIO, -ENOSPC or another error of msync(2); -EROFS where the file system was made read-only meanwhile, and
  * msync(2) may have returned 0 for nothing.
- * Threads: safe; concurrent drains share one write-back.
+ * Threads: safe. Drains of several threads write at the same time; each returns when those have ended that were writing
+ * when its own ended, and with their error if one failed: the kernel may have told it of this one's pages.
  * Crash: after 0 nothing that was flushed before is lost, except on PM_NONE.
  * Source: Intel SDM vol. 2 SFENCE; Arm ARM DSB; msync(2), sync_file_range(2); Linux mm/msync.c, mm/filemap.c
  * file_check_and_advance_wb_err, fs/ext4/fsync.c ext4_sync_file, fs/xfs/xfs_file.c xfs_file_fsync.

@@ -78,9 +78,10 @@ static enum pm_state look_if_apart(const struct pm_medium *m)
 
 bool pm_medium_writes_apart(struct pm_medium *m)
 {
-	if (m->apart == PM_UNKNOWN)
-		m->apart = look_if_apart(m);
-	return m->apart == PM_YES;
+	enum pm_state apart = atomic_load(&m->apart);
+	if (apart == PM_UNKNOWN)
+		atomic_store(&m->apart, apart = look_if_apart(m));
+	return apart == PM_YES;
 }
 
 /*

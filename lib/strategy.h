@@ -35,22 +35,25 @@ struct pm_cursor {
 	struct pm_run ahead; /* taken, and not handed out, unless it ends at 0 */
 };
 
-/*
- * What page write-back has to do, in batches: flushes add to the batch being filled; a drain takes a number
- * like a ticket and waits until that batch is written, by itself or by whoever is writing.
- */
+/* A drain that is writing, on the stack of who drains. */
+struct pm_drain {
+	uint64_t number;
+	struct pm_drain *next;
+};
+
+/* What page write-back has to do. A drain takes all that is recorded, whoever recorded it. */
 struct pm_writeback {
-	struct pm_ranges recorded; /* in the batch being filled; without the lock */
+	struct pm_ranges recorded; /* without the lock */
 	atomic_bool whole;         /* likewise: the whole mapping is */
 	atomic_bool all;           /* every drain covers the whole mapping: see pm_writeback_demoted() */
 	pthread_mutex_t lock;
 	pthread_cond_t done_cond;
-	uint64_t filling; /* number of that batch; the one being written is filling - 1 */
-	uint64_t done;    /* last batch written */
-	bool busy;        /* somebody is writing */
-	int error;        /* latched until pm_writeback_recover() */
-	uint64_t failed;  /* last batch that failed, */
-	int failure;      /* and how: for those who waited for it while the latch was lifted */
+	struct pm_drain *writing; /* the oldest first */
+	uint64_t started;         /* number of the last drain */
+	bool recovering;          /* no drain may start */
+	int error;                /* latched until pm_writeback_recover() */
+	uint64_t failed;          /* last drain that had started when one failed, */
+	int failure;              /* and how: for those who waited for it while the latch was lifted */
 };
 
 struct pm_medium {
@@ -63,7 +66,7 @@ struct pm_medium {
 	bool device_dax;
 	bool lines_first; /* a direct medium whose CPU caches msync leaves alone (dax/write_cache is 0) */
 	unsigned region; /* of a device-dax: number of its nd region, ~0u if unknown */
-	enum pm_state apart; /* what pm_medium_writes_apart() found; used by one thread at a time */
+	_Atomic(enum pm_state) apart; /* what pm_medium_writes_apart() found */
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
 	struct pm_writeback writeback;
@@ -110,7 +113,7 @@ void pm_ranges_free(struct pm_ranges *);
 void pm_ranges_add(struct pm_ranges *, size_t offset, size_t length);
 /* Whether something may be recorded; never false while something is that was recorded before the call. */
 bool pm_ranges_any(const struct pm_ranges *);
-/* Takes the next run, in ascending order; false: there is none left. One walk at a time. */
+/* Takes the next run, in ascending order; false: there is none left. Of two walks at once one gets it. */
 bool pm_ranges_take(struct pm_ranges *, struct pm_cursor *, struct pm_run *);
 
 void pm_writeback_init(struct pm_writeback *);

@@ -6,10 +6,11 @@
  * write what others stored in between and nobody asked for. Elsewhere it is one msync over all: clean pages in between
  * cost the kernel a look-up of tags (mm/filemap.c filemap_fdatawrite_wbc).
  *
- * One write-back at a time, whoever drains: the kernel reports a failure once to an open file description, be it of other
- * pages than the call's (mm/filemap.c file_check_and_advance_wb_err). Of two calls at once one could be told of the
- * other's and its own caller of success. That costs 2 to 8 threads up to a third of what as many calls of msync of their
- * own achieve, and nothing from 16 on (bench/commit).
+ * Threads that drain at once each write for themselves: the kernel is better at it (bench/commit). But it reports a
+ * failure once to an open file description, be it of other pages than the call's (mm/filemap.c
+ * file_check_and_advance_wb_err): of two calls at once one may be told of the other's, and the other of success. And one
+ * may write what the other recorded. So a drain that has written waits for those that were writing when it ended: what
+ * failed meanwhile is latched by then.
  *
  * After a failure the kernel has reported the error and marked the pages clean (Documentation/core-api/
  * errseq.rst), so a second msync would return 0 with the data not on the medium. The error is latched here.
@@ -23,7 +24,7 @@
 
 void pm_writeback_init(struct pm_writeback *w)
 {
-	*w = (struct pm_writeback){.filling = 1};
+	*w = (struct pm_writeback){0};
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->done_cond, NULL);
 }
@@ -135,23 +136,32 @@ static int write_recorded(struct pm_medium *m)
 	return write_back(m, all);
 }
 
-/* Takes the batch being filled and writes it. The lock is held at call and return, not meanwhile. */
-static void write_batch(struct pm_medium *m)
+/* The lock is held. */
+static void latch(struct pm_writeback *w, int rc)
+{
+	if (!rc)
+		return;
+	w->error = w->error ? w->error : rc;
+	w->failed = w->started;
+	w->failure = rc;
+}
+
+/* The lock is held at call and return, not meanwhile. */
+static void write_as(struct pm_medium *m, struct pm_drain *self)
 {
 	struct pm_writeback *w = &m->writeback;
-	/* Counted before it is taken: who then finds nothing recorded waits for this batch. */
-	uint64_t batch = w->filling++;
-	w->busy = true;
+	struct pm_drain **at = &w->writing;
+	while (*at)
+		at = &(*at)->next;
+	*at = self;
+	/* In the list before it takes anything: who then finds nothing recorded waits for it. */
 	pthread_mutex_unlock(&w->lock);
 	int rc = write_recorded(m);
 	pthread_mutex_lock(&w->lock);
-	w->busy = false;
-	w->done = batch;
-	if (rc) {
-		w->error = w->error ? w->error : rc;
-		w->failed = batch;
-		w->failure = rc;
-	}
+	latch(w, rc);
+	for (at = &w->writing; *at != self; at = &(*at)->next)
+		;
+	*at = self->next;
 	pthread_cond_broadcast(&w->done_cond);
 }
 
@@ -162,21 +172,20 @@ static int flush(struct pm_medium *m, const void *address, size_t length)
 	return 0;
 }
 
-/* Alone or by who is at it: of two msync at once one takes the error of both (errseq.rst). */
+/* What this thread flushed is recorded, or taken by a drain that is in the list, or written. */
 static int complete(struct pm_medium *m)
 {
 	struct pm_writeback *w = &m->writeback;
 	pthread_mutex_lock(&w->lock);
-	/* What this thread flushed is in the batch being filled or in an earlier one. */
-	bool any = atomic_load(&w->whole) || pm_ranges_any(&w->recorded);
-	uint64_t ticket = any ? w->filling : w->filling - 1;
-	while (w->done < ticket) {
-		if (w->busy)
-			pthread_cond_wait(&w->done_cond, &w->lock);
-		else
-			write_batch(m);
-	}
-	int rc = w->error ? w->error : w->failed >= ticket ? w->failure : 0;
+	while (w->recovering)
+		pthread_cond_wait(&w->done_cond, &w->lock);
+	struct pm_drain self = {.number = ++w->started};
+	if (atomic_load(&w->whole) || pm_ranges_any(&w->recorded))
+		write_as(m, &self);
+	uint64_t last = w->started;
+	while (w->writing && w->writing->number <= last)
+		pthread_cond_wait(&w->done_cond, &w->lock);
+	int rc = w->error ? w->error : w->failed >= self.number ? w->failure : 0;
 	pthread_mutex_unlock(&w->lock);
 	return rc;
 }
@@ -258,21 +267,25 @@ int pm_writeback_recover(struct pm_medium *m)
 	if (m->read_only)
 		return -EACCES;
 	write_lines(m, m->map, m->map_length);
-	/* A write-back under way may yet fail, and clean pages that were made dirty before it did. */
 	pthread_mutex_lock(&w->lock);
-	while (w->busy)
+	while (w->recovering)
 		pthread_cond_wait(&w->done_cond, &w->lock);
-	w->busy = true;
+	w->recovering = true;
+	/* A write-back under way may yet fail, and clean pages that were made dirty before it did. */
+	while (w->writing)
+		pthread_cond_wait(&w->done_cond, &w->lock);
 	pthread_mutex_unlock(&w->lock);
 	int rc = dirty_cached_pages(m);
-	pthread_mutex_lock(&w->lock);
-	w->busy = false;
 	if (!rc) {
-		w->error = 0;
 		atomic_store(&w->whole, true);
-		write_batch(m);
-		rc = w->error;
+		rc = write_recorded(m);
+		pthread_mutex_lock(&w->lock);
+		w->error = 0;
+		latch(w, rc);
+	} else {
+		pthread_mutex_lock(&w->lock);
 	}
+	w->recovering = false;
 	pthread_cond_broadcast(&w->done_cond);
 	pthread_mutex_unlock(&w->lock);
 	return rc;

@@ -252,7 +252,8 @@ START_TEST(the_librarys_own_accesses_leave_nothing_behind)
 		int rc = pm_guarded(m, call_library, &(struct library_call){m, i}, NULL, 0);
 		bool is_access = i < 3 || _i > 0;
 		ck_assert_msg(rc == (is_access ? -EIO : 0), "call %d: %d", i, rc);
-		ck_assert(!m->medium.writeback.busy);
+		ck_assert_ptr_null(m->medium.writeback.writing);
+		ck_assert(!m->medium.writeback.recovering);
 		ck_assert_int_eq(pthread_create(&other, NULL, use_it, m), 0);
 		pthread_join(other, &failed);
 		ck_assert_ptr_null(failed);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "mapping.h"
+#include "mapping.h"
 #include "unit.h"
 
 static const char *path;
@@ -194,7 +195,7 @@ END_TEST
 
 /* ---- Clearing ---- */
 
-static atomic_bool held, released;
+static atomic_bool held, released, fails;
 
 static void hold_the_first(enum fake_call c)
 {
@@ -202,6 +203,8 @@ static void hold_the_first(enum fake_call c)
 		return;
 	while (!atomic_load(&released))
 		usleep(1000);
+	if (atomic_load(&fails))
+		fake_fail(FAKE_msync, 1, EIO);
 }
 
 static void *persist(void *mapping)
@@ -246,6 +249,95 @@ START_TEST(clearing_waits_for_a_write_back_under_way)
 }
 END_TEST
 
+static struct pm_mapping *drained;
+static pthread_t drainer;
+static unsigned before_drain;
+
+/* As of a call that had found no error yet. */
+static void *write_back(void *mapping)
+{
+	struct pm_mapping *m = mapping;
+	return (void *)(intptr_t)pm_strategy_writeback.persist(&m->medium, m->medium.map, 1);
+}
+
+static void drain_while_pages_are_dirtied(enum fake_call c)
+{
+	if (c != FAKE_madvise || atomic_exchange(&held, true))
+		return;
+	before_drain = fake_calls(FAKE_msync);
+	ck_assert_int_eq(pthread_create(&drainer, NULL, write_back, drained), 0);
+	usleep(100000);
+	ck_assert_uint_eq(fake_calls(FAKE_msync), before_drain);
+}
+
+/* It may fail, and its failure must outlive the clearing; or clean what is being made dirty. */
+START_TEST(no_drain_starts_while_an_error_is_cleared)
+{
+	void *rc;
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_plain);
+	drained = unit_map(path, NULL);
+	memset(pm_base(drained), 1, 4096);
+	fake_fail(FAKE_msync, 1, EIO);
+	ck_assert_int_eq(pm_persist(drained, pm_base(drained), 1), -EIO);
+	atomic_store(&held, false);
+	fake.hook = drain_while_pages_are_dirtied;
+	unit_ok(pm_clear_error(drained));
+	ck_assert(atomic_load(&held));
+	pthread_join(drainer, &rc);
+	unit_ok(pm_unmap(drained));
+}
+END_TEST
+
+#define WAITING 8
+
+static void start_waiting(struct pm_mapping *m, pthread_t *writer, pthread_t waiting[static WAITING])
+{
+	atomic_store(&held, false);
+	atomic_store(&released, false);
+	ck_assert_int_eq(pthread_create(writer, NULL, persist, m), 0);
+	while (!atomic_load(&held))
+		usleep(1000);
+	for (int i = 0; i < WAITING; i++)
+		ck_assert_int_eq(pthread_create(&waiting[i], NULL, persist, m), 0);
+	usleep(10000);
+}
+
+/* Who waited for the write-back that failed is told, also where he looks when it has been cleared. */
+START_TEST(clearing_hides_nothing_from_those_who_wait)
+{
+	pthread_t writer, clearer, waiting[WAITING];
+	void *rc;
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_plain);
+	struct pm_mapping *m = unit_map(path, NULL);
+	other = unit_map(path, NULL);
+	fake.hook = hold_the_first;
+	atomic_store(&fails, true);
+	for (int round = 0; round < 20; round++) {
+		start_waiting(m, &writer, waiting);
+		fake_fail(FAKE_msync, 1, EIO);
+		ck_assert_int_eq(pm_persist(other, pm_base(other), 1), -EIO);
+		ck_assert_int_eq(pthread_create(&clearer, NULL, clear, m), 0);
+		usleep(10000);
+		atomic_store(&released, true);
+		for (int i = 0; i < WAITING; i++) {
+			pthread_join(waiting[i], &rc);
+			ck_assert_int_eq((int)(intptr_t)rc, -EIO);
+		}
+		pthread_join(writer, &rc);
+		ck_assert_int_eq((int)(intptr_t)rc, -EIO);
+		pthread_join(clearer, &rc);
+		ck_assert_ptr_null(rc);
+		/* Who was told late may have latched it again. */
+		unit_ok(pm_clear_error(m));
+		unit_ok(pm_clear_error(other));
+	}
+	unit_ok(pm_unmap(m));
+	unit_ok(pm_unmap(other));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("meanwhile");
@@ -258,5 +350,7 @@ int main(void)
 	tcase_add_test(c, shortage_says_nothing_of_the_file);
 	tcase_add_test(c, a_refused_resize_moves_nothing);
 	tcase_add_test(c, clearing_waits_for_a_write_back_under_way);
+	tcase_add_test(c, no_drain_starts_while_an_error_is_cleared);
+	tcase_add_test(c, clearing_hides_nothing_from_those_who_wait);
 	return unit_run();
 }

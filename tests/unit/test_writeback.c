@@ -295,28 +295,32 @@ START_TEST(unmapping_drains_what_was_flushed)
 }
 END_TEST
 
-/* ---- Group commit ---- */
+/* ---- Threads that drain at once ---- */
 
 #define THREADS 8
 
 static pthread_mutex_t gate_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_cond = PTHREAD_COND_INITIALIZER;
-static bool gate_open, somebody_waits;
+static bool gate_open, somebody_waits, first_fails;
 static atomic_bool first_is_done;
-static pthread_barrier_t all_flushed;
+static atomic_uint returned;
 
-/* The first msync blocks until the gate opens. */
+/* The first msync blocks until the gate opens, and may fail then. */
 static void block_first_msync(enum fake_call c)
 {
-	if (c != FAKE_msync || atomic_load(&first_is_done))
+	if (c != FAKE_msync)
 		return;
 	pthread_mutex_lock(&gate_lock);
+	bool first = !somebody_waits;
 	somebody_waits = true;
 	pthread_cond_broadcast(&gate_cond);
-	while (!gate_open)
+	while (first && !gate_open)
 		pthread_cond_wait(&gate_cond, &gate_lock);
 	pthread_mutex_unlock(&gate_lock);
-	atomic_store(&first_is_done, true);
+	if (first && first_fails)
+		fake_fail(FAKE_msync, 1, EIO);
+	if (first)
+		atomic_store(&first_is_done, true);
 }
 
 static void wait_until_blocked(void)
@@ -340,34 +344,44 @@ static void *persist_first(void *arg)
 	return (void *)(intptr_t)pm_persist(m, arg, 1);
 }
 
-static void *flush_and_drain(void *arg)
+static void *persist_and_look(void *arg)
 {
-	int rc = pm_flush(m, arg, 1);
-	pthread_barrier_wait(&all_flushed);
-	if (!rc)
-		rc = pm_drain(m);
-	return (void *)(intptr_t)rc;
+	int rc = pm_persist(m, arg, 1);
+	atomic_fetch_add(&returned, 1);
+	return (void *)(intptr_t)(rc ? rc : !atomic_load(&first_is_done));
 }
 
-static void start_first(pthread_t *thread)
+static void start_first(pthread_t *thread, bool fails)
 {
 	gate_open = somebody_waits = false;
+	first_fails = fails;
 	atomic_store(&first_is_done, false);
 	fake.hook = block_first_msync;
 	ck_assert_int_eq(pthread_create(thread, NULL, persist_first, base), 0);
 	wait_until_blocked();
 }
 
-START_TEST(threads_that_drain_meanwhile_share_one_call)
+static void start_others(pthread_t thread[static THREADS])
+{
+	atomic_store(&returned, 0);
+	for (size_t i = 0; i < THREADS; i++)
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, persist_and_look, base + (i + 3) * page), 0);
+	for (int i = 0; i < 1000 && !fake_calls(FAKE_msync); i++)
+		usleep(1000);
+	usleep(20000);
+}
+
+/* None waits to write; all wait to return, since the kernel may have told the first of what failed for them. */
+START_TEST(threads_that_drain_meanwhile_write_meanwhile)
 {
 	pthread_t first, thread[THREADS];
 	void *rc;
 	map_on(&fake_plain, NULL);
-	pthread_barrier_init(&all_flushed, NULL, THREADS + 1);
-	start_first(&first);
-	for (size_t i = 0; i < THREADS; i++)
-		ck_assert_int_eq(pthread_create(&thread[i], NULL, flush_and_drain, base + (i + 3) * page), 0);
-	pthread_barrier_wait(&all_flushed);
+	start_first(&first, false);
+	start_others(thread);
+	/* The one that blocks is not counted yet; of the others one may write for several. */
+	ck_assert_uint_ge(fake_calls(FAKE_msync), 1);
+	ck_assert_uint_eq(atomic_load(&returned), 0);
 	open_gate();
 	for (size_t i = 0; i < THREADS; i++) {
 		pthread_join(thread[i], &rc);
@@ -375,8 +389,29 @@ START_TEST(threads_that_drain_meanwhile_share_one_call)
 	}
 	pthread_join(first, &rc);
 	ck_assert_ptr_null(rc);
-	check_msync(2, 3, 3 + THREADS);
-	pthread_barrier_destroy(&all_flushed);
+	ck_assert_uint_le(fake_calls(FAKE_msync), 1 + THREADS);
+	unmap();
+}
+END_TEST
+
+START_TEST(a_failure_is_told_to_all_who_drain_meanwhile)
+{
+	pthread_t first, thread[THREADS];
+	void *rc;
+	map_on(&fake_plain, NULL);
+	start_first(&first, true);
+	start_others(thread);
+	ck_assert_uint_eq(atomic_load(&returned), 0);
+	open_gate();
+	for (size_t i = 0; i < THREADS; i++) {
+		pthread_join(thread[i], &rc);
+		ck_assert_int_eq((int)(intptr_t)rc, -EIO);
+	}
+	pthread_join(first, &rc);
+	ck_assert_int_eq((int)(intptr_t)rc, -EIO);
+	fake_forget();
+	unit_ok(pm_clear_error(m));
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
 	unmap();
 }
 END_TEST
@@ -394,7 +429,7 @@ START_TEST(a_drain_waits_for_a_write_back_under_way)
 	pthread_t first, second;
 	void *rc;
 	map_on(&fake_plain, NULL);
-	start_first(&first);
+	start_first(&first, false);
 	ck_assert_int_eq(pthread_create(&second, NULL, drain_and_look, NULL), 0);
 	usleep(50000);
 	open_gate();
@@ -446,7 +481,8 @@ int main(void)
 	tcase_add_test(c, msync_of_a_read_only_descriptor_is_not_relied_on);
 	tcase_add_test(c, a_volatile_mapping_makes_no_call);
 	tcase_add_test(c, unmapping_drains_what_was_flushed);
-	tcase_add_test(c, threads_that_drain_meanwhile_share_one_call);
+	tcase_add_test(c, threads_that_drain_meanwhile_write_meanwhile);
+	tcase_add_test(c, a_failure_is_told_to_all_who_drain_meanwhile);
 	tcase_add_test(c, a_drain_waits_for_a_write_back_under_way);
 	tcase_add_test(c, a_demoted_mapping_writes_back_whole);
 	return unit_run();
