@@ -7,11 +7,13 @@ once, what never left the guest's DRAM is gone.
 
 import collections
 import os
+import re
 import selectors
 import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -27,6 +29,10 @@ _CHUNK = 1 << 16
 _KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic nokaslr "
                      "mitigations=off no_timer_check cryptomgr.notests random.trust_cpu=on "
                      "rcupdate.rcu_expedited=1 8250.nr_uarts=1")
+
+# Rarely the emulator's second CPU runs an int3 of the kernel that patches its own code (jump labels) after the patch is
+# done and nobody expects it any more: an oops, most often in the boot, where most of the patching is.
+_BOOTS = 3
 
 # QEMU 7.2 leaves an address in the flags register after some cmpxchg16b, which Linux 6.12 uses on each allocation
 # (mm/slub.c): the guest soon dies of a double fault. Without the feature the kernel takes a lock instead.
@@ -160,6 +166,8 @@ class Guest:
         self._job = job
         self._output = output      # called with each chunk of the job's output
         self._throw_away = images is None
+        self._argument = ""
+        self._boots = 0
         self._directory = None
         self._process = None
         self._share = None
@@ -177,8 +185,13 @@ class Guest:
 
     def start(self, argument=""):
         """Boots; argument (one word) is $LAB_ARGUMENT to the job."""
+        self._boots = 1
+        self._boot(argument)
+
+    def _boot(self, argument):
         if self._process:
             raise LabError("the guest runs already")
+        self._argument = argument
         self._reset()
         self._stage()
         self._start_share()
@@ -329,13 +342,23 @@ class Guest:
                 self.kill9()
                 raise GuestFailure(f"the guest did not finish within {timeout:g} s",
                                    hung=True)
-            if not self._channels:
+            if not self._channels and not self._boot_again():
                 raise GuestFailure("the guest died. " + self._errors.strip())
             for key, _ in self._selector.select(left):
                 self._receive(key.data)
             if len(self._channels) < len(CHANNELS):
                 # QEMU closes all of them at once, when it ends.
                 self.kill9()
+
+    def _boot_again(self):
+        """After an oops in the boot, before anything of ours ran in the guest."""
+        oops = re.search(r"Oops: int3.*", self.console_text())
+        if self.ready is not None or not oops or self._boots == _BOOTS:
+            return False
+        print(f"the guest's kernel died in the boot, and is booted again: {oops[0].strip()}", file=sys.stderr)
+        self._boots += 1
+        self._boot(self._argument)
+        return True
 
     def _drain(self, name):
         while name in self._channels and self._receive(name):

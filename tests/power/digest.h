@@ -3,6 +3,7 @@
 #ifndef POWER_DIGEST_H
 #define POWER_DIGEST_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,13 +27,18 @@ static inline void tell(const char *verb, const char *name, const void *bytes, s
 	dprintf(STDOUT_FILENO, "%s %s %016" PRIx64 "\n", verb, name, digest_of(bytes, length));
 }
 
-/* What the file has at the offset, as "found"; a file that is too short, or not there, was not found. */
+/* What the file has at the offset, as "found"; a file that is too short, or not there, was not found, and why is told. */
 static inline void tell_found(const char *name, const char *path, size_t offset, size_t length)
 {
 	char *bytes = malloc(length);
+	errno = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (bytes && fd >= 0 && pread(fd, bytes, length, (off_t)offset) == (ssize_t)length)
+	ssize_t got = bytes && fd >= 0 ? pread(fd, bytes, length, (off_t)offset) : -1;
+	if (got == (ssize_t)length)
 		tell("found", name, bytes, length);
+	else
+		dprintf(STDOUT_FILENO, "note %s: %s: %zd bytes, %s\n", name, fd < 0 ? "not opened" : "read", got,
+			strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	free(bytes);
