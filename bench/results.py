@@ -11,6 +11,7 @@ which is shown with the machine, or {"not_run": what, and why}.
 import collections
 import json
 import pathlib
+import re
 import shutil
 import sys
 
@@ -26,6 +27,8 @@ ratios of each round. `(x 2)` is twice the first column, where no peer takes par
 # Of the machine; what is left of its evidence stands in the JSON.
 SHOWN = ("kernel", "CPU", "load", "file", "mount known", "MAP_SYNC accepted", "DAX file", "CPU write-back")
 HERE = "this machine"
+# Cases that are too many for a line each: what, by column and row.
+GRID = re.compile(r"(.*) (to \d+ and from \d+) past a line, bytes: (\d+)")
 TELLING = {"copy", "first_store-ext4-dax-memctrl", "log_append", "persist", "whole_sync"}
 
 
@@ -117,10 +120,33 @@ def machines(tables, about):
     return out + [""] + [f"* {name}: {text}" for name, text in about.items()]
 
 
+def is_grid(table):
+    return all(map(GRID.fullmatch, table.cases))
+
+
+def grids(table):
+    """A table of ratios for each kind of case: sizes down, alignments across, in each cell a ratio for each peer."""
+    out, kinds = [], {}
+    for what, case in table.cases.items():
+        kind, column, row = GRID.fullmatch(what).groups()
+        kinds.setdefault(kind, {}).setdefault(row, {})[column] = case
+    peers = [name for name in table.competitors() if not is_ours(name)]
+    for kind, lines in kinds.items():
+        columns = list(dict.fromkeys(column for line in lines.values() for column in line))
+        out += ["", f"{kind}: how many times as long ours takes as " + " / ".join(peers), ""]
+        out += rows([["bytes", *columns]] + [
+            [row, *(" / ".join(f"{ours_to(line[column], name)[1]:.2f}" for name in peers) for column in columns)]
+            for row, line in lines.items()])
+    return out[1:]
+
+
 def peers_that_win(tables):
     """Where three rounds of four, or the only figure, are better for a peer."""
     found = []
     for (program, place), table in tables.items():
+        if is_grid(table):
+            found += peers_that_win_in_grid(program, table)
+            continue
         for what, case in table.cases.items():
             for name in case:
                 ratio = ours_to(case, name)
@@ -129,6 +155,23 @@ def peers_that_win(tables):
                     sure = f"{ratio[0]:.3f} to {ratio[2]:.3f}" if "rounds" in case[name] else "one figure"
                     found.append((ratio[1], [f"`{program}`{where}", what, name, f"{ratio[1]:.3f}", sure]))
     return [row for _, row in sorted(found, key=lambda entry: -entry[0])]
+
+
+def peers_that_win_in_grid(program, table):
+    """Of all cells of a grid one row for each peer, with the worst."""
+    worst, wins, cells = {}, collections.Counter(), collections.Counter()
+    for what, case in table.cases.items():
+        for name in case:
+            if is_ours(name):
+                continue
+            key, ratio = (GRID.fullmatch(what)[1], name), ours_to(case, name)
+            cells[key] += 1
+            wins[key] += ratio[0] > 1
+            if ratio[0] > 1 and (key not in worst or ratio[1] > worst[key][0][1]):
+                worst[key] = ratio, what
+    return [(ratio[1], [f"`{program}`", f"{what}: {wins[what, name]} of {cells[what, name]} cases, this the worst: {case}",
+                        name, f"{ratio[1]:.3f}", f"{ratio[0]:.3f} to {ratio[2]:.3f}"])
+            for (what, name), (ratio, case) in worst.items()]
 
 
 def winners(tables):
@@ -146,7 +189,11 @@ def section(program, table, images):
     out = ["", f"## {table.question}" + ("" if table.place == HERE else f" ({table.place})"), "",
            f"`{program} {where}`, load {table.machine.get('load', 'unknown')}", ""]
     names = table.competitors()
-    out += rows([["", *names]] + [[what, *(cell(case, name) for name in names)] for what, case in table.cases.items()])
+    if is_grid(table):
+        out += grids(table)
+    else:
+        out += rows([["", *names]] + [[what, *(cell(case, name) for name in names)]
+                                      for what, case in table.cases.items()])
     for image in images:
         out += ["", f"![{table.question}]({image})"]
     return out

@@ -15,6 +15,7 @@ FILE_LINES = 500
 DIRECTORIES = ("lib", "include", "examples", "tests", "bench", "doc", "scripts")
 # The public header is the manual as well.
 LONG_FILES = {"include/pmdirect.h"}
+DRAWINGS = {".png", ".svg"}
 
 NOT_CODE = re.compile(r"""//[^\n]* | /\*.*?\*/ | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'
                           | ^[ \t]*\#(?:\\\n|[^\n])*""", re.VERBOSE | re.DOTALL | re.MULTILINE)
@@ -54,7 +55,7 @@ def check(root):
     for directory in DIRECTORIES:
         for path in sorted((root / directory).rglob("*")):
             name = str(path.relative_to(root))
-            if not path.is_file() or "__pycache__" in name:
+            if not path.is_file() or "__pycache__" in name or path.suffix in DRAWINGS:
                 continue
             text = path.read_text(encoding="utf-8", errors="replace")
             lines = len(text.splitlines())
