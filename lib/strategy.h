@@ -35,9 +35,12 @@ struct pm_cursor {
 	struct pm_run ahead; /* taken, and not handed out, unless it ends at 0 */
 };
 
-/* A drain that is writing, on the stack of who drains. */
+/* A drain that writes, or has written and waits; on the stack of who drains. */
 struct pm_drain {
 	uint64_t number;
+	uint64_t last; /* waits for those up to this number */
+	pthread_cond_t ended_cond;
+	bool ended;
 	struct pm_drain *next;
 };
 
@@ -49,6 +52,7 @@ struct pm_writeback {
 	pthread_mutex_t lock;
 	pthread_cond_t done_cond;
 	struct pm_drain *writing; /* the oldest first */
+	struct pm_drain *waiting; /* likewise */
 	uint64_t started;         /* number of the last drain */
 	bool recovering;          /* no drain may start */
 	int error;                /* latched until pm_writeback_recover() */

@@ -146,23 +146,52 @@ static void latch(struct pm_writeback *w, int rc)
 	w->failure = rc;
 }
 
+static void append(struct pm_drain **at, struct pm_drain *self)
+{
+	while (*at)
+		at = &(*at)->next;
+	self->next = NULL;
+	*at = self;
+}
+
+/* Wakes those for whom the last one to wait for has ended: a crowd woken for nothing costs more than the calls. */
+static void end(struct pm_writeback *w, struct pm_drain *self)
+{
+	struct pm_drain **at = &w->writing, *first;
+	while (*at != self)
+		at = &(*at)->next;
+	*at = self->next;
+	while ((first = w->waiting) && (!w->writing || w->writing->number > first->last)) {
+		w->waiting = first->next;
+		first->ended = true;
+		pthread_cond_signal(&first->ended_cond);
+	}
+	if (w->recovering && !w->writing)
+		pthread_cond_broadcast(&w->done_cond);
+}
+
 /* The lock is held at call and return, not meanwhile. */
 static void write_as(struct pm_medium *m, struct pm_drain *self)
 {
 	struct pm_writeback *w = &m->writeback;
-	struct pm_drain **at = &w->writing;
-	while (*at)
-		at = &(*at)->next;
-	*at = self;
+	append(&w->writing, self);
 	/* In the list before it takes anything: who then finds nothing recorded waits for it. */
 	pthread_mutex_unlock(&w->lock);
 	int rc = write_recorded(m);
 	pthread_mutex_lock(&w->lock);
 	latch(w, rc);
-	for (at = &w->writing; *at != self; at = &(*at)->next)
-		;
-	*at = self->next;
-	pthread_cond_broadcast(&w->done_cond);
+	end(w, self);
+}
+
+/* Until those have ended that are writing now. The lock is held at call and return, not meanwhile. */
+static void wait_for_others(struct pm_writeback *w, struct pm_drain *self)
+{
+	if (!w->writing)
+		return;
+	self->last = w->started;
+	append(&w->waiting, self);
+	while (!self->ended)
+		pthread_cond_wait(&self->ended_cond, &w->lock);
 }
 
 static int flush(struct pm_medium *m, const void *address, size_t length)
@@ -179,12 +208,10 @@ static int complete(struct pm_medium *m)
 	pthread_mutex_lock(&w->lock);
 	while (w->recovering)
 		pthread_cond_wait(&w->done_cond, &w->lock);
-	struct pm_drain self = {.number = ++w->started};
+	struct pm_drain self = {.number = ++w->started, .ended_cond = PTHREAD_COND_INITIALIZER};
 	if (atomic_load(&w->whole) || pm_ranges_any(&w->recorded))
 		write_as(m, &self);
-	uint64_t last = w->started;
-	while (w->writing && w->writing->number <= last)
-		pthread_cond_wait(&w->done_cond, &w->lock);
+	wait_for_others(w, &self);
 	int rc = w->error ? w->error : w->failed >= self.number ? w->failure : 0;
 	pthread_mutex_unlock(&w->lock);
 	return rc;
