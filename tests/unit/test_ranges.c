@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -142,37 +143,47 @@ END_TEST
 #define PAGES_OF_THREADS (3 * 64u)
 #define TURNS 20000
 
-static pthread_mutex_t walk_lock = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t walks, taken[PAGES_OF_THREADS * 64]; /* number of the walk that took it last */
+static unsigned seeds[THREADS];
+static _Atomic uint64_t now, taken[PAGES_OF_THREADS * 64]; /* when it was taken last */
+static _Atomic uint64_t walking[THREADS];                   /* number of its walk, 0: none */
 
-static void walk(void)
+static void walk(size_t self)
 {
 	struct pm_run run;
 	struct pm_cursor c = {0};
-	walks++;
-	/* Without the lock in the middle of a walk others record, as they do while one writes. */
-	while (pm_ranges_take(&ranges, &c, &run))
+	atomic_store(&walking[self], ++now);
+	while (pm_ranges_take(&ranges, &c, &run)) {
+		uint64_t time = ++now;
 		for (size_t i = run.first; i < run.end && i < COUNT(taken); i++)
-			taken[i] = walks;
+			taken[i] = time;
+	}
+	atomic_store(&walking[self], 0);
 }
 
-/* As a flush and a drain: the page was taken by a walk of later than before it was recorded. */
+static void wait_for_walks(void)
+{
+	for (size_t i = 0; i < THREADS; i++) {
+		uint64_t number = atomic_load(&walking[i]);
+		while (number && atomic_load(&walking[i]) == number)
+			sched_yield();
+	}
+}
+
+/* As a flush and a drain: when the walks have ended that it met, the page was taken after it was recorded. */
 static void *record_and_walk(void *arg)
 {
-	unsigned seed = (unsigned)(uintptr_t)arg;
-	size_t page = unit_page();
+	size_t self = (size_t)arg, page = unit_page();
+	unsigned seed = seeds[self];
 	for (unsigned i = 0; i < TURNS; i++) {
-		size_t at = (size_t)rand_r(&seed) % PAGES_OF_THREADS * (size_t)(rand_r(&seed) % 64 + 1);
-		pthread_mutex_lock(&walk_lock);
-		uint64_t before = walks;
-		pthread_mutex_unlock(&walk_lock);
+		/* Half of them in one word, where they meet. */
+		size_t far = i % 2 ? 0 : (size_t)rand_r(&seed) % (PAGES_OF_THREADS - 1);
+		size_t at = far * 64 + (size_t)rand_r(&seed) % 64;
+		uint64_t before = ++now;
 		pm_ranges_add(&ranges, at * page, 1);
-		pthread_mutex_lock(&walk_lock);
 		if (pm_ranges_any(&ranges))
-			walk();
-		bool lost = taken[at] <= before;
-		pthread_mutex_unlock(&walk_lock);
-		if (lost)
+			walk(self);
+		wait_for_walks();
+		if (atomic_load(&taken[at]) <= before)
 			return "lost";
 	}
 	return NULL;
@@ -184,8 +195,9 @@ START_TEST(nothing_is_lost_between_threads)
 	ranges = (struct pm_ranges){0};
 	ck_assert_int_eq(pm_ranges_reserve(&ranges, COUNT(taken) * unit_page()), 0);
 	for (size_t i = 0; i < THREADS; i++)
-		ck_assert_int_eq(pthread_create(&thread[i], NULL, record_and_walk, (void *)(uintptr_t)unit_random()),
-				 0);
+		seeds[i] = unit_random();
+	for (size_t i = 0; i < THREADS; i++)
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, record_and_walk, (void *)i), 0);
 	for (size_t i = 0; i < THREADS; i++) {
 		void *lost;
 		pthread_join(thread[i], &lost);
