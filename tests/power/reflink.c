@@ -6,12 +6,15 @@
  *
  *   reflink write VERB NAME FILE    pm_write() into shared extents; by default it is refused, and goes on after stores
  *   reflink unshare VERB NAME FILE  a second mapping with PM_PREPARE takes the extents apart under the first
+ *   reflink soil FILE               whose content all free blocks have when it is gone again
+ *   reflink grow VERB NAME FILE     grown with PM_PREPARE
  *   reflink clone FILE CLONE
  *   reflink look AS NAME FILE       the report and what guarantees come to, AS direct or cached; a store is a promise
  *   reflink found NAME FILE         tells what the file holds
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <pmdirect.h>
 #include <setjmp.h>
@@ -60,9 +63,9 @@ static int fill_file(const char *path, char c)
 	return rc;
 }
 
-static struct pm_mapping *map(const char *path, unsigned flags)
+static struct pm_mapping *map(const char *path, unsigned flags, size_t length)
 {
-	struct pm_options o = {.size = sizeof(o), .flags = flags, .length = SIZE};
+	struct pm_options o = {.size = sizeof(o), .flags = flags, .length = length};
 	struct pm_mapping *m = NULL;
 	if (pm_map(path, &o, &m))
 		complain(path, "pm_map");
@@ -70,15 +73,15 @@ static struct pm_mapping *map(const char *path, unsigned flags)
 }
 
 /* A mapping whose pages are durable and were looked at since somebody cloned the file: they are in the page tables. */
-static struct pm_mapping *map_cloned(const char *path, char *clone, size_t size)
+static struct pm_mapping *map_cloned(const char *path, size_t length, char clone[PATH_MAX])
 {
-	struct pm_mapping *m = map(path, PM_CREATE | PM_PREPARE);
-	snprintf(clone, size, "%s.clone", path);
-	if (!m || pm_memset(m, pm_base(m), 'o', SIZE, 0))
+	struct pm_mapping *m = map(path, PM_CREATE | PM_PREPARE, length);
+	snprintf(clone, PATH_MAX, "%s.clone", path);
+	if (!m || pm_memset(m, pm_base(m), 'o', length, 0))
 		return complain(path, "pm_memset"), NULL;
 	if (clone_file(path, clone))
 		return NULL;
-	for (size_t at = 0; at < SIZE; at += PAGE)
+	for (size_t at = 0; at < length; at += PAGE)
 		if (((volatile char *)pm_base(m))[at] != 'o')
 			return complain(path, "a page has changed"), NULL;
 	return m;
@@ -134,8 +137,8 @@ static int prove(struct pm_mapping *m, const char *verb, const char *name, char 
 
 static int write_cloned(const char *verb, const char *name, const char *path, bool rule)
 {
-	char clone[512], page[2 * PAGE];
-	struct pm_mapping *m = map_cloned(path, clone, sizeof(clone));
+	char clone[PATH_MAX], page[2 * PAGE];
+	struct pm_mapping *m = map_cloned(path, SIZE, clone);
 	if (!m)
 		return 1;
 	char *at = (char *)pm_base(m) + SHOWN;
@@ -158,12 +161,12 @@ static int write_cloned(const char *verb, const char *name, const char *path, bo
 
 static int unshare(const char *verb, const char *name, const char *path)
 {
-	char clone[512];
+	char clone[PATH_MAX];
 	struct pm_report before, after;
-	struct pm_mapping *first = map_cloned(path, clone, sizeof(clone)), *second;
+	struct pm_mapping *first = map_cloned(path, SIZE, clone), *second;
 	if (!first || pm_query(first, &before, sizeof(before)))
 		return 1;
-	second = map(path, PM_PREPARE);
+	second = map(path, PM_PREPARE, SIZE);
 	if (!second || pm_query(first, &after, sizeof(after)))
 		return 1;
 	if (before.evidence[PM_EV_UNSHARED].state != PM_NO || after.evidence[PM_EV_UNSHARED].state != PM_YES) {
@@ -178,6 +181,36 @@ static int unshare(const char *verb, const char *name, const char *path)
 		return 0;
 	dprintf(STDOUT_FILENO, "%s: two mappings differ\n", name);
 	return 1;
+}
+
+/* ---- Grown ---- */
+
+/* Leaves no free block without content; of a file system that nobody else writes to. */
+static int soil(const char *path)
+{
+	static char bytes[1 << 20];
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	memset(bytes, 'd', sizeof(bytes));
+	while (write(fd, bytes, sizeof(bytes)) > 0)
+		;
+	int rc = errno != ENOSPC || fsync(fd) ? complain(path, "soil") : 0;
+	close(fd);
+	unlink(path);
+	sync();
+	return rc;
+}
+
+/* What a file is grown by is zeros. */
+static int grow(const char *verb, const char *name, const char *path)
+{
+	static const char zeros[PAGE];
+	char clone[PATH_MAX];
+	struct pm_mapping *small = map_cloned(path, LOOKED_AT, clone), *grown;
+	grown = small ? map(path, PM_CREATE | PM_PREPARE, SIZE) : NULL;
+	if (!grown || pm_sync(grown))
+		return complain(name, "pm_sync");
+	tell_as(verb, name, "looked", zeros);
+	return 0;
 }
 
 /* ---- Loaded anew ---- */
@@ -215,7 +248,7 @@ static int check_report(const char *name, const struct pm_report *r, bool direct
 static int look(bool direct, const char *name, const char *path)
 {
 	struct pm_report r;
-	struct pm_mapping *m = map(path, 0);
+	struct pm_mapping *m = map(path, 0, SIZE);
 	if (!m || pm_query(m, &r, sizeof(r)))
 		return complain(name, "pm_query");
 	int rc = check_report(name, &r, direct);
@@ -242,11 +275,15 @@ static void find(const char *name, const char *what, const char *path, size_t at
 
 int main(int argc, char **argv)
 {
-	const char *mode = argc > 3 ? argv[1] : "";
+	const char *mode = argc > 2 ? argv[1] : "";
 	if (argc == 5 && !strcmp(mode, "write"))
 		return write_cloned(argv[2], argv[3], argv[4], !getenv("PMDIRECT_MUTATION"));
 	if (argc == 5 && !strcmp(mode, "unshare"))
 		return unshare(argv[2], argv[3], argv[4]);
+	if (argc == 5 && !strcmp(mode, "grow"))
+		return grow(argv[2], argv[3], argv[4]);
+	if (argc == 3 && !strcmp(mode, "soil"))
+		return soil(argv[2]);
 	if (argc == 5 && !strcmp(mode, "look"))
 		return look(!strcmp(argv[2], "direct"), argv[3], argv[4]);
 	if (argc == 4 && !strcmp(mode, "clone"))

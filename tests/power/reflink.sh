@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What becomes of a DAX file on XFS that was cloned, with the library's rules and with each switched off.
 
-# On Linux 6.1 a mapping is left with the old blocks by write(2), and an inode that was ever cloned is not DAX any more
-# when it is loaded again. 6.12 does neither.
+# On Linux 6.1 a mapping is left with the old blocks by write(2), what a cloned file is grown by shows what the blocks
+# held before, and an inode that was ever cloned is not DAX any more when it is loaded again. 6.12 does none of it.
 case $(uname -r) in
 6.1.*) broken=control loaded=cached ;;
 *) broken=promise loaded=direct ;;
@@ -60,6 +60,8 @@ load_anew() {
 }
 
 before() {
+	./reflink soil "$D/soil" >&3
+	./reflink grow $broken grown "$D/grown" >&3
 	write_and_unshare
 	load_anew
 	echo cut >&3
@@ -67,7 +69,7 @@ before() {
 }
 
 after() {
-	for name in write write-unruled faults fallocate file dropped.clone copy; do
+	for name in write write-unruled faults fallocate grown file dropped.clone copy; do
 		./reflink found $name "$D/$name" >&3
 	done
 }
