@@ -95,8 +95,8 @@ static bool is_mendable(const struct pm_mapping *m, const pm_evidence_table e, c
 
 /*
  * Nobody else has the file open. What stands in the way is undone by write faults, since FALLOC_FL_UNSHARE_RANGE goes
- * through the page cache even on a DAX file before Linux 6.2 (fs/xfs/xfs_reflink.c xfs_reflink_unshare), and then the
- * mapping shows what once was there.
+ * through the page cache even on a DAX file before Linux 6.1.113 and 6.2 (fs/xfs/xfs_reflink.c xfs_reflink_unshare), and
+ * then the mapping shows what once was there.
  */
 static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm_subject *s, struct pm_news *news)
 {

@@ -4,6 +4,8 @@
  * show that it notices. Everything else is the program and the library as they are: only entries of the
  * table of system calls are exchanged, before main().
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <stdio.h>
@@ -65,6 +67,41 @@ static int still_writable(int fd)
 	return 0;
 }
 
+/* ---- hide-shared: what a clone shares looks like the file's own ---- */
+
+static int hide_shared(int fd, unsigned long request, void *arg)
+{
+	int rc = pm_sys_linux.ioctl(fd, request, arg);
+	struct fiemap *map = arg;
+	for (unsigned i = 0; request == FS_IOC_FIEMAP && !rc && i < map->fm_mapped_extents; i++)
+		map->fm_extents[i].fe_flags &= ~(uint32_t)FIEMAP_EXTENT_SHARED;
+	return rc;
+}
+
+/* ---- unshare-by-fallocate: extents are taken apart by a call instead of by write faults ---- */
+
+static struct {
+	char *base;
+	int fd;
+	uint64_t offset;
+} mapped_last;
+
+static int note_mapping(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
+{
+	int rc = pm_sys_linux.mmap(address, length, prot, flags, fd, offset);
+	if (!rc)
+		mapped_last = (__typeof__(mapped_last)){*address, fd, offset};
+	return rc;
+}
+
+static int unshare_by_fallocate(void *address, size_t length, int advice)
+{
+	if (advice != MADV_POPULATE_WRITE)
+		return pm_sys_linux.madvise(address, length, advice);
+	off_t at = (off_t)(mapped_last.offset + (uint64_t)((char *)address - mapped_last.base));
+	return fallocate(mapped_last.fd, FALLOC_FL_UNSHARE_RANGE, at, (off_t)length) ? -errno : 0;
+}
+
 __attribute__((constructor)) static void mutate(void)
 {
 	const char *name = getenv("PMDIRECT_MUTATION");
@@ -81,8 +118,14 @@ __attribute__((constructor)) static void mutate(void)
 		mutant.ioctl = pretend_written;
 	} else if (name && !strcmp(name, "believe-msync")) {
 		mutant.may_write = still_writable;
+	} else if (name && !strcmp(name, "hide-shared")) {
+		mutant.ioctl = hide_shared;
+	} else if (name && !strcmp(name, "unshare-by-fallocate")) {
+		mutant.mmap = note_mapping;
+		mutant.madvise = unshare_by_fallocate;
 	} else {
-		fprintf(stderr, "PMDIRECT_MUTATION must be no-writeback, no-fsync, no-map-sync or believe-msync\n");
+		fprintf(stderr, "PMDIRECT_MUTATION must be no-writeback, no-fsync, no-map-sync, believe-msync, hide-shared "
+		                "or unshare-by-fallocate\n");
 		exit(2);
 	}
 	pm_sys = &mutant;
