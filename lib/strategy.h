@@ -35,12 +35,12 @@ struct pm_cursor {
 	struct pm_run ahead; /* taken, and not handed out, unless it ends at 0 */
 };
 
-/* A drain that writes, or has written and waits; on the stack of who drains. */
+/* Who writes or waits, on its own stack. */
 struct pm_drain {
 	uint64_t number;
 	uint64_t last; /* waits for those up to this number */
-	pthread_cond_t ended_cond;
-	bool ended;
+	pthread_cond_t woken_cond;
+	bool woken;
 	struct pm_drain *next;
 };
 
@@ -49,15 +49,15 @@ struct pm_writeback {
 	struct pm_ranges recorded; /* without the lock */
 	atomic_bool whole;         /* likewise: the whole mapping is */
 	atomic_bool all;           /* every drain covers the whole mapping: see pm_writeback_demoted() */
+	bool recovering;           /* no drain may start */
 	pthread_mutex_t lock;
-	pthread_cond_t done_cond;
-	struct pm_drain *writing; /* the oldest first */
-	struct pm_drain *waiting; /* likewise */
+	struct pm_drain *writing; /* the oldest first, in all lists */
+	struct pm_drain *waiting; /* for some who write */
+	struct pm_drain *blocked; /* until the recovery is over */
 	uint64_t started;         /* number of the last drain */
-	bool recovering;          /* no drain may start */
 	int error;                /* latched until pm_writeback_recover() */
-	uint64_t failed;          /* last drain that had started when one failed, */
-	int failure;              /* and how: for those who waited for it while the latch was lifted */
+	int failure;              /* how the last failed that did, for those who waited for it while the latch was lifted: */
+	uint64_t failed;          /* they are not above this number */
 };
 
 struct pm_medium {

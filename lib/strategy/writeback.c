@@ -26,12 +26,10 @@ void pm_writeback_init(struct pm_writeback *w)
 {
 	*w = (struct pm_writeback){0};
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->done_cond, NULL);
 }
 
 void pm_writeback_destroy(struct pm_writeback *w)
 {
-	pthread_cond_destroy(&w->done_cond);
 	pthread_mutex_destroy(&w->lock);
 	pm_ranges_free(&w->recorded);
 }
@@ -154,20 +152,45 @@ static void append(struct pm_drain **at, struct pm_drain *self)
 	*at = self;
 }
 
+static void sleep_in(struct pm_drain **list, struct pm_writeback *w, struct pm_drain *self)
+{
+	self->woken = false;
+	append(list, self);
+	while (!self->woken)
+		pthread_cond_wait(&self->woken_cond, &w->lock);
+}
+
+static void wake_first(struct pm_drain **list)
+{
+	struct pm_drain *first = *list;
+	*list = first->next;
+	first->woken = true;
+	pthread_cond_signal(&first->woken_cond);
+}
+
 /* Wakes those for whom the last one to wait for has ended: a crowd woken for nothing costs more than the calls. */
 static void end(struct pm_writeback *w, struct pm_drain *self)
 {
-	struct pm_drain **at = &w->writing, *first;
+	struct pm_drain **at = &w->writing;
 	while (*at != self)
 		at = &(*at)->next;
 	*at = self->next;
-	while ((first = w->waiting) && (!w->writing || w->writing->number > first->last)) {
-		w->waiting = first->next;
-		first->ended = true;
-		pthread_cond_signal(&first->ended_cond);
-	}
-	if (w->recovering && !w->writing)
-		pthread_cond_broadcast(&w->done_cond);
+	while (w->waiting && (!w->writing || w->writing->number > w->waiting->last))
+		wake_first(&w->waiting);
+}
+
+/* Until those have ended that are writing now. The lock is held at call and return, not meanwhile. */
+static void wait_for_others(struct pm_writeback *w, struct pm_drain *self)
+{
+	self->last = w->started;
+	if (w->writing)
+		sleep_in(&w->waiting, w, self);
+}
+
+static void wait_for_recovery(struct pm_writeback *w, struct pm_drain *self)
+{
+	while (w->recovering)
+		sleep_in(&w->blocked, w, self);
 }
 
 /* The lock is held at call and return, not meanwhile. */
@@ -183,17 +206,6 @@ static void write_as(struct pm_medium *m, struct pm_drain *self)
 	end(w, self);
 }
 
-/* Until those have ended that are writing now. The lock is held at call and return, not meanwhile. */
-static void wait_for_others(struct pm_writeback *w, struct pm_drain *self)
-{
-	if (!w->writing)
-		return;
-	self->last = w->started;
-	append(&w->waiting, self);
-	while (!self->ended)
-		pthread_cond_wait(&self->ended_cond, &w->lock);
-}
-
 static int flush(struct pm_medium *m, const void *address, size_t length)
 {
 	write_lines(m, address, length);
@@ -205,10 +217,10 @@ static int flush(struct pm_medium *m, const void *address, size_t length)
 static int complete(struct pm_medium *m)
 {
 	struct pm_writeback *w = &m->writeback;
+	struct pm_drain self = {.woken_cond = PTHREAD_COND_INITIALIZER};
 	pthread_mutex_lock(&w->lock);
-	while (w->recovering)
-		pthread_cond_wait(&w->done_cond, &w->lock);
-	struct pm_drain self = {.number = ++w->started, .ended_cond = PTHREAD_COND_INITIALIZER};
+	wait_for_recovery(w, &self);
+	self.number = ++w->started;
 	if (atomic_load(&w->whole) || pm_ranges_any(&w->recorded))
 		write_as(m, &self);
 	wait_for_others(w, &self);
@@ -291,16 +303,15 @@ static int dirty_cached_pages(struct pm_medium *m)
 int pm_writeback_recover(struct pm_medium *m)
 {
 	struct pm_writeback *w = &m->writeback;
+	struct pm_drain self = {.woken_cond = PTHREAD_COND_INITIALIZER};
 	if (m->read_only)
 		return -EACCES;
 	write_lines(m, m->map, m->map_length);
 	pthread_mutex_lock(&w->lock);
-	while (w->recovering)
-		pthread_cond_wait(&w->done_cond, &w->lock);
+	wait_for_recovery(w, &self);
 	w->recovering = true;
 	/* A write-back under way may yet fail, and clean pages that were made dirty before it did. */
-	while (w->writing)
-		pthread_cond_wait(&w->done_cond, &w->lock);
+	wait_for_others(w, &self);
 	pthread_mutex_unlock(&w->lock);
 	int rc = dirty_cached_pages(m);
 	if (!rc) {
@@ -313,7 +324,8 @@ int pm_writeback_recover(struct pm_medium *m)
 		pthread_mutex_lock(&w->lock);
 	}
 	w->recovering = false;
-	pthread_cond_broadcast(&w->done_cond);
+	while (w->blocked)
+		wake_first(&w->blocked);
 	pthread_mutex_unlock(&w->lock);
 	return rc;
 }
