@@ -22,9 +22,8 @@ struct pm_latch *pm_latch_join(const struct statx *stx, struct pm_latch_user *us
 	uint64_t device = (uint64_t)stx->stx_dev_major << 32 | stx->stx_dev_minor;
 	pthread_mutex_lock(&lock);
 	struct pm_latch **at = find(device, stx->stx_ino), *latch = *at;
-	if (!latch && (latch = calloc(1, sizeof(*latch)))) {
-		latch->device = device;
-		latch->inode = stx->stx_ino;
+	if (!latch && (latch = malloc(sizeof(*latch)))) {
+		*latch = (struct pm_latch){.device = device, .inode = stx->stx_ino};
 		*at = latch;
 	}
 	if (latch) {
