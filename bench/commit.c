@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Threads that commit at once: do they gain by sharing a write-back, or does the kernel do as well by itself? Each
+ * Threads that commit at once: what do they pay for waiting for each other, lest an error be told to the wrong one? Each
  * stores to a page of its own and makes it durable; the time is that of all, divided by the commits of all.
  * Usage: commit [DIRECTORY]
  */
@@ -50,7 +50,7 @@ static void run(void *arg, size_t operations)
 
 int main(int argc, char **argv)
 {
-	bench_options(&argc, argv, "Do threads that commit at once gain from sharing a write-back?");
+	bench_options(&argc, argv, "What do threads that commit at once pay for waiting for each other's errors?");
 	const char *directory = argc > 1 ? argv[1] : ".";
 	char path[4096];
 	struct pm_options options = {.size = sizeof(options), .length = MOST_THREADS * 64 * PAGE,

@@ -4,11 +4,12 @@
  * program has flushed? Random pages of 4 KiB are stored to, and then
  *
  *   in the page cache   pm_sync(), which is one msync over all; or a pm_flush() of each page and one pm_drain()
- *   on lines            pm_sync(), which writes every line back; or a pm_flush() of each page and one pm_drain()
+ *   on lines            every line written back, as pm_sync() does up to 16 MiB; or a pm_flush() of each page and one
+ *                       pm_drain()
  *
  * at several shares of the mapping. The stores are part of the time: after an msync each page faults again. Lines are
- * those of a file in DRAM that looks like persistent memory (dax_machine.h); what an msync of a DAX file costs needs
- * one. Usage: whole_sync [DIRECTORY [MIB...]]
+ * those of a file in DRAM that looks like persistent memory (dax_machine.h); what an msync of a DAX file costs, which
+ * pm_sync() makes from 16 MiB on, needs one. Usage: whole_sync [DIRECTORY [MIB...]], by default 64 and 1024
  */
 #include <fcntl.h>
 #include <pmdirect.h>
@@ -42,6 +43,16 @@ static void by_sync(void *mapping, size_t operations)
 		for (size_t i = 0; i < dirty; i++)
 			store();
 		if (pm_sync(mapping))
+			abort();
+	}
+}
+
+static void by_walk(void *mapping, size_t operations)
+{
+	while (operations--) {
+		for (size_t i = 0; i < dirty; i++)
+			store();
+		if (pm_persist(mapping, base, pages * PAGE))
 			abort();
 	}
 }
@@ -91,6 +102,8 @@ static int compare(const char *directory, size_t mib)
 		return 1;
 	static const double shares[] = {0, 0.0001, 0.001, 0.01, 0.1};
 	struct competitor all[] = {{"pm_sync", by_sync, mapping}, {"a pm_flush each, pm_drain", by_flushes, mapping}};
+	if (pm_granularity_of(mapping) != PM_PAGE)
+		all[0] = (struct competitor){"pm_persist of all", by_walk, mapping};
 	for (size_t i = 0; i < sizeof(shares) / sizeof(*shares); i++) {
 		dirty = (size_t)((double)pages * shares[i]);
 		snprintf(question, sizeof(question), "%s, %zu MiB, %zu pages stored to (%g %%)",
@@ -104,6 +117,8 @@ static int compare(const char *directory, size_t mib)
 static int compare_all(const char *directory, int count, char **sizes)
 {
 	int rc = count ? 0 : compare(directory, 64);
+	if (!count && !rc && !bench_quick())
+		rc = compare(directory, 1024);
 	for (int i = 0; i < count && !rc; i++)
 		rc = compare(directory, strtoul(sizes[i], NULL, 0));
 	return rc;

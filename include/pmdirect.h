@@ -23,6 +23,8 @@
  *   Threads  Any function may be called on any mapping from any thread at any time. pm_unmap() and
  *            pm_resize() need all other calls on that mapping to have finished. Only a mapping made with PM_WATCH or
  *            PM_LEASE has a thread of the library, and one more for its event handler; every signal is blocked in them.
+ *            pm_persist(), pm_drain() and pm_sync() are no cancellation points on PM_PAGE; a thread that is cancelled
+ *            in another call leaves its locks held (pthread_setcancelstate(3)).
  *   Signals  EINTR is handled inside. No function is async-signal-safe. No function prints, aborts,
  *            installs a handler (pm_guard_install() alone does), changes the working directory or writes
  *            the environment.
@@ -478,7 +480,8 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  * -EIO, -ENOSPC or another error of msync(2); -EROFS where the file system was made read-only meanwhile, and
  * msync(2) may have returned 0 for nothing.
  * Threads: safe. Drains of several threads write at the same time; each returns when those have ended that were writing
- * when its own ended, and with their error if one failed: the kernel may have told it of this one's pages.
+ * when its own ended, and with their error if one failed: the kernel may have told it of this one's pages. A small drain
+ * so waits for a large one that another thread has begun: make large amounts durable in pieces.
  * Crash: after 0 nothing that was flushed before is lost, except on PM_NONE.
  * Source: Intel SDM vol. 2 SFENCE; Arm ARM DSB; msync(2), sync_file_range(2); Linux mm/msync.c, mm/filemap.c
  * file_check_and_advance_wb_err, fs/ext4/fsync.c ext4_sync_file, fs/xfs/xfs_file.c xfs_file_fsync.
@@ -658,7 +661,9 @@ PM_API int pm_clear_bad_blocks(struct pm_mapping *mapping, void *address, size_t
  * Returns: 0: what the mapping shows is durable, which need not be what was stored before the error: the
  * kernel may have dropped failed pages and read old ones again. Else the error met, and the mapping stays
  * poisoned. 0 also where nothing was latched; -EACCES on a poisoned read-only mapping.
- * Threads: safe. Crash: after 0 nothing that the mapping showed at the call is lost.
+ * Threads: safe. What other threads flushed before the failure and had not drained shares the loss, and a drain of theirs
+ * that they call after the clearing does not say so: who clears must tell them.
+ * Crash: after 0 nothing that the mapping showed at the call is lost.
  * Source: fsync(2) "After an error"; Linux Documentation/core-api/errseq.rst.
  */
 PM_API int pm_clear_error(struct pm_mapping *mapping);

@@ -37,8 +37,8 @@ struct pm_cursor {
 
 /* Who writes or waits, on its own stack. */
 struct pm_drain {
-	uint64_t number;
-	uint64_t last; /* waits for those up to this number */
+	uint64_t number; /* in the order in which they start */
+	uint64_t last;   /* waits for those up to this number */
 	pthread_cond_t woken_cond;
 	bool woken;
 	struct pm_drain *next;
@@ -55,9 +55,10 @@ struct pm_writeback {
 	struct pm_drain *waiting; /* for some who write */
 	struct pm_drain *blocked; /* until the recovery is over */
 	uint64_t started;         /* number of the last drain */
+	uint64_t called;          /* likewise of its call, which a recovery keeps from starting */
 	int error;                /* latched until pm_writeback_recover() */
 	int failure;              /* how the last failed that did, for those who waited for it while the latch was lifted: */
-	uint64_t failed;          /* they are not above this number */
+	uint64_t failed;          /* calls up to this one */
 };
 
 struct pm_medium {

@@ -6,7 +6,7 @@
  * write what others stored in between and nobody asked for. Elsewhere it is one msync over all: clean pages in between
  * cost the kernel a look-up of tags (mm/filemap.c filemap_fdatawrite_wbc).
  *
- * Threads that drain at once each write for themselves: the kernel is better at it (bench/commit). But it reports a
+ * Threads that drain at once each write for themselves: the kernel does that better than a queue of ours. But it reports a
  * failure once to an open file description, be it of other pages than the call's (mm/filemap.c
  * file_check_and_advance_wb_err): of two calls at once one may be told of the other's, and the other of success. And one
  * may write what the other recorded. So a drain that has written waits for those that were writing when it ended: what
@@ -140,7 +140,7 @@ static void latch(struct pm_writeback *w, int rc)
 	if (!rc)
 		return;
 	w->error = w->error ? w->error : rc;
-	w->failed = w->started;
+	w->failed = w->called;
 	w->failure = rc;
 }
 
@@ -218,14 +218,19 @@ static int complete(struct pm_medium *m)
 {
 	struct pm_writeback *w = &m->writeback;
 	struct pm_drain self = {.woken_cond = PTHREAD_COND_INITIALIZER};
+	int cancelled;
+	/* The others know of it while it writes or waits. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelled);
 	pthread_mutex_lock(&w->lock);
+	uint64_t call = ++w->called;
 	wait_for_recovery(w, &self);
 	self.number = ++w->started;
 	if (atomic_load(&w->whole) || pm_ranges_any(&w->recorded))
 		write_as(m, &self);
 	wait_for_others(w, &self);
-	int rc = w->error ? w->error : w->failed >= self.number ? w->failure : 0;
+	int rc = w->error ? w->error : w->failed >= call ? w->failure : 0;
 	pthread_mutex_unlock(&w->lock);
+	pthread_setcancelstate(cancelled, NULL);
 	return rc;
 }
 
@@ -304,9 +309,11 @@ int pm_writeback_recover(struct pm_medium *m)
 {
 	struct pm_writeback *w = &m->writeback;
 	struct pm_drain self = {.woken_cond = PTHREAD_COND_INITIALIZER};
+	int cancelled;
 	if (m->read_only)
 		return -EACCES;
 	write_lines(m, m->map, m->map_length);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelled);
 	pthread_mutex_lock(&w->lock);
 	wait_for_recovery(w, &self);
 	w->recovering = true;
@@ -327,6 +334,7 @@ int pm_writeback_recover(struct pm_medium *m)
 	while (w->blocked)
 		wake_first(&w->blocked);
 	pthread_mutex_unlock(&w->lock);
+	pthread_setcancelstate(cancelled, NULL);
 	return rc;
 }
 

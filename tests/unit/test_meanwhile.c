@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "mapping.h"
-#include "mapping.h"
 #include "unit.h"
 
 static const char *path;
@@ -289,6 +288,82 @@ START_TEST(no_drain_starts_while_an_error_is_cleared)
 }
 END_TEST
 
+static void *only_drain(void *mapping)
+{
+	struct pm_mapping *m = mapping;
+	return (void *)(intptr_t)pm_strategy_writeback.drain(&m->medium);
+}
+
+/* The first clearing takes what was flushed, and fails; the second has nothing to do with it. */
+START_TEST(a_drain_that_a_clearing_blocks_is_told_of_its_failure)
+{
+	pthread_t first, second;
+	void *rc;
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_plain);
+	drained = unit_map(path, NULL);
+	atomic_store(&fails, true);
+	for (int round = 0; round < 20; round++) {
+		fake.hook = NULL;
+		fake_fail(FAKE_msync, 1, EIO);
+		ck_assert_int_eq(pm_persist(drained, pm_base(drained), 1), -EIO);
+		atomic_store(&held, false);
+		atomic_store(&released, false);
+		fake.hook = hold_the_first;
+		pm_strategy_writeback.flush(&drained->medium, drained->medium.map, 1);
+		ck_assert_int_eq(pthread_create(&first, NULL, clear, drained), 0);
+		while (!atomic_load(&held))
+			usleep(1000);
+		ck_assert_int_eq(pthread_create(&second, NULL, clear, drained), 0);
+		usleep(5000);
+		ck_assert_int_eq(pthread_create(&drainer, NULL, only_drain, drained), 0);
+		usleep(5000);
+		atomic_store(&released, true);
+		pthread_join(first, &rc);
+		ck_assert_int_eq((int)(intptr_t)rc, -EIO);
+		pthread_join(second, &rc);
+		ck_assert_ptr_null(rc);
+		pthread_join(drainer, &rc);
+		ck_assert_int_eq((int)(intptr_t)rc, -EIO);
+		unit_ok(pm_clear_error(drained));
+	}
+	unit_ok(pm_unmap(drained));
+}
+END_TEST
+
+static void *persist_often(void *mapping)
+{
+	for (;;) {
+		pthread_testcancel();
+		pm_persist(mapping, pm_base(mapping), 1);
+	}
+	return NULL;
+}
+
+/* The thread is in a list of those who write, on a stack that goes. */
+START_TEST(a_thread_that_is_cancelled_leaves_nothing_behind)
+{
+	pthread_t thread;
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_plain);
+	struct pm_mapping *m = unit_map(path, NULL);
+	fake.hook = hold_the_first;
+	for (int round = 0; round < 20; round++) {
+		atomic_store(&held, false);
+		atomic_store(&released, false);
+		ck_assert_int_eq(pthread_create(&thread, NULL, persist_often, m), 0);
+		while (!atomic_load(&held))
+			usleep(1000);
+		pthread_cancel(thread);
+		usleep(2000);
+		atomic_store(&released, true);
+		pthread_join(thread, NULL);
+		unit_ok(pm_persist(m, pm_base(m), 1));
+	}
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 #define WAITING 8
 
 static void start_waiting(struct pm_mapping *m, pthread_t *writer, pthread_t waiting[static WAITING])
@@ -352,5 +427,7 @@ int main(void)
 	tcase_add_test(c, clearing_waits_for_a_write_back_under_way);
 	tcase_add_test(c, no_drain_starts_while_an_error_is_cleared);
 	tcase_add_test(c, clearing_hides_nothing_from_those_who_wait);
+	tcase_add_test(c, a_drain_that_a_clearing_blocks_is_told_of_its_failure);
+	tcase_add_test(c, a_thread_that_is_cancelled_leaves_nothing_behind);
 	return unit_run();
 }
