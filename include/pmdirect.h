@@ -189,7 +189,8 @@ enum pm_evidence_row {
 	PM_EV_DEVICE_ID = 32,     /* text: name of the DIMM, or the cookie of the region's set of DIMMs */
 	PM_EV_NUMA_NODE = 33,     /* value: the node that the region is near to */
 	PM_EV_PAGE_SIZE = 34,     /* value: size of the smallest page the range is mapped with by now; device-dax, DAX */
-	PM_EVIDENCE_ROWS = 35
+	PM_EV_WATCHED = 35,       /* inotify(7) announces what others do to the file; no: error, text: what is missed then */
+	PM_EVIDENCE_ROWS = 36
 };
 
 /* One row: what is known, from where. */
@@ -336,6 +337,12 @@ struct pm_event {
  * path, is an intruder as well. It needs the file's owner or CAP_LEASE. Under a sync guarantee a lease
  * that cannot be had is refused, under a hint the mapping does without and tries again while it lives.
  *
+ * Each mapping that has a thread of the library takes one of the user's inotify(7) instances, of which there are 128
+ * by default (/proc/sys/fs/inotify/max_user_instances). Where none is to be had, or the file cannot be watched by it,
+ * pm_map() goes on without, whatever the error: the thread looks once a second, PM_EVENT_WRITTEN and PM_EVENT_OPENED
+ * are not told as long as the mapping lives, and PM_EV_WATCHED says so. A lease needs no inotify: its break is
+ * signalled all the same, and once it is lost every look asks for it again.
+ *
  * With PM_ON_LOSS_FAIL a guarantee that is lost while the mapping lives makes every durability call return
  * -PM_ENOTSYNC or -PM_ENOTDIRECT until pm_clear_error(); without it the calls go on, durable through the kernel.
  *
@@ -348,9 +355,8 @@ struct pm_event {
  * guarantee where the evidence could not be gathered for want of them; -EOPNOTSUPP where PM_PREPARE is not
  * possible; under a sync guarantee with PM_LEASE -EAGAIN where somebody else has the file open, -EACCES for who is
  * neither owner nor has CAP_LEASE, -EINVAL where the file system or device has no leases; with PM_WATCH or PM_LEASE
- * -EMFILE, -ENFILE, -ENOMEM, -ENOSPC and without /proc -ENOENT where the file cannot be watched: each such mapping
- * takes one of the user's inotify(7) instances, 128 by default; any error of open(2), statx(2), fallocate(2), mmap(2),
- * madvise(2), fsync(2).
+ * -EMFILE, -ENFILE, -ENOMEM and -EAGAIN for want of descriptors or of a thread for the library;
+ * any error of open(2), statx(2), fallocate(2), mmap(2), madvise(2), fsync(2).
  * Threads: safe.
  * Crash: with PM_CREATE a power failure before the return leaves the file absent, or present with any
  * size up to the one asked for and zeroes where it is new. After the return nothing is lost.
@@ -732,8 +738,12 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  * Stores of another process through a mapping of its own are announced by nobody and harm no promise. While a hole, a
  * shared extent or a bad block is in the range a second one is not told as such; a second hole as PM_EVENT_WRITTEN.
  *
- * Returns: the descriptor, at least 0; -EOPNOTSUPP for anonymous memory; -EMFILE, -ENFILE, -ENOMEM; -ENOSPC
- * where the user has too many inotify watches.
+ * Where inotify is not to be had (PM_EV_WATCHED is no then) a mapping that has a thread of the library is told of no
+ * PM_EVENT_WRITTEN and no PM_EVENT_OPENED, and of PM_EVENT_TRUNCATED and PM_EVENT_HOLE by a look; on another, which
+ * would wait in vain, this call fails.
+ *
+ * Returns: the descriptor, at least 0; -EOPNOTSUPP for anonymous memory; on a mapping without a thread of the library
+ * -EMFILE, -ENFILE, -ENOMEM; -ENOSPC where the user has too many inotify watches; -ENOENT without /proc.
  * Threads: safe; every call returns the same descriptor. Crash: nothing to lose.
  * Source: inotify(7), epoll(7), proc(5) mountinfo.
  */

@@ -16,6 +16,7 @@ struct pm_watch {
 	pthread_mutex_t lock; /* of looks: taken before pm_mapping.lock */
 	/* Descriptors, -1 if there is none: inotify(7), the table of mounts, epoll(7) of all, eventfd(2) of the queue. */
 	int inotify, mounts, sources, queued;
+	int error;                    /* positive errno: why a file that is watched has no inotify */
 	bool seen;                    /* there is something to compare with: */
 	enum pm_state unshared, allocated, dax, dax_flag, writable, alive, bad;
 	uint64_t end;                 /* of the file, as far as the mapping is concerned */

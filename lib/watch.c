@@ -99,8 +99,9 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 	int inotify = pm_sys->inotify(path, ANNOUNCED), queued = pm_sys->eventfd(), sources = pm_sys->epoll_create();
 	/* Without it remounts are only noticed later. */
 	int mounts = PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY | O_CLOEXEC, 0));
-	int rc = inotify < 0 ? inotify : queued < 0 ? queued : sources < 0 ? sources : 0;
-	if (!rc)
+	/* A thread that looks by and by is better than none; without one the descriptor would be silent. */
+	int rc = inotify < 0 && !threaded ? inotify : queued < 0 ? queued : sources < 0 ? sources : 0;
+	if (!rc && inotify >= 0)
 		rc = pm_sys->epoll_add(sources, inotify, EPOLLIN);
 	if (!rc && !threaded)
 		rc = pm_sys->epoll_add(sources, queued, EPOLLIN);
@@ -114,13 +115,15 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 		return rc;
 	}
 	pthread_mutex_lock(&m->lock);
-	w->inotify = inotify;
+	w->inotify = inotify < 0 ? -1 : inotify;
+	w->error = inotify < 0 ? -inotify : 0;
 	w->queued = queued;
 	w->mounts = mounts;
 	w->sources = sources;
 	pthread_mutex_unlock(&m->lock);
 	/* Who has it open already is no news. */
-	look_for_writers(m, NULL);
+	if (inotify >= 0)
+		look_for_writers(m, NULL);
 	return 0;
 }
 
