@@ -723,8 +723,9 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  *   PM_EVENT_WRITTEN        at once, by inotify: write(2), fallocate(2), truncate(2), a clone into the file
  *   PM_EVENT_TRUNCATED      at once, by inotify; a look otherwise
  *   PM_EVENT_HOLE           at once, by inotify; a look otherwise
- *   PM_EVENT_OPENED         at once, by inotify, if /proc and kcmp(2) show who it is: not of another user's processes,
- *                           not of this process, and not who has closed it again by then; with O_DIRECT it says so
+ *   PM_EVENT_OPENED         by inotify, at once or a second after the last search of /proc, if that and kcmp(2) show who
+ *                           it is: not of another user's processes, not of this process, not who has closed it again by
+ *                           then, and no second one before a search has found none; with O_DIRECT it says so
  *   PM_EVENT_SHARED         a look: cloning from a file is announced by nobody, only its opening is
  *   PM_EVENT_PAGE_CACHE     a look
  *   PM_EVENT_DAX_FLAG       a look
@@ -737,6 +738,11 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  *
  * Stores of another process through a mapping of its own are announced by nobody and harm no promise. While a hole, a
  * shared extent or a bad block is in the range a second one is not told as such; a second hole as PM_EVENT_WRITTEN.
+ *
+ * A search of /proc looks at every open file of every process. The thread of the library makes it, at most once a
+ * second; on a mapping without one pm_next_event(), in the calling thread. Nobody else waits for it: pm_query() never
+ * searches. Who has the file open already is searched for once by pm_map() where there will be a thread, else by the
+ * first pm_event_fd(). While a lease is held nobody else has it open, and nothing is searched.
  *
  * Where inotify is not to be had (PM_EV_WATCHED is no then) a mapping that has a thread of the library is told of no
  * PM_EVENT_WRITTEN and no PM_EVENT_OPENED, and of PM_EVENT_TRUNCATED and PM_EVENT_HOLE by a look; on another, which
@@ -754,7 +760,7 @@ PM_API int pm_event_fd(struct pm_mapping *mapping);
  *
  * Fills *event with the oldest event not taken yet. Events of one kind and reason that were not taken yet are
  * one, which covers the range of all. Without PM_WATCH and PM_LEASE a call that finds none looks
- * first, as pm_query() does. event_size is sizeof(struct pm_event); a smaller one gets the part it has room for.
+ * first, as pm_query() does, and if somebody has opened the file searches /proc for him, at most once a second. event_size is sizeof(struct pm_event); a smaller one gets the part it has room for.
  *
  * Returns: 0; -EAGAIN: there is none; -EINVAL for an event_size without room for the reason; otherwise as pm_query().
  * Threads: safe; each event is taken once. Crash: nothing to lose. Source: as pm_event_fd().

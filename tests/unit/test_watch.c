@@ -340,7 +340,7 @@ END_TEST
 
 START_TEST(a_descriptor_that_is_not_to_be_had)
 {
-	static const enum fake_call calls[] = {FAKE_inotify, FAKE_eventfd, FAKE_epoll_create, FAKE_epoll_add};
+	static const enum fake_call calls[] = {FAKE_inotify, FAKE_eventfd, FAKE_epoll_create, FAKE_epoll_add, FAKE_timerfd};
 	struct pm_mapping *m = NULL;
 	watched_path = unit_file("file", SIZE);
 	fake_start(&fake_plain);
@@ -473,7 +473,7 @@ int main(void)
 	tcase_add_test(c, events_not_taken_yet_are_merged);
 	tcase_add_test(c, the_verdict_alone_is_cheap);
 	tcase_add_test(c, bad_input);
-	tcase_add_loop_test(c, a_descriptor_that_is_not_to_be_had, 0, 4);
+	tcase_add_loop_test(c, a_descriptor_that_is_not_to_be_had, 0, 5);
 	tcase_add_loop_test(c, a_thread_looks_by_itself, 0, 2);
 	tcase_add_test(c, threads_and_a_watch);
 	return unit_run();
