@@ -355,8 +355,8 @@ struct pm_event {
  * guarantee where the evidence could not be gathered for want of them; -EOPNOTSUPP where PM_PREPARE is not
  * possible; under a sync guarantee with PM_LEASE -EAGAIN where somebody else has the file open, -EACCES for who is
  * neither owner nor has CAP_LEASE, -EINVAL where the file system or device has no leases; with PM_WATCH or PM_LEASE
- * -EMFILE, -ENFILE, -ENOMEM and -EAGAIN for want of descriptors or of a thread for the library;
- * any error of open(2), statx(2), fallocate(2), mmap(2), madvise(2), fsync(2).
+ * -EMFILE, -ENFILE, -ENOMEM, -EAGAIN for want of descriptors or of a thread for the library; any error of open(2),
+ * statx(2), fallocate(2), mmap(2), madvise(2), fsync(2).
  * Threads: safe.
  * Crash: with PM_CREATE a power failure before the return leaves the file absent, or present with any
  * size up to the one asked for and zeroes where it is new. After the return nothing is lost.
@@ -760,7 +760,8 @@ PM_API int pm_event_fd(struct pm_mapping *mapping);
  *
  * Fills *event with the oldest event not taken yet. Events of one kind and reason that were not taken yet are
  * one, which covers the range of all. Without PM_WATCH and PM_LEASE a call that finds none looks
- * first, as pm_query() does, and if somebody has opened the file searches /proc for him, at most once a second. event_size is sizeof(struct pm_event); a smaller one gets the part it has room for.
+ * first, as pm_query() does, and searches /proc for who has opened the file, at most once a second. event_size is
+ * sizeof(struct pm_event); a smaller one gets the part it has room for.
  *
  * Returns: 0; -EAGAIN: there is none; -EINVAL for an event_size without room for the reason; otherwise as pm_query().
  * Threads: safe; each event is taken once. Crash: nothing to lose. Source: as pm_event_fd().
