@@ -94,6 +94,7 @@ static int compare(const char *directory, size_t mib)
 	close(fd);
 	base = pm_base(mapping);
 	pages = mib << 8;
+	next = 0;
 	shuffle();
 	/* Single pages in the cache, as PM_PREPARE leaves it: see page_flush.c. */
 	madvise(base, pages * PAGE, MADV_RANDOM);

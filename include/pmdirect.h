@@ -191,7 +191,8 @@ enum pm_evidence_row {
 	PM_EV_DEVICE_ID = 32,     /* text: name of the DIMM, or the cookie of the region's set of DIMMs */
 	PM_EV_NUMA_NODE = 33,     /* value: the node that the region is near to */
 	PM_EV_PAGE_SIZE = 34,     /* value: size of the smallest page the range is mapped with by now; device-dax, DAX */
-	PM_EVIDENCE_ROWS = 35
+	PM_EV_WATCHED = 35,       /* inotify(7) announces what others do to the file; no: error, text: what is missed then */
+	PM_EVIDENCE_ROWS = 36
 };
 
 /* One row: what is known, from where. */
@@ -338,6 +339,12 @@ struct pm_event {
  * path, is an intruder as well. It needs the file's owner or CAP_LEASE. Under a sync guarantee a lease
  * that cannot be had is refused, under a hint the mapping does without and tries again while it lives.
  *
+ * Each mapping that has a thread of the library takes one of the user's inotify(7) instances, of which there are 128
+ * by default (/proc/sys/fs/inotify/max_user_instances). Where none is to be had, or the file cannot be watched by it,
+ * pm_map() goes on without, whatever the error: the thread looks once a second, PM_EVENT_WRITTEN and PM_EVENT_OPENED
+ * are not told as long as the mapping lives, and PM_EV_WATCHED says so. A lease needs no inotify: its break is
+ * signalled all the same, and once it is lost every look asks for it again.
+ *
  * With PM_ON_LOSS_FAIL a guarantee that is lost while the mapping lives makes every durability call return
  * -PM_ENOTSYNC or -PM_ENOTDIRECT until pm_clear_error(); without it the calls go on, durable through the kernel.
  *
@@ -350,9 +357,8 @@ struct pm_event {
  * guarantee where the evidence could not be gathered for want of them; -EOPNOTSUPP where PM_PREPARE is not
  * possible; under a sync guarantee with PM_LEASE -EAGAIN where somebody else has the file open, -EACCES for who is
  * neither owner nor has CAP_LEASE, -EINVAL where the file system or device has no leases; with PM_WATCH or PM_LEASE
- * -EMFILE, -ENFILE, -ENOMEM, -ENOSPC and without /proc -ENOENT where the file cannot be watched: each such mapping
- * takes one of the user's inotify(7) instances, 128 by default; any error of open(2), statx(2), fallocate(2), mmap(2),
- * madvise(2), fsync(2).
+ * -EMFILE, -ENFILE, -ENOMEM, -EAGAIN for want of descriptors or of a thread for the library; any error of open(2),
+ * statx(2), fallocate(2), mmap(2), madvise(2), fsync(2).
  * Threads: safe.
  * Crash: with PM_CREATE a power failure before the return leaves the file absent, or present with any
  * size up to the one asked for and zeroes where it is new. After the return nothing is lost.
@@ -723,8 +729,9 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  *   PM_EVENT_WRITTEN        at once, by inotify: write(2), fallocate(2), truncate(2), a clone into the file
  *   PM_EVENT_TRUNCATED      at once, by inotify; a look otherwise
  *   PM_EVENT_HOLE           at once, by inotify; a look otherwise
- *   PM_EVENT_OPENED         at once, by inotify, if /proc and kcmp(2) show who it is: not of another user's processes,
- *                           not of this process, and not who has closed it again by then; with O_DIRECT it says so
+ *   PM_EVENT_OPENED         by inotify, at once or a second after the last search of /proc, if that and kcmp(2) show who
+ *                           it is: not of another user's processes, not of this process, not who has closed it again by
+ *                           then, and no second one before a search has found none; with O_DIRECT it says so
  *   PM_EVENT_SHARED         a look: cloning from a file is announced by nobody, only its opening is
  *   PM_EVENT_PAGE_CACHE     a look
  *   PM_EVENT_DAX_FLAG       a look
@@ -738,8 +745,17 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  * Stores of another process through a mapping of its own are announced by nobody and harm no promise. While a hole, a
  * shared extent or a bad block is in the range a second one is not told as such; a second hole as PM_EVENT_WRITTEN.
  *
- * Returns: the descriptor, at least 0; -EOPNOTSUPP for anonymous memory; -EMFILE, -ENFILE, -ENOMEM; -ENOSPC
- * where the user has too many inotify watches.
+ * A search of /proc looks at every open file of every process. The thread of the library makes it, at most once a
+ * second; on a mapping without one pm_next_event(), in the calling thread. Nobody else waits for it: pm_query() never
+ * searches. Who has the file open already is searched for once by pm_map() where there will be a thread, else by the
+ * first pm_event_fd(). While a lease is held nobody else has it open, and nothing is searched.
+ *
+ * Where inotify is not to be had (PM_EV_WATCHED is no then) a mapping that has a thread of the library is told of no
+ * PM_EVENT_WRITTEN and no PM_EVENT_OPENED, and of PM_EVENT_TRUNCATED and PM_EVENT_HOLE by a look; on another, which
+ * would wait in vain, this call fails.
+ *
+ * Returns: the descriptor, at least 0; -EOPNOTSUPP for anonymous memory; on a mapping without a thread of the library
+ * -EMFILE, -ENFILE, -ENOMEM; -ENOSPC where the user has too many inotify watches; -ENOENT without /proc.
  * Threads: safe; every call returns the same descriptor. Crash: nothing to lose.
  * Source: inotify(7), epoll(7), proc(5) mountinfo.
  */
@@ -750,7 +766,8 @@ PM_API int pm_event_fd(struct pm_mapping *mapping);
  *
  * Fills *event with the oldest event not taken yet. Events of one kind and reason that were not taken yet are
  * one, which covers the range of all. Without PM_WATCH and PM_LEASE a call that finds none looks
- * first, as pm_query() does. event_size is sizeof(struct pm_event); a smaller one gets the part it has room for.
+ * first, as pm_query() does, and searches /proc for who has opened the file, at most once a second. event_size is
+ * sizeof(struct pm_event); a smaller one gets the part it has room for.
  *
  * Returns: 0; -EAGAIN: there is none; -EINVAL for an event_size without room for the reason; otherwise as pm_query().
  * Threads: safe; each event is taken once. Crash: nothing to lose. Source: as pm_event_fd().

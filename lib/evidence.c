@@ -102,6 +102,14 @@ static void lease_possible(pm_evidence_table e, const struct pm_subject *s)
 		                possible == PM_UNKNOWN ? text : s->lease_error == EAGAIN ? "somebody else has the file open" : NULL);
 }
 
+/* The rest of what is announced is found by looks as well, only later. */
+static void watched(pm_evidence_table e, const struct pm_subject *s)
+{
+	if (s->watched != PM_UNKNOWN)
+		pm_evidence_set(&e[PM_EV_WATCHED], s->watched, s->watch_error, "inotify(7)",
+		                s->watched == PM_NO ? "no events WRITTEN, OPENED; TRUNCATED, HOLE by a look" : NULL);
+}
+
 void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool try_sync)
 {
 	s->region = ~0u;
@@ -188,4 +196,5 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 		pm_evidence_bad_blocks(e, s);
 	pm_evidence_health(e, s);
 	lease_possible(e, s);
+	watched(e, s);
 }

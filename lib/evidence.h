@@ -31,6 +31,8 @@ struct pm_subject {
 	bool uses_libpmem;   /* the mapping has it as its provider */
 	bool lease_held;     /* by the mapping, or */
 	int lease_error;     /* the positive errno when it was last asked for; 0: it was not */
+	enum pm_state watched; /* by inotify; no: looked at now and then, and */
+	int watch_error;     /* the positive errno that says why */
 	int file_error;      /* the positive errno of a statx(2) that failed: stx is older */
 	uint64_t device_entry; /* found: number of its entry in /sys/dev/block; 0: not looked at, or none */
 	unsigned region;     /* found: number of the nd region, else ~0u */

@@ -9,6 +9,18 @@
 #include "evidence.h"
 #include "sys.h"
 
+/* Of a private mapping MAP_SYNC is not asked; any new one is refused as well, without regard to what it is for. */
+static bool refuses_a_copy(const struct pm_subject *s)
+{
+	void *map = NULL;
+	if (s->backing != PM_BACKING_PRIVATE)
+		return false;
+	int rc = pm_sys->mmap(&map, s->unit, PROT_READ, MAP_PRIVATE, s->fd, s->offset);
+	if (!rc)
+		pm_sys->munmap(map, s->unit);
+	return rc == -EIO;
+}
+
 /*
  * A file system that was shut down answers with EIO: XFS statx(2) (xfs_vn_getattr), ext4 any new mmap(2)
  * (ext4_file_mmap). A device that was removed leaves its mount behind, not its entry in sysfs.
@@ -18,7 +30,7 @@ static void alive(pm_evidence_table e, struct pm_subject *s)
 	struct pm_evidence *row = &e[PM_EV_ALIVE];
 	struct statx link;
 	char path[64];
-	if (s->file_error == EIO || e[PM_EV_MAP_SYNC].error == EIO) {
+	if (s->file_error == EIO || e[PM_EV_MAP_SYNC].error == EIO || refuses_a_copy(s)) {
 		pm_evidence_set(row, PM_NO, EIO, "statx(2), mmap(2)", "the file system was shut down");
 		return;
 	}

@@ -56,6 +56,7 @@ static const char *const evidence_names[PM_EVIDENCE_ROWS] = {
 	[PM_EV_DEVICE_ID] = "device identified",
 	[PM_EV_NUMA_NODE] = "NUMA node known",
 	[PM_EV_PAGE_SIZE] = "page size known",
+	[PM_EV_WATCHED] = "changes announced",
 };
 
 /* Name and sentence of each reason, indexed by it. */
@@ -205,22 +206,27 @@ static void say_reason(struct text *t, const struct pm_report *r)
 }
 
 /* A report for an older program ends earlier. */
-static bool says_yes(const struct pm_report *r, enum pm_evidence_row row)
+static bool says(const struct pm_report *r, enum pm_evidence_row row, enum pm_state state)
 {
 	return r->size >= offsetof(struct pm_report, evidence) + ((size_t)row + 1) * sizeof(r->evidence[0]) &&
-	       r->evidence[row].state == PM_YES;
+	       r->evidence[row].state == state;
 }
 
 static void say_state(struct text *t, const struct pm_report *r)
 {
 	const struct pm_evidence *bad = &r->evidence[PM_EV_BAD_BLOCKS];
-	if (says_yes(r, PM_EV_FORCED))
+	if (says(r, PM_EV_FORCED, PM_YES))
 		say(t, "Tainted: PMDIRECT_GRANULARITY=%.55s lowers the promise. ", r->evidence[PM_EV_FORCED].text);
-	if (says_yes(r, PM_EV_BAD_BLOCKS))
+	if (says(r, PM_EV_BAD_BLOCKS, PM_YES))
 		say(t,
 		    "The medium has bad blocks in the range (%.55s, the first at file offset %" PRIu64
 		    "): a load there may end the process; restore the file from a copy. ",
 		    bad->text, bad->value);
+	if (says(r, PM_EV_WATCHED, PM_NO))
+		say(t,
+		    "The file cannot be watched (inotify, error %d): that others write to it or open it is not noticed, that "
+		    "they cut it off or punch it up to a second later; see /proc/sys/fs/inotify. ",
+		    r->evidence[PM_EV_WATCHED].error);
 	if (r->error)
 		say(t, "The mapping is poisoned by a failed write-back (error %d): %s. ", r->error,
 		    advices[PM_ADVICE_CLEAR_ERROR]);

@@ -19,11 +19,11 @@ struct pm_file {
 	bool callers;     /* for now it is the caller's, who hands it over if all goes well; else it gets back: */
 	struct pm_owner owner;
 	int directory_fd; /* with PM_CREATE by path: holds the entry; else -1 */
+	bool sync_all;    /* with PM_CREATE: the entry's directory is not known for sure */
+	bool created;     /* by this call */
+	bool suspect;     /* a sync failed: maybe the only word on a lost write-back (errseq.rst) */
 	char *entry;
-	bool sync_all;          /* with PM_CREATE: the entry's directory is not known for sure */
-	bool created;           /* by this call */
 	uint64_t original_size; /* before this call */
-	bool suspect;           /* a sync failed: maybe the only word on a lost write-back (errseq.rst) */
 	uint64_t size;
 	struct statx stx;
 	enum pm_backing backing; /* file or device-dax */

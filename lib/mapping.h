@@ -14,12 +14,17 @@
 /* What watches the file while the mapping lives. Everything but the thread's own is guarded by lock. */
 struct pm_watch {
 	pthread_mutex_t lock; /* of looks: taken before pm_mapping.lock */
-	/* Descriptors, -1 if there is none: inotify(7), the table of mounts, epoll(7) of all, eventfd(2) of the queue. */
+	/* Descriptors, -1 if there is none: inotify(7), the table of mounts, epoll(7) of all, eventfd(2) of the queue; */
 	int inotify, mounts, sources, queued;
+	int timer;                    /* timerfd_create(2): when /proc may be searched again */
+	int error;                    /* positive errno: why a file that is watched has no inotify */
 	bool seen;                    /* there is something to compare with: */
 	enum pm_state unshared, allocated, dax, dax_flag, writable, alive, bad;
 	uint64_t end;                 /* of the file, as far as the mapping is concerned */
 	bool writing, direct;         /* another process has it open for that */
+	bool opened;                  /* by whom is to be searched for */
+	bool searching, searched;     /* somebody does, without the lock; has been done once */
+	bool paused;                  /* not before the timer goes off */
 	uint32_t carried;             /* announced, and not looked at yet */
 
 	atomic_bool lease_held;
@@ -31,7 +36,8 @@ struct pm_watch {
 	pthread_t thread, teller;
 	pthread_cond_t turn; /* of the thread's life: started, established or stopped */
 	int stop;            /* eventfd(2) that ends it */
-	bool started, stopped;
+	bool started;
+	atomic_bool stopped;
 	int failure; /* the thread's own: what it could not get */
 };
 
@@ -55,9 +61,9 @@ struct pm_mapping {
 	struct pm_decision decision;
 	_Atomic enum pm_granularity granularity;
 	struct pm_queue *events; /* not taken yet, oldest first */
-	struct pm_queue *untold; /* to the handler, by the thread that tells; and until it ends: */
-	bool all_told;
+	struct pm_queue *untold; /* to the handler, by the thread that tells */
 	pthread_cond_t to_tell;
+	bool all_told;           /* that thread is to end */
 	atomic_int lost;      /* PM_ON_LOSS_FAIL: the error of a guarantee that was lost and not acknowledged */
 	struct pm_watch watch;
 
@@ -154,6 +160,8 @@ int pm_watch_descriptor(struct pm_mapping *);
 void pm_watch_signal(struct pm_mapping *, bool any);
 /* What the first look compares with. */
 void pm_watch_seed(struct pm_mapping *, const struct pm_evidence *, const struct pm_subject *);
+/* Searches /proc for who has opened the file, if that is to be done; with no lock held, since it may take long. */
+void pm_watch_search(struct pm_mapping *);
 /* Compares with what was seen last, with the watch's lock held. */
 void pm_watch_compare(struct pm_mapping *, const struct pm_evidence *, const struct pm_subject *, struct pm_news *);
 /* Before this library writes to the file itself: what was announced until now was others. */

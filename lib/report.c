@@ -106,6 +106,8 @@ int pm_mapping_judge(struct pm_mapping *m, pm_evidence_table e, struct pm_subjec
 		s->uses_libpmem = m->medium.libpmem;
 		s->lease_held = m->watch.lease_held;
 		s->lease_error = m->watch.lease_error;
+		s->watched = m->watch.sources < 0 ? PM_UNKNOWN : m->watch.inotify < 0 ? PM_NO : PM_YES;
+		s->watch_error = m->watch.error;
 	}
 	pm_evidence_for_decision(e, s, try_sync);
 	int rc = pm_evidence_shortage(e);

@@ -76,6 +76,8 @@ struct pm_sys {
 	int (*lease_silence)(int fd); /* or nobody */
 	int (*signalfd)(int signal);
 	int (*eventfd)(void);
+	int (*timerfd)(void);
+	int (*timer_set)(int fd, unsigned ms); /* readable then, not before; 0: at once */
 	int (*inotify)(const char *path, uint32_t mask); /* a descriptor that watches the one path */
 	int (*epoll_create)(void);
 	int (*epoll_add)(int epoll, int fd, uint32_t events);

@@ -19,7 +19,7 @@
 
 void pm_watch_init(struct pm_watch *w)
 {
-	w->inotify = w->mounts = w->sources = w->queued = w->stop = -1;
+	w->inotify = w->mounts = w->sources = w->queued = w->timer = w->stop = -1;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->turn, NULL);
 }
@@ -33,8 +33,11 @@ static void shut(int *fd)
 
 /* ---- Who has the file open ---- */
 
+#define SEARCH_PAUSE_MS 1000 /* at least, from one search of /proc to the next */
+
 struct search {
 	const struct pm_mapping *m;
+	struct statx file;
 	int process;
 	char directory[64]; /* /proc/N/fd */
 	bool writing, direct;
@@ -43,10 +46,12 @@ struct search {
 static void visit_descriptor(void *arg, const char *entry)
 {
 	struct search *search = arg;
-	const struct statx *ours = &search->m->file.stx;
+	const struct statx *ours = &search->file;
 	char path[128], text[256];
 	struct statx stx;
 	unsigned flags = 0;
+	if (atomic_load(&search->m->watch.stopped))
+		return;
 	snprintf(path, sizeof(path), "%s/%.20s", search->directory, entry);
 	/* Without asking a server, which may not answer: descriptors of all kinds of files are met here. */
 	if (pm_sys->statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, &stx) || stx.stx_ino != ours->stx_ino ||
@@ -67,6 +72,9 @@ static void visit_process(void *arg, const char *entry)
 {
 	struct search *search = arg;
 	char self[24];
+	/* Whoever unmaps waits for the thread. */
+	if (atomic_load(&search->m->watch.stopped))
+		return;
 	ssize_t got = pm_sys->readlinkat(AT_FDCWD, "/proc/self", self, sizeof(self) - 1);
 	self[got > 0 ? got : 0] = 0;
 	if (entry[0] < '1' || entry[0] > '9' || !strcmp(entry, self))
@@ -76,15 +84,67 @@ static void visit_process(void *arg, const char *entry)
 	pm_sys->each_entry(search->directory, visit_descriptor, search);
 }
 
-static void look_for_writers(struct pm_mapping *m, struct pm_news *news)
+/* With the lock held. */
+static bool begin_search(struct pm_watch *w)
 {
-	struct search search = {.m = m};
-	pm_sys->each_entry("/proc", visit_process, &search);
-	bool new_direct = search.direct && !m->watch.direct, new_writing = search.writing && !m->watch.writing;
-	if (news && (new_direct || new_writing))
+	uint64_t times;
+	if (!w->opened && !w->paused)
+		return false;
+	if (pm_sys->read(w->timer, &times, sizeof(times)) == sizeof(times))
+		w->paused = false;
+	/* As long as there is a lease nobody else has it open. */
+	if (w->opened && atomic_load(&w->lease_held)) {
+		w->opened = w->writing = w->direct = false;
+		w->searched = true;
+	}
+	if (!w->opened || w->paused || w->searching)
+		return false;
+	w->opened = false;
+	w->searching = true;
+	return true;
+}
+
+/* Likewise. Who had it open before anybody watched is no news, and no reason to wait with the next search. */
+static void end_search(struct pm_watch *w, const struct search *found, struct pm_news *news)
+{
+	bool new_direct = found->direct && !w->direct, new_writing = found->writing && !w->writing;
+	if (w->searched && (new_direct || new_writing))
 		pm_news_add(news, PM_EVENT_OPENED, new_direct ? PM_REASON_OPENED_DIRECT : PM_REASON_OPENED_WRITING);
-	m->watch.writing = search.writing;
-	m->watch.direct = search.direct;
+	w->writing = found->writing;
+	w->direct = found->direct;
+	w->searching = false;
+	if (w->searched)
+		w->paused = !pm_sys->timer_set(w->timer, SEARCH_PAUSE_MS);
+	else if (w->opened)
+		pm_sys->timer_set(w->timer, 0);
+	w->searched = true;
+}
+
+void pm_watch_search(struct pm_mapping *m)
+{
+	struct pm_watch *w = &m->watch;
+	struct search search = {.m = m};
+	struct pm_news news;
+	pthread_mutex_lock(&w->lock);
+	bool begun = begin_search(w);
+	search.file = m->file.stx;
+	pthread_mutex_unlock(&w->lock);
+	if (!begun)
+		return;
+	pm_sys->each_entry("/proc", visit_process, &search);
+	pthread_mutex_lock(&w->lock);
+	pm_news_begin(&news, m);
+	end_search(w, &search, &news);
+	pthread_mutex_unlock(&w->lock);
+	pm_news_tell(m, &news);
+}
+
+/* A look found that somebody opened it; whoever made the look need not be who searches, so it is announced further. */
+static void ask_for_search(struct pm_watch *w)
+{
+	w->opened = true;
+	if (!w->paused && !w->searching)
+		pm_sys->timer_set(w->timer, 0);
 }
 
 /* ---- What is announced ---- */
@@ -97,10 +157,13 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 		return 0;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->file.fd);
 	int inotify = pm_sys->inotify(path, ANNOUNCED), queued = pm_sys->eventfd(), sources = pm_sys->epoll_create();
+	int timer = pm_sys->timerfd();
 	/* Without it remounts are only noticed later. */
 	int mounts = PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY | O_CLOEXEC, 0));
-	int rc = inotify < 0 ? inotify : queued < 0 ? queued : sources < 0 ? sources : 0;
-	if (!rc)
+	/* A thread that looks by and by is better than none; without one the descriptor would be silent. */
+	int rc = inotify < 0 && !threaded ? inotify : queued < 0 ? queued : sources < 0 ? sources : 0;
+	rc = rc ? rc : timer < 0 ? timer : pm_sys->epoll_add(sources, timer, EPOLLIN);
+	if (!rc && inotify >= 0)
 		rc = pm_sys->epoll_add(sources, inotify, EPOLLIN);
 	if (!rc && !threaded)
 		rc = pm_sys->epoll_add(sources, queued, EPOLLIN);
@@ -111,16 +174,19 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 		shut(&queued);
 		shut(&sources);
 		shut(&mounts);
+		shut(&timer);
 		return rc;
 	}
 	pthread_mutex_lock(&m->lock);
-	w->inotify = inotify;
+	w->inotify = inotify < 0 ? -1 : inotify;
+	w->error = inotify < 0 ? -inotify : 0;
 	w->queued = queued;
 	w->mounts = mounts;
 	w->sources = sources;
+	w->timer = timer;
 	pthread_mutex_unlock(&m->lock);
-	/* Who has it open already is no news. */
-	look_for_writers(m, NULL);
+	/* Maybe by now. */
+	w->opened = inotify >= 0;
 	return 0;
 }
 
@@ -146,7 +212,10 @@ int pm_watch_descriptor(struct pm_mapping *m)
 	pthread_mutex_unlock(&m->lock);
 	if (!rc)
 		rc = w->running ? w->queued : w->sources;
+	bool first = w->opened && !w->searched;
 	pthread_mutex_unlock(&w->lock);
+	if (first)
+		pm_watch_search(m);
 	return rc;
 }
 
@@ -266,7 +335,7 @@ void pm_watch_compare(struct pm_mapping *m, const struct pm_evidence *e, const s
 	if (w->seen && changes & IN_MODIFY && !explained)
 		pm_news_add(news, PM_EVENT_WRITTEN, PM_REASON_WRITTEN);
 	if (changes & (IN_OPEN | IN_CLOSE_WRITE))
-		look_for_writers(m, news);
+		ask_for_search(w);
 	w->seen = true;
 }
 
@@ -279,6 +348,7 @@ void pm_watch_end(struct pm_mapping *m)
 	shut(&w->mounts);
 	shut(&w->sources);
 	shut(&w->queued);
+	shut(&w->timer);
 }
 
 int pm_mapping_next_event(struct pm_mapping *m, struct pm_event *event)
@@ -289,5 +359,7 @@ int pm_mapping_next_event(struct pm_mapping *m, struct pm_event *event)
 		return rc;
 	memset(&report, 0, sizeof(report));
 	rc = pm_mapping_report(m, &report, false);
+	if (!rc)
+		pm_watch_search(m);
 	return rc ? rc : pm_events_take(m, event);
 }

@@ -74,6 +74,7 @@ static void *serve(void *arg)
 	struct pollfd fds[] = {{w->stop, POLLIN, 0}, {lease, POLLIN, 0}, {w->sources, POLLIN, 0}};
 	while (!must_stop(w)) {
 		look(m);
+		pm_watch_search(m);
 		/* A lease cannot wait, the rest can: what is announced has often not happened quite yet (fs/file_table.c __fput). */
 		pm_sys->poll(fds, 3, timeout);
 		if (!fds[0].revents && !fds[1].revents)
@@ -140,6 +141,8 @@ int pm_watch_start(struct pm_mapping *m)
 	if (m->flags & PM_NO_THREAD || !(m->flags & (PM_WATCH | PM_LEASE)))
 		return 0;
 	int rc = pm_watch_open(m, true);
+	if (!rc)
+		pm_watch_search(m);
 	return rc ? rc : start_threads(m);
 }
 

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "sys.h"
@@ -230,6 +231,18 @@ static int do_eventfd(void)
 	return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
+static int do_timerfd(void)
+{
+	return result(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+}
+
+static int do_timer_set(int fd, unsigned ms)
+{
+	/* A time of 0 would be never. */
+	struct itimerspec when = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms ? ms % 1000 * 1000000L : 1}};
+	return result(timerfd_settime(fd, 0, &when, NULL));
+}
+
 static int do_inotify(const char *path, uint32_t mask)
 {
 	int fd = result(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
@@ -438,6 +451,8 @@ const struct pm_sys pm_sys_linux = {
 	.lease_silence = do_lease_silence,
 	.signalfd = do_signalfd,
 	.eventfd = do_eventfd,
+	.timerfd = do_timerfd,
+	.timer_set = do_timer_set,
 	.inotify = do_inotify,
 	.epoll_create = do_epoll_create,
 	.epoll_add = do_epoll_add,

@@ -294,16 +294,37 @@ static void check_mount(struct pm_mapping *m, bool read_only)
 		complain(e->source, e->text);
 }
 
+/* A private mapping is told as well when the file under it is gone. */
+static struct pm_mapping *map_copy(void)
+{
+	struct pm_options o = {.size = sizeof(o), .flags = PM_PRIVATE};
+	struct pm_report r;
+	struct pm_mapping *m = NULL;
+	CHECK(pm_map(path, &o, &m) == 0 && pm_query(m, &r, sizeof(r)) == 0, "private: %s", pm_error_detail());
+	return m;
+}
+
+static void check_copy(struct pm_mapping *m, const struct told *t)
+{
+	struct pm_event event = {.kind = 0};
+	while (event.kind != t->kind && !pm_next_event(m, &event, sizeof(event)))
+		;
+	CHECK(event.kind == t->kind && event.reason == t->reason, "private: %s was not told", pm_reason_name(t->reason));
+}
+
 static void provoke(const struct cause *c, unsigned flags)
 {
 	struct pm_event events[EVENTS_MAX];
 	struct pm_mapping *m = map_new(flags, PM_HINT);
 	bool had_lines = pm_granularity_of(m) >= PM_CACHE_LINE;
+	struct pm_mapping *copy = c->told[0].kind == PM_EVENT_DEAD ? map_copy() : NULL;
 	check_mount(m, false);
 	struct intruder x = intrude(c);
 	compare(c, events, listen_to(m, events, flags), had_lines);
 	if (c->act == do_read_only)
 		check_mount(m, true);
+	if (copy)
+		check_copy(copy, &c->told[0]);
 	dismiss(&x);
 	if (c->final)
 		exit(failures != 0);

@@ -303,6 +303,9 @@ static int answer_flags(int *flags, size_t length)
 		fake_violation("mmap with MAP_FIXED");
 	if ((*flags & MAP_TYPE) != MAP_SHARED_VALIDATE && *flags & MAP_SYNC)
 		fake_violation("MAP_SYNC without MAP_SHARED_VALIDATE is never validated");
+	/* A file system that was shut down refuses any mapping. */
+	if (*flags == MAP_PRIVATE && fake.machine.errno_of_refusal == EIO)
+		return -EIO;
 	if ((*flags & MAP_TYPE) != MAP_SHARED_VALIDATE)
 		return 0;
 	bool undefined = *flags & ~(MAP_TYPE | MAP_SYNC), sync = *flags & MAP_SYNC;

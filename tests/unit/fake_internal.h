@@ -83,6 +83,8 @@ int fake_lease_signal(int fd, int signal);
 int fake_lease_silence(int fd);
 int fake_signalfd(int signal);
 int fake_eventfd(void);
+int fake_timerfd(void);
+int fake_timer_set(int fd, unsigned ms);
 int fake_inotify(const char *path, uint32_t mask);
 int fake_epoll_create(void);
 int fake_epoll_add(int epoll, int fd, uint32_t events);

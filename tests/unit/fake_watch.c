@@ -2,6 +2,7 @@
 /* Leases and announcements: Linux itself answers, on the real files that the fake machine stands on. */
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 
 #include "fake.h"
 #include "fake_internal.h"
@@ -54,6 +55,27 @@ int fake_eventfd(void)
 	return fake_opened(pm_sys_linux.eventfd());
 }
 
+int fake_timerfd(void)
+{
+	ENTER(.call = FAKE_timerfd, .fd = -1);
+	return fake_opened(pm_sys_linux.timerfd());
+}
+
+static atomic_int timer = -1;
+
+int fake_timer_set(int fd, unsigned ms)
+{
+	ENTER(.call = FAKE_timer_set, .fd = fd, .length = ms);
+	if (ms)
+		atomic_store(&timer, fd);
+	return pm_sys_linux.timer_set(fd, ms ? 1000000000 : 0);
+}
+
+void fake_timer_goes_off(void)
+{
+	pm_sys_linux.timer_set(atomic_load(&timer), 0);
+}
+
 int fake_inotify(const char *path, uint32_t mask)
 {
 	ENTER(.call = FAKE_inotify, .fd = -1, .flags = mask);
@@ -87,7 +109,11 @@ int fake_same_description(int process, int fd, int own_fd)
 
 int fake_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg)
 {
-	ENTER(.call = FAKE_each_entry, .fd = -1);
+	struct fake_record r = {.call = FAKE_each_entry, .fd = -1};
+	snprintf(r.path, sizeof(r.path), "%s", directory);
+	int rc = fake_enter(&r);
+	if (rc)
+		return rc;
 	if (fake_is_virtual(directory)) {
 		fake_virtual_entries(visit, arg);
 		return 0;

@@ -218,6 +218,29 @@ START_TEST(what_the_intruder_wrote_is_told_after_mending)
 }
 END_TEST
 
+/* With the lease it is known that nobody has it open, and who waits for it would wait for the search as well. */
+START_TEST(nobody_is_searched_for_under_a_lease)
+{
+	struct pm_event event;
+	struct pm_mapping *m = lease(PM_NO_THREAD | PM_PREPARE);
+	ck_assert_int_ge(pm_event_fd(m), 0);
+	struct intruder x = intrude(O_RDWR);
+	while (pm_sys_linux.getlease(m->file.fd) == F_WRLCK)
+		usleep(1000);
+	ck_assert_int_eq(next_event(m).kind, PM_EVENT_LEASE_BROKEN);
+	ck_assert(is_in(&x, WAIT_MS));
+	dismiss(&x);
+	/* That it has closed the file is announced. It may have been searched for before. */
+	fake_forget();
+	fake_timer_goes_off();
+	next_of(m, PM_EVENT_PROMOTED);
+	while (!pm_next_event(m, &event, sizeof(event)))
+		;
+	ck_assert_uint_eq(fake_calls(FAKE_each_entry), 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* A clone that is over before anybody looks: what it shared is taken apart, and told all the same. */
 START_TEST(what_a_quick_intruder_shared_is_told)
 {
@@ -296,6 +319,7 @@ int main(void)
 	tcase_add_loop_test(c, promoted_as_soon_as_it_can_be, 0, 2);
 	tcase_add_test(c, a_write_back_that_fails_at_the_break_is_told_then);
 	tcase_add_loop_test(c, what_the_intruder_wrote_is_told_after_mending, 0, 2);
+	tcase_add_test(c, nobody_is_searched_for_under_a_lease);
 	tcase_add_test(c, what_a_quick_intruder_shared_is_told);
 	tcase_add_test(c, a_lease_lost_while_mending_promotes_nothing);
 	tcase_add_test(c, an_end_after_a_loss_writes_back_all_the_same);

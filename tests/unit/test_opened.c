@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Who opens a file that is mapped: told once, if it is to write and another process. */
+/*
+ * Who opens a file that is mapped: told once, if it is to write and another process. /proc is searched for it, which may
+ * take long: not too often, and nobody waits who did not ask.
+ */
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "mapping.h"
 #include "watching.h"
 
 /* A child that does it, tells, and ends when it is told. */
@@ -89,9 +96,164 @@ START_TEST(an_opening_is_told_once)
 }
 END_TEST
 
+/* ---- The search ---- */
+
+/* Somebody is here, and gone again. */
+static void peek(void)
+{
+	int fd = open(watched_path, O_RDONLY);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+}
+
+static unsigned searches(void)
+{
+	const struct fake_record *r;
+	unsigned count = 0;
+	for (unsigned i = 0; (r = fake_find(FAKE_each_entry, i)); i++)
+		count += !strcmp(r->path, "/proc");
+	return count;
+}
+
+START_TEST(searches_have_a_pause_between_them)
+{
+	int told[2];
+	struct pm_mapping *m = watched(&fake_plain);
+	fake_forget();
+	for (int i = 0; i < 10; i++) {
+		peek();
+		ck_assert_int_eq(only(m).kind, 0);
+		ck_assert_uint_eq(searches(), 1);
+	}
+	if (unit_is_emulated())
+		return;
+	pid_t pid = child(open_to_write, told);
+	ck_assert_int_eq(only(m).kind, 0);
+	/* Nobody polls in vain meanwhile, and nothing is forgotten. */
+	ck_assert(!is_readable(m, 0));
+	fake_timer_goes_off();
+	ck_assert(is_readable(m, WAIT_MS));
+	ck_assert_int_eq(only(m).kind, PM_EVENT_OPENED);
+	ck_assert_uint_eq(searches(), 2);
+	ck_assert_uint_eq(fake_find(FAKE_timer_set, fake_calls(FAKE_timer_set) - 1)->length, 1000);
+	/* A pause may end without anything to do. */
+	fake_timer_goes_off();
+	ck_assert(is_readable(m, WAIT_MS));
+	ck_assert_int_eq(only(m).kind, 0);
+	ck_assert(!is_readable(m, 0));
+	ck_assert_uint_eq(searches(), 2);
+	close(told[1]);
+	waitpid(pid, NULL, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(a_query_leaves_the_search_to_others)
+{
+	struct pm_mapping *m = watched(&fake_plain);
+	fake_forget();
+	peek();
+	unit_query(m);
+	ck_assert_uint_eq(searches(), 0);
+	ck_assert(is_readable(m, WAIT_MS));
+	ck_assert_int_eq(only(m).kind, 0);
+	ck_assert_uint_eq(searches(), 1);
+	ck_assert(!is_readable(m, 0));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static pthread_t main_thread;
+static atomic_bool slow, inside, go_on, too_long;
+
+/* Takes until the test says so, where it is not the test that searches. */
+static void search_slowly(enum fake_call c)
+{
+	if (c != FAKE_each_entry || !atomic_load(&slow) || pthread_equal(pthread_self(), main_thread))
+		return;
+	atomic_store(&inside, true);
+	for (int ms = 0; ms < 5000 && !atomic_load(&go_on); ms++)
+		usleep(1000);
+	if (!atomic_exchange(&go_on, true))
+		atomic_store(&too_long, true);
+}
+
+static struct pm_mapping *slowly_watched(unsigned flags)
+{
+	watched_path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	main_thread = pthread_self();
+	fake.hook = search_slowly;
+	return unit_map(watched_path, UNIT_OPTIONS(.flags = flags));
+}
+
+static void *ask_for_the_descriptor(void *m)
+{
+	unit_expect(pm_event_fd(m) >= 0);
+	return NULL;
+}
+
+static void *ask_for_an_event(void *m)
+{
+	struct pm_event event;
+	int rc = pm_next_event(m, &event, sizeof(event));
+	unit_expect(!rc || rc == -EAGAIN);
+	return NULL;
+}
+
+START_TEST(nobody_waits_for_a_search)
+{
+	static void *(*const ways[])(void *) = {NULL, ask_for_the_descriptor, ask_for_an_event};
+	struct pm_mapping *m = slowly_watched(_i == 0 ? PM_WATCH : 0);
+	struct pm_event event;
+	pthread_t thread;
+	while (!pm_next_event(m, &event, sizeof(event)))
+		;
+	if (_i == 2)
+		ck_assert_int_ge(pm_event_fd(m), 0);
+	atomic_store(&slow, true);
+	peek();
+	if (_i)
+		ck_assert_int_eq(pthread_create(&thread, NULL, ways[_i], m), 0);
+	while (!atomic_load(&inside))
+		usleep(1000);
+	peek();
+	unit_query(m);
+	ck_assert_int_eq(pm_next_event(m, &event, sizeof(event)), -EAGAIN);
+	ck_assert(!atomic_load(&too_long));
+	atomic_store(&go_on, true);
+	if (_i)
+		pthread_join(thread, NULL);
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_open_files(), 0);
+}
+END_TEST
+
+/* The thread cannot be waited for either. */
+START_TEST(unmapping_ends_a_search)
+{
+	struct pm_mapping *m = slowly_watched(PM_WATCH);
+	atomic_store(&slow, true);
+	fake_forget();
+	peek();
+	while (!atomic_load(&inside))
+		usleep(1000);
+	/* As if pm_unmap() had come so far already: else the search might be over before. */
+	atomic_store(&m->watch.stopped, true);
+	atomic_store(&go_on, true);
+	unit_ok(pm_unmap(m));
+	/* Of what is in /proc nothing was looked into. */
+	ck_assert_uint_eq(fake_calls(FAKE_each_entry), 1);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("opened");
 	tcase_add_loop_test(c, an_opening_is_told_once, 0, sizeof(openings) / sizeof(openings[0]));
+	tcase_add_test(c, searches_have_a_pause_between_them);
+	tcase_add_test(c, a_query_leaves_the_search_to_others);
+	tcase_add_loop_test(c, nobody_waits_for_a_search, 0, 3);
+	tcase_add_test(c, unmapping_ends_a_search);
 	return unit_run();
 }

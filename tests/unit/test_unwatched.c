@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Where inotify is not to be had a mapping is made all the same, says what it misses, and notices the rest by looks. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "leasing.h"
+
+#define SIZE 65536u /* of the file */
+
+static const int errors[] = {EMFILE, ENFILE, ENOSPC, ENOMEM, EPERM, ENOSYS, EACCES, ENOENT};
+
+START_TEST(a_mapping_without_inotify)
+{
+	char text[1024];
+	leased_path = unit_file("file", SIZE);
+	fake_start(&fake_dax);
+	fake_fail(FAKE_inotify, 0, errors[_i]);
+	struct pm_mapping *m = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_WATCH, .sync = _i % 2 ? PM_HINT : PM_GUARANTEE));
+	const struct pm_report *r = unit_query(m);
+	const struct pm_evidence *e = &r->evidence[PM_EV_WATCHED];
+	ck_assert_int_eq(r->verdict, PM_VERDICT_MET);
+	ck_assert_int_eq(e->state, PM_NO);
+	ck_assert_int_eq(e->error, errors[_i]);
+	ck_assert_ptr_nonnull(strstr(e->text, "WRITTEN"));
+	ck_assert_ptr_nonnull(strstr(e->text, "OPENED"));
+	pm_explain(r, text, sizeof(text));
+	ck_assert_ptr_nonnull(strstr(text, "cannot be watched"));
+	ck_assert_uint_eq(fake_calls(FAKE_inotify), 1);
+	/* Nobody announces it. */
+	ck_assert_int_eq(truncate(leased_path, 5000), 0);
+	struct pm_event event = next_of(m, PM_EVENT_TRUNCATED);
+	ck_assert_uint_eq(event.offset, 5000);
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_open_files(), 0);
+}
+END_TEST
+
+START_TEST(a_report_tells_who_is_watched)
+{
+	leased_path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	struct pm_mapping *m = unit_map(leased_path, NULL);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_WATCHED].state, PM_UNKNOWN);
+	ck_assert_int_ge(pm_event_fd(m), 0);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_WATCHED].state, PM_YES);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_WATCHED].error, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* That the intruder has gone is found by asking for the lease. */
+START_TEST(a_lease_without_inotify)
+{
+	leased_path = unit_file("file", SIZE);
+	fake_start(&fake_xfs_reflink);
+	fake.recovers = true;
+	fake_fail(FAKE_inotify, 0, EMFILE);
+	struct pm_mapping *m = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE));
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	for (int i = 0; i < 2; i++) {
+		struct intruder x = intrude(O_RDONLY);
+		ck_assert(is_in(&x, WAIT_MS));
+		ck_assert_int_eq(next_of(m, PM_EVENT_LEASE_BROKEN).new_granularity, PM_PAGE);
+		dismiss(&x);
+		next_of(m, PM_EVENT_PROMOTED);
+		ck_assert_int_eq(unit_query(m)->evidence[PM_EV_LEASE_HELD].state, PM_YES);
+	}
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_WATCHED].state, PM_NO);
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_open_files(), 0);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("unwatched");
+	tcase_add_loop_test(c, a_mapping_without_inotify, 0, (int)(sizeof(errors) / sizeof(errors[0])));
+	tcase_add_test(c, a_report_tells_who_is_watched);
+	tcase_add_test(c, a_lease_without_inotify);
+	return unit_run();
+}
