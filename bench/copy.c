@@ -4,8 +4,7 @@
  * pmem_memcpy_persist() and against memcpy(3) with the bare write-back and fence, on ordinary memory. All copy to the
  * same addresses, which move on in one of three ways.
  *
- * Usage: copy [--quick] [--json FILE] [--set | --variants | --cut] [SIZE ...]
- *   --set       pmem_memset_persist() and pm_memset() instead
+ * Usage: copy [--quick] [--json FILE] [--variants | --cut] [SIZE ...]
  *   --variants  against the other instruction sets of the library, instead of libpmem
  *   --cut       storing (PM_TEMPORAL) against streaming (PM_NONTEMPORAL): where the library should change over
  */
@@ -123,6 +122,7 @@ static const size_t all_sizes[] = {8,     16,     24,     32,     40,      48,  
 static const size_t few_sizes[] = {8, 64, 192, 256, 264, 512, 520, 1024, 4096, 4104, 65536, 1 << 20};
 
 static size_t asked_sizes[32], asked;
+static bool setting; /* memset, not memcpy */
 
 static void measure(const struct competitor *c, size_t count, struct bench_result *result)
 {
@@ -143,8 +143,8 @@ static void print_row(const struct competitor *c, size_t count)
 		to_skew = skews[i].to;
 		from_skew = skews[i].from;
 		measure(c, count, result);
-		snprintf(what, sizeof(what), "copy %s to %zu and from %zu past a line, bytes: %zu", walk_name[walk], to_skew,
-		         from_skew, length);
+		snprintf(what, sizeof(what), "%s %s to %zu and from %zu past a line, bytes: %zu",
+		         setting ? "set" : "copy", walk_name[walk], to_skew, from_skew, length);
 		bench_write(what, c, count);
 		printf("  %8.0f", result[0].cost);
 		for (size_t k = 1; k < count; k++)
@@ -163,8 +163,9 @@ static void print_table(const struct competitor *c, size_t count)
 	for (size_t i = 0; i < SKEWS; i++)
 		printf("  to %2zu from %2zu%*s", skews[i].to, skews[i].from, (int)(5 * count) - 9, "");
 	printf("\n");
-	const size_t *sizes = asked ? asked_sizes : bench_quick() ? few_sizes : all_sizes;
-	size_t number = asked ? asked : bench_quick() ? sizeof(few_sizes) / sizeof(size_t) : sizeof(all_sizes) / sizeof(size_t);
+	bool few = bench_quick() || setting;
+	const size_t *sizes = asked ? asked_sizes : few ? few_sizes : all_sizes;
+	size_t number = asked ? asked : few ? sizeof(few_sizes) / sizeof(size_t) : sizeof(all_sizes) / sizeof(size_t);
 	for (size_t i = 0; i < number; i++) {
 		length = sizes[i];
 		print_row(c, count);
@@ -247,6 +248,9 @@ int main(int argc, char **argv)
 	struct competitor all[MOST] = {{"pm_memcpy", run_ours, NULL},
 	                               {"libpmem pmem_memcpy_persist", run_theirs, NULL},
 	                               {"memcpy and write-back", run_plain, NULL}};
+	static const struct competitor sets[] = {{"pm_memset", run_our_set, NULL},
+	                                         {"libpmem pmem_memset_persist", run_their_set, NULL},
+	                                         {"memset and write-back", run_plain, "set"}};
 	size_t count = 3;
 	if (!pm_cpu()->reaches_media)
 		return puts("skipped: this CPU cannot write lines back"), 77;
@@ -263,10 +267,6 @@ int main(int argc, char **argv)
 	memset(source, 2, SPACE / 2);
 	if (!strcmp(mode, "--variants")) {
 		count = add_variants(fd, all);
-	} else if (!strcmp(mode, "--set")) {
-		all[0] = (struct competitor){"pm_memset", run_our_set, NULL};
-		all[1] = (struct competitor){"libpmem pmem_memset_persist", run_their_set, NULL};
-		all[2] = (struct competitor){"memset and write-back", run_plain, "set"};
 	} else if (!strcmp(mode, "--cut")) {
 		all[0] = (struct competitor){"stored", run_ours, (void *)PM_TEMPORAL};
 		all[1] = (struct competitor){"streamed", run_ours, (void *)PM_NONTEMPORAL};
@@ -279,5 +279,8 @@ int main(int argc, char **argv)
 		if (!mode[0] && !asked)
 			print_cliffs();
 	}
+	setting = !mode[0];
+	for (walk = 0; setting && walk < WALKS; walk++)
+		print_table(sets, 3);
 	return 0;
 }

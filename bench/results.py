@@ -130,8 +130,8 @@ def grids(table):
     for what, case in table.cases.items():
         kind, column, row = GRID.fullmatch(what).groups()
         kinds.setdefault(kind, {}).setdefault(row, {})[column] = case
-    peers = [name for name in table.competitors() if not is_ours(name)]
     for kind, lines in kinds.items():
+        peers = [name for name in next(iter(next(iter(lines.values())).values())) if not is_ours(name)]
         columns = list(dict.fromkeys(column for line in lines.values() for column in line))
         out += ["", f"{kind}: how many times as long ours takes as " + " / ".join(peers), ""]
         out += rows([["bytes", *columns]] + [
