@@ -355,7 +355,8 @@ struct pm_event {
  * the end of the file; -EISDIR, -ENODEV for a directory, a FIFO, a socket or another character device;
  * -ENOSPC; -EFBIG beyond RLIMIT_FSIZE (no SIGXFSZ is raised); -EMFILE, -ENFILE, -ENOMEM under a sync
  * guarantee where the evidence could not be gathered for want of them; -EOPNOTSUPP where PM_PREPARE is not
- * possible; under a sync guarantee with PM_LEASE -EAGAIN where somebody else has the file open, -EACCES for who is
+ * possible; before Linux 6.2 -EBUSY where PM_PREPARE would show what deleted files held (see pm_durability(7), Holes of
+ * a cloned file); under a sync guarantee with PM_LEASE -EAGAIN where somebody else has the file open, -EACCES for who is
  * neither owner nor has CAP_LEASE, -EINVAL where the file system or device has no leases; with PM_WATCH or PM_LEASE
  * -EMFILE, -ENFILE, -ENOMEM, -EAGAIN for want of descriptors or of a thread for the library; any error of open(2),
  * statx(2), fallocate(2), mmap(2), madvise(2), fsync(2).
@@ -413,7 +414,7 @@ PM_API int pm_unmap(struct pm_mapping *mapping);
  * A file that somebody has cut off inside the mapping is refused.
  *
  * Returns: 0; -EINVAL for length 0, an anonymous or private mapping, a device; -EACCES for a read-only mapping;
- * -EBUSY where another mapping would lose its pages; -EOVERFLOW; -ENOSPC; -PM_ENOTSYNC, -PM_ENOTDIRECT;
+ * -EBUSY where another mapping would lose its pages, or as pm_map() with PM_PREPARE; -EOVERFLOW; -ENOSPC; -PM_ENOTSYNC, -PM_ENOTDIRECT;
  * -ERANGE for a file cut off inside the mapping; -EFBIG; any error of fallocate(2), ftruncate(2), fsync(2),
  * mremap(2). After an error length and file are as before, except that a file already truncated stays so if
  * its fsync(2) fails. A failed sync poisons the mapping as a failed drain does.

@@ -43,6 +43,11 @@ int pm_file_reopen(struct pm_file *, int fd, const struct pm_options *);
 int pm_file_grow(struct pm_file *, uint64_t end, bool sparse);
 /* Makes every block of the range allocated, written and unshared, keeping its content. */
 int pm_file_prepare(struct pm_file *, uint64_t offset, uint64_t length, bool direct);
+/*
+ * Before preparing a range of a DAX file that this process does not map yet: zeros into holes and unwritten extents where
+ * the kernel would show what their blocks held. -EBUSY where that is needed and others have the file open.
+ */
+int pm_file_write_zeros(struct pm_file *, uint64_t offset, uint64_t length);
 /* Makes size, allocation and, if it is ours to care for, the directory entry durable. */
 int pm_file_publish(struct pm_file *);
 /* Takes back what this call did: removes a created file, gives a grown one its size again. */

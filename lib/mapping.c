@@ -159,7 +159,10 @@ static int shape_file(struct pm_mapping *m, const struct pm_options *o, pm_evide
 	bool grown = m->offset + m->length > f->size;
 	int rc = pm_file_grow(f, m->offset + m->length, o->flags & PM_SPARSE);
 	if (!rc && m->prepared) {
-		rc = pm_file_prepare(f, s->offset, s->length, e[PM_EV_DAX].state == PM_YES);
+		bool direct = e[PM_EV_DAX].state == PM_YES;
+		rc = direct ? pm_file_write_zeros(f, s->offset, s->length) : 0;
+		if (!rc)
+			rc = pm_file_prepare(f, s->offset, s->length, direct);
 		if (rc == -EOPNOTSUPP && !(o->flags & PM_PREPARE)) {
 			m->prepared = false;
 			rc = 0;

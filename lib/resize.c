@@ -73,6 +73,10 @@ static int grow(struct pm_mapping *m, uint64_t length, struct pm_news *news)
 	uint64_t added = (end - start + f->unit - 1) / f->unit * f->unit;
 	int rc = pm_file_grow(f, end, m->flags & PM_SPARSE);
 	uint64_t reached = f->size;
+	/* Not into the page that is mapped: it was prepared, and somebody may be storing into it. */
+	uint64_t unmapped = (m->offset + old_length + f->unit - 1) / f->unit * f->unit;
+	if (!rc && m->prepared && m->decision.direct == PM_YES && unmapped < end)
+		rc = pm_file_write_zeros(f, unmapped, end - unmapped);
 	if (!rc && m->prepared)
 		rc = pm_file_prepare(f, start, added, m->decision.direct == PM_YES);
 	if (!rc)

@@ -25,7 +25,7 @@ LAYERS = (
     # 2
     {"evidence.h": ("lib/evidence.[ch]", "lib/evidence_*.c"), "explain.h": ("lib/explain.[ch]",)},
     # 3
-    {"policy.h": ("lib/policy.[ch]",), "file.h": ("lib/file.[ch]",)},
+    {"policy.h": ("lib/policy.[ch]",), "file.h": ("lib/file.[ch]", "lib/zeros.c")},
     # 4
     {"mapping.h": ("lib/mapping.[ch]", "lib/resize.c", "lib/report.c", "lib/event.c", "lib/watch.c", "lib/watch_thread.c",
                    "lib/lease.c", "lib/guard.c", "lib/repair.c")},

@@ -78,6 +78,15 @@ static int hide_shared(int fd, unsigned long request, void *arg)
 	return rc;
 }
 
+/* ---- believe-faults: a write fault is taken to zero what it allocates, as since Linux 6.2 ---- */
+
+static int pretend_newer(struct utsname *name)
+{
+	int rc = pm_sys_linux.uname(name);
+	strcpy(name->release, "6.2");
+	return rc;
+}
+
 /* ---- unshare-by-fallocate: extents are taken apart by a call instead of by write faults ---- */
 
 static struct {
@@ -120,12 +129,14 @@ __attribute__((constructor)) static void mutate(void)
 		mutant.may_write = still_writable;
 	} else if (name && !strcmp(name, "hide-shared")) {
 		mutant.ioctl = hide_shared;
+	} else if (name && !strcmp(name, "believe-faults")) {
+		mutant.uname = pretend_newer;
 	} else if (name && !strcmp(name, "unshare-by-fallocate")) {
 		mutant.mmap = note_mapping;
 		mutant.madvise = unshare_by_fallocate;
 	} else {
-		fprintf(stderr, "PMDIRECT_MUTATION must be no-writeback, no-fsync, no-map-sync, believe-msync, hide-shared "
-		                "or unshare-by-fallocate\n");
+		fprintf(stderr, "PMDIRECT_MUTATION must be no-writeback, no-fsync, no-map-sync, believe-msync, hide-shared, "
+		                "believe-faults or unshare-by-fallocate\n");
 		exit(2);
 	}
 	pm_sys = &mutant;

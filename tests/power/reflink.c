@@ -7,7 +7,8 @@
  *   reflink write VERB NAME FILE    pm_write() into shared extents; by default it is refused, and goes on after stores
  *   reflink unshare VERB NAME FILE  a second mapping with PM_PREPARE takes the extents apart under the first
  *   reflink soil FILE               whose content all free blocks have when it is gone again
- *   reflink grow VERB NAME FILE     grown with PM_PREPARE
+ *   reflink grow HOW VERB NAME FILE grown, or a hole filled, with PM_PREPARE
+ *   reflink open AS NAME FILE       the same while it is open elsewhere, which is refused or done
  *   reflink clone FILE CLONE
  *   reflink look AS NAME FILE       the report and what guarantees come to, AS direct or cached; a store is a promise
  *   reflink found NAME FILE         tells what the file holds
@@ -200,17 +201,70 @@ static int soil(const char *path)
 	return rc;
 }
 
-/* What a file is grown by is zeros. */
-static int grow(const char *verb, const char *name, const char *path)
+/* What a file is grown by, and what was a hole, is zeros. */
+static int prove_zeros(struct pm_mapping *m, const char *verb, const char *name)
 {
-	static const char zeros[PAGE];
-	char clone[PATH_MAX];
-	struct pm_mapping *small = map_cloned(path, LOOKED_AT, clone), *grown;
-	grown = small ? map(path, PM_CREATE | PM_PREPARE, SIZE) : NULL;
-	if (!grown || pm_sync(grown))
+	static const char zeros[SIZE];
+	if (!m || pm_sync(m))
 		return complain(name, "pm_sync");
+	if (!strcmp(verb, "promise") && memcmp((char *)pm_base(m) + LOOKED_AT, zeros, SIZE - LOOKED_AT)) {
+		dprintf(STDOUT_FILENO, "%s: not zeros\n", name);
+		return 1;
+	}
 	tell_as(verb, name, "looked", zeros);
 	return 0;
+}
+
+static int punch(const char *path)
+{
+	int fd = open(path, O_WRONLY), mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	int rc = fd < 0 || fallocate(fd, mode, LOOKED_AT, SIZE - LOOKED_AT) ? complain(path, "punch") : 0;
+	close(fd);
+	return rc;
+}
+
+/*
+ * HOW: map grows it; hole fills its former end; left and resize grow it when stores have taken its extents apart and
+ * left the blocks that were set aside.
+ */
+static int grow(const char *how, const char *verb, const char *name, const char *path)
+{
+	char clone[PATH_MAX];
+	bool hole = !strcmp(how, "hole");
+	struct pm_mapping *m = map_cloned(path, hole ? SIZE : LOOKED_AT, clone);
+	if (!m || (hole && punch(path)))
+		return 1;
+	bool resize = !strcmp(how, "resize"), left = resize || !strcmp(how, "left");
+	if (left && pm_memset(m, pm_base(m), 'o', LOOKED_AT, 0))
+		return complain(name, "pm_memset");
+	if (resize) {
+		if (pm_resize(m, SIZE))
+			return complain(name, "pm_resize");
+		return prove_zeros(m, verb, name);
+	}
+	if (pm_unmap(m))
+		return complain(name, "pm_unmap");
+	return prove_zeros(map(path, PM_CREATE | PM_PREPARE, SIZE), verb, name);
+}
+
+/* While somebody else has the file open: refused, and as before, or else zeros. */
+static int grow_open(bool refused, const char *name, const char *path)
+{
+	char clone[PATH_MAX];
+	struct stat st;
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE | PM_PREPARE, .length = SIZE};
+	struct pm_mapping *first = map_cloned(path, LOOKED_AT, clone), *m = NULL;
+	if (!first || pm_unmap(first) || open(path, O_RDONLY | O_CLOEXEC) < 0)
+		return complain(path, "open");
+	int rc = pm_map(path, &o, &m);
+	if (!rc && !refused)
+		return prove_zeros(m, "promise", name);
+	if (!rc)
+		return complain(name, "not refused");
+	dprintf(STDOUT_FILENO, "note %s: refused: %s\n", name, pm_error_detail());
+	if (refused && rc == -EBUSY && !stat(path, &st) && st.st_size == LOOKED_AT)
+		return 0;
+	return complain(name, "pm_map");
 }
 
 /* ---- Loaded anew ---- */
@@ -280,8 +334,10 @@ int main(int argc, char **argv)
 		return write_cloned(argv[2], argv[3], argv[4], !getenv("PMDIRECT_MUTATION"));
 	if (argc == 5 && !strcmp(mode, "unshare"))
 		return unshare(argv[2], argv[3], argv[4]);
-	if (argc == 5 && !strcmp(mode, "grow"))
-		return grow(argv[2], argv[3], argv[4]);
+	if (argc == 6 && !strcmp(mode, "grow"))
+		return grow(argv[2], argv[3], argv[4], argv[5]);
+	if (argc == 5 && !strcmp(mode, "open"))
+		return grow_open(!strcmp(argv[2], "refused"), argv[3], argv[4]);
 	if (argc == 3 && !strcmp(mode, "soil"))
 		return soil(argv[2]);
 	if (argc == 5 && !strcmp(mode, "look"))

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What becomes of a DAX file on XFS that was cloned, with the library's rules and with each switched off.
 
-# On Linux 6.1 a mapping is left with the old blocks by write(2), what a cloned file is grown by shows what the blocks
-# held before, and an inode that was ever cloned is not DAX any more when it is loaded again. 6.12 does none of it.
+# On Linux 6.1 a mapping is left with the old blocks by write(2), what write faults allocate of a cloned file shows what the
+# blocks held before, and an inode that was ever cloned is not DAX any more when it is loaded again. 6.12 does none of it.
 case $(uname -r) in
-6.1.*) broken=control loaded=cached ;;
-*) broken=promise loaded=direct ;;
+6.1.*) broken=control loaded=cached open=refused ;;
+*) broken=promise loaded=direct open=done ;;
 esac
 
 new_file() { dd if=/dev/zero of="$D/$1" bs=64k count=1 conv=fsync 2>/dev/null; }
@@ -59,9 +59,23 @@ load_anew() {
 	look direct copy 'made by read(2) and write(2)'
 }
 
-before() {
+# $1: the program; $2: how; $3: verb; $4: group
+grow_one() {
 	./reflink soil "$D/soil" >&3
-	./reflink grow $broken grown "$D/grown" >&3
+	"$1" grow "$2" "$3" "$4/$2" "$D/$4-$2" >&3
+}
+
+# Which of these get such a block is the allocator's to say: one control that is lost will do.
+grow() {
+	for how in map resize hole left; do
+		PMDIRECT_MUTATION=believe-faults grow_one ./reflink_mutant $how $broken unruled
+		grow_one ./reflink $how promise grown
+	done
+	./reflink open $open grown-open "$D/grown-open" >&3
+}
+
+before() {
+	grow
 	write_and_unshare
 	load_anew
 	echo cut >&3
@@ -69,8 +83,12 @@ before() {
 }
 
 after() {
-	for name in write write-unruled faults fallocate grown file dropped.clone copy; do
+	for name in write write-unruled faults fallocate file dropped.clone copy grown-open; do
 		./reflink found $name "$D/$name" >&3
+	done
+	for how in map resize hole left; do
+		./reflink found grown/$how "$D/grown-$how" >&3
+		./reflink found unruled/$how "$D/unruled-$how" >&3
 	done
 }
 
