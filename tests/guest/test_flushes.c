@@ -39,6 +39,7 @@ static bool start_tracing(void)
 	if (mount("tracefs", TRACING, "tracefs", 0, NULL) && errno != EBUSY)
 		return false;
 	return put(TRACING "events/block/block_bio_queue/enable", "1") &&
+	       put(TRACING "events/block/block_rq_issue/enable", "1") &&
 	       put(TRACING "events/fs_dax/dax_writeback_one/enable", "1");
 }
 
@@ -50,19 +51,31 @@ static dev_t device_of(const char *path)
 	return S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
 }
 
-/* "... block_bio_queue: 254,0 FWS ...": the first F of the flags means a flush before. Forgets them. */
-static unsigned flushes_of(dev_t device)
+/* How many lines of the trace have this event with these flags, of this device. Forgets them. */
+static unsigned events_of(dev_t device, const char *event, const char *flags)
 {
 	char line[512], wanted[64];
 	unsigned count = 0;
 	FILE *trace = fopen(TRACING "trace", "re");
-	snprintf(wanted, sizeof(wanted), "block_bio_queue: %u,%u F", major(device), minor(device));
+	snprintf(wanted, sizeof(wanted), "%s: %u,%u %s", event, major(device), minor(device), flags);
 	while (trace && fgets(line, sizeof(line), trace))
 		count += strstr(line, wanted) != NULL;
 	if (trace)
 		fclose(trace);
 	CHECK(trace && put(TRACING "trace", " "), "the trace cannot be read: %s", strerror(errno));
 	return count;
+}
+
+/* "... block_bio_queue: 254,0 FWS ...": the first F of the flags means a flush before. */
+static unsigned flushes_of(dev_t device)
+{
+	return events_of(device, "block_bio_queue", "F");
+}
+
+/* "... block_rq_issue: 254,0 FF ...": what the driver is given; also what stands in for FUA after a write. */
+static unsigned flush_requests_of(dev_t device)
+{
+	return events_of(device, "block_rq_issue", "FF ");
 }
 
 /* ---- The calls ---- */
@@ -142,6 +155,51 @@ static void check_place(void)
 	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
 }
 
+/* ---- Scattered pages ---- */
+
+#define SCATTERED 8
+#define APART (32 * PAGE) /* further than what a drain writes as one range */
+
+static unsigned drain_scattered(struct pm_mapping *m, dev_t device, char content)
+{
+	char *base = pm_base(m);
+	for (size_t i = 0; i < SCATTERED; i++) {
+		base[i * APART] = content;
+		CHECK(pm_flush(m, base + i * APART, 1) == 0, "%s", pm_error_detail());
+	}
+	flush_requests_of(device);
+	CHECK(pm_drain(m) == 0, "%s", pm_error_detail());
+	return flush_requests_of(device);
+}
+
+/* Overwrites alone: the time of modification waits for the file system's own commit. That may fall into the moment. */
+static void check_scattered(void)
+{
+	char path[256];
+	struct stat st;
+	bool node = !stat(place_checked, &st) && S_ISBLK(st.st_mode);
+	struct pm_options o = {
+		.size = sizeof(o), .flags = node ? 0 : PM_CREATE | PM_PREPARE, .length = SCATTERED * APART};
+	struct pm_mapping *m;
+	snprintf(path, sizeof(path), node ? "%s" : "%s/scattered", place_checked);
+	int rc = pm_map(path, &o, &m);
+	CHECK(rc == 0, "%s", pm_error_detail());
+	if (rc)
+		return;
+	if (pm_granularity_of(m) == PM_PAGE) {
+		unsigned count = 0;
+		dev_t device = device_of(path);
+		sync();
+		for (int attempt = 0; attempt < 3 && count != 1; attempt++) {
+			count = drain_scattered(m, device, (char)('s' + attempt));
+			CHECK(count > 0, "the drain did not flush the device");
+			printf("%s: pm_drain of %d scattered pages: %u flushes\n", place_checked, SCATTERED, count);
+		}
+		CHECK(count == 1, "%u flushes", count);
+	}
+	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+}
+
 /* ---- Large mappings of lines: what is left to the kernel ---- */
 
 #define LARGE_PAGES ((size_t)5120) /* 20 MiB */
@@ -213,6 +271,7 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		place_checked = argv[i];
 		check_place();
+		check_scattered();
 		check_large();
 	}
 	printf("%d failures\n", failures);
