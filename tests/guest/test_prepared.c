@@ -53,7 +53,8 @@ static long commits_of(const char *directory)
 	name[got > 0 ? got : 0] = 0;
 	const char *slash = strrchr(name, '/');
 	bool xfs = stfs.f_type == XFS_MAGIC;
-	snprintf(path, sizeof(path), xfs ? "/sys/fs/xfs/%s/stats/stats" : "/proc/fs/jbd2/%s-8/info", slash ? slash + 1 : name);
+	snprintf(path, sizeof(path), xfs ? "/sys/fs/xfs/%s/stats/stats" : "/proc/fs/jbd2/%s-8/info",
+		 slash ? slash + 1 : name);
 	return number_in(path, xfs ? "\nlog " : "");
 }
 
@@ -156,8 +157,9 @@ static void look_at_unprepared(const char *directory)
 }
 
 /*
- * ext4 never commits. XFS forces its log every half minute to cover or to tidy it (fs/xfs/xfs_log.c xfs_log_worker),
- * which may fall into one run of the three. The program's own pages may be missing in the first.
+ * ext4 commits what the set-up changed five seconds later, when the run has ended. XFS forces its log every half minute to
+ * cover or to tidy it (fs/xfs/xfs_log.c xfs_log_worker), which may fall into one run of the three. The program's own pages
+ * may be missing in the first.
  */
 static void look_at(const char *directory)
 {
