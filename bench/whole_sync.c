@@ -102,7 +102,7 @@ static int compare(const char *directory, size_t mib)
 	if (pm_sync(mapping))
 		return 1;
 	static const double shares[] = {0, 0.0001, 0.001, 0.01, 0.1};
-	struct competitor all[] = {{"pm_sync", by_sync, mapping}, {"a pm_flush each, pm_drain", by_flushes, mapping}};
+	struct competitor all[] = {{"pm_sync", by_sync, mapping}, {"pm_flush each, pm_drain", by_flushes, mapping}};
 	if (pm_granularity_of(mapping) != PM_PAGE)
 		all[0] = (struct competitor){"pm_persist of all", by_walk, mapping};
 	for (size_t i = 0; i < sizeof(shares) / sizeof(*shares); i++) {
