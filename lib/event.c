@@ -92,11 +92,12 @@ void pm_news_tell(struct pm_mapping *m, struct pm_news *news)
 		pthread_mutex_lock(&m->lock);
 		/* In the library's own thread there is no call of the application. */
 		bool own = m->watch.running && pthread_equal(pthread_self(), m->watch.thread);
-		bool somebody_listens = !own && (m->on_event || m->watch.sources >= 0);
-		pthread_mutex_unlock(&m->lock);
-		if (somebody_listens)
+		if (!own && (m->on_event || m->watch.sources >= 0)) {
+			/* Somebody listens; to walk the stack takes its time. */
+			pthread_mutex_unlock(&m->lock);
 			event->frames = pm_libunwind_call_site(event->frame, PM_EVENT_FRAMES, event->where, sizeof(event->where));
-		pthread_mutex_lock(&m->lock);
+			pthread_mutex_lock(&m->lock);
+		}
 		event->new_granularity = atomic_load(&m->granularity);
 		event->sync = m->decision.sync;
 		event->direct = m->decision.direct;

@@ -27,6 +27,7 @@ struct pm_subject {
 	uint64_t end;            /* of the file, where the last byte asked for ends */
 	size_t unit;             /* mappings begin and end at multiples of it */
 	bool writable;
+	bool just_opened;    /* for writing, by the call at work */
 	void *map;           /* for residency; NULL if not mapped */
 	bool uses_libpmem;   /* the mapping has it as its provider */
 	bool lease_held;     /* by the mapping, or */

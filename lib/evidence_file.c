@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,13 +61,46 @@ static void overlay(pm_evidence_table e, const struct pm_subject *s)
 		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, e[PM_EV_MOUNT].source, "overlay mounted volatile");
 }
 
-void pm_evidence_file_system(pm_evidence_table e, const struct pm_subject *s)
+/*
+ * What was found of mounts: the id, and the place in the list above, counted from one. A mount is of one file system as
+ * long as it is there, and from Linux 6.8 on its id is never another's.
+ */
+#define MOUNTS 16
+#define PLACE_BITS 8
+
+static _Atomic uint64_t mounts[MOUNTS];
+
+/* A file system that just now let a file be opened for writing takes writes: if it is known, there is nothing to ask. */
+static size_t place_of_mount(const struct pm_subject *s)
+{
+	uint64_t id = s->stx.stx_mnt_id, found = atomic_load(&mounts[id % MOUNTS]);
+	return s->just_opened && s->stx.stx_mask & STATX_MNT_ID_UNIQUE && found >> PLACE_BITS == id
+	               ? found & ((1u << PLACE_BITS) - 1) : 0;
+}
+
+static size_t place_of_type(const struct pm_subject *s, uint32_t magic)
+{
+	uint64_t id = s->stx.stx_mnt_id, place = sizeof(file_systems) / sizeof(file_systems[0]);
+	while (place && file_systems[place - 1].magic != magic)
+		place--;
+	if (s->stx.stx_mask & STATX_MNT_ID_UNIQUE)
+		atomic_store(&mounts[id % MOUNTS], id << PLACE_BITS | place);
+	return place;
+}
+
+static void identify(pm_evidence_table e, size_t place, const char *source)
+{
+	const char *name = file_systems[place - 1].name;
+	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_YES, 0, source, name);
+	e[PM_EV_FILE_SYSTEM].value = file_systems[place - 1].magic;
+	if (file_systems[place - 1].is_volatile)
+		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, source, name);
+}
+
+static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 {
 	struct statfs stfs;
-	if (!S_ISREG(s->stx.stx_mode)) {
-		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_NO, 0, "statx(2): a device node", NULL);
-		return;
-	}
+	char text[24];
 	int rc = pm_sys->fstatfs(s->fd, &stfs);
 	if (rc) {
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, -rc, "fstatfs(2)", NULL);
@@ -75,24 +109,31 @@ void pm_evidence_file_system(pm_evidence_table e, const struct pm_subject *s)
 	}
 	/* Set by mount options, by errors=remount-ro and by an emergency alike (fs/statfs.c flags_by_sb). */
 	pm_evidence_set(&e[PM_EV_WRITABLE], stfs.f_flags & ST_RDONLY ? PM_NO : PM_YES, 0, "fstatfs(2)", NULL);
-	char text[24];
-	uint32_t magic = (uint32_t)stfs.f_type;
-	enum pm_state identified = PM_UNKNOWN;
-	const char *name = NULL;
-	for (size_t i = 0; i < sizeof(file_systems) / sizeof(file_systems[0]); i++) {
-		if (file_systems[i].magic != magic)
-			continue;
-		identified = PM_YES;
-		name = file_systems[i].name;
-		if (file_systems[i].is_volatile)
-			pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, "fstatfs(2)", name);
+	size_t place = place_of_type(s, (uint32_t)stfs.f_type);
+	if (place) {
+		identify(e, place, "fstatfs(2)");
+		return;
 	}
-	if (!name)
-		snprintf(text, sizeof(text), "f_type 0x%x", magic);
-	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], identified, 0, "fstatfs(2)", name ? name : text);
-	e[PM_EV_FILE_SYSTEM].value = magic;
+	snprintf(text, sizeof(text), "f_type 0x%x", (uint32_t)stfs.f_type);
+	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, 0, "fstatfs(2)", text);
+	e[PM_EV_FILE_SYSTEM].value = (uint32_t)stfs.f_type;
+}
+
+void pm_evidence_file_system(pm_evidence_table e, const struct pm_subject *s)
+{
+	if (!S_ISREG(s->stx.stx_mode)) {
+		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_NO, 0, "statx(2): a device node", NULL);
+		return;
+	}
+	size_t place = place_of_mount(s);
+	if (place) {
+		identify(e, place, "fstatfs(2) of an earlier file of the mount");
+		pm_evidence_set(&e[PM_EV_WRITABLE], PM_YES, 0, "open(2) for writing", NULL);
+	} else {
+		ask_file_system(e, s);
+	}
 	encrypted(e, s);
-	if (magic == OVERLAYFS_SUPER_MAGIC)
+	if (e[PM_EV_FILE_SYSTEM].value == OVERLAYFS_SUPER_MAGIC)
 		overlay(e, s);
 }
 
@@ -145,13 +186,12 @@ static void keep_options(bool read_only, char *options, char *kept, size_t size)
  */
 enum match { MATCH_NONE, MATCH_DEVICE, MATCH_MOUNT };
 
-static enum match match_mount(const char *line, const struct statx *stx)
+static enum match match_mount(const char *line, unsigned mount, const struct statx *stx)
 {
-	unsigned long long id;
-	unsigned major, minor;
-	if (sscanf(line, "%llu %*u %u:%u", &id, &major, &minor) != 3)
+	unsigned id, major, minor;
+	if (sscanf(line, "%u %*u %u:%u", &id, &major, &minor) != 3)
 		return MATCH_NONE;
-	if (stx->stx_mask & STATX_MNT_ID && stx->stx_mnt_id == id)
+	if (id == mount)
 		return MATCH_MOUNT;
 	return major == stx->stx_dev_major && minor == stx->stx_dev_minor ? MATCH_DEVICE : MATCH_NONE;
 }
@@ -171,14 +211,25 @@ static bool parse_mount(char *line, char *kept, size_t size)
 	return true;
 }
 
+/* The id that the table has (proc(5) fdinfo); that of statx(2) may be another. 0: not to be had. */
+static unsigned mount_of_descriptor(int fd)
+{
+	char path[40], text[256];
+	unsigned id = 0;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, "mnt_id:") : NULL;
+	return at && sscanf(at, "mnt_id: %u", &id) == 1 ? id : 0;
+}
+
 static void mount_of_table(pm_evidence_table e, const struct pm_subject *s)
 {
 	char *text = read_whole("/proc/self/mountinfo"), *rest = NULL, kept[56];
 	struct pm_evidence *row = &e[PM_EV_MOUNT];
 	enum match best = MATCH_NONE;
+	unsigned mount = mount_of_descriptor(s->fd);
 	pm_evidence_set(row, PM_UNKNOWN, 0, "/proc/self/mountinfo", NULL);
 	for (char *line = text ? strtok_r(text, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
-		enum match match = match_mount(line, &s->stx);
+		enum match match = match_mount(line, mount, &s->stx);
 		if (match <= best || !parse_mount(line, kept, sizeof(kept)))
 			continue;
 		pm_evidence_set(row, PM_YES, 0, "/proc/self/mountinfo", kept);

@@ -17,11 +17,12 @@ static struct pm_latch **find(uint64_t device, uint64_t inode)
 	return at;
 }
 
-struct pm_latch *pm_latch_join(const struct statx *stx, struct pm_latch_user *user)
+struct pm_latch *pm_latch_join(const struct statx *stx, struct pm_latch_user *user, bool *alone)
 {
 	uint64_t device = (uint64_t)stx->stx_dev_major << 32 | stx->stx_dev_minor;
 	pthread_mutex_lock(&lock);
 	struct pm_latch **at = find(device, stx->stx_ino), *latch = *at;
+	*alone = !latch;
 	if (!latch && (latch = malloc(sizeof(*latch)))) {
 		*latch = (struct pm_latch){.device = device, .inode = stx->stx_ino};
 		*at = latch;

@@ -24,8 +24,8 @@ struct pm_latch {
 	atomic_int error;     /* the last one */
 };
 
-/* Joins the latch of the file, making it if this is the first mapping. NULL: no memory. */
-struct pm_latch *pm_latch_join(const struct statx *, struct pm_latch_user *);
+/* Joins the latch of the file, making it if there is no other user, which is told. NULL: no memory. */
+struct pm_latch *pm_latch_join(const struct statx *, struct pm_latch_user *, bool *alone);
 void pm_latch_leave(struct pm_latch *, struct pm_latch_user *);
 /* Adds a failure to the so many known to the caller; one that became known meanwhile was shared, and is the same. */
 void pm_latch_fail(struct pm_latch *, unsigned failures, int error);

@@ -228,6 +228,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 		return rc;
 	m->ask = pm_mapping_ask(o, f);
 	pm_mapping_subject(f, &m->ask, m->offset, m->length, !(o->flags & PM_READ_ONLY), &s);
+	s.just_opened = !f->callers && !(o->flags & (PM_READ_ONLY | PM_PRIVATE));
 	s.lease_held = m->watch.lease_held;
 	s.lease_error = m->watch.lease_error;
 	pm_evidence_clear(e);
@@ -276,13 +277,14 @@ static void leave(struct pm_mapping *m)
  */
 static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, unsigned departed_before)
 {
+	bool alone;
 	m->user.end = UINT64_MAX;
-	m->latch = pm_latch_join(&m->file.stx, &m->user);
+	m->latch = pm_latch_join(&m->file.stx, &m->user, &alone);
 	if (!m->latch) {
 		pm_file_undo(&m->file);
 		return pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
 	}
-	bool stands = pm_latch_alone(m->latch) && atomic_load(&departed) == departed_before;
+	bool stands = alone && atomic_load(&departed) == departed_before;
 	int rc = stands ? 0 : pm_file_look(&m->file);
 	if (!rc)
 		rc = establish(m, o);
@@ -319,10 +321,9 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 
 static struct pm_mapping *allocate(const char *path, int fd, const struct pm_options *o)
 {
-	struct pm_mapping *m = malloc(sizeof(*m));
+	struct pm_mapping *m = pm_zeros(sizeof(*m));
 	if (!m)
 		return NULL;
-	memset(m, 0, sizeof(*m)); /* calloc(3) takes nothing from the thread's cache */
 	if (path)
 		m->name = strdup(path);
 	else if (asprintf(&m->name, "fd %d", fd) < 0)

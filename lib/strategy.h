@@ -111,6 +111,12 @@ int pm_medium_write(const struct pm_medium *, const void *source, uint64_t offse
 /* Beyond the persistence domain; shared by the two direct strategies. */
 int pm_medium_deepen(struct pm_medium *, const void *address, size_t length);
 
+/*
+ * Zeroed memory, for free(3); NULL: there is none. What is small comes from the thread's own cache, which calloc(3)
+ * passes by (glibc); of what is large the kernel gives zeros, and nobody need store them.
+ */
+void *pm_zeros(size_t size);
+
 /* Makes room for a mapping of so many bytes; what is recorded is forgotten where there was less. 0 or -ENOMEM. */
 int pm_ranges_reserve(struct pm_ranges *, size_t length);
 void pm_ranges_free(struct pm_ranges *);

@@ -25,6 +25,9 @@
 #ifndef MAP_SYNC
 #define MAP_SYNC 0x080000 /* Linux 4.15 */
 #endif
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000u /* Linux 6.8: an id that is never another's */
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif

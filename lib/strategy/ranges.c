@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "strategy.h"
@@ -21,6 +22,14 @@
 #define BLOCK 64u     /* words in a block: 16 MiB of 4 KiB pages, eight lines of memory */
 #define GAP_PAGES 16u /* between runs that are written as one: see pm_ranges_take() */
 
+#define SMALL ((size_t)4096)
+
+void *pm_zeros(size_t size)
+{
+	void *memory = size > SMALL ? calloc(1, size) : malloc(size);
+	return memory && size <= SMALL ? memset(memory, 0, size) : memory;
+}
+
 int pm_ranges_reserve(struct pm_ranges *r, size_t length)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -28,7 +37,7 @@ int pm_ranges_reserve(struct pm_ranges *r, size_t length)
 	size_t tops = (blocks + WORD - 1) / WORD;
 	if (words <= r->words)
 		return 0;
-	_Atomic uint64_t *pages = calloc(blocks * BLOCK + tops, sizeof(*pages));
+	_Atomic uint64_t *pages = pm_zeros((blocks * BLOCK + tops) * sizeof(*pages));
 	if (!pages)
 		return -ENOMEM;
 	free((void *)r->pages);

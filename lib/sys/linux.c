@@ -26,9 +26,6 @@
 #ifndef SYS_statmount
 #define SYS_statmount 457 /* likewise (Linux 6.8) */
 #endif
-#ifndef STATX_MNT_ID_UNIQUE
-#define STATX_MNT_ID_UNIQUE 0x4000u /* Linux 6.8: an id that is never another's */
-#endif
 #ifndef SYS_faccessat2
 #define SYS_faccessat2 439 /* likewise (Linux 5.8) */
 #endif
@@ -50,7 +47,7 @@ static int do_close(int fd)
 
 static int do_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 {
-	return result(statx(dir_fd, path, flags, STATX_BASIC_STATS | STATX_MNT_ID, stx));
+	return result(statx(dir_fd, path, flags, STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE, stx));
 }
 
 static int do_fstatfs(int fd, struct statfs *stfs)

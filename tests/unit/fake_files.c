@@ -52,7 +52,8 @@ void fake_device_size(uint64_t size)
 
 bool fake_is_virtual(const char *path)
 {
-	return !strncmp(path, "/sys/", 5) || !strcmp(path, "/proc/self/mountinfo");
+	return !strncmp(path, "/sys/", 5) || !strcmp(path, "/proc/self/mountinfo") ||
+	       !strncmp(path, "/proc/self/fdinfo/", 18);
 }
 
 bool fake_virtual_exists(const char *path)
@@ -148,6 +149,10 @@ static int content(const char *path, int flags, char *text, size_t size)
 		         "%u 22 %u:%u / /mnt rw shared:1 - %s\n",
 		         FAKE_MOUNT, FAKE_MAJOR, FAKE_MINOR + fake.machine.hides_device, value ? value : "fuse none rw");
 		return 0;
+	}
+	if (!strncmp(path, "/proc/self/fdinfo/", 18)) {
+		snprintf(text, size, "pos:\t0\nflags:\t0100002\nmnt_id:\t%u\nino:\t12\n", FAKE_MOUNT);
+		return fake.machine.lacks_mount_id ? -ENOENT : 0;
 	}
 	if (of_char && ends_with(path, "/size")) {
 		snprintf(text, size, "%llu\n", (unsigned long long)atomic_load(&device_size));
@@ -322,8 +327,8 @@ void fake_place(struct statx *stx)
 	stx->stx_attributes &= ~(uint64_t)STATX_ATTR_ENCRYPTED;
 	if (fake.machine.is_encrypted)
 		stx->stx_attributes |= STATX_ATTR_ENCRYPTED;
-	stx->stx_mask = fake.machine.lacks_mount_id ? STATX_BASIC_STATS : STATX_BASIC_STATS | STATX_MNT_ID;
-	stx->stx_mnt_id = FAKE_MOUNT;
+	stx->stx_mask = fake.machine.unique_mount ? STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE : STATX_BASIC_STATS;
+	stx->stx_mnt_id = fake.machine.unique_mount;
 	if (fake.machine.magic == HUGETLBFS_MAGIC)
 		stx->stx_blksize = FAKE_HUGE_PAGES * (unsigned)sysconf(_SC_PAGESIZE);
 }

@@ -347,6 +347,77 @@ START_TEST(mapping_asks_only_what_it_must)
 }
 END_TEST
 
+static unsigned asked_for(const char *path, const struct pm_options *o)
+{
+	fake_forget();
+	struct pm_mapping *m = unit_map(path, o);
+	unsigned asked = fake_calls(FAKE_fstatfs);
+	ck_assert_str_eq(unit_query(m)->evidence[PM_EV_FILE_SYSTEM].text, "ext2/ext3/ext4");
+	ck_assert_uint_eq(fake_calls(FAKE_fstatfs), asked + 1);
+	unit_ok(pm_unmap(m));
+	return asked;
+}
+
+/* Once for a mount that cannot be another by now; a file that was not opened for writing just now tells no more. */
+START_TEST(the_file_system_of_a_mount)
+{
+	const char *path = unit_file("file", PAGES * unit_page());
+	fake_start(&fake_plain);
+	fake.machine.magic = EXT4_SUPER_MAGIC;
+	for (int i = 0; i < 2; i++)
+		ck_assert_uint_eq(asked_for(path, NULL), 1);
+	for (uint64_t mount = 100; mount < 102; mount++) {
+		fake.machine.unique_mount = mount;
+		for (int i = 0; i < 3; i++)
+			ck_assert_uint_eq(asked_for(path, NULL), i == 0);
+		ck_assert_uint_eq(asked_for(path, UNIT_OPTIONS(.flags = PM_READ_ONLY)), 1);
+		ck_assert_uint_eq(asked_for(path, UNIT_OPTIONS(.flags = PM_PRIVATE)), 1);
+	}
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct pm_mapping *m;
+	fake_forget();
+	unit_ok(pm_map_fd(fd, UNIT_OPTIONS(.flags = PM_LEASE | PM_NO_THREAD), &m));
+	ck_assert_uint_eq(fake_calls(FAKE_fstatfs), 1);
+	unit_ok(pm_unmap(m));
+	/* What stood in its place has pushed it out. */
+	fake.machine.unique_mount = 100 + 16;
+	ck_assert_uint_eq(asked_for(path, NULL), 1);
+	fake.machine.unique_mount = 100;
+	ck_assert_uint_eq(asked_for(path, NULL), 1);
+}
+END_TEST
+
+/* One that is not known, or cannot be asked, is asked again. */
+START_TEST(an_unknown_file_system_of_a_mount)
+{
+	const char *path = unit_file("file", PAGES * unit_page());
+	fake_start(&fake_plain);
+	fake.machine.unique_mount = 100;
+	fake.machine.magic = 0x1234;
+	for (int i = 0; i < 4; i++) {
+		fake_forget();
+		fake_fail(FAKE_fstatfs, 0, i == 2 ? EIO : 0);
+		unit_ok(pm_unmap(unit_map(path, NULL)));
+		ck_assert_uint_eq(fake_calls(FAKE_fstatfs), 1);
+	}
+}
+END_TEST
+
+/* Memory is told apart from what keeps, also where it is remembered. */
+START_TEST(a_mount_that_is_memory)
+{
+	const char *path = unit_file("file", PAGES * unit_page());
+	fake_start(&fake_tmpfs);
+	fake.machine.unique_mount = 100;
+	for (int i = 0; i < 2; i++) {
+		struct pm_mapping *m = unit_map(path, NULL);
+		ck_assert_int_eq(pm_granularity_of(m), PM_NONE);
+		unit_ok(pm_unmap(m));
+	}
+	ck_assert_uint_eq(fake_calls(FAKE_fstatfs), 1);
+}
+END_TEST
+
 START_TEST(an_environment_that_promises)
 {
 	static const struct {
@@ -404,6 +475,9 @@ int main(void)
 	tcase_add_test(c, a_region_remembered_and_a_region_now);
 	tcase_add_loop_test(c, a_working_directory_with_a_sys_of_its_own, 0, (int)fake_machines_count);
 	tcase_add_test(c, mapping_asks_only_what_it_must);
+	tcase_add_test(c, the_file_system_of_a_mount);
+	tcase_add_test(c, an_unknown_file_system_of_a_mount);
+	tcase_add_test(c, a_mount_that_is_memory);
 	tcase_add_test(c, an_environment_that_promises);
 	tcase_add_test(c, a_cpu_that_stops_short);
 	return unit_run();
