@@ -356,16 +356,6 @@ static void release(struct pm_mapping *m)
 	free(m);
 }
 
-static void announce_fall_back(struct pm_mapping *m, enum pm_reason reason)
-{
-	struct pm_news news;
-	pm_news_begin(&news, m);
-	news.old.old_granularity = PM_GRANULARITY_UNKNOWN;
-	news.old.old_sync = news.old.old_direct = PM_UNKNOWN;
-	pm_news_add(&news, PM_EVENT_FELL_BACK, reason);
-	pm_news_tell(m, &news);
-}
-
 int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct pm_mapping **ret)
 {
 	struct pm_mapping *m = allocate(path, fd, o);
@@ -387,11 +377,10 @@ int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct
 	}
 	m->file.callers = false;
 	*ret = m;
-	enum pm_reason fell_back = m->decision.verdict == PM_VERDICT_FELL_BACK ? m->decision.reason : PM_REASON_NONE;
+	if (m->decision.verdict == PM_VERDICT_FELL_BACK)
+		pm_news_fell_back(m, m->decision.reason);
 	pm_watch_go(m);
 	pm_lease_poll(m);
-	if (fell_back)
-		announce_fall_back(m, fell_back);
 	return 0;
 }
 

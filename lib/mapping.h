@@ -60,6 +60,7 @@ struct pm_mapping {
 	pthread_mutex_t lock; /* of what a look may change, held for an instant: */
 	struct pm_decision decision;
 	_Atomic enum pm_granularity granularity;
+	enum pm_reason fell_back; /* from the start, and no event says so yet */
 	struct pm_queue *events; /* not taken yet, oldest first */
 	struct pm_queue *untold; /* to the handler, by the thread that tells */
 	pthread_cond_t to_tell;
@@ -132,8 +133,12 @@ void pm_news_begin(struct pm_news *, struct pm_mapping *);
 struct pm_event *pm_news_add(struct pm_news *, enum pm_event_kind, enum pm_reason);
 /* Completes the events with the state in force and the call site, queues and sends them. */
 void pm_news_tell(struct pm_mapping *, struct pm_news *);
+/* A hint was not met from the start. */
+void pm_news_fell_back(struct pm_mapping *, enum pm_reason);
 /* The oldest event not taken yet: 0 or -EAGAIN. */
 int pm_events_take(struct pm_mapping *, struct pm_event *);
+/* Whether there is one, with the lock of the mapping held. */
+bool pm_events_any(struct pm_mapping *);
 /* The next one for the handler, when there is one; false: there will be none. */
 bool pm_events_wait(struct pm_mapping *, struct pm_event *);
 void pm_events_end(struct pm_mapping *);

@@ -207,7 +207,7 @@ int pm_watch_descriptor(struct pm_mapping *m)
 	pthread_mutex_lock(&w->lock);
 	int rc = pm_watch_open(m, w->running);
 	pthread_mutex_lock(&m->lock);
-	if (!rc && m->events)
+	if (!rc && pm_events_any(m))
 		pm_watch_signal(m, true);
 	pthread_mutex_unlock(&m->lock);
 	if (!rc)

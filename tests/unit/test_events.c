@@ -58,6 +58,40 @@ START_TEST(a_hint_that_is_not_met_is_an_event)
 }
 END_TEST
 
+/* Who asks late hears how it was from the start, and of what came after it next. */
+START_TEST(a_hint_that_is_not_met_is_told_to_who_asks_later)
+{
+	struct pm_event event;
+	start(fake_machines[_i / 2]);
+	if (_i % 2) /* with the kernel's word for the lines of some, of which it is not known whether they are direct */
+		fake.machine.dax = PM_UNKNOWN;
+	struct pm_mapping *m = unit_map(unit_file("file", 65536), UNIT_OPTIONS(.flags = PM_TRUST_KERNEL));
+	enum pm_granularity before = pm_granularity_of(m);
+	struct pm_report r = {0};
+	if (_i % 2) { /* also after something else has happened */
+		fake.machine.dax = PM_NO;
+		r = *unit_query(m);
+	}
+	bool lost = _i % 2 && r.granularity < before;
+	int rc = pm_next_event(m, &event, sizeof(event));
+	if (!rc && event.old_granularity == PM_GRANULARITY_UNKNOWN) {
+		ck_assert_int_eq(event.kind, PM_EVENT_FELL_BACK);
+		ck_assert_int_eq(event.new_granularity, before);
+		ck_assert_int_eq(event.old_sync, PM_UNKNOWN);
+		ck_assert_uint_eq(event.length, 65536);
+		rc = pm_next_event(m, &event, sizeof(event));
+	} else {
+		ck_assert_int_gt(before, PM_PAGE);
+	}
+	ck_assert_int_eq(rc, lost ? 0 : -EAGAIN);
+	if (lost) {
+		ck_assert_int_eq(event.old_granularity, before);
+		ck_assert_int_eq(pm_next_event(m, &event, sizeof(event)), -EAGAIN);
+	}
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 START_TEST(what_was_avoided_is_no_event)
 {
 	const char *path = unit_file("file", 65536);
@@ -260,6 +294,7 @@ int main(void)
 	tcase_add_test(c, with_libunwind_the_place_is_known);
 	tcase_add_test(c, libpmem_is_loaded_for_direct_mappings_only);
 	tcase_add_loop_test(c, a_hint_that_is_not_met_is_an_event, 0, (int)fake_machines_count);
+	tcase_add_loop_test(c, a_hint_that_is_not_met_is_told_to_who_asks_later, 0, 2 * (int)fake_machines_count);
 	tcase_add_test(c, what_was_avoided_is_no_event);
 	tcase_add_test(c, a_promise_lost_later_is_one_event);
 	tcase_add_test(c, a_guarantee_lost_later);
