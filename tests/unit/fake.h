@@ -133,6 +133,7 @@ struct fake {
 	atomic_bool populated; /* MADV_POPULATE_WRITE was used: the extents are written now */
 	bool really_syncs;     /* msync, fsync, fdatasync and syncfs reach the kernel */
 	bool loads_providers;  /* dlopen works */
+	unsigned processes;    /* so many are to be seen in /proc; 0: all */
 	bool guards;           /* the test uses the guard: else nobody may touch a signal */
 	bool recovers;         /* from a failed write-back: then mincore tells what was touched, which is what is asked */
 	/*

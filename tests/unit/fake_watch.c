@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "fake.h"
 #include "fake_internal.h"
@@ -107,6 +108,22 @@ int fake_same_description(int process, int fd, int own_fd)
 	return pm_sys_linux.same_description(process, fd, own_fd);
 }
 
+struct some {
+	void (*visit)(void *arg, const char *entry);
+	void *arg;
+	unsigned left;
+};
+
+static void visit_some(void *arg, const char *entry)
+{
+	struct some *some = arg;
+	bool is_process = entry[0] >= '1' && entry[0] <= '9';
+	if (is_process && !some->left)
+		return;
+	some->left -= is_process;
+	some->visit(some->arg, entry);
+}
+
 int fake_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg)
 {
 	struct fake_record r = {.call = FAKE_each_entry, .fd = -1};
@@ -118,5 +135,8 @@ int fake_each_entry(const char *directory, void (*visit)(void *arg, const char *
 		fake_virtual_entries(visit, arg);
 		return 0;
 	}
+	struct some some = {visit, arg, fake.processes};
+	if (fake.processes && !strcmp(directory, "/proc"))
+		return pm_sys_linux.each_entry(directory, visit_some, &some);
 	return pm_sys_linux.each_entry(directory, visit, arg);
 }
