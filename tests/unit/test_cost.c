@@ -75,18 +75,18 @@ static const struct {
 	[PROMOTED_POLLED] = {"lines again without a thread", &fake_xfs_reflink, PM_LEASE | PM_NO_THREAD},
 };
 
-/* As if somebody opened the file. */
+/* As if somebody opened the file, and kept it open. */
 static void lose_lease(void)
 {
 	fake_fail(FAKE_getlease, 0, EAGAIN);
 	unit_query(m);
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
-	fake_fail(FAKE_getlease, 0, 0);
 }
 
 /* Whoever has taken the lease again, this thread or the library's, promotes the mapping at its next look. */
 static void wait_for_promotion(void)
 {
+	fake_fail(FAKE_getlease, 0, 0);
 	for (int i = 0; pm_granularity_of(m) == PM_PAGE && i < WAIT_MS; i++) {
 		unit_query(m);
 		usleep(1000);
@@ -229,20 +229,35 @@ START_TEST(what_durability_costs)
 }
 END_TEST
 
+static const struct {
+	const char *name;
+	int (*run)(void);
+	const char *watched, *polled;
+} payments[] = {
+	{"drain", drain, MSYNC " 1F", "getlease " MSYNC " 1F"},
+	{"persist", persist, MSYNC " 1L 1F", "getlease " MSYNC " 1L 1F"},
+	{"copy", copy, MSYNC " 1L 1F", "getlease getlease " MSYNC " 1L 1F"},
+	{"sync", sync_all, MSYNC " 1024L 1F", "getlease " MSYNC " 1024L 1F"},
+};
+
 /* What was flushed before the mapping was promoted is written by the next drain, and by no other. */
 START_TEST(a_promoted_mapping_pays_once_for_its_past)
 {
-	map(POLLED);
-	lose_lease();
-	unit_ok(pm_flush(m, base, 1));
-	wait_for_promotion();
-	count_from_now();
-	unit_ok(pm_drain(m));
-	check_cost("lines again", "the first drain", "getlease " MSYNC " 1F");
-	count_from_now();
-	unit_ok(pm_drain(m));
-	check_cost("lines again", "the second drain", "getlease 1F");
-	unit_ok(pm_unmap(m));
+	static const enum state before[] = {LEASED, POLLED};
+	for (size_t i = 0; i < COUNT(before); i++) {
+		bool polls = before[i] == POLLED;
+		map(before[i]);
+		lose_lease();
+		unit_ok(pm_flush(m, base, 1));
+		wait_for_promotion();
+		count_from_now();
+		unit_ok(payments[_i].run());
+		check_cost(states[before[i]].name, payments[_i].name, polls ? payments[_i].polled : payments[_i].watched);
+		count_from_now();
+		unit_ok(pm_drain(m));
+		check_cost(states[before[i]].name, "the next drain", polls ? "getlease 1F" : "1F");
+		unit_ok(pm_unmap(m));
+	}
 }
 END_TEST
 
@@ -337,7 +352,7 @@ int main(void)
 {
 	TCase *c = unit_case("cost");
 	tcase_add_loop_test(c, what_durability_costs, 0, STATES);
-	tcase_add_test(c, a_promoted_mapping_pays_once_for_its_past);
+	tcase_add_loop_test(c, a_promoted_mapping_pays_once_for_its_past, 0, (int)COUNT(payments));
 	tcase_add_loop_test(c, what_a_life_costs, 0, (int)COUNT(life));
 	tcase_add_loop_test(c, what_mapping_costs, 0, (int)COUNT(births));
 	return unit_run();
