@@ -324,7 +324,7 @@ START_TEST(what_a_life_costs)
 }
 END_TEST
 
-/* What a region is made of is known from the mapping before. A search of /proc, before a thread starts, has no count. */
+/* The region is known from the mapping before. With a thread /proc is searched first, which has no fixed count. */
 static const struct {
 	enum state state;
 	const char *cost;
