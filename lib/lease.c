@@ -43,7 +43,7 @@ static struct pm_decision without_lease(struct pm_mapping *m)
 	pm_evidence_table e;
 	struct pm_subject s;
 	struct pm_decision d = m->decision;
-	if (!pm_mapping_judge(m, e, &s, &d) || d.granularity <= PM_PAGE)
+	if (!pm_mapping_judge(m, m->length, e, &s, &d) || d.granularity <= PM_PAGE)
 		return d;
 	d.granularity = PM_PAGE;
 	d.sync = PM_UNKNOWN;
@@ -108,6 +108,7 @@ static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm
 		rc = pm_file_prepare(f, s->offset, s->length, true);
 	if (rc)
 		return rc;
+	/* Not in the list of drains: on DAX it need not be (medium.c). */
 	rc = pm_synced(f->fd, PM_RETRY(pm_sys->fsync(f->fd)));
 	if (rc)
 		fail(m, rc, news);
@@ -120,13 +121,13 @@ static bool return_to_lines(struct pm_mapping *m, struct pm_news *news)
 	pm_evidence_table e;
 	struct pm_subject s;
 	struct pm_decision d;
-	if (pm_mapping_judge(m, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(m, e, &s)))
+	if (pm_mapping_judge(m, m->length, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(m, e, &s)))
 		return false;
 	/* What the intruder did is seen now or never. */
 	pm_watch_compare(m, e, &s, news);
 	int rc = mend(m, e, &s, news);
 	pm_watch_discard(m);
-	if (rc || pm_mapping_judge(m, e, &s, &d) || pm_mapping_error(m) || d.granularity <= PM_PAGE)
+	if (rc || pm_mapping_judge(m, m->length, e, &s, &d) || pm_mapping_error(m) || d.granularity <= PM_PAGE)
 		return false;
 	/* Mending may have taken long. */
 	if (pm_sys->getlease(m->file.fd) != F_WRLCK)

@@ -148,8 +148,12 @@ void pm_events_forget(struct pm_mapping *);
 void pm_mapping_adopt(struct pm_mapping *, const struct pm_decision *, bool promote, struct pm_news *);
 /* Gathers, decides, adopts the decision, and compares with what was seen last; with the watch's lock held. */
 int pm_mapping_look(struct pm_mapping *, struct pm_report *, bool all, struct pm_news *);
-/* Gathers what the decision needs and decides, with the watch's lock held. Sets *ret only on success. */
-int pm_mapping_judge(struct pm_mapping *, pm_evidence_table, struct pm_subject *, struct pm_decision *ret);
+/*
+ * Gathers what the decision needs and decides, with the watch's lock held: on the mapping as it is, or as long as it is
+ * to be. Sets *ret only on success.
+ */
+int pm_mapping_judge(struct pm_mapping *, uint64_t length, pm_evidence_table, struct pm_subject *,
+                     struct pm_decision *ret);
 
 void pm_watch_init(struct pm_watch *);
 int pm_watch_open(struct pm_mapping *, bool threaded);

@@ -50,9 +50,13 @@ int pm_medium_msync(struct pm_medium *m, uintptr_t low, uintptr_t high)
  * metadata, and the flush of the device's cache. A later msync does that for them too if it does it for the whole file,
  * whatever range it is called with, and if all it needs of them has happened by the time their write-back ends:
  *
- *   ext4 (and what else has its magic)   fs/ext4/fsync.c ext4_sync_file: the range is only waited for; the commit is of
- *       the inode's last transaction, and a flush follows if that brings none. An unwritten extent is converted in a
- *       transaction before its pages leave write-back: fs/ext4/page-io.c ext4_end_io_end.
+ *   ext4   fs/ext4/fsync.c ext4_sync_file: the range is only waited for; the commit is of the inode's last transaction,
+ *       and a flush follows if that brings none. An unwritten extent is converted in a transaction before its pages
+ *       leave write-back: fs/ext4/page-io.c ext4_end_io_end.
+ *   ext4 without a journal, ext2 (they have its magic)   ext4_fsync_nojournal, fs/ext2/file.c ext2_fsync: the range is
+ *       only waited for; then come the blocks that point to data, of the whole file (fs/buffer.c sync_mapping_buffers),
+ *       the inode, and a flush. Kernels without "ext4: fix fsync(2) for nojournal mode" (2026) leave out an inode that
+ *       only had extents converted, whatever is synced: one msync over all would not do more.
  *   XFS    fs/xfs/xfs_file.c xfs_file_fsync: likewise, the log up to the inode's last change, or a flush;
  *       fs/xfs/xfs_aops.c xfs_end_ioend converts before it ends write-back.
  *   btrfs  fs/btrfs/file.c btrfs_sync_file writes the whole file anyway: one call is all there is to win.
@@ -93,6 +97,16 @@ bool pm_medium_writes_apart(struct pm_medium *m)
  * within a millisecond or few and leaves their pages writable.
  */
 #define KERNEL_KNOWS_FROM ((size_t)16 << 20)
+
+/*
+ * On DAX a sync need not stand in the list of drains (writeback.c): neither these two, nor the one at a lease's return.
+ * What that list is for, an error of one call that the kernel tells another, costs nobody his own there: the CPU of the
+ * call writes each page, or the call waits until another has (dax_writeback_one), and fails by itself. What the journal
+ * meets is told to every call from then on (fs/jbd2/journal.c jbd2_log_wait_commit, fs/xfs/xfs_file.c xfs_file_fsync).
+ * The metadata that lines need was synced by the fault that let the first store in (dax_finish_sync_fault), or that was
+ * a SIGBUS. Whether the file system can still be written to is asked here as well; but not of a read-only descriptor,
+ * whose file system may be read-only by right.
+ */
 
 int pm_medium_sync_lines(struct pm_medium *m)
 {

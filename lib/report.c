@@ -89,7 +89,8 @@ static void fill(struct pm_report *r, const struct pm_decision *d, const struct 
 	r->direct_request = ask->direct;
 }
 
-int pm_mapping_judge(struct pm_mapping *m, pm_evidence_table e, struct pm_subject *s, struct pm_decision *ret)
+int pm_mapping_judge(struct pm_mapping *m, uint64_t length, pm_evidence_table e, struct pm_subject *s,
+                     struct pm_decision *ret)
 {
 	bool try_sync = m->ask.sync != PM_AVOID && m->ask.direct != PM_AVOID;
 	struct pm_file now = m->file;
@@ -100,7 +101,7 @@ int pm_mapping_judge(struct pm_mapping *m, pm_evidence_table e, struct pm_subjec
 		int rc = pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx);
 		m->file.stx = rc ? m->file.stx : now.stx;
 		now.stx = m->file.stx;
-		pm_mapping_subject(&now, &m->ask, m->offset, m->length, !(m->flags & PM_READ_ONLY), s);
+		pm_mapping_subject(&now, &m->ask, m->offset, length, !(m->flags & PM_READ_ONLY), s);
 		s->file_error = -rc;
 		s->map = m->medium.map;
 		s->uses_libpmem = m->medium.libpmem;
@@ -121,7 +122,7 @@ int pm_mapping_look(struct pm_mapping *m, struct pm_report *r, bool all, struct 
 	struct pm_subject s;
 	struct pm_decision fresh;
 	pm_lease_turn(m, news);
-	int rc = pm_mapping_judge(m, r->evidence, &s, &fresh);
+	int rc = pm_mapping_judge(m, m->length, r->evidence, &s, &fresh);
 	if (rc)
 		return rc;
 	if (all)

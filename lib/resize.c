@@ -48,19 +48,14 @@ static int judge(struct pm_mapping *m, uint64_t length, struct pm_decision *ret)
 {
 	pm_evidence_table e;
 	struct pm_subject s;
-	pm_mapping_subject(&m->file, &m->ask, m->offset, length, true, &s);
-	s.lease_held = m->watch.lease_held;
-	s.lease_error = m->watch.lease_error;
-	pm_evidence_clear(e);
-	pm_evidence_for_decision(e, &s, m->ask.sync != PM_AVOID && m->ask.direct != PM_AVOID);
-	struct pm_decision d = pm_decide(e, &m->ask);
-	if (d.verdict == PM_VERDICT_REFUSED) {
-		char why[256];
-		pm_explain_reason(d.reason, d.advice, why, sizeof(why));
-		return pm_fail(d.error, "pm_resize", m->name, "%s: %s", pm_strerror(d.error), why);
-	}
-	*ret = d;
-	return 0;
+	char why[256];
+	int rc = pm_mapping_judge(m, length, e, &s, ret);
+	if (rc)
+		return pm_fail(rc, "pm_resize", m->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
+	if (ret->verdict != PM_VERDICT_REFUSED)
+		return 0;
+	pm_explain_reason(ret->reason, ret->advice, why, sizeof(why));
+	return pm_fail(ret->error, "pm_resize", m->name, "%s: %s", pm_strerror(ret->error), why);
 }
 
 static int grow(struct pm_mapping *m, uint64_t length, struct pm_news *news)
@@ -126,7 +121,7 @@ static void see_anew(struct pm_mapping *m)
 	struct pm_subject s;
 	struct pm_decision d;
 	m->watch.seen = false;
-	if (pm_mapping_judge(m, e, &s, &d))
+	if (pm_mapping_judge(m, m->length, e, &s, &d))
 		return;
 	pm_evidence_for_look(e, &s);
 	pm_watch_seed(m, e, &s);

@@ -289,6 +289,30 @@ START_TEST(a_lease_lost_while_mending_promotes_nothing)
 }
 END_TEST
 
+/* ext4 returns 0 from the fsync then, and syncs nothing: what the intruder did to the metadata is not durable. */
+START_TEST(a_file_system_made_read_only_promotes_nothing)
+{
+	struct pm_mapping *m = lease(PM_NO_THREAD);
+	fake_fail(FAKE_getlease, 0, EAGAIN);
+	unit_query(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	fake_fail(FAKE_getlease, 0, 0);
+	fake.machine.is_read_only = true;
+	fake_forget();
+	for (int i = 0; i < 100 && !fake_calls(FAKE_fsync); i++)
+		unit_query(m);
+	ck_assert_uint_eq(fake_calls(FAKE_fsync), 1);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -EROFS);
+	fake.machine.is_read_only = false;
+	unit_ok(pm_clear_error(m));
+	for (int i = 0; i < 100 && pm_granularity_of(m) == PM_PAGE; i++)
+		unit_query(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* ---- The end ---- */
 
 /* Nobody acknowledged that the guarantee was lost: it is said, and nothing else is lost with it. */
@@ -322,6 +346,7 @@ int main(void)
 	tcase_add_test(c, nobody_is_searched_for_under_a_lease);
 	tcase_add_test(c, what_a_quick_intruder_shared_is_told);
 	tcase_add_test(c, a_lease_lost_while_mending_promotes_nothing);
+	tcase_add_test(c, a_file_system_made_read_only_promotes_nothing);
 	tcase_add_test(c, an_end_after_a_loss_writes_back_all_the_same);
 	return unit_run();
 }

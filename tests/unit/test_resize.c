@@ -250,6 +250,25 @@ START_TEST(a_failure_changes_nothing)
 }
 END_TEST
 
+/* What cannot be seen for want of descriptors is no reason to fall back: without a lease that would be for good. */
+START_TEST(a_want_of_descriptors_changes_nothing)
+{
+	static const enum pm_request requests[] = {PM_HINT, PM_GUARANTEE};
+	uint64_t page = unit_page();
+	map(&fake_dax, 4 * page, UNIT_OPTIONS(.sync = requests[_i]));
+	fake_fail(FAKE_memfd_create, 0, EMFILE);
+	ck_assert_int_eq(pm_resize(m, 9 * page), -EMFILE);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "the evidence cannot be gathered"));
+	fake_fail(FAKE_memfd_create, 0, 0);
+	check(4 * page, 4 * page);
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	unit_ok(pm_resize(m, 9 * page));
+	check(9 * page, 9 * page);
+	ck_assert_int_eq(unit_query(m)->granularity, PM_CACHE_LINE);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* errseq.rst: whoever hears of a failed write-back hears of it alone, and later calls succeed. */
 START_TEST(a_failed_sync_poisons)
 {
@@ -318,6 +337,7 @@ int main(void)
 	tcase_add_test(c, what_was_prepared_grows_prepared);
 	tcase_add_test(c, the_grown_range_is_judged);
 	tcase_add_loop_test(c, a_failure_changes_nothing, 0, 2);
+	tcase_add_loop_test(c, a_want_of_descriptors_changes_nothing, 0, 2);
 	tcase_add_test(c, a_failed_sync_poisons);
 	tcase_add_test(c, what_others_added_is_not_undone);
 	tcase_add_test(c, a_poisoned_mapping_is_not_resized);

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What an operation costs: every system call it makes, in order, and the lines it writes back (L), the lines it streams
+ * (S) and its fences (F). One byte is read and written, since the fake machine takes half of what is longer.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "leasing.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define SIZE 65536u
+#define LINE 64u
+#define LARGE 512u /* is streamed, unless a flag says otherwise */
+
+static struct pm_mapping *m;
+static char *base;
+static char made[1024]; /* the calls of this thread: those of the library's thread come when they like */
+
+static void note(enum fake_call c)
+{
+	static const char *const names[] = {
+#define X(name) #name,
+		FAKE_CALLS(X)
+#undef X
+	};
+	size_t used = strlen(made);
+	/* As in fake_syscalls(). */
+	bool is_call = c != FAKE_euid && c != FAKE_getenv && c != FAKE_dlopen;
+	if (is_call && pthread_equal(pthread_self(), main_thread))
+		snprintf(made + used, sizeof(made) - used, "%s%s", used ? " " : "", names[c]);
+}
+
+static void add(unsigned count, char what)
+{
+	size_t used = strlen(made);
+	if (count)
+		snprintf(made + used, sizeof(made) - used, "%s%u%c", used ? " " : "", count, what);
+}
+
+static void count_from_now(void)
+{
+	fake_forget();
+	made[0] = 0;
+}
+
+static void check_cost(const char *state, const char *operation, const char *cost)
+{
+	add(fake.lines, 'L');
+	add(fake.streamed_lines, 'S');
+	add(fake.fences, 'F');
+	ck_assert_msg(!strcmp(made, cost), "%s, %s: '%s', not '%s'", state, operation, made, cost);
+}
+
+/* ---- What a mapping may be ---- */
+
+enum state { PAGES, READ_ONLY, VOLATILE, DEMOTED, BYTES, LINES, LEASED, PROMOTED, POLLED, PROMOTED_POLLED, STATES };
+
+static const struct {
+	const char *name;
+	const struct fake_machine *machine;
+	unsigned flags;
+} states[STATES] = {
+	[PAGES] = {"pages", &fake_plain, 0},
+	[READ_ONLY] = {"pages, read-only", &fake_plain, PM_READ_ONLY},
+	[VOLATILE] = {"volatile", &fake_tmpfs, 0},
+	[DEMOTED] = {"demoted to pages", &fake_dax, 0},
+	[BYTES] = {"bytes", &fake_eadr, 0},
+	[LINES] = {"lines", &fake_dax, 0},
+	[LEASED] = {"lines, leased", &fake_xfs_reflink, PM_LEASE},
+	[PROMOTED] = {"lines again", &fake_xfs_reflink, PM_LEASE},
+	[POLLED] = {"lines, leased without a thread", &fake_xfs_reflink, PM_LEASE | PM_NO_THREAD},
+	[PROMOTED_POLLED] = {"lines again without a thread", &fake_xfs_reflink, PM_LEASE | PM_NO_THREAD},
+};
+
+/* As if somebody opened the file, and kept it open. */
+static void lose_lease(void)
+{
+	fake_fail(FAKE_getlease, 0, EAGAIN);
+	unit_query(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+}
+
+/* Whoever has taken the lease again, this thread or the library's, promotes the mapping at its next look. */
+static void wait_for_promotion(void)
+{
+	fake_fail(FAKE_getlease, 0, 0);
+	for (int i = 0; pm_granularity_of(m) == PM_PAGE && i < WAIT_MS; i++) {
+		unit_query(m);
+		usleep(1000);
+	}
+	ck_assert_ptr_eq(atomic_load(&m->strategy), &pm_strategy_promoted);
+}
+
+/* What is asked once in a process has been asked. */
+static void start(enum state s)
+{
+	leased_path = unit_file("file", SIZE);
+	fake_start(states[s].machine);
+	main_thread = pthread_self();
+	unit_ok(pm_unmap(unit_map(leased_path, UNIT_OPTIONS(.flags = states[s].flags))));
+	fake.hook = note;
+	count_from_now();
+}
+
+static void map(enum state s)
+{
+	start(s);
+	m = unit_map(leased_path, UNIT_OPTIONS(.flags = states[s].flags));
+	base = pm_base(m);
+	if (s == DEMOTED) {
+		fake.machine.sync = FAKE_REFUSES;
+		ck_assert_int_eq(unit_query(m)->granularity, PM_PAGE);
+	}
+	if (s == PROMOTED || s == PROMOTED_POLLED) {
+		lose_lease();
+		wait_for_promotion();
+	}
+	unit_query(m);
+	count_from_now();
+}
+
+/* ---- What is done to it ---- */
+
+static char other[LARGE];
+static struct pm_report report;
+
+#define OPERATION(name, expression)                                                                          \
+	static int name(void)                                                                                \
+	{                                                                                                    \
+		return expression;                                                                           \
+	}
+OPERATION(ask, pm_granularity_of(m) == PM_GRANULARITY_UNKNOWN || !pm_base(m) || !pm_length(m))
+OPERATION(flush, pm_flush(m, base + LINE, LINE))
+OPERATION(drain, pm_drain(m))
+OPERATION(flush_and_drain, flush() || drain())
+OPERATION(persist, pm_persist(m, base + LINE, LINE))
+OPERATION(deep_persist, pm_deep_persist(m, base + LINE, LINE))
+OPERATION(sync_all, pm_sync(m))
+OPERATION(clear_error, pm_clear_error(m))
+OPERATION(copy, pm_memcpy(m, base + LINE, other, LINE, 0))
+OPERATION(copy_nodrain, pm_memcpy(m, base + LINE, other, LINE, PM_NODRAIN))
+OPERATION(copy_noflush, pm_memcpy(m, base + LINE, other, LINE, PM_NOFLUSH))
+OPERATION(copy_large, pm_memcpy(m, base + 1, other, LARGE, 0))
+OPERATION(copy_temporal, pm_memcpy(m, base + LINE, other, LARGE, PM_TEMPORAL))
+OPERATION(copy_nontemporal, pm_memcpy(m, base + LINE, other, 2 * LINE, PM_NONTEMPORAL))
+OPERATION(move, pm_memmove(m, base + LINE, base + 1, LINE, 0))
+OPERATION(move_nodrain, pm_memmove(m, base + LINE, base + 1, LINE, PM_NODRAIN))
+OPERATION(move_noflush, pm_memmove(m, base + LINE, base + 1, LINE, PM_NOFLUSH))
+OPERATION(move_large, pm_memmove(m, base + LINE, base + 1, LARGE, 0))
+OPERATION(move_temporal, pm_memmove(m, base + LINE, base + 1, LARGE, PM_TEMPORAL))
+OPERATION(set, pm_memset(m, base + LINE, 1, LINE, 0))
+OPERATION(set_nodrain, pm_memset(m, base + LINE, 1, LARGE, PM_NODRAIN))
+OPERATION(set_noflush, pm_memset(m, base + LINE, 1, LARGE, PM_NOFLUSH))
+OPERATION(set_large, pm_memset(m, base + LINE, 1, LARGE, 0))
+OPERATION(set_temporal, pm_memset(m, base + LINE, 1, LARGE, PM_TEMPORAL))
+OPERATION(read_byte, pm_read(m, other, base + LINE, 1))
+OPERATION(write_byte, pm_write(m, base + LINE, other, 1))
+OPERATION(query_verdict, pm_query(m, &report, offsetof(struct pm_report, evidence)))
+OPERATION(query_all, pm_query(m, &report, sizeof(report)))
+OPERATION(unmap, pm_unmap(m))
+OPERATION(flush_and_unmap, flush() || unmap())
+OPERATION(copy_and_unmap, copy_nodrain() || unmap())
+
+/* ---- Durability ---- */
+
+/* An msync, and whether it can be believed. */
+#define MSYNC "msync may_write"
+/* A read-only mapping refuses it. */
+#define REFUSED NULL
+
+enum column { BY_PAGES, BY_ALL_PAGES, BY_FILE, BY_NOTHING, BY_BYTES, BY_LINES, BY_POLLED_LINES, COLUMNS };
+
+/* Lines cost the same, whoever watches, and whatever the mapping was before. */
+static const enum column column_of[STATES] = {
+	[PAGES] = BY_PAGES, [DEMOTED] = BY_ALL_PAGES, [READ_ONLY] = BY_FILE, [VOLATILE] = BY_NOTHING, [BYTES] = BY_BYTES,
+	[LINES] = BY_LINES, [LEASED] = BY_LINES, [PROMOTED] = BY_LINES, [POLLED] = BY_POLLED_LINES,
+	[PROMOTED_POLLED] = BY_POLLED_LINES,
+};
+
+static const struct {
+	const char *name;
+	int (*run)(void);
+	const char *cost[COLUMNS];
+} durability[] = {
+	{"ask", ask, {"", "", "", "", "", "", ""}},
+	{"flush", flush, {"", "", "", "", "", "1L", "getlease 1L"}},
+	{"drain", drain, {"", MSYNC, "", "", "1F", "1F", "getlease 1F"}},
+	{"flush, drain", flush_and_drain, {MSYNC, MSYNC, "fdatasync", "", "1F", "1L 1F", "getlease getlease 1L 1F"}},
+	{"persist", persist, {MSYNC, MSYNC, "fdatasync", "", "1F", "1L 1F", "getlease 1L 1F"}},
+	{"deep_persist", deep_persist,
+	 {MSYNC, MSYNC, "fdatasync", "", MSYNC " 1L 2F", MSYNC " 1L 1F", "getlease " MSYNC " 1L 1F"}},
+	{"sync", sync_all, {MSYNC, MSYNC, "fdatasync", "", "1F", "1024L 1F", "getlease 1024L 1F"}},
+	{"clear_error", clear_error, {"", "", "", "", "", "", "getlease"}},
+	{"read", read_byte, {"pread", "pread", "pread", "pread", "pread", "pread", "pread"}},
+	/* A copy looks for the lease before it stores, and once more if it drains. */
+	{"copy", copy, {MSYNC, MSYNC, REFUSED, "", "1F", "1L 1F", "getlease getlease 1L 1F"}},
+	{"copy, nodrain", copy_nodrain, {"", "", REFUSED, "", "", "1L", "getlease 1L"}},
+	{"copy, noflush", copy_noflush, {"", "", REFUSED, "", "", "", "getlease"}},
+	{"copy, large", copy_large, {MSYNC, MSYNC, REFUSED, "", "7S 1F", "2L 7S 1F", "getlease getlease 2L 7S 1F"}},
+	{"copy, temporal", copy_temporal, {MSYNC, MSYNC, REFUSED, "", "1F", "8L 1F", "getlease getlease 8L 1F"}},
+	{"copy, nontemporal", copy_nontemporal, {MSYNC, MSYNC, REFUSED, "", "2S 1F", "2S 1F", "getlease getlease 2S 1F"}},
+	{"move", move, {MSYNC, MSYNC, REFUSED, "", "1F", "1L 1F", "getlease getlease 1L 1F"}},
+	{"move, nodrain", move_nodrain, {"", "", REFUSED, "", "", "1L", "getlease 1L"}},
+	{"move, noflush", move_noflush, {"", "", REFUSED, "", "", "", "getlease"}},
+	{"move, large", move_large, {MSYNC, MSYNC, REFUSED, "", "8S 1F", "8S 1F", "getlease getlease 8S 1F"}},
+	{"move, temporal", move_temporal, {MSYNC, MSYNC, REFUSED, "", "1F", "8L 1F", "getlease getlease 8L 1F"}},
+	{"set", set, {MSYNC, MSYNC, REFUSED, "", "1F", "1L 1F", "getlease getlease 1L 1F"}},
+	{"set, large, nodrain", set_nodrain, {"", "", REFUSED, "", "8S", "8S", "getlease 8S"}},
+	{"set, large, noflush", set_noflush, {"", "", REFUSED, "", "", "", "getlease"}},
+	{"set, large", set_large, {MSYNC, MSYNC, REFUSED, "", "8S 1F", "8S 1F", "getlease getlease 8S 1F"}},
+	{"set, temporal", set_temporal, {MSYNC, MSYNC, REFUSED, "", "1F", "8L 1F", "getlease getlease 8L 1F"}},
+};
+
+START_TEST(what_durability_costs)
+{
+	map((enum state)_i);
+	for (size_t i = 0; i < COUNT(durability); i++) {
+		const char *cost = durability[i].cost[column_of[_i]];
+		count_from_now();
+		ck_assert_int_eq(durability[i].run(), cost ? 0 : -EACCES);
+		check_cost(states[_i].name, durability[i].name, cost ? cost : "");
+		/* Nothing is left to the next. */
+		unit_ok(pm_drain(m));
+	}
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	int (*run)(void);
+	const char *watched, *polled;
+} payments[] = {
+	{"drain", drain, MSYNC " 1F", "getlease " MSYNC " 1F"},
+	{"persist", persist, MSYNC " 1L 1F", "getlease " MSYNC " 1L 1F"},
+	{"copy", copy, MSYNC " 1L 1F", "getlease getlease " MSYNC " 1L 1F"},
+	{"sync", sync_all, MSYNC " 1024L 1F", "getlease " MSYNC " 1024L 1F"},
+};
+
+/* What was flushed before the mapping was promoted is written by the next drain, and by no other. */
+START_TEST(a_promoted_mapping_pays_once_for_its_past)
+{
+	static const enum state before[] = {LEASED, POLLED};
+	for (size_t i = 0; i < COUNT(before); i++) {
+		bool polls = before[i] == POLLED;
+		map(before[i]);
+		lose_lease();
+		unit_ok(pm_flush(m, base, 1));
+		wait_for_promotion();
+		count_from_now();
+		unit_ok(payments[_i].run());
+		check_cost(states[before[i]].name, payments[_i].name, polls ? payments[_i].polled : payments[_i].watched);
+		count_from_now();
+		unit_ok(pm_drain(m));
+		check_cost(states[before[i]].name, "the next drain", polls ? "getlease 1F" : "1F");
+		unit_ok(pm_unmap(m));
+	}
+}
+END_TEST
+
+/* ---- Life, truth, and writing ---- */
+
+/* The trial of MAP_SYNC, on the file and on memory; what the region says, and the extents. */
+#define TRIAL "mmap munmap memfd_create mmap close"
+#define REGION "readlinkat openat read close openat read close openat read close openat read close openat read close"
+/* The threads end; then the lease, and the descriptors of the watch. */
+#define END_OF_WATCH "write close setlease close close close close close"
+
+static const struct {
+	enum state state;
+	const char *name;
+	int (*run)(void);
+	const char *cost;
+} life[] = {
+	{PAGES, "write", write_byte, "statx file_size_limit pwrite " MSYNC},
+	{VOLATILE, "write", write_byte, "statx file_size_limit pwrite " MSYNC},
+	/* On DAX the extents are looked at. */
+	{LINES, "write", write_byte, "statx file_size_limit ioctl pwrite " MSYNC},
+	{BYTES, "write", write_byte, "statx file_size_limit ioctl pwrite " MSYNC},
+	{DEMOTED, "write", write_byte, "statx file_size_limit ioctl pwrite " MSYNC},
+	{POLLED, "write", write_byte, "getlease statx file_size_limit flags_of ioctl pwrite " MSYNC},
+	/* What is announced of others is told from what is announced of this. */
+	{LEASED, "write", write_byte, "read statx file_size_limit flags_of ioctl pwrite read read " MSYNC},
+
+	{PAGES, "query, verdict", query_verdict, "statx fstatfs mmap ioctl statx ioctl"},
+	{PAGES, "query", query_all, "statx fstatfs mmap uname ioctl statx ioctl statmount cachestat"},
+	{LINES, "query, verdict", query_verdict, "statx fstatfs " TRIAL " " REGION " ioctl statx ioctl"},
+	{POLLED, "query, verdict", query_verdict,
+	 "getlease statx fstatfs " TRIAL " ioctl " REGION " ioctl ioctl statx ioctl"},
+
+	{PAGES, "unmap", unmap, "munmap close"},
+	{READ_ONLY, "unmap", unmap, "munmap close"},
+	{VOLATILE, "unmap", unmap, "munmap close"},
+	{LINES, "unmap", unmap, "munmap close 1F"},
+	{BYTES, "unmap", unmap, "munmap close 1F"},
+	{DEMOTED, "unmap", unmap, MSYNC " munmap close"},
+	{POLLED, "unmap", unmap, "getlease setlease munmap close 1F"},
+	{PROMOTED_POLLED, "unmap", unmap, "getlease setlease munmap close 1F"},
+	{LEASED, "unmap", unmap, END_OF_WATCH " munmap close 1F"},
+	{PROMOTED, "unmap", unmap, END_OF_WATCH " munmap close 1F"},
+	{PAGES, "flush, unmap", flush_and_unmap, MSYNC " munmap close"},
+	{READ_ONLY, "flush, unmap", flush_and_unmap, "fdatasync munmap close"},
+	{VOLATILE, "flush, unmap", flush_and_unmap, "munmap close"},
+	{LINES, "flush, unmap", flush_and_unmap, "munmap close 1L 1F"},
+	{BYTES, "flush, unmap", flush_and_unmap, "munmap close 1F"},
+	{DEMOTED, "flush, unmap", flush_and_unmap, MSYNC " munmap close"},
+	{POLLED, "flush, unmap", flush_and_unmap, "getlease getlease setlease munmap close 1L 1F"},
+	{LEASED, "flush, unmap", flush_and_unmap, END_OF_WATCH " munmap close 1L 1F"},
+	{PAGES, "copy, unmap", copy_and_unmap, MSYNC " munmap close"},
+	{LINES, "copy, unmap", copy_and_unmap, "munmap close 1L 1F"},
+};
+
+START_TEST(what_a_life_costs)
+{
+	map(life[_i].state);
+	unit_ok(life[_i].run());
+	check_cost(states[life[_i].state].name, life[_i].name, life[_i].cost);
+	if (!strstr(life[_i].name, "unmap"))
+		unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_open_files() + fake_mapped_bytes(), 0);
+}
+END_TEST
+
+/* The region is known from the mapping before. With a thread /proc is searched first, which has no fixed count. */
+static const struct {
+	enum state state;
+	const char *cost;
+} births[] = {
+	{PAGES, "openat statx fstatfs mmap"},
+	{READ_ONLY, "openat statx fstatfs mmap"},
+	{VOLATILE, "openat statx fstatfs mmap"},
+	{LINES, "openat statx fstatfs " TRIAL " readlinkat ioctl mmap"},
+	{BYTES, "openat statx fstatfs " TRIAL " readlinkat ioctl mmap"},
+	{POLLED, "openat statx lease_signal setlease lease_silence fstatfs " TRIAL
+	         " ioctl readlinkat ioctl ioctl mmap getlease"},
+};
+
+START_TEST(what_mapping_costs)
+{
+	enum state s = births[_i].state;
+	start(s);
+	m = unit_map(leased_path, UNIT_OPTIONS(.flags = states[s].flags));
+	check_cost(states[s].name, "map", births[_i].cost);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("cost");
+	tcase_add_loop_test(c, what_durability_costs, 0, STATES);
+	tcase_add_loop_test(c, a_promoted_mapping_pays_once_for_its_past, 0, (int)COUNT(payments));
+	tcase_add_loop_test(c, what_a_life_costs, 0, (int)COUNT(life));
+	tcase_add_loop_test(c, what_mapping_costs, 0, (int)COUNT(births));
+	return unit_run();
+}
