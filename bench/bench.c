@@ -168,8 +168,7 @@ void bench_measure(const struct competitor *c, size_t count, size_t operations, 
 	for (size_t i = 0; i < count; i++)
 		c[i].run(c[i].arg, operations);
 	for (int round = 0; round < rounds; round++) {
-		/* The order turns, and turns round: nobody always goes first, or finds the caches as the same one left
-		 * them. */
+		/* The order turns, and turns round: nobody always goes first, or finds the caches as the same one left them. */
 		for (size_t k = 0; k < count; k++) {
 			size_t i = (k + (size_t)round / 2) % count;
 			i = round % 2 ? count - 1 - i : i;
@@ -257,7 +256,7 @@ static void say_evidence(const char *directory)
 		return;
 	}
 	snprintf(text, sizeof(text), "%s, granularity %s, reason %s", r.evidence[PM_EV_FILE_SYSTEM].text,
-		 pm_granularity_name(r.granularity), pm_reason_name(r.reason));
+	         pm_granularity_name(r.granularity), pm_reason_name(r.reason));
 	say("file", text);
 	for (int row = 0; row < PM_EVIDENCE_ROWS; row++) {
 		const struct pm_evidence *e = &r.evidence[row];
