@@ -126,12 +126,13 @@ static void map(const char *directory, struct subject *s)
 int main(int argc, char **argv)
 {
 	static struct subject subjects[COMPETITORS];
-	bench_options(&argc, argv, "What does the next store to a page cost after a write-back, and would populating pay?");
+	bench_options(&argc, argv,
+	              "What does the next store to a page cost after a write-back, and would populating pay?");
 	const char *directory = argc > 1 ? argv[1] : ".";
 	bench_machine(directory);
 	for (int i = 0; i < COMPETITORS; i++)
 		map(directory, &subjects[i]);
-	for (size_t pages = 1; pages <= MOST; pages *= 4)
+	for (size_t pages = 1; pages <= MOST; pages *= 2)
 		compare(subjects, pages);
 	for (int i = 0; i < COMPETITORS; i++)
 		must(!pm_unmap(subjects[i].mapping), pm_error_detail());

@@ -29,7 +29,8 @@ SHOWN = ("kernel", "CPU", "load", "file", "mount known", "MAP_SYNC accepted", "D
 HERE = "this machine"
 # Cases that are too many for a line each: what, by column and row.
 GRID = re.compile(r"(.*) (to \d+ and from \d+) past a line, bytes: (\d+)")
-TELLING = {"copy", "first_store-ext4-dax-memctrl", "log_append", "persist", "whole_sync"}
+TELLING = {"copy", "first_store-ext4-dax-memctrl", "log_append", "persist", "whole_sync",
+           "whole_sync-ext4-dax-memctrl"}
 
 
 class Table:
