@@ -13,7 +13,7 @@
 #define MOST_ROUNDS 1000
 #define MOST_COMPETITORS 8
 #define QUICK_PART 8 /* of the rounds */
-#define QUICK_ROUNDS 3
+#define QUICK_ROUNDS 5
 
 static const char *asked = "";
 static FILE *json;

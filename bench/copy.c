@@ -190,22 +190,25 @@ static void run_their_length(void *wanted, size_t operations)
 	run_theirs(NULL, operations);
 }
 
+static void print_cliff(const char *name, void (*run)(void *, size_t), size_t ragged, size_t whole)
+{
+	struct bench_result result[2];
+	const struct competitor c[] = {{"whole lines", run, &whole}, {"the last cut short", run, &ragged}};
+	char what[128];
+	length = whole;
+	measure(c, 2, result);
+	snprintf(what, sizeof(what), "%s %s, %zu bytes and %zu", name, walk_name[walk], whole, ragged);
+	bench_write(what, c, 2);
+	printf("%9zu  %s %.0f, x%.2f\n", ragged, name, result[1].cost, result[1].ratio);
+}
+
 static void print_cliffs(void)
 {
 	printf("\n%s: ns of a size, and x times that of the next one of whole lines\n", walk_name[walk]);
 	to_skew = from_skew = 0;
 	for (size_t i = 0; i < sizeof(cliffs) / sizeof(cliffs[0]); i++) {
-		struct bench_result result[4];
-		const struct competitor c[] = {
-			{"", run_length, (void *)(uintptr_t)&cliffs[i].whole},
-			{"", run_length, (void *)(uintptr_t)&cliffs[i].ragged},
-			{"", run_their_length, (void *)(uintptr_t)&cliffs[i].whole},
-			{"", run_their_length, (void *)(uintptr_t)&cliffs[i].ragged},
-		};
-		length = cliffs[i].whole;
-		measure(c, 4, result);
-		printf("%9zu  pm_memcpy %.0f, x%.2f   libpmem %.0f, x%.2f\n", cliffs[i].ragged, result[1].cost,
-		       result[1].cost / result[0].cost, result[3].cost, result[3].cost / result[2].cost);
+		print_cliff("pm_memcpy", run_length, cliffs[i].ragged, cliffs[i].whole);
+		print_cliff("libpmem", run_their_length, cliffs[i].ragged, cliffs[i].whole);
 	}
 }
 

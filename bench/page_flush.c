@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What does coalescing on drain save on the page cache? 16 flushes in one page and a drain, 32 scattered pages, a log
- * drained every 8 records, and two pages with others' stores in between, against libpmem2 (a synchronous msync a flush)
- * and one raw msync over all. Once with the cache as a first walk through the file leaves it, where readahead makes
- * folios of up to megabytes and a store makes all of its folio dirty; and once with folios of a page (MADV_RANDOM).
- * Usage: page_flush [DIRECTORY]
+ * What does coalescing on drain save on the page cache? 16 flushes in one page and a drain, 32 and 64 scattered pages,
+ * two pages with others' stores in between, and a log drained every 8 records; against libpmem2 (a synchronous msync a
+ * flush) and against what a program can do that remembers its pages itself: one msync from the first to the last, one
+ * fdatasync, or a sync_file_range of each run of pages and the msync of the last, which on ext4 and XFS is known to be
+ * durable (lib/medium.c). Once with the cache as a first walk through the file leaves it, where readahead makes folios
+ * of up to megabytes and a store makes all of its folio dirty; and once with folios of a page (MADV_RANDOM). Usage:
+ * page_flush [DIRECTORY]
  */
 #include <fcntl.h>
 #include <libpmem2.h>
 #include <pmdirect.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,194 +20,257 @@
 
 #include "bench.h"
 
-#define SIZE ((size_t)64 << 20)
 #define PAGE ((size_t)4096)
+#define MOST 64 /* flushes */
+#define COMPETITORS 5
 
-static size_t flushes, stride, between; /* bytes between two flushes; pages stored to and not flushed */
+/* Each competitor stores to one of its own: what one leaves dirty the others need not write. */
+struct file {
+	int fd;
+	char *base;
+	struct pm_mapping *mapping; /* ours alone */
+	struct pmem2_map *theirs;   /* libpmem2's alone */
+	size_t end;                 /* of the log */
+};
+
+static size_t size; /* of a file */
 static pmem2_flush_fn their_flush;
 static pmem2_drain_fn their_drain;
 
-/* A store before flush k, and to the pages around it that nobody flushes. */
-static char *store(char *base, size_t k)
+static void must(int good, const char *why)
 {
-	base[k * stride]++;
+	if (!good) {
+		fprintf(stderr, "page_flush: %s\n", why);
+		exit(1);
+	}
+}
+
+/* ---- What is stored: flush after flush, and then a drain ---- */
+
+static size_t flushes, length; /* how many, and the bytes of each */
+static char *(*store)(struct file *f, size_t k);
+static size_t stride, between; /* bytes from one flush to the next; pages stored to in between and not flushed */
+
+static char *store_scattered(struct file *f, size_t k)
+{
+	char *at = f->base + k * stride;
+	++*at;
 	for (size_t i = 0; i < between && k + 1 < flushes; i++)
-		base[k * stride + (i + 1) * stride / (between + 1)]++;
-	return base + k * stride;
+		at[(i + 1) * stride / (between + 1)]++;
+	return at;
 }
 
-static void run_ours(void *mapping, size_t operations)
+/* One behind the other; the log begins anew at its end. */
+static char *store_record(struct file *f, size_t k)
 {
-	char *base = pm_base(mapping);
-	for (size_t i = 0; i < operations; i++) {
-		for (size_t k = 0; k < flushes; k++)
-			if (pm_flush(mapping, store(base, k), 64))
-				abort();
-		if (pm_drain(mapping))
-			abort();
-	}
-}
-
-static void run_theirs(void *base, size_t operations)
-{
-	for (size_t i = 0; i < operations; i++) {
-		for (size_t k = 0; k < flushes; k++)
-			their_flush(store(base, k), 64);
-		their_drain();
-	}
-}
-
-static void run_msync(void *base, size_t operations)
-{
-	for (size_t i = 0; i < operations; i++) {
-		for (size_t k = 0; k < flushes; k++)
-			store(base, k);
-		if (msync(base, ((flushes - 1) * stride + PAGE) & ~(PAGE - 1), MS_SYNC))
-			abort();
-	}
-}
-
-/* ---- A log: records of 100 bytes, one after the other, drained every 8; it begins anew at its end. ---- */
-
-#define RECORD ((size_t)100)
-#define RECORDS 8
-
-static char *next_record(char *base, size_t *at)
-{
-	*at = *at + RECORD > SIZE ? 0 : *at;
-	char *record = base + *at;
-	memset(record, (int)*at, RECORD);
-	*at += RECORD;
+	f->end = f->end + length > size ? 0 : f->end;
+	char *record = f->base + f->end;
+	memset(record, (int)k, length);
+	f->end += length;
 	return record;
 }
 
-static void log_ours(void *mapping, size_t operations)
+/* ---- Competitors ---- */
+
+static void run_ours(void *file, size_t operations)
 {
-	static size_t at;
-	for (size_t i = 0; i < operations; i++) {
-		for (int k = 0; k < RECORDS; k++)
-			if (pm_flush(mapping, next_record(pm_base(mapping), &at), RECORD))
-				abort();
-		if (pm_drain(mapping))
-			abort();
+	struct file *f = file;
+	while (operations--) {
+		for (size_t k = 0; k < flushes; k++)
+			must(!pm_flush(f->mapping, store(f, k), length), pm_error_detail());
+		must(!pm_drain(f->mapping), pm_error_detail());
 	}
 }
 
-static void log_theirs(void *base, size_t operations)
+static void run_theirs(void *file, size_t operations)
 {
-	static size_t at;
-	for (size_t i = 0; i < operations; i++) {
-		for (int k = 0; k < RECORDS; k++)
-			their_flush(next_record(base, &at), RECORD);
+	while (operations--) {
+		for (size_t k = 0; k < flushes; k++)
+			their_flush(store(file, k), length);
 		their_drain();
 	}
 }
 
-static void log_msync(void *base, size_t operations)
+/* Of whole pages, in bytes from the beginning of the file. */
+struct run {
+	size_t first, end;
+};
+
+/* Stores, and remembers where; what begins in the run before, or right behind it, makes that longer. */
+static size_t store_runs(struct file *f, struct run *ret_runs)
 {
-	static size_t at;
-	for (size_t i = 0; i < operations; i++) {
-		uintptr_t low = UINTPTR_MAX, high = 0;
-		for (int k = 0; k < RECORDS; k++) {
-			uintptr_t record = (uintptr_t)next_record(base, &at);
-			low = record < low ? record : low;
-			high = record + RECORD > high ? record + RECORD : high;
+	size_t count = 0;
+	for (size_t k = 0; k < flushes; k++) {
+		size_t at = (size_t)(store(f, k) - f->base);
+		struct run next = {at & ~(PAGE - 1), (at + length + PAGE - 1) & ~(PAGE - 1)};
+		if (count && next.first >= ret_runs[count - 1].first && next.first <= ret_runs[count - 1].end)
+			ret_runs[count - 1].end = next.end;
+		else
+			ret_runs[count++] = next;
+	}
+	return count;
+}
+
+static void run_msync(void *file, size_t operations)
+{
+	struct file *f = file;
+	struct run run[MOST];
+	while (operations--) {
+		size_t count = store_runs(f, run);
+		struct run all = run[0];
+		for (size_t i = 1; i < count; i++) {
+			all.first = run[i].first < all.first ? run[i].first : all.first;
+			all.end = run[i].end > all.end ? run[i].end : all.end;
 		}
-		low &= ~(PAGE - 1);
-		if (msync((void *)low, high - low, MS_SYNC))
-			abort();
+		must(!msync(f->base + all.first, all.end - all.first, MS_SYNC), "msync");
 	}
 }
 
-static int make_file(const char *directory, const char *name, char *path, size_t size)
+static void run_fdatasync(void *file, size_t operations)
 {
-	snprintf(path, size, "%s/%s.%d", directory, name, (int)getpid());
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
-	if (fd < 0 || posix_fallocate(fd, 0, (off_t)SIZE) || unlink(path)) {
-		perror(path);
-		exit(1);
+	struct file *f = file;
+	while (operations--) {
+		for (size_t k = 0; k < flushes; k++)
+			store(f, k);
+		must(!fdatasync(f->fd), "fdatasync");
 	}
-	return fd;
 }
 
-static struct pmem2_map *map_theirs(int fd)
+static void write_run(struct file *f, struct run run, unsigned flags)
 {
-	struct pmem2_config *config;
-	struct pmem2_source *source;
-	struct pmem2_map *map;
-	if (pmem2_config_new(&config) || pmem2_source_from_fd(&source, fd) ||
-	    pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE) ||
-	    pmem2_map_new(&map, config, source)) {
-		fprintf(stderr, "libpmem2: %s\n", pmem2_errormsg());
-		exit(1);
-	}
-	return map;
+	must(!sync_file_range(f->fd, (off_t)run.first, (off_t)(run.end - run.first), flags), "sync_file_range");
 }
 
-static void compare_one(const char *words, const char *folios, struct competitor *all, size_t operations, int rounds)
+/* Starts all before it waits for the first. */
+static void run_ranges(void *file, size_t operations)
 {
-	char what[160];
+	struct file *f = file;
+	struct run run[MOST];
+	while (operations--) {
+		size_t last = store_runs(f, run) - 1;
+		for (size_t i = 0; i < last; i++)
+			write_run(f, run[i], SYNC_FILE_RANGE_WRITE);
+		for (size_t i = 0; i < last; i++)
+			write_run(f, run[i], SYNC_FILE_RANGE_WRITE_AND_WAIT);
+		must(!msync(f->base + run[last].first, run[last].end - run[last].first, MS_SYNC), "msync");
+	}
+}
+
+/* ---- The table ---- */
+
+static void compare_one(const char *words, const char *folios, const struct competitor *all, size_t operations,
+			int rounds)
+{
+	char what[192];
 	snprintf(what, sizeof(what), "%s, %s", words, folios);
-	bench_compare(what, all, 3, operations, rounds);
+	bench_compare(what, all, COMPETITORS, operations, rounds);
 }
 
-static void compare(const char *folios, struct competitor *all)
+static void compare(const char *folios, const struct competitor *all)
 {
+	char words[128];
+	store = store_scattered;
+	length = 64;
 	flushes = 16;
 	stride = 256;
-	between = 0;
 	compare_one("16 flushes in one page and a drain", folios, all, 4, 31);
 	flushes = 32;
-	stride = 512 * PAGE;
+	stride = size / flushes;
 	compare_one("32 flushes in scattered pages and a drain", folios, all, 1, 31);
 	flushes = 64;
-	stride = 256 * PAGE;
+	stride = size / flushes;
 	compare_one("64 flushes in scattered pages and a drain", folios, all, 1, 31);
 	flushes = 2;
-	stride = 8192 * PAGE;
-	between = 2048;
-	compare_one("2 flushes, 32 MiB apart, and a drain; 2048 stores in between that nobody flushes", folios, all, 1, 15);
-	all[0].run = log_ours;
-	all[1].run = log_theirs;
-	all[2].run = log_msync;
+	stride = size / flushes;
+	between = stride / (4 * PAGE);
+	snprintf(words, sizeof(words),
+		 "2 flushes, %zu MiB apart, and a drain; %zu stores in between that nobody flushes", stride >> 20,
+		 between);
+	compare_one(words, folios, all, 1, 15);
+	between = 0;
+	store = store_record;
+	length = 100;
+	flushes = 8;
 	compare_one("8 records of 100 bytes appended to a log and a drain", folios, all, 4, 31);
 }
 
-static int run(const char *directory, bool small_folios)
+/* ---- Files ---- */
+
+static void make_file(const char *directory, struct file *f)
 {
 	char path[4096];
-	struct pm_mapping *mapping;
-	struct pm_options options = {.size = sizeof(options), .length = SIZE};
-	if (pm_map_fd(make_file(directory, "ours", path, sizeof(path)), &options, &mapping))
-		return fprintf(stderr, "%s\n", pm_error_detail()), 1;
-	struct pmem2_map *theirs = map_theirs(make_file(directory, "theirs", path, sizeof(path)));
-	their_flush = pmem2_get_flush_fn(theirs);
-	their_drain = pmem2_get_drain_fn(theirs);
-	int raw_fd = make_file(directory, "raw", path, sizeof(path));
-	void *raw = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, raw_fd, 0);
-	void *bases[3] = {pm_base(mapping), pmem2_map_get_address(theirs), raw};
-	for (int i = 0; i < 3; i++) {
-		if (small_folios && madvise(bases[i], SIZE, MADV_RANDOM))
-			return 1;
-		memset(bases[i], 1, SIZE);
-		if (msync(bases[i], SIZE, MS_SYNC))
-			return 1;
+	snprintf(path, sizeof(path), "%s/page_flush.XXXXXX", directory);
+	f->fd = mkstemp(path);
+	must(f->fd >= 0 && !unlink(path) && !posix_fallocate(f->fd, 0, (off_t)size), "the file cannot be made");
+}
+
+static void map_ours(struct file *f)
+{
+	struct pm_options options = {.size = sizeof(options), .length = size};
+	must(!pm_map_fd(f->fd, &options, &f->mapping), pm_error_detail());
+	f->base = pm_base(f->mapping);
+}
+
+static void map_theirs(struct file *f)
+{
+	struct pmem2_config *config;
+	struct pmem2_source *source;
+	must(!pmem2_config_new(&config) && !pmem2_source_from_fd(&source, f->fd) &&
+		     !pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_PAGE) &&
+		     !pmem2_map_new(&f->theirs, config, source),
+	     "libpmem2");
+	pmem2_source_delete(&source);
+	pmem2_config_delete(&config);
+	f->base = pmem2_map_get_address(f->theirs);
+	their_flush = pmem2_get_flush_fn(f->theirs);
+	their_drain = pmem2_get_drain_fn(f->theirs);
+}
+
+static void map_raw(struct file *f)
+{
+	f->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
+	must(f->base != MAP_FAILED, "mmap");
+}
+
+static void unmap(struct file *f)
+{
+	if (f->mapping)
+		must(!pm_unmap(f->mapping), pm_error_detail());
+	else if (f->theirs)
+		must(!pmem2_map_delete(&f->theirs), "libpmem2");
+	else
+		must(!munmap(f->base, size), "munmap");
+	close(f->fd);
+}
+
+static void run(const char *directory, bool small_folios)
+{
+	static void (*const map[COMPETITORS])(struct file *) = {map_ours, map_theirs, map_raw, map_raw, map_raw};
+	struct file f[COMPETITORS] = {0};
+	for (int i = 0; i < COMPETITORS; i++) {
+		make_file(directory, &f[i]);
+		map[i](&f[i]);
+		must(!small_folios || !madvise(f[i].base, size, MADV_RANDOM), "madvise");
+		memset(f[i].base, 1, size);
+		must(!msync(f[i].base, size, MS_SYNC), "msync");
 	}
-	struct competitor all[] = {
-		{"pm_flush ..., pm_drain", run_ours, mapping},
-		{"libpmem2 flush ..., drain", run_theirs, bases[1]},
-		{"one raw msync over all", run_msync, raw},
+	const struct competitor all[COMPETITORS] = {
+		{"pm_flush ..., pm_drain", run_ours, &f[0]},       {"libpmem2 flush ..., drain", run_theirs, &f[1]},
+		{"one msync over all", run_msync, &f[2]},          {"one fdatasync", run_fdatasync, &f[3]},
+		{"sync_file_range ..., msync", run_ranges, &f[4]},
 	};
 	compare(small_folios ? "cached in single pages" : "cached as readahead does", all);
-	munmap(raw, SIZE);
-	pmem2_map_delete(&theirs);
-	return pm_unmap(mapping) ? 1 : 0;
+	for (int i = 0; i < COMPETITORS; i++)
+		unmap(&f[i]);
 }
 
 int main(int argc, char **argv)
 {
 	bench_options(&argc, argv, "What does coalescing on drain save on the page cache?");
 	const char *directory = argc > 1 ? argv[1] : ".";
+	size = (size_t)(bench_quick() ? 16 : 64) << 20;
 	bench_machine(directory);
-	return run(directory, false) || run(directory, true);
+	run(directory, false);
+	run(directory, true);
+	return 0;
 }

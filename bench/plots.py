@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Draws the results of a program with gnuplot, as SVG and PNG.
 
-Cases that differ in one number are a line each competitor over that number; other cases are groups of bars.
+Cases that differ in one number are a line each competitor over that number; other cases are groups of bars, if their
+names fit below them.
 """
 
 import collections
@@ -12,6 +13,7 @@ import subprocess
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 FEWEST_POINTS = 4
 MOST_PLOTS = 2  # of one program
+LONGEST_NAME = 40  # of a group of bars
 TERMINALS = {"svg": "svg size 760,420 font 'sans,12' noenhanced", "png": "png size 760,420 noenhanced"}
 COMMON = """set key outside below
 set title {title}
@@ -53,8 +55,11 @@ def lines_plot(common, points, cases):
 
 
 def bars_plot(question, cases):
+    """None if there would be no telling which bars are whose."""
     prefix = os.path.commonprefix(list(cases)) if len(cases) > 1 else ""
     prefix = prefix[:prefix.rfind(" ") + 1]
+    if max(map(len, cases)) - len(prefix) > LONGEST_NAME:
+        return None
     names = list(dict.fromkeys(c for case in cases.values() for c in case))
     rows = ['"' + what[len(prefix):].replace('"', "") + '" ' +
             " ".join(str(case[name][1]) if name in case else "NaN" for name in names) for what, case in cases.items()]
@@ -68,7 +73,7 @@ def draw(directory, program, question, cases):
     directory.mkdir(parents=True, exist_ok=True)
     drawings = [lines_plot(common, points, cases) for common, points in series(cases).items()][:MOST_PLOTS]
     paths = []
-    for i, (title, text) in enumerate(drawings or [bars_plot(question, cases)]):
+    for i, (title, text) in enumerate(filter(None, drawings or [bars_plot(question, cases)])):
         path = directory / (program + (f"-{i + 1}" if i else ""))
         for kind, terminal in TERMINALS.items():
             paths.append(path.with_name(path.name + "." + kind))

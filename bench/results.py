@@ -29,7 +29,8 @@ SHOWN = ("kernel", "CPU", "load", "file", "mount known", "MAP_SYNC accepted", "D
 HERE = "this machine"
 # Cases that are too many for a line each: what, by column and row.
 GRID = re.compile(r"(.*) (to \d+ and from \d+) past a line, bytes: (\d+)")
-TELLING = {"copy", "first_store-ext4-dax-memctrl", "log_append", "persist", "whole_sync"}
+TELLING = {"copy", "first_store-ext4-dax-memctrl", "log_append", "persist", "whole_sync",
+           "whole_sync-ext4-dax-memctrl"}
 
 
 class Table:
@@ -44,8 +45,11 @@ class Table:
         self.question = result["question"]
         self.cases[result["case"]][result["competitor"]] = result
 
-    def competitors(self):
-        return list(dict.fromkeys(name for case in self.cases.values() for name in case))
+    def grid(self):
+        return {what: case for what, case in self.cases.items() if GRID.fullmatch(what)}
+
+    def lines(self):
+        return {what: case for what, case in self.cases.items() if not GRID.fullmatch(what)}
 
 
 def is_ours(name):
@@ -120,14 +124,10 @@ def machines(tables, about):
     return out + [""] + [f"* {name}: {text}" for name, text in about.items()]
 
 
-def is_grid(table):
-    return all(map(GRID.fullmatch, table.cases))
-
-
-def grids(table):
+def grids(cases):
     """A table of ratios for each kind of case: sizes down, alignments across, in each cell a ratio for each peer."""
     out, kinds = [], {}
-    for what, case in table.cases.items():
+    for what, case in cases.items():
         kind, column, row = GRID.fullmatch(what).groups()
         kinds.setdefault(kind, {}).setdefault(row, {})[column] = case
     for kind, lines in kinds.items():
@@ -137,17 +137,20 @@ def grids(table):
         out += rows([["bytes", *columns]] + [
             [row, *(" / ".join(f"{ours_to(line[column], name)[1]:.2f}" for name in peers) for column in columns)]
             for row, line in lines.items()])
-    return out[1:]
+    return out
+
+
+def one_table(cases):
+    names = list(dict.fromkeys(name for case in cases.values() for name in case))
+    return [""] + rows([["", *names]] + [[what, *(cell(case, name) for name in names)] for what, case in cases.items()])
 
 
 def peers_that_win(tables):
     """Where three rounds of four, or the only figure, are better for a peer."""
     found = []
     for (program, place), table in tables.items():
-        if is_grid(table):
-            found += peers_that_win_in_grid(program, table)
-            continue
-        for what, case in table.cases.items():
+        found += peers_that_win_in_grid(program, table.grid())
+        for what, case in table.lines().items():
             for name in case:
                 ratio = ours_to(case, name)
                 if ratio and not is_ours(name) and ratio[0] > 1:
@@ -157,10 +160,10 @@ def peers_that_win(tables):
     return [row for _, row in sorted(found, key=lambda entry: -entry[0])]
 
 
-def peers_that_win_in_grid(program, table):
+def peers_that_win_in_grid(program, grid):
     """Of all cells of a grid one row for each peer, with the worst."""
     worst, wins, cells = {}, collections.Counter(), collections.Counter()
-    for what, case in table.cases.items():
+    for what, case in grid.items():
         for name in case:
             if is_ours(name):
                 continue
@@ -187,13 +190,10 @@ def winners(tables):
 def section(program, table, images):
     where = "DIRECTORY" if table.place == HERE else "@D"
     out = ["", f"## {table.question}" + ("" if table.place == HERE else f" ({table.place})"), "",
-           f"`{program} {where}`, load {table.machine.get('load', 'unknown')}", ""]
-    names = table.competitors()
-    if is_grid(table):
-        out += grids(table)
-    else:
-        out += rows([["", *names]] + [[what, *(cell(case, name) for name in names)]
-                                      for what, case in table.cases.items()])
+           f"`{program} {where}`, load {table.machine.get('load', 'unknown')}"]
+    out += grids(table.grid())
+    if table.lines():
+        out += one_table(table.lines())
     for image in images:
         out += ["", f"![{table.question}]({image})"]
     return out

@@ -65,6 +65,7 @@ format() {
 	# Discarding a sparse image gains nothing and takes time.
 	ext4) mkfs.ext4 -q -F -E nodiscard $3 "$1" 2>/run/mkfs ;;
 	xfs) mkfs.xfs -q -f -K $3 "$1" 2>/run/mkfs ;;
+	btrfs) mkfs.btrfs -q -f -K $3 "$1" 2>/run/mkfs ;;
 	esac || die "mkfs.$2 $1: $(cat /run/mkfs)"
 }
 

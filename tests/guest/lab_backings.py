@@ -112,6 +112,8 @@ _ROWS = (
             DISK, _ext4("defaults", VDA), VDA),
     Backing("xfs-disk", "xfs on a virtio disk",
             DISK, _xfs("defaults", VDA), VDA),
+    Backing("btrfs-disk", "btrfs on a virtio disk",
+            DISK, (Volume(VDA, "btrfs"),), VDA),
     Backing("ext4-disk-dm", "ext4 on a virtio disk that dm_fail can break",
             # A periodic commit while the device fails would abort the journal.
             DISK, _ext4("commit=300", "/dev/mapper/lab"), VDA,

@@ -103,7 +103,6 @@ loop_file() {
 }
 
 erofs_image() { prepared /tmp/erofs && mkfs.erofs "$1" /tmp/erofs; }
-btrfs_image() { [ -z "$FORMAT" ] || mkfs.btrfs -q -f "$1"; }
 fuse_mount() { { [ -z "$FORMAT" ] || format "$1" ext4 "-O ^has_journal"; } && fuse2fs "$1" "$M"; }
 
 ### One row after the other

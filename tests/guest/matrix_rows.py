@@ -117,7 +117,7 @@ ROWS = (
     # Other file systems
     Row("erofs-dax", "erofs, dax=always",
         "need mkfs.erofs && erofs_image $A && mount -t erofs -o dax=always $A $M", power=READ_ONLY),
-    Row("btrfs", "btrfs on pmem", "need mkfs.btrfs && btrfs_image $A && mount -t btrfs $A $M"),
+    Row("btrfs", "btrfs on pmem", "need mkfs.btrfs && volume btrfs $A defaults"),
     Row("virtiofs", "a directory of the host by virtiofs", "share_mount", machine=EADR),
     Row("fuse", "ext4 by FUSE (fuse2fs) on a disk", "need fuse2fs && fuse_mount $DISK"),
     # Memory, and no file system at all
