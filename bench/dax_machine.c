@@ -68,12 +68,13 @@ static const struct {
 	{"/sys/bus/nd/devices/ndbus0/provider", "ACPI.NFIT\n"},
 	{"/sys/bus/nd/devices/region0/devtype", "nd_pmem\n"},
 	{"/sys/bus/nd/devices/region0/persistence_domain", "memory_controller\n"},
+	{"/sys/fs/ext4/pmem0/journal_task", "1\n"},
 };
 #define ATTRIBUTE_FD 1000000
 
 static int fake_openat(int dir_fd, const char *path, int flags, unsigned mode)
 {
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < (int)(sizeof(attributes) / sizeof(attributes[0])); i++)
 		if (!strcmp(path, attributes[i].path))
 			return ATTRIBUTE_FD + i;
 	return pm_sys_linux.openat(dir_fd, path, flags, mode);

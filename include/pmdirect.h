@@ -132,7 +132,8 @@ enum pm_reason {
 	PM_REASON_READ_ONLY = 32,        /* events only: the file system is read-only now */
 	PM_REASON_SHUT_DOWN = 33,        /* events only: the file system answers with EIO: it was shut down */
 	PM_REASON_DEVICE_GONE = 34,      /* events only: the device under the file system is gone */
-	PM_REASON_BAD_BLOCKS = 35        /* events only: the medium has bad blocks in the range */
+	PM_REASON_BAD_BLOCKS = 35,       /* events only: the medium has bad blocks in the range */
+	PM_REASON_NO_JOURNAL = 36        /* ext4 has no journal, or does not say: a write fault need not sync the inode */
 };
 
 /* What a person can do about the reason. */
@@ -151,7 +152,8 @@ enum pm_advice {
 	PM_ADVICE_REWRITE = 11,       /* give the file its own extents: copy it, and map the copy */
 	PM_ADVICE_CLEAR_ERROR = 12,   /* find out what was lost, then pm_clear_error() */
 	PM_ADVICE_MAP_AGAIN = 13,     /* unmap and map again */
-	PM_ADVICE_ALONE = 14          /* let nobody else have the file open, and map it as its owner */
+	PM_ADVICE_ALONE = 14,         /* let nobody else have the file open, and map it as its owner */
+	PM_ADVICE_JOURNAL = 15        /* give the file system a journal */
 };
 
 /* The rows of evidence. New rows are added at the end. */
@@ -192,7 +194,8 @@ enum pm_evidence_row {
 	PM_EV_NUMA_NODE = 33,     /* value: the node that the region is near to */
 	PM_EV_PAGE_SIZE = 34,     /* value: size of the smallest page the range is mapped with by now; device-dax, DAX */
 	PM_EV_WATCHED = 35,       /* inotify(7) announces what others do to the file; no: error, text: what is missed then */
-	PM_EVIDENCE_ROWS = 36
+	PM_EV_SYNCS_INODES = 36,  /* a sync, and a write fault under MAP_SYNC, writes the inode; no: ext4 without journal */
+	PM_EVIDENCE_ROWS = 37
 };
 
 /* One row: what is known, from where. */

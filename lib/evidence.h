@@ -36,6 +36,7 @@ struct pm_subject {
 	int watch_error;     /* the positive errno that says why */
 	int file_error;      /* the positive errno of a statx(2) that failed: stx is older */
 	uint64_t device_entry; /* found: number of its entry in /sys/dev/block; 0: not looked at, or none */
+	enum pm_state syncs_inodes; /* found: see synced.h */
 	unsigned region;     /* found: number of the nd region, else ~0u */
 	bool msync_skips_caches; /* found: the kernel's write-back leaves CPU caches alone, though they are volatile */
 };
@@ -79,7 +80,7 @@ void pm_evidence_life(pm_evidence_table, struct pm_subject *);
  */
 int pm_data_elsewhere(pm_evidence_table, const struct pm_subject *);
 /* evidence_file.c */
-void pm_evidence_file_system(pm_evidence_table, const struct pm_subject *);
+void pm_evidence_file_system(pm_evidence_table, struct pm_subject *);
 void pm_evidence_mount(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_residency(pm_evidence_table, const struct pm_subject *);
 

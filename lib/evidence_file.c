@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "evidence.h"
+#include "synced.h"
 #include "sys.h"
 
 #ifndef XFS_SUPER_MAGIC
@@ -62,29 +63,36 @@ static void overlay(pm_evidence_table e, const struct pm_subject *s)
 }
 
 /*
- * What was found of mounts: the id, and the place in the list above, counted from one. A mount is of one file system as
- * long as it is there, and from Linux 6.8 on its id is never another's.
+ * What was found of mounts: the id, the place in the list above, counted from one, and whether syncs write inodes. A mount
+ * is of one file system as long as it is there, and from Linux 6.8 on its id is never another's.
  */
 #define MOUNTS 16
-#define PLACE_BITS 8
+#define PLACE_BITS 6
+#define STATE_BITS 2
 
 static _Atomic uint64_t mounts[MOUNTS];
 
-/* A file system that just now let a file be opened for writing takes writes: if it is known, there is nothing to ask. */
-static size_t place_of_mount(const struct pm_subject *s)
+static size_t place_of_mount(const struct pm_subject *s, enum pm_state *syncs_inodes)
 {
 	uint64_t id = s->stx.stx_mnt_id, found = atomic_load(&mounts[id % MOUNTS]);
-	return s->just_opened && s->stx.stx_mask & STATX_MNT_ID_UNIQUE && found >> PLACE_BITS == id
-	               ? found & ((1u << PLACE_BITS) - 1) : 0;
+	if (!(s->stx.stx_mask & STATX_MNT_ID_UNIQUE) || found >> (PLACE_BITS + STATE_BITS) != id)
+		return 0;
+	*syncs_inodes = found & ((1u << STATE_BITS) - 1);
+	return found >> STATE_BITS & ((1u << PLACE_BITS) - 1);
 }
 
-static size_t place_of_type(const struct pm_subject *s, uint32_t magic)
+static void remember(const struct pm_subject *s, size_t place)
 {
-	uint64_t id = s->stx.stx_mnt_id, place = sizeof(file_systems) / sizeof(file_systems[0]);
+	uint64_t id = s->stx.stx_mnt_id;
+	if (place && s->stx.stx_mask & STATX_MNT_ID_UNIQUE)
+		atomic_store(&mounts[id % MOUNTS], (id << PLACE_BITS | place) << STATE_BITS | s->syncs_inodes);
+}
+
+static size_t place_of_type(uint32_t magic)
+{
+	size_t place = sizeof(file_systems) / sizeof(file_systems[0]);
 	while (place && file_systems[place - 1].magic != magic)
 		place--;
-	if (s->stx.stx_mask & STATX_MNT_ID_UNIQUE)
-		atomic_store(&mounts[id % MOUNTS], id << PLACE_BITS | place);
 	return place;
 }
 
@@ -109,7 +117,7 @@ static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 	}
 	/* Set by mount options, by errors=remount-ro and by an emergency alike (fs/statfs.c flags_by_sb). */
 	pm_evidence_set(&e[PM_EV_WRITABLE], stfs.f_flags & ST_RDONLY ? PM_NO : PM_YES, 0, "fstatfs(2)", NULL);
-	size_t place = place_of_type(s, (uint32_t)stfs.f_type);
+	size_t place = place_of_type((uint32_t)stfs.f_type);
 	if (place) {
 		identify(e, place, "fstatfs(2)");
 		return;
@@ -119,19 +127,37 @@ static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 	e[PM_EV_FILE_SYSTEM].value = (uint32_t)stfs.f_type;
 }
 
-void pm_evidence_file_system(pm_evidence_table e, const struct pm_subject *s)
+/* MAP_SYNC has each write fault sync the file as msync does: fs/dax.c dax_finish_sync_fault. */
+static void syncs_inodes(pm_evidence_table e, struct pm_subject *s)
 {
+	const struct pm_evidence *fs = &e[PM_EV_FILE_SYSTEM];
+	bool is_ext4 = fs->value == EXT4_SUPER_MAGIC;
+	int state = s->syncs_inodes;
+	if (state == PM_UNKNOWN && fs->value)
+		state = is_ext4 ? pm_ext4_syncs_inodes(&s->stx) : PM_YES;
+	s->syncs_inodes = state < 0 ? PM_UNKNOWN : (enum pm_state)state;
+	pm_evidence_set(&e[PM_EV_SYNCS_INODES], s->syncs_inodes, state < 0 ? -state : fs->error,
+	                is_ext4 ? "/sys/fs/ext4/DEVICE/journal_task" : fs->source,
+	                state == PM_NO ? "ext4 without a journal" : NULL);
+}
+
+void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
+{
+	s->syncs_inodes = PM_UNKNOWN;
 	if (!S_ISREG(s->stx.stx_mode)) {
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_NO, 0, "statx(2): a device node", NULL);
 		return;
 	}
-	size_t place = place_of_mount(s);
-	if (place) {
+	size_t place = place_of_mount(s, &s->syncs_inodes);
+	/* A file system that just now let a file be opened for writing takes writes: if it is known, there is nothing to ask. */
+	if (place && s->just_opened) {
 		identify(e, place, "fstatfs(2) of an earlier file of the mount");
 		pm_evidence_set(&e[PM_EV_WRITABLE], PM_YES, 0, "open(2) for writing", NULL);
 	} else {
 		ask_file_system(e, s);
 	}
+	syncs_inodes(e, s);
+	remember(s, place_of_type((uint32_t)e[PM_EV_FILE_SYSTEM].value));
 	encrypted(e, s);
 	if (e[PM_EV_FILE_SYSTEM].value == OVERLAYFS_SUPER_MAGIC)
 		overlay(e, s);

@@ -57,6 +57,7 @@ static const char *const evidence_names[PM_EVIDENCE_ROWS] = {
 	[PM_EV_NUMA_NODE] = "NUMA node known",
 	[PM_EV_PAGE_SIZE] = "page size known",
 	[PM_EV_WATCHED] = "changes announced",
+	[PM_EV_SYNCS_INODES] = "syncs write the inode",
 };
 
 /* Name and sentence of each reason, indexed by it. */
@@ -106,6 +107,8 @@ static const struct {
 	[PM_REASON_SHUT_DOWN] = {"shut-down", "the file system was shut down"},
 	[PM_REASON_DEVICE_GONE] = {"device-gone", "the device under the file system is gone"},
 	[PM_REASON_BAD_BLOCKS] = {"bad-blocks", "the medium has bad blocks in the range"},
+	[PM_REASON_NO_JOURNAL] = {"no-journal", "the ext4 has no journal, or does not say so: what leads to the data may not be "
+	                                          "synced with it"},
 };
 
 static const char *const advices[] = {
@@ -123,6 +126,7 @@ static const char *const advices[] = {
 	[PM_ADVICE_MAP_AGAIN] = "unmap and map again",
 	[PM_ADVICE_LEASE] = "map with PM_LEASE, or use a file system that cannot share extents (mkfs.xfs -m reflink=0)",
 	[PM_ADVICE_ALONE] = "let nobody else have the file open, and map it as its owner",
+	[PM_ADVICE_JOURNAL] = "give the file system a journal (tune2fs -O has_journal)",
 	[PM_ADVICE_CLEAR_ERROR] = "find out what was lost, then call pm_clear_error()",
 };
 

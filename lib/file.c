@@ -438,7 +438,7 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 
 int pm_file_publish(struct pm_file *f)
 {
-	int rc = pm_synced(f->fd, PM_RETRY(pm_sys->fsync(f->fd)));
+	int rc = pm_sync_file(f->fd);
 	f->suspect = rc;
 	if (rc)
 		return fail(f, rc, "fsync failed");

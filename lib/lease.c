@@ -109,7 +109,7 @@ static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm
 	if (rc)
 		return rc;
 	/* Not in the list of drains: on DAX it need not be (medium.c). */
-	rc = pm_synced(f->fd, PM_RETRY(pm_sys->fsync(f->fd)));
+	rc = pm_sync_file(f->fd);
 	if (rc)
 		fail(m, rc, news);
 	return rc;

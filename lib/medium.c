@@ -36,12 +36,37 @@ static int region_deep_flush(unsigned region)
 	return put == 1 ? 0 : put < 0 ? (int)put : -EIO;
 }
 
+#define SETTLED 3 /* beyond enum pm_state */
+
+/*
+ * Where syncs leave the inode out everything is written first (synced.c), until there comes a moment from which on that is
+ * not needed: the inode is synced, and all of the range was written before.
+ */
+static int sync_inodes(struct pm_medium *m)
+{
+	if (atomic_load(&m->syncs_inodes) != PM_NO)
+		return 0;
+	bool settles = pm_is_written(m->fd, m->offset, m->map_length);
+	int rc = PM_RETRY(pm_sys->syncfs(m->fd));
+	if (settles && !rc)
+		atomic_store(&m->syncs_inodes, SETTLED);
+	return rc;
+}
+
+void pm_medium_grown(struct pm_medium *m)
+{
+	if (atomic_load(&m->syncs_inodes) == SETTLED)
+		atomic_store(&m->syncs_inodes, PM_NO);
+}
+
 int pm_medium_msync(struct pm_medium *m, uintptr_t low, uintptr_t high)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 	low &= ~(page - 1);
 	high = (high + page - 1) & ~(page - 1);
-	int rc = PM_RETRY(pm_sys->msync((void *)low, high - low));
+	int rc = sync_inodes(m);
+	if (!rc)
+		rc = PM_RETRY(pm_sys->msync((void *)low, high - low));
 	return m->node ? rc : pm_synced(m->fd, rc);
 }
 
@@ -55,8 +80,7 @@ int pm_medium_msync(struct pm_medium *m, uintptr_t low, uintptr_t high)
  *       leave write-back: fs/ext4/page-io.c ext4_end_io_end.
  *   ext4 without a journal, ext2 (they have its magic)   ext4_fsync_nojournal, fs/ext2/file.c ext2_fsync: the range is
  *       only waited for; then come the blocks that point to data, of the whole file (fs/buffer.c sync_mapping_buffers),
- *       the inode, and a flush. Kernels without "ext4: fix fsync(2) for nojournal mode" (2026) leave out an inode that
- *       only had extents converted, whatever is synced: one msync over all would not do more.
+ *       the inode, and a flush. An inode that only had extents converted is left out whatever is synced: see synced.c.
  *   XFS    fs/xfs/xfs_file.c xfs_file_fsync: likewise, the log up to the inode's last change, or a flush;
  *       fs/xfs/xfs_aops.c xfs_end_ioend converts before it ends write-back.
  *   btrfs  fs/btrfs/file.c btrfs_sync_file writes the whole file anyway: one call is all there is to win.
@@ -82,9 +106,9 @@ static enum pm_state look_if_apart(const struct pm_medium *m)
 
 bool pm_medium_writes_apart(struct pm_medium *m)
 {
-	enum pm_state apart = atomic_load(&m->apart);
+	unsigned char apart = atomic_load(&m->apart);
 	if (apart == PM_UNKNOWN)
-		atomic_store(&m->apart, apart = look_if_apart(m));
+		atomic_store(&m->apart, apart = (unsigned char)look_if_apart(m));
 	return apart == PM_YES;
 }
 
@@ -124,10 +148,11 @@ int pm_medium_deepen(struct pm_medium *m, const void *address, size_t length)
 		return region_deep_flush(m->region);
 	if (m->read_only)
 		return PM_RETRY(pm_sys->fdatasync(m->fd));
+	if (!m->libpmem)
+		return pm_medium_msync(m, (uintptr_t)address, (uintptr_t)address + length);
+	int rc = sync_inodes(m);
 	/* For what it has not mapped itself this is an msync as well. */
-	if (m->libpmem)
-		return pm_synced(m->fd, m->libpmem->deep_drain(address, length));
-	return pm_medium_msync(m, (uintptr_t)address, (uintptr_t)address + length);
+	return rc ? rc : pm_synced(m->fd, m->libpmem->deep_drain(address, length));
 }
 
 int pm_medium_read(const struct pm_medium *m, void *destination, uint64_t offset, size_t length)

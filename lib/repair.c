@@ -36,7 +36,7 @@ static int look_at(struct pm_mapping *m, const char *call, uint64_t offset, uint
 	return 0;
 }
 
-static int find_bad(const struct pm_subject *s, uint64_t *first, uint64_t *bytes)
+static int find_bad(struct pm_subject *s, uint64_t *first, uint64_t *bytes)
 {
 	pm_evidence_table e;
 	pm_evidence_clear(e);

@@ -71,7 +71,8 @@ struct pm_medium {
 	bool device_dax;
 	bool lines_first; /* a direct medium whose CPU caches msync leaves alone (dax/write_cache is 0) */
 	unsigned region; /* of a device-dax: number of its nd region, ~0u if unknown */
-	_Atomic(enum pm_state) apart; /* what pm_medium_writes_apart() found */
+	/* enum pm_state: what pm_medium_writes_apart() found; whether a sync writes the inode (synced.h), or need not now */
+	_Atomic unsigned char apart, syncs_inodes;
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
 	struct pm_writeback writeback;
@@ -107,6 +108,9 @@ int pm_medium_sync_lines(struct pm_medium *);
 int pm_medium_read(const struct pm_medium *, void *destination, uint64_t offset, size_t length);
 /* The other way; after an error the file holds the new bytes up to an open point. Nothing is durable yet. */
 int pm_medium_write(const struct pm_medium *, const void *source, uint64_t offset, size_t length);
+
+/* The range was made longer. */
+void pm_medium_grown(struct pm_medium *);
 
 /* Beyond the persistence domain; shared by the two direct strategies. */
 int pm_medium_deepen(struct pm_medium *, const void *address, size_t length);

@@ -6,12 +6,89 @@
  *
  * Asked after the sync: what it skipped for that reason is noticed, as long as nobody has made the file system
  * writable again in between. One that became read-only after a good sync is taken for bad, which loses nothing.
+ *
+ * On an ext4 without a journal fsync and msync write the inode only if it is marked dirty (fs/ext4/fsync.c
+ * ext4_fsync_nojournal), and it is not when a block is allocated or an unwritten one converted: that changes the buffer
+ * alone (ext4_mark_inode_dirty). The data is on the medium, and nothing says that it belongs to the file. Kernels from
+ * 2026 on know better ("ext4: fix fsync(2) for nojournal mode"); which do cannot be asked.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/statvfs.h>
 
 #include "synced.h"
 #include "sys.h"
+
+/* Documentation/ABI/testing/sysfs-fs-ext4: a directory for each, by the name of its device. */
+static ssize_t read_journal_task(const struct statx *stx, char *text, size_t size)
+{
+	char path[64], link[256], task[128];
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", stx->stx_dev_major, stx->stx_dev_minor);
+	ssize_t got = pm_sys->readlinkat(AT_FDCWD, path, link, sizeof(link) - 1);
+	if (got < 0)
+		return got;
+	link[got] = 0;
+	const char *slash = strrchr(link, '/');
+	snprintf(task, sizeof(task), "/sys/fs/ext4/%.64s/journal_task", slash ? slash + 1 : link);
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, task, O_RDONLY | O_CLOEXEC, 0));
+	if (fd < 0)
+		return fd;
+	got = PM_RETRY(pm_sys->read(fd, text, size));
+	pm_sys->close(fd);
+	return got;
+}
+
+int pm_ext4_syncs_inodes(const struct statx *stx)
+{
+	static const char none[] = "<none>"; /* fs/ext4/sysfs.c journal_task_show */
+	char text[sizeof(none)];
+	ssize_t got = read_journal_task(stx, text, sizeof(text));
+	if (got <= 0)
+		return got ? (int)got : -ENODATA;
+	return got >= (ssize_t)strlen(none) && !memcmp(text, none, strlen(none)) ? PM_NO : PM_YES;
+}
+
+enum pm_state pm_syncs_inodes(int fd)
+{
+	struct statfs stfs;
+	struct statx stx;
+	if (PM_RETRY(pm_sys->fstatfs(fd, &stfs)))
+		return PM_UNKNOWN;
+	if (stfs.f_type != EXT4_SUPER_MAGIC)
+		return PM_YES;
+	int state = pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx) ? PM_UNKNOWN : pm_ext4_syncs_inodes(&stx);
+	return state < 0 ? PM_UNKNOWN : (enum pm_state)state;
+}
+
+#define NOT_WRITTEN (FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DATA_INLINE)
+
+bool pm_is_written(int fd, uint64_t offset, uint64_t length)
+{
+	enum { EXTENTS = 32 };
+	_Alignas(struct fiemap) char room[sizeof(struct fiemap) + EXTENTS * sizeof(struct fiemap_extent)];
+	struct fiemap *map = (struct fiemap *)room;
+	struct statx stx;
+	if (pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx))
+		return false;
+	uint64_t end = offset + length < stx.stx_size ? offset + length : stx.stx_size;
+	while (offset < end) {
+		*map = (struct fiemap){.fm_start = offset, .fm_length = end - offset, .fm_extent_count = EXTENTS};
+		if (pm_sys->ioctl(fd, FS_IOC_FIEMAP, map) || !map->fm_mapped_extents)
+			return false;
+		for (unsigned i = 0; i < map->fm_mapped_extents; i++) {
+			const struct fiemap_extent *x = &map->fm_extents[i];
+			if (x->fe_logical > offset || x->fe_flags & NOT_WRITTEN)
+				return false;
+			offset = x->fe_logical + x->fe_length;
+		}
+	}
+	return true;
+}
 
 int pm_synced(int fd, int rc)
 {
@@ -25,4 +102,10 @@ int pm_synced(int fd, int rc)
 	/* Not allowed any more, or Linux before 5.8. */
 	rc = PM_RETRY(pm_sys->fstatfs(fd, &now));
 	return rc ? rc : now.f_flags & ST_RDONLY ? -EROFS : 0;
+}
+
+int pm_sync_file(int fd)
+{
+	int rc = pm_syncs_inodes(fd) == PM_NO ? PM_RETRY(pm_sys->syncfs(fd)) : 0;
+	return rc ? rc : pm_synced(fd, PM_RETRY(pm_sys->fsync(fd)));
 }

@@ -152,6 +152,12 @@ _ROWS = (
             "/dev/pmem0", "mem-ctrl", directory="/mnt"),
     Backing("ext4-dax-fastcommit", "ext4 dax=always with fast_commit, domain memory_controller",
             NVDIMM, (Volume(PMEM, "ext4", "dax=always", "-b 4096 -O fast_commit"),), PMEM, "mem-ctrl"),
+    Backing("ext4-nojournal", "ext4 without a journal, twice on pmem with dax=always and twice on a disk",
+            NVDIMM * 2 + DISK * 2,
+            tuple(Volume(node, "ext4", options, "-b 4096 -O ^has_journal", "/mnt/" + name)
+                  for node, options, name in ((PMEM, "dax=always", "dax"), ("/dev/pmem1", "dax=always", "dax-raw"),
+                                              (VDA, "defaults", "disk"), ("/dev/vdb", "defaults", "disk-raw"))),
+            PMEM, "mem-ctrl", directory="/mnt"),
     Backing("cut", "as power, with a third disk without a file system, dm and overlays",
             NVDIMM * 2 + DISK * 3, _FOUR, "/dev/pmem0", "mem-ctrl", modules="dm-mod overlay", directory="/mnt"),
 )

@@ -37,6 +37,7 @@ struct expected {
 #define SPARSE ACCEPTED(PM_REASON_HOLE, PM_ADVICE_PREPARE)
 #define PAGE_CACHE {PM_PAGE, PM_NO, PM_NO, PM_GRADE_NONE, PM_REASON_PAGE_CACHE, PM_ADVICE_MOUNT_DAX}
 #define SHAREABLE ACCEPTED(PM_REASON_SHAREABLE, PM_ADVICE_LEASE)
+#define NO_JOURNAL ACCEPTED(PM_REASON_NO_JOURNAL, PM_ADVICE_JOURNAL)
 #define IMPOSTOR ACCEPTED(PM_REASON_IMPOSTOR, PM_ADVICE_REAL_MEDIUM)
 #define ASYNCHRONOUS {PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_ASYNCHRONOUS, PM_ADVICE_REAL_MEDIUM}
 #define VOLATILE {PM_NONE, PM_NO, PM_NO, PM_GRADE_NONE, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM}
@@ -103,9 +104,9 @@ static const struct row {
 	{"ext4-fast-commit", PROVEN_LINE, SPARSE, 0, 0,
 	 .note = "fast_commit breaks MAP_SYNC where a store needs metadata, and is not to be seen from outside; "
 	         "in a prepared file no store does, and nothing else gets this far"},
-	{"ext4-nojournal", PROVEN_LINE, SPARSE, 0, 0,
+	{"ext4-nojournal", NO_JOURNAL, NO_JOURNAL, -PM_ENOTSYNC, 0,
 	 .note = "after a power failure the file system needs e2fsck, as it always does without a journal"},
-	{"ext2-dax", PROVEN_LINE, SPARSE, 0, 0, .note = "as above"},
+	{"ext2-dax", NO_JOURNAL, NO_JOURNAL, -PM_ENOTSYNC, 0, .note = "as above"},
 	{"xfs-file-flag", PROVEN_LINE, SPARSE, 0, 0, OLD_FILE, "the flag counts from the next time the inode is loaded"},
 	{"xfs-ro", PROVEN_LINE, SPARSE, 0, 0, READ_ONLY, NULL},
 	{"xfs-cloned", SHARED, SPARSE, -PM_ENOTSYNC, 0, OLD_FILE,
@@ -416,7 +417,7 @@ static void print_table(void)
 	static const char *const grades[] = {"none", "accepted", "trusted", "promised", "proven"};
 	static const char *const advices[] = {
 		[PM_ADVICE_NONE] = "", [PM_ADVICE_PREPARE] = "prepare", [PM_ADVICE_MOUNT_DAX] = "mount with DAX",
-		[PM_ADVICE_LEASE] = "lease", [PM_ADVICE_REAL_MEDIUM] = "real medium",
+		[PM_ADVICE_LEASE] = "lease", [PM_ADVICE_JOURNAL] = "journal", [PM_ADVICE_REAL_MEDIUM] = "real medium",
 		[PM_ADVICE_STATE_DOMAIN] = "state the domain", [PM_ADVICE_LEAVE_SANDBOX] = "leave the sandbox",
 		[PM_ADVICE_REWRITE] = "rewrite"};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

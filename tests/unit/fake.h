@@ -100,7 +100,8 @@ struct fake_machine {
 	bool is_encrypted;  /* STATX_ATTR_ENCRYPTED */
 	bool hides_device;  /* mountinfo has the file's mount under another device, as on an overlay */
 	bool lacks_mount_id; /* fdinfo does not tell it */
-	uint64_t unique_mount; /* STATX_MNT_ID_UNIQUE; 0: before Linux 6.8 */
+	uint64_t unique_mount; /* STATX_MNT_ID_UNIQUE, of every start another; 0: before Linux 6.8 */
+	bool lacks_journal, hides_journal; /* an ext4; sysfs does not tell */
 	bool tells_pages;    /* PAGEMAP_SCAN, of which there are: */
 	bool has_huge_pages, has_small_pages;
 	const char *release; /* of the kernel; NULL: the real one */

@@ -42,7 +42,7 @@ static unsigned generation;
 void fake_virtual_start(void)
 {
 	memset(files, 0, sizeof(files));
-	generation++;
+	fake.machine.unique_mount = ++generation;
 }
 
 void fake_device_size(uint64_t size)
@@ -153,6 +153,10 @@ static int content(const char *path, int flags, char *text, size_t size)
 	if (!strncmp(path, "/proc/self/fdinfo/", 18)) {
 		snprintf(text, size, "pos:\t0\nflags:\t0100002\nmnt_id:\t%u\nino:\t12\n", FAKE_MOUNT);
 		return fake.machine.lacks_mount_id ? -ENOENT : 0;
+	}
+	if (ends_with(path, "/journal_task")) {
+		snprintf(text, size, "%s\n", fake.machine.lacks_journal ? "<none>" : "312");
+		return fake.machine.hides_journal ? -ENOENT : 0;
 	}
 	if (of_char && ends_with(path, "/size")) {
 		snprintf(text, size, "%llu\n", (unsigned long long)atomic_load(&device_size));

@@ -329,12 +329,12 @@ static const struct {
 	enum state state;
 	const char *cost;
 } births[] = {
-	{PAGES, "openat statx fstatfs mmap"},
+	{PAGES, "openat statx mmap"},
 	{READ_ONLY, "openat statx fstatfs mmap"},
-	{VOLATILE, "openat statx fstatfs mmap"},
-	{LINES, "openat statx fstatfs " TRIAL " readlinkat ioctl mmap"},
-	{BYTES, "openat statx fstatfs " TRIAL " readlinkat ioctl mmap"},
-	{POLLED, "openat statx lease_signal setlease lease_silence fstatfs " TRIAL
+	{VOLATILE, "openat statx mmap"},
+	{LINES, "openat statx " TRIAL " readlinkat ioctl mmap"},
+	{BYTES, "openat statx " TRIAL " readlinkat ioctl mmap"},
+	{POLLED, "openat statx lease_signal setlease lease_silence " TRIAL
 	         " ioctl readlinkat ioctl ioctl mmap getlease"},
 };
 

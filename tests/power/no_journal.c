@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ext4 without a journal: an msync that converts a block from unwritten leaves the inode out, on kernels that do not know
+ * better (lib/synced.c). A file is allocated and synced, then stored to. Each volume has one file and its last sync, since
+ * another's would write the same block of inodes.
+ *
+ *   no_journal store DIRECTORY control|promise   raw: whether msync alone is to be seen failing, or known to keep its word
+ *   no_journal found DIRECTORY
+ */
+#include <pmdirect.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+
+#include "../guest/check.h"
+#include "digest.h"
+
+#define PAGE ((size_t)4096)
+#define SIZE (64 * PAGE)
+#define AT (2 * PAGE)
+
+static const struct volume {
+	const char *file;
+	bool raw;
+} volumes[] = {{"disk/file", false}, {"dax/file", false}, {"disk-raw/file", true}, {"dax-raw/file", true}};
+#define VOLUMES (sizeof(volumes) / sizeof(volumes[0]))
+
+static int make(const char *file)
+{
+	int fd = open(file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd >= 0 && !posix_fallocate(fd, 0, (off_t)SIZE) && !fsync(fd))
+		return fd;
+	return perror(file), -1;
+}
+
+static int store_raw(const char *file, const char *verb)
+{
+	int fd = make(file);
+	char *at = fd < 0 ? MAP_FAILED : mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (at == MAP_FAILED)
+		return 1;
+	memset(at + AT, 'R', 100);
+	if (msync(at + AT, PAGE, MS_SYNC))
+		return perror(file), 1;
+	tell(verb, file, at + AT, PAGE);
+	return 0;
+}
+
+static bool is_as_expected(const char *file, const struct pm_report *r)
+{
+	enum pm_reason reason = strncmp(file, "dax", 3) ? PM_REASON_PAGE_CACHE : PM_REASON_NO_JOURNAL;
+	bool good = r->granularity == PM_PAGE && r->reason == reason && r->evidence[PM_EV_SYNCS_INODES].state == PM_NO;
+	if (!good)
+		printf("%s: %s, reason %s\n", file, pm_granularity_name(r->granularity), pm_reason_name(r->reason));
+	return good;
+}
+
+static int store(const char *file)
+{
+	struct pm_options guarantee = {.size = sizeof(guarantee), .sync = PM_GUARANTEE, .length = SIZE};
+	struct pm_mapping *m;
+	struct pm_report r;
+	int fd = make(file);
+	if (fd < 0 || close(fd))
+		return 1;
+	if (pm_map(file, &guarantee, &m) != -PM_ENOTSYNC)
+		return complain(file, "a guarantee");
+	if (pm_map(file, NULL, &m) || pm_query(m, &r, sizeof(r)))
+		return complain(file, "pm_map");
+	if (!is_as_expected(file, &r))
+		return 1;
+	char *at = (char *)pm_base(m) + AT;
+	memset(at, 'N', 100);
+	if (pm_persist(m, at, 100))
+		return complain(file, "pm_persist");
+	tell("promise", file, at, PAGE);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int rc = 0;
+	if (argc < 3 || chdir(argv[2]))
+		return 2;
+	if (!strcmp(argv[1], "found")) {
+		for (size_t i = 0; i < VOLUMES; i++)
+			tell_found(volumes[i].file, volumes[i].file, AT, PAGE);
+		return 0;
+	}
+	for (size_t i = 0; i < VOLUMES && !rc; i++)
+		rc = volumes[i].raw ? store_raw(volumes[i].file, argv[3]) : store(volumes[i].file);
+	if (!rc)
+		dprintf(STDOUT_FILENO, "cut\n");
+	while (!rc)
+		pause();
+	return rc;
+}

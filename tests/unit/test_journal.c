@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* An ext4 without a journal, whose syncs leave the inode out: see lib/synced.c. */
+#include <errno.h>
+#include <linux/fiemap.h>
+#include <string.h>
+
+#include "unit.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define PAGES 16
+
+static struct fake_extent extents[2];
+static const char *path;
+
+/* Written up to that page, allocated behind it. */
+static void write_until(unsigned page)
+{
+	uint64_t border = page * unit_page();
+	extents[0] = (struct fake_extent){0, border, 0};
+	extents[1] = (struct fake_extent){border, 4 * PAGES * unit_page() - border, FIEMAP_EXTENT_UNWRITTEN};
+}
+
+static void start(const struct fake_machine *machine)
+{
+	path = unit_file("file", PAGES * unit_page());
+	write_until(4);
+	fake_start(machine);
+	fake.machine.lacks_journal = true;
+	fake.machine.extents = extents;
+	fake.machine.extent_count = 2;
+}
+
+/* Calls of a persist of one byte: whether everything was written, and before the msync. */
+static bool writes_everything(struct pm_mapping *m)
+{
+	fake_forget();
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+	ck_assert_uint_le(fake_calls(FAKE_syncfs), 1);
+	return fake_calls(FAKE_syncfs);
+}
+
+/* Until all of the range is written, and once more after that. */
+START_TEST(everything_is_written_as_long_as_blocks_change)
+{
+	start(&fake_plain);
+	struct pm_mapping *m = unit_map(path, NULL);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_SYNCS_INODES].state, PM_NO);
+	for (int i = 0; i < 3; i++)
+		ck_assert(writes_everything(m));
+	write_until(PAGES - 1);
+	ck_assert(writes_everything(m));
+	write_until(PAGES);
+	ck_assert(writes_everything(m));
+	for (int i = 0; i < 3; i++)
+		ck_assert(!writes_everything(m));
+	/* What is behind the end of the file has no blocks to change; what is added may. */
+	unit_ok(pm_resize(m, (PAGES + 2) * unit_page()));
+	ck_assert(writes_everything(m));
+	ck_assert(writes_everything(m));
+	write_until(PAGES + 2);
+	ck_assert(writes_everything(m));
+	ck_assert(!writes_everything(m));
+	unit_ok(pm_resize(m, PAGES * unit_page()));
+	ck_assert(writes_everything(m));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Of extents that are not told nobody knows whether they change. */
+START_TEST(extents_that_are_not_known_to_be_written)
+{
+	static const uint32_t flags[] = {FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC, FIEMAP_EXTENT_DATA_INLINE};
+	start(&fake_plain);
+	struct pm_mapping *m = unit_map(path, NULL);
+	for (size_t i = 0; i < COUNT(flags); i++) {
+		extents[1].flags = flags[i];
+		for (int k = 0; k < 2; k++)
+			ck_assert(writes_everything(m));
+	}
+	write_until(PAGES);
+	extents[0] = (struct fake_extent){unit_page(), (PAGES - 1) * unit_page(), 0}; /* a hole before it */
+	for (int k = 0; k < 2; k++)
+		ck_assert(writes_everything(m));
+	fake.machine.fiemap_errno = EOPNOTSUPP;
+	for (int k = 0; k < 2; k++)
+		ck_assert(writes_everything(m));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(a_failure_to_write_everything_is_one_to_write)
+{
+	start(&fake_plain);
+	write_until(PAGES);
+	struct pm_mapping *m = unit_map(path, NULL);
+	fake_fail(FAKE_syncfs, 1, EIO);
+	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -EIO);
+	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -EIO);
+	unit_ok(pm_clear_error(m));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* What is made and prepared, too. */
+START_TEST(a_file_is_published_with_its_inode)
+{
+	start(&fake_plain);
+	fake_forget();
+	struct pm_mapping *m = unit_map(unit_path("new"), UNIT_OPTIONS(.flags = PM_CREATE | (_i ? PM_PREPARE : 0),
+	                                                               .length = PAGES * unit_page()));
+	ck_assert_uint_eq(fake_calls(FAKE_syncfs), 1);
+	ck_assert_uint_ge(fake_calls(FAKE_fsync), 1);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* A journal, another file system, or nobody who knows: nothing is written but what was asked for. */
+START_TEST(others_are_believed)
+{
+	for (int i = 0; i < 3; i++) {
+		start(i == 2 ? &fake_tmpfs : &fake_plain);
+		fake.machine.lacks_journal = i == 2;
+		fake.machine.hides_journal = i == 1;
+		struct pm_mapping *m = unit_map(path, NULL);
+		ck_assert_int_eq(unit_query(m)->evidence[PM_EV_SYNCS_INODES].state, i == 1 ? PM_UNKNOWN : PM_YES);
+		if (i != 2)
+			ck_assert(!writes_everything(m));
+		unit_ok(pm_unmap(m));
+	}
+}
+END_TEST
+
+/* A write fault under MAP_SYNC is such a sync. */
+START_TEST(lines_are_not_promised)
+{
+	start(&fake_dax);
+	write_until(PAGES);
+	fake.machine.lacks_journal = !_i;
+	fake.machine.hides_journal = _i;
+	struct pm_mapping *m = unit_map(path, NULL);
+	const struct pm_report *r = unit_query(m);
+	ck_assert_int_eq(r->granularity, PM_PAGE);
+	ck_assert_int_eq(r->reason, PM_REASON_NO_JOURNAL);
+	ck_assert_int_eq(r->advice, PM_ADVICE_JOURNAL);
+	ck_assert_int_eq(r->direct, PM_YES);
+	unit_ok(pm_unmap(m));
+	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.sync = PM_GUARANTEE), &m), -PM_ENOTSYNC);
+	m = unit_map(path, UNIT_OPTIONS(.flags = PM_TRUST_KERNEL));
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("journal");
+	tcase_add_test(c, everything_is_written_as_long_as_blocks_change);
+	tcase_add_test(c, extents_that_are_not_known_to_be_written);
+	tcase_add_test(c, a_failure_to_write_everything_is_one_to_write);
+	tcase_add_loop_test(c, a_file_is_published_with_its_inode, 0, 2);
+	tcase_add_test(c, others_are_believed);
+	tcase_add_loop_test(c, lines_are_not_promised, 0, 2);
+	return unit_run();
+}
