@@ -146,45 +146,39 @@ def one_table(cases):
 
 
 def peers_that_win(tables):
-    """Where three rounds of four, or the only figure, are better for a peer."""
-    found = []
+    """Where three rounds of four, or the only figure, are better for a peer: of a kind of case the worst, for each peer."""
+    worst, wins, cells = {}, collections.Counter(), collections.Counter()
     for (program, place), table in tables.items():
-        found += peers_that_win_in_grid(program, table.grid())
-        for what, case in table.lines().items():
+        for what, case in table.cases.items():
+            grid = GRID.fullmatch(what)
             for name in case:
                 ratio = ours_to(case, name)
-                if ratio and not is_ours(name) and ratio[0] > 1:
-                    where = "" if place == HERE else f", {place}"
-                    sure = f"{ratio[0]:.3f} to {ratio[2]:.3f}" if "rounds" in case[name] else "one figure"
-                    found.append((ratio[1], [f"`{program}`{where}", what, name, f"{ratio[1]:.3f}", sure]))
-    return [row for _, row in sorted(found, key=lambda entry: -entry[0])]
+                if not ratio or is_ours(name):
+                    continue
+                key = program, place, grid and grid[1], name
+                cells[key] += 1
+                wins[key] += ratio[0] > 1
+                if ratio[0] > 1 and (key not in worst or ratio[1] > worst[key][0][1]):
+                    worst[key] = ratio, what, "rounds" in case[name]
+    return [win_row(key, wins[key], cells[key], *found)
+            for key, found in sorted(worst.items(), key=lambda item: -item[1][0][1])]
 
 
-def peers_that_win_in_grid(program, grid):
-    """Of all cells of a grid one row for each peer, with the worst."""
-    worst, wins, cells = {}, collections.Counter(), collections.Counter()
-    for what, case in grid.items():
-        for name in case:
-            if is_ours(name):
-                continue
-            key, ratio = (GRID.fullmatch(what)[1], name), ours_to(case, name)
-            cells[key] += 1
-            wins[key] += ratio[0] > 1
-            if ratio[0] > 1 and (key not in worst or ratio[1] > worst[key][0][1]):
-                worst[key] = ratio, what
-    return [(ratio[1], [f"`{program}`", f"{what}: {wins[what, name]} of {cells[what, name]} cases, this the worst: {case}",
-                        name, f"{ratio[1]:.3f}", f"{ratio[0]:.3f} to {ratio[2]:.3f}"])
-            for (what, name), (ratio, case) in worst.items()]
+def win_row(key, wins, cells, ratio, what, has_rounds):
+    program, place, _, name = key
+    return [f"`{program}`" + ("" if place == HERE else f", {place}"), f"{wins} of {cells}", what, name, f"{ratio[1]:.3f}",
+            f"{ratio[0]:.3f} to {ratio[2]:.3f}" if has_rounds else "one figure"]
 
 
 def winners(tables):
     out = ["", "## Where a peer wins", "",
-           "Every case in which ours took longer in at least three of four rounds, bare system calls and instructions",
-           "included: what ours takes, in multiples of theirs. The quartiles of that ratio say how sure it is."]
+           "Cases in which ours took longer in at least three of four rounds, bare system calls and instructions included:",
+           "for each peer how many there are, and of the worst what ours takes, in multiples of theirs. The quartiles of that",
+           "ratio say how sure it is."]
     won = peers_that_win(tables)
     if not won:
         return out + ["", "In this run: nowhere."]
-    return out + [""] + rows([["program", "case", "peer", "ours : theirs", "quartiles"]] + won)
+    return out + [""] + rows([["program", "cases", "the worst", "peer", "ours : theirs", "quartiles"]] + won)
 
 
 def section(program, table, images):

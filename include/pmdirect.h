@@ -481,7 +481,8 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  * made durable by the msync(2) of the last: what others stored in between is not waited for. Elsewhere, and before
  * Linux 5.2, it is one msync(2) from the first to the last. Where blocks that were written before are overwritten, it
  * ends in one flush of the device's volatile cache; where blocks are new, in a commit of the journal, which is two on a
- * device without FUA. It is believed only while the file system can be written to. What write(2) put into the file is
+ * device without FUA. On an ext4 without a journal syncfs(2) comes before it until every block of the range is written:
+ * pm_durability(7). It is believed only while the file system can be written to. What write(2) put into the file is
  * covered where its range was flushed, not otherwise.
  *
  * A failed write-back poisons this mapping and every other mapping of the same file in the process: the
