@@ -132,7 +132,7 @@ static void syncs_inodes(pm_evidence_table e, struct pm_subject *s)
 {
 	const struct pm_evidence *fs = &e[PM_EV_FILE_SYSTEM];
 	bool is_ext4 = fs->value == EXT4_SUPER_MAGIC;
-	int state = s->syncs_inodes;
+	int state = (int)s->syncs_inodes;
 	if (state == PM_UNKNOWN && fs->value)
 		state = is_ext4 ? pm_ext4_syncs_inodes(&s->stx) : PM_YES;
 	s->syncs_inodes = state < 0 ? PM_UNKNOWN : (enum pm_state)state;
