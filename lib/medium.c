@@ -53,6 +53,12 @@ static int sync_inodes(struct pm_medium *m)
 	return rc;
 }
 
+int pm_medium_fdatasync(struct pm_medium *m)
+{
+	int rc = sync_inodes(m);
+	return rc ? rc : PM_RETRY(pm_sys->fdatasync(m->fd));
+}
+
 void pm_medium_grown(struct pm_medium *m)
 {
 	if (atomic_load(&m->syncs_inodes) == SETTLED)
@@ -147,7 +153,7 @@ int pm_medium_deepen(struct pm_medium *m, const void *address, size_t length)
 	if (m->device_dax)
 		return region_deep_flush(m->region);
 	if (m->read_only)
-		return PM_RETRY(pm_sys->fdatasync(m->fd));
+		return pm_medium_fdatasync(m);
 	if (!m->libpmem)
 		return pm_medium_msync(m, (uintptr_t)address, (uintptr_t)address + length);
 	int rc = sync_inodes(m);

@@ -97,6 +97,8 @@ extern const struct pm_strategy pm_strategy_promoted;
 
 /* The kernel's write-back of the pages of a range, believed only where it can be. */
 int pm_medium_msync(struct pm_medium *, uintptr_t low, uintptr_t high);
+/* The whole file, of which there is a read-only descriptor. */
+int pm_medium_fdatasync(struct pm_medium *);
 /*
  * Whether ranges can be written by sync_file_range(2) each, and made durable by one msync of any other part of the
  * file that follows: see medium.c.

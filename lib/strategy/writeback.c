@@ -68,7 +68,7 @@ void pm_writeback_promoted(struct pm_writeback *w)
 static int write_back(struct pm_medium *m, struct pm_run run)
 {
 	if (m->read_only) {
-		int rc = PM_RETRY(pm_sys->fdatasync(m->fd));
+		int rc = pm_medium_fdatasync(m);
 		return rc == -EINVAL ? 0 : rc;
 	}
 	unsigned shift = m->writeback.recorded.shift;

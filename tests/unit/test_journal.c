@@ -131,6 +131,22 @@ START_TEST(others_are_believed)
 }
 END_TEST
 
+/* What others wrote is made durable by a mapping that only reads as well. */
+START_TEST(a_read_only_mapping)
+{
+	start(&fake_plain);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_READ_ONLY));
+	for (int i = 0; i < 4; i++) {
+		fake_forget();
+		unit_ok(pm_persist(m, pm_base(m), 1));
+		ck_assert_uint_eq(fake_calls(FAKE_fdatasync), 1);
+		ck_assert_uint_eq(fake_calls(FAKE_syncfs), i < 3);
+		write_until(i ? PAGES : 4);
+	}
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* A write fault under MAP_SYNC is such a sync. */
 START_TEST(lines_are_not_promised)
 {
@@ -160,6 +176,7 @@ int main(void)
 	tcase_add_test(c, a_failure_to_write_everything_is_one_to_write);
 	tcase_add_loop_test(c, a_file_is_published_with_its_inode, 0, 2);
 	tcase_add_test(c, others_are_believed);
+	tcase_add_test(c, a_read_only_mapping);
 	tcase_add_loop_test(c, lines_are_not_promised, 0, 2);
 	return unit_run();
 }
