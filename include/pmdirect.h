@@ -133,7 +133,7 @@ enum pm_reason {
 	PM_REASON_SHUT_DOWN = 33,        /* events only: the file system answers with EIO: it was shut down */
 	PM_REASON_DEVICE_GONE = 34,      /* events only: the device under the file system is gone */
 	PM_REASON_BAD_BLOCKS = 35,       /* events only: the medium has bad blocks in the range */
-	PM_REASON_NO_JOURNAL = 36        /* ext4 has no journal, or does not say: a write fault need not sync the inode */
+	PM_REASON_NO_JOURNAL = 36        /* it is not known that a sync writes the inode: ext4 without a journal */
 };
 
 /* What a person can do about the reason. */
@@ -194,7 +194,7 @@ enum pm_evidence_row {
 	PM_EV_NUMA_NODE = 33,     /* value: the node that the region is near to */
 	PM_EV_PAGE_SIZE = 34,     /* value: size of the smallest page the range is mapped with by now; device-dax, DAX */
 	PM_EV_WATCHED = 35,       /* inotify(7) announces what others do to the file; no: error, text: what is missed then */
-	PM_EV_SYNCS_INODES = 36,  /* a sync, and a write fault under MAP_SYNC, writes the inode; no: ext4 without journal */
+	PM_EV_SYNCS_INODES = 36,  /* a sync, and a fault under MAP_SYNC, writes the inode; no: ext4 without a journal */
 	PM_EVIDENCE_ROWS = 37
 };
 
@@ -743,7 +743,8 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  *   PM_EVENT_PAGE_CACHE     a look
  *   PM_EVENT_DAX_FLAG       a look
  *   PM_EVENT_READ_ONLY      at once for remounts by mount(2) in this mount namespace, by the table of mounts; a look for
- *                           others (fsconfig(2), which newer mount(8) use) and for emergencies
+ *                           others (fsconfig(2), which newer mount(8) use) and for emergencies; for an error of an ext4
+ *                           from Linux 6.15 on, pm_query() with all evidence
  *   PM_EVENT_DEAD           a look
  *   PM_EVENT_BAD_BLOCKS     a look, as soon as the kernel's list of them has one
  *   PM_EVENT_FELL_BACK      with whatever takes the promise away

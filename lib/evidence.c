@@ -176,6 +176,13 @@ void pm_evidence_for_look(pm_evidence_table e, struct pm_subject *s)
 		pm_evidence_bad_blocks(e, s);
 }
 
+/* Linux 6.15 and later: after an error, which fstatfs(2) does not show. */
+static void emergency(pm_evidence_table e)
+{
+	if (strstr(e[PM_EV_MOUNT].text, "emergency_ro"))
+		pm_evidence_set(&e[PM_EV_WRITABLE], PM_NO, 0, e[PM_EV_MOUNT].source, "emergency_ro");
+}
+
 void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 {
 	kernel(e);
@@ -191,6 +198,7 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 	if (e[PM_EV_SHAREABLE].state == PM_UNKNOWN)
 		pm_evidence_shareable(e, s);
 	pm_evidence_mount(e, s);
+	emergency(e);
 	pm_evidence_residency(e, s);
 	if (e[PM_EV_BAD_BLOCKS].state == PM_UNKNOWN)
 		pm_evidence_bad_blocks(e, s);

@@ -36,7 +36,8 @@ struct pm_subject {
 	int watch_error;     /* the positive errno that says why */
 	int file_error;      /* the positive errno of a statx(2) that failed: stx is older */
 	uint64_t device_entry; /* found: number of its entry in /sys/dev/block; 0: not looked at, or none */
-	enum pm_state syncs_inodes; /* found: see synced.h */
+	enum pm_state syncs_inodes; /* found: the row of that name */
+	bool may_leave_inode_out; /* found: an ext4 of which that is not yes */
 	unsigned region;     /* found: number of the nd region, else ~0u */
 	bool msync_skips_caches; /* found: the kernel's write-back leaves CPU caches alone, though they are volatile */
 };

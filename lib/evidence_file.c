@@ -25,20 +25,21 @@ static const struct {
 	uint32_t magic;
 	const char *name;
 	bool is_volatile; /* keeps its files in memory only */
+	bool passes_on;   /* to another file system, or another machine, of which nothing is known */
 } file_systems[] = {
-	{EXT4_SUPER_MAGIC, "ext2/ext3/ext4", false},
-	{XFS_SUPER_MAGIC, "xfs", false},
-	{BTRFS_SUPER_MAGIC, "btrfs", false},
-	{F2FS_SUPER_MAGIC, "f2fs", false},
-	{TMPFS_MAGIC, "tmpfs", true},
-	{RAMFS_MAGIC, "ramfs", true},
-	{HUGETLBFS_MAGIC, "hugetlbfs", true},
-	{OVERLAYFS_SUPER_MAGIC, "overlay", false},
-	{FUSE_SUPER_MAGIC, "fuse", false},
-	{NFS_SUPER_MAGIC, "nfs", false},
-	{V9FS_MAGIC, "9p", false},
-	{EROFS_SUPER_MAGIC_V1, "erofs", false},
-	{SQUASHFS_MAGIC, "squashfs", false},
+	{EXT4_SUPER_MAGIC, "ext2/ext3/ext4", false, false},
+	{XFS_SUPER_MAGIC, "xfs", false, false},
+	{BTRFS_SUPER_MAGIC, "btrfs", false, false},
+	{F2FS_SUPER_MAGIC, "f2fs", false, false},
+	{TMPFS_MAGIC, "tmpfs", true, false},
+	{RAMFS_MAGIC, "ramfs", true, false},
+	{HUGETLBFS_MAGIC, "hugetlbfs", true, false},
+	{OVERLAYFS_SUPER_MAGIC, "overlay", false, true},
+	{FUSE_SUPER_MAGIC, "fuse", false, true},
+	{NFS_SUPER_MAGIC, "nfs", false, true},
+	{V9FS_MAGIC, "9p", false, true},
+	{EROFS_SUPER_MAGIC_V1, "erofs", false, false},
+	{SQUASHFS_MAGIC, "squashfs", false, false},
 };
 
 /*
@@ -115,7 +116,10 @@ static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 		pm_evidence_set(&e[PM_EV_WRITABLE], PM_UNKNOWN, -rc, "fstatfs(2)", NULL);
 		return;
 	}
-	/* Set by mount options, by errors=remount-ro and by an emergency alike (fs/statfs.c flags_by_sb). */
+	/*
+	 * Set by mount options and by an emergency alike (fs/statfs.c flags_by_sb); not by the errors of an ext4 from
+	 * Linux 6.15 on, which stand in its options: fs/ext4/super.c EXT4_FLAGS_EMERGENCY_RO.
+	 */
 	pm_evidence_set(&e[PM_EV_WRITABLE], stfs.f_flags & ST_RDONLY ? PM_NO : PM_YES, 0, "fstatfs(2)", NULL);
 	size_t place = place_of_type((uint32_t)stfs.f_type);
 	if (place) {
@@ -128,14 +132,16 @@ static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 }
 
 /* MAP_SYNC has each write fault sync the file as msync does: fs/dax.c dax_finish_sync_fault. */
-static void syncs_inodes(pm_evidence_table e, struct pm_subject *s)
+static void syncs_inodes(pm_evidence_table e, struct pm_subject *s, size_t place)
 {
 	const struct pm_evidence *fs = &e[PM_EV_FILE_SYSTEM];
 	bool is_ext4 = fs->value == EXT4_SUPER_MAGIC;
 	int state = (int)s->syncs_inodes;
-	if (state == PM_UNKNOWN && fs->value)
-		state = is_ext4 ? pm_ext4_syncs_inodes(&s->stx) : PM_YES;
+	bool answers_itself = place && !file_systems[place - 1].passes_on;
+	if (state == PM_UNKNOWN)
+		state = is_ext4 ? pm_ext4_syncs_inodes(&s->stx) : answers_itself ? PM_YES : PM_UNKNOWN;
 	s->syncs_inodes = state < 0 ? PM_UNKNOWN : (enum pm_state)state;
+	s->may_leave_inode_out = is_ext4 && s->syncs_inodes != PM_YES;
 	pm_evidence_set(&e[PM_EV_SYNCS_INODES], s->syncs_inodes, state < 0 ? -state : fs->error,
 	                is_ext4 ? "/sys/fs/ext4/DEVICE/journal_task" : fs->source,
 	                state == PM_NO ? "ext4 without a journal" : NULL);
@@ -144,6 +150,7 @@ static void syncs_inodes(pm_evidence_table e, struct pm_subject *s)
 void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 {
 	s->syncs_inodes = PM_UNKNOWN;
+	s->may_leave_inode_out = false;
 	if (!S_ISREG(s->stx.stx_mode)) {
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_NO, 0, "statx(2): a device node", NULL);
 		return;
@@ -156,8 +163,9 @@ void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 	} else {
 		ask_file_system(e, s);
 	}
-	syncs_inodes(e, s);
-	remember(s, place_of_type((uint32_t)e[PM_EV_FILE_SYSTEM].value));
+	place = place_of_type((uint32_t)e[PM_EV_FILE_SYSTEM].value);
+	syncs_inodes(e, s, place);
+	remember(s, place);
 	encrypted(e, s);
 	if (e[PM_EV_FILE_SYSTEM].value == OVERLAYFS_SUPER_MAGIC)
 		overlay(e, s);
@@ -198,7 +206,7 @@ static void keep_options(bool read_only, char *options, char *kept, size_t size)
 	char *rest = NULL;
 	size_t used = (size_t)snprintf(kept, size, "%s", read_only ? "ro" : "");
 	for (char *o = strtok_r(options, ",", &rest); o; o = strtok_r(NULL, ",", &rest)) {
-		bool wanted = !strcmp(o, "ro") || !strncmp(o, "dax", 3) || !strcmp(o, "nodax") ||
+		bool wanted = !strcmp(o, "ro") || !strcmp(o, "emergency_ro") || !strncmp(o, "dax", 3) || !strcmp(o, "nodax") ||
 		              !strncmp(o, "data=", 5) || strstr(o, "barrier") || !strcmp(o, "volatile") ||
 		              !strncmp(o, "fsync=", 6);
 		if (wanted && used + strlen(o) + 2 < size)

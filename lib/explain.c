@@ -107,8 +107,8 @@ static const struct {
 	[PM_REASON_SHUT_DOWN] = {"shut-down", "the file system was shut down"},
 	[PM_REASON_DEVICE_GONE] = {"device-gone", "the device under the file system is gone"},
 	[PM_REASON_BAD_BLOCKS] = {"bad-blocks", "the medium has bad blocks in the range"},
-	[PM_REASON_NO_JOURNAL] = {"no-journal", "the ext4 has no journal, or does not say so: what leads to the data may not be "
-	                                          "synced with it"},
+	[PM_REASON_NO_JOURNAL] = {"no-journal", "it is not known that a sync writes all that leads to the data: an ext4 without "
+	                                          "a journal leaves the inode out"},
 };
 
 static const char *const advices[] = {

@@ -89,6 +89,8 @@ static void give_back(struct pm_mapping *m, struct pm_news *news)
 /* What was done to the file meanwhile and can be undone: what was prepared may not be so any more. */
 static bool is_mendable(const struct pm_mapping *m, const pm_evidence_table e, const struct pm_subject *s)
 {
+	if (e[PM_EV_SYNCS_INODES].state != PM_YES) /* for that there is no mending */
+		return false;
 	bool whole = s->stx.stx_size >= s->end && e[PM_EV_ALLOCATED].state == PM_YES;
 	return m->prepared || (whole && e[PM_EV_UNSHARED].state == PM_NO);
 }

@@ -138,7 +138,7 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.device_dax = m->ask.backing == PM_BACKING_DEVICE_DAX;
 	m->medium.region = s->region;
 	m->medium.lines_first = s->msync_skips_caches;
-	atomic_store(&m->medium.syncs_inodes, (unsigned char)s->syncs_inodes);
+	atomic_store(&m->medium.syncs_inodes, s->may_leave_inode_out ? PM_NO : PM_YES);
 	if (g >= PM_CACHE_LINE)
 		m->medium.libpmem = pm_libpmem_load(NULL);
 	static const struct pm_strategy *const of_granularity[] = {

@@ -39,11 +39,12 @@ static int region_deep_flush(unsigned region)
 #define SETTLED 3 /* beyond enum pm_state */
 
 /*
- * Where syncs leave the inode out everything is written first (synced.c), until there comes a moment from which on that is
- * not needed: the inode is synced, and all of the range was written before.
+ * Where syncs may leave the inode out everything is written first (synced.c), until there comes a moment from which on that
+ * is not needed: the inode is synced, and all of the range was written before.
  */
-static int sync_inodes(struct pm_medium *m)
+static int sync_inodes(struct pm_medium *m, uint64_t offset, size_t length)
 {
+	pm_medium_recheck(m, offset, length);
 	if (atomic_load(&m->syncs_inodes) != PM_NO)
 		return 0;
 	bool settles = pm_is_written(m->fd, m->offset, m->map_length);
@@ -53,16 +54,22 @@ static int sync_inodes(struct pm_medium *m)
 	return rc;
 }
 
-int pm_medium_fdatasync(struct pm_medium *m)
+void pm_medium_recheck(struct pm_medium *m, uint64_t offset, size_t length)
 {
-	int rc = sync_inodes(m);
-	return rc ? rc : PM_RETRY(pm_sys->fdatasync(m->fd));
+	if (atomic_load(&m->syncs_inodes) == SETTLED && !pm_is_written(m->fd, offset, length))
+		atomic_store(&m->syncs_inodes, PM_NO);
 }
 
-void pm_medium_grown(struct pm_medium *m)
+void pm_medium_unsettle(struct pm_medium *m)
 {
 	if (atomic_load(&m->syncs_inodes) == SETTLED)
 		atomic_store(&m->syncs_inodes, PM_NO);
+}
+
+int pm_medium_fdatasync(struct pm_medium *m)
+{
+	int rc = sync_inodes(m, m->offset, m->map_length);
+	return rc ? rc : PM_RETRY(pm_sys->fdatasync(m->fd));
 }
 
 int pm_medium_msync(struct pm_medium *m, uintptr_t low, uintptr_t high)
@@ -70,7 +77,7 @@ int pm_medium_msync(struct pm_medium *m, uintptr_t low, uintptr_t high)
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 	low &= ~(page - 1);
 	high = (high + page - 1) & ~(page - 1);
-	int rc = sync_inodes(m);
+	int rc = sync_inodes(m, m->offset + (low - (uintptr_t)m->map), high - low);
 	if (!rc)
 		rc = PM_RETRY(pm_sys->msync((void *)low, high - low));
 	return m->node ? rc : pm_synced(m->fd, rc);
@@ -121,8 +128,8 @@ bool pm_medium_writes_apart(struct pm_medium *m)
 /*
  * On a direct medium the kernel knows which pages were stored to since its last write-back, by anybody: the fault that
  * makes one writable marks it, with MAP_SYNC as well (fs/dax.c dax_insert_pfn_mkwrite), and msync writes the lines of
- * those back (dax_writeback_one). A clean line costs 1 to 8 ns to walk over, a gigabyte so 0.06 to 0.5 s
- * (bench/whole_sync), where an msync that finds nothing costs microseconds. It costs more for each page that it does
+ * those back (dax_writeback_one). A clean line costs 15 to 20 ns to walk over, a gigabyte so 0.3 s (bench/whole_sync,
+ * Cascade Lake), where an msync that finds nothing costs microseconds. It costs more for each page that it does
  * find: the page is protected again, and the next store to it faults. So short mappings are walked, which is over
  * within a millisecond or few and leaves their pages writable.
  */
@@ -132,7 +139,8 @@ bool pm_medium_writes_apart(struct pm_medium *m)
  * On DAX a sync need not stand in the list of drains (writeback.c): neither these two, nor the one at a lease's return.
  * What that list is for, an error of one call that the kernel tells another, costs nobody his own there: the CPU of the
  * call writes each page, or the call waits until another has (dax_writeback_one), and fails by itself. What the journal
- * meets is told to every call from then on (fs/jbd2/journal.c jbd2_log_wait_commit, fs/xfs/xfs_file.c xfs_file_fsync).
+ * meets is told to every call from then on (fs/jbd2/journal.c jbd2_log_wait_commit, fs/xfs/xfs_file.c xfs_file_fsync);
+ * without a journal lines are never promised, only trusted.
  * The metadata that lines need was synced by the fault that let the first store in (dax_finish_sync_fault), or that was
  * a SIGBUS. Whether the file system can still be written to is asked here as well; but not of a read-only descriptor,
  * whose file system may be read-only by right.
@@ -156,7 +164,7 @@ int pm_medium_deepen(struct pm_medium *m, const void *address, size_t length)
 		return pm_medium_fdatasync(m);
 	if (!m->libpmem)
 		return pm_medium_msync(m, (uintptr_t)address, (uintptr_t)address + length);
-	int rc = sync_inodes(m);
+	int rc = sync_inodes(m, m->offset, m->map_length);
 	/* For what it has not mapped itself this is an msync as well. */
 	return rc ? rc : pm_synced(m->fd, m->libpmem->deep_drain(address, length));
 }

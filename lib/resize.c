@@ -37,7 +37,7 @@ static int remap(struct pm_mapping *m, uint64_t length)
 		return pm_fail(rc, "pm_resize", m->name, "mremap failed: %s", pm_strerror(rc));
 	m->medium.map = map;
 	m->medium.map_length = map_length;
-	pm_medium_grown(&m->medium);
+	pm_medium_unsettle(&m->medium);
 	m->base = m->medium.map + (m->offset - start);
 	m->length = length;
 	pm_latch_set_end(&m->user, m->offset + length);

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "synced.h"
 #include "sys.h"
@@ -53,18 +54,6 @@ int pm_ext4_syncs_inodes(const struct statx *stx)
 	return got >= (ssize_t)strlen(none) && !memcmp(text, none, strlen(none)) ? PM_NO : PM_YES;
 }
 
-enum pm_state pm_syncs_inodes(int fd)
-{
-	struct statfs stfs;
-	struct statx stx;
-	if (PM_RETRY(pm_sys->fstatfs(fd, &stfs)))
-		return PM_UNKNOWN;
-	if (stfs.f_type != EXT4_SUPER_MAGIC)
-		return PM_YES;
-	int state = pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx) ? PM_UNKNOWN : pm_ext4_syncs_inodes(&stx);
-	return state < 0 ? PM_UNKNOWN : (enum pm_state)state;
-}
-
 #define NOT_WRITTEN (FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DATA_INLINE)
 
 bool pm_is_written(int fd, uint64_t offset, uint64_t length)
@@ -73,9 +62,10 @@ bool pm_is_written(int fd, uint64_t offset, uint64_t length)
 	_Alignas(struct fiemap) char room[sizeof(struct fiemap) + EXTENTS * sizeof(struct fiemap_extent)];
 	struct fiemap *map = (struct fiemap *)room;
 	struct statx stx;
-	if (pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx))
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length;
+	if (pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx) || stx.stx_size + page <= end)
 		return false;
-	uint64_t end = offset + length < stx.stx_size ? offset + length : stx.stx_size;
+	end = end < stx.stx_size ? end : stx.stx_size;
 	while (offset < end) {
 		*map = (struct fiemap){.fm_start = offset, .fm_length = end - offset, .fm_extent_count = EXTENTS};
 		if (pm_sys->ioctl(fd, FS_IOC_FIEMAP, map) || !map->fm_mapped_extents)
@@ -104,8 +94,19 @@ int pm_synced(int fd, int rc)
 	return rc ? rc : now.f_flags & ST_RDONLY ? -EROFS : 0;
 }
 
+/* Where it is not known that there is a journal there may be none. */
+static bool may_leave_inode_out(int fd)
+{
+	struct statfs stfs;
+	struct statx stx;
+	if (PM_RETRY(pm_sys->fstatfs(fd, &stfs)))
+		return true;
+	return stfs.f_type == EXT4_SUPER_MAGIC &&
+	       (pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx) || pm_ext4_syncs_inodes(&stx) != PM_YES);
+}
+
 int pm_sync_file(int fd)
 {
-	int rc = pm_syncs_inodes(fd) == PM_NO ? PM_RETRY(pm_sys->syncfs(fd)) : 0;
+	int rc = may_leave_inode_out(fd) ? PM_RETRY(pm_sys->syncfs(fd)) : 0;
 	return rc ? rc : pm_synced(fd, PM_RETRY(pm_sys->fsync(fd)));
 }

@@ -9,13 +9,11 @@
 #include "pmdirect.h"
 
 /*
- * Whether a sync writes all that leads to the file's data, the inode included. No: an ext4 without a journal. Unknown: an
- * ext4 that sysfs does not tell of. It does not change as long as the file system is mounted.
+ * Whether a sync of a file on an ext4 writes all that leads to its data, the inode included. No: there is no journal;
+ * -errno: sysfs does not tell. It does not change as long as the file system is mounted.
  */
-enum pm_state pm_syncs_inodes(int fd);
-/* Likewise, of a file that lies on an ext4; -errno: it cannot be known. */
 int pm_ext4_syncs_inodes(const struct statx *);
-/* Whether every block of the range, up to the end of the file, is allocated and written: then no store changes the inode. */
+/* Whether every block of the range, which ends in the last page of the file or before, is allocated and written. */
 bool pm_is_written(int fd, uint64_t offset, uint64_t length);
 
 /*
@@ -23,7 +21,7 @@ bool pm_is_written(int fd, uint64_t offset, uint64_t length);
  * believed only while its file system can still be written to; else -EROFS.
  */
 int pm_synced(int fd, int rc);
-/* fsync(2), with what it would leave out by the above. */
+/* fsync(2), with what it may leave out by the above. */
 int pm_sync_file(int fd);
 
 #endif

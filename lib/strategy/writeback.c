@@ -98,6 +98,7 @@ static int write_runs(struct pm_medium *m, struct pm_cursor *c, struct pm_run *r
 {
 	struct pm_ranges *r = &m->writeback.recorded;
 	int error = 0;
+	pm_medium_recheck(m, m->offset, m->map_length);
 	for (;;) {
 		struct pm_run next;
 		bool last = !pm_ranges_take(r, c, &next);
@@ -320,6 +321,7 @@ int pm_writeback_recover(struct pm_medium *m)
 	/* A write-back under way may yet fail, and clean pages that were made dirty before it did. */
 	wait_for_others(w, &self);
 	pthread_mutex_unlock(&w->lock);
+	pm_medium_unsettle(m);
 	int rc = dirty_cached_pages(m);
 	if (!rc) {
 		atomic_store(&w->whole, true);

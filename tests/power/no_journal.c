@@ -18,12 +18,6 @@
 #define SIZE (64 * PAGE)
 #define AT (2 * PAGE)
 
-static const struct volume {
-	const char *file;
-	bool raw;
-} volumes[] = {{"disk/file", false}, {"dax/file", false}, {"disk-raw/file", true}, {"dax-raw/file", true}};
-#define VOLUMES (sizeof(volumes) / sizeof(volumes[0]))
-
 static int make(const char *file)
 {
 	int fd = open(file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -76,6 +70,54 @@ static int store(const char *file)
 	return 0;
 }
 
+/* What write(2) put there, by a mapping that only reads. */
+static int write_and_persist(const char *file)
+{
+	static char bytes[PAGE] = "W";
+	struct pm_options reading = {.size = sizeof(reading), .flags = PM_READ_ONLY};
+	struct pm_mapping *m;
+	int fd = make(file);
+	if (fd < 0 || pwrite(fd, bytes, PAGE, (off_t)AT) != (ssize_t)PAGE)
+		return 1;
+	if (pm_map(file, &reading, &m) || pm_persist(m, (char *)pm_base(m) + AT, PAGE))
+		return complain(file, "pm_persist");
+	tell("promise", file, bytes, PAGE);
+	return 0;
+}
+
+/* All was written, and nothing but an msync needed; then the program itself takes blocks back. */
+static int zero_and_store(const char *file)
+{
+	struct pm_mapping *m;
+	int fd = make(file);
+	if (fd < 0 || pm_map(file, NULL, &m))
+		return complain(file, "pm_map");
+	char *base = pm_base(m);
+	for (int i = 0; i < 3; i++) {
+		memset(base, 'A' + i, SIZE);
+		if (pm_persist(m, base, SIZE))
+			return complain(file, "pm_persist");
+	}
+	if (fallocate(fd, FALLOC_FL_ZERO_RANGE, (off_t)AT, (off_t)PAGE) || fsync(fd))
+		return perror(file), 1;
+	memset(base + AT, 'Z', 100);
+	if (pm_persist(m, base + AT, 100))
+		return complain(file, "pm_persist");
+	tell("promise", file, base + AT, PAGE);
+	return 0;
+}
+
+static const struct volume {
+	const char *file;
+	int (*store)(const char *file); /* NULL: raw */
+} volumes[] = {{"disk/file", store},
+               {"dax/file", store},
+               {"disk-read/file", write_and_persist},
+               {"disk-zeroed/file", zero_and_store},
+               {"disk-raw/file", NULL},
+               {"dax-raw/file", NULL}};
+#define VOLUMES (sizeof(volumes) / sizeof(volumes[0]))
+
 int main(int argc, char **argv)
 {
 	int rc = 0;
@@ -87,7 +129,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	for (size_t i = 0; i < VOLUMES && !rc; i++)
-		rc = volumes[i].raw ? store_raw(volumes[i].file, argv[3]) : store(volumes[i].file);
+		rc = volumes[i].store ? volumes[i].store(volumes[i].file) : store_raw(volumes[i].file, argv[3]);
 	if (!rc)
 		dprintf(STDOUT_FILENO, "cut\n");
 	while (!rc)

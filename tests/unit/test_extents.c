@@ -203,6 +203,7 @@ START_TEST(mount_options_that_concern_us)
 		{"xfs /dev/pmem0 rw,attr2,inode64", "xfs "},
 		{"ext4 /dev/sda1 rw,nodax,barrier=0", "ext4 nodax,barrier=0"},
 		{"ext4 /dev/sda1 ro,relatime", "ext4 ro"},
+		{"ext4 /dev/sda1 rw,relatime,emergency_ro", "ext4 emergency_ro"},
 		{"ext4 /dev/sda1 ro", "ext4 ro"},
 		{"tmpfs tmpfs rw", "tmpfs "},
 		{"fuse.sshfs me@there: rw,user_id=0", "fuse.sshfs "},
@@ -216,9 +217,13 @@ START_TEST(mount_options_that_concern_us)
 	for (size_t i = 0; i < COUNT(mounts); i++) {
 		fake.machine.mount = mounts[i].line;
 		fake_forget();
-		const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_MOUNT];
+		const struct pm_report *r = unit_query(m);
+		const struct pm_evidence *e = &r->evidence[PM_EV_MOUNT];
 		ck_assert_int_eq(e->state, PM_YES);
 		ck_assert_str_eq(e->text, mounts[i].text);
+		/* The other flags stand where fstatfs(2) finds them. */
+		ck_assert_int_eq(strstr(e->text, "emergency_ro") ? PM_NO : PM_YES,
+		                 r->evidence[PM_EV_WRITABLE].state);
 		ck_assert_str_eq(e->source, by_table ? "/proc/self/mountinfo" : "statmount(2)");
 		ck_assert_uint_eq(fake_calls(FAKE_statmount), 1);
 	}

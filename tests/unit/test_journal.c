@@ -2,12 +2,17 @@
 /* An ext4 without a journal, whose syncs leave the inode out: see lib/synced.c. */
 #include <errno.h>
 #include <linux/fiemap.h>
+#include <linux/magic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "unit.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define PAGES 16
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+#define PAGES 40
 
 static struct fake_extent extents[2];
 static const char *path;
@@ -115,19 +120,109 @@ START_TEST(a_file_is_published_with_its_inode)
 }
 END_TEST
 
-/* A journal, another file system, or nobody who knows: nothing is written but what was asked for. */
-START_TEST(others_are_believed)
+static const struct {
+	const struct fake_machine *machine;
+	uint32_t magic; /* 0: the machine's */
+	bool lacks, hides;
+	int errno_of_open;
+	enum pm_state state;
+	bool everything;
+} others[] = {
+	{&fake_plain, 0, false, false, 0, PM_YES, false},
+	{&fake_plain, 0, true, false, 0, PM_NO, true},
+	/* There may be none. */
+	{&fake_plain, 0, false, true, 0, PM_UNKNOWN, true},
+	{&fake_plain, 0, false, false, EMFILE, PM_UNKNOWN, true},
+	{&fake_plain, XFS_SUPER_MAGIC, true, false, 0, PM_YES, false},
+	/* The calls would reach a file system of which nothing is known. */
+	{&fake_plain, OVERLAYFS_SUPER_MAGIC, true, false, 0, PM_UNKNOWN, false},
+	{&fake_plain, 0x1234, true, false, 0, PM_UNKNOWN, false},
+};
+
+/* What is known when the mapping is made counts as long as it lives. */
+START_TEST(who_is_believed)
 {
-	for (int i = 0; i < 3; i++) {
-		start(i == 2 ? &fake_tmpfs : &fake_plain);
-		fake.machine.lacks_journal = i == 2;
-		fake.machine.hides_journal = i == 1;
-		struct pm_mapping *m = unit_map(path, NULL);
-		ck_assert_int_eq(unit_query(m)->evidence[PM_EV_SYNCS_INODES].state, i == 1 ? PM_UNKNOWN : PM_YES);
-		if (i != 2)
-			ck_assert(!writes_everything(m));
+	start(others[_i].machine);
+	fake.machine.magic = others[_i].magic ? others[_i].magic : fake.machine.magic;
+	fake.machine.lacks_journal = others[_i].lacks;
+	fake.machine.hides_journal = others[_i].hides;
+	fake_fail(FAKE_openat, 2, others[_i].errno_of_open); /* the first is of the file */
+	struct pm_mapping *m = unit_map(path, NULL);
+	fake_fail(FAKE_openat, 0, 0);
+	if (!others[_i].errno_of_open)
+		ck_assert_int_eq(unit_query(m)->evidence[PM_EV_SYNCS_INODES].state, others[_i].state);
+	ck_assert_int_eq(writes_everything(m), others[_i].everything);
+	unit_ok(pm_unmap(m));
+	/* What cannot be known is not kept either. */
+	if (others[_i].errno_of_open) {
+		m = unit_map(path, NULL);
+		ck_assert(!writes_everything(m));
 		unit_ok(pm_unmap(m));
 	}
+}
+END_TEST
+
+static struct pm_mapping *settled(void)
+{
+	start(&fake_plain);
+	write_until(PAGES);
+	struct pm_mapping *m = unit_map(path, NULL);
+	ck_assert(writes_everything(m));
+	ck_assert(!writes_everything(m));
+	return m;
+}
+
+/* Blocks that were taken away and come anew, be it by the program itself. */
+START_TEST(what_was_written_and_is_not_any_more)
+{
+	struct pm_mapping *m = settled();
+	char *base = pm_base(m);
+	write_until(0);
+	ck_assert(writes_everything(m));
+	write_until(PAGES);
+	ck_assert(writes_everything(m));
+	ck_assert(!writes_everything(m));
+	/* Far apart, so that each is written by itself: the last is fine, the first is not. */
+	extents[0] = (struct fake_extent){0, unit_page(), FIEMAP_EXTENT_UNWRITTEN};
+	extents[1] = (struct fake_extent){unit_page(), PAGES * unit_page(), 0};
+	unit_ok(pm_flush(m, base, 1));
+	unit_ok(pm_flush(m, base + pm_length(m) - 1, 1));
+	fake_forget();
+	unit_ok(pm_drain(m));
+	ck_assert_uint_eq(fake_calls(FAKE_syncfs), 1);
+	/* A file that was cut off is not whole. */
+	write_until(PAGES);
+	ck_assert_int_eq(truncate(path, 8 * (off_t)unit_page()), 0);
+	for (int i = 0; i < 2; i++)
+		ck_assert(writes_everything(m));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(nothing_holds_after_a_failure)
+{
+	struct pm_mapping *m = settled();
+	fake_fail(FAKE_msync, 1, EIO);
+	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -EIO);
+	fake_forget();
+	unit_ok(pm_clear_error(m));
+	ck_assert_uint_eq(fake_calls(FAKE_syncfs), 1);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Preparing would not bring back what only the file system lacks. */
+START_TEST(a_lease_mends_nothing_there)
+{
+	start(&fake_dax);
+	write_until(PAGES);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_LEASE | PM_NO_THREAD | PM_PREPARE));
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	fake_forget();
+	for (int i = 0; i < 20; i++)
+		unit_query(m);
+	ck_assert_uint_eq(fake_calls(FAKE_madvise) + fake_calls(FAKE_syncfs) + fake_calls(FAKE_fsync), 0);
+	unit_ok(pm_unmap(m));
 }
 END_TEST
 
@@ -175,7 +270,10 @@ int main(void)
 	tcase_add_test(c, extents_that_are_not_known_to_be_written);
 	tcase_add_test(c, a_failure_to_write_everything_is_one_to_write);
 	tcase_add_loop_test(c, a_file_is_published_with_its_inode, 0, 2);
-	tcase_add_test(c, others_are_believed);
+	tcase_add_loop_test(c, who_is_believed, 0, (int)COUNT(others));
+	tcase_add_test(c, what_was_written_and_is_not_any_more);
+	tcase_add_test(c, nothing_holds_after_a_failure);
+	tcase_add_test(c, a_lease_mends_nothing_there);
 	tcase_add_test(c, a_read_only_mapping);
 	tcase_add_loop_test(c, lines_are_not_promised, 0, 2);
 	return unit_run();
