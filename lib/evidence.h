@@ -37,7 +37,7 @@ struct pm_subject {
 	int file_error;      /* the positive errno of a statx(2) that failed: stx is older */
 	uint64_t device_entry; /* found: number of its entry in /sys/dev/block; 0: not looked at, or none */
 	enum pm_state syncs_inodes; /* found: the row of that name */
-	bool may_leave_inode_out; /* found: an ext4 of which that is not yes */
+	bool may_leave_inode_out; /* found: an ext4, or what may be one, of which that is not yes */
 	unsigned region;     /* found: number of the nd region, else ~0u */
 	bool msync_skips_caches; /* found: the kernel's write-back leaves CPU caches alone, though they are volatile */
 };

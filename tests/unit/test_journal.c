@@ -172,6 +172,16 @@ static struct pm_mapping *settled(void)
 	return m;
 }
 
+START_TEST(a_file_system_that_does_not_answer)
+{
+	start(&fake_plain);
+	fake_fail(FAKE_fstatfs, 1, ENOMEM);
+	struct pm_mapping *m = unit_map(path, NULL);
+	ck_assert(writes_everything(m));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* Blocks that were taken away and come anew, be it by the program itself. */
 START_TEST(what_was_written_and_is_not_any_more)
 {
@@ -271,6 +281,7 @@ int main(void)
 	tcase_add_test(c, a_failure_to_write_everything_is_one_to_write);
 	tcase_add_loop_test(c, a_file_is_published_with_its_inode, 0, 2);
 	tcase_add_loop_test(c, who_is_believed, 0, (int)COUNT(others));
+	tcase_add_test(c, a_file_system_that_does_not_answer);
 	tcase_add_test(c, what_was_written_and_is_not_any_more);
 	tcase_add_test(c, nothing_holds_after_a_failure);
 	tcase_add_test(c, a_lease_mends_nothing_there);
