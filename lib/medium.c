@@ -38,26 +38,25 @@ static int region_deep_flush(unsigned region)
 
 #define SETTLED 3 /* beyond enum pm_state */
 
+/* Whether a sync of the range does all it needs: where that was settled as well, blocks may have been taken away since. */
+static bool is_believed(const struct pm_medium *m, uint64_t offset, size_t length)
+{
+	unsigned char state = atomic_load(&m->syncs_inodes);
+	return state == SETTLED ? pm_is_written(m->fd, offset, length) : state != PM_NO;
+}
+
 /*
  * Where syncs may leave the inode out everything is written first (synced.c), until there comes a moment from which on that
  * is not needed: the inode is synced, and all of the range was written before.
  */
 static int sync_inodes(struct pm_medium *m, uint64_t offset, size_t length)
 {
-	pm_medium_recheck(m, offset, length);
-	if (atomic_load(&m->syncs_inodes) != PM_NO)
+	if (is_believed(m, offset, length))
 		return 0;
 	bool settles = pm_is_written(m->fd, m->offset, m->map_length);
 	int rc = PM_RETRY(pm_sys->syncfs(m->fd));
-	if (settles && !rc)
-		atomic_store(&m->syncs_inodes, SETTLED);
+	atomic_store(&m->syncs_inodes, settles && !rc ? SETTLED : PM_NO);
 	return rc;
-}
-
-void pm_medium_recheck(struct pm_medium *m, uint64_t offset, size_t length)
-{
-	if (atomic_load(&m->syncs_inodes) == SETTLED && !pm_is_written(m->fd, offset, length))
-		atomic_store(&m->syncs_inodes, PM_NO);
 }
 
 void pm_medium_unsettle(struct pm_medium *m)
@@ -122,7 +121,8 @@ bool pm_medium_writes_apart(struct pm_medium *m)
 	unsigned char apart = atomic_load(&m->apart);
 	if (apart == PM_UNKNOWN)
 		atomic_store(&m->apart, apart = (unsigned char)look_if_apart(m));
-	return apart == PM_YES;
+	/* Where everything is to be written first there is nothing left to be written apart. */
+	return apart == PM_YES && is_believed(m, m->offset, m->map_length);
 }
 
 /*

@@ -111,9 +111,7 @@ int pm_medium_read(const struct pm_medium *, void *destination, uint64_t offset,
 /* The other way; after an error the file holds the new bytes up to an open point. Nothing is durable yet. */
 int pm_medium_write(const struct pm_medium *, const void *source, uint64_t offset, size_t length);
 
-/* Before a range is written in another way: whether what let an msync do alone still holds of it. */
-void pm_medium_recheck(struct pm_medium *, uint64_t offset, size_t length);
-/* It does not: the range was made longer, or a sync failed. */
+/* The range was made longer, or a sync failed: what let an msync do alone does not hold any more. */
 void pm_medium_unsettle(struct pm_medium *);
 
 /* Beyond the persistence domain; shared by the two direct strategies. */

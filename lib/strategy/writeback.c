@@ -98,7 +98,6 @@ static int write_runs(struct pm_medium *m, struct pm_cursor *c, struct pm_run *r
 {
 	struct pm_ranges *r = &m->writeback.recorded;
 	int error = 0;
-	pm_medium_recheck(m, m->offset, m->map_length);
 	for (;;) {
 		struct pm_run next;
 		bool last = !pm_ranges_take(r, c, &next);
