@@ -4,13 +4,13 @@
  * shows holes, unwritten and shared extents to anybody who has the file open.
  */
 #include <errno.h>
-#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
 #include "evidence.h"
+#include "extents.h"
 #include "sys.h"
 
 #define SOURCE_FIEMAP "ioctl(FS_IOC_FIEMAP)"
@@ -18,7 +18,6 @@
 #define NOT_WRITTEN                                                                                          \
 	(FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_ENCODED |  \
 	 FIEMAP_EXTENT_NOT_ALIGNED)
-#define EXTENTS_A_CALL 32
 
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
@@ -37,6 +36,7 @@
 /* First offset of each defect in what has been looked at; NOWHERE if there is none. */
 struct defects {
 	uint64_t hole, unwritten, shared;
+	uint64_t until; /* where the extents looked at end */
 };
 
 static void note(uint64_t *first, uint64_t at)
@@ -45,39 +45,26 @@ static void note(uint64_t *first, uint64_t at)
 		*first = at;
 }
 
-static void inspect(const struct fiemap_extent *x, uint64_t expected, struct defects *d)
+static int inspect(void *arg, const struct fiemap_extent *x)
 {
-	if (x->fe_logical > expected)
-		note(&d->hole, expected);
+	struct defects *d = arg;
+	if (x->fe_logical > d->until)
+		note(&d->hole, d->until);
 	if (x->fe_flags & NOT_WRITTEN)
 		note(&d->unwritten, x->fe_logical);
 	if (x->fe_flags & FIEMAP_EXTENT_SHARED)
 		note(&d->shared, x->fe_logical);
+	if (x->fe_logical + x->fe_length > d->until)
+		d->until = x->fe_logical + x->fe_length;
+	return 0;
 }
 
 static int scan(const struct pm_subject *s, uint64_t end, struct defects *d)
 {
-	_Alignas(struct fiemap) char room[sizeof(struct fiemap) + EXTENTS_A_CALL * sizeof(struct fiemap_extent)];
-	struct fiemap *map = (struct fiemap *)room;
-	uint64_t at = s->offset;
-	while (at < end) {
-		*map = (struct fiemap){.fm_start = at, .fm_length = end - at, .fm_extent_count = EXTENTS_A_CALL};
-		int rc = pm_sys->ioctl(s->fd, FS_IOC_FIEMAP, map);
-		if (rc < 0)
-			return rc;
-		for (unsigned i = 0; i < map->fm_mapped_extents; i++) {
-			const struct fiemap_extent *x = &map->fm_extents[i];
-			inspect(x, at, d);
-			if (x->fe_logical + x->fe_length > at)
-				at = x->fe_logical + x->fe_length;
-		}
-		/* The last one; or a file system that does not advance. */
-		if (map->fm_mapped_extents < EXTENTS_A_CALL || at <= map->fm_start)
-			break;
-	}
-	if (at < end)
-		note(&d->hole, at);
-	return 0;
+	int rc = pm_each_extent(s->fd, s->offset, end, inspect, d);
+	if (!rc && d->until < end)
+		note(&d->hole, d->until);
+	return rc;
 }
 
 static void set_row(struct pm_evidence *row, uint64_t defect)
@@ -88,7 +75,7 @@ static void set_row(struct pm_evidence *row, uint64_t defect)
 
 void pm_evidence_extents(pm_evidence_table e, const struct pm_subject *s)
 {
-	struct defects d = {NOWHERE, NOWHERE, NOWHERE};
+	struct defects d = {NOWHERE, NOWHERE, NOWHERE, s->offset};
 	uint64_t size = s->stx.stx_size, end = s->end < size ? s->end : size;
 	int rc = S_ISREG(s->stx.stx_mode) ? scan(s, end, &d) : -EOPNOTSUPP;
 	/* A file that ends inside the range has nothing there that a store could reach. */

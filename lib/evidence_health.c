@@ -7,13 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "evidence.h"
+#include "extents.h"
 #include "sys.h"
 
 #define ND_DEVICES "/sys/bus/nd/devices/"
@@ -26,7 +26,6 @@
 #define TEXT_MOST 4096
 #define LINE_MOST 42
 #define DIMMS_MOST 32
-#define EXTENTS_A_CALL 32
 
 /* Bad parts of a disk in bytes, ascending, as the kernel keeps them. */
 struct bad_list {
@@ -112,34 +111,27 @@ static void count_bad(const struct bad_list *list, uint64_t physical, uint64_t l
 /* Without a place on this disk: nothing there, or a place that is no block address (fiemap.rst). */
 #define NO_ADDRESS (FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_DATA_INLINE)
 
-static void count_in_extent(const struct pm_subject *s, const struct bad_list *list, uint64_t shift,
-                            const struct fiemap_extent *x, struct bad_range *bad)
+struct search {
+	const struct pm_subject *s;
+	const struct bad_list *list;
+	uint64_t shift;
+	struct bad_range *bad;
+};
+
+static int count_in_extent(void *arg, const struct fiemap_extent *x)
 {
-	uint64_t start = x->fe_logical > s->offset ? x->fe_logical : s->offset;
-	uint64_t end = x->fe_logical + x->fe_length < s->end ? x->fe_logical + x->fe_length : s->end;
+	const struct search *in = arg;
+	uint64_t start = x->fe_logical > in->s->offset ? x->fe_logical : in->s->offset;
+	uint64_t end = x->fe_logical + x->fe_length < in->s->end ? x->fe_logical + x->fe_length : in->s->end;
 	if (start < end && !(x->fe_flags & NO_ADDRESS))
-		count_bad(list, shift + x->fe_physical + (start - x->fe_logical), end - start, start, bad);
+		count_bad(in->list, in->shift + x->fe_physical + (start - x->fe_logical), end - start, start, in->bad);
+	return 0;
 }
 
 static int count_in_file(const struct pm_subject *s, const struct bad_list *list, uint64_t shift, struct bad_range *bad)
 {
-	_Alignas(struct fiemap) char room[sizeof(struct fiemap) + EXTENTS_A_CALL * sizeof(struct fiemap_extent)];
-	struct fiemap *map = (struct fiemap *)room;
-	uint64_t at = s->offset;
-	while (at < s->end) {
-		*map = (struct fiemap){.fm_start = at, .fm_length = s->end - at, .fm_extent_count = EXTENTS_A_CALL};
-		int rc = pm_sys->ioctl(s->fd, FS_IOC_FIEMAP, map);
-		if (rc < 0)
-			return rc;
-		for (unsigned i = 0; i < map->fm_mapped_extents; i++) {
-			const struct fiemap_extent *x = &map->fm_extents[i];
-			count_in_extent(s, list, shift, x, bad);
-			at = x->fe_logical + x->fe_length > at ? x->fe_logical + x->fe_length : at;
-		}
-		if (map->fm_mapped_extents < EXTENTS_A_CALL || at <= map->fm_start)
-			break;
-	}
-	return 0;
+	struct search in = {s, list, shift, bad};
+	return pm_each_extent(s->fd, s->offset, s->end, count_in_extent, &in);
 }
 
 /* The disk's list; of a partition its disk's, with *shift set to where the partition begins there. */

@@ -14,14 +14,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fiemap.h>
-#include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "extents.h"
 #include "synced.h"
 #include "sys.h"
 
@@ -56,29 +55,24 @@ int pm_ext4_syncs_inodes(const struct statx *stx)
 
 #define NOT_WRITTEN (FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DATA_INLINE)
 
+static int find_written(void *arg, const struct fiemap_extent *x)
+{
+	uint64_t *until = arg;
+	if (x->fe_logical > *until || x->fe_flags & NOT_WRITTEN)
+		return -ENODATA;
+	*until = x->fe_logical + x->fe_length;
+	return 0;
+}
+
 bool pm_is_written(int fd, uint64_t offset, uint64_t length)
 {
-	enum { EXTENTS = 32 };
-	_Alignas(struct fiemap) char room[sizeof(struct fiemap) + EXTENTS * sizeof(struct fiemap_extent)];
-	struct fiemap *map = (struct fiemap *)room;
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length, until = offset;
 	/* Not by statx(2): once somebody has seen its times the next store must change them (fs/stat.c fill_mg_cmtime). */
 	int64_t size = pm_sys->seek_end(fd);
 	if (size < 0 || (uint64_t)size + page <= end)
 		return false;
 	end = end < (uint64_t)size ? end : (uint64_t)size;
-	while (offset < end) {
-		*map = (struct fiemap){.fm_start = offset, .fm_length = end - offset, .fm_extent_count = EXTENTS};
-		if (pm_sys->ioctl(fd, FS_IOC_FIEMAP, map) || !map->fm_mapped_extents)
-			return false;
-		for (unsigned i = 0; i < map->fm_mapped_extents; i++) {
-			const struct fiemap_extent *x = &map->fm_extents[i];
-			if (x->fe_logical > offset || x->fe_flags & NOT_WRITTEN)
-				return false;
-			offset = x->fe_logical + x->fe_length;
-		}
-	}
-	return true;
+	return !pm_each_extent(fd, offset, end, find_written, &until) && until >= end;
 }
 
 int pm_synced(int fd, int rc)

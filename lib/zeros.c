@@ -6,23 +6,23 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fiemap.h>
-#include <linux/fs.h>
 #include <signal.h>
 #include <stdio.h>
 
 #include "error.h"
+#include "extents.h"
 #include "file.h"
 #include "sys.h"
 
-#define EXTENTS_A_CALL 32
 #define ZEROS ((size_t)64 << 10)
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
 
 struct gaps {
-	bool fill; /* or only look for them */
+	const struct pm_file *f;
+	uint64_t at, end; /* of what is still to be looked at */
+	bool fill;        /* or only look for them */
 	bool found, shared;
 };
 
@@ -56,37 +56,31 @@ static int fill(const struct pm_file *f, uint64_t at, uint64_t end)
 	return 0;
 }
 
-static int meet_gap(const struct pm_file *f, uint64_t at, uint64_t end, struct gaps *g)
+static int meet_gap(struct gaps *g, uint64_t gap_end)
 {
-	if (at >= end)
+	if (g->at >= gap_end)
 		return 0;
 	g->found = true;
-	return g->fill ? fill(f, at, end) : 0;
+	return g->fill ? fill(g->f, g->at, gap_end) : 0;
 }
 
 /* What is neither a hole nor unwritten is passed by. */
-static int walk(const struct pm_file *f, uint64_t at, uint64_t end, struct gaps *g)
+static int meet(void *arg, const struct fiemap_extent *x)
 {
-	_Alignas(struct fiemap) char room[sizeof(struct fiemap) + EXTENTS_A_CALL * sizeof(struct fiemap_extent)];
-	struct fiemap *map = (struct fiemap *)room;
-	int rc = 0;
-	while (at < end && !rc) {
-		uint64_t start = at;
-		*map = (struct fiemap){.fm_start = at, .fm_length = end - at, .fm_extent_count = EXTENTS_A_CALL};
-		rc = pm_sys->ioctl(f->fd, FS_IOC_FIEMAP, map);
-		for (unsigned i = 0; i < map->fm_mapped_extents && at < end && !rc; i++) {
-			const struct fiemap_extent *x = &map->fm_extents[i];
-			uint64_t stop = x->fe_logical + x->fe_length < end ? x->fe_logical + x->fe_length : end;
-			bool written = !(x->fe_flags & FIEMAP_EXTENT_UNWRITTEN);
-			uint64_t gap_end = !written ? stop : x->fe_logical < end ? x->fe_logical : end;
-			g->shared |= x->fe_flags & FIEMAP_EXTENT_SHARED;
-			rc = meet_gap(f, at, gap_end, g);
-			at = stop > at ? stop : at;
-		}
-		if (map->fm_mapped_extents < EXTENTS_A_CALL || at == start)
-			break;
-	}
-	return rc ? rc : meet_gap(f, at, end, g);
+	struct gaps *g = arg;
+	uint64_t stop = x->fe_logical + x->fe_length < g->end ? x->fe_logical + x->fe_length : g->end;
+	bool written = !(x->fe_flags & FIEMAP_EXTENT_UNWRITTEN);
+	uint64_t gap_end = !written ? stop : x->fe_logical < g->end ? x->fe_logical : g->end;
+	g->shared |= x->fe_flags & FIEMAP_EXTENT_SHARED;
+	int rc = meet_gap(g, gap_end);
+	g->at = stop > g->at ? stop : g->at;
+	return rc;
+}
+
+static int walk(struct gaps *g)
+{
+	int rc = pm_each_extent(g->f->fd, g->at, g->end, meet, g);
+	return rc ? rc : meet_gap(g, g->end);
 }
 
 static int fail(const struct pm_file *f, int rc)
@@ -97,8 +91,8 @@ static int fail(const struct pm_file *f, int rc)
 /* Others could have stored into what a moment ago was a hole. What was never shared needs no zeros. */
 static int do_without(const struct pm_file *f)
 {
-	struct gaps all = {0};
-	int rc = walk(f, 0, f->size, &all);
+	struct gaps all = {.f = f, .end = f->size};
+	int rc = walk(&all);
 	if (rc)
 		return fail(f, rc);
 	if (!all.shared)
@@ -110,11 +104,11 @@ static int do_without(const struct pm_file *f)
 
 int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 {
-	struct gaps seen = {0}, filled = {.fill = true};
 	uint64_t end = offset + length < f->size ? offset + length : f->size;
+	struct gaps seen = {.f = f, .at = offset, .end = end}, filled = {.f = f, .at = offset, .end = end, .fill = true};
 	if (offset >= end || !shows_old_blocks(f))
 		return 0;
-	int rc = walk(f, offset, end, &seen);
+	int rc = walk(&seen);
 	if (rc)
 		return fail(f, rc);
 	if (!seen.found)
@@ -132,7 +126,7 @@ int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 		if (rc)
 			return do_without(f);
 	}
-	rc = walk(f, offset, end, &filled);
+	rc = walk(&filled);
 	if (!had)
 		pm_sys->setlease(f->fd, F_UNLCK);
 	return rc ? fail(f, rc) : 0;
