@@ -147,6 +147,14 @@ static unsigned seeds[THREADS];
 static _Atomic uint64_t now, taken[PAGES_OF_THREADS * 64]; /* when it was taken last */
 static _Atomic uint64_t walking[THREADS];                   /* number of its walk, 0: none */
 
+/* Of two walks at once the one that took it first may come second to say so. */
+static void note_taken(size_t i, uint64_t time)
+{
+	uint64_t last = taken[i];
+	while (last < time && !atomic_compare_exchange_weak(&taken[i], &last, time))
+		;
+}
+
 static void walk(size_t self)
 {
 	struct pm_run run;
@@ -155,7 +163,7 @@ static void walk(size_t self)
 	while (pm_ranges_take(&ranges, &c, &run)) {
 		uint64_t time = ++now;
 		for (size_t i = run.first; i < run.end && i < COUNT(taken); i++)
-			taken[i] = time;
+			note_taken(i, time);
 	}
 	atomic_store(&walking[self], 0);
 }
