@@ -348,6 +348,10 @@ struct pm_event {
  * are not told as long as the mapping lives, and PM_EV_WATCHED says so. A lease needs no inotify: its break is
  * signalled all the same, and once it is lost every look asks for it again.
  *
+ * Record locks that the process holds on the file (fcntl(2) F_SETLK) are gone when any descriptor of it is closed, the
+ * library's too: at pm_unmap(), after pm_probe() and where pm_map() fails. Those of open file
+ * descriptions (F_OFD_SETLK) and of flock(2) stay.
+ *
  * With PM_ON_LOSS_FAIL a guarantee that is lost while the mapping lives makes every durability call return
  * -PM_ENOTSYNC or -PM_ENOTDIRECT until pm_clear_error(); without it the calls go on, durable through the kernel.
  *
@@ -492,9 +496,12 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  * Returns: 0: everything flushed before is durable (on PM_NONE: there is nothing durability could mean);
  * -EIO, -ENOSPC or another error of msync(2); -EROFS where the file system was made read-only meanwhile, and
  * msync(2) may have returned 0 for nothing.
- * Threads: safe. Drains of several threads write at the same time; each returns when those have ended that were writing
- * when its own ended, and with their error if one failed: the kernel may have told it of this one's pages. A small drain
- * so waits for a large one that another thread has begun: make large amounts durable in pieces.
+ * Threads: safe. On PM_PAGE drains of several threads write at the same time; each waits for those that began before it,
+ * which may write what was flushed for it: a small drain for a large one that another thread has begun. Make large
+ * amounts durable in pieces. The kernel tells of a failure once to an open file description, be it of another thread's
+ * pages. So when the first two drains meet, ext4 with a journal and XFS are opened another time, read-only, to ask that
+ * description as well, and every drain fails that ended after the failure. Elsewhere, with PM_LEASE, or where the
+ * file cannot be opened, each drain waits for all that write when its own ends, and fails if one of them did.
  * Crash: after 0 nothing that was flushed before is lost, except on PM_NONE.
  * Source: Intel SDM vol. 2 SFENCE; Arm ARM DSB; msync(2), sync_file_range(2); Linux mm/msync.c, mm/filemap.c
  * file_check_and_advance_wb_err, fs/ext4/fsync.c ext4_sync_file, fs/xfs/xfs_file.c xfs_file_fsync.

@@ -134,6 +134,7 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.cpu = pm_cpu();
 	m->medium.fd = s->fd;
 	m->medium.read_only = m->flags & PM_READ_ONLY;
+	m->medium.leased = m->flags & PM_LEASE;
 	m->medium.node = !S_ISREG(m->file.stx.stx_mode);
 	m->medium.device_dax = m->ask.backing == PM_BACKING_DEVICE_DAX;
 	m->medium.region = s->region;

@@ -116,13 +116,39 @@ static enum pm_state look_if_apart(const struct pm_medium *m)
 	return PM_RETRY(pm_sys->sync_file_range(m->fd, 0, 0, 0)) ? PM_NO : PM_YES;
 }
 
-bool pm_medium_writes_apart(struct pm_medium *m)
+static bool is_known(struct pm_medium *m)
 {
 	unsigned char apart = atomic_load(&m->apart);
 	if (apart == PM_UNKNOWN)
 		atomic_store(&m->apart, apart = (unsigned char)look_if_apart(m));
+	return apart == PM_YES;
+}
+
+bool pm_medium_writes_apart(struct pm_medium *m)
+{
 	/* Where everything is to be written first there is nothing left to be written apart. */
-	return apart == PM_YES && is_believed(m, m->offset, m->map_length);
+	return is_known(m) && is_believed(m, m->offset, m->map_length);
+}
+
+/*
+ * A page that cannot be written is noted in the file, and every description of it tells that once (lib/errseq.c,
+ * mm/filemap.c file_check_and_advance_wb_err). What is not noted there fails each call that is concerned: an aborted
+ * journal or log (fs/jbd2/journal.c jbd2_log_wait_commit, fs/xfs/xfs_file.c xfs_file_fsync), and the flush that each makes
+ * itself. But not an inode that ext4 without a journal writes: of two calls one does it, and the other finds it clean.
+ */
+int pm_medium_observer(struct pm_medium *m)
+{
+	char path[40];
+	if (m->leased || atomic_load(&m->syncs_inodes) != PM_YES || !is_known(m))
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->fd);
+	return PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+}
+
+int pm_medium_failed_since(int fd)
+{
+	/* Where no file has pages. */
+	return PM_RETRY(pm_sys->sync_file_range(fd, INT64_MAX - 1, 1, SYNC_FILE_RANGE_WAIT_BEFORE));
 }
 
 /*

@@ -28,11 +28,14 @@ struct pm_run {
 	size_t first, end;
 };
 
-/* Where a walk that takes all runs stands; begins as 0. */
-struct pm_cursor {
-	size_t next;         /* word */
-	uint64_t bits;       /* taken of the word before, and not handed out */
-	struct pm_run ahead; /* taken, and not handed out, unless it ends at 0 */
+/* What a walk takes at a time: at least what there can be in a block. */
+#define PM_RUNS 256
+
+struct pm_walk {
+	size_t block; /* to go on with; begins as 0 */
+	bool more;    /* there is something from there on */
+	size_t count;
+	struct pm_run run[PM_RUNS];
 };
 
 /* Who writes or waits, on its own stack. */
@@ -40,7 +43,7 @@ struct pm_drain {
 	uint64_t number; /* in the order in which they start */
 	uint64_t last;   /* waits for those up to this number */
 	pthread_cond_t woken_cond;
-	bool woken;
+	bool woken, observed;
 	struct pm_drain *next;
 };
 
@@ -50,6 +53,7 @@ struct pm_writeback {
 	atomic_bool whole;         /* likewise: the whole mapping is */
 	atomic_bool all;           /* every drain covers the whole mapping: see pm_writeback_demoted() */
 	bool recovering;           /* no drain may start */
+	int observer;              /* a description of the file that nobody writes by, once several drain at once */
 	pthread_mutex_t lock;
 	struct pm_drain *writing; /* the oldest first, in all lists */
 	struct pm_drain *waiting; /* for some who write */
@@ -67,6 +71,7 @@ struct pm_medium {
 	uint64_t offset;   /* of map in the file */
 	int fd;            /* the library's own description; -1 for anonymous memory */
 	bool read_only;
+	bool leased; /* to be opened by nobody else, this library included */
 	bool node; /* of a device: where it lies says nothing of what it stands for */
 	bool device_dax;
 	bool lines_first; /* a direct medium whose CPU caches msync leaves alone (dax/write_cache is 0) */
@@ -104,6 +109,13 @@ int pm_medium_fdatasync(struct pm_medium *);
  * file that follows: see medium.c.
  */
 bool pm_medium_writes_apart(struct pm_medium *);
+/*
+ * Another description of the file, with an account of its own of what failed, which tells of each failure of the file
+ * that any call meets from now on; or a negative value: there is none, or it would not tell of all.
+ */
+int pm_medium_observer(struct pm_medium *);
+/* What failed since the last sync by that description, or the last such question. Writes nothing, waits for nothing. */
+int pm_medium_failed_since(int fd);
 /* All that was stored, on a medium of cache lines. */
 int pm_medium_sync_lines(struct pm_medium *);
 /* Reads the file at that offset with the kernel's copy, which turns a bad block into -EIO; -ENODATA: the file ends. */
@@ -128,10 +140,11 @@ int pm_ranges_reserve(struct pm_ranges *, size_t length);
 void pm_ranges_free(struct pm_ranges *);
 /* Records the pages of a range that is not empty. Any number of threads, also while one takes. */
 void pm_ranges_add(struct pm_ranges *, size_t offset, size_t length);
-/* Whether something may be recorded; never false while something is that was recorded before the call. */
-bool pm_ranges_any(const struct pm_ranges *);
-/* Takes the next run, in ascending order; false: there is none left. Of two walks at once one gets it. */
-bool pm_ranges_take(struct pm_ranges *, struct pm_cursor *, struct pm_run *);
+/*
+ * Takes the next runs, in ascending order, all of what lies in each block that it comes to. One walk at a time: when it
+ * has come to the end, what was recorded before is taken, if not by this one then by one before.
+ */
+void pm_ranges_take(struct pm_ranges *, struct pm_walk *);
 
 void pm_writeback_init(struct pm_writeback *);
 void pm_writeback_destroy(struct pm_writeback *);

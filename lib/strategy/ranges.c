@@ -20,7 +20,8 @@
 
 #define WORD 64u      /* pages in a word */
 #define BLOCK 64u     /* words in a block: 16 MiB of 4 KiB pages, eight lines of memory */
-#define GAP_PAGES 16u /* between runs that are written as one: see pm_ranges_take() */
+#define GAP_PAGES 16u /* between runs that are written as one: see take_word() */
+#define MOST_RUNS (BLOCK * WORD / (GAP_PAGES + 2) + 1) /* in a block */
 
 #define SMALL ((size_t)4096)
 
@@ -71,64 +72,50 @@ void pm_ranges_add(struct pm_ranges *r, size_t offset, size_t length)
 	}
 }
 
-bool pm_ranges_any(const struct pm_ranges *r)
+/* The first block at or after this one that may have pages; as many as there are if there is none. */
+static size_t find_block(const struct pm_ranges *r, size_t block)
 {
-	for (size_t top = 0; top * WORD * BLOCK < r->words; top++)
-		if (atomic_load(&r->blocks[top]))
-			return true;
-	return false;
-}
-
-/* The first word at or after this one that may have pages, its block taken; r->words if there is none. */
-static size_t enter_block(struct pm_ranges *r, size_t word)
-{
-	size_t block = word / BLOCK;
 	while (block * BLOCK < r->words) {
-		uint64_t set_blocks = atomic_load(&r->blocks[block / WORD]) & ~0ull << block % WORD;
-		if (set_blocks) {
-			block = block / WORD * WORD + (unsigned)__builtin_ctzll(set_blocks);
-			atomic_fetch_and(&r->blocks[block / WORD], ~(1ull << block % WORD));
-			return block * BLOCK;
-		}
+		uint64_t found = atomic_load(&r->blocks[block / WORD]) & ~0ull << block % WORD;
+		if (found)
+			return block / WORD * WORD + (unsigned)__builtin_ctzll(found);
 		block = (block / WORD + 1) * WORD;
 	}
-	return r->words;
-}
-
-/* The next pages that lie together in a word. */
-static bool next_run(struct pm_ranges *r, struct pm_cursor *c)
-{
-	while (!c->bits) {
-		if (c->next % BLOCK == 0)
-			c->next = enter_block(r, c->next);
-		if (c->next >= r->words)
-			return false;
-		if (atomic_load(&r->pages[c->next]))
-			c->bits = atomic_exchange(&r->pages[c->next], 0);
-		c->next++;
-	}
-	unsigned first = (unsigned)__builtin_ctzll(c->bits);
-	uint64_t rest = ~(c->bits >> first);
-	unsigned count = rest ? (unsigned)__builtin_ctzll(rest) : WORD;
-	c->ahead.first = (c->next - 1) * WORD + first;
-	c->ahead.end = c->ahead.first + count;
-	c->bits &= first + count < WORD ? ~0ull << (first + count) : 0;
-	return true;
+	return r->words / BLOCK;
 }
 
 /*
  * Runs with a gap of up to 64 KiB are one: to write the gap, if it is dirty at all, costs a disk no more than the calls
  * that would spare it (bench/page_flush).
  */
-bool pm_ranges_take(struct pm_ranges *r, struct pm_cursor *c, struct pm_run *run)
+static void take_word(struct pm_ranges *r, size_t word, struct pm_walk *w)
 {
-	if (c->ahead.end == 0 && !next_run(r, c))
-		return false;
-	*run = c->ahead;
-	c->ahead.end = 0;
-	while (next_run(r, c) && c->ahead.first - run->end <= GAP_PAGES) {
-		run->end = c->ahead.end;
-		c->ahead.end = 0;
+	uint64_t bits = atomic_load(&r->pages[word]) ? atomic_exchange(&r->pages[word], 0) : 0;
+	while (bits) {
+		unsigned first = (unsigned)__builtin_ctzll(bits);
+		uint64_t rest = ~(bits >> first);
+		unsigned count = rest ? (unsigned)__builtin_ctzll(rest) : WORD;
+		size_t at = word * WORD + first;
+		if (!w->count || at - w->run[w->count - 1].end > GAP_PAGES)
+			w->run[w->count++].first = at;
+		w->run[w->count - 1].end = at + count;
+		bits &= first + count < WORD ? ~0ull << (first + count) : 0;
 	}
-	return true;
+}
+
+_Static_assert(PM_RUNS >= MOST_RUNS, "a walk gets ahead");
+
+void pm_ranges_take(struct pm_ranges *r, struct pm_walk *w)
+{
+	w->count = 0;
+	for (;;) {
+		w->block = find_block(r, w->block);
+		w->more = w->block * BLOCK < r->words;
+		if (!w->more || w->count + MOST_RUNS > PM_RUNS)
+			return;
+		atomic_fetch_and(&r->blocks[w->block / WORD], ~(1ull << w->block % WORD));
+		for (size_t i = 0; i < BLOCK; i++)
+			take_word(r, w->block * BLOCK + i, w);
+		w->block++;
+	}
 }

@@ -6,11 +6,13 @@
  * write what others stored in between and nobody asked for. Elsewhere it is one msync over all: clean pages in between
  * cost the kernel a look-up of tags (mm/filemap.c filemap_fdatawrite_wbc).
  *
- * Threads that drain at once each write for themselves: the kernel does that better than a queue of ours. But it reports a
+ * Threads that drain at once each write for themselves: the kernel does that better than a queue of ours. But one may
+ * write what the other recorded: so a drain waits for those that began before it had taken all. And the kernel reports a
  * failure once to an open file description, be it of other pages than the call's (mm/filemap.c
- * file_check_and_advance_wb_err): of two calls at once one may be told of the other's, and the other of success. And one
- * may write what the other recorded. So a drain that has written waits for those that were writing when it ended: what
- * failed meanwhile is latched by then.
+ * file_check_and_advance_wb_err): of two calls at once one may be told of the other's, and the other of success. So whoever
+ * ends while others write asks another description, the observer, by which nobody writes; it is asked with the lock held,
+ * and what it tells is latched. Where there is no observer, or was none when a drain began, that waits for all who
+ * write when it ends: what failed meanwhile is latched by then.
  *
  * After a failure the kernel has reported the error and marked the pages clean (Documentation/core-api/
  * errseq.rst), so a second msync would return 0 with the data not on the medium. The error is latched here.
@@ -22,14 +24,18 @@
 #include "strategy.h"
 #include "sys.h"
 
+enum { UNTRIED = -1, NONE = -2 }; /* for a descriptor */
+
 void pm_writeback_init(struct pm_writeback *w)
 {
-	*w = (struct pm_writeback){0};
+	*w = (struct pm_writeback){.observer = UNTRIED};
 	pthread_mutex_init(&w->lock, NULL);
 }
 
 void pm_writeback_destroy(struct pm_writeback *w)
 {
+	if (w->observer >= 0)
+		pm_sys->close(w->observer);
 	pthread_mutex_destroy(&w->lock);
 	pm_ranges_free(&w->recorded);
 }
@@ -80,8 +86,6 @@ static void keep_first(int *error, int rc)
 	*error = *error ? *error : rc;
 }
 
-#define RUNS 64 /* at a time: as many as keep a disk busy, on the stack */
-
 static int write_apart(struct pm_medium *m, const struct pm_run *run, size_t count, unsigned flags)
 {
 	unsigned shift = m->writeback.recorded.shift;
@@ -93,44 +97,52 @@ static int write_apart(struct pm_medium *m, const struct pm_run *run, size_t cou
 	return error;
 }
 
-/* Starts all before it waits for the first. A failure ends nothing: what can be written is. */
-static int write_runs(struct pm_medium *m, struct pm_cursor *c, struct pm_run *run, size_t count)
+/*
+ * With the lock held: a walk at a time. So what was recorded before, and is not found, was taken by who began before. Of
+ * two walks at once the later one could enter a block that was recorded anew, and take from it what the other has yet to
+ * come to; and who found neither the block nor what was in it would wait for the other alone.
+ */
+static void take(struct pm_writeback *w, struct pm_drain *self, struct pm_walk *walk)
 {
-	struct pm_ranges *r = &m->writeback.recorded;
+	pm_ranges_take(&w->recorded, walk);
+	self->last = w->started;
+}
+
+static bool take_more(struct pm_writeback *w, struct pm_drain *self, struct pm_walk *walk)
+{
+	if (!walk->more)
+		return false;
+	pthread_mutex_lock(&w->lock);
+	take(w, self, walk);
+	pthread_mutex_unlock(&w->lock);
+	return walk->count > 0;
+}
+
+/* Starts some before it waits for the first of them. A failure ends nothing: what can be written is. */
+static int write_runs(struct pm_medium *m, struct pm_drain *self, struct pm_walk *walk)
+{
+	struct pm_run last;
 	int error = 0;
-	for (;;) {
-		struct pm_run next;
-		bool last = !pm_ranges_take(r, c, &next);
-		keep_first(&error, write_apart(m, run, count, SYNC_FILE_RANGE_WRITE));
-		keep_first(&error, write_apart(m, run, count - last, SYNC_FILE_RANGE_WRITE_AND_WAIT));
-		if (last)
-			break;
-		run[0] = next;
-		for (count = 1; count < RUNS && pm_ranges_take(r, c, &run[count]); count++)
-			;
-	}
-	keep_first(&error, write_back(m, run[count - 1]));
+	do {
+		last = walk->run[walk->count - 1];
+		keep_first(&error, write_apart(m, walk->run, walk->count, SYNC_FILE_RANGE_WRITE));
+		keep_first(&error, write_apart(m, walk->run, walk->count - !walk->more, SYNC_FILE_RANGE_WRITE_AND_WAIT));
+	} while (take_more(&m->writeback, self, walk));
+	keep_first(&error, write_back(m, last));
 	return error;
 }
 
-/* Writes all that is recorded. */
-static int write_recorded(struct pm_medium *m)
+/* Writes what was taken, and what else is recorded. */
+static int write_recorded(struct pm_medium *m, struct pm_drain *self, struct pm_walk *walk, bool whole)
 {
 	struct pm_writeback *w = &m->writeback;
-	struct pm_run run[RUNS], more, all = {.end = m->map_length >> w->recorded.shift};
-	struct pm_cursor c = {0};
-	size_t count = 0;
-	bool whole = atomic_exchange(&w->whole, false);
-	while (count < RUNS && pm_ranges_take(&w->recorded, &c, &run[count]))
-		count++;
-	if (!whole && !count)
-		return 0;
-	if (!whole && count > 1 && pm_medium_writes_apart(m))
-		return write_runs(m, &c, run, count);
+	struct pm_run all = {.end = m->map_length >> w->recorded.shift};
+	if (!whole && (walk->count > 1 || walk->more) && pm_medium_writes_apart(m))
+		return write_runs(m, self, walk);
 	if (!whole)
-		all = (struct pm_run){run[0].first, run[count - 1].end};
-	while (pm_ranges_take(&w->recorded, &c, &more))
-		all.end = whole ? all.end : more.end;
+		all = (struct pm_run){walk->run[0].first, walk->run[walk->count - 1].end};
+	while (take_more(w, self, walk))
+		all.end = whole ? all.end : walk->run[walk->count - 1].end;
 	return write_back(m, all);
 }
 
@@ -160,12 +172,12 @@ static void sleep_in(struct pm_drain **list, struct pm_writeback *w, struct pm_d
 		pthread_cond_wait(&self->woken_cond, &w->lock);
 }
 
-static void wake_first(struct pm_drain **list)
+static void wake(struct pm_drain **at)
 {
-	struct pm_drain *first = *list;
-	*list = first->next;
-	first->woken = true;
-	pthread_cond_signal(&first->woken_cond);
+	struct pm_drain *sleeper = *at;
+	*at = sleeper->next;
+	sleeper->woken = true;
+	pthread_cond_signal(&sleeper->woken_cond);
 }
 
 /* Wakes those for whom the last one to wait for has ended: a crowd woken for nothing costs more than the calls. */
@@ -175,15 +187,20 @@ static void end(struct pm_writeback *w, struct pm_drain *self)
 	while (*at != self)
 		at = &(*at)->next;
 	*at = self->next;
-	while (w->waiting && (!w->writing || w->writing->number > w->waiting->last))
-		wake_first(&w->waiting);
+	for (at = &w->waiting; *at;) {
+		if (!w->writing || w->writing->number > (*at)->last)
+			wake(at);
+		else
+			at = &(*at)->next;
+	}
 }
 
-/* Until those have ended that are writing now. The lock is held at call and return, not meanwhile. */
+/* Until those have ended that are to be waited for. The lock is held at call and return, not meanwhile. */
 static void wait_for_others(struct pm_writeback *w, struct pm_drain *self)
 {
-	self->last = w->started;
-	if (w->writing)
+	if (!self->observed)
+		self->last = w->started;
+	if (w->writing && w->writing->number <= self->last)
 		sleep_in(&w->waiting, w, self);
 }
 
@@ -193,17 +210,42 @@ static void wait_for_recovery(struct pm_writeback *w, struct pm_drain *self)
 		sleep_in(&w->blocked, w, self);
 }
 
-/* The lock is held at call and return, not meanwhile. */
-static void write_as(struct pm_medium *m, struct pm_drain *self)
+/*
+ * The lock is held. What failed before there was an observer may have been told to others already: then the mapping's own
+ * description still has it, or one of those who began before this knows it.
+ */
+static void observe(struct pm_medium *m, struct pm_drain *self)
 {
 	struct pm_writeback *w = &m->writeback;
+	if (w->writing && w->observer == UNTRIED) {
+		int fd = pm_medium_observer(m);
+		w->observer = fd >= 0 ? fd : NONE;
+		if (fd >= 0)
+			latch(w, pm_medium_failed_since(m->fd));
+	}
+	self->observed = w->observer >= 0;
+}
+
+/* Writes all that is recorded. The lock is held at call and return, not meanwhile. */
+static int write_as(struct pm_medium *m, struct pm_drain *self)
+{
+	struct pm_writeback *w = &m->writeback;
+	struct pm_walk walk;
+	bool whole = atomic_exchange(&w->whole, false);
+	walk.block = 0;
+	take(w, self, &walk);
+	if (!whole && !walk.count)
+		return 0;
+	observe(m, self);
 	append(&w->writing, self);
-	/* In the list before it takes anything: who then finds nothing recorded waits for it. */
 	pthread_mutex_unlock(&w->lock);
-	int rc = write_recorded(m);
+	int rc = write_recorded(m, self, &walk, whole);
 	pthread_mutex_lock(&w->lock);
+	if (w->observer >= 0 && (w->writing != self || self->next))
+		rc = rc ? rc : pm_medium_failed_since(w->observer);
 	latch(w, rc);
 	end(w, self);
+	return rc;
 }
 
 static int flush(struct pm_medium *m, const void *address, size_t length)
@@ -225,8 +267,7 @@ static int complete(struct pm_medium *m)
 	uint64_t call = ++w->called;
 	wait_for_recovery(w, &self);
 	self.number = ++w->started;
-	if (atomic_load(&w->whole) || pm_ranges_any(&w->recorded))
-		write_as(m, &self);
+	write_as(m, &self);
 	wait_for_others(w, &self);
 	int rc = w->error ? w->error : w->failed >= call ? w->failure : 0;
 	pthread_mutex_unlock(&w->lock);
@@ -319,21 +360,21 @@ int pm_writeback_recover(struct pm_medium *m)
 	w->recovering = true;
 	/* A write-back under way may yet fail, and clean pages that were made dirty before it did. */
 	wait_for_others(w, &self);
+	/* What it was not asked about yet is what was latched. */
+	if (w->observer >= 0)
+		pm_medium_failed_since(w->observer);
 	pthread_mutex_unlock(&w->lock);
 	pm_medium_unsettle(m);
 	int rc = dirty_cached_pages(m);
+	pthread_mutex_lock(&w->lock);
 	if (!rc) {
 		atomic_store(&w->whole, true);
-		rc = write_recorded(m);
-		pthread_mutex_lock(&w->lock);
-		w->error = 0;
-		latch(w, rc);
-	} else {
-		pthread_mutex_lock(&w->lock);
+		self.number = ++w->started;
+		w->error = rc = write_as(m, &self);
 	}
 	w->recovering = false;
 	while (w->blocked)
-		wake_first(&w->blocked);
+		wake(&w->blocked);
 	pthread_mutex_unlock(&w->lock);
 	pthread_setcancelstate(cancelled, NULL);
 	return rc;
