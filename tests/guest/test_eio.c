@@ -65,15 +65,25 @@ static char on_disk(const char *path, size_t offset)
 	return c;
 }
 
-/* That the kernel forgets: the reason for the latch. */
+static bool tells_failure(int fd)
+{
+	return sync_file_range(fd, INT64_MAX - 1, 1, SYNC_FILE_RANGE_WAIT_BEFORE) == -1 && errno == EIO;
+}
+
+/* That the kernel forgets: the reason for the latch. And that each description is told, once: the use of an observer. */
 static void check_kernel(const char *path)
 {
-	int fd = open(path, O_RDWR);
+	int fd = open(path, O_RDWR), observer = open(path, O_RDONLY);
 	char *raw = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ask("break");
 	raw[8 * PAGE] = 'R';
+	CHECK(!tells_failure(observer));
 	CHECK(msync(raw + 8 * PAGE, PAGE, MS_SYNC) != 0);
 	CHECK(msync(raw + 8 * PAGE, PAGE, MS_SYNC) == 0);
+	CHECK(!tells_failure(fd));
+	CHECK(tells_failure(observer));
+	CHECK(!tells_failure(observer));
+	close(observer);
 	printf("raw msync: an error, then 0 with the data not on the disk\n");
 	ask("heal");
 	CHECK(on_disk(path, 8 * PAGE) != 'R');
@@ -170,6 +180,12 @@ static void check_all_failed(const struct drainer d[static THREADS], int round)
 	}
 }
 
+static void check_none_failed(const struct drainer d[static THREADS])
+{
+	for (size_t i = 0; i < THREADS; i++)
+		CHECK(!d[i].rc && !d[i].later[0] && !d[i].later[1] && !d[i].later[2], "thread %zu: %d", i, d[i].rc);
+}
+
 /* Pages with what was stored. */
 static size_t count_on_disk(const char *path, const struct drainer d[static THREADS])
 {
@@ -210,10 +226,18 @@ static void check_threads(const char *path)
 	CHECK(pm_drain(m) == -EIO);
 	CHECK(pm_clear_error(m) == 0);
 	CHECK(is_on_disk(path, pm_base(m)));
+	/* And once more, with what threads have found out about each other by now. */
 	drain_at_once(m, d, 'z');
-	for (size_t i = 0; i < THREADS; i++)
-		CHECK(!d[i].rc && !d[i].later[0] && !d[i].later[1] && !d[i].later[2], "thread %zu: %d", i, d[i].rc);
+	check_none_failed(d);
 	CHECK(count_on_disk(path, d) == PAGES_STORED);
+	ask("break");
+	drain_at_once(m, d, 'Y');
+	check_all_failed(d, ROUNDS + 1);
+	ask("heal");
+	CHECK(pm_clear_error(m) == 0);
+	drain_at_once(m, d, 'Z');
+	check_none_failed(d);
+	CHECK(is_on_disk(path, pm_base(m)));
 	CHECK(pm_unmap(m) == 0);
 }
 
