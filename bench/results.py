@@ -45,6 +45,7 @@ BARS = (
     ("map and unmap: a third of libpmem2", "map_unmap", r".*", "libpmem2 map_new, map_delete", 1 / 3),
     ("p99.9 of first stores, prepared: a tenth of unprepared", "first_store", r".*p99\.9", "pm_map with PM_SPARSE", 1 / 10),
 )
+NO_PEERS = {"no copy"}  # what there is besides
 TELLING = {"copy", "first_store-ext4-dax-memctrl", "log_append", "persist", "whole_sync",
            "whole_sync-ext4-dax-memctrl"}
 
@@ -169,7 +170,7 @@ def peers_that_win(tables):
             grid = GRID.fullmatch(what)
             for name in case:
                 ratio = ours_to(case, name)
-                if not ratio or is_ours(name):
+                if not ratio or is_ours(name) or name in NO_PEERS:
                     continue
                 key = program, place, grid and grid[1], name
                 cells[key] += 1

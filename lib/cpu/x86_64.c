@@ -11,8 +11,8 @@
  * stores: they cost more where they meet the border of a line. Streamed stores are aligned by nature.
  *
  * SSE2 is everywhere. AVX2 saves 2 to 7 % on small copies and 10 % on long streams. AVX-512 saves another 10 % where
- * the source comes from beyond the first-level cache, and nothing before; only there is it used, since 512-bit
- * instructions may slow the core for a while. (bench/copy --variants; Xeon, Cascade Lake.)
+ * the source comes from beyond the first-level cache (bench/copy --variants). Only there is it used: for 0.7 ms after a
+ * 512-bit instruction the core is slower by an eighth, whatever it does (bench/between). Xeon, Cascade Lake.
  */
 #include <cpuid.h>
 #include <immintrin.h>
