@@ -448,7 +448,7 @@ START_TEST(no_failure_is_missing)
 	kernel.longest = 200;
 	step = _i ? APART : 1;
 	rounds = 500;
-	for (int i = 0; i < 40; i++) {
+	for (int i = 0; i < 15; i++) {
 		kernel.fails_one_in = 50;
 		all_at_once();
 		kernel.fails_one_in = 0;
