@@ -33,7 +33,7 @@ static struct {
 	bool reached[PAGES]; /* and does now */
 	unsigned failures, told[DESCRIPTIONS];
 	unsigned fails_one_in; /* of the pages written; 0: none */
-	unsigned longest; /* a flush takes at most so long, in microseconds */
+	unsigned longest; /* writing takes at most so long, and a flush likewise, in microseconds */
 	unsigned asked;   /* the observer, so often */
 	bool has_no_observer;
 	uint32_t random;
@@ -82,17 +82,24 @@ static int tell(enum description d)
 	return rc;
 }
 
-/* Likewise. The failure is told before the flush. */
+/* Likewise; it is let go. */
+static void take_time(void)
+{
+	unsigned time = kernel.longest ? random_below(kernel.longest) : 0;
+	pthread_mutex_unlock(&kernel.lock);
+	if (time)
+		usleep(time);
+	pthread_mutex_lock(&kernel.lock);
+}
+
+/* Likewise. Until the failure is told another may be told of it; it is told before the flush. */
 static int write_pages(size_t first, size_t end)
 {
 	for (size_t n = first; n < end; n++)
 		write_page((unsigned)n);
+	take_time();
 	int rc = tell(OURS);
-	unsigned pause = kernel.longest ? random_below(kernel.longest) : 0;
-	pthread_mutex_unlock(&kernel.lock);
-	if (pause)
-		usleep(pause);
-	pthread_mutex_lock(&kernel.lock);
+	take_time();
 	return rc;
 }
 
