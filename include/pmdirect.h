@@ -499,9 +499,10 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  * Threads: safe. On PM_PAGE drains of several threads write at the same time; each waits for those that began before it,
  * which may write what was flushed for it: a small drain for a large one that another thread has begun. Make large
  * amounts durable in pieces. The kernel tells of a failure once to an open file description, be it of another thread's
- * pages. So on ext4 with a journal and on XFS the file is opened once more, read-only, when the first two drains meet,
- * and that description is asked as well before a drain returns 0 while others write. Elsewhere, with PM_LEASE, or where
- * the file cannot be opened, each drain waits for all that write when its own ends, and fails if one of them did.
+ * pages. So on XFS, from Linux 5.2 on, the file is opened once more, read-only and until pm_unmap(), when the first two
+ * drains meet, and that description is asked as well before a drain returns 0 while later ones write: it fails if
+ * another's pages did. Elsewhere, with PM_LEASE or PM_READ_ONLY, and where the file cannot be opened then, each drain waits
+ * for all that write when its own ends, and fails if one of them did.
  * Crash: after 0 nothing that was flushed before is lost, except on PM_NONE.
  * Source: Intel SDM vol. 2 SFENCE; Arm ARM DSB; msync(2), sync_file_range(2); Linux mm/msync.c, mm/filemap.c
  * file_check_and_advance_wb_err, fs/ext4/fsync.c ext4_sync_file, fs/xfs/xfs_file.c xfs_file_fsync.
@@ -563,8 +564,8 @@ PM_API int pm_sync(struct pm_mapping *mapping);
  * is 0 or PM_NODRAIN, PM_NOFLUSH, PM_TEMPORAL, PM_NONTEMPORAL. On PM_CACHE_LINE and PM_BYTE an aligned
  * 8-byte word of the destination is stored whole, so that after a power failure it is old or new, never a
  * mix; the order of words is open. Where the CPU can, the whole cache lines of 256 bytes and more are streamed past the
- * cache there, unless a flag says otherwise; by 512-bit instructions, which slow some CPUs down for a while, only from
- * 32 KiB on. On PM_PAGE and PM_NONE it is a plain memcpy(3). source may lie anywhere; it must not overlap the
+ * cache there, unless a flag says otherwise; by 512-bit instructions, which slow some CPUs down for a while, only those
+ * of some 32 KiB to 2 MiB. On PM_PAGE and PM_NONE it is a plain memcpy(3). source may lie anywhere; it must not overlap the
  * destination.
  *
  * Returns: as pm_persist() (the copy is made unless the error is -ERANGE, -EINVAL, -EACCES or the mapping is

@@ -131,15 +131,20 @@ bool pm_medium_writes_apart(struct pm_medium *m)
 }
 
 /*
- * A page that cannot be written is noted in the file, and every description of it tells that once (lib/errseq.c,
- * mm/filemap.c file_check_and_advance_wb_err). What is not noted there fails each call that is concerned: an aborted
- * journal or log (fs/jbd2/journal.c jbd2_log_wait_commit, fs/xfs/xfs_file.c xfs_file_fsync), and the flush that each makes
- * itself. But not an inode that ext4 without a journal writes: of two calls one does it, and the other finds it clean.
+ * On XFS a page that cannot be written is noted in the file, be it that its block is not to be had (fs/iomap/buffered-io.c)
+ * or that the device fails, and every description of the file tells that once (lib/errseq.c, mm/filemap.c
+ * file_check_and_advance_wb_err). What is not noted there fails each call that is concerned: a log that was shut down
+ * (fs/xfs/xfs_file.c xfs_file_fsync), and the flush that each makes itself. Not so on ext4: where a block is not to be had
+ * the page is dropped, and only the call that tried to write it knows (fs/ext4/inode.c mpage_release_unused_pages).
  */
 int pm_medium_observer(struct pm_medium *m)
 {
+	struct statfs fs;
 	char path[40];
-	if (m->leased || atomic_load(&m->syncs_inodes) != PM_YES || !is_known(m))
+	/* fs/sync.c: where a file has no more than 2^32 pages the question below is not answered. */
+	if (sizeof(void *) < 8 || m->leased || !is_known(m))
+		return -1;
+	if (PM_RETRY(pm_sys->fstatfs(m->fd, &fs)) || fs.f_type != XFS_SUPER_MAGIC)
 		return -1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->fd);
 	return PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));

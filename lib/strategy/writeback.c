@@ -9,10 +9,10 @@
  * Threads that drain at once each write for themselves: the kernel does that better than a queue of ours. But one may
  * write what the other recorded: so a drain waits for those that began before it had taken all. And the kernel reports a
  * failure once to an open file description, be it of other pages than the call's (mm/filemap.c
- * file_check_and_advance_wb_err): of two calls at once one may be told of the other's, and the other of success. So whoever
- * ends while others write asks another description, the observer, by which nobody writes; it is asked with the lock held,
- * and what it tells is latched. Where there is no observer, or was none when a drain began, that waits for all who
- * write when it ends: what failed meanwhile is latched by then.
+ * file_check_and_advance_wb_err): of two calls at once one may be told of the other's, and the other of success. So on XFS
+ * whoever ends while later ones write asks another description, the observer, by which nobody writes; it is asked with
+ * the lock held, and what it tells is latched. Where there is no observer, or was none when a drain began, that waits for
+ * all who write when it ends: what failed meanwhile is latched by then.
  *
  * After a failure the kernel has reported the error and marked the pages clean (Documentation/core-api/
  * errseq.rst), so a second msync would return 0 with the data not on the medium. The error is latched here.
@@ -241,7 +241,8 @@ static int write_as(struct pm_medium *m, struct pm_drain *self)
 	pthread_mutex_unlock(&w->lock);
 	int rc = write_recorded(m, self, &walk, whole);
 	pthread_mutex_lock(&w->lock);
-	if (w->observer >= 0 && (w->writing != self || self->next))
+	/* Those that began before it waits for. */
+	if (w->observer >= 0 && self->next)
 		rc = rc ? rc : pm_medium_failed_since(w->observer);
 	latch(w, rc);
 	end(w, self);
@@ -360,7 +361,9 @@ int pm_writeback_recover(struct pm_medium *m)
 	w->recovering = true;
 	/* A write-back under way may yet fail, and clean pages that were made dirty before it did. */
 	wait_for_others(w, &self);
-	/* What it was not asked about yet is what was latched. */
+	/* What is still to be told is made good by what follows. */
+	if (!m->node)
+		pm_medium_failed_since(m->fd);
 	if (w->observer >= 0)
 		pm_medium_failed_since(w->observer);
 	pthread_mutex_unlock(&w->lock);
