@@ -11,8 +11,9 @@
  * stores: they cost more where they meet the border of a line. Streamed stores are aligned by nature.
  *
  * SSE2 is everywhere. AVX2 saves 2 to 7 % on small copies and 10 % on long streams. AVX-512 saves another 10 % where
- * the source comes from beyond the first-level cache (bench/copy --variants). Only there is it used: for 0.7 ms after a
- * 512-bit instruction the core is slower by an eighth, whatever it does (bench/between). Xeon, Cascade Lake.
+ * the source comes from the second-level cache, nothing where it comes from the first, and costs up to a third where it
+ * comes from memory (bench/copy --variants). And for 0.7 ms after a 512-bit instruction the core is slower by an eighth,
+ * whatever it does (bench/between). Xeon, Cascade Lake.
  */
 #include <cpuid.h>
 #include <immintrin.h>
@@ -23,8 +24,9 @@
 #include "cpu.h"
 
 #define LINE ((uintptr_t)64)
-/* The first-level cache for data is no smaller; a source that long comes from beyond it. Without the copy's edges. */
-#define FAR ((size_t)32768 - 2 * LINE)
+/* The first-level cache for data is no smaller, and a second-level cache hardly larger. Without a copy's edges. */
+#define WIDE_FROM ((size_t)32768 - LINE)
+#define WIDE_TO (((size_t)2 << 20) - LINE)
 
 const struct pm_cpu *pm_cpu_replacement;
 
@@ -137,27 +139,14 @@ DEFINE_STORES(avx2, "avx2", words4)
 
 DEFINE_STREAM_COPY(stream_copy_sse2, "sse2", __m128i, _mm_loadu_si128, _mm_stream_si128)
 DEFINE_STREAM_COPY(stream_copy_avx2, "avx2", __m256i, _mm256_loadu_si256, _mm256_stream_si256)
+DEFINE_STREAM_COPY(stream_copy_wide, "avx512f", __m512i, _mm512_loadu_si512, _mm512_stream_si512)
 DEFINE_STREAM_SET(stream_set_sse2, "sse2", __m128i, _mm_set1_epi8, _mm_stream_si128)
 DEFINE_STREAM_SET(stream_set_avx2, "avx2", __m256i, _mm256_set1_epi8, _mm256_stream_si256)
 
-/* Eight lines are read before they are stored: by single ones 2 MiB and more took up to a quarter longer. */
-__attribute__((target("avx512f"))) static void stream_copy_far(void *destination, const void *source, size_t length)
-{
-	enum { LINES = 8 };
-	__m512i *to = destination, part[LINES];
-	const __m512i *from = source;
-	for (; length >= sizeof(part); length -= sizeof(part), to += LINES, from += LINES) {
-		for (unsigned i = 0; i < LINES; i++)
-			part[i] = _mm512_loadu_si512((const void *)(from + i));
-		for (unsigned i = 0; i < LINES; i++)
-			_mm512_stream_si512((void *)(to + i), part[i]);
-	}
-	stream_copy_avx2(to, from, length);
-}
-
 static void stream_copy_avx512(void *destination, const void *source, size_t length)
 {
-	(length < FAR ? stream_copy_avx2 : stream_copy_far)(destination, source, length);
+	bool wide = length >= WIDE_FROM && length < WIDE_TO;
+	(wide ? stream_copy_wide : stream_copy_avx2)(destination, source, length);
 }
 
 /* ---- The tables ---- */
