@@ -45,7 +45,7 @@ BARS = (
     ("map and unmap: a third of libpmem2", "map_unmap", r".*", "libpmem2 map_new, map_delete", 1 / 3),
     ("p99.9 of first stores, prepared: a tenth of unprepared", "first_store", r".*p99\.9", "pm_map with PM_SPARSE", 1 / 10),
 )
-NO_PEERS = {"no copy"}  # what there is besides
+NO_PEERS = {"no copy"}  # shown to compare with, and does less
 TELLING = {"copy", "first_store-ext4-dax-memctrl", "log_append", "persist", "whole_sync",
            "whole_sync-ext4-dax-memctrl"}
 

@@ -11,9 +11,9 @@
  * stores: they cost more where they meet the border of a line. Streamed stores are aligned by nature.
  *
  * SSE2 is everywhere. AVX2 saves 2 to 7 % on small copies and 10 % on long streams. AVX-512 saves another 10 % where
- * the source comes from the second-level cache, nothing where it comes from the first, and costs up to a third where it
- * comes from memory (bench/copy --variants). And for 0.7 ms after a 512-bit instruction the core is slower by an eighth,
- * whatever it does (bench/between). Xeon, Cascade Lake.
+ * the source comes from the second-level cache (bench/copy --variants), nothing where it comes from the first, and took
+ * up to a third longer where it comes from memory, while it was used there. And for 0.7 ms after a 512-bit instruction
+ * the core is slower by an eighth, whatever it does (bench/between). Xeon, Cascade Lake.
  */
 #include <cpuid.h>
 #include <immintrin.h>
