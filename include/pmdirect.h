@@ -133,7 +133,16 @@ enum pm_reason {
 	PM_REASON_SHUT_DOWN = 33,        /* events only: the file system answers with EIO: it was shut down */
 	PM_REASON_DEVICE_GONE = 34,      /* events only: the device under the file system is gone */
 	PM_REASON_BAD_BLOCKS = 35,       /* events only: the medium has bad blocks in the range */
-	PM_REASON_NO_JOURNAL = 36        /* it is not known that a sync writes the inode: ext4 without a journal */
+	PM_REASON_NO_JOURNAL = 36,       /* it is not known that a sync writes the inode: ext4 without a journal */
+	PM_REASON_UNLINKED = 37,         /* the file has lost its name: it was unlinked, or another file replaced it */
+	PM_REASON_MOVED = 38,            /* the file has another path than when it was mapped */
+	PM_REASON_UNNAMED = 39,          /* the file never had a name (O_TMPFILE, memfd_create(2)) */
+	PM_REASON_COPIED_UP = 40,        /* the overlay copied the file up: the path leads to another file now */
+	PM_REASON_SYNC_IGNORED = 41,     /* a sync that must fail succeeded: a filter or shim ignores syncs */
+	PM_REASON_NO_DEVICE_FLUSH = 42,  /* the mount or the queue sends no flush to the device's volatile cache */
+	PM_REASON_FAST_COMMIT = 43,      /* ext4 with fast_commit, or not known to be without, and no lease is held */
+	PM_REASON_NOT_ARMED = 44,        /* an NVDIMM of the region is not armed, or the region is read-only */
+	PM_REASON_IMMUTABLE = 45         /* events only: the file was made immutable or append-only */
 };
 
 /* What a person can do about the reason. */
@@ -153,7 +162,9 @@ enum pm_advice {
 	PM_ADVICE_CLEAR_ERROR = 12,   /* find out what was lost, then pm_clear_error() */
 	PM_ADVICE_MAP_AGAIN = 13,     /* unmap and map again */
 	PM_ADVICE_ALONE = 14,         /* let nobody else have the file open, and map it as its owner */
-	PM_ADVICE_JOURNAL = 15        /* give the file system a journal */
+	PM_ADVICE_JOURNAL = 15,       /* give the file system a journal */
+	PM_ADVICE_BARRIER = 16,       /* mount with barriers, and let the queue send flushes */
+	PM_ADVICE_NAME = 17           /* give the file a name, or map the file that has it now */
 };
 
 /* The rows of evidence. New rows are added at the end. */
@@ -195,7 +206,13 @@ enum pm_evidence_row {
 	PM_EV_PAGE_SIZE = 34,     /* value: size of the smallest page the range is mapped with by now; device-dax, DAX */
 	PM_EV_WATCHED = 35,       /* inotify(7) announces what others do to the file; no: error, text: what is missed then */
 	PM_EV_SYNCS_INODES = 36,  /* a sync, and a fault under MAP_SYNC, writes the inode; no: ext4 without a journal */
-	PM_EVIDENCE_ROWS = 37
+	PM_EV_NAMED = 37,         /* a path leads to the file; value: its links; text: its path, or what became of it */
+	PM_EV_SYNC_IGNORED = 38,  /* a sync that must fail succeeded: syncs are ignored */
+	PM_EV_DEVICE_FLUSH = 39,  /* a sync ends in a flush of the device's volatile cache, if it has one */
+	PM_EV_FAST_COMMIT = 40,   /* ext4 commits by fast_commit */
+	PM_EV_ARMED = 41,         /* the region can be written, and each of its NVDIMMs saves its data at power-off */
+	PM_EV_IN_FILE = 42,       /* the whole range lies in the file; value when no: where the file ends */
+	PM_EVIDENCE_ROWS = 43
 };
 
 /* One row: what is known, from where. */
@@ -226,6 +243,7 @@ struct pm_evidence {
 #define PM_WATCH 0x100u      /* a thread of the library watches the file: see pm_event_fd() */
 #define PM_LEASE 0x200u      /* hold a write lease on the file: see pm_map() */
 #define PM_NO_THREAD 0x400u  /* with PM_LEASE: no thread; every durability call asks for the lease */
+#define PM_FROM_MEDIUM 0x1000u /* drop the file's cached pages first: map what the medium holds */
 #define PM_ON_LOSS_FAIL 0x800u /* a guarantee lost later fails every durability call until pm_clear_error() */
 
 struct pm_mapping;
@@ -284,7 +302,8 @@ enum pm_event_kind {
 	PM_EVENT_WRITTEN = 11,          /* the file was written or changed otherwise than through a mapping */
 	PM_EVENT_READ_ONLY = 12,        /* the file system went read-only */
 	PM_EVENT_DEAD = 13,             /* the file system was shut down, or its device is gone */
-	PM_EVENT_BAD_BLOCKS = 14        /* bad blocks in the range of a direct mapping: an access may be a SIGBUS */
+	PM_EVENT_BAD_BLOCKS = 14,       /* bad blocks in the range of a direct mapping: an access may be a SIGBUS */
+	PM_EVENT_NAME_LOST = 15         /* the file was unlinked, replaced, moved or copied up: see the reason */
 };
 
 #define PM_EVENT_FRAMES 16

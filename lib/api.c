@@ -9,7 +9,7 @@
 
 #define KNOWN_FLAGS                                                                                          \
 	(PM_CREATE | PM_EXCLUSIVE | PM_READ_ONLY | PM_PRIVATE | PM_ANONYMOUS | PM_SPARSE | PM_PREPARE |      \
-	 PM_TRUST_KERNEL | PM_WATCH | PM_LEASE | PM_NO_THREAD | PM_ON_LOSS_FAIL)
+	 PM_TRUST_KERNEL | PM_WATCH | PM_LEASE | PM_NO_THREAD | PM_ON_LOSS_FAIL | PM_FROM_MEDIUM)
 #define KNOWN_COPY_FLAGS (PM_NODRAIN | PM_NOFLUSH | PM_TEMPORAL | PM_NONTEMPORAL)
 
 /* ---- Options ---- */

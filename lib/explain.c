@@ -58,6 +58,12 @@ static const char *const evidence_names[PM_EVIDENCE_ROWS] = {
 	[PM_EV_PAGE_SIZE] = "page size known",
 	[PM_EV_WATCHED] = "changes announced",
 	[PM_EV_SYNCS_INODES] = "syncs write the inode",
+	[PM_EV_NAMED] = "file has its name",
+	[PM_EV_SYNC_IGNORED] = "syncs ignored",
+	[PM_EV_DEVICE_FLUSH] = "device cache flushed",
+	[PM_EV_FAST_COMMIT] = "fast_commit in use",
+	[PM_EV_ARMED] = "NVDIMMs armed",
+	[PM_EV_IN_FILE] = "range inside the file",
 };
 
 /* Name and sentence of each reason, indexed by it. */
@@ -109,6 +115,19 @@ static const struct {
 	[PM_REASON_BAD_BLOCKS] = {"bad-blocks", "the medium has bad blocks in the range"},
 	[PM_REASON_NO_JOURNAL] = {"no-journal", "it is not known that a sync writes all that leads to the data: an ext4 without "
 	                                          "a journal leaves the inode out"},
+	[PM_REASON_UNLINKED] = {"unlinked", "the file has lost its name: it was unlinked, or another file replaced it"},
+	[PM_REASON_MOVED] = {"moved", "the file has another path than when it was mapped"},
+	[PM_REASON_UNNAMED] = {"unnamed", "the file never had a name, so nothing finds it after a restart"},
+	[PM_REASON_COPIED_UP] = {"copied-up", "the overlay copied the file up, so its path leads to another file now"},
+	[PM_REASON_SYNC_IGNORED] = {"sync-ignored", "a sync that must fail succeeded: a filter or a preloaded shim ignores "
+	                                            "syncs"},
+	[PM_REASON_NO_DEVICE_FLUSH] = {"no-device-flush", "the mount or the device's queue sends no flush to the volatile "
+	                                                  "cache of the device"},
+	[PM_REASON_FAST_COMMIT] = {"fast-commit", "ext4 may commit by fast_commit, under which a store can be lost when "
+	                                          "another process changes the file's extents, and no lease is held"},
+	[PM_REASON_NOT_ARMED] = {"not-armed", "an NVDIMM of the region is not armed to save its data at power-off, or the "
+	                                      "region is read-only"},
+	[PM_REASON_IMMUTABLE] = {"immutable", "the file was made immutable or append-only"},
 };
 
 static const char *const advices[] = {
@@ -127,6 +146,8 @@ static const char *const advices[] = {
 	[PM_ADVICE_LEASE] = "map with PM_LEASE, or use a file system that cannot share extents (mkfs.xfs -m reflink=0)",
 	[PM_ADVICE_ALONE] = "let nobody else have the file open, and map it as its owner",
 	[PM_ADVICE_JOURNAL] = "give the file system a journal (tune2fs -O has_journal)",
+	[PM_ADVICE_BARRIER] = "mount with barriers, and set the queue's write_cache to \"write back\"",
+	[PM_ADVICE_NAME] = "give the file a name (linkat(2)), or map the file that has the name now",
 	[PM_ADVICE_CLEAR_ERROR] = "find out what was lost, then call pm_clear_error()",
 };
 
