@@ -2,7 +2,8 @@
 /*
  * Every system call the library makes, in one table, so that tests can count them, make them fail and
  * stand another machine underneath. Each entry returns what the call returns, with a failure already
- * turned into -errno. The table is replaced only by tests, before any other thread exists.
+ * turned into -errno. A descriptor that an entry returns is at least 3. The table is replaced only by tests, before any
+ * other thread exists.
  */
 #ifndef PM_SYS_H
 #define PM_SYS_H
@@ -55,6 +56,11 @@ struct pm_sys {
 	int (*openat)(int dir_fd, const char *path, int flags, unsigned mode);
 	int (*close)(int fd);
 	int (*statx)(int dir_fd, const char *path, int flags, struct statx *stx);
+	/*
+	 * Type, inode, size and links of an open file, and nothing of its times: once those were seen the next store must
+	 * change them (Linux 6.13 fs/stat.c fill_mg_cmtime), and a drain after it commits the inode.
+	 */
+	int (*statx_now)(int fd, struct statx *stx);
 	int (*fstatfs)(int fd, struct statfs *stfs);
 	int (*statmount)(int fd, struct pm_mount *mount); /* statx(2) for the mount's id, and statmount(2) */
 	int64_t (*seek_end)(int fd);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -48,11 +49,23 @@ static void describe(void *address, char *where, size_t where_size)
 	snprintf(where, where_size, "%s+0x%zx (%s)", symbol ? symbol : object, offset, object);
 }
 
+/*
+ * libunwind opens a pipe when it first looks at memory, and keeps it. Where the program has closed one of the first
+ * three descriptors the pipe would get that number, and what is written to standard output would fill it.
+ */
+static bool may_open_pipe(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (pm_sys->flags_of(fd) == -EBADF)
+			return false;
+	return true;
+}
+
 unsigned pm_libunwind_call_site(void **frame, unsigned most, char *where, size_t where_size)
 {
 	void *stack[64];
 	pthread_once(&once, load_once);
-	int depth = backtrace_of_libunwind ? backtrace_of_libunwind(stack, 64) : 0;
+	int depth = backtrace_of_libunwind && may_open_pipe() ? backtrace_of_libunwind(stack, 64) : 0;
 	int first = 0;
 	while (first < depth && inside_library(stack[first]))
 		first++;

@@ -16,8 +16,8 @@ import tempfile
 LAYERS = (
     {"pmdirect.h": ("include/pmdirect.h",)},
     # 0
-    {"error.h": ("lib/error.[ch]",), "cpu.h": ("lib/cpu.h", "lib/cpu/*"), "sys.h": ("lib/sys.h", "lib/sys/*")},
-    {"extents.h": ("lib/extents.[ch]",)},
+    {"error.h": ("lib/error.[ch]",), "cpu.h": ("lib/cpu.h", "lib/cpu/*"), "sys.h": ("lib/sys.h",)},
+    {"extents.h": ("lib/extents.[ch]",), "linux.h": ("lib/sys/*",)},
     {"providers.h": ("lib/providers.h", "lib/providers/*"), "synced.h": ("lib/synced.[ch]",)},
     # 1
     {"strategy.h": ("lib/strategy.h", "lib/strategy/*", "lib/medium.c"), "latch.h": ("lib/latch.[ch]",),

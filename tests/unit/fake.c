@@ -126,39 +126,6 @@ static int fake_close(int fd)
 	return rc;
 }
 
-static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
-{
-	struct fake_record r = {.call = FAKE_statx, .fd = dir_fd};
-	copy_path(r.path, path);
-	int rc = fake_enter(&r);
-	if (!rc && fake_is_virtual(path)) {
-		*stx = (struct statx){.stx_ino = fake_entry_number()};
-		return fake_virtual_exists(path) ? 0 : -ENOENT;
-	}
-	if (!rc && !path[0])
-		rc = -fake.machine.statx_errno;
-	if (rc || (rc = pm_sys_linux.statx(dir_fd, path, flags, stx)))
-		return rc;
-	stx->stx_attributes_mask &= ~(uint64_t)STATX_ATTR_DAX;
-	stx->stx_attributes &= ~(uint64_t)STATX_ATTR_DAX;
-	if (fake.machine.dax != PM_UNKNOWN)
-		stx->stx_attributes_mask |= STATX_ATTR_DAX;
-	/* Set without its bit in the mask it means nothing. */
-	if (fake.machine.dax != PM_NO)
-		stx->stx_attributes |= STATX_ATTR_DAX;
-	stx->stx_dev_major = fake.machine.has_no_device ? 0 : FAKE_MAJOR;
-	stx->stx_dev_minor = FAKE_MINOR;
-	fake_place(stx);
-	if (!S_ISREG(stx->stx_mode) || !(fake.machine.is_device_dax || fake.machine.is_block_device))
-		return 0;
-	stx->stx_mode = fake.machine.is_device_dax ? S_IFCHR | 0600 : S_IFBLK | 0600;
-	stx->stx_rdev_major = FAKE_MAJOR;
-	stx->stx_rdev_minor = FAKE_MINOR + 1;
-	fake_device_size(stx->stx_size);
-	stx->stx_size = 0;
-	return 0;
-}
-
 static int fake_may_write(int fd)
 {
 	ENTER(.call = FAKE_may_write, .fd = fd);

@@ -337,6 +337,52 @@ void fake_place(struct statx *stx)
 		stx->stx_blksize = FAKE_HUGE_PAGES * (unsigned)sysconf(_SC_PAGESIZE);
 }
 
+/* What the machine makes of a file's attributes. */
+static int answer_statx(struct statx *stx)
+{
+	stx->stx_attributes_mask &= ~(uint64_t)STATX_ATTR_DAX;
+	stx->stx_attributes &= ~(uint64_t)STATX_ATTR_DAX;
+	if (fake.machine.dax != PM_UNKNOWN)
+		stx->stx_attributes_mask |= STATX_ATTR_DAX;
+	/* Set without its bit in the mask it means nothing. */
+	if (fake.machine.dax != PM_NO)
+		stx->stx_attributes |= STATX_ATTR_DAX;
+	stx->stx_dev_major = fake.machine.has_no_device ? 0 : FAKE_MAJOR;
+	stx->stx_dev_minor = FAKE_MINOR;
+	fake_place(stx);
+	if (!S_ISREG(stx->stx_mode) || !(fake.machine.is_device_dax || fake.machine.is_block_device))
+		return 0;
+	stx->stx_mode = fake.machine.is_device_dax ? S_IFCHR | 0600 : S_IFBLK | 0600;
+	stx->stx_rdev_major = FAKE_MAJOR;
+	stx->stx_rdev_minor = FAKE_MINOR + 1;
+	fake_device_size(stx->stx_size);
+	stx->stx_size = 0;
+	return 0;
+}
+
+int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
+{
+	struct fake_record r = {.call = FAKE_statx, .fd = dir_fd};
+	snprintf(r.path, sizeof(r.path), "%s", path);
+	int rc = fake_enter(&r);
+	if (!rc && fake_is_virtual(path)) {
+		*stx = (struct statx){.stx_ino = fake_entry_number()};
+		return fake_virtual_exists(path) ? 0 : -ENOENT;
+	}
+	if (!rc && !path[0])
+		rc = -fake.machine.statx_errno;
+	if (rc || (rc = pm_sys_linux.statx(dir_fd, path, flags, stx)))
+		return rc;
+	return answer_statx(stx);
+}
+
+int fake_statx_now(int fd, struct statx *stx)
+{
+	ENTER(.call = FAKE_statx_now, .fd = fd);
+	int rc = -fake.machine.statx_errno;
+	return rc || (rc = pm_sys_linux.statx_now(fd, stx)) ? rc : answer_statx(stx);
+}
+
 int fake_xfs(unsigned long request, void *arg)
 {
 	if (request == FS_IOC_FSGETXATTR) {

@@ -66,6 +66,8 @@ uint64_t fake_entry_number(void);
 /* What statx(2) says of the mount, the encryption and the block size. */
 struct statx;
 void fake_place(struct statx *);
+int fake_statx(int dir_fd, const char *path, int flags, struct statx *);
+int fake_statx_now(int fd, struct statx *);
 void fake_virtual_entries(void (*visit)(void *arg, const char *entry), void *arg);
 /* Answers of an XFS; other requests are a violation. */
 int fake_xfs(unsigned long request, void *arg);

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Calls about descriptors: their numbers, what they tell of, and directories. */
+#include <dirent.h>
+#include <linux/kcmp.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "linux.h"
+
+int pm_linux_opened(int fd)
+{
+	if (fd < 0)
+		return -errno;
+	if (fd > STDERR_FILENO)
+		return fd;
+	int higher = result(fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+	close(fd);
+	return higher;
+}
+
+int pm_linux_signalfd(int signal)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, signal);
+	return pm_linux_opened(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int pm_linux_eventfd(void)
+{
+	return pm_linux_opened(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+int pm_linux_timerfd(void)
+{
+	return pm_linux_opened(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+}
+
+int pm_linux_timer_set(int fd, unsigned ms)
+{
+	/* A time of 0 would be never. */
+	struct itimerspec when = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms ? ms % 1000 * 1000000L : 1}};
+	return result(timerfd_settime(fd, 0, &when, NULL));
+}
+
+int pm_linux_inotify(const char *path, uint32_t mask)
+{
+	int fd = pm_linux_opened(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+	if (fd < 0)
+		return fd;
+	int rc = result(inotify_add_watch(fd, path, mask));
+	if (rc >= 0)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+int pm_linux_epoll_create(void)
+{
+	return pm_linux_opened(epoll_create1(EPOLL_CLOEXEC));
+}
+
+int pm_linux_epoll_add(int epoll, int fd, uint32_t events)
+{
+	struct epoll_event event = {.events = events};
+	return result(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+}
+
+int pm_linux_poll(struct pollfd *fds, unsigned count, int timeout_ms)
+{
+	return result(poll(fds, count, timeout_ms));
+}
+
+int pm_linux_same_description(int process, int fd, int own_fd)
+{
+	int rc = result(syscall(SYS_kcmp, getpid(), process, KCMP_FILE, own_fd, fd));
+	return rc < 0 ? rc : rc == 0;
+}
+
+int pm_linux_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg)
+{
+	int fd = pm_linux_opened(open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	if (fd < 0)
+		return fd;
+	DIR *stream = fdopendir(fd);
+	if (!stream) {
+		int error = errno;
+		close(fd);
+		return -error;
+	}
+	struct dirent *entry;
+	/* readdir(3): NULL with errno unchanged is the end. */
+	while (errno = 0, (entry = readdir(stream)))
+		if (entry->d_name[0] != '.')
+			visit(arg, entry->d_name);
+	int error = errno;
+	closedir(stream);
+	return -error;
+}
+
+/* struct page_region and struct pm_scan_arg of linux/fs.h (Linux 6.7). */
+struct kernel_page_region {
+	uint64_t start, end, categories;
+};
+struct kernel_scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, mask, any_of, wanted;
+};
+
+int pm_linux_any_page(const void *address, size_t length, uint64_t all, uint64_t none)
+{
+	struct kernel_page_region found;
+	struct kernel_scan_arg scan = {.size = sizeof(scan), .start = (uintptr_t)address, .end = (uintptr_t)address + length,
+	                               .vec = (uintptr_t)&found, .vec_len = 1, .max_pages = 1, .inverted = none,
+	                               .mask = all | none, .wanted = all};
+	int fd = pm_linux_opened(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+	if (fd < 0)
+		return fd;
+	int rc = result(ioctl(fd, _IOWR('f', 16, struct kernel_scan_arg), &scan));
+	close(fd);
+	return rc;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Between the files that make the real system calls. */
+#ifndef PM_LINUX_H
+#define PM_LINUX_H
+
+#include <errno.h>
+
+#include "sys.h"
+
+static inline int result(long rc)
+{
+	return rc < 0 ? -errno : (int)rc;
+}
+
+/*
+ * What a call that makes a descriptor returned: the descriptor, at least 3, or -errno. A program that closed 0, 1 or 2
+ * gets those numbers for what it opens next, and its library for standard output writes there.
+ */
+int pm_linux_opened(int fd);
+
+int pm_linux_statmount(int fd, struct pm_mount *mount);
+int pm_linux_signalfd(int signal);
+int pm_linux_eventfd(void);
+int pm_linux_timerfd(void);
+int pm_linux_timer_set(int fd, unsigned ms);
+int pm_linux_inotify(const char *path, uint32_t mask);
+int pm_linux_epoll_create(void);
+int pm_linux_epoll_add(int epoll, int fd, uint32_t events);
+int pm_linux_poll(struct pollfd *fds, unsigned count, int timeout_ms);
+int pm_linux_same_description(int process, int fd, int own_fd);
+int pm_linux_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
+int pm_linux_any_page(const void *address, size_t length, uint64_t all, uint64_t none);
+
+#endif
