@@ -20,9 +20,9 @@ static int try_map_sync(const struct pm_subject *s)
 {
 	void *map = NULL;
 	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0);
-	int rc = pm_sys->mmap(&map, s->unit, prot, MAP_SHARED_VALIDATE | MAP_SYNC, s->fd, s->offset);
+	int rc = PM_RETRY(pm_sys->mmap(&map, s->unit, prot, MAP_SHARED_VALIDATE | MAP_SYNC, s->fd, s->offset));
 	if (!rc)
-		pm_sys->munmap(map, s->unit);
+		PM_RETRY(pm_sys->munmap(map, s->unit));
 	return rc;
 }
 
@@ -36,12 +36,12 @@ static void map_sync(pm_evidence_table e, const struct pm_subject *s)
 static int try_map_sync_on_memory(void)
 {
 	void *map = NULL;
-	int fd = pm_sys->memfd_create("pmdirect");
+	int fd = PM_RETRY(pm_sys->memfd_create("pmdirect"));
 	if (fd < 0)
 		return fd == -EOPNOTSUPP ? -ENOSYS : fd;
-	int rc = pm_sys->mmap(&map, 1, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0);
+	int rc = PM_RETRY(pm_sys->mmap(&map, 1, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0));
 	if (!rc)
-		pm_sys->munmap(map, 1);
+		PM_RETRY(pm_sys->munmap(map, 1));
 	pm_sys->close(fd);
 	return rc;
 }
@@ -146,7 +146,7 @@ int pm_evidence_shortage(pm_evidence_table e)
 static void kernel(pm_evidence_table e)
 {
 	struct utsname name;
-	int rc = pm_sys->uname(&name);
+	int rc = PM_RETRY(pm_sys->uname(&name));
 	pm_evidence_set(&e[PM_EV_KERNEL], rc ? PM_UNKNOWN : PM_YES, -rc, "uname(2)", rc ? NULL : name.release);
 }
 

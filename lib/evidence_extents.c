@@ -99,7 +99,7 @@ int pm_data_elsewhere(pm_evidence_table e, const struct pm_subject *s)
 		return -e[PM_EV_FILE_SYSTEM].error;
 	if (e[PM_EV_FILE_SYSTEM].state != PM_YES || e[PM_EV_FILE_SYSTEM].value != XFS_SUPER_MAGIC)
 		return 0;
-	int rc = pm_sys->ioctl(s->fd, FS_IOC_FSGETXATTR, &attributes);
+	int rc = PM_RETRY(pm_sys->ioctl(s->fd, FS_IOC_FSGETXATTR, &attributes));
 	return rc ? rc : attributes.fsx_xflags & FS_XFLAG_REALTIME ? -EXDEV : 0;
 }
 
@@ -115,7 +115,7 @@ void pm_evidence_shareable(pm_evidence_table e, const struct pm_subject *s)
 		pm_evidence_set(row, PM_NO, 0, "ext2, ext3 and ext4 have no reflink", NULL);
 		break;
 	case XFS_SUPER_MAGIC: {
-		int rc = pm_sys->ioctl(s->fd, XFS_GEOMETRY, geometry);
+		int rc = PM_RETRY(pm_sys->ioctl(s->fd, XFS_GEOMETRY, geometry));
 		memcpy(&flags, (char *)geometry + XFS_GEOMETRY_FLAGS, sizeof(flags));
 		enum pm_state state = rc ? PM_UNKNOWN : flags & XFS_GEOMETRY_REFLINK ? PM_YES : PM_NO;
 		pm_evidence_set(row, state, -rc, "ioctl(XFS_IOC_FSGEOMETRY)", NULL);

@@ -110,7 +110,7 @@ static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 {
 	struct statfs stfs;
 	char text[24];
-	int rc = pm_sys->fstatfs(s->fd, &stfs);
+	int rc = PM_RETRY(pm_sys->fstatfs(s->fd, &stfs));
 	if (rc) {
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, -rc, "fstatfs(2)", NULL);
 		pm_evidence_set(&e[PM_EV_WRITABLE], PM_UNKNOWN, -rc, "fstatfs(2)", NULL);
@@ -282,7 +282,7 @@ void pm_evidence_mount(pm_evidence_table e, const struct pm_subject *s)
 	struct pm_mount mount;
 	char type[TYPE_MOST + 1], kept[56];
 	/* Linux before 6.11; or the mount is of another namespace, and the table may have the device. */
-	if (pm_sys->statmount(s->fd, &mount)) {
+	if (PM_RETRY(pm_sys->statmount(s->fd, &mount))) {
 		mount_of_table(e, s);
 		return;
 	}
@@ -309,7 +309,7 @@ static int first_of_cachestat(const struct pm_subject *s, uint64_t *first)
 	for (*first = 0; *first < end;) {
 		struct pm_cachestat stat;
 		uint64_t length = end - *first < piece ? end - *first : piece;
-		int rc = pm_sys->cachestat(s->fd, s->offset + *first, length, &stat);
+		int rc = PM_RETRY(pm_sys->cachestat(s->fd, s->offset + *first, length, &stat));
 		if (rc)
 			return rc;
 		if (stat.cached && length <= page)
@@ -336,7 +336,7 @@ static int first_of_mincore(const struct pm_subject *s, uint64_t *first)
 	uint64_t pages = 1;
 	for (*first = 0; *first < s->length; pages = pages < sizeof(vector) ? pages * STEP : pages) {
 		uint64_t left = (s->length - *first + page - 1) / page, count = left < pages ? left : pages;
-		int rc = pm_sys->mincore((char *)s->map + *first, (size_t)(count * page), vector);
+		int rc = PM_RETRY(pm_sys->mincore((char *)s->map + *first, (size_t)(count * page), vector));
 		if (rc)
 			return rc;
 		for (uint64_t i = 0; i < count; i++, *first += page)

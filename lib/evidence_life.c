@@ -15,9 +15,9 @@ static bool refuses_a_copy(const struct pm_subject *s)
 	void *map = NULL;
 	if (s->backing != PM_BACKING_PRIVATE)
 		return false;
-	int rc = pm_sys->mmap(&map, s->unit, PROT_READ, MAP_PRIVATE, s->fd, s->offset);
+	int rc = PM_RETRY(pm_sys->mmap(&map, s->unit, PROT_READ, MAP_PRIVATE, s->fd, s->offset));
 	if (!rc)
-		pm_sys->munmap(map, s->unit);
+		PM_RETRY(pm_sys->munmap(map, s->unit));
 	return rc == -EIO;
 }
 
@@ -37,10 +37,10 @@ static void alive(pm_evidence_table e, struct pm_subject *s)
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", s->stx.stx_dev_major, s->stx.stx_dev_minor);
 	if (!s->stx.stx_dev_major) /* tmpfs, btrfs, overlay: no single device */
 		return;
-	int rc = pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &link);
+	int rc = PM_RETRY(pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &link));
 	s->device_entry = rc ? 0 : link.stx_ino;
 	/* Without sysfs nothing can be told. */
-	if (rc == -ENOENT && pm_sys->statx(AT_FDCWD, "/sys/dev/block", 0, &link))
+	if (rc == -ENOENT && PM_RETRY(pm_sys->statx(AT_FDCWD, "/sys/dev/block", 0, &link)))
 		return;
 	enum pm_state state = !rc ? PM_YES : rc == -ENOENT ? PM_NO : PM_UNKNOWN;
 	pm_evidence_set(row, state, rc == -ENOENT ? ENODEV : -rc, "/sys/dev/block/M:m",
@@ -50,7 +50,7 @@ static void alive(pm_evidence_table e, struct pm_subject *s)
 static void dax_flag(pm_evidence_table e, const struct pm_subject *s)
 {
 	struct fsxattr attributes;
-	int rc = pm_sys->ioctl(s->fd, FS_IOC_FSGETXATTR, &attributes);
+	int rc = PM_RETRY(pm_sys->ioctl(s->fd, FS_IOC_FSGETXATTR, &attributes));
 	enum pm_state state = rc ? PM_UNKNOWN : attributes.fsx_xflags & FS_XFLAG_DAX ? PM_YES : PM_NO;
 	pm_evidence_set(&e[PM_EV_DAX_FLAG], state, -rc, "ioctl(FS_IOC_FSGETXATTR)", NULL);
 }

@@ -115,7 +115,7 @@ static void read_region(struct region *r, const char *bus, const char *device)
 static int find_region(const char *device, bool fresh, struct region *r)
 {
 	memset(r, 0, sizeof(*r));
-	ssize_t got = pm_sys->readlinkat(AT_FDCWD, device, r->link, sizeof(r->link) - 1);
+	ssize_t got = PM_RETRY(pm_sys->readlinkat(AT_FDCWD, device, r->link, sizeof(r->link) - 1));
 	if (got < 0)
 		return (int)got;
 	r->link[got] = 0;
@@ -278,7 +278,7 @@ size_t pm_device_dax_align(const struct statx *stx, uint64_t *size)
 {
 	char path[96], text[256];
 	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/subsystem", stx->stx_rdev_major, stx->stx_rdev_minor);
-	ssize_t got = pm_sys->readlinkat(AT_FDCWD, path, text, sizeof(text) - 1);
+	ssize_t got = PM_RETRY(pm_sys->readlinkat(AT_FDCWD, path, text, sizeof(text) - 1));
 	if (got < 4 || memcmp(text + got - 4, "/dax", 4))
 		return 0;
 	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u", stx->stx_rdev_major, stx->stx_rdev_minor);

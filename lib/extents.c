@@ -13,7 +13,7 @@ int pm_each_extent(int fd, uint64_t start, uint64_t end, int (*visit)(void *arg,
 	uint64_t at = start;
 	while (at < end) {
 		*map = (struct fiemap){.fm_start = at, .fm_length = end - at, .fm_extent_count = EXTENTS_A_CALL};
-		int rc = pm_sys->ioctl(fd, FS_IOC_FIEMAP, map);
+		int rc = PM_RETRY(pm_sys->ioctl(fd, FS_IOC_FIEMAP, map));
 		for (unsigned i = 0; i < map->fm_mapped_extents && !rc; i++) {
 			const struct fiemap_extent *x = &map->fm_extents[i];
 			rc = visit(arg, x);

@@ -28,13 +28,13 @@ static int fail(const struct pm_file *f, int rc, const char *what)
 static void look_for_huge_pages(struct pm_file *f)
 {
 	struct statfs stfs;
-	if (f->stx.stx_blksize > f->unit && !pm_sys->fstatfs(f->fd, &stfs) && stfs.f_type == HUGETLBFS_MAGIC)
+	if (f->stx.stx_blksize > f->unit && !PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) && stfs.f_type == HUGETLBFS_MAGIC)
 		f->unit = f->stx.stx_blksize;
 }
 
 int pm_file_look(struct pm_file *f)
 {
-	int rc = pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &f->stx);
+	int rc = PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &f->stx));
 	if (rc)
 		return fail(f, rc, "statx failed");
 	f->size = f->stx.stx_size;
@@ -47,7 +47,7 @@ int pm_file_look(struct pm_file *f)
 		return 0;
 	}
 	if (S_ISBLK(f->stx.stx_mode)) {
-		int64_t end = pm_sys->seek_end(f->fd);
+		int64_t end = PM_RETRY(pm_sys->seek_end(f->fd));
 		f->size = end < 0 ? 0 : (uint64_t)end;
 		return end < 0 ? fail(f, (int)end, "the size of the block device is not to be had") : 0;
 	}
@@ -112,8 +112,8 @@ static int open_directory(int at, const char *path)
 static bool may_follow(const struct pm_file *f)
 {
 	struct statx link, directory;
-	if (pm_sys->statx(f->directory_fd, f->entry, AT_SYMLINK_NOFOLLOW, &link) ||
-	    pm_sys->statx(f->directory_fd, "", AT_EMPTY_PATH, &directory))
+	if (PM_RETRY(pm_sys->statx(f->directory_fd, f->entry, AT_SYMLINK_NOFOLLOW, &link)) ||
+	    PM_RETRY(pm_sys->statx(f->directory_fd, "", AT_EMPTY_PATH, &directory)))
 		return false;
 	bool shared = (directory.stx_mode & (S_ISVTX | S_IWOTH)) == (S_ISVTX | S_IWOTH);
 	return !shared || link.stx_uid == pm_sys->euid() || link.stx_uid == directory.stx_uid;
@@ -164,7 +164,7 @@ static int walk(struct pm_file *f, const char *path, const struct pm_options *o,
 		rc = create ? create_entry(f, o) : -EEXIST;
 		if (rc != -EEXIST || (create && o->flags & PM_EXCLUSIVE))
 			return rc;
-		ssize_t got = pm_sys->readlinkat(f->directory_fd, f->entry, current, sizeof(current) - 1);
+		ssize_t got = PM_RETRY(pm_sys->readlinkat(f->directory_fd, f->entry, current, sizeof(current) - 1));
 		if (got == -EINVAL || got == -ENOENT) /* not a link, or gone */
 			return create ? -EAGAIN : 0;
 		if (got < 0)
@@ -192,7 +192,7 @@ static int open_or_create(struct pm_file *f, const char *path, const struct pm_o
 static bool is_entry(struct pm_file *f)
 {
 	struct statx now;
-	return !pm_sys->statx(f->directory_fd, f->entry, AT_SYMLINK_NOFOLLOW, &now) && now.stx_ino == f->stx.stx_ino &&
+	return !PM_RETRY(pm_sys->statx(f->directory_fd, f->entry, AT_SYMLINK_NOFOLLOW, &now)) && now.stx_ino == f->stx.stx_ino &&
 	       now.stx_dev_major == f->stx.stx_dev_major && now.stx_dev_minor == f->stx.stx_dev_minor;
 }
 
@@ -263,10 +263,10 @@ int pm_file_open_unseen(struct pm_file *f, const char *path, const struct pm_opt
 /* The caller's own description. Taking a lease would end one of his, and changes whom it signals. */
 static int take_over(struct pm_file *f, int fd)
 {
-	int rc = pm_sys->owner(fd, &f->owner);
+	int rc = PM_RETRY(pm_sys->owner(fd, &f->owner));
 	if (rc)
 		return fail(f, rc, "not a descriptor that can have a lease");
-	int held = pm_sys->getlease(fd);
+	int held = PM_RETRY(pm_sys->getlease(fd));
 	if (held >= 0 && held != F_UNLCK)
 		return pm_fail(-EBUSY, f->call, f->name, "the descriptor has a lease already");
 	f->fd = fd;
@@ -278,7 +278,7 @@ int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
 {
 	char path[40];
 	f->directory_fd = -1;
-	int flags = pm_sys->flags_of(fd);
+	int flags = PM_RETRY(pm_sys->flags_of(fd));
 	if (flags < 0)
 		return fail(f, flags, "not an open descriptor");
 	if (access_mode(o) == O_RDWR && (flags & O_ACCMODE) != O_RDWR)
@@ -306,7 +306,7 @@ void pm_file_close(struct pm_file *f)
 {
 	pm_file_close_directory(f);
 	if (f->fd >= 0 && f->callers)
-		pm_sys->set_owner(f->fd, &f->owner);
+		PM_RETRY(pm_sys->set_owner(f->fd, &f->owner));
 	else if (f->fd >= 0)
 		pm_sys->close(f->fd);
 	f->fd = -1;
@@ -317,15 +317,15 @@ void pm_file_undo(struct pm_file *f)
 	struct statx now;
 	if (!f->created) {
 		/* Longer than we made it: somebody else has grown it since, and it is theirs. */
-		bool ours = f->size > f->original_size && !pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now) &&
+		bool ours = f->size > f->original_size && !PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now)) &&
 		            now.stx_size <= f->size;
 		if (ours)
 			PM_RETRY(pm_sys->ftruncate(f->fd, f->original_size));
 		return;
 	}
 	/* Only our own file: somebody may have put another in its place. Where nothing can be told of it, it is ours. */
-	if (pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &f->stx) || is_entry(f))
-		pm_sys->unlinkat(f->directory_fd, f->entry);
+	if (PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &f->stx)) || is_entry(f))
+		PM_RETRY(pm_sys->unlinkat(f->directory_fd, f->entry));
 }
 
 /* ---- Growing and preparing ---- */
@@ -391,7 +391,7 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 	if (rc && !is_missing(rc))
 		return fail(f, rc, "the range cannot be allocated");
 	void *map = NULL;
-	rc = pm_sys->mmap(&map, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, offset);
+	rc = PM_RETRY(pm_sys->mmap(&map, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, offset));
 	if (rc)
 		return fail(f, rc, "the range cannot be mapped for preparing");
 	/*
@@ -401,7 +401,7 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 	if (!direct)
 		pm_sys->madvise(map, (size_t)length, MADV_RANDOM);
 	rc = write_faults(f, map, length, direct);
-	pm_sys->munmap(map, (size_t)length);
+	PM_RETRY(pm_sys->munmap(map, (size_t)length));
 	return rc;
 }
 
@@ -409,7 +409,7 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 static int grow_by_size(const struct pm_file *f, uint64_t end)
 {
 	struct statx now;
-	int rc = pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now);
+	int rc = PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now));
 	return rc || now.stx_size >= end ? rc : PM_RETRY(pm_sys->ftruncate(f->fd, end));
 }
 
@@ -419,7 +419,7 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 	if (end <= old_size)
 		return 0;
 	/* Beyond it the kernel would send SIGXFSZ. */
-	pm_sys->file_size_limit(&limit);
+	PM_RETRY(pm_sys->file_size_limit(&limit));
 	if (end > limit)
 		return fail(f, -EFBIG, "the file would exceed RLIMIT_FSIZE");
 	/* Set first: a failed attempt may have grown the file in part, and must be undone. */

@@ -62,7 +62,7 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 	if (f->code == BUS_MCEERR_AR || f->code == BUS_MCEERR_AO)
 		return pm_fail(-EHWPOISON, call, m->name, "%s at offset %llu: %llu bytes around it are lost",
 		               pm_strerror(EHWPOISON), offset, length);
-	int rc = m->file.fd < 0 ? -EBADF : pm_sys->statx(m->file.fd, "", AT_EMPTY_PATH, &stx);
+	int rc = m->file.fd < 0 ? -EBADF : PM_RETRY(pm_sys->statx(m->file.fd, "", AT_EMPTY_PATH, &stx));
 	if (!rc && S_ISREG(stx.stx_mode)) {
 		if (offset - offset % page >= stx.stx_size)
 			return pm_fail(-EIO, call, m->name, "nothing at offset %llu: the file was cut off at %llu",

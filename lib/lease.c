@@ -22,11 +22,11 @@
 void pm_lease_take(struct pm_mapping *m)
 {
 	int fd = m->file.fd;
-	int rc = pm_sys->lease_signal(fd, m->flags & PM_NO_THREAD ? SIGURG : SIGIO);
+	int rc = PM_RETRY(pm_sys->lease_signal(fd, m->flags & PM_NO_THREAD ? SIGURG : SIGIO));
 	if (!rc)
 		rc = PM_RETRY(pm_sys->setlease(fd, F_WRLCK));
 	if (m->flags & PM_NO_THREAD)
-		pm_sys->lease_silence(fd);
+		PM_RETRY(pm_sys->lease_silence(fd));
 	m->watch.lease_error = -rc;
 	atomic_store(&m->watch.lease_held, !rc);
 }
@@ -34,7 +34,7 @@ void pm_lease_take(struct pm_mapping *m)
 void pm_lease_end(struct pm_mapping *m)
 {
 	if (atomic_exchange(&m->watch.lease_held, false))
-		pm_sys->setlease(m->file.fd, F_UNLCK);
+		PM_RETRY(pm_sys->setlease(m->file.fd, F_UNLCK));
 }
 
 /* The facts without the lease; where they cannot be had, the safe side. */
@@ -82,7 +82,7 @@ static void give_back(struct pm_mapping *m, struct pm_news *news)
 		if (rc)
 			fail(m, rc, news);
 	}
-	bool forced = pm_sys->setlease(m->file.fd, F_UNLCK) == -EAGAIN;
+	bool forced = PM_RETRY(pm_sys->setlease(m->file.fd, F_UNLCK)) == -EAGAIN;
 	pm_news_add(news, PM_EVENT_LEASE_BROKEN, forced ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN);
 }
 
@@ -132,7 +132,7 @@ static bool return_to_lines(struct pm_mapping *m, struct pm_news *news)
 	if (rc || pm_mapping_judge(m, m->length, e, &s, &d) || pm_mapping_error(m) || d.granularity <= PM_PAGE)
 		return false;
 	/* Mending may have taken long. */
-	if (pm_sys->getlease(m->file.fd) != F_WRLCK)
+	if (PM_RETRY(pm_sys->getlease(m->file.fd)) != F_WRLCK)
 		return false;
 	pm_mapping_adopt(m, &d, true, news);
 	return true;
@@ -158,7 +158,7 @@ void pm_lease_turn(struct pm_mapping *m, struct pm_news *news)
 	struct pm_watch *w = &m->watch;
 	if (!(m->flags & PM_LEASE))
 		return;
-	if (atomic_load(&w->lease_held) && pm_sys->getlease(m->file.fd) != F_WRLCK) {
+	if (atomic_load(&w->lease_held) && PM_RETRY(pm_sys->getlease(m->file.fd)) != F_WRLCK) {
 		give_back(m, news);
 		return;
 	}
@@ -176,7 +176,7 @@ void pm_lease_turn(struct pm_mapping *m, struct pm_news *news)
 void pm_lease_poll(struct pm_mapping *m)
 {
 	struct pm_news news;
-	if (!atomic_load(&m->watch.lease_held) || pm_sys->getlease(m->file.fd) == F_WRLCK)
+	if (!atomic_load(&m->watch.lease_held) || PM_RETRY(pm_sys->getlease(m->file.fd)) == F_WRLCK)
 		return;
 	pthread_mutex_lock(&m->watch.lock);
 	pm_news_begin(&news, m);

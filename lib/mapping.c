@@ -84,11 +84,11 @@ static void *huge_page_hint(uint64_t offset, size_t length)
 {
 	void *room = NULL;
 	if (length < HUGE_PAGE ||
-	    pm_sys->mmap(&room, length + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))
+	    PM_RETRY(pm_sys->mmap(&room, length + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)))
 		return NULL;
 	uintptr_t at = (uintptr_t)room, wanted = offset & (HUGE_PAGE - 1);
 	uintptr_t skew = (wanted - at) & (HUGE_PAGE - 1);
-	pm_sys->munmap(room, length + HUGE_PAGE);
+	PM_RETRY(pm_sys->munmap(room, length + HUGE_PAGE));
 	return (void *)(at + skew);
 }
 
@@ -103,7 +103,7 @@ static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
 	if (pm_ranges_reserve(&m->medium.writeback.recorded, (size_t)s->length))
 		return pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
 	void *map = m->prepared ? huge_page_hint(s->offset, (size_t)s->length) : NULL;
-	int rc = pm_sys->mmap(&map, (size_t)s->length, prot, flags, s->fd, s->offset);
+	int rc = PM_RETRY(pm_sys->mmap(&map, (size_t)s->length, prot, flags, s->fd, s->offset));
 	if (rc)
 		return pm_fail(rc, m->file.call, m->file.name, "mmap failed: %s", pm_strerror(rc));
 	m->medium.map = map;
@@ -199,9 +199,9 @@ static int start_watch(struct pm_mapping *m, const struct pm_options *o)
 /* Preparing may have taken longer than the kernel waits for a lease that somebody wants to break. */
 static int recheck_lease(struct pm_mapping *m, const struct pm_options *o)
 {
-	if (o->sync != PM_GUARANTEE || !m->watch.lease_held || pm_sys->getlease(m->file.fd) == F_WRLCK)
+	if (o->sync != PM_GUARANTEE || !m->watch.lease_held || PM_RETRY(pm_sys->getlease(m->file.fd)) == F_WRLCK)
 		return 0;
-	pm_sys->munmap(m->medium.map, m->medium.map_length);
+	PM_RETRY(pm_sys->munmap(m->medium.map, m->medium.map_length));
 	return pm_fail(-EAGAIN, m->file.call, m->file.name, "the lease is lost already: somebody else opens the file");
 }
 
@@ -394,7 +394,7 @@ int pm_mapping_close(struct pm_mapping *m)
 		rc = pm_mapping_failed(m, atomic_load(&m->strategy)->drain(&m->medium));
 	rc = rc ? rc : lost;
 	pm_watch_end(m);
-	int unmapped = pm_sys->munmap(m->medium.map, m->medium.map_length);
+	int unmapped = PM_RETRY(pm_sys->munmap(m->medium.map, m->medium.map_length));
 	if (!rc && unmapped)
 		rc = pm_fail(unmapped, "pm_unmap", m->name, "munmap failed: %s", pm_strerror(unmapped));
 	if (m->latch)

@@ -109,7 +109,7 @@ static enum pm_state look_if_apart(const struct pm_medium *m)
 	if (m->node || m->read_only || PM_RETRY(pm_sys->fstatfs(m->fd, &fs)) ||
 	    (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != XFS_SUPER_MAGIC))
 		return PM_NO;
-	if (pm_sys->uname(&name) || sscanf(name.release, "%d.%d", &major, &minor) != 2 || major < 5 ||
+	if (PM_RETRY(pm_sys->uname(&name)) || sscanf(name.release, "%d.%d", &major, &minor) != 2 || major < 5 ||
 	    (major == 5 && minor < 2))
 		return PM_NO;
 	/* Asks for nothing; a sandbox may refuse even that, with any error. */

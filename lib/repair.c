@@ -27,7 +27,7 @@ static uint64_t page_size(void)
 static int look_at(struct pm_mapping *m, const char *call, uint64_t offset, uint64_t length, struct pm_subject *s)
 {
 	struct pm_file now = m->file;
-	int rc = pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx);
+	int rc = PM_RETRY(pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx));
 	if (rc)
 		return pm_fail(rc, call, m->name, "statx failed: %s", pm_strerror(rc));
 	if (S_ISREG(now.stx.stx_mode) && now.stx.stx_size < offset + length)
@@ -58,11 +58,11 @@ static int may_write(struct pm_mapping *m, const char *call, const struct pm_sub
 	if (!S_ISREG(s->stx.stx_mode))
 		return 0;
 	/* Beyond it the kernel would send SIGXFSZ, even where the file is that long already (fs/read_write.c). */
-	pm_sys->file_size_limit(&limit);
+	PM_RETRY(pm_sys->file_size_limit(&limit));
 	if (s->end > limit)
 		return pm_fail(-EFBIG, call, m->name, "the range lies beyond RLIMIT_FSIZE");
 	/* Only with a lease is the description one that somebody else has opened; pwrite(2) "Bugs": it would append. */
-	if (m->flags & PM_LEASE && pm_sys->flags_of(m->medium.fd) & (O_APPEND | O_DIRECT))
+	if (m->flags & PM_LEASE && PM_RETRY(pm_sys->flags_of(m->medium.fd)) & (O_APPEND | O_DIRECT))
 		return pm_fail(-EINVAL, call, m->name, "the descriptor was opened with O_APPEND or O_DIRECT");
 	if (!(s->stx.stx_attributes & s->stx.stx_attributes_mask & STATX_ATTR_DAX))
 		return 0;

@@ -98,7 +98,7 @@ int pm_mapping_judge(struct pm_mapping *m, uint64_t length, pm_evidence_table e,
 	pm_evidence_clear(e);
 	if (m->ask.backing != PM_BACKING_ANONYMOUS) {
 		/* The size may have changed under us; if the file does not answer, what was known stands. */
-		int rc = pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx);
+		int rc = PM_RETRY(pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx));
 		m->file.stx = rc ? m->file.stx : now.stx;
 		now.stx = m->file.stx;
 		pm_mapping_subject(&now, &m->ask, m->offset, length, !(m->flags & PM_READ_ONLY), s);

@@ -32,7 +32,7 @@ static int remap(struct pm_mapping *m, uint64_t length)
 	if (rc)
 		return pm_fail(rc, "pm_resize", m->name, "out of memory");
 	if (map_length != m->medium.map_length)
-		rc = pm_sys->mremap(&map, m->medium.map_length, map_length, MREMAP_MAYMOVE);
+		rc = PM_RETRY(pm_sys->mremap(&map, m->medium.map_length, map_length, MREMAP_MAYMOVE));
 	if (rc)
 		return pm_fail(rc, "pm_resize", m->name, "mremap failed: %s", pm_strerror(rc));
 	m->medium.map = map;

@@ -29,7 +29,7 @@ static ssize_t read_journal_task(const struct statx *stx, char *text, size_t siz
 {
 	char path[64], link[256], task[128];
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", stx->stx_dev_major, stx->stx_dev_minor);
-	ssize_t got = pm_sys->readlinkat(AT_FDCWD, path, link, sizeof(link) - 1);
+	ssize_t got = PM_RETRY(pm_sys->readlinkat(AT_FDCWD, path, link, sizeof(link) - 1));
 	if (got < 0)
 		return got;
 	link[got] = 0;
@@ -68,7 +68,7 @@ bool pm_is_written(int fd, uint64_t offset, uint64_t length)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length, until = offset;
 	/* Not by statx(2): once somebody has seen its times the next store must change them (fs/stat.c fill_mg_cmtime). */
-	int64_t size = pm_sys->seek_end(fd);
+	int64_t size = PM_RETRY(pm_sys->seek_end(fd));
 	if (size < 0 || (uint64_t)size + page <= end)
 		return false;
 	end = end < (uint64_t)size ? end : (uint64_t)size;
@@ -97,7 +97,7 @@ static bool may_leave_inode_out(int fd)
 	if (PM_RETRY(pm_sys->fstatfs(fd, &stfs)))
 		return true;
 	return stfs.f_type == EXT4_SUPER_MAGIC &&
-	       (pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx) || pm_ext4_syncs_inodes(&stx) != PM_YES);
+	       (PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx)) || pm_ext4_syncs_inodes(&stx) != PM_YES);
 }
 
 int pm_sync_file(int fd)

@@ -8,6 +8,7 @@
 #ifndef PM_SYS_H
 #define PM_SYS_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>

@@ -54,11 +54,11 @@ static void visit_descriptor(void *arg, const char *entry)
 		return;
 	snprintf(path, sizeof(path), "%s/%.20s", search->directory, entry);
 	/* Without asking a server, which may not answer: descriptors of all kinds of files are met here. */
-	if (pm_sys->statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, &stx) || stx.stx_ino != ours->stx_ino ||
+	if (PM_RETRY(pm_sys->statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, &stx)) || stx.stx_ino != ours->stx_ino ||
 	    stx.stx_dev_major != ours->stx_dev_major || stx.stx_dev_minor != ours->stx_dev_minor)
 		return;
 	/* Who was forked from this process holds the library's own description; where that cannot be told nobody is blamed. */
-	if (pm_sys->same_description(search->process, atoi(entry), search->m->file.fd))
+	if (PM_RETRY(pm_sys->same_description(search->process, atoi(entry), search->m->file.fd)))
 		return;
 	snprintf(path, sizeof(path), "%sinfo/%.20s", search->directory, entry);
 	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, "flags:") : NULL;
@@ -75,7 +75,7 @@ static void visit_process(void *arg, const char *entry)
 	/* Whoever unmaps waits for the thread. */
 	if (atomic_load(&search->m->watch.stopped))
 		return;
-	ssize_t got = pm_sys->readlinkat(AT_FDCWD, "/proc/self", self, sizeof(self) - 1);
+	ssize_t got = PM_RETRY(pm_sys->readlinkat(AT_FDCWD, "/proc/self", self, sizeof(self) - 1));
 	self[got > 0 ? got : 0] = 0;
 	if (entry[0] < '1' || entry[0] > '9' || !strcmp(entry, self))
 		return;
@@ -90,7 +90,7 @@ static bool begin_search(struct pm_watch *w)
 	uint64_t times;
 	if (!w->opened && !w->paused)
 		return false;
-	if (pm_sys->read(w->timer, &times, sizeof(times)) == sizeof(times))
+	if (PM_RETRY(pm_sys->read(w->timer, &times, sizeof(times))) == sizeof(times))
 		w->paused = false;
 	/* As long as there is a lease nobody else has it open. */
 	if (w->opened && atomic_load(&w->lease_held)) {
@@ -156,19 +156,19 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 	if (w->sources >= 0)
 		return 0;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->file.fd);
-	int inotify = pm_sys->inotify(path, ANNOUNCED), queued = pm_sys->eventfd(), sources = pm_sys->epoll_create();
-	int timer = pm_sys->timerfd();
+	int inotify = PM_RETRY(pm_sys->inotify(path, ANNOUNCED)), queued = PM_RETRY(pm_sys->eventfd()), sources = PM_RETRY(pm_sys->epoll_create());
+	int timer = PM_RETRY(pm_sys->timerfd());
 	/* Without it remounts are only noticed later. */
 	int mounts = PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY | O_CLOEXEC, 0));
 	/* A thread that looks by and by is better than none; without one the descriptor would be silent. */
 	int rc = inotify < 0 && !threaded ? inotify : queued < 0 ? queued : sources < 0 ? sources : 0;
-	rc = rc ? rc : timer < 0 ? timer : pm_sys->epoll_add(sources, timer, EPOLLIN);
+	rc = rc ? rc : timer < 0 ? timer : PM_RETRY(pm_sys->epoll_add(sources, timer, EPOLLIN));
 	if (!rc && inotify >= 0)
-		rc = pm_sys->epoll_add(sources, inotify, EPOLLIN);
+		rc = PM_RETRY(pm_sys->epoll_add(sources, inotify, EPOLLIN));
 	if (!rc && !threaded)
-		rc = pm_sys->epoll_add(sources, queued, EPOLLIN);
+		rc = PM_RETRY(pm_sys->epoll_add(sources, queued, EPOLLIN));
 	if (!rc && mounts >= 0)
-		rc = pm_sys->epoll_add(sources, mounts, EPOLLPRI);
+		rc = PM_RETRY(pm_sys->epoll_add(sources, mounts, EPOLLPRI));
 	if (rc) {
 		shut(&inotify);
 		shut(&queued);
@@ -198,7 +198,7 @@ void pm_watch_signal(struct pm_mapping *m, bool any)
 	if (any)
 		pm_sys->write(m->watch.queued, &one, sizeof(one));
 	else
-		pm_sys->read(m->watch.queued, &one, sizeof(one));
+		PM_RETRY(pm_sys->read(m->watch.queued, &one, sizeof(one)));
 }
 
 int pm_watch_descriptor(struct pm_mapping *m)
@@ -279,7 +279,7 @@ static bool compare_extents(struct pm_mapping *m, const struct pm_evidence *e, c
 	uint64_t end = end_of(m, &s->stx);
 	bool hole = lost(&w->allocated, e[PM_EV_ALLOCATED].state) && w->seen;
 	/* Cut off between the questions for the size and for the extents, it looked like a hole. */
-	if (hole && !pm_sys->statx(m->file.fd, "", AT_EMPTY_PATH, &now))
+	if (hole && !PM_RETRY(pm_sys->statx(m->file.fd, "", AT_EMPTY_PATH, &now)))
 		end = end_of(m, &now);
 	bool truncated = w->seen && end < w->end && end < m->offset + m->length;
 	w->end = end;

@@ -37,7 +37,7 @@ static bool must_stop(struct pm_watch *w)
 static int begin(struct pm_mapping *m)
 {
 	struct pm_watch *w = &m->watch;
-	int fd = m->flags & PM_LEASE ? pm_sys->signalfd(SIGIO) : -1;
+	int fd = m->flags & PM_LEASE ? PM_RETRY(pm_sys->signalfd(SIGIO)) : -1;
 	pthread_mutex_lock(&w->lock);
 	if (m->flags & PM_LEASE && fd < 0)
 		w->failure = fd;
@@ -63,7 +63,7 @@ static bool take_signal(int fd)
 	const char *at = pm_read_text("/proc/thread-self/status", text, sizeof(text)) > 0 ? strstr(text, "SigPnd:") : NULL;
 	if (at)
 		sscanf(at, "SigPnd: %llx", &pending);
-	return pending >> (SIGIO - 1) & 1 && pm_sys->read(fd, &info, sizeof(info)) > 0;
+	return pending >> (SIGIO - 1) & 1 && PM_RETRY(pm_sys->read(fd, &info, sizeof(info))) > 0;
 }
 
 static void *serve(void *arg)
@@ -117,7 +117,7 @@ static int start(pthread_t *thread, void *(*run)(void *), struct pm_mapping *m)
 static int start_threads(struct pm_mapping *m)
 {
 	struct pm_watch *w = &m->watch;
-	w->stop = pm_sys->eventfd();
+	w->stop = PM_RETRY(pm_sys->eventfd());
 	if (w->stop < 0)
 		return w->stop;
 	int rc = m->on_event ? start(&w->teller, tell, m) : 0;

@@ -31,10 +31,10 @@ static bool shows_old_blocks(const struct pm_file *f)
 	struct utsname kernel;
 	struct statfs stfs;
 	int major, minor;
-	if (!S_ISREG(f->stx.stx_mode) || f->created || pm_sys->uname(&kernel))
+	if (!S_ISREG(f->stx.stx_mode) || f->created || PM_RETRY(pm_sys->uname(&kernel)))
 		return false;
 	bool zeroes = sscanf(kernel.release, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 2));
-	return !zeroes && !pm_sys->fstatfs(f->fd, &stfs) && stfs.f_type == XFS_SUPER_MAGIC;
+	return !zeroes && !PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) && stfs.f_type == XFS_SUPER_MAGIC;
 }
 
 /* Step by step, each with the lease still there: who wants to open the file waits much longer than one takes. */
@@ -43,7 +43,7 @@ static int fill(const struct pm_file *f, uint64_t at, uint64_t end)
 	static const char zeros[ZEROS];
 	while (at < end) {
 		size_t step = end - at < ZEROS ? (size_t)(end - at) : ZEROS;
-		if (pm_sys->getlease(f->fd) != F_WRLCK)
+		if (PM_RETRY(pm_sys->getlease(f->fd)) != F_WRLCK)
 			return -EBUSY;
 		for (size_t done = 0; done < step;) {
 			ssize_t written = PM_RETRY(pm_sys->pwrite(f->fd, zeros, step - done, at + done));
@@ -117,17 +117,17 @@ int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 	if (f->callers)
 		return do_without(f);
 	/* As in lease.c, but nobody needs to hear of a break: it is asked for, and given back at once. */
-	bool had = pm_sys->getlease(f->fd) == F_WRLCK;
+	bool had = PM_RETRY(pm_sys->getlease(f->fd)) == F_WRLCK;
 	if (!had) {
-		rc = pm_sys->lease_signal(f->fd, SIGURG);
+		rc = PM_RETRY(pm_sys->lease_signal(f->fd, SIGURG));
 		if (!rc)
 			rc = PM_RETRY(pm_sys->setlease(f->fd, F_WRLCK));
-		pm_sys->lease_silence(f->fd);
+		PM_RETRY(pm_sys->lease_silence(f->fd));
 		if (rc)
 			return do_without(f);
 	}
 	rc = walk(&filled);
 	if (!had)
-		pm_sys->setlease(f->fd, F_UNLCK);
+		PM_RETRY(pm_sys->setlease(f->fd, F_UNLCK));
 	return rc ? fail(f, rc) : 0;
 }

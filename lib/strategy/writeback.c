@@ -332,7 +332,7 @@ static int dirty_cached_pages(struct pm_medium *m)
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), step = sizeof(cached) * page;
 	for (size_t at = 0; at < m->map_length; at += step) {
 		size_t pages = (m->map_length - at < step ? m->map_length - at : step) / page;
-		int rc = pm_sys->mincore(m->map + at, pages * page, cached);
+		int rc = PM_RETRY(pm_sys->mincore(m->map + at, pages * page, cached));
 		for (size_t i = 0; i < pages && !rc; i++) {
 			size_t run = 0;
 			while (i + run < pages && cached[i + run] & 1)
