@@ -50,7 +50,6 @@ static bool strikes(atomic_uint *until)
 	return now == ~0u || (now && atomic_fetch_sub(until, 1) == 1);
 }
 
-/* Every call begins here: 0, or the -errno it is to fail with. */
 int fake_enter(const struct fake_record *r)
 {
 	enum fake_call c = r->call;
@@ -118,11 +117,11 @@ static int fake_openat(int dir_fd, const char *path, int flags, unsigned mode)
 
 static int fake_close(int fd)
 {
-	ENTER(.call = FAKE_close, .fd = fd);
-	int rc = fd >= FAKE_VIRTUAL_FD ? fake_virtual_close(fd) : pm_sys_linux.close(fd);
-	atomic_fetch_sub(&open_files, 1);
-	if (rc)
+	int rc = fake_enter(&(struct fake_record){.call = FAKE_close, .fd = fd});
+	/* close(2): whatever it returns, the descriptor is gone. */
+	if (fd >= FAKE_VIRTUAL_FD ? fake_virtual_close(fd) : pm_sys_linux.close(fd))
 		fake_violation("close(%d) of what is not open", fd);
+	atomic_fetch_sub(&open_files, 1);
 	return rc;
 }
 
@@ -300,8 +299,9 @@ static int fake_mmap(void **address, size_t length, int prot, int flags, int fd,
 static int fake_munmap(void *address, size_t length)
 {
 	ENTER(.call = FAKE_munmap, .fd = -1, .address = (uintptr_t)address, .length = length);
-	atomic_fetch_sub(&mapped_bytes, whole_pages(length));
-	return pm_sys_linux.munmap(address, length);
+	int rc = pm_sys_linux.munmap(address, length);
+	atomic_fetch_sub(&mapped_bytes, rc ? 0 : whole_pages(length));
+	return rc;
 }
 
 static int fake_mremap(void **address, size_t old_length, size_t new_length, int flags)
@@ -379,7 +379,7 @@ static const struct pm_sys table = {
 
 void fake_start(const struct fake_machine *machine)
 {
-	memset(&fake, 0, sizeof(fake));
+	memset(&fake, 0, offsetof(struct fake, record));
 	memset(broken, 0, sizeof(broken));
 	memset(&any, 0, sizeof(any));
 	memset(interruptions, 0, sizeof(interruptions));

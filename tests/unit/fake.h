@@ -152,7 +152,7 @@ struct fake {
 	void (*hook)(enum fake_call);
 	bool recording;
 	unsigned records;
-	struct fake_record record[FAKE_RECORDS];
+	struct fake_record record[FAKE_RECORDS]; /* last: fake_start() leaves it as it is */
 };
 extern struct fake fake;
 

@@ -41,7 +41,8 @@ static unsigned generation;
 
 void fake_virtual_start(void)
 {
-	memset(files, 0, sizeof(files));
+	for (unsigned i = 0; i < OPEN_MOST; i++)
+		files[i].used = false;
 	fake.machine.unique_mount = ++generation;
 }
 

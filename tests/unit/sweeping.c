@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The driver: which fault is next, and what must hold after each. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "sweeping.h"
+#include "sweeping_internal.h"
+#include "unit.h"
+
+/* A new entry of the table that the fake machine does not know would be swept by nobody. */
+_Static_assert(sizeof(struct pm_sys) / sizeof(void (*)(void)) == FAKE_CALLS_COUNT,
+               "every entry of struct pm_sys is in FAKE_CALLS()");
+
+/* After the calls of the table. */
+enum { ALLOCATION = FAKE_CALLS_COUNT, THREAD, KINDS };
+
+static const char *const names[KINDS] = {
+#define X(name) #name,
+	FAKE_CALLS(X)
+#undef X
+	"an allocation", "pthread_create"};
+/* The first two on every machine, all on those that differ most. */
+static const int errors[] = {EIO, EINTR, ENOMEM, EMFILE, ENOSPC, EPERM, ENOSYS};
+#define FEW 2u
+
+/* Seen by main() after the test's process has died as well. */
+static struct shared {
+	char flow[64], machine[64];
+	const char *kind;
+	unsigned nth, error;
+	atomic_uint faults, swept[KINDS];
+} *shared;
+
+struct sweep_case sweep_case;
+static atomic_uint made[KINDS];
+static bool is_armed;
+static unsigned limit = ~0u;
+
+void sweep_begin(void)
+{
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		abort();
+	/* Millions of calls on files that nobody needs to have on a disk. */
+	if (!getenv("TMPDIR") && !access("/dev/shm", W_OK))
+		setenv("TMPDIR", "/dev/shm", 1);
+	if (getenv("SWEEP_LIMIT"))
+		limit = (unsigned)atoi(getenv("SWEEP_LIMIT"));
+}
+
+static bool can_fail(unsigned kind)
+{
+	return kind != FAKE_euid && kind != FAKE_getenv && kind != FAKE_dlopen;
+}
+
+int sweep_end(int failed)
+{
+	printf("%u faults\n", atomic_load(&shared->faults));
+	if (failed)
+		printf("the last case: %s on %s: %s number %u fails with %s\n", shared->flow, shared->machine,
+		       shared->kind, shared->nth, strerrorname_np((int)shared->error));
+	for (unsigned kind = 0; kind < KINDS; kind++)
+		if (can_fail(kind) && !atomic_load(&shared->swept[kind]))
+			printf("met by no flow here: %s\n", names[kind]);
+	return failed;
+}
+
+void sweep_abort(const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	ck_abort_msg("%s on %s, %s number %u fails with %d: %s", shared->flow, shared->machine, shared->kind, shared->nth,
+	             (int)shared->error, text);
+	abort();
+}
+
+/* At the start of each call of the table. */
+static void meet(enum fake_call c)
+{
+	unsigned nth = atomic_fetch_add(&made[c], 1) + 1;
+	if (!is_armed || (unsigned)c != sweep_case.kind || nth != sweep_case.nth)
+		return;
+	fake_fail(c, 1, sweep_case.error);
+	atomic_store(&sweep_case.has_struck, true);
+}
+
+static void arm(void)
+{
+	for (unsigned kind = 0; kind < FAKE_CALLS_COUNT; kind++)
+		atomic_store(&made[kind], 0);
+	is_armed = true;
+	atomic_store(&sweep_case.has_struck, false);
+	allocations_fail(sweep_case.kind == ALLOCATION ? sweep_case.nth : 0);
+	threads_fail(sweep_case.kind == THREAD ? sweep_case.nth : 0);
+}
+
+void sweep_disarm(void)
+{
+	if (is_armed && sweep_case.kind >= FAKE_CALLS_COUNT)
+		atomic_store(&sweep_case.has_struck, allocations_have_failed());
+	if (is_armed) {
+		atomic_store(&made[ALLOCATION], allocations_made());
+		atomic_store(&made[THREAD], threads_made());
+	}
+	is_armed = false;
+	allocations_fail(0);
+	threads_fail(0);
+	for (unsigned c = 0; c < FAKE_CALLS_COUNT; c++)
+		fake_fail(c, 0, 0);
+}
+
+/* ---- One case ---- */
+
+static void make_file(const struct sweep_flow *flow)
+{
+	static char content[SWEEP_PAGES * 65536];
+	size_t size = sweep_size();
+	unlink(swept_path);
+	unlink(sweep_link);
+	if (flow->is_absent)
+		return;
+	if (!content[0])
+		for (size_t i = 0; i < sizeof(content); i++)
+			content[i] = unit_pattern(i);
+	int fd = open(swept_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	unit_expect(fd >= 0 && write(fd, content, size) == (ssize_t)size && !close(fd));
+}
+
+static void check_directory(void)
+{
+	char path[4096];
+	snprintf(path, sizeof(path), "%s", swept_path);
+	*strrchr(path, '/') = 0;
+	DIR *directory = opendir(path);
+	struct dirent *entry;
+	while (directory && (entry = readdir(directory)))
+		if (entry->d_name[0] != '.' && strcmp(entry->d_name, "file") && strcmp(entry->d_name, "link"))
+			sweep_abort("%s was left behind", entry->d_name);
+	closedir(directory);
+}
+
+static void check_nothing_is_left(long allocations)
+{
+	if (fake_open_files())
+		sweep_abort("%u descriptors left", fake_open_files());
+	if (fake_mapped_bytes())
+		sweep_abort("%llu bytes mapped", (unsigned long long)fake_mapped_bytes());
+	if (allocations_left() != allocations)
+		sweep_abort("%ld allocations left", allocations_left() - allocations);
+	if (threads_left())
+		sweep_abort("%ld threads left", threads_left());
+	if (fake.violation[0])
+		sweep_abort("%s", fake.violation);
+}
+
+static void run(const struct sweep_flow *flow, const struct fake_machine *machine)
+{
+	long allocations = allocations_left();
+	shared->kind = names[sweep_case.kind];
+	shared->nth = sweep_case.nth;
+	shared->error = (unsigned)sweep_case.error;
+	make_file(flow);
+	fake_start(machine);
+	fake.recording = false;
+	fake.guards = fake.recovers = true;
+	fake.processes = 1;
+	fake.hook = meet;
+	kernel_start(swept_path);
+	sweep_account_start();
+	arm();
+	flow->run();
+	sweep_disarm();
+	sweep_finish();
+	kernel_unmap_rest();
+	check_nothing_is_left(allocations);
+	kernel_stop();
+	fake_stop();
+}
+
+/* ---- All of them ---- */
+
+static bool is_on(const struct sweep_flow *flow, const struct fake_machine *m)
+{
+	if (m->is_device_dax || m->is_block_device)
+		return flow->on_device;
+	return m->dax == PM_NO ? flow->on_plain : flow->on_direct;
+}
+
+static void break_one(const struct sweep_flow *flow, const struct fake_machine *machine, unsigned kind, unsigned nth,
+                      int error)
+{
+	sweep_case = (struct sweep_case){.has_threads = flow->threads, .kind = kind, .nth = nth, .error = error};
+	run(flow, machine);
+	unsigned has_struck = atomic_load(&sweep_case.has_struck);
+	atomic_fetch_add(&shared->faults, has_struck);
+	atomic_fetch_add(&shared->swept[kind], has_struck);
+}
+
+static void sweep_on(const struct sweep_flow *flow, const struct fake_machine *machine, size_t number_of_errors)
+{
+	unsigned times[KINDS];
+	if (!is_on(flow, machine))
+		return;
+	snprintf(shared->machine, sizeof(shared->machine), "%s", machine->name);
+	sweep_case = (struct sweep_case){.is_first = true};
+	run(flow, machine);
+	sweep_case.is_first = false;
+	for (unsigned kind = 0; kind < KINDS; kind++)
+		times[kind] = can_fail(kind) ? atomic_load(&made[kind]) : 0;
+	for (unsigned kind = 0; kind < KINDS; kind++)
+		for (unsigned nth = 1; nth <= times[kind] && nth <= limit; nth++)
+			for (size_t e = 0; e < (kind < FAKE_CALLS_COUNT ? number_of_errors : 1); e++)
+				break_one(flow, machine, kind, nth, errors[e]);
+	check_directory();
+}
+
+/* Machines that only this needs. */
+static const struct fake_extent holes[] = {{0, 8192, 0}, {12288, 1 << 20, 0x800 /* unwritten */}};
+static const struct fake_health ill = {.keeps_list = true, .dimm = {"nmem4,0,4096,0"}, .set_cookie = "0x1"};
+
+static struct fake_machine variant(unsigned number)
+{
+	struct fake_machine m = number == 1 ? fake_xfs_reflink : number == 3 ? fake_dax : fake_plain;
+	if (number == 0) {
+		m.name = "ext4 without a journal";
+		m.lacks_journal = true;
+	} else if (number == 1) {
+		m.name = "old XFS with holes";
+		m.release = "5.10.0";
+		m.unique_mount = 0;
+		m.extents = holes;
+		m.extent_count = COUNT(holes);
+	} else if (number == 2) {
+		m.name = "XFS with a page cache";
+		m.magic = 0x58465342;
+		m.mount = "xfs /dev/vda1 rw,attr2";
+	} else {
+		m.name = "ext4 on an NVDIMM with a list of bad blocks";
+		m.health = &ill;
+	}
+	return m;
+}
+#define VARIANTS 4u
+
+static bool differs_much(const struct fake_machine *m)
+{
+	static const struct fake_machine *const those[] = {&fake_plain, &fake_dax, &fake_xfs_reflink, &fake_eadr,
+	                                                   &fake_device_dax, &fake_tmpfs};
+	for (size_t i = 0; i < COUNT(those); i++)
+		if (m == those[i])
+			return true;
+	return false;
+}
+
+void sweep(const struct sweep_flow *flow)
+{
+	for (unsigned c = 0; c < FAKE_CALLS_COUNT; c++)
+		unit_expect(((void (*const *)(void))(const void *)&pm_sys_linux)[c]);
+	swept_path = unit_path("file");
+	sweep_link = unit_path("link");
+	snprintf(shared->flow, sizeof(shared->flow), "%s", flow->name);
+	for (unsigned i = 0; i < fake_machines_count; i++)
+		sweep_on(flow, fake_machines[i], differs_much(fake_machines[i]) ? COUNT(errors) : FEW);
+	for (unsigned i = 0; i < VARIANTS; i++) {
+		struct fake_machine machine = variant(i);
+		sweep_on(flow, &machine, COUNT(errors));
+	}
+}
