@@ -205,6 +205,18 @@ static void locate(struct pm_file *f, const char *path, const struct pm_options 
 	f->sync_all = true;
 }
 
+void pm_file_locate(struct pm_file *f)
+{
+	static const struct pm_options none;
+	char link[40], path[PATH_MAX];
+	if (f->directory_fd >= 0 || f->sync_all || !f->stx.stx_nlink)
+		return;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
+	ssize_t got = pm_sys->readlinkat(AT_FDCWD, link, path, sizeof(path) - 1);
+	path[got > 0 ? got : 0] = 0;
+	locate(f, path, &none);
+}
+
 int pm_file_open(struct pm_file *f, const char *path, const struct pm_options *o)
 {
 	f->name = path;
@@ -438,7 +450,7 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 
 int pm_file_publish(struct pm_file *f)
 {
-	int rc = pm_sync_file(f->fd);
+	int rc = pm_sync_file(f->fd, f->syncs_inodes, f->read_only);
 	f->suspect = rc;
 	if (rc)
 		return fail(f, rc, "fsync failed");

@@ -18,8 +18,10 @@ struct pm_file {
 	int fd;           /* the library's own open file description */
 	bool callers;     /* for now it is the caller's, who hands it over if all goes well; else it gets back: */
 	struct pm_owner owner;
-	int directory_fd; /* with PM_CREATE by path: holds the entry; else -1 */
-	bool sync_all;    /* with PM_CREATE: the entry's directory is not known for sure */
+	bool read_only;   /* opened for reading */
+	enum pm_state syncs_inodes; /* as the row of that name, once it is found; unknown: to be asked for */
+	int directory_fd; /* with PM_CREATE by path, or located: holds the entry; else -1 */
+	bool sync_all;    /* likewise: the entry's directory is not known for sure */
 	bool created;     /* by this call */
 	bool suspect;     /* a sync failed: maybe the only word on a lost write-back (errseq.rst) */
 	char *entry;
@@ -48,7 +50,12 @@ int pm_file_prepare(struct pm_file *, uint64_t offset, uint64_t length, bool dir
  * the kernel would show what their blocks held. -EBUSY where that is needed and others have the file open.
  */
 int pm_file_write_zeros(struct pm_file *, uint64_t offset, uint64_t length);
-/* Makes size, allocation and, if it is ours to care for, the directory entry durable. */
+/*
+ * Finds the directory that holds the entry of a file that was there already, by the path that it has now. A file that has
+ * no entry needs none.
+ */
+void pm_file_locate(struct pm_file *);
+/* Makes data, size, allocation and, where the directory is known or all is to be synced, the directory entry durable. */
 int pm_file_publish(struct pm_file *);
 /* Takes back what this call did: removes a created file, gives a grown one its size again. */
 void pm_file_undo(struct pm_file *);

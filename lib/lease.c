@@ -55,14 +55,6 @@ static struct pm_decision without_lease(struct pm_mapping *m)
 	return d;
 }
 
-/* A write-back failed that no call of the application made. */
-static void fail(struct pm_mapping *m, int rc, struct pm_news *news)
-{
-	pm_latch_fail(m->latch, atomic_load(&m->cleared), rc);
-	if (pm_mapping_is_news(m))
-		pm_news_add(news, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = rc;
-}
-
 /*
  * Switches the strategy first, then writes everything back, then lets the intruder in. The write-back settles the calls
  * under way as well: it takes the right to write from every page, so a store it did not see faults after it, and
@@ -80,7 +72,7 @@ static void give_back(struct pm_mapping *m, struct pm_news *news)
 	if (had_lines && atomic_load(&m->granularity) == PM_PAGE) {
 		int rc = pm_strategy_writeback.sync(&m->medium);
 		if (rc)
-			fail(m, rc, news);
+			pm_mapping_failed_unasked(m, rc, news);
 	}
 	bool forced = PM_RETRY(pm_sys->setlease(m->file.fd, F_UNLCK)) == -EAGAIN;
 	pm_news_add(news, PM_EVENT_LEASE_BROKEN, forced ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN);
@@ -111,9 +103,9 @@ static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm
 	if (rc)
 		return rc;
 	/* Not in the list of drains: on DAX it need not be (medium.c). */
-	rc = pm_sync_file(f->fd);
+	rc = pm_sync_file(f->fd, f->syncs_inodes, false);
 	if (rc)
-		fail(m, rc, news);
+		pm_mapping_failed_unasked(m, rc, news);
 	return rc;
 }
 

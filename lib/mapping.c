@@ -154,10 +154,31 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	atomic_store(&m->granularity, g);
 }
 
-/* Grows, prepares and syncs the file as the options ask; then looks at the facts again. */
+/*
+ * Makes durable what there is of the file by now, and its name, where that was asked for and wherever lines are chosen. Lines
+ * commit what is stored from now on, not what write(2), fallocate(2), truncate(2) or rename(2) of any process left behind.
+ */
+static int publish(struct pm_mapping *m, const struct pm_options *o, bool lines)
+{
+	if (!S_ISREG(m->file.stx.stx_mode) || !(o->flags & PM_CREATE || m->prepared || lines))
+		return 0;
+	if (lines)
+		pm_file_locate(&m->file);
+	return pm_file_publish(&m->file);
+}
+
+/* The extents of the new part are to be seen, and what other processes did to the rest while it was synced. */
+static void look_again(struct pm_mapping *m, pm_evidence_table e, const struct pm_subject *s)
+{
+	pm_evidence_extents(e, s);
+	m->decision = pm_decide(e, &m->ask);
+}
+
+/* Grows, prepares and syncs the file as the options ask and lines need; then looks at the facts again. */
 static int shape_file(struct pm_mapping *m, const struct pm_options *o, pm_evidence_table e, struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;
+	bool lines = m->decision.granularity >= PM_CACHE_LINE;
 	bool grown = m->offset + m->length > f->size;
 	int rc = pm_file_grow(f, m->offset + m->length, o->flags & PM_SPARSE);
 	if (!rc && m->prepared) {
@@ -170,15 +191,20 @@ static int shape_file(struct pm_mapping *m, const struct pm_options *o, pm_evide
 			rc = 0;
 		}
 	}
-	if (!rc && (o->flags & PM_CREATE || m->prepared) && S_ISREG(f->stx.stx_mode))
-		rc = pm_file_publish(f);
+	if (!rc)
+		rc = publish(m, o, lines);
 	if (S_ISREG(f->stx.stx_mode)) /* it ends where it was made to end */
 		s->stx.stx_size = f->stx.stx_size = f->size;
-	if (rc || (!grown && !m->prepared) || e[PM_EV_MAP_SYNC].state != PM_YES)
+	if (rc || (!grown && !m->prepared && !lines) || e[PM_EV_MAP_SYNC].state != PM_YES)
 		return rc;
-	/* The extents of the new part are to be seen. */
-	pm_evidence_extents(e, s);
-	m->decision = pm_decide(e, &m->ask);
+	look_again(m, e, s);
+	if (!lines && m->decision.granularity >= PM_CACHE_LINE) {
+		/* Another process made what was missing meanwhile, and that is not synced. */
+		rc = publish(m, o, true);
+		if (rc)
+			return rc;
+		look_again(m, e, s);
+	}
 	return m->decision.verdict == PM_VERDICT_REFUSED ? refuse(f, &m->decision) : 0;
 }
 
@@ -244,6 +270,8 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	m->decision = pm_decide(e, &m->ask);
 	if (m->decision.verdict == PM_VERDICT_REFUSED)
 		return refuse(f, &m->decision);
+	f->read_only = o->flags & PM_READ_ONLY;
+	f->syncs_inodes = s.syncs_inodes;
 	rc = shape_file(m, o, e, &s);
 	if (rc)
 		return rc;
@@ -293,6 +321,9 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 	if (!rc)
 		return 0;
 	pm_watch_end(m);
+	/* Maybe the only word on what another mapping lost. */
+	if (m->file.suspect)
+		pm_latch_fail(m->latch, atomic_load(&m->latch->failures), rc);
 	if (pm_latch_alone(m->latch))
 		pm_file_undo(&m->file);
 	leave(m);

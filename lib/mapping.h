@@ -11,6 +11,8 @@
 #include "policy.h"
 #include "strategy.h"
 
+struct pm_news;
+
 /* What watches the file while the mapping lives. Everything but the thread's own is guarded by lock. */
 struct pm_watch {
 	pthread_mutex_t lock; /* of looks: taken before pm_mapping.lock */
@@ -98,6 +100,8 @@ int pm_mapping_announce(struct pm_mapping *, int error);
 int pm_mapping_poison(struct pm_mapping *);
 /* Passes rc on; a failure poisons every mapping of the file. */
 int pm_mapping_failed(struct pm_mapping *, int rc);
+/* Likewise a write-back that no call of the application made. */
+void pm_mapping_failed_unasked(struct pm_mapping *, int rc, struct pm_news *);
 int pm_mapping_clear(struct pm_mapping *);
 
 /*
@@ -175,6 +179,8 @@ void pm_watch_search(struct pm_mapping *);
 void pm_watch_compare(struct pm_mapping *, const struct pm_evidence *, const struct pm_subject *, struct pm_news *);
 /* Before this library writes to the file itself: what was announced until now was others. */
 void pm_watch_collect(struct pm_mapping *);
+/* Whether it is announced that another process wrote to the file or changed its size or blocks; it stays to be told. */
+bool pm_watch_is_written(struct pm_mapping *);
 /* What was done to the file by this library itself is no news: changes announced since, and any. */
 void pm_watch_discard(struct pm_mapping *);
 

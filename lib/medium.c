@@ -167,21 +167,37 @@ int pm_medium_failed_since(int fd)
 #define KERNEL_KNOWS_FROM ((size_t)16 << 20)
 
 /*
- * On DAX a sync need not stand in the list of drains (writeback.c): neither these two, nor the one at a lease's return.
+ * The fault that lets a store in has committed the metadata that the store needs (dax_finish_sync_fault). What another
+ * process did by write(2) or fallocate(2) is committed by none of the application's faults: where it wrote, a load shows
+ * the new data over an extent that may be in no journal yet. An msync of any part of the file commits the inode whole
+ * (fs/ext4/fsync.c ext4_sync_file, fs/xfs/xfs_file.c xfs_file_fsync), and ends in a flush of the device. Of one page, it
+ * takes the right to write from that page only. The last is taken: the first often is the one stored to most.
+ */
+
+/*
+ * On DAX a sync need not stand in the list of drains (writeback.c): neither these, nor the one at a lease's return.
  * What that list is for, an error of one call that the kernel tells another, costs nobody his own there: the CPU of the
  * call writes each page, or the call waits until another has (dax_writeback_one), and fails by itself. What the journal
  * meets is told to every call from then on (fs/jbd2/journal.c jbd2_log_wait_commit, fs/xfs/xfs_file.c xfs_file_fsync);
- * without a journal lines are never promised, only trusted.
- * The metadata that lines need was synced by the fault that let the first store in (dax_finish_sync_fault), or that was
- * a SIGBUS. Whether the file system can still be written to is asked here as well; but not of a read-only descriptor,
+ * without a journal lines are never promised, only trusted. Whether the file system can still be written to is asked here as well; but not of a read-only descriptor,
  * whose file system may be read-only by right.
  */
+
+int pm_medium_commit(struct pm_medium *m)
+{
+	uintptr_t end = (uintptr_t)m->map + m->map_length;
+	if (m->device_dax || m->node)
+		return 0;
+	return m->read_only ? pm_medium_fdatasync(m) : pm_medium_msync(m, end - 1, end);
+}
 
 int pm_medium_sync_lines(struct pm_medium *m)
 {
 	bool kernel_writes = !m->device_dax && !m->node && !m->read_only && !m->lines_first;
-	if (m->map_length < KERNEL_KNOWS_FROM || !kernel_writes)
-		return m->cpu->persist(m->map, m->map_length);
+	if (m->map_length < KERNEL_KNOWS_FROM || !kernel_writes) {
+		m->cpu->persist(m->map, m->map_length);
+		return pm_medium_commit(m);
+	}
 	/* What this thread flushed is complete as well. */
 	m->cpu->fence();
 	return pm_medium_msync(m, (uintptr_t)m->map, (uintptr_t)m->map + m->map_length);

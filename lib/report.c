@@ -117,11 +117,32 @@ int pm_mapping_judge(struct pm_mapping *m, uint64_t length, pm_evidence_table e,
 	return rc;
 }
 
+void pm_mapping_failed_unasked(struct pm_mapping *m, int rc, struct pm_news *news)
+{
+	pm_latch_fail(m->latch, atomic_load(&m->cleared), rc);
+	if (pm_mapping_is_news(m))
+		pm_news_add(news, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = rc;
+}
+
+/*
+ * What another process wrote, allocated or cut is made durable before it is told, and before lines are promised on: they
+ * do not cover it (medium.c).
+ */
+static void cover_others(struct pm_mapping *m, struct pm_news *news)
+{
+	if (atomic_load(&m->granularity) < PM_CACHE_LINE || pm_mapping_error(m) || !pm_watch_is_written(m))
+		return;
+	int rc = pm_medium_commit(&m->medium);
+	if (rc)
+		pm_mapping_failed_unasked(m, rc, news);
+}
+
 int pm_mapping_look(struct pm_mapping *m, struct pm_report *r, bool all, struct pm_news *news)
 {
 	struct pm_subject s;
 	struct pm_decision fresh;
 	pm_lease_turn(m, news);
+	cover_others(m, news);
 	int rc = pm_mapping_judge(m, m->length, r->evidence, &s, &fresh);
 	if (rc)
 		return rc;

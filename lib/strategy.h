@@ -116,8 +116,10 @@ bool pm_medium_writes_apart(struct pm_medium *);
 int pm_medium_observer(struct pm_medium *);
 /* What failed since the last sync by that description, or the last such question. Writes nothing, waits for nothing. */
 int pm_medium_failed_since(int fd);
-/* All that was stored, on a medium of cache lines. */
+/* All that was stored, on a medium of cache lines, and what any process did to the file by other means. */
 int pm_medium_sync_lines(struct pm_medium *);
+/* The latter, on a direct medium: the metadata of the whole file. */
+int pm_medium_commit(struct pm_medium *);
 /* Reads the file at that offset with the kernel's copy, which turns a bad block into -EIO; -ENODATA: the file ends. */
 int pm_medium_read(const struct pm_medium *, void *destination, uint64_t offset, size_t length);
 /* The other way; after an error the file holds the new bytes up to an open point. Nothing is durable yet. */

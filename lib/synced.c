@@ -100,8 +100,11 @@ static bool may_leave_inode_out(int fd)
 	       (PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx)) || pm_ext4_syncs_inodes(&stx) != PM_YES);
 }
 
-int pm_sync_file(int fd)
+int pm_sync_file(int fd, enum pm_state syncs_inodes, bool read_only)
 {
-	int rc = may_leave_inode_out(fd) ? PM_RETRY(pm_sys->syncfs(fd)) : 0;
-	return rc ? rc : pm_synced(fd, PM_RETRY(pm_sys->fsync(fd)));
+	int rc = syncs_inodes != PM_YES && may_leave_inode_out(fd) ? PM_RETRY(pm_sys->syncfs(fd)) : 0;
+	if (!rc)
+		rc = PM_RETRY(pm_sys->fsync(fd));
+	/* The file system of a read-only descriptor may be read-only by right: then all of it was synced before. */
+	return read_only ? rc : pm_synced(fd, rc);
 }

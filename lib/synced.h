@@ -21,7 +21,7 @@ bool pm_is_written(int fd, uint64_t offset, uint64_t length);
  * believed only while its file system can still be written to; else -EROFS.
  */
 int pm_synced(int fd, int rc);
-/* fsync(2), with what it may leave out by the above. */
-int pm_sync_file(int fd);
+/* fsync(2), with what it may leave out by the above, which is asked for unless it is known. read_only: so is the descriptor. */
+int pm_sync_file(int fd, enum pm_state syncs_inodes, bool read_only);
 
 #endif

@@ -241,6 +241,12 @@ void pm_watch_collect(struct pm_mapping *m)
 	m->watch.carried |= announced(&m->watch);
 }
 
+bool pm_watch_is_written(struct pm_mapping *m)
+{
+	pm_watch_collect(m);
+	return m->watch.carried & IN_MODIFY;
+}
+
 void pm_watch_discard(struct pm_mapping *m)
 {
 	m->watch.carried |= announced(&m->watch) & ~(uint32_t)IN_MODIFY;

@@ -31,11 +31,17 @@ static int deepen(struct pm_medium *m, const void *address, size_t length)
 	return pm_medium_deepen(m, address, length);
 }
 
+static int sync_all(struct pm_medium *m)
+{
+	m->cpu->fence();
+	return pm_medium_commit(m);
+}
+
 const struct pm_strategy pm_strategy_fence = {
 	.granularity = PM_BYTE,
 	.flush = flush,
 	.drain = drain,
 	.persist = persist,
 	.deepen = deepen,
-	.sync = drain,
+	.sync = sync_all,
 };

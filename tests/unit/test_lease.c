@@ -205,8 +205,10 @@ START_TEST(flushes_survive_every_switch)
 	fake_forget();
 	unit_ok(pm_persist(m, pm_base(m), 64));
 	unit_ok(pm_drain(m));
-	unit_ok(pm_sync(m));
 	ck_assert_uint_eq(fake_calls(FAKE_msync), 0);
+	unit_ok(pm_sync(m));
+	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->address, (uintptr_t)pm_base(m) + (1 << 20) - unit_page());
 	ck_assert_uint_eq(fake.lines, 1 + (1 << 20) / 64);
 	unit_ok(pm_unmap(m));
 }
