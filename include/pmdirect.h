@@ -372,7 +372,8 @@ struct pm_event {
  * descriptions (F_OFD_SETLK) and of flock(2) stay.
  *
  * With PM_ON_LOSS_FAIL a guarantee that is lost while the mapping lives makes every durability call return
- * -PM_ENOTSYNC or -PM_ENOTDIRECT until pm_clear_error(); without it the calls go on, durable through the kernel.
+ * -PM_ENOTSYNC or -PM_ENOTDIRECT until pm_clear_error(); without it the calls go on, durable through the kernel. Where
+ * nothing makes stores durable any more (PM_NONE) they return -PM_EVOLATILE until pm_clear_error(), with it and without.
  *
  * Returns: 0; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE where a guarantee cannot be met (the file, if
  * it had to be created or grown, is as before); -EINVAL for an option that makes no sense, an empty file

@@ -5,6 +5,7 @@
 #include "cpu.h"
 #include "evidence.h"
 #include "providers.h"
+#include "synced.h"
 #include "sys.h"
 
 #define LEASE_SOURCE "fcntl(2) F_SETLEASE"
@@ -110,6 +111,15 @@ static void watched(pm_evidence_table e, const struct pm_subject *s)
 		                s->watched == PM_NO ? "no events WRITTEN, OPENED; TRUNCATED, HOLE by a look" : NULL);
 }
 
+/* Of memory no sync is promised anything; a private copy and a device-dax have none. */
+static void sync_ignored(pm_evidence_table e, const struct pm_subject *s, unsigned calls)
+{
+	if (s->backing != PM_BACKING_FILE || e[PM_EV_VOLATILE].state == PM_YES)
+		return;
+	struct pm_ignored found = pm_syncs_ignored(calls | (s->may_leave_inode_out ? PM_CALL_SYNCFS : 0));
+	pm_evidence_set(&e[PM_EV_SYNC_IGNORED], found.state, found.error, "a sync that must fail", found.name);
+}
+
 void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool try_sync)
 {
 	s->region = ~0u;
@@ -119,6 +129,7 @@ void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool tr
 	dax_attribute(e, s);
 	pm_evidence_set(&e[PM_EV_LEASE_HELD], s->lease_held ? PM_YES : PM_NO, 0, LEASE_SOURCE, NULL);
 	pm_evidence_file_system(e, s);
+	sync_ignored(e, s, s->syncs);
 	if (!try_sync || s->backing == PM_BACKING_PRIVATE)
 		return;
 	map_sync(e, s);
@@ -129,6 +140,9 @@ void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool tr
 		pm_evidence_region(e, s);
 	if (e[PM_EV_MAP_SYNC].state != PM_YES)
 		return;
+	/* The metadata that lines stand on was made durable by fsync(2). */
+	if (!(s->syncs & PM_CALL_FSYNC) && e[PM_EV_SYNC_IGNORED].state == PM_NO)
+		sync_ignored(e, s, PM_CALL_FSYNC);
 	cpu(e);
 	pm_evidence_extents(e, s);
 	pm_evidence_shareable(e, s);

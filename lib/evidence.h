@@ -28,6 +28,7 @@ struct pm_subject {
 	size_t unit;             /* mappings begin and end at multiples of it */
 	bool writable;
 	bool just_opened;    /* for writing, by the call at work */
+	unsigned syncs;      /* the PM_CALL_... of sys.h that make the mapping durable, as far as is known by now */
 	void *map;           /* for residency; NULL if not mapped */
 	bool uses_libpmem;   /* the mapping has it as its provider */
 	bool lease_held;     /* by the mapping, or */

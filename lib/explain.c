@@ -119,8 +119,8 @@ static const struct {
 	[PM_REASON_MOVED] = {"moved", "the file has another path than when it was mapped"},
 	[PM_REASON_UNNAMED] = {"unnamed", "the file never had a name, so nothing finds it after a restart"},
 	[PM_REASON_COPIED_UP] = {"copied-up", "the overlay copied the file up, so its path leads to another file now"},
-	[PM_REASON_SYNC_IGNORED] = {"sync-ignored", "a sync that must fail succeeded: a filter or a preloaded shim ignores "
-	                                            "syncs"},
+	[PM_REASON_SYNC_IGNORED] = {"sync-ignored", "a sync that must fail does not fail as it must: a filter or a preloaded "
+	                                            "shim answers syncs itself"},
 	[PM_REASON_NO_DEVICE_FLUSH] = {"no-device-flush", "the mount or the device's queue sends no flush to the volatile "
 	                                                  "cache of the device"},
 	[PM_REASON_FAST_COMMIT] = {"fast-commit", "ext4 may commit by fast_commit, under which a store can be lost when "
@@ -199,7 +199,7 @@ static void say_granularity(struct text *t, const struct pm_report *r)
 {
 	static const char *const durable[] = {
 		[PM_GRANULARITY_UNKNOWN] = "It could not be found out what makes stores durable.",
-		[PM_NONE] = "Nothing makes a store durable here: persist calls have nothing to do.",
+		[PM_NONE] = "Nothing is known to make a store durable here.",
 		[PM_PAGE] = "Stores become durable by the kernel's write-back of whole pages (msync).",
 		[PM_CACHE_LINE] = "Stores become durable by cache-line write-back and a fence, without a system call.",
 		[PM_BYTE] = "Stores become durable by a fence: the CPU caches survive a power failure.",

@@ -448,6 +448,17 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 	return sparse ? 0 : pm_file_prepare(f, start, (end - start + f->unit - 1) / f->unit * f->unit, false);
 }
 
+/* Where the directory alone cannot be synced: not foreseen, so that it was not asked before whether that is done. */
+static int sync_file_system(const struct pm_file *f)
+{
+	if (!f->sync_all) {
+		struct pm_ignored found = pm_syncs_ignored(PM_CALL_SYNCFS);
+		if (found.state != PM_NO)
+			return found.error ? -found.error : -EOPNOTSUPP;
+	}
+	return PM_RETRY(pm_sys->syncfs(f->fd));
+}
+
 int pm_file_publish(struct pm_file *f)
 {
 	int rc = pm_sync_file(f->fd, f->syncs_inodes, f->read_only);
@@ -459,6 +470,6 @@ int pm_file_publish(struct pm_file *f)
 	/* EBADF: a directory we could not open for reading. EINVAL: a file system without it. */
 	rc = f->sync_all ? -EBADF : PM_RETRY(pm_sys->fsync(f->directory_fd));
 	if (rc == -EBADF || rc == -EINVAL)
-		rc = PM_RETRY(pm_sys->syncfs(f->fd));
+		rc = sync_file_system(f);
 	return rc ? fail(f, rc, "the directory cannot be synced") : 0;
 }

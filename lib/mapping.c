@@ -148,10 +148,10 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 		[PM_CACHE_LINE] = &pm_strategy_cacheline,
 		[PM_BYTE] = &pm_strategy_fence,
 	};
-	/* What a device-dax does not promise is done all the same: lines are all that can be flushed there. */
-	bool best_effort = g == PM_NONE && m->medium.device_dax;
-	pm_mapping_set_strategy(m, best_effort ? &pm_strategy_cacheline : of_granularity[g]);
-	atomic_store(&m->granularity, g);
+	bool best_effort = g == PM_NONE && m->decision.best_effort;
+	g = !best_effort ? g : m->medium.device_dax ? PM_CACHE_LINE : PM_PAGE;
+	pm_mapping_set_strategy(m, of_granularity[g]);
+	atomic_store(&m->granularity, m->decision.granularity);
 }
 
 /*
@@ -243,6 +243,13 @@ static bool sync_is_open(const struct pm_file *f, const struct pm_options *o)
 	return o->sync != PM_AVOID && o->direct != PM_AVOID && !(hints && page_cache);
 }
 
+unsigned pm_mapping_syncs(const struct pm_file *f, const struct pm_options *o)
+{
+	unsigned publishing = PM_CALL_FSYNC | (f->sync_all ? PM_CALL_SYNCFS : 0);
+	bool publishes = o->flags & (PM_CREATE | PM_PREPARE) && S_ISREG(f->stx.stx_mode);
+	return (o->flags & PM_READ_ONLY ? PM_CALL_FDATASYNC : PM_CALL_MSYNC) | (publishes ? publishing : 0);
+}
+
 /* The options are checked; m->file is open. On failure the caller undoes and closes the file. */
 static int establish(struct pm_mapping *m, const struct pm_options *o)
 {
@@ -256,6 +263,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 		return rc;
 	m->ask = pm_mapping_ask(o, f);
 	pm_mapping_subject(f, &m->ask, m->offset, m->length, !(o->flags & PM_READ_ONLY), &s);
+	s.syncs = m->syncs = pm_mapping_syncs(f, o);
 	s.just_opened = !f->callers && !(o->flags & (PM_READ_ONLY | PM_PRIVATE));
 	s.lease_held = m->watch.lease_held;
 	s.lease_error = m->watch.lease_error;

@@ -59,6 +59,7 @@ struct pm_mapping {
 	bool prepared;
 	struct pm_ask ask;
 	bool synchronous;     /* mapped with MAP_SYNC */
+	unsigned syncs;       /* the PM_CALL_... of sys.h that its life has needed until now */
 	pthread_mutex_t lock; /* of what a look may change, held for an instant: */
 	struct pm_decision decision;
 	_Atomic enum pm_granularity granularity;
@@ -119,6 +120,8 @@ void pm_mapping_set_strategy(struct pm_mapping *, const struct pm_strategy *);
 void pm_mapping_subject(const struct pm_file *, const struct pm_ask *, uint64_t offset, uint64_t length,
                         bool writable, struct pm_subject *);
 struct pm_ask pm_mapping_ask(const struct pm_options *, const struct pm_file *);
+/* What a mapping of the file will call to make things durable: PM_CALL_... of sys.h. */
+unsigned pm_mapping_syncs(const struct pm_file *, const struct pm_options *);
 bool pm_mapping_will_prepare(const struct pm_options *, bool created, pm_evidence_table);
 /* Sets the rows of the extents to what growing and preparing will make of them. */
 void pm_mapping_assume(pm_evidence_table, const struct pm_options *, bool grown, bool prepared);

@@ -23,6 +23,8 @@ struct rule {
 
 static const struct rule rules[] = {
 	{PM_EV_MAP_SYNC, PM_YES, PM_REASON_SYNC_REFUSED, PM_REASON_SYNC_REFUSED, PM_ADVICE_MOUNT_DAX, LIFT_NEVER, false},
+	{PM_EV_SYNC_IGNORED, PM_NO, PM_REASON_SYNC_IGNORED, PM_REASON_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX, LIFT_UNKNOWN,
+	 true},
 	{PM_EV_SWALLOWED, PM_NO, PM_REASON_SWALLOWED, PM_REASON_SWALLOWED, PM_ADVICE_LEAVE_SANDBOX, LIFT_NEVER, false},
 	{PM_EV_CPU, PM_YES, PM_REASON_CPU, PM_REASON_CPU, PM_ADVICE_OTHER_CPU, LIFT_NEVER, false},
 	{PM_EV_PROVIDER, PM_YES, PM_REASON_IMPOSTOR, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_UNKNOWN, false},
@@ -48,7 +50,7 @@ static void blame(struct pm_decision *d, enum pm_reason reason, enum pm_advice a
 	d->advice = advice;
 }
 
-/* Backings on which no store can ever become durable. */
+/* Where no store is known to become durable, whatever is done. */
 static bool is_volatile(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
 {
 	if (ask->backing == PM_BACKING_PRIVATE)
@@ -57,10 +59,13 @@ static bool is_volatile(const struct pm_evidence *e, const struct pm_ask *ask, s
 		blame(d, PM_REASON_ANONYMOUS, PM_ADVICE_NONE);
 	else if (e[PM_EV_VOLATILE].state == PM_YES)
 		blame(d, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM);
+	else if (e[PM_EV_SYNC_IGNORED].state == PM_YES)
+		blame(d, PM_REASON_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX);
 	else
 		return false;
 	d->granularity = PM_NONE;
 	d->sync = PM_NO;
+	d->best_effort = d->reason == PM_REASON_SYNC_IGNORED;
 	return true;
 }
 
@@ -149,6 +154,8 @@ static void set_granularity(const struct pm_evidence *e, const struct pm_ask *as
 		d->granularity = PM_NONE; /* there is no kernel write-back to fall back to */
 	else
 		d->granularity = PM_PAGE;
+	/* What a device-dax does not promise is done all the same: lines are all that can be flushed there. */
+	d->best_effort = d->granularity == PM_NONE;
 	if (d->reason == PM_REASON_AVOIDED && ask->backing == PM_BACKING_DEVICE_DAX)
 		blame(d, PM_REASON_NO_WRITE_BACK, PM_ADVICE_USE_FSDAX);
 }
@@ -177,8 +184,9 @@ static void judge(const struct pm_ask *ask, struct pm_decision *d)
 	d->verdict = sync_refused || direct_refused ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
 	if (d->verdict != PM_VERDICT_REFUSED)
 		return;
-	bool no_medium = d->reason == PM_REASON_VOLATILE || d->reason == PM_REASON_PRIVATE ||
-	                 d->reason == PM_REASON_ANONYMOUS;
+	/* A device-dax has no write-back to fall back to, whatever its medium is. */
+	bool device = ask->backing == PM_BACKING_DEVICE_DAX && d->reason != PM_REASON_VOLATILE;
+	bool no_medium = d->granularity == PM_NONE && !device;
 	d->error = no_medium ? -PM_EVOLATILE : sync_refused ? -PM_ENOTSYNC : -PM_ENOTDIRECT;
 	if (!sync_refused && !no_medium)
 		blame(d, d->direct == PM_NO ? PM_REASON_PAGE_CACHE : PM_REASON_DIRECT_UNKNOWN, PM_ADVICE_MOUNT_DAX);

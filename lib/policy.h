@@ -23,6 +23,7 @@ struct pm_decision {
 	enum pm_verdict verdict;
 	enum pm_reason reason;
 	enum pm_advice advice;
+	unsigned best_effort; /* on PM_NONE: whether what makes stores durable elsewhere is to be done all the same */
 	int error; /* what pm_map() returns if the verdict is refused, else 0 */
 };
 

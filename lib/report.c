@@ -9,14 +9,16 @@
 #include "sys.h"
 
 /*
- * Switches to the kernel's write-back. A device-dax has no write-back: it goes on flushing lines, which is all that can
- * be done, and only says less.
+ * Switches to the kernel's write-back, also where that promises nothing any more. A device-dax has no write-back: it goes
+ * on flushing lines, which is all that can be done, and only says less.
  */
 static void demote(struct pm_mapping *m, enum pm_granularity to)
 {
-	if (m->ask.backing == PM_BACKING_FILE && to == PM_PAGE) {
-		pm_writeback_demoted(&m->medium.writeback);
-		pm_mapping_set_strategy(m, &pm_strategy_writeback);
+	if (m->ask.backing == PM_BACKING_FILE && to <= PM_PAGE) {
+		if (atomic_load(&m->granularity) > PM_PAGE) {
+			pm_writeback_demoted(&m->medium.writeback);
+			pm_mapping_set_strategy(m, &pm_strategy_writeback);
+		}
 	} else if (to == PM_CACHE_LINE && atomic_load(&m->strategy) != &pm_strategy_promoted) {
 		pm_mapping_set_strategy(m, &pm_strategy_cacheline);
 	}
@@ -44,7 +46,9 @@ static int adopt_locked(struct pm_mapping *m, const struct pm_decision *d, bool 
 		promote(m, d->granularity);
 		return PM_EVENT_PROMOTED;
 	}
-	if (d->verdict == PM_VERDICT_REFUSED && was_met && m->flags & PM_ON_LOSS_FAIL) {
+	/* Nothing is left to fall back to where no store is durable any more. */
+	bool fails = m->flags & PM_ON_LOSS_FAIL || d->error == -PM_EVOLATILE;
+	if (d->verdict == PM_VERDICT_REFUSED && was_met && fails) {
 		atomic_store(&m->lost, d->error);
 		atomic_store(&m->persist_lines, NULL);
 	}
@@ -107,6 +111,7 @@ int pm_mapping_judge(struct pm_mapping *m, uint64_t length, pm_evidence_table e,
 		s->uses_libpmem = m->medium.libpmem;
 		s->lease_held = m->watch.lease_held;
 		s->lease_error = m->watch.lease_error;
+		s->syncs = m->syncs | (atomic_load(&m->medium.apart) == PM_YES ? PM_CALL_SYNC_FILE_RANGE : 0);
 		s->watched = m->watch.sources < 0 ? PM_UNKNOWN : m->watch.inotify < 0 ? PM_NO : PM_YES;
 		s->watch_error = m->watch.error;
 	}
@@ -182,6 +187,7 @@ static void look(struct pm_file *f, const struct pm_options *o, uint64_t length,
 	struct pm_subject s;
 	struct pm_ask ask = pm_mapping_ask(o, f);
 	pm_mapping_subject(f, &ask, o->offset, length, !(o->flags & PM_READ_ONLY), &s);
+	s.syncs = pm_mapping_syncs(f, o);
 	pm_evidence_for_decision(r->evidence, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
 	/* The verdict is on what pm_map() would see, and make of the file; the rows stay what was found. */
 	pm_evidence_table assumed;

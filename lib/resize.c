@@ -134,6 +134,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_news *news)
 	struct pm_report before;
 	memset(&before, 0, sizeof(before));
 	m->file.call = "pm_resize";
+	m->syncs |= PM_CALL_FSYNC;
 	/* What others did until now is not to be mistaken for what this does. */
 	pm_mapping_look(m, &before, false, news);
 	int rc = pm_file_look(&m->file);

@@ -11,6 +11,9 @@
  * ext4_fsync_nojournal), and it is not when a block is allocated or an unwritten one converted: that changes the buffer
  * alone (ext4_mark_inode_dirty). The data is on the medium, and nothing says that it belongs to the file. Kernels from
  * 2026 on know better ("ext4: fix fsync(2) for nojournal mode"); which do cannot be asked.
+ *
+ * A filter of system calls (systemd-nspawn --suppress-sync=yes) or a preloaded shim (libeatmydata) has syncs return 0
+ * without making them. It does not look at the arguments, so that a sync that must fail succeeds as well.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -107,4 +110,20 @@ int pm_sync_file(int fd, enum pm_state syncs_inodes, bool read_only)
 		rc = PM_RETRY(pm_sys->fsync(fd));
 	/* The file system of a read-only descriptor may be read-only by right: then all of it was synced before. */
 	return read_only ? rc : pm_synced(fd, rc);
+}
+
+struct pm_ignored pm_syncs_ignored(unsigned calls)
+{
+	static const char *const names[PM_CALLS_COUNT] = {"msync", "fsync", "fdatasync", "syncfs", "sync_file_range"};
+	struct pm_ignored found = {.state = calls ? PM_NO : PM_UNKNOWN};
+	for (unsigned i = 0; i < PM_CALLS_COUNT; i++) {
+		unsigned call = calls & 1u << i;
+		int refusal = call == PM_CALL_MSYNC ? -EINVAL : -EBADF;
+		int rc = call ? PM_RETRY(pm_sys->wrong_sync(call)) : refusal;
+		if (!rc)
+			return (struct pm_ignored){PM_YES, 0, names[i]};
+		if (rc != refusal)
+			found = (struct pm_ignored){PM_UNKNOWN, -rc, names[i]};
+	}
+	return found;
 }

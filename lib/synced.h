@@ -21,6 +21,16 @@ bool pm_is_written(int fd, uint64_t offset, uint64_t length);
  * believed only while its file system can still be written to; else -EROFS.
  */
 int pm_synced(int fd, int rc);
+/*
+ * Whether one of the calls, PM_CALL_... of sys.h, is answered by something that is not the kernel: each is made so that it
+ * must fail. Yes: the named one succeeded. Unknown: the named one failed as it must not, or there are none.
+ */
+struct pm_ignored {
+	enum pm_state state;
+	int error; /* the positive errno that it must not fail with */
+	const char *name;
+};
+struct pm_ignored pm_syncs_ignored(unsigned calls);
 /* fsync(2), with what it may leave out by the above, which is asked for unless it is known. read_only: so is the descriptor. */
 int pm_sync_file(int fd, enum pm_state syncs_inodes, bool read_only);
 

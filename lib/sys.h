@@ -53,6 +53,14 @@ struct pm_mount {
 	_Alignas(uint64_t) char room[4096];
 };
 
+/* The calls that make stores durable, as bits. */
+#define PM_CALL_MSYNC 0x1u
+#define PM_CALL_FSYNC 0x2u
+#define PM_CALL_FDATASYNC 0x4u
+#define PM_CALL_SYNCFS 0x8u
+#define PM_CALL_SYNC_FILE_RANGE 0x10u
+#define PM_CALLS_COUNT 5u
+
 struct pm_sys {
 	int (*openat)(int dir_fd, const char *path, int flags, unsigned mode);
 	int (*close)(int fd);
@@ -76,6 +84,7 @@ struct pm_sys {
 	int (*fsync)(int fd);
 	int (*fdatasync)(int fd);
 	int (*syncfs)(int fd);
+	int (*wrong_sync)(unsigned call); /* one of PM_CALL_..., made so that it must fail; 0: it did not */
 	int (*ioctl)(int fd, unsigned long request, void *arg);
 	int (*flags_of)(int fd); /* fcntl(F_GETFL) */
 	int (*setlease)(int fd, int type);
@@ -119,6 +128,8 @@ struct pm_sys {
 
 extern const struct pm_sys pm_sys_linux;
 extern const struct pm_sys *pm_sys;
+/* An entry of that table, which has a file of its own. */
+int pm_linux_wrong_sync(unsigned call);
 
 /* A signal may interrupt any blocking call; the caller of the library never sees it. */
 #define PM_RETRY(call)                                                                                       \

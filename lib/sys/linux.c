@@ -283,6 +283,7 @@ const struct pm_sys pm_sys_linux = {
 	.fsync = do_fsync,
 	.fdatasync = do_fdatasync,
 	.syncfs = do_syncfs,
+	.wrong_sync = pm_linux_wrong_sync,
 	.ioctl = do_ioctl,
 	.flags_of = do_flags_of,
 	.setlease = do_setlease,

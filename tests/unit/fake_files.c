@@ -443,3 +443,10 @@ int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flag
 		fake_violation("sync_file_range of an empty range");
 	return fake.really_syncs ? pm_sys_linux.sync_file_range(fd, offset, length, flags) : 0;
 }
+
+/* What a filter or shim ignores is made by nobody, right or wrong. */
+int fake_wrong_sync(unsigned call)
+{
+	ENTER(.call = FAKE_wrong_sync, .fd = -1, .flags = call);
+	return fake.machine.ignores & call ? 0 : pm_sys_linux.wrong_sync(call);
+}

@@ -56,6 +56,7 @@ int fake_thread_mask(int how, const sigset_t *set, sigset_t *old);
 int fake_signal_self(const siginfo_t *info);
 int fake_allocate_inside(int fd, uint64_t offset, uint64_t length);
 int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags);
+int fake_wrong_sync(unsigned call);
 bool fake_is_read_only(void);
 struct statfs;
 void fake_file_system(struct statfs *);

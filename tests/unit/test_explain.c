@@ -107,7 +107,7 @@ START_TEST(a_report_in_words)
 		{&fake_e820, {"DRAM", "not known", "Advice"}},
 		{&fake_virtio_pmem, {"virtio-pmem", "flush command", "(direct): yes"}},
 		{&fake_eadr, {"CPU caches survive", "proven", "yes"}},
-		{&fake_tmpfs, {"volatile", "Nothing makes a store durable", "no"}},
+		{&fake_tmpfs, {"volatile", "Nothing is known to make a store durable", "no"}},
 		{&fake_shim, {"shim", "sandbox", "not met"}},
 		{&fake_forced, {"Tainted", "PMDIRECT_GRANULARITY=page", "unset"}},
 		{&fake_weak_cpu, {"CPU", "CLWB", "not met"}},

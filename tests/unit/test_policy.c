@@ -15,7 +15,7 @@ static void proven_file(pm_evidence_table e)
 		PM_EV_MAP_SYNC, PM_EV_DAX, PM_EV_FILE_SYSTEM, PM_EV_ALLOCATED, PM_EV_WRITTEN, PM_EV_UNSHARED,
 		PM_EV_REGION, PM_EV_PROVIDER, PM_EV_SYNCHRONOUS, PM_EV_DOMAIN, PM_EV_CPU, PM_EV_SYNCS_INODES};
 	static const enum pm_evidence_row no[] = {PM_EV_SWALLOWED, PM_EV_DEVICE_DAX, PM_EV_SHAREABLE, PM_EV_CPU_CACHE,
-	                                          PM_EV_FORCED, PM_EV_LEASE_HELD};
+	                                          PM_EV_FORCED, PM_EV_LEASE_HELD, PM_EV_SYNC_IGNORED};
 	memset(e, 0, sizeof(pm_evidence_table));
 	for (size_t i = 0; i < COUNT(yes); i++)
 		e[yes[i]].state = PM_YES;
@@ -27,7 +27,8 @@ static void proven_file(pm_evidence_table e)
 static void proven_device(pm_evidence_table e)
 {
 	static const enum pm_evidence_row unknown[] = {PM_EV_DAX, PM_EV_ALLOCATED, PM_EV_WRITTEN, PM_EV_UNSHARED,
-	                                               PM_EV_SHAREABLE, PM_EV_FILE_SYSTEM, PM_EV_SYNCS_INODES};
+	                                               PM_EV_SHAREABLE, PM_EV_FILE_SYSTEM, PM_EV_SYNCS_INODES,
+	                                               PM_EV_SYNC_IGNORED};
 	proven_file(e);
 	e[PM_EV_DEVICE_DAX].state = PM_YES;
 	for (size_t i = 0; i < COUNT(unknown); i++)
@@ -113,6 +114,13 @@ static const struct row {
 	 "FFFVVVMMM", false, "FF"},
 	{"tmpfs", FILE_IS, ARE(VOLATILE, YES, DAX, NO), SAYS(VOLATILE, REAL_MEDIUM), PM_GRADE_NONE, PM_NONE, PM_NO,
 	 "FVFVVVFVM", false, "FV"},
+	{"syncs ignored", FILE_IS, IS(SYNC_IGNORED, YES), SAYS(SYNC_IGNORED, LEAVE_SANDBOX), PM_GRADE_NONE, PM_NONE,
+	 PM_NO, "FFFVVVMMM", false, "FF"},
+	{"syncs ignored, not DAX", FILE_IS, ARE(SYNC_IGNORED, YES, DAX, NO), SAYS(SYNC_IGNORED, LEAVE_SANDBOX),
+	 PM_GRADE_NONE, PM_NONE, PM_NO, "FVFVVVFVM", false, "FV"},
+	{"syncs ignored?", FILE_IS, IS(SYNC_IGNORED, UNKNOWN), SAYS(SYNC_IGNORED, LEAVE_SANDBOX), ACCEPTED, true, "MM"},
+	{"volatile, syncs ignored", FILE_IS, ARE(VOLATILE, YES, SYNC_IGNORED, YES), SAYS(VOLATILE, REAL_MEDIUM),
+	 PM_GRADE_NONE, PM_NONE, PM_NO, "FFFVVVMMM", false, "FF"},
 	{"private", PM_BACKING_PRIVATE, NO_CHANGE, SAYS(PRIVATE, NONE), PM_GRADE_NONE, PM_NONE, PM_NO, "FVFVVVFVM",
 	 false, "FV"},
 	{"anonymous", PM_BACKING_ANONYMOUS, NO_CHANGE, SAYS(ANONYMOUS, NONE), PM_GRADE_NONE, PM_NONE, PM_NO,
@@ -174,7 +182,7 @@ static char outcome_of(const struct pm_decision *d)
 static bool is_volatile(const struct row *row)
 {
 	return row->reason == PM_REASON_VOLATILE || row->reason == PM_REASON_PRIVATE ||
-	       row->reason == PM_REASON_ANONYMOUS;
+	       row->reason == PM_REASON_ANONYMOUS || (row->reason == PM_REASON_SYNC_IGNORED && row->granularity == PM_NONE);
 }
 
 /* Where the kernel's write-back is asked for, the row matters only if the backing is volatile or has none. */
@@ -258,6 +266,8 @@ static bool all_hold(const pm_evidence_table e, enum pm_backing backing)
 			return false;
 	if (!device && e[PM_EV_SHAREABLE].state != PM_NO && e[PM_EV_LEASE_HELD].state != PM_YES)
 		return false;
+	if (!device && e[PM_EV_SYNC_IGNORED].state != PM_NO)
+		return false;
 	return e[PM_EV_SWALLOWED].state == PM_NO && e[PM_EV_VOLATILE].state != PM_YES &&
 	       (e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES);
 }
@@ -268,7 +278,7 @@ static bool none_denied(const pm_evidence_table e)
 	bool direct_denied = e[PM_EV_DAX].state == PM_NO && e[PM_EV_DEVICE_DAX].state != PM_YES;
 	return e[PM_EV_MAP_SYNC].state == PM_YES && e[PM_EV_SWALLOWED].state == PM_NO && e[PM_EV_CPU].state == PM_YES &&
 	       e[PM_EV_PROVIDER].state != PM_NO && e[PM_EV_SYNCHRONOUS].state != PM_NO &&
-	       e[PM_EV_VOLATILE].state != PM_YES && !direct_denied;
+	       e[PM_EV_VOLATILE].state != PM_YES && e[PM_EV_SYNC_IGNORED].state != PM_YES && !direct_denied;
 }
 
 static const char *broken_rule(const pm_evidence_table e, const struct pm_ask *ask, const struct pm_decision *d)
@@ -314,6 +324,7 @@ static void set_context(pm_evidence_table e, struct pm_ask *ask, unsigned contex
 	e[PM_EV_DEVICE_DAX].state = context == 5 ? PM_YES : PM_NO;
 	e[PM_EV_LEASE_HELD].state = context == 1 ? PM_YES : PM_NO;
 	e[PM_EV_VOLATILE].state = context == 2 ? PM_YES : PM_UNKNOWN;
+	e[PM_EV_SYNC_IGNORED].state = context == 6 ? PM_YES : context == 7 ? PM_UNKNOWN : PM_NO;
 	e[PM_EV_FORCED].state = context == 3 || context == 4 ? PM_YES : PM_NO;
 	e[PM_EV_FORCED].value = context == 3 ? PM_PAGE : PM_CACHE_LINE;
 }
@@ -355,7 +366,7 @@ START_TEST(no_evidence_breaks_a_rule)
 		for (uint32_t trust = 0; trust < 2; trust++, n++) {
 			uint32_t scattered = n * 2654435761u >> 8;
 			struct pm_ask ask = ask_of(PM_BACKING_FILE, scattered % 9, trust);
-			set_context(e, &ask, scattered / 9 % 6);
+			set_context(e, &ask, scattered / 9 % 8);
 			check_once(e, &ask);
 		}
 	} while (advance(e, inputs, COUNT(inputs)));
@@ -370,7 +381,7 @@ START_TEST(no_request_breaks_a_rule)
 	memset(e, 0, sizeof(e));
 	e[PM_EV_UNSHARED].state = e[PM_EV_ALLOCATED].state = e[PM_EV_WRITTEN].state = PM_YES;
 	do {
-		for (unsigned n = 0; n < 2 * 3 * 3 * 6; n++) {
+		for (unsigned n = 0; n < 2 * 3 * 3 * 8; n++) {
 			struct pm_ask ask = ask_of(PM_BACKING_FILE, n / 2 % 9, n % 2);
 			set_context(e, &ask, n / 18);
 			check_once(e, &ask);
