@@ -55,7 +55,7 @@ static bool is_disposition(const struct sigaction *a, void (*disposition)(int))
 static void die_as_without_us(const siginfo_t *info)
 {
 	const struct sigaction by_default = {.sa_handler = SIG_DFL};
-	pm_sys->sigaction(SIGBUS, &by_default, NULL);
+	PM_RETRY(pm_sys->sigaction(SIGBUS, &by_default, NULL));
 	pm_sys->signal_self(info);
 }
 
@@ -119,7 +119,7 @@ static int link_in(const struct sigaction *found)
 {
 	struct sigaction ours, replaced, unused;
 	remember(found, &ours);
-	int rc = pm_sys->sigaction(SIGBUS, &ours, &replaced);
+	int rc = PM_RETRY(pm_sys->sigaction(SIGBUS, &ours, &replaced));
 	if (rc)
 		return rc;
 	/* Somebody was quicker: his is the one to pass on to. */
@@ -132,7 +132,7 @@ static int link_in(const struct sigaction *found)
 static int install_locked(void)
 {
 	struct sigaction found;
-	int rc = pm_sys->sigaction(SIGBUS, NULL, &found);
+	int rc = PM_RETRY(pm_sys->sigaction(SIGBUS, NULL, &found));
 	if (rc)
 		return pm_fail(rc, "pm_guard_install", NULL, "sigaction failed: %s", pm_strerror(rc));
 	bool is_ours = found.sa_sigaction == on_sigbus;
@@ -163,19 +163,31 @@ static int unlink_ours(void)
 	struct sigaction now, replaced, back = *atomic_load(&previous);
 	if (atomic_load(&previous_is_spent))
 		back = (struct sigaction){.sa_handler = SIG_DFL};
-	int rc = pm_sys->sigaction(SIGBUS, NULL, &now);
+	int rc = PM_RETRY(pm_sys->sigaction(SIGBUS, NULL, &now));
 	if (rc || now.sa_sigaction != on_sigbus)
 		return rc ? rc : -EBUSY;
-	rc = pm_sys->sigaction(SIGBUS, &back, &replaced);
+	rc = PM_RETRY(pm_sys->sigaction(SIGBUS, &back, &replaced));
 	if (rc)
 		return rc;
 	if (replaced.sa_sigaction != on_sigbus) {
 		/* Installed between the two calls. */
-		rc = pm_sys->sigaction(SIGBUS, &replaced, NULL);
+		rc = PM_RETRY(pm_sys->sigaction(SIGBUS, &replaced, NULL));
 		return rc ? rc : -EBUSY;
 	}
 	is_linked = false;
 	return 0;
+}
+
+/* A handler that cannot be put back stays in force, and its user with it: the call can be made again. */
+static int unlink_last(void)
+{
+	int rc = unlink_ours();
+	if (rc == -EBUSY)
+		pm_fail(rc, "pm_guard_remove", NULL, "a handler was installed since: the library's stays below it");
+	else if (rc)
+		return pm_fail(rc, "pm_guard_remove", NULL, "sigaction failed: %s", pm_strerror(rc));
+	atomic_store(&users, 0);
+	return rc;
 }
 
 int pm_sigbus_remove(void)
@@ -184,10 +196,10 @@ int pm_sigbus_remove(void)
 	pthread_mutex_lock(&lock);
 	if (!atomic_load(&users))
 		rc = pm_fail(-EINVAL, "pm_guard_remove", NULL, "pm_guard_install() was not called");
-	else if (atomic_fetch_sub(&users, 1) == 1)
-		rc = unlink_ours();
-	if (rc == -EBUSY)
-		pm_fail(rc, "pm_guard_remove", NULL, "a handler was installed since: the library's stays below it");
+	else if (atomic_load(&users) == 1)
+		rc = unlink_last();
+	else
+		atomic_fetch_sub(&users, 1);
 	pthread_mutex_unlock(&lock);
 	return rc;
 }
@@ -215,16 +227,16 @@ int pm_sigbus_run(const void *low, size_t length, int (*function)(void *), void 
 	sigemptyset(&sigbus);
 	sigaddset(&sigbus, SIGBUS);
 	/* The kernel kills where a fault meets a blocked signal. */
-	int rc = pm_sys->thread_mask(SIG_UNBLOCK, &sigbus, &g.mask);
+	int rc = PM_RETRY(pm_sys->thread_mask(SIG_UNBLOCK, &sigbus, &g.mask));
 	if (rc)
 		return rc;
 	*value = call(&g, function, arg, *value);
 	innermost = g.outer;
 	atomic_signal_fence(memory_order_seq_cst);
 	if (g.has_left)
-		pm_sys->thread_mask(SIG_SETMASK, &g.mask, NULL);
+		PM_RETRY(pm_sys->thread_mask(SIG_SETMASK, &g.mask, NULL));
 	else if (sigismember(&g.mask, SIGBUS) == 1)
-		pm_sys->thread_mask(SIG_BLOCK, &sigbus, NULL);
+		PM_RETRY(pm_sys->thread_mask(SIG_BLOCK, &sigbus, NULL));
 	*c = g.caught;
 	return 0;
 }

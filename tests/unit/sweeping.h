@@ -26,12 +26,16 @@ struct sweep_flow {
 	bool on_device;
 	bool is_absent; /* the file, at first */
 	bool threads;   /* has some of the library: how often a call is made is not certain */
+	const struct fake_machine *only[4]; /* if any, on no other */
 };
 
 /* Every fault over the flow, on each of its machines. */
 void sweep(const struct sweep_flow *);
-/* Prints how many faults there were; if failed, in which case. To be called by main() at its end. */
-int sweep_end(int failed);
+/*
+ * Prints how many faults there were; if failed, in which case. To be called by main() at its end. A call of the table that
+ * no flow has met is a failure, but for those that another program sweeps.
+ */
+int sweep_end(int failed, const enum fake_call *elsewhere, size_t count);
 /* To be called by main() first. */
 void sweep_begin(void);
 
@@ -89,6 +93,12 @@ bool kernel_holds_size(void);
 void kernel_unmap_rest(void);
 /* The next msync(2) fails with EIO, beside the fault of the case. */
 void kernel_fail_write_back(void);
+/* Another process shares the extents: until they are taken apart and that is synced, lines do not reach the medium. */
+void kernel_share(void);
+/* By inotify(7). */
+void kernel_announce(uint32_t mask);
+/* The only process in /proc. */
+void kernel_show_holder(int process);
 
 /* ---- Allocations, sweeping_allocations.c ---- */
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "fake_internal.h"
 #include "mapping.h"
 #include "sweeping.h"
 #include "sweeping_internal.h"
@@ -195,7 +196,9 @@ int sweep_map_fd(const struct pm_options *o)
 	remember_file();
 	int fd = open(swept_path, O_RDWR | O_CLOEXEC), rc = pm_map_fd(fd, o, &swept);
 	/* With a lease it is the library's now. */
-	if (rc || !o || !(o->flags & PM_LEASE))
+	if (!rc && o && o->flags & PM_LEASE)
+		fake_opened(fd);
+	else
 		close(fd);
 	return made("pm_map_fd", o, rc);
 }

@@ -23,6 +23,11 @@ size_t sweep_size(void);
 /* The fault is over. */
 void sweep_disarm(void);
 
+/* sweeping_others.c: a part of the kernel. */
+struct pm_sys;
+void others_start(struct pm_sys *table, const struct pm_sys *fake_table);
+void others_stop(void);
+
 void sweep_account_start(void);
 /* Ends the mapping of a flow that an error ended, and makes it whole before. */
 void sweep_finish(void);

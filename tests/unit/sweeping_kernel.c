@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "sweeping.h"
+#include "sweeping_internal.h"
 #include "unit.h"
 
 #define MAPS_MOST 16
@@ -28,7 +30,7 @@ struct range {
 static struct {
 	pthread_mutex_t lock;
 	uint64_t inode; /* 0: the file does not exist yet */
-	char path[512], directory[512];
+	const char *path;
 	struct map {
 		char *base; /* NULL: a free place */
 		size_t length;
@@ -39,7 +41,7 @@ static struct {
 	bool lost[SWEEP_PAGES], in_cache[SWEEP_PAGES];
 	struct range lines[LINES_MOST];
 	unsigned line_count;
-	bool fails;
+	bool fails, is_shared;
 } k = {.lock = PTHREAD_MUTEX_INITIALIZER};
 /* By offset in the file: the medium, the device's volatile cache, memory when a page was lost, lines on their way. */
 static char medium[ROOM], cache[ROOM], at_loss[ROOM], pending[ROOM];
@@ -85,7 +87,11 @@ static void lose_page(unsigned n, const char *content)
 static void write_out(int fd, const char *mapped, uint64_t offset, size_t length, int error)
 {
 	char bytes[65536];
-	for (uint64_t n = offset / page; n < SWEEP_PAGES && n * page < offset + length; n++) {
+	struct stat st;
+	uint64_t end = stat(k.path, &st) ? 0 : (uint64_t)st.st_size;
+	end = end < offset + length ? end : offset + length;
+	memset(bytes, 0, page);
+	for (uint64_t n = offset / page; n < SWEEP_PAGES && n * page < end; n++) {
 		const char *content = bytes;
 		if (mapped)
 			content = mapped + (n * page - offset);
@@ -154,6 +160,7 @@ static int synced(int fd, int rc, bool size)
 		if (!rc) {
 			flush_device();
 			k.size |= size;
+			k.is_shared = k.is_shared && !atomic_load(&fake.populated);
 		}
 	}
 	pthread_mutex_unlock(&k.lock);
@@ -306,7 +313,7 @@ static void fence(void)
 {
 	cpu_below->fence();
 	pthread_mutex_lock(&k.lock);
-	for (unsigned i = 0; i < k.line_count; i++)
+	for (unsigned i = 0; i < k.line_count && !k.is_shared; i++)
 		memcpy(medium + k.lines[i].offset, pending + k.lines[i].offset, k.lines[i].length);
 	k.line_count = 0;
 	for (unsigned i = 0; k.caches_are_durable && i < MAPS_MOST; i++)
@@ -357,11 +364,12 @@ void kernel_start(const char *path)
 {
 	struct stat st;
 	page = unit_page();
+	k.path = path;
 	memset(k.maps, 0, sizeof(k.maps));
 	memset(k.lost, 0, sizeof(k.lost));
 	memset(k.in_cache, 0, sizeof(k.in_cache));
 	k.line_count = 0;
-	k.entry = k.size = k.fails = false;
+	k.entry = k.size = k.fails = k.is_shared = false;
 	k.inode = stat(path, &st) ? 0 : st.st_ino;
 	/* What the file holds now is on the medium; what comes later finds noughts there. */
 	memset(medium, 0, SWEEP_PAGES * page);
@@ -384,11 +392,13 @@ void kernel_start(const char *path)
 	table.munmap = kernel_munmap;
 	table.madvise = kernel_madvise;
 	table.poll = kernel_poll;
+	others_start(&table, below);
 	pm_sys = &table;
 }
 
 void kernel_stop(void)
 {
+	others_stop();
 	pm_cpu_replacement = cpu_below;
 	pm_sys = below;
 }
@@ -418,4 +428,17 @@ void kernel_unmap_rest(void)
 void kernel_fail_write_back(void)
 {
 	k.fails = true;
+}
+
+void kernel_share(void)
+{
+	static const struct fake_extent shared = {.logical = 0, .length = 1 << 20, .flags = 0x2000 /* shared */};
+	if (fake.machine.reflink != PM_YES)
+		return;
+	pthread_mutex_lock(&k.lock);
+	atomic_store(&fake.populated, false);
+	fake.machine.extents = &shared;
+	fake.machine.extent_count = 1;
+	k.is_shared = true;
+	pthread_mutex_unlock(&k.lock);
 }

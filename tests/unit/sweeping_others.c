@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the kernel of the sweep tells of other processes: announcements of what they do, and who has the file open. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "fake_internal.h"
+#include "sweeping.h"
+#include "sweeping_internal.h"
+
+static const struct pm_sys *below;
+static int holder, announcing = -1;
+
+/* A pipe: the end of an instance of inotify(7) takes the kernel many milliseconds. */
+static int kernel_inotify(const char *path, uint32_t mask)
+{
+	struct fake_record r = {.call = FAKE_inotify, .fd = -1, .flags = mask};
+	int rc = fake_enter(&r), ends[2];
+	(void)path;
+	if (rc)
+		return rc;
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+		return -errno;
+	if (announcing >= 0)
+		close(announcing);
+	announcing = ends[1];
+	return fake_opened(ends[0]);
+}
+
+struct visit {
+	void (*visit)(void *arg, const char *entry);
+	void *arg;
+};
+
+static void visit_what_is_no_process(void *arg, const char *entry)
+{
+	const struct visit *v = arg;
+	if (entry[0] < '1' || entry[0] > '9')
+		v->visit(v->arg, entry);
+}
+
+/* Of all processes only the one that has the file open. */
+static int kernel_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg)
+{
+	struct visit v = {visit, arg};
+	char number[24];
+	if (strcmp(directory, "/proc"))
+		return below->each_entry(directory, visit, arg);
+	int rc = below->each_entry("/proc", visit_what_is_no_process, &v);
+	snprintf(number, sizeof(number), "%d", holder);
+	if (!rc && holder)
+		visit(arg, number);
+	return rc;
+}
+
+void others_start(struct pm_sys *table, const struct pm_sys *fake_table)
+{
+	below = fake_table;
+	holder = 0;
+	table->inotify = kernel_inotify;
+	table->each_entry = kernel_each_entry;
+}
+
+void others_stop(void)
+{
+	if (announcing >= 0)
+		close(announcing);
+	announcing = -1;
+}
+
+void kernel_show_holder(int process)
+{
+	holder = process;
+}
+
+void kernel_announce(uint32_t mask)
+{
+	struct inotify_event event = {.wd = 1, .mask = mask};
+	if (announcing >= 0 && write(announcing, &event, sizeof(event)) < 0)
+		return; /* the watcher has gone */
+}
