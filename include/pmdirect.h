@@ -441,7 +441,8 @@ PM_API int pm_unmap(struct pm_mapping *mapping);
  * A file that somebody has cut off inside the mapping is refused.
  *
  * Returns: 0; -EINVAL for length 0, an anonymous or private mapping, a device; -EACCES for a read-only mapping;
- * -EBUSY where another mapping would lose its pages, or as pm_map() with PM_PREPARE; -EOVERFLOW; -ENOSPC; -PM_ENOTSYNC, -PM_ENOTDIRECT;
+ * -EBUSY where another mapping of the file, or of what may be the same file, would lose its pages, or as pm_map() with
+ * PM_PREPARE; -EOVERFLOW; -ENOSPC; -PM_ENOTSYNC, -PM_ENOTDIRECT;
  * -ERANGE for a file cut off inside the mapping; -EFBIG; -EMFILE, -ENFILE, -ENOMEM where the facts could not be gathered
  * for want of them; any error of fallocate(2), ftruncate(2), fsync(2), mremap(2). After an error length and file are as
  * before, except that a file already truncated stays so if its fsync(2) fails. A failed sync poisons the mapping as a

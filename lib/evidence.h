@@ -37,6 +37,7 @@ struct pm_subject {
 	int watch_error;     /* the positive errno that says why */
 	int file_error;      /* the positive errno of a statx(2) that failed: stx is older */
 	uint64_t device_entry; /* found: number of its entry in /sys/dev/block; 0: not looked at, or none */
+	uint32_t file_system; /* found: its f_type where that is not a server's; else 0 */
 	enum pm_state syncs_inodes; /* found: the row of that name */
 	bool may_leave_inode_out; /* found: an ext4, or what may be one, of which that is not yes */
 	unsigned region;     /* found: number of the nd region, else ~0u */

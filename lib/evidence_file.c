@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "evidence.h"
+#include "identity.h"
 #include "synced.h"
 #include "sys.h"
 
@@ -109,7 +110,7 @@ static void identify(pm_evidence_table e, size_t place, const char *source)
 static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 {
 	struct statfs stfs;
-	char text[24];
+	char text[56];
 	int rc = PM_RETRY(pm_sys->fstatfs(s->fd, &stfs));
 	if (rc) {
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, -rc, "fstatfs(2)", NULL);
@@ -121,21 +122,23 @@ static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 	 * Linux 6.15 on, which stand in its options: fs/ext4/super.c EXT4_FLAGS_EMERGENCY_RO.
 	 */
 	pm_evidence_set(&e[PM_EV_WRITABLE], stfs.f_flags & ST_RDONLY ? PM_NO : PM_YES, 0, "fstatfs(2)", NULL);
-	size_t place = place_of_type((uint32_t)stfs.f_type);
-	if (place) {
+	uint32_t type = (uint32_t)stfs.f_type;
+	bool is_of_server = pm_needs_block_device(type) && !pm_is_on_block_device(type, &s->stx);
+	size_t place = place_of_type(type);
+	if (place && !is_of_server) {
 		identify(e, place, "fstatfs(2)");
 		return;
 	}
-	snprintf(text, sizeof(text), "f_type 0x%x", (uint32_t)stfs.f_type);
+	snprintf(text, sizeof(text), "f_type 0x%x%s", type, is_of_server ? " of a server, as there is no device" : "");
 	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, 0, "fstatfs(2)", text);
-	e[PM_EV_FILE_SYSTEM].value = (uint32_t)stfs.f_type;
+	e[PM_EV_FILE_SYSTEM].value = type;
 }
 
 /* MAP_SYNC has each write fault sync the file as msync does: fs/dax.c dax_finish_sync_fault. */
 static void syncs_inodes(pm_evidence_table e, struct pm_subject *s, size_t place)
 {
 	const struct pm_evidence *fs = &e[PM_EV_FILE_SYSTEM];
-	bool is_ext4 = fs->value == EXT4_SUPER_MAGIC;
+	bool is_ext4 = fs->state == PM_YES && fs->value == EXT4_SUPER_MAGIC;
 	int state = (int)s->syncs_inodes;
 	bool answers_itself = place && !file_systems[place - 1].passes_on;
 	if (state == PM_UNKNOWN)
@@ -151,6 +154,7 @@ void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 {
 	s->syncs_inodes = PM_UNKNOWN;
 	s->may_leave_inode_out = false;
+	s->file_system = 0;
 	if (!S_ISREG(s->stx.stx_mode)) {
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_NO, 0, "statx(2): a device node", NULL);
 		return;
@@ -163,7 +167,9 @@ void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 	} else {
 		ask_file_system(e, s);
 	}
-	place = place_of_type((uint32_t)e[PM_EV_FILE_SYSTEM].value);
+	bool known = e[PM_EV_FILE_SYSTEM].state == PM_YES;
+	place = known ? place_of_type((uint32_t)e[PM_EV_FILE_SYSTEM].value) : 0;
+	s->file_system = known ? (uint32_t)e[PM_EV_FILE_SYSTEM].value : 0;
 	syncs_inodes(e, s, place);
 	remember(s, place);
 	encrypted(e, s);

@@ -136,6 +136,7 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.read_only = m->flags & PM_READ_ONLY;
 	m->medium.leased = m->flags & PM_LEASE;
 	m->medium.node = !S_ISREG(m->file.stx.stx_mode);
+	m->medium.file_system = s->file_system;
 	m->medium.device_dax = m->ask.backing == PM_BACKING_DEVICE_DAX;
 	m->medium.region = s->region;
 	m->medium.lines_first = s->msync_skips_caches;
@@ -317,6 +318,7 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 {
 	bool alone;
 	m->user.end = UINT64_MAX;
+	m->user.fd = m->file.fd;
 	m->latch = pm_latch_join(&m->file.stx, &m->user, &alone);
 	if (!m->latch) {
 		pm_file_undo(&m->file);
@@ -332,7 +334,7 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 	/* Maybe the only word on what another mapping lost. */
 	if (m->file.suspect)
 		pm_latch_fail(m->latch, atomic_load(&m->latch->failures), rc);
-	if (pm_latch_alone(m->latch))
+	if (pm_latch_alone(m->latch, &m->user))
 		pm_file_undo(&m->file);
 	leave(m);
 	return rc;

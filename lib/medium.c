@@ -104,10 +104,8 @@ int pm_medium_msync(struct pm_medium *m, uintptr_t low, uintptr_t high)
 static enum pm_state look_if_apart(const struct pm_medium *m)
 {
 	struct utsname name;
-	struct statfs fs;
 	int major, minor;
-	if (m->node || m->read_only || PM_RETRY(pm_sys->fstatfs(m->fd, &fs)) ||
-	    (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != XFS_SUPER_MAGIC))
+	if (m->node || m->read_only || (m->file_system != EXT4_SUPER_MAGIC && m->file_system != XFS_SUPER_MAGIC))
 		return PM_NO;
 	if (PM_RETRY(pm_sys->uname(&name)) || sscanf(name.release, "%d.%d", &major, &minor) != 2 || major < 5 ||
 	    (major == 5 && minor < 2))
@@ -139,12 +137,9 @@ bool pm_medium_writes_apart(struct pm_medium *m)
  */
 int pm_medium_observer(struct pm_medium *m)
 {
-	struct statfs fs;
 	char path[40];
 	/* fs/sync.c: where a file has no more than 2^32 pages the question below is not answered. */
-	if (sizeof(void *) < 8 || m->leased || !is_known(m))
-		return -1;
-	if (PM_RETRY(pm_sys->fstatfs(m->fd, &fs)) || fs.f_type != XFS_SUPER_MAGIC)
+	if (sizeof(void *) < 8 || m->leased || m->file_system != XFS_SUPER_MAGIC || !is_known(m))
 		return -1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->fd);
 	return PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));

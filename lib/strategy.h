@@ -70,6 +70,7 @@ struct pm_medium {
 	size_t map_length; /* whole pages */
 	uint64_t offset;   /* of map in the file */
 	int fd;            /* the library's own description; -1 for anonymous memory */
+	uint32_t file_system; /* its f_type; 0: not known for sure */
 	bool read_only;
 	bool leased; /* to be opened by nobody else, this library included */
 	bool node; /* of a device: where it lies says nothing of what it stands for */

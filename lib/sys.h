@@ -101,6 +101,7 @@ struct pm_sys {
 	int (*epoll_create)(void);
 	int (*epoll_add)(int epoll, int fd, uint32_t events);
 	int (*poll)(struct pollfd *fds, unsigned count, int timeout_ms);
+	int (*same_inode)(const char *path, const char *other); /* by the watches of an inotify(7): 1 if it is one */
 	int (*same_description)(int process, int fd, int own_fd); /* kcmp(2): 1 if they are one */
 	int (*each_entry)(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 	int (*uname)(struct utsname *name);

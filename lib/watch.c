@@ -12,6 +12,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "identity.h"
 #include "mapping.h"
 #include "sys.h"
 
@@ -48,14 +49,12 @@ static void visit_descriptor(void *arg, const char *entry)
 	struct search *search = arg;
 	const struct statx *ours = &search->file;
 	char path[128], text[256];
-	struct statx stx;
 	unsigned flags = 0;
 	if (atomic_load(&search->m->watch.stopped))
 		return;
 	snprintf(path, sizeof(path), "%s/%.20s", search->directory, entry);
-	/* Without asking a server, which may not answer: descriptors of all kinds of files are met here. */
-	if (PM_RETRY(pm_sys->statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, &stx)) || stx.stx_ino != ours->stx_ino ||
-	    stx.stx_dev_major != ours->stx_dev_major || stx.stx_dev_minor != ours->stx_dev_minor)
+	/* Where it cannot be told whether it is the file, it is not. */
+	if (pm_is_same_file(search->m->file.fd, ours, path) <= 0)
 		return;
 	/* Who was forked from this process holds the library's own description; where that cannot be told nobody is blamed. */
 	if (PM_RETRY(pm_sys->same_description(search->process, atoi(entry), search->m->file.fd)))

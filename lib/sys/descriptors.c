@@ -61,6 +61,18 @@ int pm_linux_inotify(const char *path, uint32_t mask)
 	return rc;
 }
 
+/* Two watches of one inode are one watch. Both paths are followed; no event is ever read. */
+int pm_linux_same_inode(const char *path, const char *other)
+{
+	int fd = pm_linux_opened(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+	if (fd < 0)
+		return fd;
+	int first = result(inotify_add_watch(fd, path, IN_DELETE_SELF));
+	int second = first < 0 ? first : result(inotify_add_watch(fd, other, IN_DELETE_SELF));
+	close(fd);
+	return second < 0 ? second : first == second;
+}
+
 int pm_linux_epoll_create(void)
 {
 	return pm_linux_opened(epoll_create1(EPOLL_CLOEXEC));

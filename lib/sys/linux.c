@@ -297,6 +297,7 @@ const struct pm_sys pm_sys_linux = {
 	.timerfd = pm_linux_timerfd,
 	.timer_set = pm_linux_timer_set,
 	.inotify = pm_linux_inotify,
+	.same_inode = pm_linux_same_inode,
 	.epoll_create = pm_linux_epoll_create,
 	.epoll_add = pm_linux_epoll_add,
 	.poll = pm_linux_poll,

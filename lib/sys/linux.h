@@ -24,6 +24,7 @@ int pm_linux_eventfd(void);
 int pm_linux_timerfd(void);
 int pm_linux_timer_set(int fd, unsigned ms);
 int pm_linux_inotify(const char *path, uint32_t mask);
+int pm_linux_same_inode(const char *path, const char *other);
 int pm_linux_epoll_create(void);
 int pm_linux_epoll_add(int epoll, int fd, uint32_t events);
 int pm_linux_poll(struct pollfd *fds, unsigned count, int timeout_ms);

@@ -24,7 +24,7 @@
 	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(wrong_sync) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
 	X(mremap) X(madvise) X(mincore) X(msync) X(any_page) X(sync_file_range) X(may_write) X(cachestat) X(setlease) X(getlease)          \
 	X(owner) X(set_owner) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(timerfd) X(timer_set) X(inotify) X(epoll_create) X(epoll_add)    \
-	X(poll) X(same_description) X(each_entry) X(euid) X(getenv) X(dlopen)                      \
+	X(poll) X(same_inode) X(same_description) X(each_entry) X(euid) X(getenv) X(dlopen)                      \
 	X(sigaction) X(thread_mask) X(signal_self) X(allocate_inside)
 
 enum fake_call {
@@ -90,6 +90,7 @@ struct fake_machine {
 	uint64_t cached_from;         /* all before that file offset is not in the page cache */
 	bool has_no_device;           /* but a number of the file system's own, as tmpfs, btrfs and overlay */
 	unsigned replaced;            /* so often: the device's entry in sysfs is another's */
+	bool invents_inodes;          /* a server does: one number for all files */
 	bool is_read_only;    /* the file system, by now */
 	bool is_gone;         /* the device */
 	int statx_errno;      /* of the file: it was shut down */

@@ -334,6 +334,8 @@ void fake_place(struct statx *stx)
 		stx->stx_attributes |= STATX_ATTR_ENCRYPTED;
 	stx->stx_mask = fake.machine.unique_mount ? STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE : STATX_BASIC_STATS;
 	stx->stx_mnt_id = fake.machine.unique_mount;
+	if (fake.machine.invents_inodes)
+		stx->stx_ino = 7;
 	if (fake.machine.magic == HUGETLBFS_MAGIC)
 		stx->stx_blksize = FAKE_HUGE_PAGES * (unsigned)sysconf(_SC_PAGESIZE);
 }

@@ -92,6 +92,7 @@ int fake_inotify(const char *path, uint32_t mask);
 int fake_epoll_create(void);
 int fake_epoll_add(int epoll, int fd, uint32_t events);
 int fake_poll(struct pollfd *fds, unsigned count, int timeout_ms);
+int fake_same_inode(const char *path, const char *other);
 int fake_same_description(int process, int fd, int own_fd);
 int fake_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 

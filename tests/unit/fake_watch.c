@@ -102,6 +102,12 @@ int fake_poll(struct pollfd *fds, unsigned count, int timeout_ms)
 	return pm_sys_linux.poll(fds, count, timeout_ms);
 }
 
+int fake_same_inode(const char *path, const char *other)
+{
+	ENTER(.call = FAKE_same_inode, .fd = -1);
+	return pm_sys_linux.same_inode(path, other);
+}
+
 int fake_same_description(int process, int fd, int own_fd)
 {
 	ENTER(.call = FAKE_same_description, .fd = own_fd);
