@@ -30,6 +30,16 @@ static int kernel_inotify(const char *path, uint32_t mask)
 	return fake_opened(ends[0]);
 }
 
+/* Likewise. The sweep has one file. */
+static int kernel_same_inode(const char *path, const char *other)
+{
+	struct fake_record r = {.call = FAKE_same_inode, .fd = -1};
+	int rc = fake_enter(&r);
+	(void)path;
+	(void)other;
+	return rc ? rc : 1;
+}
+
 struct visit {
 	void (*visit)(void *arg, const char *entry);
 	void *arg;
@@ -61,6 +71,7 @@ void others_start(struct pm_sys *table, const struct pm_sys *fake_table)
 	below = fake_table;
 	holder = 0;
 	table->inotify = kernel_inotify;
+	table->same_inode = kernel_same_inode;
 	table->each_entry = kernel_each_entry;
 }
 

@@ -201,6 +201,8 @@ static const struct sweep_flow flows[] = {
 	{"clear bad blocks", clear_bad_blocks, true, true, false, .is_absent = false},
 	{"recover", recover, true, true, false, .is_absent = false},
 	{"twice", twice, true, true, false, .is_absent = false},
+	/* Where the numbers of the file do not tell that it is one. */
+	{"twice by the kernel's word", twice, true, true, false, .only = {&fake_tmpfs, &fake_gvisor}},
 };
 
 START_TEST(every_call_fails_once)

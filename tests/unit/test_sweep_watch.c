@@ -253,6 +253,7 @@ int main(void)
 	static const enum fake_call elsewhere[] = {
 		FAKE_pread, FAKE_pwrite, FAKE_unlinkat, FAKE_ftruncate, FAKE_fdatasync, FAKE_mincore, FAKE_sync_file_range,
 		FAKE_memfd_create, FAKE_seek_end, FAKE_cachestat, FAKE_syncfs, FAKE_any_page, FAKE_statmount, FAKE_fsync,
-		FAKE_file_size_limit, FAKE_flags_of, FAKE_fallocate, FAKE_mremap, FAKE_signal_self, FAKE_statx_now};
+		FAKE_file_size_limit, FAKE_flags_of, FAKE_fallocate, FAKE_mremap, FAKE_signal_self, FAKE_statx_now,
+		FAKE_same_inode};
 	return sweep_end(unit_run(), elsewhere, COUNT(elsewhere));
 }
