@@ -124,14 +124,14 @@ enum pm_reason {
 	PM_REASON_LEASE_REFUSED = 24,    /* extents can be shared, and the lease asked for is not to be had now */
 	PM_REASON_LEASE_BROKEN = 25,     /* events only: somebody opens the file; he waits until the mapping is ready */
 	PM_REASON_LEASE_FORCED = 26,     /* events only: as above, but the kernel did not wait; not told of a reader */
-	PM_REASON_TRUNCATED = 27,        /* events only: the file ends inside the range */
+	PM_REASON_TRUNCATED = 27,        /* the file ends inside the range */
 	PM_REASON_DAX_FLAG = 28,         /* events only: the inode's DAX flag was changed; it counts when next loaded */
 	PM_REASON_WRITTEN = 29,          /* events only: the file was changed by other means than a mapping */
 	PM_REASON_OPENED_WRITING = 30,   /* events only: another process has the file open for writing */
 	PM_REASON_OPENED_DIRECT = 31,    /* events only: likewise, with O_DIRECT */
-	PM_REASON_READ_ONLY = 32,        /* events only: the file system is read-only now */
-	PM_REASON_SHUT_DOWN = 33,        /* events only: the file system answers with EIO: it was shut down */
-	PM_REASON_DEVICE_GONE = 34,      /* events only: the device under the file system is gone */
+	PM_REASON_READ_ONLY = 32,        /* the file system is read-only now */
+	PM_REASON_SHUT_DOWN = 33,        /* the file system answers with EIO: it was shut down */
+	PM_REASON_DEVICE_GONE = 34,      /* the device under the file system is gone */
 	PM_REASON_BAD_BLOCKS = 35,       /* events only: the medium has bad blocks in the range */
 	PM_REASON_NO_JOURNAL = 36,       /* it is not known that a sync writes the inode: ext4 without a journal */
 	PM_REASON_UNLINKED = 37,         /* the file has lost its name: it was unlinked, or another file replaced it */
@@ -142,7 +142,7 @@ enum pm_reason {
 	PM_REASON_NO_DEVICE_FLUSH = 42,  /* the mount or the queue sends no flush to the device's volatile cache */
 	PM_REASON_FAST_COMMIT = 43,      /* ext4 with fast_commit, or not known to be without, and no lease is held */
 	PM_REASON_NOT_ARMED = 44,        /* an NVDIMM of the region is not armed, or the region is read-only */
-	PM_REASON_IMMUTABLE = 45         /* events only: the file was made immutable or append-only */
+	PM_REASON_IMMUTABLE = 45         /* the file was made immutable or append-only */
 };
 
 /* What a person can do about the reason. */
@@ -164,7 +164,9 @@ enum pm_advice {
 	PM_ADVICE_ALONE = 14,         /* let nobody else have the file open, and map it as its owner */
 	PM_ADVICE_JOURNAL = 15,       /* give the file system a journal */
 	PM_ADVICE_BARRIER = 16,       /* mount with barriers, and let the queue send flushes */
-	PM_ADVICE_NAME = 17           /* give the file a name, or map the file that has it now */
+	PM_ADVICE_NAME = 17,          /* give the file a name, or map the file that has it now */
+	PM_ADVICE_REMOUNT = 18,       /* repair and mount the file system again, then map again */
+	PM_ADVICE_MUTABLE = 19        /* take the attribute off the file (chattr -ia) */
 };
 
 /* The rows of evidence. New rows are added at the end. */
@@ -196,7 +198,7 @@ enum pm_evidence_row {
 	PM_EV_PRIVATE_FILE = 24,  /* the library has an open file description of its own */
 	PM_EV_LIBPMEM = 25,       /* libpmem is in use as provider */
 	PM_EV_LIBUNWIND = 26,     /* libunwind is in use as provider */
-	PM_EV_WRITABLE = 27,      /* the file system is not read-only, by mount or by emergency */
+	PM_EV_WRITABLE = 27,      /* the file system is not read-only, by mount or by emergency, nor (EPERM) the file immutable */
 	PM_EV_ALIVE = 28,         /* the file system answers, and its device is there; error: EIO or ENODEV */
 	PM_EV_DAX_FLAG = 29,      /* the inode's DAX flag: a wish for when it is next loaded, not the state */
 	PM_EV_BAD_BLOCKS = 30,    /* the range has bad blocks; value: file offset of the first; text: how many */
@@ -206,7 +208,8 @@ enum pm_evidence_row {
 	PM_EV_PAGE_SIZE = 34,     /* value: size of the smallest page the range is mapped with by now; device-dax, DAX */
 	PM_EV_WATCHED = 35,       /* inotify(7) announces what others do to the file; no: error, text: what is missed then */
 	PM_EV_SYNCS_INODES = 36,  /* a sync, and a fault under MAP_SYNC, writes the inode; no: ext4 without a journal */
-	PM_EV_NAMED = 37,         /* a path leads to the file; value: its links; text: its path, or what became of it */
+	PM_EV_NAMED = 37,         /* a path leads to the file; value: its links; text: its path, or what became of it; error:
+	                             ENOENT unlinked, EEXIST replaced, EREMCHG moved, ENOLINK unnamed, ESTALE copied up */
 	PM_EV_SYNC_IGNORED = 38,  /* a sync that must fail succeeded: syncs are ignored */
 	PM_EV_DEVICE_FLUSH = 39,  /* a sync ends in a flush of the device's volatile cache, if it has one */
 	PM_EV_FAST_COMMIT = 40,   /* ext4 commits by fast_commit */
@@ -370,6 +373,12 @@ struct pm_event {
  * Record locks that the process holds on the file (fcntl(2) F_SETLK) are gone when any descriptor of it is closed, the
  * library's too: at pm_unmap(), after pm_probe() and where pm_map() fails. Those of open file
  * descriptions (F_OFD_SETLK) and of flock(2) stay.
+ *
+ * The kernel's path of the file is remembered. A guarantee is refused where no path leads to the file (PM_REASON_UNNAMED,
+ * PM_REASON_UNLINKED), and is lost when none does any more, or another one does: see PM_EVENT_NAME_LOST. Stores reach the
+ * blocks of the file all the same. It is lost as well where the file system is shut down or made read-only, its device
+ * is gone, or the file is cut off inside the range; the mapping then falls back to PM_PAGE, where the kernel says what a
+ * sync is worth.
  *
  * With PM_ON_LOSS_FAIL a guarantee that is lost while the mapping lives makes every durability call return
  * -PM_ENOTSYNC or -PM_ENOTDIRECT until pm_clear_error(); without it the calls go on, durable through the kernel. Where
@@ -626,7 +635,8 @@ PM_API int pm_memset(struct pm_mapping *mapping, void *destination, int value, s
  * block of the medium ends the process with SIGBUS; this call reads the file with pread(2), whose copy in the kernel
  * survives it, and returns the error. It sees what was stored, through this mapping or any other, as a load does.
  *
- * Returns: 0; -EIO where the medium is bad, with destination written up to an open point; -ERANGE, also where the
+ * Returns: 0; -ESTALE where an overlay has copied the file up since it was mapped read-only: the mapping shows the file of
+ * the lower layer, read(2) the copy, and destination holds bytes of the copy; -EIO where the medium is bad, with destination written up to an open point; -ERANGE, also where the
  * file has been cut off inside the range; -EOPNOTSUPP on a private or anonymous mapping, whose memory is not the
  * file's, and on device-dax, which has no read(2); any other error of pread(2). It neither poisons the mapping nor
  * minds the poison.
@@ -700,6 +710,7 @@ PM_API int pm_clear_bad_blocks(struct pm_mapping *mapping, void *address, size_t
  * long as any mapping of the file has lived since the failure.
  *
  * A lost guarantee of a mapping made with PM_ON_LOSS_FAIL is acknowledged: its calls work again, through the kernel.
+ * Where the file was moved (PM_REASON_MOVED), its new path counts as its name from then on, and a guarantee holds again.
  *
  * Returns: 0: what the mapping shows is durable, which need not be what was stored before the error: the
  * kernel may have dropped failed pages and read old ones again. Else the error met, and the mapping stays
@@ -776,6 +787,8 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  *                           others (fsconfig(2), which newer mount(8) use) and for emergencies; for an error of an ext4
  *                           from Linux 6.15 on, pm_query() with all evidence
  *   PM_EVENT_DEAD           a look
+ *   PM_EVENT_NAME_LOST      at once, by inotify: unlink(2), a rename(2) of the file or over it; a look: a rename of a
+ *                           directory above it, an overlay's copy-up
  *   PM_EVENT_BAD_BLOCKS     a look, as soon as the kernel's list of them has one
  *   PM_EVENT_FELL_BACK      with whatever takes the promise away
  *   PM_EVENT_WRITE_BACK_FAILED, PM_EVENT_PROMOTED   at once

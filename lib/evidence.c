@@ -191,9 +191,10 @@ void pm_evidence_for_look(pm_evidence_table e, struct pm_subject *s)
 }
 
 /* Linux 6.15 and later: after an error, which fstatfs(2) does not show. */
-static void emergency(pm_evidence_table e)
+static void emergency(pm_evidence_table e, struct pm_subject *s)
 {
-	if (strstr(e[PM_EV_MOUNT].text, "emergency_ro"))
+	s->emergency |= strstr(e[PM_EV_MOUNT].text, "emergency_ro") != NULL;
+	if (s->emergency)
 		pm_evidence_set(&e[PM_EV_WRITABLE], PM_NO, 0, e[PM_EV_MOUNT].source, "emergency_ro");
 }
 
@@ -206,13 +207,12 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 	pm_evidence_set(&e[PM_EV_PRIVATE_FILE], has_file ? PM_YES : PM_NO, 0, "this library", NULL);
 	if (!has_file)
 		return;
-	pm_evidence_for_look(e, s);
 	if (e[PM_EV_REGION].state == PM_UNKNOWN)
 		pm_evidence_region(e, s);
 	if (e[PM_EV_SHAREABLE].state == PM_UNKNOWN)
 		pm_evidence_shareable(e, s);
 	pm_evidence_mount(e, s);
-	emergency(e);
+	emergency(e, s);
 	pm_evidence_residency(e, s);
 	if (e[PM_EV_BAD_BLOCKS].state == PM_UNKNOWN)
 		pm_evidence_bad_blocks(e, s);

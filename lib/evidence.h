@@ -6,6 +6,7 @@
 #ifndef PM_EVIDENCE_H
 #define PM_EVIDENCE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 
@@ -17,6 +18,27 @@ enum pm_backing {
 	PM_BACKING_PRIVATE, /* copy on write */
 	PM_BACKING_ANONYMOUS,
 };
+
+/* The file's name and birth when it was mapped. */
+struct pm_name {
+	char *path; /* of the kernel, to be freed; NULL: not known, for a positive errno: */
+	int error;
+	bool now_is_removed; /* the file had no name any more */
+	bool has_birth;
+	struct statx_timestamp birth;
+};
+
+/* The row's error where the file has no name: what became of it. */
+enum pm_name_end {
+	PM_NAME_REMOVED = ENOENT,
+	PM_NAME_REPLACED = EEXIST, /* another file has its path */
+	PM_NAME_MOVED = EREMCHG,
+	PM_NAME_NEVER = ENOLINK,
+	PM_NAME_COPIED_UP = ESTALE,
+};
+
+/* The error of the row of writing: the file is immutable or append-only, whatever its file system is. */
+#define PM_IMMUTABLE EPERM
 
 /* What is being looked at: an open file and the part of it that is, or would be, mapped. */
 struct pm_subject {
@@ -36,6 +58,8 @@ struct pm_subject {
 	enum pm_state watched; /* by inotify; no: looked at now and then, and */
 	int watch_error;     /* the positive errno that says why */
 	int file_error;      /* the positive errno of a statx(2) that failed: stx is older */
+	const struct pm_name *name; /* NULL: not remembered, and not asked for */
+	bool emergency;      /* found before: the file system went read-only for good */
 	uint64_t device_entry; /* found: number of its entry in /sys/dev/block; 0: not looked at, or none */
 	uint32_t file_system; /* found: its f_type where that is not a server's; else 0 */
 	enum pm_state syncs_inodes; /* found: the row of that name */
@@ -56,11 +80,19 @@ void pm_evidence_for_decision(pm_evidence_table, struct pm_subject *, bool try_s
  * The errno of a row that is unknown for want of descriptors or memory, else 0: such a row says nothing about the file.
  */
 int pm_evidence_shortage(pm_evidence_table);
+/*
+ * evidence_name.c: remembers what the kernel tells of an open file's name; the row, by what was just remembered; whether
+ * the file behind the descriptor is another one than when it was remembered.
+ */
+void pm_name_remember(struct pm_name *, int fd, const struct statx *);
+void pm_name_forget(struct pm_name *);
+void pm_evidence_named_at_first(pm_evidence_table, const struct pm_subject *);
+bool pm_name_is_reborn(const struct pm_name *, const struct statx *);
 /* Again, after extents changed. */
 void pm_evidence_extents(pm_evidence_table, const struct pm_subject *);
-/* What may change under a live mapping, beyond that. Call after the above. */
+/* What may change under a live mapping, beyond that. Call after the first. */
 void pm_evidence_for_look(pm_evidence_table, struct pm_subject *);
-/* Everything else that a report shows. Call after the first. */
+/* Everything else that a report shows. Call after both. */
 void pm_evidence_for_report(pm_evidence_table, struct pm_subject *);
 
 /*
@@ -77,6 +109,8 @@ void pm_evidence_region(pm_evidence_table, struct pm_subject *);
 void pm_evidence_shareable(pm_evidence_table, const struct pm_subject *);
 /* evidence_life.c: whether the file system still is what it was, and the inode's wish. Fills subject->device_entry. */
 void pm_evidence_life(pm_evidence_table, struct pm_subject *);
+/* evidence_name.c: whether a path leads to the file still. */
+void pm_evidence_named(pm_evidence_table, const struct pm_subject *);
 /*
  * Likewise. -EXDEV: the data lies on another device than statx(2) names (the realtime device of an XFS); another -errno:
  * it cannot be found out.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Whether the file system still is what it was, and what the inode would like to be. */
+/* Whether the file system and the file still are what they were, and what the inode would like to be. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -55,10 +55,41 @@ static void dax_flag(pm_evidence_table e, const struct pm_subject *s)
 	pm_evidence_set(&e[PM_EV_DAX_FLAG], state, -rc, "ioctl(FS_IOC_FSGETXATTR)", NULL);
 }
 
+/*
+ * A write fault checks the file as open(2) does (fs/ext4/inode.c ext4_page_mkwrite; a write by XFS goes on). What went
+ * read-only for an error stays so, whatever the flags say (see emergency() in evidence.c).
+ */
+static void writable(pm_evidence_table e, const struct pm_subject *s)
+{
+	static const uint64_t immutable = STATX_ATTR_IMMUTABLE, append = STATX_ATTR_APPEND;
+	uint64_t attributes = s->stx.stx_attributes & s->stx.stx_attributes_mask;
+	struct pm_evidence *row = &e[PM_EV_WRITABLE];
+	if (row->state == PM_NO)
+		return;
+	if (s->emergency)
+		pm_evidence_set(row, PM_NO, 0, "an earlier look", "emergency_ro");
+	else if (attributes & (immutable | append))
+		pm_evidence_set(row, PM_NO, PM_IMMUTABLE, "statx(2) stx_attributes",
+		                attributes & immutable ? "immutable" : "append-only");
+}
+
+/* After a copy-up it is another file's size. */
+static void in_file(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct pm_evidence *row = &e[PM_EV_IN_FILE];
+	if (s->file_error || e[PM_EV_NAMED].error == PM_NAME_COPIED_UP)
+		return;
+	pm_evidence_set(row, s->stx.stx_size < s->end ? PM_NO : PM_YES, 0, "statx(2) stx_size", NULL);
+	row->value = s->stx.stx_size < s->end ? s->stx.stx_size : 0;
+}
+
 void pm_evidence_life(pm_evidence_table e, struct pm_subject *s)
 {
 	if (!S_ISREG(s->stx.stx_mode))
 		return;
 	alive(e, s);
+	pm_evidence_named(e, s);
+	writable(e, s);
+	in_file(e, s);
 	dax_flag(e, s);
 }

@@ -148,6 +148,8 @@ static const char *const advices[] = {
 	[PM_ADVICE_JOURNAL] = "give the file system a journal (tune2fs -O has_journal)",
 	[PM_ADVICE_BARRIER] = "mount with barriers, and set the queue's write_cache to \"write back\"",
 	[PM_ADVICE_NAME] = "give the file a name (linkat(2)), or map the file that has the name now",
+	[PM_ADVICE_REMOUNT] = "repair the device or the file system, mount it again, and map the file again",
+	[PM_ADVICE_MUTABLE] = "take the attribute off the file (chattr -ia)",
 	[PM_ADVICE_CLEAR_ERROR] = "find out what was lost, then call pm_clear_error()",
 };
 

@@ -45,6 +45,7 @@ int pm_mapping_failed(struct pm_mapping *m, int rc)
 
 int pm_mapping_clear(struct pm_mapping *m)
 {
+	pm_mapping_acknowledge_name(m);
 	pthread_mutex_lock(&m->lock);
 	if (atomic_exchange(&m->lost, 0))
 		pm_mapping_set_strategy(m, atomic_load(&m->strategy));

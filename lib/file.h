@@ -30,6 +30,7 @@ struct pm_file {
 	struct statx stx;
 	enum pm_backing backing; /* file or device-dax */
 	size_t unit;             /* mappings begin and end at multiples of it */
+	struct pm_name place;    /* what the kernel calls it */
 };
 
 /* Opens path as the options say. On failure nothing is open and nothing was created. */

@@ -19,7 +19,8 @@ struct pm_ask pm_mapping_ask(const struct pm_options *o, const struct pm_file *f
 	if (file && o->flags & PM_PRIVATE)
 		backing = PM_BACKING_PRIVATE;
 	return (struct pm_ask){.backing = backing, .sync = o->sync, .direct = o->direct,
-	                       .trust_kernel = o->flags & PM_TRUST_KERNEL, .lease = o->flags & PM_LEASE};
+	                       .trust_kernel = o->flags & PM_TRUST_KERNEL, .lease = o->flags & PM_LEASE,
+	                       .read_only = o->flags & PM_READ_ONLY};
 }
 
 void pm_mapping_subject(const struct pm_file *f, const struct pm_ask *ask, uint64_t offset, uint64_t length,
@@ -27,7 +28,7 @@ void pm_mapping_subject(const struct pm_file *f, const struct pm_ask *ask, uint6
 {
 	uint64_t start = offset - offset % f->unit, end = offset + length;
 	*s = (struct pm_subject){.backing = ask->backing, .fd = f->fd, .stx = f->stx, .offset = start,
-	                         .unit = f->unit, .writable = writable, .region = ~0u};
+	                         .unit = f->unit, .writable = writable, .region = ~0u, .name = &f->place};
 	s->length = (end - start + f->unit - 1) / f->unit * f->unit;
 	s->end = end;
 }
@@ -60,6 +61,8 @@ bool pm_mapping_will_prepare(const struct pm_options *o, bool created, pm_eviden
 void pm_mapping_assume(pm_evidence_table e, const struct pm_options *o, bool grown, bool prepared)
 {
 	static const char *const source = "what growing and preparing will make of it";
+	if (grown && e[PM_EV_IN_FILE].state == PM_NO)
+		pm_evidence_set(&e[PM_EV_IN_FILE], PM_YES, 0, source, NULL);
 	if (prepared) {
 		pm_evidence_set(&e[PM_EV_ALLOCATED], PM_YES, 0, source, NULL);
 		pm_evidence_set(&e[PM_EV_WRITTEN], PM_YES, 0, source, NULL);
@@ -270,6 +273,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	s.lease_error = m->watch.lease_error;
 	pm_evidence_clear(e);
 	pm_evidence_for_decision(e, &s, sync_is_open(f, o));
+	pm_mapping_name_at_first(m, e, &s);
 	rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(e) : 0;
 	if (rc)
 		return pm_fail(rc, f->call, f->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
@@ -296,6 +300,8 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 		return rc;
 	pm_latch_set_end(&m->user, m->offset + m->length);
 	choose_strategy(m, &s);
+	if (f->created)
+		pm_name_remember(&f->place, f->fd, &f->stx);
 	pm_watch_seed(m, e, &s);
 	return 0;
 }

@@ -22,6 +22,8 @@ struct pm_watch {
 	int error;                    /* positive errno: why a file that is watched has no inotify */
 	bool seen;                    /* there is something to compare with: */
 	enum pm_state unshared, allocated, dax, dax_flag, writable, alive, bad;
+	enum pm_reason name;          /* what became of it; PM_REASON_NONE: the file has it, as far as is known */
+	bool emergency;               /* read-only for good, and not every look would see it */
 	uint64_t end;                 /* of the file, as far as the mapping is concerned */
 	bool writing, direct;         /* another process has it open for that */
 	bool opened;                  /* by whom is to be searched for */
@@ -60,6 +62,7 @@ struct pm_mapping {
 	struct pm_ask ask;
 	bool synchronous;     /* mapped with MAP_SYNC */
 	unsigned syncs;       /* the PM_CALL_... of sys.h that its life has needed until now */
+	bool on_overlay;
 	pthread_mutex_t lock; /* of what a look may change, held for an instant: */
 	struct pm_decision decision;
 	_Atomic enum pm_granularity granularity;
@@ -156,7 +159,7 @@ void pm_mapping_adopt(struct pm_mapping *, const struct pm_decision *, bool prom
 /* Gathers, decides, adopts the decision, and compares with what was seen last; with the watch's lock held. */
 int pm_mapping_look(struct pm_mapping *, struct pm_report *, bool all, struct pm_news *);
 /*
- * Gathers what the decision needs and decides, with the watch's lock held: on the mapping as it is, or as long as it is
+ * Gathers what the decision needs, and what may have changed, and decides, with the watch's lock held: on the mapping as it is, or as long as it is
  * to be. Sets *ret only on success.
  */
 int pm_mapping_judge(struct pm_mapping *, uint64_t length, pm_evidence_table, struct pm_subject *,
@@ -198,6 +201,13 @@ void pm_lease_turn(struct pm_mapping *, struct pm_news *);
 /* repair.c: by write(2), durable on return; the range lies in a shared, writable mapping of a file. */
 int pm_mapping_write(struct pm_mapping *, void *destination, const void *source, size_t length);
 int pm_mapping_clear_bad_blocks(struct pm_mapping *, void *address, size_t length);
+
+/* naming.c: remembers the name, and sets its row; once the file is created it is to be remembered again. */
+void pm_mapping_name_at_first(struct pm_mapping *, pm_evidence_table, const struct pm_subject *);
+/* A file that was moved has the path from now on that leads to it now. */
+void pm_mapping_acknowledge_name(struct pm_mapping *);
+/* Whether an overlay copied the file up, so that its descriptor and its path lead to another file than is mapped. */
+bool pm_mapping_is_of_another(struct pm_mapping *);
 
 /* guard.c; *ret is zero, and is filled where a fault was met. */
 int pm_mapping_guarded(struct pm_mapping *, pm_guarded_fn *, void *arg, struct pm_fault *ret);

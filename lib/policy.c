@@ -69,16 +69,30 @@ static bool is_volatile(const struct pm_evidence *e, const struct pm_ask *ask, s
 	return true;
 }
 
+/*
+ * An ext4 without a journal has every drain sync the whole file system until the blocks of the range are written
+ * (pm_durability(7)): preparing the file helps at once, and needs no other medium.
+ */
+static enum pm_advice advice_for_pages(const struct pm_evidence *e)
+{
+	bool is_unwritten = e[PM_EV_ALLOCATED].state == PM_NO || e[PM_EV_WRITTEN].state == PM_NO;
+	return e[PM_EV_SYNCS_INODES].state == PM_NO && is_unwritten ? PM_ADVICE_PREPARE : PM_ADVICE_MOUNT_DAX;
+}
+
 /* What rules out user-space durability before the evidence for it is even looked at. */
 static bool is_lowered(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
 {
 	const struct pm_evidence *forced = &e[PM_EV_FORCED];
-	if (ask->sync == PM_AVOID || ask->direct == PM_AVOID)
-		blame(d, PM_REASON_AVOIDED, PM_ADVICE_NONE);
-	else if (e[PM_EV_SWALLOWED].state == PM_YES)
+	bool avoids = ask->sync == PM_AVOID || ask->direct == PM_AVOID;
+	bool avoids_all = ask->sync == PM_AVOID && ask->direct == PM_AVOID;
+	if (e[PM_EV_SWALLOWED].state == PM_YES && !avoids_all)
 		blame(d, PM_REASON_SWALLOWED, PM_ADVICE_LEAVE_SANDBOX);
-	else if (d->direct == PM_NO)
-		blame(d, PM_REASON_PAGE_CACHE, PM_ADVICE_MOUNT_DAX);
+	else if (d->direct == PM_NO && !avoids_all)
+		blame(d, PM_REASON_PAGE_CACHE, advice_for_pages(e));
+	else if (d->direct == PM_UNKNOWN && avoids && ask->direct != PM_AVOID)
+		blame(d, PM_REASON_DIRECT_UNKNOWN, PM_ADVICE_MOUNT_DAX);
+	else if (avoids)
+		blame(d, PM_REASON_AVOIDED, PM_ADVICE_NONE);
 	else if (forced->state == PM_YES && forced->value <= PM_PAGE)
 		blame(d, PM_REASON_FORCED, PM_ADVICE_UNSET_ENV);
 	else
@@ -192,6 +206,72 @@ static void judge(const struct pm_ask *ask, struct pm_decision *d)
 		blame(d, d->direct == PM_NO ? PM_REASON_PAGE_CACHE : PM_REASON_DIRECT_UNKNOWN, PM_ADVICE_MOUNT_DAX);
 }
 
+/* ---- What befell the file ---- */
+
+enum pm_reason pm_reason_of_name(const struct pm_evidence *named)
+{
+	if (named->state != PM_NO)
+		return PM_REASON_NONE;
+	switch (named->error) {
+	case PM_NAME_MOVED:
+		return PM_REASON_MOVED;
+	case PM_NAME_NEVER:
+		return PM_REASON_UNNAMED;
+	case PM_NAME_COPIED_UP:
+		return PM_REASON_COPIED_UP;
+	default:
+		return PM_REASON_UNLINKED;
+	}
+}
+
+/*
+ * The worst first. Where the file system takes no store any more, or the file has no place for it, a flush of lines would
+ * succeed all the same: there only the kernel tells what a sync is worth.
+ */
+static bool takes_no_store(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
+{
+	const struct pm_evidence *writable = &e[PM_EV_WRITABLE];
+	if (e[PM_EV_ALIVE].state == PM_NO)
+		blame(d, e[PM_EV_ALIVE].error == ENODEV ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN, PM_ADVICE_REMOUNT);
+	else if (writable->state == PM_NO && writable->error != PM_IMMUTABLE && !ask->read_only)
+		blame(d, PM_REASON_READ_ONLY, PM_ADVICE_REMOUNT);
+	else if (e[PM_EV_IN_FILE].state == PM_NO)
+		blame(d, PM_REASON_TRUNCATED, PM_ADVICE_MAP_AGAIN);
+	else
+		return false;
+	return true;
+}
+
+/* What was stored is durable, and yet not what was asked for. */
+static bool is_out_of_reach(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
+{
+	enum pm_reason reason = pm_reason_of_name(&e[PM_EV_NAMED]);
+	if (reason)
+		blame(d, reason, reason == PM_REASON_COPIED_UP ? PM_ADVICE_MAP_AGAIN : PM_ADVICE_NAME);
+	else if (e[PM_EV_WRITABLE].state == PM_NO && !ask->read_only)
+		blame(d, PM_REASON_IMMUTABLE, PM_ADVICE_MUTABLE);
+	else
+		return false;
+	return true;
+}
+
+/* A guarantee is of the file, and ends with it. */
+static void lose(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
+{
+	if (ask->backing != PM_BACKING_FILE || d->granularity < PM_PAGE)
+		return;
+	if (takes_no_store(e, ask, d)) {
+		d->sync = d->granularity > PM_PAGE ? PM_NO : d->sync;
+		d->granularity = PM_PAGE;
+	} else if (!is_out_of_reach(e, ask, d)) {
+		return;
+	}
+	bool sync = ask->sync == PM_GUARANTEE, direct = ask->direct == PM_GUARANTEE;
+	d->grade = d->grade > PM_GRADE_ACCEPTED ? PM_GRADE_ACCEPTED : d->grade;
+	d->verdict = sync || direct ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
+	d->error = sync ? -PM_ENOTSYNC : direct ? -PM_ENOTDIRECT : 0;
+}
+
 struct pm_decision pm_decide(const struct pm_evidence e[PM_EVIDENCE_ROWS], const struct pm_ask *ask)
 {
 	struct pm_decision d = {.direct = direct_of(e)};
@@ -209,5 +289,6 @@ struct pm_decision pm_decide(const struct pm_evidence e[PM_EVIDENCE_ROWS], const
 		set_granularity(e, ask, &d);
 	}
 	judge(ask, &d);
+	lose(e, ask, &d);
 	return d;
 }

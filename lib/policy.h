@@ -13,6 +13,7 @@ struct pm_ask {
 	enum pm_request direct;
 	bool trust_kernel;
 	bool lease; /* was asked for */
+	bool read_only;
 };
 
 struct pm_decision {
@@ -26,6 +27,9 @@ struct pm_decision {
 	unsigned best_effort; /* on PM_NONE: whether what makes stores durable elsewhere is to be done all the same */
 	int error; /* what pm_map() returns if the verdict is refused, else 0 */
 };
+
+/* What the row says became of the file's name; PM_REASON_NONE where it has one, or that is not known. */
+enum pm_reason pm_reason_of_name(const struct pm_evidence *named);
 
 struct pm_decision pm_decide(const struct pm_evidence evidence[PM_EVIDENCE_ROWS], const struct pm_ask *ask);
 

@@ -58,6 +58,8 @@ static int adopt_locked(struct pm_mapping *m, const struct pm_decision *d, bool 
 		if (now >= PM_CACHE_LINE)
 			return 0;
 		m->decision.sync = PM_NO;
+		if (d->grade < PM_GRADE_TRUSTED) /* there is worse */
+			return 0;
 		m->decision.grade = PM_GRADE_ACCEPTED;
 		m->decision.verdict = m->ask.sync == PM_GUARANTEE ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
 		m->decision.reason = PM_REASON_NOT_PROMOTED;
@@ -114,12 +116,15 @@ int pm_mapping_judge(struct pm_mapping *m, uint64_t length, pm_evidence_table e,
 		s->syncs = m->syncs | (atomic_load(&m->medium.apart) == PM_YES ? PM_CALL_SYNC_FILE_RANGE : 0);
 		s->watched = m->watch.sources < 0 ? PM_UNKNOWN : m->watch.inotify < 0 ? PM_NO : PM_YES;
 		s->watch_error = m->watch.error;
+		s->emergency = m->watch.emergency;
 	}
 	pm_evidence_for_decision(e, s, try_sync);
 	int rc = pm_evidence_shortage(e);
-	if (!rc)
-		*ret = pm_decide(e, &m->ask);
-	return rc;
+	if (rc)
+		return rc;
+	pm_evidence_for_look(e, s);
+	*ret = pm_decide(e, &m->ask);
+	return 0;
 }
 
 void pm_mapping_failed_unasked(struct pm_mapping *m, int rc, struct pm_news *news)
@@ -153,8 +158,11 @@ int pm_mapping_look(struct pm_mapping *m, struct pm_report *r, bool all, struct 
 		return rc;
 	if (all)
 		pm_evidence_for_report(r->evidence, &s);
-	else
-		pm_evidence_for_look(r->evidence, &s);
+	/* Only the options of the mount tell, which few looks read. */
+	if (!m->watch.emergency && s.emergency) {
+		m->watch.emergency = true;
+		fresh = pm_decide(r->evidence, &m->ask);
+	}
 	pm_mapping_adopt(m, &fresh, false, news);
 	pm_watch_compare(m, r->evidence, &s, news);
 	return 0;
@@ -188,7 +196,10 @@ static void look(struct pm_file *f, const struct pm_options *o, uint64_t length,
 	struct pm_ask ask = pm_mapping_ask(o, f);
 	pm_mapping_subject(f, &ask, o->offset, length, !(o->flags & PM_READ_ONLY), &s);
 	s.syncs = pm_mapping_syncs(f, o);
+	/* The stand-in for a file that is not there yet has no name. */
+	s.name = f->created ? NULL : s.name;
 	pm_evidence_for_decision(r->evidence, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
+	pm_evidence_for_look(r->evidence, &s);
 	/* The verdict is on what pm_map() would see, and make of the file; the rows stay what was found. */
 	pm_evidence_table assumed;
 	memcpy(assumed, r->evidence, sizeof(assumed));

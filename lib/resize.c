@@ -126,7 +126,6 @@ static void see_anew(struct pm_mapping *m)
 	m->watch.seen = false;
 	if (pm_mapping_judge(m, m->length, e, &s, &d))
 		return;
-	pm_evidence_for_look(e, &s);
 	pm_watch_seed(m, e, &s);
 }
 

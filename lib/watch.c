@@ -16,7 +16,8 @@
 #include "mapping.h"
 #include "sys.h"
 
-#define ANNOUNCED (IN_MODIFY | IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_UNMOUNT)
+#define ANNOUNCED                                                                                            \
+	(IN_MODIFY | IN_ATTRIB | IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT)
 
 void pm_watch_init(struct pm_watch *w)
 {
@@ -297,12 +298,22 @@ static bool compare_extents(struct pm_mapping *m, const struct pm_evidence *e, c
 	return truncated || hole;
 }
 
+/* A name that is lost, or lost in another way than before. */
+static void compare_name(struct pm_watch *w, const struct pm_evidence *named, struct pm_news *news)
+{
+	enum pm_reason now = pm_reason_of_name(named);
+	if (now != PM_REASON_NONE && now != w->name)
+		pm_news_add(news, PM_EVENT_NAME_LOST, now);
+	w->name = named->state == PM_UNKNOWN ? w->name : now;
+}
+
 static void compare_life(struct pm_watch *w, const struct pm_evidence *e, struct pm_news *news)
 {
 	if (lost(&w->dax, e[PM_EV_DAX].state))
 		pm_news_add(news, PM_EVENT_PAGE_CACHE, PM_REASON_PAGE_CACHE);
+	bool is_immutable = e[PM_EV_WRITABLE].error == PM_IMMUTABLE;
 	if (lost(&w->writable, e[PM_EV_WRITABLE].state))
-		pm_news_add(news, PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY);
+		pm_news_add(news, PM_EVENT_READ_ONLY, is_immutable ? PM_REASON_IMMUTABLE : PM_REASON_READ_ONLY);
 	if (lost(&w->alive, e[PM_EV_ALIVE].state)) {
 		bool gone = e[PM_EV_ALIVE].error == ENODEV;
 		pm_news_add(news, PM_EVENT_DEAD, gone ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN)->error =
@@ -325,6 +336,7 @@ void pm_watch_seed(struct pm_mapping *m, const struct pm_evidence *e, const stru
 	none.old = (struct pm_event){.size = sizeof(none.old)};
 	pm_watch_discard(m);
 	compare_extents(m, e, s, &none);
+	compare_name(&m->watch, &e[PM_EV_NAMED], &none);
 	compare_life(&m->watch, e, &none);
 	m->watch.seen = true;
 }
@@ -335,7 +347,10 @@ void pm_watch_compare(struct pm_mapping *m, const struct pm_evidence *e, const s
 	struct pm_watch *w = &m->watch;
 	uint32_t changes = announced(w) | w->carried;
 	w->carried = 0;
-	bool explained = compare_extents(m, e, s, news);
+	/* After a copy-up what is said of the file is not of what is mapped. */
+	bool is_other = pm_reason_of_name(&e[PM_EV_NAMED]) == PM_REASON_COPIED_UP;
+	bool explained = is_other || compare_extents(m, e, s, news);
+	compare_name(w, &e[PM_EV_NAMED], news);
 	compare_life(w, e, news);
 	if (w->seen && changes & IN_MODIFY && !explained)
 		pm_news_add(news, PM_EVENT_WRITTEN, PM_REASON_WRITTEN);

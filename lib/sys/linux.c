@@ -32,7 +32,7 @@ static int do_close(int fd)
 
 static int do_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 {
-	return result(statx(dir_fd, path, flags, STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE, stx));
+	return result(statx(dir_fd, path, flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID_UNIQUE, stx));
 }
 
 static int do_statx_now(int fd, struct statx *stx)

@@ -332,7 +332,9 @@ void fake_place(struct statx *stx)
 	stx->stx_attributes &= ~(uint64_t)STATX_ATTR_ENCRYPTED;
 	if (fake.machine.is_encrypted)
 		stx->stx_attributes |= STATX_ATTR_ENCRYPTED;
-	stx->stx_mask = fake.machine.unique_mount ? STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE : STATX_BASIC_STATS;
+	stx->stx_mask = STATX_BASIC_STATS | STATX_BTIME | (fake.machine.unique_mount ? STATX_MNT_ID_UNIQUE : 0);
+	stx->stx_btime.tv_sec += fake.machine.born_later;
+	stx->stx_nlink = fake.machine.counts_no_links ? 0 : stx->stx_nlink;
 	stx->stx_mnt_id = fake.machine.unique_mount;
 	if (fake.machine.invents_inodes)
 		stx->stx_ino = 7;

@@ -285,11 +285,11 @@ static const struct {
 	/* What is announced of others is told from what is announced of this. */
 	{LEASED, "write", write_byte, "read statx file_size_limit flags_of ioctl pwrite read read " MSYNC},
 
-	{PAGES, "query, verdict", query_verdict, "statx fstatfs wrong_sync mmap ioctl statx ioctl"},
-	{PAGES, "query", query_all, "statx fstatfs wrong_sync mmap uname ioctl statx ioctl statmount cachestat"},
-	{LINES, "query, verdict", query_verdict, "statx fstatfs wrong_sync " TRIAL " " REGION " wrong_sync ioctl statx ioctl"},
+	{PAGES, "query, verdict", query_verdict, "statx fstatfs wrong_sync mmap ioctl statx readlinkat ioctl"},
+	{PAGES, "query", query_all, "statx fstatfs wrong_sync mmap ioctl statx readlinkat ioctl uname statmount cachestat"},
+	{LINES, "query, verdict", query_verdict, "statx fstatfs wrong_sync " TRIAL " " REGION " wrong_sync ioctl statx readlinkat ioctl"},
 	{POLLED, "query, verdict", query_verdict,
-	 "getlease statx fstatfs wrong_sync " TRIAL " ioctl " REGION " wrong_sync ioctl ioctl statx ioctl"},
+	 "getlease statx fstatfs wrong_sync " TRIAL " ioctl " REGION " wrong_sync ioctl ioctl statx readlinkat ioctl"},
 
 	{PAGES, "unmap", unmap, "munmap close"},
 	{READ_ONLY, "unmap", unmap, "munmap close"},
@@ -332,13 +332,13 @@ static const struct {
 	enum state state;
 	const char *cost;
 } births[] = {
-	{PAGES, "openat statx wrong_sync mmap"},
-	{READ_ONLY, "openat statx fstatfs wrong_sync mmap"},
-	{VOLATILE, "openat statx mmap"},
-	{LINES, "openat statx wrong_sync " TRIAL " readlinkat wrong_sync ioctl" PUBLISH "mmap close"},
-	{BYTES, "openat statx wrong_sync " TRIAL " readlinkat wrong_sync ioctl" PUBLISH "mmap close"},
+	{PAGES, "openat statx wrong_sync readlinkat mmap"},
+	{READ_ONLY, "openat statx fstatfs wrong_sync readlinkat mmap"},
+	{VOLATILE, "openat statx readlinkat mmap"},
+	{LINES, "openat statx wrong_sync " TRIAL " readlinkat wrong_sync ioctl readlinkat" PUBLISH "mmap close"},
+	{BYTES, "openat statx wrong_sync " TRIAL " readlinkat wrong_sync ioctl readlinkat" PUBLISH "mmap close"},
 	{POLLED, "openat statx lease_signal setlease lease_silence wrong_sync " TRIAL
-	         " ioctl readlinkat wrong_sync ioctl ioctl" PUBLISH "mmap close getlease"},
+	         " ioctl readlinkat wrong_sync ioctl ioctl readlinkat" PUBLISH "mmap close getlease"},
 };
 
 START_TEST(what_mapping_costs)

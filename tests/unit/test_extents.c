@@ -203,11 +203,12 @@ START_TEST(mount_options_that_concern_us)
 		{"xfs /dev/pmem0 rw,attr2,inode64", "xfs "},
 		{"ext4 /dev/sda1 rw,nodax,barrier=0", "ext4 nodax,barrier=0"},
 		{"ext4 /dev/sda1 ro,relatime", "ext4 ro"},
-		{"ext4 /dev/sda1 rw,relatime,emergency_ro", "ext4 emergency_ro"},
 		{"ext4 /dev/sda1 ro", "ext4 ro"},
 		{"tmpfs tmpfs rw", "tmpfs "},
 		{"fuse.sshfs me@there: rw,user_id=0", "fuse.sshfs "},
 		{"fuse.a-name-longer-than-the-room-for-it x ro", "fuse.a-name-longer-than-the-roo ro"},
+		/* For good: fs/ext4/super.c never takes it back. */
+		{"ext4 /dev/sda1 rw,relatime,emergency_ro", "ext4 emergency_ro"},
 	};
 	/* One mapping, so that whoever keeps what he read is found out. */
 	fake_start(&fake_dax);
@@ -227,10 +228,12 @@ START_TEST(mount_options_that_concern_us)
 		ck_assert_str_eq(e->source, by_table ? "/proc/self/mountinfo" : "statmount(2)");
 		ck_assert_uint_eq(fake_calls(FAKE_statmount), 1);
 	}
+	ck_assert_int_eq(unit_query(m)->reason, PM_REASON_READ_ONLY);
 	/* Neither is to be had. */
 	fake_fail(FAKE_statmount, 0, EPERM);
 	fake_fail(FAKE_read, 0, EIO);
 	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_MOUNT].state, PM_UNKNOWN);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_WRITABLE].state, PM_NO);
 	unit_ok(pm_unmap(m));
 }
 END_TEST

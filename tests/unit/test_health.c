@@ -83,7 +83,7 @@ START_TEST(what_a_device_lacks)
 		ck_assert_int_eq(e[PM_EV_REGION].state, PM_UNKNOWN);
 		ck_assert_int_eq(e[PM_EV_REGION].error, ENODEV);
 		ck_assert_uint_eq(fake_calls(FAKE_openat), looks ? 2 : 0);
-		ck_assert_uint_eq(fake_calls(FAKE_readlinkat), looks);
+		ck_assert_uint_eq(fake_calls(FAKE_readlinkat), looks + 1); /* and the file's name */
 	}
 	/* That one has a list, and a region. */
 	h.bad_blocks = _i ? "2112 1\n" : "2048 1\n";
@@ -110,7 +110,8 @@ START_TEST(a_file_system_without_a_device)
 	ck_assert_int_eq(e[PM_EV_REGION].state, PM_UNKNOWN);
 	ck_assert_int_eq(e[PM_EV_ALIVE].state, PM_UNKNOWN);
 	/* There is nothing of it in sysfs. */
-	ck_assert_uint_eq(fake_calls(FAKE_openat) + fake_calls(FAKE_readlinkat), 0);
+	ck_assert_uint_eq(fake_calls(FAKE_openat) + fake_calls(FAKE_readlinkat), 1);
+	ck_assert_int_eq(strncmp(fake_find(FAKE_readlinkat, 0)->path, "/proc/self/fd/", 14), 0);
 	ck_assert_uint_eq(fake_calls(FAKE_statx), 1);
 	unit_ok(pm_unmap(m));
 }

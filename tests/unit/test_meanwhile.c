@@ -143,7 +143,9 @@ START_TEST(a_file_cut_off_inside_the_range)
 	ck_assert_int_eq(truncate(path, 8192), 0);
 	const struct pm_report *r = unit_query(m);
 	ck_assert_int_eq(r->granularity, PM_PAGE);
-	ck_assert_int_eq(r->reason, PM_REASON_HOLE);
+	ck_assert_int_eq(r->reason, PM_REASON_TRUNCATED);
+	ck_assert_int_eq(r->evidence[PM_EV_IN_FILE].state, PM_NO);
+	ck_assert_uint_eq(r->evidence[PM_EV_IN_FILE].value, 8192);
 	ck_assert_uint_eq(r->evidence[PM_EV_ALLOCATED].value, 8192);
 	ck_assert_int_eq(pm_resize(m, 1 << 20), -ERANGE);
 	ck_assert_int_eq(truncate(path, 1 << 20), 0);

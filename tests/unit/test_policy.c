@@ -185,8 +185,11 @@ static bool is_volatile(const struct row *row)
 	       row->reason == PM_REASON_ANONYMOUS || (row->reason == PM_REASON_SYNC_IGNORED && row->granularity == PM_NONE);
 }
 
-/* Where the kernel's write-back is asked for, the row matters only if the backing is volatile or has none. */
-static void check_avoided(const struct row *row, const struct pm_decision *d, char outcome)
+/*
+ * Where the kernel's write-back is asked for, the row matters only if the backing is volatile or has none; that the caller
+ * asked for it is the reason where nothing worse holds.
+ */
+static void check_avoided(const struct row *row, const struct pm_ask *ask, const struct pm_decision *d, char outcome)
 {
 	bool device = row->backing == PM_BACKING_DEVICE_DAX;
 	ck_assert_int_eq(d->grade, PM_GRADE_NONE);
@@ -196,6 +199,12 @@ static void check_avoided(const struct row *row, const struct pm_decision *d, ch
 		ck_assert_int_eq(d->reason, row->reason);
 	else if (outcome == 'D')
 		ck_assert_int_eq(d->reason, d->direct == PM_NO ? PM_REASON_PAGE_CACHE : PM_REASON_DIRECT_UNKNOWN);
+	else if (row->reason == PM_REASON_SWALLOWED && row->sync == PM_NO && (ask->sync != PM_AVOID || ask->direct != PM_AVOID))
+		ck_assert_int_eq(d->reason, PM_REASON_SWALLOWED);
+	else if (d->direct == PM_NO && (ask->sync != PM_AVOID || ask->direct != PM_AVOID))
+		ck_assert_int_eq(d->reason, PM_REASON_PAGE_CACHE);
+	else if (d->direct == PM_UNKNOWN && ask->direct != PM_AVOID)
+		ck_assert_int_eq(d->reason, PM_REASON_DIRECT_UNKNOWN);
 	else
 		ck_assert_int_eq(d->reason, device ? PM_REASON_NO_WRITE_BACK : PM_REASON_AVOIDED);
 }
@@ -211,7 +220,7 @@ START_TEST(each_rule_as_the_table_says)
 		char outcome = outcome_of(&d);
 		ck_assert_msg(outcome == row->outcomes[request], "%s, request %u: %c", row->name, request, outcome);
 		if (ask.sync == PM_AVOID || ask.direct == PM_AVOID) {
-			check_avoided(row, &d, outcome);
+			check_avoided(row, &ask, &d, outcome);
 			continue;
 		}
 		ck_assert_msg(d.reason == row->reason, "%s: %s", row->name, pm_reason_name(d.reason));

@@ -136,11 +136,12 @@ static const struct {
 	{not_dax, &fake_dax, PM_EVENT_PAGE_CACHE, PM_REASON_PAGE_CACHE, PM_REASON_PAGE_CACHE, 0, SIZE, 0},
 	{flagged, &fake_dax, PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG, 0, 0, SIZE, 0},
 	{read_only, &fake_plain, PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0, 0, SIZE, 0},
-	{read_only, &fake_dax, PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0, 0, SIZE, 0},
+	{read_only, &fake_dax, PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, PM_REASON_READ_ONLY, 0, SIZE, 0},
 	{shut_down, &fake_plain, PM_EVENT_DEAD, PM_REASON_SHUT_DOWN, 0, 0, SIZE, -EIO},
 	{worn, &fake_dax, PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS, 0, 16384, SIZE - 16384, 0},
 	{gone, &fake_plain, PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, 0, 0, SIZE, -ENODEV},
-	{gone, &fake_dax, PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, 0, 0, SIZE, -ENODEV},
+	{gone, &fake_dax, PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, PM_REASON_DEVICE_GONE, 0, SIZE, -ENODEV},
+	{shut_down, &fake_dax, PM_EVENT_DEAD, PM_REASON_SHUT_DOWN, PM_REASON_SHUT_DOWN, 0, SIZE, -EIO},
 };
 
 START_TEST(a_change_is_found)
