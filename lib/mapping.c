@@ -52,27 +52,6 @@ int pm_mapping_range(const struct pm_file *f, const struct pm_options *o, uint64
 	return 0;
 }
 
-/* A created file on a direct medium is prepared without being asked, as long as it may be. */
-bool pm_mapping_will_prepare(const struct pm_options *o, bool created, pm_evidence_table e)
-{
-	return o->flags & PM_PREPARE || (created && !(o->flags & PM_SPARSE) && e[PM_EV_DAX].state == PM_YES);
-}
-
-void pm_mapping_assume(pm_evidence_table e, const struct pm_options *o, bool grown, bool prepared)
-{
-	static const char *const source = "what growing and preparing will make of it";
-	if (grown && e[PM_EV_IN_FILE].state == PM_NO)
-		pm_evidence_set(&e[PM_EV_IN_FILE], PM_YES, 0, source, NULL);
-	if (prepared) {
-		pm_evidence_set(&e[PM_EV_ALLOCATED], PM_YES, 0, source, NULL);
-		pm_evidence_set(&e[PM_EV_WRITTEN], PM_YES, 0, source, NULL);
-		pm_evidence_set(&e[PM_EV_UNSHARED], PM_YES, 0, source, NULL);
-	} else if (grown) {
-		pm_evidence_set(&e[PM_EV_ALLOCATED], o->flags & PM_SPARSE ? PM_NO : PM_YES, 0, source, NULL);
-		pm_evidence_set(&e[PM_EV_WRITTEN], PM_NO, 0, source, NULL);
-	}
-}
-
 static int refuse(const struct pm_file *f, const struct pm_decision *d)
 {
 	char why[256];

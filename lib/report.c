@@ -188,6 +188,29 @@ int pm_mapping_report(struct pm_mapping *m, struct pm_report *r, bool all)
 	return 0;
 }
 
+/* ---- What pm_map() makes of a file ---- */
+
+/* A created file on a direct medium is prepared without being asked, as long as it may be. */
+bool pm_mapping_will_prepare(const struct pm_options *o, bool created, pm_evidence_table e)
+{
+	return o->flags & PM_PREPARE || (created && !(o->flags & PM_SPARSE) && e[PM_EV_DAX].state == PM_YES);
+}
+
+void pm_mapping_assume(pm_evidence_table e, const struct pm_options *o, bool grown, bool prepared)
+{
+	static const char *const source = "what growing and preparing will make of it";
+	if (grown && e[PM_EV_IN_FILE].state == PM_NO)
+		pm_evidence_set(&e[PM_EV_IN_FILE], PM_YES, 0, source, NULL);
+	if (prepared) {
+		pm_evidence_set(&e[PM_EV_ALLOCATED], PM_YES, 0, source, NULL);
+		pm_evidence_set(&e[PM_EV_WRITTEN], PM_YES, 0, source, NULL);
+		pm_evidence_set(&e[PM_EV_UNSHARED], PM_YES, 0, source, NULL);
+	} else if (grown) {
+		pm_evidence_set(&e[PM_EV_ALLOCATED], o->flags & PM_SPARSE ? PM_NO : PM_YES, 0, source, NULL);
+		pm_evidence_set(&e[PM_EV_WRITTEN], PM_NO, 0, source, NULL);
+	}
+}
+
 /* ---- Probing ---- */
 
 static void look(struct pm_file *f, const struct pm_options *o, uint64_t length, struct pm_report *r)
