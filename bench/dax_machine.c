@@ -21,6 +21,13 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 	return rc;
 }
 
+static int fake_statx_now(int fd, struct statx *stx)
+{
+	int rc = pm_sys_linux.statx_now(fd, stx);
+	stx->stx_dev_major = 259;
+	return rc;
+}
+
 static int fake_fstatfs(int fd, struct statfs *stfs)
 {
 	int rc = pm_sys_linux.fstatfs(fd, stfs);
@@ -99,6 +106,7 @@ void dax_machine_install(void)
 {
 	fake = pm_sys_linux;
 	fake.statx = fake_statx;
+	fake.statx_now = fake_statx_now;
 	fake.fstatfs = fake_fstatfs;
 	fake.mmap = fake_mmap;
 	fake.ioctl = fake_ioctl;

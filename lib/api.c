@@ -126,14 +126,33 @@ static inline bool in_range(const struct pm_mapping *m, const void *address, siz
 	return __builtin_expect(at <= m->length && length <= m->length - at, 1);
 }
 
-static inline int check_range(const struct pm_mapping *m, const char *call, const void *address, size_t length)
+/* Of a range in the mapping, which is not empty: whether the file was seen to end before it does. */
+static inline bool is_beyond(const struct pm_mapping *m, const void *address, size_t length)
 {
-	return in_range(m, address, length) ? 0 : out_of_range(m, call);
+	uint64_t end = m->offset + ((uintptr_t)address - (uintptr_t)m->base) + length;
+	return __builtin_expect(end > atomic_load_explicit(&m->medium.end, memory_order_relaxed), 0);
+}
+
+static inline int check_range(struct pm_mapping *m, const char *call, const void *address, size_t length)
+{
+	if (!in_range(m, address, length))
+		return out_of_range(m, call);
+	return is_beyond(m, address, length) ? pm_mapping_cut_off(m, call) : 0;
 }
 
 static inline const struct pm_strategy *strategy_of(struct pm_mapping *m)
 {
 	return atomic_load_explicit(&m->strategy, memory_order_acquire);
+}
+
+/* What a call on that range returns, after its work was done: the end may have been seen meanwhile. */
+static int finish_range(struct pm_mapping *m, const char *call, const void *address, size_t length, int rc)
+{
+	if (rc)
+		return pm_mapping_failed(m, call, rc);
+	if (__builtin_expect(pm_medium_is_cut(&m->medium), 0))
+		pm_mapping_note_end(m, atomic_load(&m->medium.end));
+	return is_beyond(m, address, length) ? pm_mapping_cut_off(m, call) : 0;
 }
 
 int pm_flush(struct pm_mapping *m, const void *address, size_t length)
@@ -142,39 +161,48 @@ int pm_flush(struct pm_mapping *m, const void *address, size_t length)
 		return 0;
 	int rc = check_range(m, "pm_flush", address, length);
 	if (!rc)
-		rc = pm_mapping_poison(m);
+		rc = pm_mapping_poison(m, "pm_flush");
 	return rc ? rc : strategy_of(m)->flush(&m->medium, address, length);
 }
 
 int pm_drain(struct pm_mapping *m)
 {
-	int rc = pm_mapping_poison(m);
-	return rc ? rc : pm_mapping_failed(m, strategy_of(m)->drain(&m->medium));
+	int rc = pm_mapping_poison(m, "pm_drain");
+	if (!rc)
+		rc = pm_mapping_failed(m, "pm_drain", strategy_of(m)->drain(&m->medium));
+	return !rc && atomic_load(&m->medium.writeback.cut) ? pm_mapping_cut_off(m, "pm_drain") : rc;
 }
 
-__attribute__((noinline)) static int persist_with_care(struct pm_mapping *m, const void *address, size_t length)
+__attribute__((noinline)) static int persist_with_care(struct pm_mapping *m, const char *call, const void *address,
+                                                       size_t length)
 {
 	if (!length)
 		return 0;
-	int rc = check_range(m, "pm_persist", address, length);
+	int rc = check_range(m, call, address, length);
 	if (!rc)
-		rc = pm_mapping_poison(m);
-	return rc ? rc : pm_mapping_failed(m, strategy_of(m)->persist(&m->medium, address, length));
+		rc = pm_mapping_poison(m, call);
+	return rc ? rc : finish_range(m, call, address, length, strategy_of(m)->persist(&m->medium, address, length));
 }
 
 /* Where lines are the strategy nothing can fail after the checks, and the call ends in the CPU's, without a stack. */
-int pm_persist(struct pm_mapping *m, const void *address, size_t length)
+static inline int persist(struct pm_mapping *m, const char *call, const void *address, size_t length)
 {
 	int (*persist_lines)(const void *, size_t) = atomic_load_explicit(&m->persist_lines, memory_order_acquire);
 	if (!persist_lines || !length || !in_range(m, address, length) || pm_mapping_error(m))
-		return persist_with_care(m, address, length);
+		return persist_with_care(m, call, address, length);
 	return persist_lines(address, length);
+}
+
+int pm_persist(struct pm_mapping *m, const void *address, size_t length)
+{
+	return persist(m, "pm_persist", address, length);
 }
 
 int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
 {
+	const char *call = "pm_deep_persist";
 	const struct pm_strategy *before = strategy_of(m);
-	int rc = pm_persist(m, address, length);
+	int rc = persist(m, call, address, length);
 	if (rc || !length)
 		return rc;
 	/* Demoted meanwhile, it may have been persisted by lines: the way further is that of lines. */
@@ -182,14 +210,29 @@ int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
 	rc = (before->granularity > after->granularity ? before : after)->deepen(&m->medium, address, length);
 	/* The lines are where pm_persist() brings them; only the way further failed. */
 	if (rc && m->medium.device_dax)
-		return pm_fail(rc, "pm_deep_persist", m->name, "the region's deep_flush: %s", pm_strerror(rc));
-	return pm_mapping_failed(m, rc);
+		return pm_fail(rc, call, m->name, "the region's deep_flush: %s", pm_strerror(rc));
+	return finish_range(m, call, address, length, rc);
+}
+
+/* Lines of pages that are gone would fault: what is left before the end is written back. */
+static int sync_up_to_end(struct pm_mapping *m, const char *call)
+{
+	uint64_t end = atomic_load(&m->medium.end);
+	if (end > m->offset)
+		strategy_of(m)->persist(&m->medium, m->base, (size_t)(end - m->offset));
+	return pm_mapping_cut_off(m, call);
 }
 
 int pm_sync(struct pm_mapping *m)
 {
-	int rc = pm_mapping_poison(m);
-	return rc ? rc : pm_mapping_failed(m, strategy_of(m)->sync(&m->medium));
+	const char *call = "pm_sync";
+	int rc = pm_mapping_poison(m, call);
+	bool lines = strategy_of(m)->granularity >= PM_CACHE_LINE && m->ask.backing == PM_BACKING_FILE;
+	if (!rc && lines)
+		rc = finish_range(m, call, m->base, m->length, pm_medium_look(&m->medium));
+	if (rc == -ERANGE && lines)
+		return sync_up_to_end(m, call);
+	return rc ? rc : finish_range(m, call, m->base, m->length, strategy_of(m)->sync(&m->medium));
 }
 
 int pm_clear_error(struct pm_mapping *m)
@@ -208,46 +251,55 @@ static int check_copy(struct pm_mapping *m, const char *call, const void *destin
 	if (!length)
 		return 0;
 	int rc = check_range(m, call, destination, length);
-	return rc ? rc : pm_mapping_poison(m);
+	return rc ? rc : pm_mapping_poison(m, call);
 }
+
+/* A copy that is under way. */
+struct copy {
+	const char *call;
+	void *destination;
+	size_t length;
+	unsigned flags;
+};
 
 /* Looks again: the stores were made after the first look, and may have met what demoted the mapping meanwhile. */
 __attribute__((noinline)) static int finish_copy(struct pm_mapping *m, const struct pm_strategy *before,
-                                                 struct pm_rest rest, unsigned flags)
+                                                 struct pm_rest rest, const struct copy *c)
 {
-	if (rest.length && !(flags & PM_NOFLUSH))
+	if (rest.length && !(c->flags & PM_NOFLUSH))
 		before->flush(&m->medium, rest.address, rest.length);
-	return flags & (PM_NODRAIN | PM_NOFLUSH) ? 0 : pm_drain(m);
+	if (c->flags & (PM_NODRAIN | PM_NOFLUSH))
+		return 0;
+	int rc = pm_mapping_poison(m, c->call);
+	return rc ? rc : finish_range(m, c->call, c->destination, c->length, strategy_of(m)->drain(&m->medium));
 }
 
-__attribute__((noinline)) static int move_with_care(struct pm_mapping *m, void *destination, const void *source,
-                                                    size_t length, unsigned flags)
+__attribute__((noinline)) static int move_with_care(struct pm_mapping *m, const void *source, struct copy c)
 {
-	int rc = check_copy(m, "pm_memmove", destination, length, flags);
-	if (rc || !length)
+	int rc = check_copy(m, c.call, c.destination, c.length, c.flags);
+	if (rc || !c.length)
 		return rc;
 	const struct pm_strategy *strategy = strategy_of(m);
-	struct pm_rest rest = {destination, length};
+	struct pm_rest rest = {c.destination, c.length};
 	if (strategy->granularity >= PM_CACHE_LINE)
-		rest = pm_copy(&m->medium, strategy, destination, source, length, flags);
+		rest = pm_copy(&m->medium, strategy, c.destination, source, c.length, c.flags);
 	else
-		memmove(destination, source, length);
-	return finish_copy(m, strategy, rest, flags);
+		memmove(c.destination, source, c.length);
+	return finish_copy(m, strategy, rest, &c);
 }
 
-__attribute__((noinline)) static int set_with_care(struct pm_mapping *m, void *destination, int value, size_t length,
-                                                   unsigned flags)
+__attribute__((noinline)) static int set_with_care(struct pm_mapping *m, int value, struct copy c)
 {
-	int rc = check_copy(m, "pm_memset", destination, length, flags);
-	if (rc || !length)
+	int rc = check_copy(m, c.call, c.destination, c.length, c.flags);
+	if (rc || !c.length)
 		return rc;
 	const struct pm_strategy *strategy = strategy_of(m);
-	struct pm_rest rest = {destination, length};
+	struct pm_rest rest = {c.destination, c.length};
 	if (strategy->granularity >= PM_CACHE_LINE)
-		rest = pm_fill(&m->medium, strategy, destination, value, length, flags);
+		rest = pm_fill(&m->medium, strategy, c.destination, value, c.length, c.flags);
 	else
-		memset(destination, value, length);
-	return finish_copy(m, strategy, rest, flags);
+		memset(c.destination, value, c.length);
+	return finish_copy(m, strategy, rest, &c);
 }
 
 /* Lines are the strategy, and check_copy() has nothing to find. */
@@ -259,33 +311,42 @@ static inline bool is_plain(struct pm_mapping *m, const void *destination, size_
 }
 
 /* As in pm_persist() nothing is stored between the write-back and the fence. */
-static inline int finish_plain(struct pm_mapping *m, struct pm_rest rest)
+static inline int finish_plain(struct pm_mapping *m, struct pm_rest rest, const char *call, void *destination,
+                               size_t length)
 {
 	int (*persist_lines)(const void *, size_t) = atomic_load_explicit(&m->persist_lines, memory_order_acquire);
 	if (!persist_lines || pm_mapping_error(m))
-		return finish_copy(m, &pm_strategy_cacheline, rest, 0);
+		return finish_copy(m, &pm_strategy_cacheline, rest, &(struct copy){call, destination, length, 0});
 	return persist_lines(rest.address, rest.length);
+}
+
+static inline int move(struct pm_mapping *m, const char *call, void *destination, const void *source, size_t length,
+                       unsigned flags)
+{
+	pm_copy_expect(destination, length);
+	if (!is_plain(m, destination, length, flags))
+		return move_with_care(m, source, (struct copy){call, destination, length, flags});
+	return finish_plain(m, pm_copy(&m->medium, &pm_strategy_cacheline, destination, source, length, flags), call,
+	                    destination, length);
 }
 
 int pm_memmove(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
 {
-	pm_copy_expect(destination, length);
-	if (!is_plain(m, destination, length, flags))
-		return move_with_care(m, destination, source, length, flags);
-	return finish_plain(m, pm_copy(&m->medium, &pm_strategy_cacheline, destination, source, length, flags));
+	return move(m, "pm_memmove", destination, source, length, flags);
 }
 
 int pm_memcpy(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
 {
-	return pm_memmove(m, destination, source, length, flags);
+	return move(m, "pm_memcpy", destination, source, length, flags);
 }
 
 int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length, unsigned flags)
 {
 	pm_copy_expect(destination, length);
 	if (!is_plain(m, destination, length, flags))
-		return set_with_care(m, destination, value, length, flags);
-	return finish_plain(m, pm_fill(&m->medium, &pm_strategy_cacheline, destination, value, length, flags));
+		return set_with_care(m, value, (struct copy){"pm_memset", destination, length, flags});
+	return finish_plain(m, pm_fill(&m->medium, &pm_strategy_cacheline, destination, value, length, flags), "pm_memset",
+	                    destination, length);
 }
 
 /* ---- Guard ---- */
@@ -310,12 +371,11 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 {
 	if (!length)
 		return 0;
-	int rc = check_range(m, "pm_read", source, length);
-	if (rc)
-		return rc;
+	if (!in_range(m, source, length))
+		return out_of_range(m, "pm_read");
 	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
 		return pm_fail(-EOPNOTSUPP, "pm_read", m->name, "only a shared mapping of a file can be read by read(2)");
-	rc = pm_medium_read(&m->medium, destination, m->offset + (uint64_t)((const char *)source - m->base), length);
+	int rc = pm_medium_read(&m->medium, destination, m->offset + (uint64_t)((const char *)source - m->base), length);
 	if (!rc && pm_mapping_is_of_another(m))
 		return pm_fail(-ESTALE, "pm_read", m->name,
 		               "the overlay copied the file up: read(2) shows the copy, the mapping the original; map it again");
@@ -336,7 +396,7 @@ static int check_write(struct pm_mapping *m, const char *call, const void *desti
 		return rc;
 	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
 		return pm_fail(-EOPNOTSUPP, call, m->name, "only a shared mapping of a file can be written by write(2)");
-	return pm_mapping_poison(m);
+	return pm_mapping_poison(m, call);
 }
 
 int pm_write(struct pm_mapping *m, void *destination, const void *source, size_t length)

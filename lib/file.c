@@ -318,9 +318,10 @@ void pm_file_close(struct pm_file *f)
 {
 	pm_file_close_directory(f);
 	pm_name_forget(&f->place);
-	if (f->fd >= 0 && f->callers)
+	bool ours = f->fd >= 0 && (!f->kept || pm_identity_release(&f->identity));
+	if (ours && f->callers)
 		PM_RETRY(pm_sys->set_owner(f->fd, &f->owner));
-	else if (f->fd >= 0)
+	else if (ours)
 		pm_sys->close(f->fd);
 	f->fd = -1;
 }

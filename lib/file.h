@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "evidence.h"
+#include "kept.h"
 #include "sys.h"
 
 struct pm_file {
@@ -18,6 +19,8 @@ struct pm_file {
 	int fd;           /* the library's own open file description */
 	bool callers;     /* for now it is the caller's, who hands it over if all goes well; else it gets back: */
 	struct pm_owner owner;
+	bool kept;        /* for longer than a call, and so: */
+	struct pm_identity identity;
 	bool read_only;   /* opened for reading */
 	enum pm_state syncs_inodes; /* as the row of that name, once it is found; unknown: to be asked for */
 	int directory_fd; /* with PM_CREATE by path, or located: holds the entry; else -1 */

@@ -62,7 +62,9 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 	if (f->code == BUS_MCEERR_AR || f->code == BUS_MCEERR_AO)
 		return pm_fail(-EHWPOISON, call, m->name, "%s at offset %llu: %llu bytes around it are lost",
 		               pm_strerror(EHWPOISON), offset, length);
-	int rc = m->file.fd < 0 ? -EBADF : PM_RETRY(pm_sys->statx(m->file.fd, "", AT_EMPTY_PATH, &stx));
+	int rc = m->file.fd < 0 ? -ENODEV : pm_identity_look(&m->file.identity, &stx);
+	if (rc == -EBADF)
+		return pm_mapping_failed(m, call, rc);
 	if (!rc && S_ISREG(stx.stx_mode)) {
 		if (offset - offset % page >= stx.stx_size)
 			return pm_fail(-EIO, call, m->name, "nothing at offset %llu: the file was cut off at %llu",

@@ -14,6 +14,13 @@
 
 #define PATIENCE 64 /* looks, at most, from one attempt to return to lines to the next */
 
+/* 0, or EBADF: the program took the descriptor away, and a lease is not to be touched on what it is now. */
+static int ours(struct pm_mapping *m)
+{
+	struct statx now;
+	return m->watch.established && pm_identity_look(&m->file.identity, &now) == -EBADF ? EBADF : 0;
+}
+
 /*
  * Whom a break signals must be said first: the kernel forgets it with each lease (fs/locks.c lease_modify) and then names
  * the process (lease_setup). It is the library's thread, where every signal is blocked, which reads it from a descriptor.
@@ -22,10 +29,12 @@
 void pm_lease_take(struct pm_mapping *m)
 {
 	int fd = m->file.fd;
-	int rc = PM_RETRY(pm_sys->lease_signal(fd, m->flags & PM_NO_THREAD ? SIGURG : SIGIO));
+	int rc = -ours(m);
+	if (!rc)
+		rc = PM_RETRY(pm_sys->lease_signal(fd, m->flags & PM_NO_THREAD ? SIGURG : SIGIO));
 	if (!rc)
 		rc = PM_RETRY(pm_sys->setlease(fd, F_WRLCK));
-	if (m->flags & PM_NO_THREAD)
+	if (m->flags & PM_NO_THREAD && rc != -EBADF)
 		PM_RETRY(pm_sys->lease_silence(fd));
 	m->watch.lease_error = -rc;
 	atomic_store(&m->watch.lease_held, !rc);
@@ -33,7 +42,7 @@ void pm_lease_take(struct pm_mapping *m)
 
 void pm_lease_end(struct pm_mapping *m)
 {
-	if (atomic_exchange(&m->watch.lease_held, false))
+	if (atomic_exchange(&m->watch.lease_held, false) && !ours(m))
 		PM_RETRY(pm_sys->setlease(m->file.fd, F_UNLCK));
 }
 
@@ -74,7 +83,7 @@ static void give_back(struct pm_mapping *m, struct pm_news *news)
 		if (rc)
 			pm_mapping_failed_unasked(m, rc, news);
 	}
-	bool forced = PM_RETRY(pm_sys->setlease(m->file.fd, F_UNLCK)) == -EAGAIN;
+	bool forced = ours(m) || PM_RETRY(pm_sys->setlease(m->file.fd, F_UNLCK)) == -EAGAIN;
 	pm_news_add(news, PM_EVENT_LEASE_BROKEN, forced ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN);
 }
 

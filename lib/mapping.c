@@ -105,7 +105,8 @@ static void populate(struct pm_mapping *m)
 void pm_mapping_set_strategy(struct pm_mapping *m, const struct pm_strategy *strategy)
 {
 	/* Where every call must look at something first, the short cut is closed. */
-	bool direct = strategy == &pm_strategy_cacheline && !(m->flags & PM_NO_THREAD) && !atomic_load(&m->lost);
+	bool direct = strategy == &pm_strategy_cacheline && !(m->flags & PM_NO_THREAD) && !atomic_load(&m->lost) &&
+	              !atomic_load(&m->file.identity.lost) && !pm_medium_is_cut(&m->medium);
 	atomic_store(&m->persist_lines, direct ? m->medium.cpu->persist : NULL);
 	atomic_store(&m->strategy, strategy);
 }
@@ -115,6 +116,9 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	enum pm_granularity g = m->decision.granularity;
 	m->medium.cpu = pm_cpu();
 	m->medium.fd = s->fd;
+	m->medium.identity = m->file.kept ? &m->file.identity : NULL;
+	m->medium.reach = m->offset + m->length;
+	atomic_store(&m->medium.end, UINT64_MAX);
 	m->medium.read_only = m->flags & PM_READ_ONLY;
 	m->medium.leased = m->flags & PM_LEASE;
 	m->medium.node = !S_ISREG(m->file.stx.stx_mode);
@@ -302,6 +306,8 @@ static void leave(struct pm_mapping *m)
 static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, unsigned departed_before)
 {
 	bool alone;
+	m->file.kept = true;
+	pm_identity_keep(&m->file.identity, m->file.fd, &m->file.stx);
 	m->user.end = UINT64_MAX;
 	m->user.fd = m->file.fd;
 	m->latch = pm_latch_join(&m->file.stx, &m->user, &alone);
@@ -415,9 +421,9 @@ int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct
 int pm_mapping_close(struct pm_mapping *m)
 {
 	/* A guarantee that was lost leaves all to the kernel, which still must do it. */
-	int lost = pm_mapping_poison(m), rc = pm_mapping_error(m);
+	int lost = pm_mapping_poison(m, "pm_unmap"), rc = pm_mapping_error(m);
 	if (!rc)
-		rc = pm_mapping_failed(m, atomic_load(&m->strategy)->drain(&m->medium));
+		rc = pm_mapping_failed(m, "pm_unmap", atomic_load(&m->strategy)->drain(&m->medium));
 	rc = rc ? rc : lost;
 	pm_watch_end(m);
 	int unmapped = PM_RETRY(pm_sys->munmap(m->medium.map, m->medium.map_length));

@@ -19,6 +19,7 @@ struct pm_watch {
 	/* Descriptors, -1 if there is none: inotify(7), the table of mounts, epoll(7) of all, eventfd(2) of the queue; */
 	int inotify, mounts, sources, queued;
 	int timer;                    /* timerfd_create(2): when /proc may be searched again */
+	struct pm_kept kept_inotify, kept_mounts, kept_sources, kept_queued, kept_timer, kept_stop;
 	int error;                    /* positive errno: why a file that is watched has no inotify */
 	bool seen;                    /* there is something to compare with: */
 	enum pm_state unshared, allocated, dax, dax_flag, writable, alive, bad;
@@ -99,13 +100,22 @@ static inline int pm_mapping_error(const struct pm_mapping *m)
 /* Whether the failure the mapping is poisoned with has not been told yet; it has then. */
 bool pm_mapping_is_news(struct pm_mapping *);
 /* Sends the event, once for each failure, and leaves the sentence. Returns error. */
-int pm_mapping_announce(struct pm_mapping *, int error);
-/* What stands between a durability call and its work: a poisoned mapping, a broken lease, a lost guarantee. */
-int pm_mapping_poison(struct pm_mapping *);
-/* Passes rc on; a failure poisons every mapping of the file. */
-int pm_mapping_failed(struct pm_mapping *, int rc);
+int pm_mapping_announce(struct pm_mapping *, const char *call, int error);
+/*
+ * What stands between a durability call and its work: a poisoned mapping, a broken lease, a lost guarantee, a descriptor
+ * that the program took away. call is the public function at work, for the sentence.
+ */
+int pm_mapping_poison(struct pm_mapping *, const char *call);
+/* Passes rc on; a failure poisons every mapping of the file, unless it is of the descriptor. */
+int pm_mapping_failed(struct pm_mapping *, const char *call, int rc);
 /* Likewise a write-back that no call of the application made. */
 void pm_mapping_failed_unasked(struct pm_mapping *, int rc, struct pm_news *);
+/*
+ * Somebody has seen the file end there. What lies behind it is gone, until pm_resize(): each call on such a range fails
+ * by pm_mapping_cut_off(), -ERANGE. An end at or behind the mapping's is no news.
+ */
+void pm_mapping_note_end(struct pm_mapping *, uint64_t end);
+int pm_mapping_cut_off(struct pm_mapping *, const char *call);
 int pm_mapping_clear(struct pm_mapping *);
 
 /*

@@ -59,6 +59,33 @@ static int sync_inodes(struct pm_medium *m, uint64_t offset, size_t length)
 	return rc;
 }
 
+void pm_medium_note_end(struct pm_medium *m, uint64_t end)
+{
+	uint64_t known = atomic_load(&m->end);
+	while (end < m->reach && end < known && !atomic_compare_exchange_weak(&m->end, &known, end))
+		;
+}
+
+void pm_medium_set_reach(struct pm_medium *m, uint64_t reach)
+{
+	m->reach = reach;
+	atomic_store(&m->end, UINT64_MAX);
+	atomic_store(&m->writeback.cut, false);
+	atomic_store(&m->writeback.furthest, 0);
+}
+
+int pm_medium_look(struct pm_medium *m)
+{
+	struct statx now;
+	/* Nothing is written through the descriptor of a node, nor asked of it; but it is synced where it is read-only. */
+	if (!m->identity || (m->node && !m->read_only))
+		return 0;
+	int rc = pm_identity_look(m->identity, &now);
+	if (!rc && S_ISREG(now.stx_mode))
+		pm_medium_note_end(m, now.stx_size);
+	return rc;
+}
+
 void pm_medium_unsettle(struct pm_medium *m)
 {
 	if (atomic_load(&m->syncs_inodes) == SETTLED)
@@ -137,12 +164,17 @@ bool pm_medium_writes_apart(struct pm_medium *m)
  */
 int pm_medium_observer(struct pm_medium *m)
 {
+	struct statx now;
 	char path[40];
 	/* fs/sync.c: where a file has no more than 2^32 pages the question below is not answered. */
 	if (sizeof(void *) < 8 || m->leased || m->file_system != XFS_SUPER_MAGIC || !is_known(m))
 		return -1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->fd);
-	return PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	if (fd < 0 || (!PM_RETRY(pm_sys->statx_now(fd, &now)) && pm_identity_is_of(m->identity, &now)))
+		return fd;
+	pm_sys->close(fd);
+	return -1;
 }
 
 int pm_medium_failed_since(int fd)
@@ -202,6 +234,9 @@ int pm_medium_deepen(struct pm_medium *m, const void *address, size_t length)
 {
 	if (m->device_dax)
 		return region_deep_flush(m->region);
+	int seen = pm_medium_look(m);
+	if (seen)
+		return seen;
 	if (m->read_only)
 		return pm_medium_fdatasync(m);
 	if (!m->libpmem)

@@ -27,11 +27,20 @@ static uint64_t page_size(void)
 static int look_at(struct pm_mapping *m, const char *call, uint64_t offset, uint64_t length, struct pm_subject *s)
 {
 	struct pm_file now = m->file;
-	int rc = PM_RETRY(pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx));
+	struct statx fresh;
+	int rc = pm_identity_look(&m->file.identity, &fresh);
+	if (rc == -EBADF)
+		return pm_mapping_failed(m, call, rc);
 	if (rc)
 		return pm_fail(rc, call, m->name, "statx failed: %s", pm_strerror(rc));
-	if (S_ISREG(now.stx.stx_mode) && now.stx.stx_size < offset + length)
-		return pm_fail(-ERANGE, call, m->name, "the file ends inside the range");
+	now.stx.stx_size = fresh.stx_size;
+	now.stx.stx_attributes = fresh.stx_attributes;
+	now.stx.stx_attributes_mask = fresh.stx_attributes_mask;
+	if (S_ISREG(now.stx.stx_mode)) {
+		pm_mapping_note_end(m, fresh.stx_size);
+		if (fresh.stx_size < offset + length)
+			return pm_mapping_cut_off(m, call);
+	}
 	pm_mapping_subject(&now, &m->ask, offset, length, true, s);
 	return 0;
 }
@@ -109,11 +118,19 @@ static int write_file(struct pm_mapping *m, const char *call, const void *source
 	return rc;
 }
 
+/* What was written is made durable, as far as the file still has it. */
+static int finish(struct pm_mapping *m, const char *call, void *address, size_t length)
+{
+	uint64_t end = m->offset + (uint64_t)((char *)address - m->base) + length;
+	int rc = pm_mapping_failed(m, call, pm_writeback_range(&m->medium, address, length));
+	return !rc && end > atomic_load(&m->medium.end) ? pm_mapping_cut_off(m, call) : rc;
+}
+
 int pm_mapping_write(struct pm_mapping *m, void *destination, const void *source, size_t length)
 {
 	uint64_t offset = m->offset + (uint64_t)((char *)destination - m->base);
 	int rc = write_file(m, "pm_write", source, offset, length);
-	return rc ? rc : pm_mapping_failed(m, pm_writeback_range(&m->medium, destination, length));
+	return rc ? rc : finish(m, "pm_write", destination, length);
 }
 
 /* ---- Clearing ---- */
@@ -195,7 +212,7 @@ int pm_mapping_clear_bad_blocks(struct pm_mapping *m, void *address, size_t leng
 	int rc = rewrite_all(m, low, low + length, &any);
 	if (rc || !any)
 		return rc;
-	rc = pm_mapping_failed(m, pm_writeback_range(&m->medium, address, length));
+	rc = finish(m, "pm_clear_bad_blocks", address, length);
 	if (!rc)
 		rc = find(m, low, low + length, &first, &bytes);
 	if (rc || !bytes)

@@ -105,6 +105,11 @@ int pm_mapping_judge(struct pm_mapping *m, uint64_t length, pm_evidence_table e,
 	if (m->ask.backing != PM_BACKING_ANONYMOUS) {
 		/* The size may have changed under us; if the file does not answer, what was known stands. */
 		int rc = PM_RETRY(pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx));
+		rc = pm_identity_check(&m->file.identity, &now.stx, rc);
+		/* Another file says nothing of this one. */
+		now.fd = rc == -EBADF ? -1 : now.fd;
+		if (!rc && S_ISREG(now.stx.stx_mode))
+			pm_mapping_note_end(m, now.stx.stx_size);
 		m->file.stx = rc ? m->file.stx : now.stx;
 		now.stx = m->file.stx;
 		pm_mapping_subject(&now, &m->ask, m->offset, length, !(m->flags & PM_READ_ONLY), s);

@@ -40,6 +40,8 @@ static int remap(struct pm_mapping *m, uint64_t length)
 	pm_medium_unsettle(&m->medium);
 	m->base = m->medium.map + (m->offset - start);
 	m->length = length;
+	pm_medium_set_reach(&m->medium, m->offset + length);
+	pm_mapping_set_strategy(m, atomic_load(&m->strategy));
 	pm_latch_set_end(&m->user, m->offset + length);
 	return 0;
 }
@@ -129,6 +131,19 @@ static void see_anew(struct pm_mapping *m)
 	pm_watch_seed(m, e, &s);
 }
 
+/* Nothing is resized through a descriptor that leads elsewhere by now. */
+static int look_at_file(struct pm_mapping *m)
+{
+	struct statx now;
+	int rc = pm_identity_look(&m->file.identity, &now);
+	if (rc == -EBADF)
+		return pm_mapping_failed(m, "pm_resize", rc);
+	rc = pm_file_look(&m->file);
+	if (!rc)
+		pm_mapping_note_end(m, m->file.size);
+	return rc;
+}
+
 /* With the watch's lock held: its thread looks at what changes here. */
 static int resize(struct pm_mapping *m, uint64_t length, struct pm_news *news)
 {
@@ -138,15 +153,16 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_news *news)
 	m->syncs |= PM_CALL_FSYNC;
 	/* What others did until now is not to be mistaken for what this does. */
 	pm_mapping_look(m, &before, false, news);
-	int rc = pm_file_look(&m->file);
-	if (!rc && m->file.size < m->offset + m->length)
-		rc = pm_fail(-ERANGE, "pm_resize", m->name, "somebody has cut the file off at %llu",
-		             (unsigned long long)m->file.size);
-	if (rc || length == m->length)
+	int rc = look_at_file(m);
+	if (!rc && m->file.size < m->offset + m->length && m->file.size < m->offset + length)
+		rc = pm_mapping_cut_off(m, "pm_resize");
+	if (rc || (length == m->length && !pm_medium_is_cut(&m->medium)))
 		return rc;
 	m->file.created = false;
 	m->file.original_size = m->file.size;
 	bool grows = length > m->length;
+	if (length == m->length) /* the file reaches there again: what was cut off is zeros now */
+		return remap(m, length);
 	rc = grows ? grow(m, length, news) : shrink(m, length);
 	if (rc && grows)
 		pm_file_undo(&m->file);
@@ -159,9 +175,9 @@ int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
 	struct pm_news news;
 	int rc = check(m, length);
 	if (!rc)
-		rc = pm_mapping_poison(m);
+		rc = pm_mapping_poison(m, "pm_resize");
 	if (!rc)
-		rc = pm_mapping_failed(m, atomic_load(&m->strategy)->drain(&m->medium));
+		rc = pm_mapping_failed(m, "pm_resize", atomic_load(&m->strategy)->drain(&m->medium));
 	if (rc)
 		return rc;
 	m->file.suspect = false;
@@ -170,5 +186,5 @@ int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
 	rc = resize(m, length, &news);
 	pthread_mutex_unlock(&m->watch.lock);
 	pm_news_tell(m, &news);
-	return m->file.suspect ? pm_mapping_failed(m, rc) : rc;
+	return m->file.suspect ? pm_mapping_failed(m, "pm_resize", rc) : rc;
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "cpu.h"
+#include "kept.h"
 #include "pmdirect.h"
 #include "providers.h"
 
@@ -51,8 +52,11 @@ struct pm_drain {
 struct pm_writeback {
 	struct pm_ranges recorded; /* without the lock */
 	atomic_bool whole;         /* likewise: the whole mapping is */
+	_Atomic uint64_t furthest; /* likewise: the end in the mapping of what was recorded since the last drain took it */
+	atomic_bool cut;           /* the file ended before something that was recorded */
 	atomic_bool all;           /* every drain covers the whole mapping: see pm_writeback_demoted() */
 	bool recovering;           /* no drain may start */
+	struct pm_kept kept;       /* the observer: */
 	int observer;              /* a description of the file that nobody writes by, once several drain at once */
 	pthread_mutex_t lock;
 	struct pm_drain *writing; /* the oldest first, in all lists */
@@ -71,6 +75,9 @@ struct pm_medium {
 	uint64_t offset;   /* of map in the file */
 	int fd;            /* the library's own description; -1 for anonymous memory */
 	uint32_t file_system; /* its f_type; 0: not known for sure */
+	struct pm_identity *identity; /* of fd; NULL without */
+	uint64_t reach;               /* in the file: the end of the mapping */
+	_Atomic uint64_t end;         /* of the file, where it was seen before reach; else UINT64_MAX */
 	bool read_only;
 	bool leased; /* to be opened by nobody else, this library included */
 	bool node; /* of a device: where it lies says nothing of what it stands for */
@@ -126,6 +133,20 @@ int pm_medium_read(const struct pm_medium *, void *destination, uint64_t offset,
 /* The other way; after an error the file holds the new bytes up to an open point. Nothing is durable yet. */
 int pm_medium_write(const struct pm_medium *, const void *source, uint64_t offset, size_t length);
 
+/*
+ * Whether the descriptor is still the file's, and where that ends: 0, -EBADF, or why the file does not answer. Before
+ * anything is written through the descriptor, and after what is to be believed.
+ */
+int pm_medium_look(struct pm_medium *);
+/* The least end ever seen holds. */
+void pm_medium_note_end(struct pm_medium *, uint64_t end);
+static inline bool pm_medium_is_cut(const struct pm_medium *m)
+{
+	return atomic_load_explicit(&m->end, memory_order_relaxed) < m->reach;
+}
+/* The mapping ends there by now, and the file not before. */
+void pm_medium_set_reach(struct pm_medium *, uint64_t reach);
+
 /* The range was made longer, or a sync failed: what let an msync do alone does not hold any more. */
 void pm_medium_unsettle(struct pm_medium *);
 
@@ -141,6 +162,8 @@ void *pm_zeros(size_t size);
 /* Makes room for a mapping of so many bytes; what is recorded is forgotten where there was less. 0 or -ENOMEM. */
 int pm_ranges_reserve(struct pm_ranges *, size_t length);
 void pm_ranges_free(struct pm_ranges *);
+/* Records pages for a drain. */
+void pm_writeback_add(struct pm_medium *, const void *address, size_t length);
 /* Records the pages of a range that is not empty. Any number of threads, also while one takes. */
 void pm_ranges_add(struct pm_ranges *, size_t offset, size_t length);
 /*

@@ -91,6 +91,8 @@ struct pm_sys {
 	int (*getlease)(int fd);
 	int (*owner)(int fd, struct pm_owner *owner);
 	int (*set_owner)(int fd, const struct pm_owner *owner);
+	int (*set_mark)(int fd, int signal); /* F_SETSIG, of the open file description; and F_GETSIG */
+	int (*mark_of)(int fd);
 	int (*lease_signal)(int fd, int signal); /* when it breaks: which signal, to this thread */
 	int (*lease_silence)(int fd); /* or nobody */
 	int (*signalfd)(int signal);

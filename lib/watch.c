@@ -90,7 +90,8 @@ static bool begin_search(struct pm_watch *w)
 	uint64_t times;
 	if (!w->opened && !w->paused)
 		return false;
-	if (PM_RETRY(pm_sys->read(w->timer, &times, sizeof(times))) == sizeof(times))
+	/* Without a timer there is no pause. */
+	if (!pm_is_kept(&w->kept_timer) || PM_RETRY(pm_sys->read(w->timer, &times, sizeof(times))) == sizeof(times))
 		w->paused = false;
 	/* As long as there is a lease nobody else has it open. */
 	if (w->opened && atomic_load(&w->lease_held)) {
@@ -104,6 +105,11 @@ static bool begin_search(struct pm_watch *w)
 	return true;
 }
 
+static int set_timer(struct pm_watch *w, unsigned ms)
+{
+	return pm_is_kept(&w->kept_timer) ? pm_sys->timer_set(w->timer, ms) : -EBADF;
+}
+
 /* Likewise. Who had it open before anybody watched is no news, and no reason to wait with the next search. */
 static void end_search(struct pm_watch *w, const struct search *found, struct pm_news *news)
 {
@@ -114,9 +120,9 @@ static void end_search(struct pm_watch *w, const struct search *found, struct pm
 	w->direct = found->direct;
 	w->searching = false;
 	if (w->searched)
-		w->paused = !pm_sys->timer_set(w->timer, SEARCH_PAUSE_MS);
+		w->paused = !set_timer(w, SEARCH_PAUSE_MS);
 	else if (w->opened)
-		pm_sys->timer_set(w->timer, 0);
+		set_timer(w, 0);
 	w->searched = true;
 }
 
@@ -144,7 +150,7 @@ static void ask_for_search(struct pm_watch *w)
 {
 	w->opened = true;
 	if (!w->paused && !w->searching)
-		pm_sys->timer_set(w->timer, 0);
+		set_timer(w, 0);
 }
 
 /* ---- What is announced ---- */
@@ -152,9 +158,12 @@ static void ask_for_search(struct pm_watch *w)
 int pm_watch_open(struct pm_mapping *m, bool threaded)
 {
 	struct pm_watch *w = &m->watch;
+	struct statx now;
 	char path[40];
 	if (w->sources >= 0)
-		return 0;
+		return pm_is_kept(&w->kept_sources) && pm_is_kept(&w->kept_queued) ? 0 : -EBADF;
+	if (w->established && pm_identity_look(&m->file.identity, &now) == -EBADF)
+		return -EBADF;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->file.fd);
 	int inotify = PM_RETRY(pm_sys->inotify(path, ANNOUNCED)), queued = PM_RETRY(pm_sys->eventfd()), sources = PM_RETRY(pm_sys->epoll_create());
 	int timer = PM_RETRY(pm_sys->timerfd());
@@ -178,12 +187,12 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 		return rc;
 	}
 	pthread_mutex_lock(&m->lock);
-	w->inotify = inotify < 0 ? -1 : inotify;
+	w->inotify = inotify < 0 ? -1 : pm_keep(&w->kept_inotify, inotify);
 	w->error = inotify < 0 ? -inotify : 0;
-	w->queued = queued;
-	w->mounts = mounts;
-	w->sources = sources;
-	w->timer = timer;
+	w->queued = pm_keep(&w->kept_queued, queued);
+	w->mounts = pm_keep(&w->kept_mounts, mounts);
+	w->sources = pm_keep(&w->kept_sources, sources);
+	w->timer = pm_keep(&w->kept_timer, timer);
 	pthread_mutex_unlock(&m->lock);
 	/* Maybe by now. */
 	w->opened = inotify >= 0;
@@ -193,7 +202,7 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 void pm_watch_signal(struct pm_mapping *m, bool any)
 {
 	uint64_t one = 1;
-	if (m->watch.queued < 0)
+	if (!pm_is_kept(&m->watch.kept_queued))
 		return;
 	if (any)
 		pm_sys->write(m->watch.queued, &one, sizeof(one));
@@ -219,13 +228,23 @@ int pm_watch_descriptor(struct pm_mapping *m)
 	return rc;
 }
 
+/* Closed by the program, it tells nothing any more: as if there had never been one. */
+static bool has_inotify(struct pm_watch *w)
+{
+	if (w->inotify >= 0 && !pm_is_kept(&w->kept_inotify)) {
+		w->inotify = -1;
+		w->error = EBADF;
+	}
+	return w->inotify >= 0;
+}
+
 /* The kinds of change that inotify tells of since it was last asked. */
 static uint32_t announced(struct pm_watch *w)
 {
 	_Alignas(struct inotify_event) char buffer[4096];
 	uint32_t mask = 0;
 	ssize_t got;
-	while (w->inotify >= 0 && (got = PM_RETRY(pm_sys->read(w->inotify, buffer, sizeof(buffer)))) > 0) {
+	while (has_inotify(w) && (got = PM_RETRY(pm_sys->read(w->inotify, buffer, sizeof(buffer)))) > 0) {
 		for (char *at = buffer; at < buffer + got;) {
 			struct inotify_event *event = (struct inotify_event *)at;
 			mask |= event->mask;
@@ -364,11 +383,12 @@ void pm_watch_end(struct pm_mapping *m)
 	struct pm_watch *w = &m->watch;
 	pm_watch_thread_end(m);
 	pm_lease_end(m);
-	shut(&w->inotify);
-	shut(&w->mounts);
-	shut(&w->sources);
-	shut(&w->queued);
-	shut(&w->timer);
+	pm_kept_close(&w->kept_inotify);
+	pm_kept_close(&w->kept_mounts);
+	pm_kept_close(&w->kept_sources);
+	pm_kept_close(&w->kept_queued);
+	pm_kept_close(&w->kept_timer);
+	w->inotify = w->mounts = w->sources = w->queued = w->timer = -1;
 }
 
 int pm_mapping_next_event(struct pm_mapping *m, struct pm_event *event)

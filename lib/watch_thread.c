@@ -66,26 +66,38 @@ static bool take_signal(int fd)
 	return pending >> (SIGIO - 1) & 1 && PM_RETRY(pm_sys->read(fd, &info, sizeof(info))) > 0;
 }
 
+/* What the program closed behind the library's back would wake the thread for ever, and be another's: it only looks then. */
+static void forget_foreign(struct pollfd *p, const struct pm_kept *kept)
+{
+	if (!p->revents || pm_is_kept(kept))
+		return;
+	p->fd = -1;
+	p->revents = 0;
+}
+
 static void *serve(void *arg)
 {
 	struct pm_mapping *m = arg;
 	struct pm_watch *w = &m->watch;
-	int lease = begin(m), timeout = PERIOD_MS;
+	struct pm_kept kept_lease = {0};
+	int lease = pm_keep(&kept_lease, begin(m)), timeout = PERIOD_MS;
 	struct pollfd fds[] = {{w->stop, POLLIN, 0}, {lease, POLLIN, 0}, {w->sources, POLLIN, 0}};
 	while (!must_stop(w)) {
 		look(m);
 		pm_watch_search(m);
 		/* A lease cannot wait, the rest can: what is announced has often not happened quite yet (fs/file_table.c __fput). */
 		pm_sys->poll(fds, 3, timeout);
+		forget_foreign(&fds[0], &w->kept_stop);
+		forget_foreign(&fds[1], &kept_lease);
+		forget_foreign(&fds[2], &w->kept_sources);
 		if (!fds[0].revents && !fds[1].revents)
 			pm_sys->poll(fds, 2, PAUSE_MS);
 		/* The application's signal would wake this thread for ever: for a while it asks for the lease instead. */
 		bool theirs = fds[1].revents && !take_signal(lease);
-		fds[1].fd = theirs ? -1 : lease;
+		fds[1].fd = theirs || !pm_is_kept(&kept_lease) ? -1 : lease;
 		timeout = theirs ? PAUSE_MS : PERIOD_MS;
 	}
-	if (lease >= 0)
-		pm_sys->close(lease);
+	pm_kept_close(&kept_lease);
 	return NULL;
 }
 
@@ -117,7 +129,7 @@ static int start(pthread_t *thread, void *(*run)(void *), struct pm_mapping *m)
 static int start_threads(struct pm_mapping *m)
 {
 	struct pm_watch *w = &m->watch;
-	w->stop = PM_RETRY(pm_sys->eventfd());
+	w->stop = pm_keep(&w->kept_stop, PM_RETRY(pm_sys->eventfd()));
 	if (w->stop < 0)
 		return w->stop;
 	int rc = m->on_event ? start(&w->teller, tell, m) : 0;
@@ -163,7 +175,8 @@ void pm_watch_thread_end(struct pm_mapping *m)
 		w->stopped = true;
 		pthread_cond_broadcast(&w->turn);
 		pthread_mutex_unlock(&w->lock);
-		pm_sys->write(w->stop, &one, sizeof(one));
+		if (pm_is_kept(&w->kept_stop))
+			pm_sys->write(w->stop, &one, sizeof(one));
 		pthread_join(w->thread, NULL);
 	}
 	if (w->telling) {
@@ -171,7 +184,6 @@ void pm_watch_thread_end(struct pm_mapping *m)
 		pthread_join(w->teller, NULL);
 	}
 	w->running = w->telling = false;
-	if (w->stop >= 0)
-		pm_sys->close(w->stop);
+	pm_kept_close(&w->kept_stop);
 	w->stop = -1;
 }

@@ -34,8 +34,7 @@ void pm_writeback_init(struct pm_writeback *w)
 
 void pm_writeback_destroy(struct pm_writeback *w)
 {
-	if (w->observer >= 0)
-		pm_sys->close(w->observer);
+	pm_kept_close(&w->kept);
 	pthread_mutex_destroy(&w->lock);
 	pm_ranges_free(&w->recorded);
 }
@@ -50,9 +49,28 @@ static void write_lines(struct pm_medium *m, const void *address, size_t length)
 		m->cpu->persist(address, length);
 }
 
+static void reach_to(struct pm_writeback *w, uint64_t end)
+{
+	uint64_t known = atomic_load(&w->furthest);
+	while (known < end && !atomic_compare_exchange_weak(&w->furthest, &known, end))
+		;
+}
+
+/*
+ * The pages first: a drain takes them before it takes how far they reach. So what it does not take of the latter is left
+ * to the drain that the recorder calls next, which asks for the file's end even if it finds no page.
+ */
+void pm_writeback_add(struct pm_medium *m, const void *address, size_t length)
+{
+	size_t at = (size_t)((uintptr_t)address - (uintptr_t)m->map);
+	pm_ranges_add(&m->writeback.recorded, at, length);
+	reach_to(&m->writeback, at + length);
+}
+
 static void record_all(struct pm_medium *m)
 {
 	write_lines(m, m->map, m->map_length);
+	reach_to(&m->writeback, m->reach - m->offset);
 	atomic_store(&m->writeback.whole, true);
 }
 
@@ -133,7 +151,7 @@ static int write_runs(struct pm_medium *m, struct pm_drain *self, struct pm_walk
 }
 
 /* Writes what was taken, and what else is recorded. */
-static int write_recorded(struct pm_medium *m, struct pm_drain *self, struct pm_walk *walk, bool whole)
+static int write_taken(struct pm_medium *m, struct pm_drain *self, struct pm_walk *walk, bool whole)
 {
 	struct pm_writeback *w = &m->writeback;
 	struct pm_run all = {.end = m->map_length >> w->recorded.shift};
@@ -144,6 +162,26 @@ static int write_recorded(struct pm_medium *m, struct pm_drain *self, struct pm_
 	while (take_more(w, self, walk))
 		all.end = whole ? all.end : walk->run[walk->count - 1].end;
 	return write_back(m, all);
+}
+
+/*
+ * One look at the file for each drain: that the descriptor is the file's, and where the file ends. It comes after the
+ * msync, as long as that is all there is, so that 0 is of pages which the file had until then. What is written through the
+ * descriptor needs it before. A cut in between is harmless there: apart is only written on ext4 and XFS, where the msync
+ * that follows commits the new size too, if pages went before they were written (ext4 i_datasync_tid, the XFS log item of
+ * the inode); and what was on the medium by then, and went with the cut, was durable when the call began to return.
+ */
+static int write_recorded(struct pm_medium *m, struct pm_drain *self, struct pm_walk *walk, bool whole)
+{
+	bool nothing = !whole && !walk->count, many = !whole && (walk->count > 1 || walk->more);
+	bool look_first = many || m->read_only || nothing;
+	int seen = look_first ? pm_medium_look(m) : 0;
+	if (seen || nothing)
+		return seen;
+	int rc = write_taken(m, self, walk, whole);
+	if (!look_first)
+		seen = pm_medium_look(m);
+	return seen == -EBADF ? seen : rc ? rc : seen;
 }
 
 /* The lock is held. */
@@ -218,12 +256,22 @@ static void observe(struct pm_medium *m, struct pm_drain *self)
 {
 	struct pm_writeback *w = &m->writeback;
 	if (w->writing && w->observer == UNTRIED) {
-		int fd = pm_medium_observer(m);
+		int fd = pm_medium_look(m) ? NONE : pm_keep(&w->kept, pm_medium_observer(m));
 		w->observer = fd >= 0 ? fd : NONE;
 		if (fd >= 0)
 			latch(w, pm_medium_failed_since(m->fd));
 	}
 	self->observed = w->observer >= 0;
+}
+
+/* The lock is held. Where the program has closed the observer behind the library's back all wait for each other again. */
+static int ask_observer(struct pm_writeback *w, struct pm_drain *self)
+{
+	if (pm_is_kept(&w->kept))
+		return pm_medium_failed_since(w->observer);
+	w->observer = NONE;
+	self->observed = false;
+	return 0;
 }
 
 /* Writes all that is recorded. The lock is held at call and return, not meanwhile. */
@@ -234,16 +282,19 @@ static int write_as(struct pm_medium *m, struct pm_drain *self)
 	bool whole = atomic_exchange(&w->whole, false);
 	walk.block = 0;
 	take(w, self, &walk);
-	if (!whole && !walk.count)
+	uint64_t furthest = atomic_exchange(&w->furthest, 0);
+	if (!whole && !walk.count && !furthest)
 		return 0;
 	observe(m, self);
 	append(&w->writing, self);
 	pthread_mutex_unlock(&w->lock);
 	int rc = write_recorded(m, self, &walk, whole);
+	if (m->offset + furthest > atomic_load(&m->end))
+		atomic_store(&w->cut, true);
 	pthread_mutex_lock(&w->lock);
 	/* Those that began before it waits for. */
 	if (w->observer >= 0 && self->next)
-		rc = rc ? rc : pm_medium_failed_since(w->observer);
+		rc = rc ? rc : ask_observer(w, self);
 	latch(w, rc);
 	end(w, self);
 	return rc;
@@ -252,7 +303,7 @@ static int write_as(struct pm_medium *m, struct pm_drain *self)
 static int flush(struct pm_medium *m, const void *address, size_t length)
 {
 	write_lines(m, address, length);
-	pm_ranges_add(&m->writeback.recorded, (uintptr_t)address - (uintptr_t)m->map, length);
+	pm_writeback_add(m, address, length);
 	return 0;
 }
 
@@ -285,7 +336,7 @@ static int drain(struct pm_medium *m)
 
 int pm_writeback_range(struct pm_medium *m, const void *address, size_t length)
 {
-	pm_ranges_add(&m->writeback.recorded, (uintptr_t)address - (uintptr_t)m->map, length);
+	pm_writeback_add(m, address, length);
 	return complete(m);
 }
 
@@ -354,6 +405,9 @@ int pm_writeback_recover(struct pm_medium *m)
 	int cancelled;
 	if (m->read_only)
 		return -EACCES;
+	int rc = pm_medium_look(m);
+	if (rc)
+		return rc;
 	write_lines(m, m->map, m->map_length);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelled);
 	pthread_mutex_lock(&w->lock);
@@ -365,10 +419,10 @@ int pm_writeback_recover(struct pm_medium *m)
 	if (!m->node)
 		pm_medium_failed_since(m->fd);
 	if (w->observer >= 0)
-		pm_medium_failed_since(w->observer);
+		ask_observer(w, &self);
 	pthread_mutex_unlock(&w->lock);
 	pm_medium_unsettle(m);
-	int rc = dirty_cached_pages(m);
+	rc = dirty_cached_pages(m);
 	pthread_mutex_lock(&w->lock);
 	if (!rc) {
 		atomic_store(&w->whole, true);

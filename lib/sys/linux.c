@@ -144,6 +144,16 @@ static int do_set_owner(int fd, const struct pm_owner *owner)
 	return rc ? rc : result(fcntl(fd, F_SETSIG, owner->signal));
 }
 
+static int do_set_mark(int fd, int signal)
+{
+	return result(fcntl(fd, F_SETSIG, signal));
+}
+
+static int do_mark_of(int fd)
+{
+	return result(fcntl(fd, F_GETSIG));
+}
+
 static int do_lease_signal(int fd, int signal)
 {
 	struct pm_owner owner = {{F_OWNER_TID, (pid_t)syscall(SYS_gettid)}, signal};
@@ -290,6 +300,8 @@ const struct pm_sys pm_sys_linux = {
 	.getlease = do_getlease,
 	.owner = do_owner,
 	.set_owner = do_set_owner,
+	.set_mark = do_set_mark,
+	.mark_of = do_mark_of,
 	.lease_signal = do_lease_signal,
 	.lease_silence = do_lease_silence,
 	.signalfd = pm_linux_signalfd,

@@ -19,7 +19,7 @@ LAYERS = (
     {"error.h": ("lib/error.[ch]",), "cpu.h": ("lib/cpu.h", "lib/cpu/*"), "sys.h": ("lib/sys.h",)},
     {"extents.h": ("lib/extents.[ch]",), "linux.h": ("lib/sys/*",)},
     {"providers.h": ("lib/providers.h", "lib/providers/*"), "synced.h": ("lib/synced.[ch]",),
-     "identity.h": ("lib/identity.[ch]",)},
+     "identity.h": ("lib/identity.[ch]",), "kept.h": ("lib/kept.[ch]",)},
     # 1
     {"strategy.h": ("lib/strategy.h", "lib/strategy/*", "lib/medium.c"), "latch.h": ("lib/latch.[ch]",),
      "sigbus.h": ("lib/sigbus.[ch]",)},

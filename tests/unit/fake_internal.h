@@ -82,6 +82,8 @@ int fake_setlease(int fd, int type);
 int fake_getlease(int fd);
 int fake_owner(int fd, struct pm_owner *owner);
 int fake_set_owner(int fd, const struct pm_owner *owner);
+int fake_set_mark(int fd, int signal);
+int fake_mark_of(int fd);
 int fake_lease_signal(int fd, int signal);
 int fake_lease_silence(int fd);
 int fake_signalfd(int signal);

@@ -32,6 +32,18 @@ int fake_set_owner(int fd, const struct pm_owner *owner)
 	return pm_sys_linux.set_owner(fd, owner);
 }
 
+int fake_set_mark(int fd, int signal)
+{
+	ENTER(.call = FAKE_set_mark, .fd = fd, .flags = (unsigned long)signal);
+	return fd >= FAKE_VIRTUAL_FD ? 0 : pm_sys_linux.set_mark(fd, signal);
+}
+
+int fake_mark_of(int fd)
+{
+	ENTER(.call = FAKE_mark_of, .fd = fd);
+	return fd >= FAKE_VIRTUAL_FD ? SIGURG : pm_sys_linux.mark_of(fd);
+}
+
 int fake_lease_signal(int fd, int signal)
 {
 	ENTER(.call = FAKE_lease_signal, .fd = fd, .flags = (unsigned long)signal);

@@ -85,9 +85,9 @@ static void check_durable(size_t at, size_t length)
 	/* By pages it is a plain copy. */
 	unit_expect(way != PAGES || fake.write_backs + fake.streams + fake.copies == 0);
 	unit_expect(way != BYTES || fake.write_backs == 0);
-	/* An msync, and whether it can be believed. */
+	/* An msync, whether it can be believed, and what the file is by then. */
 	unit_expect(fake_calls(FAKE_msync) == (way == PAGES && length));
-	unit_expect(fake_syscalls() == 2 * (way == PAGES && length));
+	unit_expect(fake_syscalls() == 3 * (way == PAGES && length));
 }
 
 static void copy_from(size_t at, const void *from, size_t length, unsigned flags)

@@ -166,8 +166,11 @@ OPERATION(copy_and_unmap, copy_nodrain() || unmap())
 
 /* ---- Durability ---- */
 
-/* An msync, and whether it can be believed. */
-#define MSYNC "msync may_write"
+/* An msync, whether it can be believed, and whether the file still has what was written: its descriptor and its end. */
+#define MSYNC "msync may_write statx_now"
+/* As lines know no kernel, they ask that first. */
+#define DEEP "statx_now msync may_write"
+#define FILE_SYNC "statx_now fdatasync"
 /* A read-only mapping refuses it. */
 #define REFUSED NULL
 
@@ -188,11 +191,11 @@ static const struct {
 	{"ask", ask, {"", "", "", "", "", "", ""}},
 	{"flush", flush, {"", "", "", "", "", "1L", "getlease 1L"}},
 	{"drain", drain, {"", MSYNC, "", "", "1F", "1F", "getlease 1F"}},
-	{"flush, drain", flush_and_drain, {MSYNC, MSYNC, "fdatasync", "", "1F", "1L 1F", "getlease getlease 1L 1F"}},
-	{"persist", persist, {MSYNC, MSYNC, "fdatasync", "", "1F", "1L 1F", "getlease 1L 1F"}},
+	{"flush, drain", flush_and_drain, {MSYNC, MSYNC, FILE_SYNC, "", "1F", "1L 1F", "getlease getlease 1L 1F"}},
+	{"persist", persist, {MSYNC, MSYNC, FILE_SYNC, "", "1F", "1L 1F", "getlease 1L 1F"}},
 	{"deep_persist", deep_persist,
-	 {MSYNC, MSYNC, "fdatasync", "", MSYNC " 1L 2F", MSYNC " 1L 1F", "getlease " MSYNC " 1L 1F"}},
-	{"sync", sync_all, {MSYNC, MSYNC, "fdatasync", "", MSYNC " 1F", MSYNC " 1024L 1F", "getlease " MSYNC " 1024L 1F"}},
+	 {MSYNC, MSYNC, FILE_SYNC, "", DEEP " 1L 2F", DEEP " 1L 1F", "getlease " DEEP " 1L 1F"}},
+	{"sync", sync_all, {MSYNC, MSYNC, FILE_SYNC, "", DEEP " 1F", DEEP " 1024L 1F", "getlease " DEEP " 1024L 1F"}},
 	{"clear_error", clear_error, {"", "", "", "", "", "", "getlease"}},
 	{"read", read_byte, {"pread", "pread", "pread", "pread", "pread", "pread", "pread"}},
 	/* A copy looks for the lease before it stores, and once more if it drains. */
@@ -237,7 +240,7 @@ static const struct {
 	{"drain", drain, MSYNC " 1F", "getlease " MSYNC " 1F"},
 	{"persist", persist, MSYNC " 1L 1F", "getlease " MSYNC " 1L 1F"},
 	{"copy", copy, MSYNC " 1L 1F", "getlease getlease " MSYNC " 1L 1F"},
-	{"sync", sync_all, MSYNC " " MSYNC " 1024L 1F", "getlease " MSYNC " " MSYNC " 1024L 1F"},
+	{"sync", sync_all, DEEP " " MSYNC " 1024L 1F", "getlease " DEEP " " MSYNC " 1024L 1F"},
 };
 
 /* What was flushed before the mapping was promoted is written by the next drain, and by no other. */
@@ -266,8 +269,9 @@ END_TEST
 /* The trial of MAP_SYNC, on the file and on memory; what the region says, and the extents. */
 #define TRIAL "mmap munmap memfd_create mmap close"
 #define REGION "readlinkat openat read close openat read close openat read close openat read close openat read close"
-/* The threads end; then the lease, and the descriptors of the watch. */
-#define END_OF_WATCH "write close setlease close close close close close"
+/* The threads end; then the lease, and the descriptors of the watch, each shown to be the library's still. */
+#define CLOSE "mark_of close"
+#define END_OF_WATCH "mark_of write " CLOSE " statx_now setlease " CLOSE " " CLOSE " " CLOSE " " CLOSE " " CLOSE
 
 static const struct {
 	enum state state;
@@ -275,15 +279,15 @@ static const struct {
 	int (*run)(void);
 	const char *cost;
 } life[] = {
-	{PAGES, "write", write_byte, "statx file_size_limit pwrite " MSYNC},
-	{VOLATILE, "write", write_byte, "statx file_size_limit pwrite " MSYNC},
+	{PAGES, "write", write_byte, "statx_now file_size_limit pwrite " MSYNC},
+	{VOLATILE, "write", write_byte, "statx_now file_size_limit pwrite " MSYNC},
 	/* On DAX the extents are looked at. */
-	{LINES, "write", write_byte, "statx file_size_limit ioctl pwrite " MSYNC},
-	{BYTES, "write", write_byte, "statx file_size_limit ioctl pwrite " MSYNC},
-	{DEMOTED, "write", write_byte, "statx file_size_limit ioctl pwrite " MSYNC},
-	{POLLED, "write", write_byte, "getlease statx file_size_limit flags_of ioctl pwrite " MSYNC},
+	{LINES, "write", write_byte, "statx_now file_size_limit ioctl pwrite " MSYNC},
+	{BYTES, "write", write_byte, "statx_now file_size_limit ioctl pwrite " MSYNC},
+	{DEMOTED, "write", write_byte, "statx_now file_size_limit ioctl pwrite " MSYNC},
+	{POLLED, "write", write_byte, "getlease statx_now file_size_limit flags_of ioctl pwrite " MSYNC},
 	/* What is announced of others is told from what is announced of this. */
-	{LEASED, "write", write_byte, "read statx file_size_limit flags_of ioctl pwrite read read " MSYNC},
+	{LEASED, "write", write_byte, "mark_of read statx_now file_size_limit flags_of ioctl pwrite mark_of read mark_of read " MSYNC},
 
 	{PAGES, "query, verdict", query_verdict, "statx fstatfs wrong_sync mmap ioctl statx readlinkat ioctl"},
 	{PAGES, "query", query_all, "statx fstatfs wrong_sync mmap ioctl statx readlinkat ioctl uname statmount cachestat"},
@@ -291,26 +295,26 @@ static const struct {
 	{POLLED, "query, verdict", query_verdict,
 	 "getlease statx fstatfs wrong_sync " TRIAL " ioctl " REGION " wrong_sync ioctl ioctl statx readlinkat ioctl"},
 
-	{PAGES, "unmap", unmap, "munmap close"},
-	{READ_ONLY, "unmap", unmap, "munmap close"},
-	{VOLATILE, "unmap", unmap, "munmap close"},
-	{LINES, "unmap", unmap, "munmap close 1F"},
-	{BYTES, "unmap", unmap, "munmap close 1F"},
-	{DEMOTED, "unmap", unmap, MSYNC " munmap close"},
-	{POLLED, "unmap", unmap, "getlease setlease munmap close 1F"},
-	{PROMOTED_POLLED, "unmap", unmap, "getlease setlease munmap close 1F"},
-	{LEASED, "unmap", unmap, END_OF_WATCH " munmap close 1F"},
-	{PROMOTED, "unmap", unmap, END_OF_WATCH " munmap close 1F"},
-	{PAGES, "flush, unmap", flush_and_unmap, MSYNC " munmap close"},
-	{READ_ONLY, "flush, unmap", flush_and_unmap, "fdatasync munmap close"},
-	{VOLATILE, "flush, unmap", flush_and_unmap, "munmap close"},
-	{LINES, "flush, unmap", flush_and_unmap, "munmap close 1L 1F"},
-	{BYTES, "flush, unmap", flush_and_unmap, "munmap close 1F"},
-	{DEMOTED, "flush, unmap", flush_and_unmap, MSYNC " munmap close"},
-	{POLLED, "flush, unmap", flush_and_unmap, "getlease getlease setlease munmap close 1L 1F"},
-	{LEASED, "flush, unmap", flush_and_unmap, END_OF_WATCH " munmap close 1L 1F"},
-	{PAGES, "copy, unmap", copy_and_unmap, MSYNC " munmap close"},
-	{LINES, "copy, unmap", copy_and_unmap, "munmap close 1L 1F"},
+	{PAGES, "unmap", unmap, "munmap statx_now close"},
+	{READ_ONLY, "unmap", unmap, "munmap statx_now close"},
+	{VOLATILE, "unmap", unmap, "munmap statx_now close"},
+	{LINES, "unmap", unmap, "munmap statx_now close 1F"},
+	{BYTES, "unmap", unmap, "munmap statx_now close 1F"},
+	{DEMOTED, "unmap", unmap, MSYNC " munmap statx_now close"},
+	{POLLED, "unmap", unmap, "getlease statx_now setlease munmap statx_now close 1F"},
+	{PROMOTED_POLLED, "unmap", unmap, "getlease statx_now setlease munmap statx_now close 1F"},
+	{LEASED, "unmap", unmap, END_OF_WATCH " munmap statx_now close 1F"},
+	{PROMOTED, "unmap", unmap, END_OF_WATCH " munmap statx_now close 1F"},
+	{PAGES, "flush, unmap", flush_and_unmap, MSYNC " munmap statx_now close"},
+	{READ_ONLY, "flush, unmap", flush_and_unmap, FILE_SYNC " munmap statx_now close"},
+	{VOLATILE, "flush, unmap", flush_and_unmap, "munmap statx_now close"},
+	{LINES, "flush, unmap", flush_and_unmap, "munmap statx_now close 1L 1F"},
+	{BYTES, "flush, unmap", flush_and_unmap, "munmap statx_now close 1F"},
+	{DEMOTED, "flush, unmap", flush_and_unmap, MSYNC " munmap statx_now close"},
+	{POLLED, "flush, unmap", flush_and_unmap, "getlease getlease statx_now setlease munmap statx_now close 1L 1F"},
+	{LEASED, "flush, unmap", flush_and_unmap, END_OF_WATCH " munmap statx_now close 1L 1F"},
+	{PAGES, "copy, unmap", copy_and_unmap, MSYNC " munmap statx_now close"},
+	{LINES, "copy, unmap", copy_and_unmap, "munmap statx_now close 1L 1F"},
 };
 
 START_TEST(what_a_life_costs)

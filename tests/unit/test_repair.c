@@ -155,7 +155,7 @@ START_TEST(write_that_fails)
 	/* It is the source's fault as long as no bad block is known. */
 	fake_fail(FAKE_pwrite, 1, EFAULT);
 	ck_assert_int_eq(pm_write(m, base, bytes, PAGE), -EFAULT);
-	fake_fail(FAKE_statx, 1, EIO);
+	fake_fail(FAKE_statx_now, 1, EIO);
 	ck_assert_int_eq(pm_write(m, base, bytes, PAGE), -EIO);
 	unit_ok(pm_write(m, base, bytes, PAGE));
 	unit_ok(pm_unmap(m));

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A program that closes "all" descriptors, the library's among them, and gets their numbers for what it opens next: no
+ * byte, size, lease or descriptor of its own is touched, and no call promises anything.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "mapping.h"
+#include "unit.h"
+
+#define SIZE 65536u
+#define OTHER_SIZE 200000u
+
+static struct pm_mapping *m;
+static char *base;
+static int number; /* of the mapping's descriptor */
+static const char *other;
+
+enum theft { CLOSED, ANOTHER_FILE, A_PIPE, THEFTS };
+
+static void steal(enum theft theft)
+{
+	int ends[2];
+	number = m->file.fd;
+	other = unit_file("other", OTHER_SIZE);
+	close(number);
+	if (theft == CLOSED)
+		return;
+	int fd = theft == ANOTHER_FILE ? open(other, O_RDWR | O_CLOEXEC) : pipe(ends) ? -1 : ends[1];
+	ck_assert_int_ge(fd, 0);
+	if (fd != number) {
+		ck_assert_int_eq(dup2(fd, number), number);
+		close(fd);
+	}
+	if (theft == A_PIPE && ends[0] != number)
+		fcntl(ends[0], F_SETFL, O_NONBLOCK);
+}
+
+/* Nothing but questions went through the number. */
+static void check_untouched(enum theft theft)
+{
+	static const enum fake_call harmful[] = {FAKE_write, FAKE_pwrite, FAKE_ftruncate, FAKE_fallocate, FAKE_fsync,
+	                                         FAKE_fdatasync, FAKE_syncfs, FAKE_setlease, FAKE_set_owner,
+	                                         FAKE_lease_signal, FAKE_sync_file_range, FAKE_close, FAKE_read,
+	                                         FAKE_allocate_inside};
+	for (size_t i = 0; i < sizeof(harmful) / sizeof(harmful[0]); i++) {
+		const struct fake_record *r;
+		for (unsigned n = 0; (r = fake_find(harmful[i], n)); n++)
+			ck_assert_msg(r->fd != number, "call %d through the number", harmful[i]);
+	}
+	char bytes[OTHER_SIZE];
+	int fd = open(other, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(pread(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	ck_assert(unit_has_pattern(bytes, 0, sizeof(bytes)));
+	ck_assert_uint_eq(unit_size_of(other), OTHER_SIZE);
+	close(fd);
+	ck_assert_int_eq(fcntl(number, F_GETFD) >= 0, theft != CLOSED);
+}
+
+static int persist(void)
+{
+	return pm_persist(m, base, 100);
+}
+
+static int flush_and_drain(void)
+{
+	int rc = pm_flush(m, base, 100);
+	return rc ? rc : pm_drain(m);
+}
+
+/* Far apart, so that they would be written by sync_file_range(2). */
+static int flush_apart_and_drain(void)
+{
+	int rc = pm_flush(m, base, 1);
+	rc = rc ? rc : pm_flush(m, base + SIZE * 15, 1);
+	return rc ? rc : pm_drain(m);
+}
+
+static int copy(void)
+{
+	return pm_memset(m, base, 1, 100, 0);
+}
+
+static int sync_all(void)
+{
+	return pm_sync(m);
+}
+
+static int deep(void)
+{
+	return pm_deep_persist(m, base, 100);
+}
+
+static int write_some(void)
+{
+	return pm_write(m, base, "some", 4);
+}
+
+static int grow(void)
+{
+	return pm_resize(m, 32 * SIZE);
+}
+
+static int shrink(void)
+{
+	return pm_resize(m, 100);
+}
+
+static int clear_bad(void)
+{
+	return pm_clear_bad_blocks(m, base, SIZE);
+}
+
+static int (*const calls[])(void) = {persist, flush_and_drain, flush_apart_and_drain, copy, sync_all, deep, write_some, grow,
+                                     shrink, clear_bad};
+#define CALLS (sizeof(calls) / sizeof(calls[0]))
+
+static const struct fake_machine *const machines[] = {&fake_plain, &fake_dax, &fake_xfs_reflink, &fake_plain};
+#define MACHINES 4
+#define LEASED 2
+#define READ_ONLY 3
+
+/* By lines the first few still reach the medium, which asks for no descriptor. */
+static bool is_told(int machine, size_t call)
+{
+	return machine == 0 || machine == READ_ONLY || call >= 4;
+}
+
+START_TEST(every_call_after_a_theft)
+{
+	int machine = _i % MACHINES;
+	enum theft theft = (enum theft)(_i / MACHINES);
+	for (size_t i = 0; i < CALLS; i++) {
+		const char *path = unit_file("file", 16 * SIZE);
+		if (machine == READ_ONLY && i > 5 && i != 2)
+			continue;
+		if (machine == READ_ONLY && calls[i] == copy)
+			continue;
+		fake_start(machines[machine]);
+		m = unit_map(path, UNIT_OPTIONS(.flags = machine == LEASED ? PM_LEASE | PM_NO_THREAD : machine == READ_ONLY ?
+		                                PM_READ_ONLY : 0));
+		base = pm_base(m);
+		steal(theft);
+		fake_forget();
+		int rc = calls[i]();
+		/* A broken lease is seen at the first call: from then on pages serve, and tell. */
+		if (is_told(machine, i) || machine == LEASED)
+			ck_assert_msg(rc == -EBADF || (machine == LEASED && rc == -EBADF), "call %zu: %d, %s", i, rc,
+			              pm_error_detail());
+		if (rc == -EBADF) {
+			ck_assert_ptr_nonnull(strstr(pm_error_detail(), "descriptor"));
+			ck_assert_int_eq(calls[i](), -EBADF); /* for ever */
+			ck_assert_int_eq(persist(), -EBADF);
+			ck_assert_int_eq(pm_clear_error(m), -EBADF);
+		}
+		check_untouched(theft);
+		rc = pm_unmap(m);
+		ck_assert(rc == -EBADF || (!rc && !is_told(machine, i)));
+		check_untouched(theft);
+		ck_assert_uint_eq(fake_mapped_bytes(), 0);
+		close(number);
+	}
+}
+END_TEST
+
+/* It is no failed write-back: other mappings of the file have descriptors of their own. */
+START_TEST(another_mapping_of_the_file_is_whole)
+{
+	const char *path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	m = unit_map(path, NULL);
+	base = pm_base(m);
+	struct pm_mapping *second = unit_map(path, NULL);
+	steal(ANOTHER_FILE);
+	ck_assert_int_eq(persist(), -EBADF);
+	unit_ok(pm_persist(second, pm_base(second), 100));
+	unit_ok(pm_unmap(second));
+	ck_assert_int_eq(pm_unmap(m), -EBADF);
+}
+END_TEST
+
+/* The library itself gets the number again, for the same file: device and inode are no difference. */
+START_TEST(the_number_becomes_another_mappings)
+{
+	const char *path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	m = unit_map(path, NULL);
+	base = pm_base(m);
+	number = m->file.fd;
+	close(number);
+	struct pm_mapping *second = unit_map(path, NULL);
+	ck_assert_int_eq(second->file.fd, number);
+	ck_assert_int_eq(persist(), -EBADF);
+	ck_assert_int_eq(pm_unmap(m), -EBADF);
+	unit_ok(pm_persist(second, pm_base(second), 100));
+	ck_assert_int_ge(fcntl(number, F_GETFD), 0);
+	unit_ok(pm_unmap(second));
+}
+END_TEST
+
+/* A look says that nothing is known, and reads nothing of another file. */
+START_TEST(a_query_knows_nothing)
+{
+	const char *path = unit_file("file", SIZE);
+	fake_start(_i ? &fake_dax : &fake_plain);
+	m = unit_map(path, NULL);
+	base = pm_base(m);
+	steal(ANOTHER_FILE);
+	fake_forget();
+	const struct pm_report *r = unit_query(m);
+	ck_assert_int_le((int)r->granularity, PM_PAGE);
+	for (unsigned n = 0; fake_find(FAKE_ioctl, n); n++)
+		ck_assert_int_ne(fake_find(FAKE_ioctl, n)->fd, number);
+	ck_assert_int_eq(persist(), -EBADF);
+	ck_assert_int_eq(pm_unmap(m), -EBADF);
+	close(number);
+}
+END_TEST
+
+/* ---- The descriptors of a watched mapping ---- */
+
+#define MOST 64
+static int numbers[MOST];
+static unsigned count;
+
+/* What the mapping keeps, and not what its thread has open for an instant. */
+static void note_kept(void)
+{
+	const struct pm_watch *w = &m->watch;
+	const int kept[] = {m->file.fd, w->inotify, w->mounts, w->sources, w->queued, w->timer, w->stop};
+	char path[40], text[64];
+	count = 0;
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+		if (kept[i] >= 0)
+			numbers[count++] = kept[i];
+	for (int fd = 3; fd < 256; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		ssize_t length = readlink(path, text, sizeof(text) - 1);
+		text[length > 0 ? length : 0] = 0;
+		if (strstr(text, "[signalfd]")) /* the lease's */
+			numbers[count++] = fd;
+	}
+}
+
+/* Eventfds of the program take the place of all, on the real system calls; one is always readable. */
+START_TEST(what_watches_is_never_anothers)
+{
+	uint64_t value;
+	const char *path = unit_file("file", SIZE);
+	fake_stop();
+	m = unit_map(path, UNIT_OPTIONS(.flags = _i == 0 ? PM_WATCH : _i == 1 ? PM_LEASE : 0));
+	base = pm_base(m);
+	ck_assert_int_ge(pm_event_fd(m), 3);
+	usleep(50000);
+	note_kept();
+	ck_assert_uint_ge(count, 5);
+	for (unsigned i = 0; i < count; i++) {
+		int mine = eventfd(7, EFD_CLOEXEC | EFD_NONBLOCK);
+		ck_assert_int_eq(dup3(mine, numbers[i], O_CLOEXEC), numbers[i]);
+		close(mine);
+	}
+	struct pm_report report;
+	struct pm_event event;
+	pm_query(m, &report, sizeof(report));
+	pm_next_event(m, &event, sizeof(event));
+	ck_assert_int_eq(persist(), -EBADF);
+	usleep(_i < 2 ? 1200000 : 0);
+	ck_assert_int_eq(pm_unmap(m), -EBADF);
+	for (unsigned i = 0; i < count; i++) {
+		ck_assert_msg(read(numbers[i], &value, sizeof(value)) == sizeof(value) && value == 7, "number %d", numbers[i]);
+		close(numbers[i]);
+	}
+}
+END_TEST
+
+/* All closed and none opened again: the thread neither spins nor hangs, and ends. */
+START_TEST(all_are_closed)
+{
+	const char *path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	m = unit_map(path, UNIT_OPTIONS(.flags = PM_WATCH));
+	base = pm_base(m);
+	for (int fd = 3; fd < 256; fd++)
+		if (fd == m->file.fd || fd == m->watch.inotify || fd == m->watch.sources || fd == m->watch.queued ||
+		    fd == m->watch.timer || fd == m->watch.stop)
+			close(fd);
+	usleep(100000);
+	fake_forget();
+	usleep(500000);
+	ck_assert_uint_lt(fake_calls(FAKE_poll), 20);
+	ck_assert_int_eq(persist(), -EBADF);
+	ck_assert_int_eq(pm_unmap(m), -EBADF);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("closed");
+	tcase_add_loop_test(c, every_call_after_a_theft, 0, MACHINES * THEFTS);
+	tcase_add_test(c, another_mapping_of_the_file_is_whole);
+	tcase_add_test(c, the_number_becomes_another_mappings);
+	tcase_add_loop_test(c, a_query_knows_nothing, 0, 2);
+	tcase_add_loop_test(c, what_watches_is_never_anothers, 0, 3);
+	tcase_add_test(c, all_are_closed);
+	return unit_run();
+}

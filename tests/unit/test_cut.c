@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Somebody cuts the file off inside the mapping: no 0 for bytes that it no longer has, and all else as before. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mapping.h"
+#include "unit.h"
+
+#define PAGES 64u
+#define IN_PAGE 100u
+
+static struct pm_mapping *m;
+static char *base;
+static const char *path;
+static size_t page;
+static uint64_t end; /* after the cut: inside a page */
+
+static void start(const struct fake_machine *machine, const struct pm_options *o)
+{
+	page = unit_page();
+	path = unit_file("file", PAGES * page);
+	fake_start(machine);
+	m = unit_map(path, o);
+	base = pm_base(m);
+	end = 5 * page + IN_PAGE;
+}
+
+static void cut(uint64_t size)
+{
+	ck_assert_int_eq(truncate(path, (off_t)size), 0);
+}
+
+static void check_not_poisoned(void)
+{
+	ck_assert_int_eq(pm_mapping_error(m), 0);
+	unit_ok(pm_persist(m, base, end)); /* all that is left is as durable as before */
+}
+
+static void check_told(int rc)
+{
+	ck_assert_int_eq(rc, -ERANGE);
+	char number[24];
+	snprintf(number, sizeof(number), "%llu", (unsigned long long)end);
+	ck_assert_msg(strstr(pm_error_detail(), number), "%s", pm_error_detail());
+}
+
+/* ---- On pages: exact to the byte, at the first call ---- */
+
+static const struct {
+	int64_t from, length; /* from the end */
+	bool beyond;
+} ranges[] = {
+	{-100, 100, false}, {-100, 101, true}, {-1, 1, false}, {0, 1, true}, {-8192, 8192, false},
+	{-8192, 8193, true}, {1, 1, true}, {4096, 4096, true}, {-20000, 100, false}, {-20000, 60000, true},
+};
+#define RANGES (sizeof(ranges) / sizeof(ranges[0]))
+
+static int by_persist(char *at, size_t length)
+{
+	return pm_persist(m, at, length);
+}
+
+static int by_deep_persist(char *at, size_t length)
+{
+	return pm_deep_persist(m, at, length);
+}
+
+static int by_drain(char *at, size_t length)
+{
+	int rc = pm_flush(m, at, length);
+	return rc ? rc : pm_drain(m);
+}
+
+static int by_write(char *at, size_t length)
+{
+	static const char bytes[65536];
+	return pm_write(m, at, bytes, length);
+}
+
+static int (*const ways[])(char *at, size_t length) = {by_persist, by_deep_persist, by_drain, by_write};
+#define WAYS 4
+#define DRAIN 2
+
+START_TEST(a_range_is_told_to_the_byte)
+{
+	for (size_t i = 0; i < RANGES; i++) {
+		for (int noticed = 0; noticed < 2; noticed++) {
+			start(_i % 2 ? &fake_tmpfs : &fake_plain, NULL);
+			if (_i % 2)
+				m->strategy = &pm_strategy_writeback; /* as if it had a medium */
+			cut(end);
+			if (noticed)
+				unit_query(m);
+			int rc = ways[_i / 2](base + end + ranges[i].from, (size_t)ranges[i].length);
+			if (ranges[i].beyond)
+				check_told(rc);
+			else
+				ck_assert_msg(rc == 0, "range %zu: %d, %s", i, rc, pm_error_detail());
+			ck_assert_uint_eq(unit_size_of(path), end);
+			check_not_poisoned();
+			unit_ok(pm_unmap(m));
+		}
+	}
+}
+END_TEST
+
+static const struct fake_machine *const pages_and_lines[] = {&fake_plain, &fake_dax, &fake_eadr};
+
+/* Once seen, by whatever call, it is told of every range behind the end, and of no other. */
+START_TEST(once_noticed_it_is_told_everywhere)
+{
+	char bytes[64] = "";
+	start(pages_and_lines[_i], NULL);
+	cut(end);
+	unit_query(m);
+	char *gone = base + end;
+	for (int i = 0; i < 2; i++) {
+		check_told(pm_flush(m, gone, 1));
+		check_told(pm_persist(m, gone - 1, 2));
+		check_told(pm_deep_persist(m, gone, 1));
+		check_told(pm_sync(m));
+		check_told(pm_write(m, gone, bytes, 1));
+		/* Refused before a byte is stored: beyond the page it would be a SIGBUS. */
+		check_told(pm_memcpy(m, base + 7 * page, bytes, 64, 0));
+		check_told(pm_memset(m, base + 7 * page, 1, 64, PM_NODRAIN));
+		check_told(pm_memmove(m, base + 7 * page, base, 64, PM_NOFLUSH));
+		check_not_poisoned();
+		unit_ok(pm_memcpy(m, gone - 64, bytes, 64, 0));
+		unit_ok(pm_deep_persist(m, base, 100));
+		unit_ok(pm_write(m, gone - 1, bytes, 1));
+		unit_ok(pm_flush(m, gone - 10, 10));
+	}
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* What names no range: whoever recorded it, everybody is told, until the mapping is resized. */
+START_TEST(a_drain_tells_of_what_was_recorded)
+{
+	start(&fake_plain, NULL);
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	unit_ok(pm_flush(m, base, 1));
+	cut(end);
+	unit_ok(pm_persist(m, base, 1)); /* takes the other as well */
+	check_told(pm_drain(m));
+	check_told(pm_drain(m));
+	check_not_poisoned();
+	unit_ok(pm_resize(m, end));
+	ck_assert_uint_eq(pm_length(m), end);
+	unit_ok(pm_drain(m));
+	base = pm_base(m);
+	unit_ok(pm_persist(m, base + end - 1, 1));
+	unit_ok(pm_sync(m));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Scattered runs are written through the descriptor: there the look comes before. */
+START_TEST(scattered_pages_too)
+{
+	start(&fake_plain, NULL);
+	unit_ok(pm_flush(m, base, 1));
+	unit_ok(pm_flush(m, base + 40 * page, 1));
+	cut(end);
+	check_told(pm_drain(m));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* What was recorded and drained while the file had it is not held against the drains that follow. */
+START_TEST(what_was_drained_before_is_not_told)
+{
+	start(&fake_plain, NULL);
+	unit_ok(pm_persist(m, base, PAGES * page));
+	cut(end);
+	unit_ok(pm_flush(m, base + 5 * page, IN_PAGE));
+	unit_ok(pm_drain(m));
+	unit_ok(pm_drain(m));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(a_sync_tells)
+{
+	start(pages_and_lines[_i], NULL);
+	cut(end);
+	check_told(pm_sync(m));
+	check_told(pm_sync(m));
+	check_not_poisoned();
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* On lines nothing is asked: a look closes the short cut. In the last page a 0 comes until then, as documented. */
+START_TEST(lines_are_told_by_a_look)
+{
+	start(&fake_dax, UNIT_OPTIONS(.flags = _i ? PM_WATCH : 0));
+	cut(end);
+	for (int i = 0; _i && i < 3000 && m->persist_lines; i++)
+		usleep(1000);
+	if (!_i)
+		unit_query(m);
+	ck_assert_ptr_null(m->persist_lines);
+	check_told(pm_persist(m, base + end, 1));
+	unit_ok(pm_persist(m, base + end - 1, 1));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(demoted_drains_tell)
+{
+	start(&fake_dax, NULL);
+	fake.machine.sync = FAKE_REFUSES;
+	unit_query(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	cut(end);
+	unit_ok(pm_persist(m, base, 1));
+	check_told(pm_persist(m, base + end, 1));
+	check_told(pm_drain(m)); /* each covers the whole mapping */
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Somebody makes the file longer again: zeros, where acknowledged bytes were. */
+START_TEST(a_file_that_grows_again_is_still_told)
+{
+	start(pages_and_lines[_i], NULL);
+	cut(end);
+	unit_query(m);
+	cut(PAGES * page);
+	check_told(pm_persist(m, base + end, 1));
+	unit_query(m);
+	check_told(pm_persist(m, base + end, 1));
+	unit_ok(pm_resize(m, PAGES * page));
+	unit_ok(pm_persist(m, base + end, 1));
+	unit_ok(pm_drain(m));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(a_cut_mapping_does_not_grow)
+{
+	start(&fake_plain, NULL);
+	cut(end);
+	ck_assert_int_eq(pm_resize(m, 2 * PAGES * page), -ERANGE);
+	ck_assert_int_eq(pm_resize(m, PAGES * page), -ERANGE);
+	ck_assert_uint_eq(unit_size_of(path), end);
+	unit_ok(pm_resize(m, end - 10));
+	ck_assert_uint_eq(unit_size_of(path), end); /* what it does not end at is left alone */
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* A mapping that does not reach there has nothing to be told of. */
+START_TEST(a_cut_behind_the_mapping_is_none)
+{
+	start(&fake_plain, UNIT_OPTIONS(.length = 4 * unit_page(), .offset = 100));
+	cut(end);
+	unit_query(m);
+	unit_ok(pm_persist(m, base, pm_length(m)));
+	unit_ok(pm_sync(m));
+	cut(100 + 4 * page);
+	unit_ok(pm_persist(m, base, pm_length(m)));
+	cut(100 + 4 * page - 1);
+	ck_assert_int_eq(pm_persist(m, base, pm_length(m)), -ERANGE);
+	unit_ok(pm_persist(m, base, pm_length(m) - 1));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("cut");
+	tcase_add_loop_test(c, a_range_is_told_to_the_byte, 0, 2 * WAYS);
+	tcase_add_loop_test(c, once_noticed_it_is_told_everywhere, 0, 3);
+	tcase_add_test(c, a_drain_tells_of_what_was_recorded);
+	tcase_add_test(c, scattered_pages_too);
+	tcase_add_test(c, what_was_drained_before_is_not_told);
+	tcase_add_loop_test(c, a_sync_tells, 0, 3);
+	tcase_add_loop_test(c, lines_are_told_by_a_look, 0, 2);
+	tcase_add_test(c, demoted_drains_tell);
+	tcase_add_loop_test(c, a_file_that_grows_again_is_still_told, 0, 3);
+	tcase_add_test(c, a_cut_mapping_does_not_grow);
+	tcase_add_test(c, a_cut_behind_the_mapping_is_none);
+	return unit_run();
+}
