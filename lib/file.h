@@ -20,7 +20,7 @@ struct pm_file {
 	bool callers;     /* for now it is the caller's, who hands it over if all goes well; else it gets back: */
 	struct pm_owner owner;
 	bool kept;        /* for longer than a call, and so: */
-	struct pm_identity identity;
+	struct pm_kept_file identity;
 	bool read_only;   /* opened for reading */
 	enum pm_state syncs_inodes; /* as the row of that name, once it is found; unknown: to be asked for */
 	int directory_fd; /* with PM_CREATE by path, or located: holds the entry; else -1 */

@@ -62,7 +62,7 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 	if (f->code == BUS_MCEERR_AR || f->code == BUS_MCEERR_AO)
 		return pm_fail(-EHWPOISON, call, m->name, "%s at offset %llu: %llu bytes around it are lost",
 		               pm_strerror(EHWPOISON), offset, length);
-	int rc = m->file.fd < 0 ? -ENODEV : pm_identity_look(&m->file.identity, &stx);
+	int rc = m->file.fd < 0 ? -ENODEV : pm_kept_file_look(&m->file.identity, &stx);
 	if (rc == -EBADF)
 		return pm_mapping_failed(m, call, rc);
 	if (!rc && S_ISREG(stx.stx_mode)) {

@@ -85,7 +85,7 @@ void pm_kept_close(struct pm_kept *k)
 		pm_sys->close(fd);
 }
 
-void pm_identity_keep(struct pm_identity *id, int fd, const struct statx *stx)
+void pm_kept_file_keep(struct pm_kept_file *id, int fd, const struct statx *stx)
 {
 	id->inode = stx->stx_ino;
 	id->major = stx->stx_dev_major;
@@ -93,30 +93,30 @@ void pm_identity_keep(struct pm_identity *id, int fd, const struct statx *stx)
 	enter(&id->kept, fd, false);
 }
 
-bool pm_identity_is_of(const struct pm_identity *id, const struct statx *stx)
+bool pm_kept_file_is_of(const struct pm_kept_file *id, const struct statx *stx)
 {
 	return stx->stx_ino == id->inode && stx->stx_dev_major == id->major && stx->stx_dev_minor == id->minor;
 }
 
-int pm_identity_check(struct pm_identity *id, const struct statx *now, int rc)
+int pm_kept_file_check(struct pm_kept_file *id, const struct statx *now, int rc)
 {
-	if (rc == -EBADF || !id->kept.fd || (!rc && !pm_identity_is_of(id, now)))
+	if (rc == -EBADF || !id->kept.fd || (!rc && !pm_kept_file_is_of(id, now)))
 		atomic_store(&id->lost, true);
 	return atomic_load(&id->lost) ? -EBADF : rc;
 }
 
-int pm_identity_look(struct pm_identity *id, struct statx *now)
+int pm_kept_file_look(struct pm_kept_file *id, struct statx *now)
 {
 	int fd = id->kept.fd;
 	if (!fd || atomic_load(&id->lost))
-		return pm_identity_check(id, now, -EBADF);
-	return pm_identity_check(id, now, PM_RETRY(pm_sys->statx_now(fd, now)));
+		return pm_kept_file_check(id, now, -EBADF);
+	return pm_kept_file_check(id, now, PM_RETRY(pm_sys->statx_now(fd, now)));
 }
 
-bool pm_identity_release(struct pm_identity *id)
+bool pm_kept_file_release(struct pm_kept_file *id)
 {
 	struct statx now;
-	int rc = pm_identity_look(id, &now);
+	int rc = pm_kept_file_look(id, &now);
 	/* A file that does not answer is not shown to be another. */
 	return leave(&id->kept) && rc != -EBADF;
 }

@@ -20,7 +20,7 @@ struct pm_kept {
 };
 
 /* The file of a mapping. */
-struct pm_identity {
+struct pm_kept_file {
 	struct pm_kept kept;
 	uint64_t inode;
 	uint32_t major, minor;
@@ -37,13 +37,13 @@ bool pm_is_kept(const struct pm_kept *);
 void pm_kept_close(struct pm_kept *);
 
 /* Keeps the descriptor of a file, by what statx(2) told of it. */
-void pm_identity_keep(struct pm_identity *, int fd, const struct statx *);
-bool pm_identity_is_of(const struct pm_identity *, const struct statx *);
+void pm_kept_file_keep(struct pm_kept_file *, int fd, const struct statx *);
+bool pm_kept_file_is_of(const struct pm_kept_file *, const struct statx *);
 /* Fills *now and returns 0 if the descriptor still leads to the file; -EBADF if not, now or before; else -errno. */
-int pm_identity_look(struct pm_identity *, struct statx *now);
+int pm_kept_file_look(struct pm_kept_file *, struct statx *now);
 /* As the former, of what another call told of the descriptor, and its result. */
-int pm_identity_check(struct pm_identity *, const struct statx *now, int rc);
+int pm_kept_file_check(struct pm_kept_file *, const struct statx *now, int rc);
 /* Gives the descriptor up: whether it is to be closed. */
-bool pm_identity_release(struct pm_identity *);
+bool pm_kept_file_release(struct pm_kept_file *);
 
 #endif

@@ -18,7 +18,7 @@
 static int ours(struct pm_mapping *m)
 {
 	struct statx now;
-	return m->watch.established && pm_identity_look(&m->file.identity, &now) == -EBADF ? EBADF : 0;
+	return m->watch.established && pm_kept_file_look(&m->file.identity, &now) == -EBADF ? EBADF : 0;
 }
 
 /*

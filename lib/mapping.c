@@ -307,7 +307,7 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 {
 	bool alone;
 	m->file.kept = true;
-	pm_identity_keep(&m->file.identity, m->file.fd, &m->file.stx);
+	pm_kept_file_keep(&m->file.identity, m->file.fd, &m->file.stx);
 	m->user.end = UINT64_MAX;
 	m->user.fd = m->file.fd;
 	m->latch = pm_latch_join(&m->file.stx, &m->user, &alone);

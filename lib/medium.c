@@ -80,7 +80,7 @@ int pm_medium_look(struct pm_medium *m)
 	/* Nothing is written through the descriptor of a node, nor asked of it; but it is synced where it is read-only. */
 	if (!m->identity || (m->node && !m->read_only))
 		return 0;
-	int rc = pm_identity_look(m->identity, &now);
+	int rc = pm_kept_file_look(m->identity, &now);
 	if (!rc && S_ISREG(now.stx_mode))
 		pm_medium_note_end(m, now.stx_size);
 	return rc;
@@ -171,7 +171,7 @@ int pm_medium_observer(struct pm_medium *m)
 		return -1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->fd);
 	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
-	if (fd < 0 || (!PM_RETRY(pm_sys->statx_now(fd, &now)) && pm_identity_is_of(m->identity, &now)))
+	if (fd < 0 || (!PM_RETRY(pm_sys->statx_now(fd, &now)) && pm_kept_file_is_of(m->identity, &now)))
 		return fd;
 	pm_sys->close(fd);
 	return -1;

@@ -28,7 +28,7 @@ static int look_at(struct pm_mapping *m, const char *call, uint64_t offset, uint
 {
 	struct pm_file now = m->file;
 	struct statx fresh;
-	int rc = pm_identity_look(&m->file.identity, &fresh);
+	int rc = pm_kept_file_look(&m->file.identity, &fresh);
 	if (rc == -EBADF)
 		return pm_mapping_failed(m, call, rc);
 	if (rc)

@@ -105,7 +105,7 @@ int pm_mapping_judge(struct pm_mapping *m, uint64_t length, pm_evidence_table e,
 	if (m->ask.backing != PM_BACKING_ANONYMOUS) {
 		/* The size may have changed under us; if the file does not answer, what was known stands. */
 		int rc = PM_RETRY(pm_sys->statx(now.fd, "", AT_EMPTY_PATH, &now.stx));
-		rc = pm_identity_check(&m->file.identity, &now.stx, rc);
+		rc = pm_kept_file_check(&m->file.identity, &now.stx, rc);
 		/* Another file says nothing of this one. */
 		now.fd = rc == -EBADF ? -1 : now.fd;
 		if (!rc && S_ISREG(now.stx.stx_mode))

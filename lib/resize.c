@@ -135,7 +135,7 @@ static void see_anew(struct pm_mapping *m)
 static int look_at_file(struct pm_mapping *m)
 {
 	struct statx now;
-	int rc = pm_identity_look(&m->file.identity, &now);
+	int rc = pm_kept_file_look(&m->file.identity, &now);
 	if (rc == -EBADF)
 		return pm_mapping_failed(m, "pm_resize", rc);
 	rc = pm_file_look(&m->file);

@@ -75,7 +75,7 @@ struct pm_medium {
 	uint64_t offset;   /* of map in the file */
 	int fd;            /* the library's own description; -1 for anonymous memory */
 	uint32_t file_system; /* its f_type; 0: not known for sure */
-	struct pm_identity *identity; /* of fd; NULL without */
+	struct pm_kept_file *identity; /* of fd; NULL without */
 	uint64_t reach;               /* in the file: the end of the mapping */
 	_Atomic uint64_t end;         /* of the file, where it was seen before reach; else UINT64_MAX */
 	bool read_only;

@@ -162,7 +162,7 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 	char path[40];
 	if (w->sources >= 0)
 		return pm_is_kept(&w->kept_sources) && pm_is_kept(&w->kept_queued) ? 0 : -EBADF;
-	if (w->established && pm_identity_look(&m->file.identity, &now) == -EBADF)
+	if (w->established && pm_kept_file_look(&m->file.identity, &now) == -EBADF)
 		return -EBADF;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->file.fd);
 	int inotify = PM_RETRY(pm_sys->inotify(path, ANNOUNCED)), queued = PM_RETRY(pm_sys->eventfd()), sources = PM_RETRY(pm_sys->epoll_create());
