@@ -317,6 +317,7 @@ void pm_file_close_directory(struct pm_file *f)
 void pm_file_close(struct pm_file *f)
 {
 	pm_file_close_directory(f);
+	pm_name_forget(&f->place);
 	bool ours = f->fd >= 0 && (!f->kept || pm_kept_file_release(&f->identity));
 	if (ours && f->callers)
 		PM_RETRY(pm_sys->set_owner(f->fd, &f->owner));
