@@ -14,6 +14,11 @@ static struct pm_sys fake;
 
 static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 {
+	/* An ext4 of a kernel without fast commits: its directories are there, and nothing is counted. */
+	if (!strcmp(path, "/sys/fs/ext4/pmem0") || !strcmp(path, "/proc/fs/ext4/pmem0")) {
+		*stx = (struct statx){.stx_ino = 1};
+		return 0;
+	}
 	int rc = pm_sys_linux.statx(dir_fd, path, flags, stx);
 	stx->stx_attributes_mask |= STATX_ATTR_DAX;
 	stx->stx_attributes |= STATX_ATTR_DAX;
@@ -61,8 +66,8 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 static ssize_t fake_readlinkat(int dir_fd, const char *path, char *buffer, size_t size)
 {
 	static const char link[] = "../../devices/ndbus0/region0/namespace0.0/block/pmem0";
-	(void)dir_fd;
-	(void)path;
+	if (strncmp(path, "/sys/", 5))
+		return pm_sys_linux.readlinkat(dir_fd, path, buffer, size);
 	size_t length = sizeof(link) - 1 < size ? sizeof(link) - 1 : size;
 	memcpy(buffer, link, length);
 	return (ssize_t)length;

@@ -146,6 +146,8 @@ void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool tr
 	cpu(e);
 	pm_evidence_extents(e, s);
 	pm_evidence_shareable(e, s);
+	if (s->backing == PM_BACKING_FILE)
+		pm_evidence_fast_commit(e, s);
 }
 
 int pm_evidence_shortage(pm_evidence_table e)

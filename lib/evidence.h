@@ -51,6 +51,7 @@ struct pm_subject {
 	bool writable;
 	bool just_opened;    /* for writing, by the call at work */
 	unsigned syncs;      /* the PM_CALL_... of sys.h that make the mapping durable, as far as is known by now */
+	bool unseen;         /* nothing may be changed, not even without a trace in the content */
 	void *map;           /* for residency; NULL if not mapped */
 	bool uses_libpmem;   /* the mapping has it as its provider */
 	bool lease_held;     /* by the mapping, or */
@@ -107,6 +108,8 @@ int pm_bad_blocks_find(pm_evidence_table, const struct pm_subject *, uint64_t *f
 void pm_evidence_region(pm_evidence_table, struct pm_subject *);
 /* evidence_extents.c: whether the file system can share extents. */
 void pm_evidence_shareable(pm_evidence_table, const struct pm_subject *);
+/* evidence_commit.c: whether it is an ext4 with fast_commit; after the extents. May sync the file, and change its times. */
+void pm_evidence_fast_commit(pm_evidence_table, const struct pm_subject *);
 /* evidence_life.c: whether the file system still is what it was, and the inode's wish. Fills subject->device_entry. */
 void pm_evidence_life(pm_evidence_table, struct pm_subject *);
 /* evidence_name.c: whether a path leads to the file still. */

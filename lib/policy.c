@@ -32,6 +32,8 @@ static const struct rule rules[] = {
 	{PM_EV_SYNCHRONOUS, PM_YES, PM_REASON_ASYNCHRONOUS, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_UNKNOWN,
 	 false},
 	{PM_EV_SYNCS_INODES, PM_YES, PM_REASON_NO_JOURNAL, PM_REASON_NO_JOURNAL, PM_ADVICE_JOURNAL, LIFT_ALWAYS, true},
+	/* Stores to what is written need no commit, until another process punches, cuts or regrows it. */
+	{PM_EV_FAST_COMMIT, PM_NO, PM_REASON_FAST_COMMIT, PM_REASON_FAST_COMMIT, PM_ADVICE_LEASE, LIFT_UNKNOWN, true},
 	{PM_EV_UNSHARED, PM_YES, PM_REASON_SHARED, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_REWRITE, LIFT_UNKNOWN, true},
 	{PM_EV_ALLOCATED, PM_YES, PM_REASON_HOLE, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, LIFT_ALWAYS, true},
 	{PM_EV_WRITTEN, PM_YES, PM_REASON_UNWRITTEN, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, LIFT_ALWAYS, true},
@@ -119,6 +121,14 @@ static bool missing(struct pm_decision *d, enum pm_reason reason, enum pm_advice
 	return lifted;
 }
 
+/* As long as a lease is held no other process has the file open, and none can change its blocks. */
+static bool is_moot(const struct rule *rule, const struct pm_evidence *e, const struct pm_ask *ask)
+{
+	if (rule->advice == PM_ADVICE_LEASE && e[PM_EV_LEASE_HELD].state == PM_YES)
+		return true;
+	return rule->files_only && ask->backing == PM_BACKING_DEVICE_DAX;
+}
+
 /* Walks the facts. On return the grade is set, and the reason where it is below proven. */
 static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, bool trust, struct pm_decision *d)
 {
@@ -128,10 +138,11 @@ static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, b
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
 		const struct rule *rule = &rules[i];
 		enum pm_state state = e[rule->row].state;
-		if (state == rule->wanted || (rule->files_only && ask->backing == PM_BACKING_DEVICE_DAX))
+		if (state == rule->wanted || is_moot(rule, e, ask))
 			continue;
 		enum pm_reason reason = state == PM_UNKNOWN ? rule->if_unknown : rule->if_wrong;
-		if (!missing(d, reason, rule->advice, lifts(rule, state, trust)))
+		enum pm_advice advice = rule->advice == PM_ADVICE_LEASE && ask->lease ? PM_ADVICE_ALONE : rule->advice;
+		if (!missing(d, reason, advice, lifts(rule, state, trust)))
 			return;
 	}
 	bool can_be_shared = ask->backing == PM_BACKING_FILE && e[PM_EV_SHAREABLE].state != PM_NO &&

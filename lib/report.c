@@ -226,6 +226,7 @@ static void look(struct pm_file *f, const struct pm_options *o, uint64_t length,
 	s.syncs = pm_mapping_syncs(f, o);
 	/* The stand-in for a file that is not there yet has no name. */
 	s.name = f->created ? NULL : s.name;
+	s.unseen = true;
 	pm_evidence_for_decision(r->evidence, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
 	pm_evidence_for_look(r->evidence, &s);
 	/* The verdict is on what pm_map() would see, and make of the file; the rows stay what was found. */

@@ -27,17 +27,26 @@
 #include "synced.h"
 #include "sys.h"
 
-/* Documentation/ABI/testing/sysfs-fs-ext4: a directory for each, by the name of its device. */
-static ssize_t read_journal_task(const struct statx *stx, char *text, size_t size)
+int pm_ext4_name(const struct statx *stx, char name[static PM_EXT4_NAME])
 {
-	char path[64], link[256], task[128];
+	char path[64], link[256];
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", stx->stx_dev_major, stx->stx_dev_minor);
 	ssize_t got = PM_RETRY(pm_sys->readlinkat(AT_FDCWD, path, link, sizeof(link) - 1));
 	if (got < 0)
-		return got;
+		return (int)got;
 	link[got] = 0;
 	const char *slash = strrchr(link, '/');
-	snprintf(task, sizeof(task), "/sys/fs/ext4/%.64s/journal_task", slash ? slash + 1 : link);
+	snprintf(name, PM_EXT4_NAME, "%.64s", slash ? slash + 1 : link);
+	return 0;
+}
+
+static ssize_t read_journal_task(const struct statx *stx, char *text, size_t size)
+{
+	char name[PM_EXT4_NAME], task[128];
+	ssize_t got = pm_ext4_name(stx, name);
+	if (got < 0)
+		return got;
+	snprintf(task, sizeof(task), "/sys/fs/ext4/%s/journal_task", name);
 	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, task, O_RDONLY | O_CLOEXEC, 0));
 	if (fd < 0)
 		return fd;

@@ -8,6 +8,12 @@
 
 #include "pmdirect.h"
 
+#define PM_EXT4_NAME 65
+/*
+ * The name of the device, which is that of the ext4's directories in /sys/fs/ext4 (Documentation/ABI/testing/sysfs-fs-ext4)
+ * and /proc/fs/ext4.
+ */
+int pm_ext4_name(const struct statx *, char name[static PM_EXT4_NAME]);
 /*
  * Whether a sync of a file on an ext4 writes all that leads to its data, the inode included. No: there is no journal;
  * -errno: sysfs does not tell. It does not change as long as the file system is mounted.

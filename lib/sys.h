@@ -127,6 +127,7 @@ struct pm_sys {
 	int (*thread_mask)(int how, const sigset_t *set, sigset_t *old); /* of the thread */
 	int (*signal_self)(const siginfo_t *info);                   /* the calling thread: rt_tgsigqueueinfo(2) */
 	int (*allocate_inside)(int fd, uint64_t offset, uint64_t length); /* FALLOC_FL_KEEP_SIZE */
+	int (*collapse)(int fd, uint64_t offset, uint64_t length);        /* FALLOC_FL_COLLAPSE_RANGE */
 };
 
 extern const struct pm_sys pm_sys_linux;

@@ -274,6 +274,11 @@ static int do_allocate_inside(int fd, uint64_t offset, uint64_t length)
 	return result(fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length));
 }
 
+static int do_collapse(int fd, uint64_t offset, uint64_t length)
+{
+	return result(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, (off_t)offset, (off_t)length));
+}
+
 const struct pm_sys pm_sys_linux = {
 	.openat = do_openat,
 	.close = do_close,
@@ -335,6 +340,7 @@ const struct pm_sys pm_sys_linux = {
 	.thread_mask = do_thread_mask,
 	.signal_self = do_signal_self,
 	.allocate_inside = do_allocate_inside,
+	.collapse = do_collapse,
 };
 
 const struct pm_sys *pm_sys = &pm_sys_linux;

@@ -205,6 +205,7 @@ static int sync_with(int (*call)(int), int fd)
 static int fake_fsync(int fd)
 {
 	ENTER(.call = FAKE_fsync, .fd = fd);
+	fake_commits();
 	return sync_with(pm_sys_linux.fsync, fd);
 }
 

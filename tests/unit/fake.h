@@ -25,7 +25,7 @@
 	X(mremap) X(madvise) X(mincore) X(msync) X(any_page) X(sync_file_range) X(may_write) X(cachestat) X(setlease) X(getlease)          \
 	X(owner) X(set_owner) X(set_mark) X(mark_of) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(timerfd) X(timer_set) X(inotify) X(epoll_create) X(epoll_add)    \
 	X(poll) X(same_inode) X(same_description) X(each_entry) X(euid) X(getenv) X(dlopen)                      \
-	X(sigaction) X(thread_mask) X(signal_self) X(allocate_inside)
+	X(sigaction) X(thread_mask) X(signal_self) X(allocate_inside) X(collapse)
 
 enum fake_call {
 #define X(name) FAKE_##name,
@@ -105,6 +105,18 @@ struct fake_machine {
 	bool lacks_mount_id; /* fdinfo does not tell it */
 	uint64_t unique_mount; /* STATX_MNT_ID_UNIQUE, of every start another; 0: before Linux 6.8 */
 	bool lacks_journal, hides_journal; /* an ext4; sysfs does not tell */
+	/* Of an ext4: what is in fc_info, if it is there; begins to count with the next thing that is counted. */
+	enum {
+		FAKE_NO_COUNTERS,
+		FAKE_COUNTERS_OFF,
+		FAKE_COUNTERS_IDLE,
+		FAKE_COUNTERS_ON,
+		FAKE_COUNTERS_STRANGE
+	} fast_commit;
+	bool counts_commits_only; /* and not what cannot be committed fast */
+	bool refuses_collapse;
+	unsigned busy_commits;    /* the next so many but one are another process's, and not counted */
+	bool hides_proc;          /* no /proc/fs/ext4 */
 	bool tells_pages;    /* PAGEMAP_SCAN, of which there are: */
 	bool has_huge_pages, has_small_pages;
 	unsigned ignores;    /* PM_CALL_...: a filter has them return 0 and does not make them */

@@ -54,11 +54,13 @@ void fake_device_size(uint64_t size)
 bool fake_is_virtual(const char *path)
 {
 	return !strncmp(path, "/sys/", 5) || !strcmp(path, "/proc/self/mountinfo") ||
-	       !strncmp(path, "/proc/self/fdinfo/", 18);
+	       !strncmp(path, "/proc/self/fdinfo/", 18) || fake_is_ext4(path);
 }
 
 bool fake_virtual_exists(const char *path)
 {
+	if (fake_is_ext4(path))
+		return path[1] == 's' || !fake.machine.hides_proc;
 	return !strcmp(path, "/sys/dev/block") || (!strcmp(path, "/sys/dev/block/259:3") && !fake.machine.is_gone);
 }
 
@@ -155,6 +157,8 @@ static int content(const char *path, int flags, char *text, size_t size)
 		snprintf(text, size, "pos:\t0\nflags:\t0100002\nmnt_id:\t%u\nino:\t12\n", FAKE_MOUNT);
 		return fake.machine.lacks_mount_id ? -ENOENT : 0;
 	}
+	if (fake_is_ext4(path))
+		return fake.machine.hides_proc ? -ENOENT : fake_counters(text, size);
 	if (ends_with(path, "/journal_task")) {
 		snprintf(text, size, "%s\n", fake.machine.lacks_journal ? "<none>" : "312");
 		return fake.machine.hides_journal ? -ENOENT : 0;

@@ -55,6 +55,12 @@ int fake_sigaction(int number, const struct sigaction *action, struct sigaction 
 int fake_thread_mask(int how, const sigset_t *set, sigset_t *old);
 int fake_signal_self(const siginfo_t *info);
 int fake_allocate_inside(int fd, uint64_t offset, uint64_t length);
+
+/* fake_commit.c: a path of procfs or sysfs that is an ext4's own; what it counts; it commits. */
+bool fake_is_ext4(const char *path);
+int fake_counters(char *text, size_t size);
+void fake_commits(void);
+int fake_collapse(int fd, uint64_t offset, uint64_t length);
 int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags);
 int fake_wrong_sync(unsigned call);
 bool fake_is_read_only(void);

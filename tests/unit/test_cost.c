@@ -269,6 +269,8 @@ END_TEST
 /* The trial of MAP_SYNC, on the file and on memory; what the region says, and the extents. */
 #define TRIAL "mmap munmap memfd_create mmap close"
 #define REGION "readlinkat openat read close openat read close openat read close openat read close openat read close"
+/* Of an ext4: which one is mounted, for what is remembered of it. */
+#define MOUNTED "readlinkat statx"
 /* The threads end; then the lease, and the descriptors of the watch, each shown to be the library's still. */
 #define CLOSE "mark_of close"
 #define END_OF_WATCH "mark_of write " CLOSE " statx_now setlease " CLOSE " " CLOSE " " CLOSE " " CLOSE " " CLOSE
@@ -291,7 +293,7 @@ static const struct {
 
 	{PAGES, "query, verdict", query_verdict, "statx fstatfs wrong_sync mmap ioctl statx readlinkat ioctl"},
 	{PAGES, "query", query_all, "statx fstatfs wrong_sync mmap ioctl statx readlinkat ioctl uname statmount cachestat"},
-	{LINES, "query, verdict", query_verdict, "statx fstatfs wrong_sync " TRIAL " " REGION " wrong_sync ioctl statx readlinkat ioctl"},
+	{LINES, "query, verdict", query_verdict, "statx fstatfs wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " statx readlinkat ioctl"},
 	{POLLED, "query, verdict", query_verdict,
 	 "getlease statx fstatfs wrong_sync " TRIAL " ioctl " REGION " wrong_sync ioctl ioctl statx readlinkat ioctl"},
 
@@ -339,8 +341,8 @@ static const struct {
 	{PAGES, "openat statx wrong_sync readlinkat mmap"},
 	{READ_ONLY, "openat statx fstatfs wrong_sync readlinkat mmap"},
 	{VOLATILE, "openat statx readlinkat mmap"},
-	{LINES, "openat statx wrong_sync " TRIAL " readlinkat wrong_sync ioctl readlinkat" PUBLISH "mmap close"},
-	{BYTES, "openat statx wrong_sync " TRIAL " readlinkat wrong_sync ioctl readlinkat" PUBLISH "mmap close"},
+	{LINES, "openat statx wrong_sync " TRIAL " readlinkat wrong_sync ioctl " MOUNTED " readlinkat" PUBLISH "mmap close"},
+	{BYTES, "openat statx wrong_sync " TRIAL " readlinkat wrong_sync ioctl " MOUNTED " readlinkat" PUBLISH "mmap close"},
 	{POLLED, "openat statx lease_signal setlease lease_silence wrong_sync " TRIAL
 	         " ioctl readlinkat wrong_sync ioctl ioctl readlinkat" PUBLISH "mmap close getlease"},
 };

@@ -15,7 +15,8 @@ static void proven_file(pm_evidence_table e)
 		PM_EV_MAP_SYNC, PM_EV_DAX, PM_EV_FILE_SYSTEM, PM_EV_ALLOCATED, PM_EV_WRITTEN, PM_EV_UNSHARED,
 		PM_EV_REGION, PM_EV_PROVIDER, PM_EV_SYNCHRONOUS, PM_EV_DOMAIN, PM_EV_CPU, PM_EV_SYNCS_INODES};
 	static const enum pm_evidence_row no[] = {PM_EV_SWALLOWED, PM_EV_DEVICE_DAX, PM_EV_SHAREABLE, PM_EV_CPU_CACHE,
-	                                          PM_EV_FORCED, PM_EV_LEASE_HELD, PM_EV_SYNC_IGNORED};
+	                                          PM_EV_FORCED, PM_EV_LEASE_HELD, PM_EV_SYNC_IGNORED,
+	                                          PM_EV_FAST_COMMIT};
 	memset(e, 0, sizeof(pm_evidence_table));
 	for (size_t i = 0; i < COUNT(yes); i++)
 		e[yes[i]].state = PM_YES;
@@ -28,7 +29,7 @@ static void proven_device(pm_evidence_table e)
 {
 	static const enum pm_evidence_row unknown[] = {PM_EV_DAX, PM_EV_ALLOCATED, PM_EV_WRITTEN, PM_EV_UNSHARED,
 	                                               PM_EV_SHAREABLE, PM_EV_FILE_SYSTEM, PM_EV_SYNCS_INODES,
-	                                               PM_EV_SYNC_IGNORED};
+	                                               PM_EV_SYNC_IGNORED, PM_EV_FAST_COMMIT};
 	proven_file(e);
 	e[PM_EV_DEVICE_DAX].state = PM_YES;
 	for (size_t i = 0; i < COUNT(unknown); i++)
@@ -98,6 +99,10 @@ static const struct row {
 	{"asynchronous?", FILE_IS, IS(SYNCHRONOUS, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
 	{"no journal", FILE_IS, IS(SYNCS_INODES, NO), SAYS(NO_JOURNAL, JOURNAL), ACCEPTED, true, "MM"},
 	{"journal?", FILE_IS, IS(SYNCS_INODES, UNKNOWN), SAYS(NO_JOURNAL, JOURNAL), ACCEPTED, true, "MM"},
+	{"fast commit", FILE_IS, IS(FAST_COMMIT, YES), SAYS(FAST_COMMIT, LEASE), ACCEPTED, false, "FF"},
+	{"fast commit?", FILE_IS, IS(FAST_COMMIT, UNKNOWN), SAYS(FAST_COMMIT, LEASE), ACCEPTED, true, "MM"},
+	{"fast commit, lease", FILE_IS, ARE(FAST_COMMIT, YES, LEASE_HELD, YES), PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM",
+	 false, "MM"},
 	{"shared", FILE_IS, IS(UNSHARED, NO), SAYS(SHARED, REWRITE), ACCEPTED, false, "FF"},
 	{"shared?", FILE_IS, IS(UNSHARED, UNKNOWN), SAYS(EXTENTS_UNKNOWN, REWRITE), ACCEPTED, true, "MM"},
 	{"hole", FILE_IS, IS(ALLOCATED, NO), SAYS(HOLE, PREPARE), ACCEPTED, true, "MM"},
