@@ -125,7 +125,7 @@ struct fake_machine {
 
 extern const struct fake_machine fake_plain, fake_dax, fake_dax_no_domain, fake_xfs_reflink, fake_e820,
 	fake_virtio_pmem, fake_eadr, fake_device_dax, fake_tmpfs, fake_shim, fake_forced, fake_weak_cpu, fake_gvisor,
-	fake_block_device;
+	fake_block_device, fake_counted, fake_counted_by_commits;
 extern const struct fake_machine *const fake_machines[];
 extern const unsigned fake_machines_count;
 

@@ -290,6 +290,10 @@ void sweep(const struct sweep_flow *flow)
 	snprintf(shared->flow, sizeof(shared->flow), "%s", flow->name);
 	for (unsigned i = 0; i < fake_machines_count; i++)
 		sweep_on(flow, fake_machines[i], differs_much(fake_machines[i]) ? COUNT(errors) : FEW);
+	/* Those that no other flow needs. */
+	const struct fake_machine *const counted[] = {&fake_counted, &fake_counted_by_commits};
+	for (size_t i = 0; i < COUNT(counted) && flow->only[0]; i++)
+		sweep_on(flow, counted[i], COUNT(errors));
 	for (unsigned i = 0; i < VARIANTS; i++) {
 		struct fake_machine machine = variant(i);
 		sweep_on(flow, &machine, COUNT(errors));

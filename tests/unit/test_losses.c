@@ -15,7 +15,7 @@ static void proven_file(pm_evidence_table e)
 		PM_EV_MAP_SYNC, PM_EV_DAX, PM_EV_FILE_SYSTEM, PM_EV_ALLOCATED, PM_EV_WRITTEN, PM_EV_UNSHARED,
 		PM_EV_REGION, PM_EV_PROVIDER, PM_EV_SYNCHRONOUS, PM_EV_DOMAIN, PM_EV_CPU, PM_EV_SYNCS_INODES};
 	static const enum pm_evidence_row no[] = {PM_EV_SWALLOWED, PM_EV_SYNC_IGNORED, PM_EV_DEVICE_DAX, PM_EV_SHAREABLE,
-	                                          PM_EV_CPU_CACHE,
+	                                          PM_EV_CPU_CACHE, PM_EV_FAST_COMMIT,
 	                                          PM_EV_FORCED, PM_EV_LEASE_HELD};
 	memset(e, 0, sizeof(pm_evidence_table));
 	for (size_t i = 0; i < COUNT(yes); i++)

@@ -203,6 +203,7 @@ static const struct sweep_flow flows[] = {
 	{"twice", twice, true, true, false, .is_absent = false},
 	/* Where the numbers of the file do not tell that it is one. */
 	{"twice by the kernel's word", twice, true, true, false, .only = {&fake_tmpfs, &fake_gvisor}},
+	{"existing, fast commits searched for", existing, true, true, false, .only = {&fake_counted, &fake_counted_by_commits}},
 };
 
 START_TEST(every_call_fails_once)
@@ -221,6 +222,6 @@ int main(void)
 		FAKE_write, FAKE_setlease, FAKE_getlease, FAKE_owner, FAKE_set_owner, FAKE_set_mark, FAKE_mark_of, FAKE_lease_signal, FAKE_lease_silence,
 		FAKE_signalfd, FAKE_eventfd, FAKE_timerfd, FAKE_timer_set, FAKE_inotify, FAKE_epoll_create, FAKE_epoll_add,
 		FAKE_poll, FAKE_same_description, FAKE_each_entry, FAKE_sigaction, FAKE_thread_mask, FAKE_signal_self,
-		FAKE_allocate_inside, FAKE_statx_now};
+		FAKE_statx_now};
 	return sweep_end(unit_run(), elsewhere, COUNT(elsewhere));
 }
