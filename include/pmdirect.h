@@ -343,6 +343,12 @@ struct pm_event {
  * allocation and its directory entry are durable when pm_map() returns. A file created on a direct
  * medium is prepared as by PM_PREPARE, unless PM_SPARSE is given.
  *
+ * Several processes may create and grow one file at once. A new file gets its name when it is complete, and durable soon
+ * after; where another process was first, its file is mapped. A failing call takes back only what no other process can
+ * have: a file or a length that another process may rely on stays, see pm_file(7). While a file
+ * is grown or named, pm_map() and pm_resize() hold a write lease if they can get it: an open(2) of the file waits meanwhile, and
+ * fails with EWOULDBLOCK under O_NONBLOCK.
+ *
  * PM_PREPARE leaves no file-system work for a later store: every block of the range is allocated and
  * written (existing data is kept), metadata is synced once, the address is aligned to 2 MiB where the
  * length allows and the page tables are populated for writing. It needs Linux 5.14 (MADV_POPULATE_WRITE,
@@ -385,7 +391,7 @@ struct pm_event {
  * nothing makes stores durable any more (PM_NONE) they return -PM_EVOLATILE until pm_clear_error(), with it and without.
  *
  * Returns: 0; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE where a guarantee cannot be met (the file, if
- * it had to be created or grown, is as before); -EINVAL for an option that makes no sense, an empty file
+ * it had to be created or grown, is as before, with the exceptions above); -EINVAL for an option that makes no sense, an empty file
  * without a length or a device-dax range off its alignment; -E2BIG for an option struct newer than the
  * library with something set in its tail; -EOVERFLOW where offset + length overflows; -ERANGE beyond
  * the end of the file; -EISDIR, -ENODEV for a directory, a FIFO, a socket or another character device;
@@ -454,7 +460,8 @@ PM_API int pm_unmap(struct pm_mapping *mapping);
  * PM_PREPARE; -EOVERFLOW; -ENOSPC; -PM_ENOTSYNC, -PM_ENOTDIRECT;
  * -ERANGE for a file cut off inside the mapping; -EFBIG; -EMFILE, -ENFILE, -ENOMEM where the facts could not be gathered
  * for want of them; any error of fallocate(2), ftruncate(2), fsync(2), mremap(2). After an error length and file are as
- * before, except that a file already truncated stays so if its fsync(2) fails. A failed sync poisons the mapping as a
+ * before, except that a file already truncated stays so if its fsync(2) fails, and that a longer file stays so where another
+ * open file description exists (see pm_map()). A failed sync poisons the mapping as a
  * failed drain does.
  * Threads: every other call on this mapping must have finished.
  * Crash: the new size is durable when it returns; before that the file has the old size, the new one or,

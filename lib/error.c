@@ -23,6 +23,12 @@ int pm_fail(int code, const char *call, const char *subject, const char *format,
 	return code;
 }
 
+void pm_fail_also(const char *more)
+{
+	size_t used = strlen(detail);
+	snprintf(detail + used, sizeof(detail) - used, "; %s", more);
+}
+
 const char *pm_error_detail(void)
 {
 	return detail;

@@ -9,5 +9,7 @@
  */
 int pm_fail(int code, const char *call, const char *subject, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+/* Adds to the sentence what the failing call could not take back. */
+void pm_fail_also(const char *more);
 
 #endif

@@ -21,6 +21,7 @@ enum pm_backing {
 
 /* The file's name and birth when it was mapped. */
 struct pm_name {
+	int fd;     /* O_PATH, and by it the kernel tells the path; 0: by the file's own descriptor */
 	char *path; /* of the kernel, to be freed; NULL: not known, for a positive errno: */
 	int error;
 	bool now_is_removed; /* the file had no name any more */
@@ -86,7 +87,12 @@ int pm_evidence_shortage(pm_evidence_table);
  * the file behind the descriptor is another one than when it was remembered.
  */
 void pm_name_remember(struct pm_name *, int fd, const struct statx *);
-void pm_name_forget(struct pm_name *);
+void pm_name_forget(struct pm_name *, const struct statx *);
+/*
+ * For a file that was opened without a name and is an entry of the directory now: of the descriptor that it was opened by
+ * the kernel goes on to tell no path (fs/dcache.c d_mark_tmpfile).
+ */
+void pm_name_follow(struct pm_name *, int directory_fd, const char *entry, const struct statx *);
 void pm_evidence_named_at_first(pm_evidence_table, const struct pm_subject *);
 bool pm_name_is_reborn(const struct pm_name *, const struct statx *);
 /* Again, after extents changed. */

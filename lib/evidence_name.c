@@ -71,11 +71,11 @@ static void cut_deleted(char *path, const struct statx *file)
 void pm_name_remember(struct pm_name *name, int fd, const struct statx *file)
 {
 	char path[PATH_MAX];
-	int rc = path_of(fd, path);
+	int rc = path_of(name->fd ? name->fd : fd, path);
+	free(name->path);
 	char *copy = rc ? NULL : strdup(path);
 	if (copy)
 		cut_deleted(copy, file);
-	free(name->path);
 	name->path = copy;
 	name->now_is_removed = copy && strcmp(copy, path) != 0;
 	name->error = rc ? -rc : copy ? 0 : ENOMEM;
@@ -83,9 +83,34 @@ void pm_name_remember(struct pm_name *name, int fd, const struct statx *file)
 	name->birth = file->stx_btime;
 }
 
-void pm_name_forget(struct pm_name *name)
+/* 1, 0, or -errno. */
+static int is_file(int fd, const struct statx *file)
 {
+	struct statx now;
+	int rc = PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &now));
+	return rc ? rc : now.stx_ino == file->stx_ino && now.stx_dev_major == file->stx_dev_major &&
+	                 now.stx_dev_minor == file->stx_dev_minor;
+}
+
+void pm_name_follow(struct pm_name *name, int directory_fd, const char *entry, const struct statx *file)
+{
+	/* O_PATH is no opening of the file: a lease stands (fs/open.c do_dentry_open). */
+	int fd = PM_RETRY(pm_sys->openat(directory_fd, entry, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
+	if (fd >= 0 && is_file(fd, file) != 1) {
+		pm_sys->close(fd);
+		fd = -1;
+	}
+	name->fd = fd < 0 ? 0 : fd;
+}
+
+void pm_name_forget(struct pm_name *name, const struct statx *file)
+{
+	/* A number that the program closed may be of another file by now, and is that file's. */
+	int rc = name->fd ? is_file(name->fd, file) : 0;
+	if (rc && rc != -EBADF)
+		pm_sys->close(name->fd);
 	free(name->path);
+	name->fd = 0;
 	name->path = NULL;
 }
 
@@ -237,7 +262,8 @@ void pm_evidence_named(pm_evidence_table e, const struct pm_subject *s)
 		set(e, PM_NO, PM_NAME_COPIED_UP, "copied up: the path leads to the copy", s->stx.stx_nlink);
 		return;
 	}
-	int rc = path_of(s->fd, path);
+	int fd = s->name->fd && is_file(s->name->fd, &s->stx) == 1 ? s->name->fd : s->fd;
+	int rc = path_of(fd, path);
 	if (rc)
 		set_unknown(e, s, -rc);
 	else

@@ -26,6 +26,12 @@ struct pm_file {
 	int directory_fd; /* with PM_CREATE by path, or located: holds the entry; else -1 */
 	bool sync_all;    /* likewise: the entry's directory is not known for sure */
 	bool created;     /* by this call */
+	bool unnamed;     /* created, and without a name yet: no other process can open it */
+	bool by_name;     /* no unnamed file: it cannot be had here, or cannot be given a name */
+	bool again;       /* the attempt failed because another process was first: open the file anew */
+	bool alone;       /* a write lease says that no other process has had the file open since it was taken */
+	bool claimed;     /* that lease is pm_file_claim()'s */
+	bool grown;       /* by this call, or blocks were reserved */
 	bool suspect;     /* a sync failed: maybe the only word on a lost write-back (errseq.rst) */
 	char *entry;
 	uint64_t original_size; /* before this call */
@@ -36,8 +42,16 @@ struct pm_file {
 	struct pm_name place;    /* what the kernel calls it */
 };
 
-/* Opens path as the options say. On failure nothing is open and nothing was created. */
+/*
+ * Opens path as the options say. A missing file is created without a name where that is possible (f->unnamed), else by its
+ * name, with a write lease if that can be had. On failure nothing is open and nothing was created.
+ */
 int pm_file_open(struct pm_file *, const char *path, const struct pm_options *);
+/*
+ * Gives an unnamed file its name. Where another process was first, or there is no way to name it, f->again is set: the
+ * caller closes everything and opens the file anew.
+ */
+int pm_file_link(struct pm_file *, const struct pm_options *);
 /*
  * Opens path for looking only, as far as that is possible without a trace. For a missing file with PM_CREATE an
  * unnamed temporary one in its directory stands in (f->created); -EOPNOTSUPP where there is none.
@@ -49,6 +63,8 @@ int pm_file_reopen(struct pm_file *, int fd, const struct pm_options *);
 int pm_file_grow(struct pm_file *, uint64_t end, bool sparse);
 /* Makes every block of the range allocated, written and unshared, keeping its content. */
 int pm_file_prepare(struct pm_file *, uint64_t offset, uint64_t length, bool direct);
+/* Likewise by write(2), from the beginning to end: only for a file that no other process has. */
+int pm_file_write_all(struct pm_file *, uint64_t end);
 /*
  * Before preparing a range of a DAX file that this process does not map yet: zeros into holes and unwritten extents where
  * the kernel would show what their blocks held. -EBUSY where that is needed and others have the file open.
@@ -61,11 +77,29 @@ int pm_file_write_zeros(struct pm_file *, uint64_t offset, uint64_t length);
 void pm_file_locate(struct pm_file *);
 /* Makes data, size, allocation and, where the directory is known or all is to be synced, the directory entry durable. */
 int pm_file_publish(struct pm_file *);
-/* Takes back what this call did: removes a created file, gives a grown one its size again. */
+/* Before the file changes: tries for the write lease without which pm_file_undo() leaves the change. Sets f->alone. */
+void pm_file_claim(struct pm_file *);
+/* Gives that lease back. */
+void pm_file_release(struct pm_file *);
+/*
+ * Takes back what this call did, where no other process can have it: removes a created file, gives a grown one its size
+ * again. Releases the lease.
+ */
 void pm_file_undo(struct pm_file *);
+/* Whether an unnamed file found no room because another process has created the file meanwhile: open that. */
+bool pm_file_was_overtaken(const struct pm_file *, int rc);
+/*
+ * Why a store into the range failed: -ENOSPC, -EDQUOT, -EFBIG, -EPERM (the file is immutable or append-only); 0: none of
+ * these explains it. May allocate what is missing there, never beyond the end in stx.
+ */
+int pm_file_why_no_block(int fd, const struct statx *stx, uint64_t offset, uint64_t length);
 /* Takes the attributes anew. */
 int pm_file_look(struct pm_file *);
 void pm_file_close_directory(struct pm_file *);
 void pm_file_close(struct pm_file *);
+
+/* Within the file layer: the sentence; whether the directory's entry is this file. */
+int pm_file_fail(const struct pm_file *, int rc, const char *what);
+bool pm_file_is_entry(const struct pm_file *);
 
 #endif

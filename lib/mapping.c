@@ -7,11 +7,11 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "explain.h"
 #include "mapping.h"
 #include "sys.h"
 
 #define HUGE_PAGE ((uintptr_t)2 << 20)
+#define ATTEMPTS 40 /* another process may create and remove the file again and again */
 
 struct pm_ask pm_mapping_ask(const struct pm_options *o, const struct pm_file *file)
 {
@@ -50,13 +50,6 @@ int pm_mapping_range(const struct pm_file *f, const struct pm_options *o, uint64
 	if (f->backing == PM_BACKING_DEVICE_DAX && (o->offset % f->unit || *length % f->unit))
 		return pm_fail(-EINVAL, f->call, f->name, "offset and length must be multiples of %zu", f->unit);
 	return 0;
-}
-
-static int refuse(const struct pm_file *f, const struct pm_decision *d)
-{
-	char why[256];
-	pm_explain_reason(d->reason, d->advice, why, sizeof(why));
-	return pm_fail(d->error, f->call, f->name, "%s: %s", pm_strerror(d->error), why);
 }
 
 /* ---- Making the mapping ---- */
@@ -141,60 +134,6 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	atomic_store(&m->granularity, m->decision.granularity);
 }
 
-/*
- * Makes durable what there is of the file by now, and its name, where that was asked for and wherever lines are chosen. Lines
- * commit what is stored from now on, not what write(2), fallocate(2), truncate(2) or rename(2) of any process left behind.
- */
-static int publish(struct pm_mapping *m, const struct pm_options *o, bool lines)
-{
-	if (!S_ISREG(m->file.stx.stx_mode) || !(o->flags & PM_CREATE || m->prepared || lines))
-		return 0;
-	if (lines)
-		pm_file_locate(&m->file);
-	return pm_file_publish(&m->file);
-}
-
-/* The extents of the new part are to be seen, and what other processes did to the rest while it was synced. */
-static void look_again(struct pm_mapping *m, pm_evidence_table e, const struct pm_subject *s)
-{
-	pm_evidence_extents(e, s);
-	m->decision = pm_decide(e, &m->ask);
-}
-
-/* Grows, prepares and syncs the file as the options ask and lines need; then looks at the facts again. */
-static int shape_file(struct pm_mapping *m, const struct pm_options *o, pm_evidence_table e, struct pm_subject *s)
-{
-	struct pm_file *f = &m->file;
-	bool lines = m->decision.granularity >= PM_CACHE_LINE;
-	bool grown = m->offset + m->length > f->size;
-	int rc = pm_file_grow(f, m->offset + m->length, o->flags & PM_SPARSE);
-	if (!rc && m->prepared) {
-		bool direct = e[PM_EV_DAX].state == PM_YES;
-		rc = direct ? pm_file_write_zeros(f, s->offset, s->length) : 0;
-		if (!rc)
-			rc = pm_file_prepare(f, s->offset, s->length, direct);
-		if (rc == -EOPNOTSUPP && !(o->flags & PM_PREPARE)) {
-			m->prepared = false;
-			rc = 0;
-		}
-	}
-	if (!rc)
-		rc = publish(m, o, lines);
-	if (S_ISREG(f->stx.stx_mode)) /* it ends where it was made to end */
-		s->stx.stx_size = f->stx.stx_size = f->size;
-	if (rc || (!grown && !m->prepared && !lines) || e[PM_EV_MAP_SYNC].state != PM_YES)
-		return rc;
-	look_again(m, e, s);
-	if (!lines && m->decision.granularity >= PM_CACHE_LINE) {
-		/* Another process made what was missing meanwhile, and that is not synced. */
-		rc = publish(m, o, true);
-		if (rc)
-			return rc;
-		look_again(m, e, s);
-	}
-	return m->decision.verdict == PM_VERDICT_REFUSED ? refuse(f, &m->decision) : 0;
-}
-
 /* Under a guarantee the lease that was asked for must be had; else the report says why it was not. */
 static int start_watch(struct pm_mapping *m, const struct pm_options *o)
 {
@@ -214,8 +153,24 @@ static int recheck_lease(struct pm_mapping *m, const struct pm_options *o)
 {
 	if (o->sync != PM_GUARANTEE || !m->watch.lease_held || PM_RETRY(pm_sys->getlease(m->file.fd)) == F_WRLCK)
 		return 0;
-	PM_RETRY(pm_sys->munmap(m->medium.map, m->medium.map_length));
-	return pm_fail(-EAGAIN, m->file.call, m->file.name, "the lease is lost already: somebody else opens the file");
+	return pm_fail(-EAGAIN, m->file.call, m->file.name,
+	               "the lease was broken during preparation: another process is opening the file");
+}
+
+/* The mapping is made. A new file gets its name last: until then a failure leaves nothing. */
+static int finish(struct pm_mapping *m, const struct pm_options *o)
+{
+	bool unnamed = m->file.unnamed;
+	int rc = pm_file_link(&m->file, o);
+	if (!rc && unnamed)
+		rc = pm_file_publish(&m->file);
+	if (!rc)
+		populate(m);
+	if (!rc)
+		rc = recheck_lease(m, o);
+	if (rc)
+		PM_RETRY(pm_sys->munmap(m->medium.map, m->medium.map_length));
+	return rc;
 }
 
 /*
@@ -265,20 +220,18 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	/* Refuse before the file is touched, if it can be known by now. */
 	m->decision = pm_decide(e, &m->ask);
 	if (m->decision.verdict == PM_VERDICT_REFUSED)
-		return refuse(f, &m->decision);
+		return pm_mapping_refuse(f, &m->decision);
 	f->read_only = o->flags & PM_READ_ONLY;
 	f->syncs_inodes = s.syncs_inodes;
-	rc = shape_file(m, o, e, &s);
+	rc = pm_mapping_shape_file(m, o, e, &s);
 	if (rc)
 		return rc;
 	/* One that may be promoted needs the flag from the start: it cannot be had later. */
 	m->synchronous = m->decision.granularity >= PM_CACHE_LINE ||
 	                 (m->flags & PM_LEASE && e[PM_EV_MAP_SYNC].state == PM_YES);
 	rc = map_pages(m, &s);
-	if (rc)
-		return rc;
-	populate(m);
-	rc = recheck_lease(m, o);
+	if (!rc)
+		rc = finish(m, o);
 	if (rc)
 		return rc;
 	pm_latch_set_end(&m->user, m->offset + m->length);
@@ -299,9 +252,8 @@ static void leave(struct pm_mapping *m)
 }
 
 /*
- * Joined before the size counts: until the end of this mapping is known, nobody in this process cuts the file; and
- * what others have mapped by then is not undone. Only who has joined cuts it, so that the size seen at opening stands
- * where nobody else has, and nobody has left since.
+ * Joined before the size counts: until the end of this mapping is known, no mapping of this process cuts the file. Only one
+ * that has joined cuts it, so that the size seen at opening stands where there is no other and none has left since.
  */
 static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, unsigned departed_before)
 {
@@ -312,21 +264,24 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 	m->user.fd = m->file.fd;
 	m->latch = pm_latch_join(&m->file.stx, &m->user, &alone);
 	if (!m->latch) {
+		int rc = pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
 		pm_file_undo(&m->file);
-		return pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
+		return rc;
 	}
 	bool stands = alone && atomic_load(&departed) == departed_before;
 	int rc = stands ? 0 : pm_file_look(&m->file);
 	if (!rc)
 		rc = establish(m, o);
-	if (!rc)
+	if (!rc) {
+		pm_file_release(&m->file);
 		return 0;
+	}
+	/* Before the lease that allows it is given back. */
+	pm_file_undo(&m->file);
 	pm_watch_end(m);
 	/* Maybe the only word on what another mapping lost. */
 	if (m->file.suspect)
 		pm_latch_fail(m->latch, atomic_load(&m->latch->failures), rc);
-	if (pm_latch_alone(m->latch, &m->user))
-		pm_file_undo(&m->file);
 	leave(m);
 	return rc;
 }
@@ -345,7 +300,7 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 	pm_evidence_for_decision(e, &s, false);
 	m->decision = pm_decide(e, &m->ask);
 	if (m->decision.verdict == PM_VERDICT_REFUSED)
-		return refuse(&m->file, &m->decision);
+		return pm_mapping_refuse(&m->file, &m->decision);
 	s.length = (m->length + page - 1) / page * page;
 	int rc = map_pages(m, &s);
 	if (!rc)
@@ -390,19 +345,24 @@ static void release(struct pm_mapping *m)
 	free(m);
 }
 
-int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct pm_mapping **ret)
+/* One attempt. *by_name and *again as in struct pm_file. */
+static int open_once(const char *path, int fd, const struct pm_options *o, struct pm_mapping **ret, bool *by_name,
+                     bool *again)
 {
 	struct pm_mapping *m = allocate(path, fd, o);
 	if (!m)
 		return pm_fail(-ENOMEM, path ? "pm_map" : "pm_map_fd", path, "out of memory");
 	unsigned departed_before = atomic_load(&departed);
 	int rc;
+	m->file.by_name = *by_name;
 	if (o->flags & PM_ANONYMOUS) {
 		rc = establish_anonymous(m, o);
 	} else {
 		rc = path ? pm_file_open(&m->file, m->name, o) : pm_file_reopen(&m->file, fd, o);
 		if (!rc)
 			rc = join_and_establish(m, o, departed_before);
+		*by_name = m->file.by_name;
+		*again = rc && (m->file.again || pm_file_was_overtaken(&m->file, rc));
 		pm_file_close_directory(&m->file);
 	}
 	if (rc) {
@@ -416,6 +376,17 @@ int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct
 	pm_watch_go(m);
 	pm_lease_poll(m);
 	return 0;
+}
+
+int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct pm_mapping **ret)
+{
+	bool by_name = false, again = true;
+	int rc = 0;
+	for (int attempt = 0; again && attempt < ATTEMPTS; attempt++) {
+		again = false;
+		rc = open_once(path, fd, o, ret, &by_name, &again);
+	}
+	return again && rc == -EEXIST ? -EAGAIN : rc;
 }
 
 int pm_mapping_close(struct pm_mapping *m)

@@ -138,6 +138,10 @@ unsigned pm_mapping_syncs(const struct pm_file *, const struct pm_options *);
 bool pm_mapping_will_prepare(const struct pm_options *, bool created, pm_evidence_table);
 /* Sets the rows of the extents to what growing and preparing will make of them. */
 void pm_mapping_assume(pm_evidence_table, const struct pm_options *, bool grown, bool prepared);
+/* Leaves the sentence of a decision that refuses. */
+int pm_mapping_refuse(const struct pm_file *, const struct pm_decision *);
+/* Grows, prepares and syncs the file as the options ask; then looks at the facts again, and may refuse. */
+int pm_mapping_shape_file(struct pm_mapping *, const struct pm_options *, pm_evidence_table, struct pm_subject *);
 int pm_mapping_range(const struct pm_file *, const struct pm_options *, uint64_t *length);
 
 /*

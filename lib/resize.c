@@ -158,14 +158,14 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_news *news)
 		rc = pm_mapping_cut_off(m, "pm_resize");
 	if (rc || (length == m->length && !pm_medium_is_cut(&m->medium)))
 		return rc;
-	m->file.created = false;
-	m->file.original_size = m->file.size;
+	m->file.created = m->file.grown = false;
 	bool grows = length > m->length;
 	if (length == m->length) /* the file reaches there again: what was cut off is zeros now */
 		return remap(m, length);
 	rc = grows ? grow(m, length, news) : shrink(m, length);
-	if (rc && grows)
+	if (rc)
 		pm_file_undo(&m->file);
+	pm_file_release(&m->file);
 	see_anew(m);
 	return rc;
 }

@@ -78,6 +78,8 @@ struct pm_sys {
 	ssize_t (*write)(int fd, const void *buffer, size_t size);
 	ssize_t (*pread)(int fd, void *buffer, size_t size, uint64_t offset);
 	ssize_t (*pwrite)(int fd, const void *buffer, size_t size, uint64_t offset);
+	ssize_t (*append)(int fd, const void *buffer, size_t size); /* pwritev2(2) with RWF_APPEND (Linux 4.16) */
+	int (*linkat)(const char *path, int dir_fd, const char *entry); /* follows path */
 	int (*unlinkat)(int dir_fd, const char *path);
 	int (*ftruncate)(int fd, uint64_t length);
 	int (*fallocate)(int fd, uint64_t offset, uint64_t length);

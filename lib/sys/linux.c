@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "linux.h"
@@ -79,6 +80,18 @@ static ssize_t do_pwrite(int fd, const void *buffer, size_t size, uint64_t offse
 {
 	ssize_t rc = pwrite(fd, buffer, size, (off_t)offset);
 	return rc < 0 ? -errno : rc;
+}
+
+static ssize_t do_append(int fd, const void *buffer, size_t size)
+{
+	struct iovec part = {(void *)(uintptr_t)buffer, size};
+	ssize_t rc = pwritev2(fd, &part, 1, 0, RWF_APPEND);
+	return rc < 0 ? -errno : rc;
+}
+
+static int do_linkat(const char *path, int dir_fd, const char *entry)
+{
+	return result(linkat(AT_FDCWD, path, dir_fd, entry, AT_SYMLINK_FOLLOW));
 }
 
 static int do_unlinkat(int dir_fd, const char *path)
@@ -292,6 +305,8 @@ const struct pm_sys pm_sys_linux = {
 	.write = do_write,
 	.pread = do_pread,
 	.pwrite = do_pwrite,
+	.append = do_append,
+	.linkat = do_linkat,
 	.unlinkat = do_unlinkat,
 	.ftruncate = do_ftruncate,
 	.fallocate = do_fallocate,

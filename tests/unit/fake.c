@@ -28,9 +28,11 @@ static _Atomic int64_t mapped_bytes;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of records */
 
 /* Undoing is not broken with them, and nothing can be done about a close(2) that fails. */
-static bool is_breakable(enum fake_call c)
+static bool is_breakable(const struct fake_record *r)
 {
-	return c != FAKE_close && c != FAKE_munmap && c != FAKE_unlinkat && c != FAKE_euid && c != FAKE_getenv &&
+	enum fake_call c = r->call;
+	bool gives_back = c == FAKE_setlease && r->flags == F_UNLCK;
+	return !gives_back && c != FAKE_close && c != FAKE_munmap && c != FAKE_unlinkat && c != FAKE_euid && c != FAKE_getenv &&
 	       c != FAKE_dlopen;
 }
 
@@ -70,7 +72,7 @@ int fake_enter(const struct fake_record *r)
 		return -EINTR;
 	if (strikes(&broken[c].until))
 		return -atomic_load(&broken[c].error);
-	if (is_breakable(c) && strikes(&any.until)) {
+	if (is_breakable(r) && strikes(&any.until)) {
 		atomic_store(&any_has_failed, true);
 		return -atomic_load(&any.error);
 	}
@@ -169,14 +171,6 @@ static ssize_t fake_write(int fd, const void *buffer, size_t size)
 	return fd >= FAKE_VIRTUAL_FD ? (ssize_t)size : pm_sys_linux.write(fd, buffer, size);
 }
 
-static int fake_unlinkat(int dir_fd, const char *path)
-{
-	struct fake_record r = {.call = FAKE_unlinkat, .fd = dir_fd};
-	copy_path(r.path, path);
-	int rc = fake_enter(&r);
-	return rc ? rc : pm_sys_linux.unlinkat(dir_fd, path);
-}
-
 static int fake_ftruncate(int fd, uint64_t length)
 {
 	ENTER(.call = FAKE_ftruncate, .fd = fd, .length = length);
@@ -186,7 +180,7 @@ static int fake_ftruncate(int fd, uint64_t length)
 static int fake_fallocate(int fd, uint64_t offset, uint64_t length)
 {
 	ENTER(.call = FAKE_fallocate, .fd = fd, .offset = offset, .length = length);
-	return pm_sys_linux.fallocate(fd, offset, length);
+	return fake.machine.lacks_fallocate ? -EOPNOTSUPP : pm_sys_linux.fallocate(fd, offset, length);
 }
 
 /* fsync(2) of a descriptor opened with O_PATH is EBADF; device-dax has no fsync at all. */

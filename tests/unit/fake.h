@@ -20,7 +20,7 @@
 #include "sys.h"
 
 #define FAKE_CALLS(X)                                                                                        \
-	X(openat) X(close) X(statx) X(statx_now) X(fstatfs) X(statmount) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(unlinkat)      \
+	X(openat) X(close) X(statx) X(statx_now) X(fstatfs) X(statmount) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(append) X(linkat) X(unlinkat)      \
 	X(ftruncate) X(fallocate) X(fsync) X(fdatasync) X(syncfs) X(wrong_sync) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
 	X(mremap) X(madvise) X(mincore) X(msync) X(any_page) X(sync_file_range) X(may_write) X(cachestat) X(setlease) X(getlease)          \
 	X(owner) X(set_owner) X(set_mark) X(mark_of) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(timerfd) X(timer_set) X(inotify) X(epoll_create) X(epoll_add)    \
@@ -84,6 +84,7 @@ struct fake_machine {
 	bool cpu_only_stores; /* by words: it neither streams nor has vectors */
 	const struct pm_cpu *cpu_copies_as; /* NULL: as the CPU at hand does best */
 	bool has_unnamed_files; /* O_TMPFILE */
+	bool lacks_fallocate;
 	const char *granularity_word; /* PMDIRECT_GRANULARITY */
 	const struct fake_health *health; /* NULL: nothing is told */
 	const char *mount;            /* end of the line in mountinfo, after the " - "; NULL: of another namespace */

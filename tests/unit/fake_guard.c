@@ -32,5 +32,7 @@ int fake_allocate_inside(int fd, uint64_t offset, uint64_t length)
 {
 	struct fake_record r = {.call = FAKE_allocate_inside, .fd = fd, .offset = offset, .length = length};
 	int rc = fake_enter(&r);
+	if (!rc && fake.machine.lacks_fallocate)
+		rc = -EOPNOTSUPP;
 	return rc ? rc : pm_sys_linux.allocate_inside(fd, offset, length);
 }

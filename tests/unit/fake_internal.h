@@ -46,6 +46,9 @@ void *fake_dlopen(const char *path);
 /* fake_medium.c */
 ssize_t fake_pread(int fd, void *buffer, size_t size, uint64_t offset);
 ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset);
+ssize_t fake_append(int fd, const void *buffer, size_t size);
+int fake_linkat(const char *path, int dir_fd, const char *entry);
+int fake_unlinkat(int dir_fd, const char *path);
 /* Writes back what was written over bad blocks in the page cache: whether that failed. */
 bool fake_write_back_bad(void);
 /* The disk's list; NULL if the machine says something else. */

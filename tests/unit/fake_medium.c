@@ -70,6 +70,24 @@ ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
 	return pm_sys_linux.pwrite(fd, buffer, (size + 1) / 2, offset);
 }
 
+ssize_t fake_append(int fd, const void *buffer, size_t size)
+{
+	ENTER(.call = FAKE_append, .fd = fd, .length = size);
+	return pm_sys_linux.append(fd, buffer, (size + 1) / 2);
+}
+
+int fake_linkat(const char *path, int dir_fd, const char *entry)
+{
+	ENTER(.call = FAKE_linkat, .fd = dir_fd);
+	return pm_sys_linux.linkat(path, dir_fd, entry);
+}
+
+int fake_unlinkat(int dir_fd, const char *path)
+{
+	ENTER(.call = FAKE_unlinkat, .fd = dir_fd);
+	return pm_sys_linux.unlinkat(dir_fd, path);
+}
+
 bool fake_write_back_bad(void)
 {
 	bool failed = false;

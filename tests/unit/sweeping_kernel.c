@@ -201,7 +201,9 @@ static int kernel_sync_file_range(int fd, uint64_t offset, uint64_t length, unsi
 static int kernel_openat(int directory, const char *path, int flags, unsigned mode)
 {
 	int fd = below->openat(directory, path, flags, mode);
-	if (fd >= 0 && flags & O_CREAT) {
+	/* An unnamed file may become the file where there is none. */
+	bool is_unnamed = (flags & O_TMPFILE) == O_TMPFILE && access(k.path, F_OK);
+	if (fd >= 0 && (flags & O_CREAT || is_unnamed)) {
 		k.inode = inode_of(fd);
 		k.entry = k.size = false;
 	}
@@ -212,6 +214,20 @@ static int resized(int fd, int rc)
 {
 	if (!rc && is_ours(fd))
 		k.size = false;
+	return rc;
+}
+
+static ssize_t kernel_append(int fd, const void *buffer, size_t size)
+{
+	ssize_t rc = below->append(fd, buffer, size);
+	return rc < 0 ? rc : resized(fd, 0) + rc;
+}
+
+/* A sync of the directory before it says nothing of it. */
+static int kernel_linkat(const char *path, int directory, const char *entry)
+{
+	int rc = below->linkat(path, directory, entry);
+	k.entry = k.entry && rc;
 	return rc;
 }
 
@@ -387,6 +403,8 @@ void kernel_start(const char *path)
 	table.openat = kernel_openat;
 	table.ftruncate = kernel_ftruncate;
 	table.fallocate = kernel_fallocate;
+	table.append = kernel_append;
+	table.linkat = kernel_linkat;
 	table.mmap = kernel_mmap;
 	table.mremap = kernel_mremap;
 	table.munmap = kernel_munmap;

@@ -63,6 +63,11 @@ static void check_as_before(int number, const char *path, unsigned open_before)
 	ck_assert_int_eq(unit_exists(path), makings[number].file_exists);
 	if (!makings[number].file_exists)
 		return;
+	/* The caller has the descriptor, and may have stored into what was added. */
+	if (makings[number].by_fd && unit_size_of(path) != SIZE) {
+		ck_assert_uint_eq(unit_size_of(path), makings[number].options.length);
+		ck_assert_int_eq(truncate(path, SIZE), 0);
+	}
 	ck_assert_uint_eq(unit_size_of(path), SIZE);
 	char content[SIZE];
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -167,6 +172,11 @@ START_TEST(a_refusal_leaves_nothing)
 		ck_assert_ptr_nonnull(strstr(pm_error_detail(), path));
 		/* It was known before the file was touched. */
 		ck_assert_uint_eq(fake_calls(FAKE_fallocate) + fake_calls(FAKE_ftruncate) + fake_calls(FAKE_fsync), 0);
+		/* Neither unnamed files nor leases that are proof: it stays, and that is said. */
+		bool stays = !exists && !machine->has_unnamed_files;
+		ck_assert_int_eq(strstr(pm_error_detail(), "stays") != NULL, stays);
+		if (stays)
+			ck_assert_int_eq(unlink(path), 0);
 		check_as_before(exists ? 4 : 0, path, open_before);
 	} else {
 		unit_ok(pm_unmap(m));
@@ -204,24 +214,49 @@ START_TEST(a_late_refusal_takes_back_what_was_done)
 }
 END_TEST
 
-/* A file system that cannot allocate has each page written, and if they do not fit, they go. */
-START_TEST(write_faults_where_nothing_can_be_allocated)
+/* A file system that cannot allocate has zeros written at its end, and if they do not fit, they go. */
+START_TEST(zeros_where_nothing_can_be_allocated)
 {
-	const char *path = unit_file("file", SIZE);
+	bool exists = _i & 1, contested_by_other = _i & 2;
+	const char *path = exists ? unit_file("file", SIZE) : unit_path("file");
 	struct pm_mapping *m = NULL;
-	const struct pm_options *o = UNIT_OPTIONS(.flags = PM_CREATE, .length = 200000);
+	const struct pm_options *o = UNIT_OPTIONS(.flags = PM_CREATE, .length = 3000000);
 	fake_start(&fake_plain);
+	int other = exists && contested_by_other ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	unsigned open_before = unit_open_files();
 	fake_fail(FAKE_fallocate, 0, EOPNOTSUPP);
-	fake_fail(FAKE_msync, 1, ENOSPC);
+	fake_fail(FAKE_allocate_inside, 0, EOPNOTSUPP);
+	/* It is not asked for: PM_PREPARE would need it. */
+	fake_fail(FAKE_madvise, 0, EINVAL);
+	fake_fail(FAKE_append, 3, ENOSPC);
 	ck_assert_int_eq(pm_map(path, o, &m), -ENOSPC);
-	ck_assert_uint_eq(fake_calls(FAKE_madvise), 2);
-	check_as_before(4, path, open_before);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), pm_strerror(ENOSPC)));
+	if (other >= 0) {
+		ck_assert_uint_ge(unit_size_of(path), SIZE);
+		ck_assert_int_eq(truncate(path, SIZE), 0);
+	}
+	check_as_before(exists ? 4 : 0, path, open_before);
 	m = unit_map(path, o);
-	ck_assert_uint_eq(unit_size_of(path), 200000);
+	ck_assert_uint_eq(unit_size_of(path), 3000000);
 	const char *base = pm_base(m);
-	ck_assert(unit_has_pattern(base, 0, SIZE));
-	ck_assert(unit_is_zero(base + SIZE, 200000 - SIZE));
+	uint64_t kept = exists ? SIZE : 0;
+	ck_assert(unit_has_pattern(base, 0, kept));
+	ck_assert(unit_is_zero(base + kept, 3000000 - kept));
+	unit_ok(pm_unmap(m));
+	if (other >= 0)
+		close(other);
+}
+END_TEST
+
+/* Before Linux 4.16: at the end that was seen. */
+START_TEST(zeros_without_appending)
+{
+	fake_start(&fake_plain);
+	fake_fail(FAKE_fallocate, 0, ENOSYS);
+	fake_fail(FAKE_append, 0, EOPNOTSUPP);
+	struct pm_mapping *m = unit_map(unit_path("file"), UNIT_OPTIONS(.flags = PM_CREATE, .length = 300000));
+	ck_assert_uint_eq(fake_calls(FAKE_ftruncate), 0);
+	ck_assert(unit_is_zero(pm_base(m), 300000));
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -271,7 +306,8 @@ int main(void)
 	tcase_add_loop_test(c, no_signal_is_seen, 0, (int)COUNT(makings));
 	tcase_add_loop_test(c, a_refusal_leaves_nothing, 0, (int)fake_machines_count * 2);
 	tcase_add_test(c, a_late_refusal_takes_back_what_was_done);
-	tcase_add_test(c, write_faults_where_nothing_can_be_allocated);
+	tcase_add_loop_test(c, zeros_where_nothing_can_be_allocated, 0, 4);
+	tcase_add_test(c, zeros_without_appending);
 	tcase_add_test(c, only_our_own_work_is_undone);
 	return unit_run();
 }

@@ -31,7 +31,7 @@ START_TEST(lost_before_the_mapping_is_there)
 	fake_start(&fake_xfs_reflink);
 	fake.hook = lose_it_meanwhile;
 	ck_assert_int_eq(pm_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE | how, .sync = PM_GUARANTEE), &m), -EAGAIN);
-	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "somebody else opens the file"));
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "another process is opening the file"));
 	ck_assert_uint_eq(fake_open_files(), 0);
 	ck_assert_uint_eq(fake_mapped_bytes(), 0);
 	fake_fail(FAKE_getlease, 0, 0);

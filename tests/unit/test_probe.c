@@ -208,8 +208,8 @@ START_TEST(unknown_is_said_where_it_cannot_be_known)
 	const char *path = unit_path("missing");
 	for (size_t i = 0; i < COUNT(refusals); i++) {
 		fake_start(&fake_dax);
-		/* The second open is for the unnamed file. */
-		fake_fail(FAKE_openat, 2, refusals[i]);
+		/* After the file and the directory the third open is for the unnamed file. */
+		fake_fail(FAKE_openat, 3, refusals[i]);
 		look(path, &before);
 		memset(&probed, 0x55, sizeof(probed));
 		unit_ok(pm_probe(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 100), &probed, sizeof(probed)));

@@ -283,7 +283,8 @@ START_TEST(a_failed_sync_poisons)
 		unit_ok(pm_clear_error(m));
 		ck_assert_int_eq(pm_unmap(other), -EIO);
 		unit_ok(pm_resize(m, 5 * page));
-		check(5 * page, 5 * page);
+		/* What another description may have stored into by then stays in the file. */
+		check((i ? 9 : 5) * page, 5 * page);
 		unit_ok(pm_unmap(m));
 	}
 }

@@ -65,6 +65,26 @@ static void create_guaranteed(void)
 	       sweep_fill(10000, 100, 0) || sweep_unmap());
 }
 
+static void create_by_name(void)
+{
+	fake.machine.has_unnamed_files = false;
+	/* Refused on a page cache: what was created goes. */
+	create_guaranteed();
+}
+
+static void create_with_zeros(void)
+{
+	fake.machine.lacks_fallocate = true;
+	create();
+}
+
+static void grow_with_zeros(void)
+{
+	fake.machine.lacks_fallocate = true;
+	(void)(sweep_map(UNIT_OPTIONS(.flags = PM_CREATE, .length = 5 * unit_page())) || sweep_fill(10000, 100, 0) ||
+	       sweep_resize(7 * unit_page()) || sweep_unmap());
+}
+
 static void grow_at_once(void)
 {
 	(void)(sweep_map(UNIT_OPTIONS(.flags = PM_CREATE, .length = 5 * unit_page())) || sweep_fill(10000, 100, 0) ||
@@ -192,6 +212,9 @@ static const struct sweep_flow flows[] = {
 	{"read-only", read_only, true, true, true, .is_absent = false},
 	{"private", private, true, true, false, .is_absent = false},
 	{"anonymous", anonymous, true, false, false, .is_absent = false},
+	{"create by name", create_by_name, true, true, false, .is_absent = true},
+	{"create with zeros", create_with_zeros, true, false, false, .is_absent = true},
+	{"grow with zeros", grow_with_zeros, true, false, false, .is_absent = false},
 	{"resize", resize, true, true, false, .is_absent = false},
 	{"resize sparsely", resize_sparsely, true, true, false, .is_absent = false},
 	{"query", query, true, true, true, .is_absent = false},
