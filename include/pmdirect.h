@@ -119,7 +119,7 @@ enum pm_reason {
 	PM_REASON_NO_DOMAIN = 19,        /* the region does not state a persistence domain */
 	PM_REASON_TRUSTED = 20,          /* the kernel's word was taken because the caller asked for it */
 	PM_REASON_NO_WRITE_BACK = 21,    /* device-dax has no kernel write-back to fall back to */
-	PM_REASON_WRITE_BACK_FAILED = 22, /* events only: a write-back failed */
+	PM_REASON_WRITE_BACK_FAILED = 22, /* a write-back failed: the mapping is poisoned until pm_clear_error() */
 	PM_REASON_NOT_PROMOTED = 23,     /* the facts bear more now; the mapping was made, or demoted, without them */
 	PM_REASON_LEASE_REFUSED = 24,    /* extents can be shared, and the lease asked for is not to be had now */
 	PM_REASON_LEASE_BROKEN = 25,     /* events only: somebody opens the file; he waits until the mapping is ready */
@@ -194,7 +194,7 @@ enum pm_evidence_row {
 	PM_EV_LEASE_POSSIBLE = 20, /* a write lease could be taken; error: why not */
 	PM_EV_LEASE_HELD = 21,    /* a write lease is held: nobody else has the file open */
 	PM_EV_KERNEL = 22,        /* text: kernel release */
-	PM_EV_FORCED = 23,        /* the environment lowered the promise ("tainted"); text: the setting */
+	PM_EV_FORCED = 23,        /* the environment lowered the promise ("tainted"); text: the setting; EINVAL: no known word */
 	PM_EV_PRIVATE_FILE = 24,  /* the library has an open file description of its own */
 	PM_EV_LIBPMEM = 25,       /* libpmem is in use as provider */
 	PM_EV_LIBUNWIND = 26,     /* libunwind is in use as provider */
@@ -800,6 +800,11 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  *   PM_EVENT_FELL_BACK      with whatever takes the promise away
  *   PM_EVENT_WRITE_BACK_FAILED, PM_EVENT_PROMOTED   at once
  *
+ * The range of PM_EVENT_HOLE and PM_EVENT_SHARED is that of the first hole or shared part. inotify tells no range:
+ * PM_EVENT_WRITTEN covers the whole range of the mapping, but of a file that grew or shrank behind the range since the last
+ * look it covers what was added or cut off there, and a write into the range between the same two looks is not told.
+ * PM_EVENT_READ_ONLY has PM_REASON_IMMUTABLE where the file itself takes no writes any more.
+ *
  * Stores of another process through a mapping of its own are announced by nobody and harm no promise. While a hole, a
  * shared extent or a bad block is in the range a second one is not told as such; a second hole as PM_EVENT_WRITTEN.
  *
@@ -835,7 +840,8 @@ PM_API int pm_next_event(struct pm_mapping *mapping, struct pm_event *event, siz
 /**
  * pm_explain - a report in words
  *
- * Writes sentences for a person: what the mapping is, why, and what to do about it. The text is cut to
+ * Writes sentences for a person: what is lost, the worst first, with the remedy; what the mapping is, why, and what to do
+ * about it. What is lost is not promised in another sentence. The text is cut to
  * buffer_size, always with a terminating 0 where buffer_size is not 0.
  *
  * Returns: the length of the whole text without the 0, as snprintf(3); -EINVAL for a report it cannot read.

@@ -85,7 +85,8 @@ static void forced(pm_evidence_table e)
 	struct pm_evidence *row = &e[PM_EV_FORCED];
 	const char *word = pm_sys->getenv("PMDIRECT_GRANULARITY");
 	bool page = word && !strcmp(word, "page"), line = word && !strcmp(word, "cache_line");
-	pm_evidence_set(row, page || line ? PM_YES : PM_NO, 0, "environment PMDIRECT_GRANULARITY", word);
+	bool is_unknown = word && word[0] && !page && !line;
+	pm_evidence_set(row, page || line ? PM_YES : PM_NO, is_unknown ? EINVAL : 0, "environment PMDIRECT_GRANULARITY", word);
 	row->value = page ? PM_PAGE : line ? PM_CACHE_LINE : 0;
 }
 

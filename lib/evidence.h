@@ -62,6 +62,7 @@ struct pm_subject {
 	int file_error;      /* the positive errno of a statx(2) that failed: stx is older */
 	const struct pm_name *name; /* NULL: not remembered, and not asked for */
 	bool emergency;      /* found before: the file system went read-only for good */
+	uint64_t hole_end, shared_end; /* found: where the first hole, and the first shared part, end */
 	uint64_t device_entry; /* found: number of its entry in /sys/dev/block; 0: not looked at, or none */
 	uint32_t file_system; /* found: its f_type where that is not a server's; else 0 */
 	enum pm_state syncs_inodes; /* found: the row of that name */
@@ -96,7 +97,7 @@ void pm_name_follow(struct pm_name *, int directory_fd, const char *entry, const
 void pm_evidence_named_at_first(pm_evidence_table, const struct pm_subject *);
 bool pm_name_is_reborn(const struct pm_name *, const struct statx *);
 /* Again, after extents changed. */
-void pm_evidence_extents(pm_evidence_table, const struct pm_subject *);
+void pm_evidence_extents(pm_evidence_table, struct pm_subject *);
 /* What may change under a live mapping, beyond that. Call after the first. */
 void pm_evidence_for_look(pm_evidence_table, struct pm_subject *);
 /* Everything else that a report shows. Call after both. */

@@ -33,29 +33,38 @@
 
 #define NOWHERE UINT64_MAX
 
-/* First offset of each defect in what has been looked at; NOWHERE if there is none. */
+/* The first part with a defect; from NOWHERE if there is none. */
+struct defect {
+	uint64_t from, to;
+};
+
+/* Of each kind in what has been looked at. */
 struct defects {
-	uint64_t hole, unwritten, shared;
+	struct defect hole, unwritten, shared;
 	uint64_t until; /* where the extents looked at end */
 };
 
-static void note(uint64_t *first, uint64_t at)
+/* Extents come in order; what adjoins the first part belongs to it. */
+static void note(struct defect *first, uint64_t from, uint64_t to)
 {
-	if (at < *first)
-		*first = at;
+	if (first->from == NOWHERE)
+		*first = (struct defect){from, to};
+	else if (first->to == from)
+		first->to = to;
 }
 
 static int inspect(void *arg, const struct fiemap_extent *x)
 {
 	struct defects *d = arg;
 	if (x->fe_logical > d->until)
-		note(&d->hole, d->until);
+		note(&d->hole, d->until, x->fe_logical);
+	uint64_t end = x->fe_logical + x->fe_length;
 	if (x->fe_flags & NOT_WRITTEN)
-		note(&d->unwritten, x->fe_logical);
+		note(&d->unwritten, x->fe_logical, end);
 	if (x->fe_flags & FIEMAP_EXTENT_SHARED)
-		note(&d->shared, x->fe_logical);
-	if (x->fe_logical + x->fe_length > d->until)
-		d->until = x->fe_logical + x->fe_length;
+		note(&d->shared, x->fe_logical, end);
+	if (end > d->until)
+		d->until = end;
 	return 0;
 }
 
@@ -63,33 +72,36 @@ static int scan(const struct pm_subject *s, uint64_t end, struct defects *d)
 {
 	int rc = pm_each_extent(s->fd, s->offset, end, inspect, d);
 	if (!rc && d->until < end)
-		note(&d->hole, d->until);
+		note(&d->hole, d->until, end);
 	return rc;
 }
 
-static void set_row(struct pm_evidence *row, uint64_t defect)
+static void set_row(struct pm_evidence *row, const struct defect *d)
 {
-	pm_evidence_set(row, defect == NOWHERE ? PM_YES : PM_NO, 0, SOURCE_FIEMAP, NULL);
-	row->value = defect == NOWHERE ? 0 : defect;
+	pm_evidence_set(row, d->from == NOWHERE ? PM_YES : PM_NO, 0, SOURCE_FIEMAP, NULL);
+	row->value = d->from == NOWHERE ? 0 : d->from;
 }
 
-void pm_evidence_extents(pm_evidence_table e, const struct pm_subject *s)
+void pm_evidence_extents(pm_evidence_table e, struct pm_subject *s)
 {
-	struct defects d = {NOWHERE, NOWHERE, NOWHERE, s->offset};
+	const struct defect none = {NOWHERE, NOWHERE};
+	struct defects d = {none, none, none, s->offset};
 	uint64_t size = s->stx.stx_size, end = s->end < size ? s->end : size;
 	int rc = S_ISREG(s->stx.stx_mode) ? scan(s, end, &d) : -EOPNOTSUPP;
 	/* A file that ends inside the range has nothing there that a store could reach. */
 	if (size < s->end)
-		note(&d.hole, size);
+		note(&d.hole, size, s->end);
+	s->hole_end = d.hole.to;
+	s->shared_end = d.shared.to;
 	if (rc) {
 		pm_evidence_set(&e[PM_EV_ALLOCATED], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
 		pm_evidence_set(&e[PM_EV_WRITTEN], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
 		pm_evidence_set(&e[PM_EV_UNSHARED], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
 		return;
 	}
-	set_row(&e[PM_EV_ALLOCATED], d.hole);
-	set_row(&e[PM_EV_WRITTEN], d.unwritten);
-	set_row(&e[PM_EV_UNSHARED], d.shared);
+	set_row(&e[PM_EV_ALLOCATED], &d.hole);
+	set_row(&e[PM_EV_WRITTEN], &d.unwritten);
+	set_row(&e[PM_EV_UNSHARED], &d.shared);
 }
 
 int pm_data_elsewhere(pm_evidence_table e, const struct pm_subject *s)

@@ -68,7 +68,7 @@ static void writable(pm_evidence_table e, const struct pm_subject *s)
 		return;
 	if (s->emergency)
 		pm_evidence_set(row, PM_NO, 0, "an earlier look", "emergency_ro");
-	else if (attributes & (immutable | append))
+	else if (s->writable && attributes & (immutable | append))
 		pm_evidence_set(row, PM_NO, PM_IMMUTABLE, "statx(2) stx_attributes",
 		                attributes & immutable ? "immutable" : "append-only");
 }

@@ -76,8 +76,8 @@ static const struct {
 	[PM_REASON_VOLATILE] = {"volatile", "the file system or region keeps its data in volatile memory"},
 	[PM_REASON_AVOIDED] = {"avoided", "the caller asked for the kernel's write-back"},
 	[PM_REASON_FORCED] = {"forced", "PMDIRECT_GRANULARITY in the environment lowers the promise"},
-	[PM_REASON_SWALLOWED] = {"swallowed", "MAP_SYNC was accepted by somebody who does not honour it, "
-	                                      "such as a sandbox or a preloaded shim"},
+	[PM_REASON_SWALLOWED] = {"swallowed", "MAP_SYNC was accepted and is not honoured, as by a sandbox or a preloaded "
+	                                      "shim"},
 	[PM_REASON_PAGE_CACHE] = {"page-cache", "the file is not DAX, so its pages go through the page cache"},
 	[PM_REASON_DIRECT_UNKNOWN] = {"direct-unknown", "the kernel does not say whether the file is DAX"},
 	[PM_REASON_SYNC_REFUSED] = {"sync-refused", "the kernel refuses MAP_SYNC for this file"},
@@ -97,11 +97,11 @@ static const struct {
 	[PM_REASON_TRUSTED] = {"trusted", "the kernel's word is trusted, not proven, because the caller asked for that"},
 	[PM_REASON_NO_WRITE_BACK] = {"no-write-back", "device-dax has no write-back in the kernel"},
 	[PM_REASON_WRITE_BACK_FAILED] = {"write-back-failed", "a write-back failed"},
-	[PM_REASON_NOT_PROMOTED] = {"not-promoted", "the facts bear more now than when the mapping was made or demoted, and "
-	                                              "it is not promoted"},
+	[PM_REASON_NOT_PROMOTED] = {"not-promoted", "the evidence would allow more now than when the mapping was made or "
+	                                              "demoted"},
 	[PM_REASON_LEASE_REFUSED] = {"lease-refused", "the file system can share extents, and the lease that would announce "
-	                                              "it is not to be had now"},
-	[PM_REASON_LEASE_BROKEN] = {"lease-broken", "somebody opens the file, so the lease had to be given up"},
+	                                              "it cannot be taken now"},
+	[PM_REASON_LEASE_BROKEN] = {"lease-broken", "another process opens the file, so the lease was given up"},
 	[PM_REASON_LEASE_FORCED] = {"lease-forced", "the kernel took the lease before the mapping could fall back: what was "
 	                                            "acknowledged meanwhile was not safe until now"},
 	[PM_REASON_TRUNCATED] = {"truncated", "the file ends inside the range"},
@@ -144,7 +144,7 @@ static const char *const advices[] = {
 	[PM_ADVICE_REWRITE] = "map with PM_PREPARE, or copy the file and map the copy",
 	[PM_ADVICE_MAP_AGAIN] = "unmap and map again",
 	[PM_ADVICE_LEASE] = "map with PM_LEASE, or use a file system that cannot share extents (mkfs.xfs -m reflink=0)",
-	[PM_ADVICE_ALONE] = "let nobody else have the file open, and map it as its owner",
+	[PM_ADVICE_ALONE] = "let no other process have the file open, and map it as its owner",
 	[PM_ADVICE_JOURNAL] = "give the file system a journal (tune2fs -O has_journal)",
 	[PM_ADVICE_BARRIER] = "mount with barriers, and set the queue's write_cache to \"write back\"",
 	[PM_ADVICE_NAME] = "give the file a name (linkat(2)), or map the file that has the name now",
@@ -197,10 +197,110 @@ __attribute__((format(printf, 2, 3))) static void say(struct text *t, const char
 		t->length += (size_t)more;
 }
 
+/* A report for an older program ends earlier. */
+static bool says(const struct pm_report *r, enum pm_evidence_row row, enum pm_state state)
+{
+	return r->size >= offsetof(struct pm_report, evidence) + ((size_t)row + 1) * sizeof(r->evidence[0]) &&
+	       r->evidence[row].state == state;
+}
+
+/* ---- What is lost, the worst first ---- */
+
+/* What a loss leaves of the rest of the report. The errors of the rows are those that pmdirect.h lists. */
+enum gravity { SOUND, IN_PART, NOT_DURABLE };
+
+static void worsen(enum gravity *g, enum gravity to)
+{
+	*g = *g > to ? *g : to;
+}
+
+static void say_dead(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	if (!says(r, PM_EV_ALIVE, PM_NO))
+		return;
+	say(t, "%s: what is stored now does not become durable; %s. ",
+	    r->evidence[PM_EV_ALIVE].error == ENODEV ? "The device under the file system is gone" : "The file system was shut down",
+	    advices[PM_ADVICE_REMOUNT]);
+	worsen(g, NOT_DURABLE);
+}
+
+static void say_error(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	bool is_loss = r->error == -PM_ENOTSYNC || r->error == -PM_ENOTDIRECT;
+	if (!r->error)
+		return;
+	if (is_loss)
+		say(t, "The guarantee was lost, and every durability call fails with error %d until pm_clear_error(). ", r->error);
+	else
+		say(t, "The mapping is poisoned by a failed write-back (error %d, %s): %s. ", r->error, pm_strerror(r->error),
+		    advices[PM_ADVICE_CLEAR_ERROR]);
+	worsen(g, NOT_DURABLE);
+}
+
+static void say_read_only(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	bool is_read_only = says(r, PM_EV_WRITABLE, PM_NO) && r->evidence[PM_EV_WRITABLE].error != EPERM;
+	/* A read-only mapping may lie on such a file system. */
+	if (r->reason != PM_REASON_READ_ONLY && !(is_read_only && r->error))
+		return;
+	say(t, "The file system is read-only: what is stored now does not become durable; %s. ", advices[PM_ADVICE_REMOUNT]);
+	worsen(g, NOT_DURABLE);
+}
+
+static void say_end(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	if (!says(r, PM_EV_IN_FILE, PM_NO))
+		return;
+	say(t,
+	    "The file ends at %" PRIu64 ", inside the range: what was stored behind is lost, an access there raises SIGBUS; %s. ",
+	    r->evidence[PM_EV_IN_FILE].value, advices[PM_ADVICE_MAP_AGAIN]);
+	worsen(g, IN_PART);
+}
+
+static void say_name(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	const struct pm_evidence *named = &r->evidence[PM_EV_NAMED];
+	if (!says(r, PM_EV_NAMED, PM_NO))
+		return;
+	if (named->error == ESTALE)
+		say(t, "The overlay copied the file up: the path leads to the copy, the mapping shows the original; %s. ",
+		    advices[PM_ADVICE_MAP_AGAIN]);
+	else if (named->error == EREMCHG)
+		say(t, "The file was %.55s: a program that looks for it by its old path does not find it; %s. ", named->text,
+		    advices[PM_ADVICE_NAME]);
+	else
+		say(t, "No path leads to the file (%.55s): nothing finds what is stored after a restart; %s. ", named->text,
+		    advices[PM_ADVICE_NAME]);
+	worsen(g, IN_PART);
+}
+
+static void say_bad_blocks(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	const struct pm_evidence *bad = &r->evidence[PM_EV_BAD_BLOCKS];
+	if (!says(r, PM_EV_BAD_BLOCKS, PM_YES))
+		return;
+	say(t,
+	    "The medium has bad blocks in the range (%.55s, the first at file offset %" PRIu64
+	    "): a load there may end the process; restore the file from a copy. ",
+	    bad->text, bad->value);
+	worsen(g, IN_PART);
+}
+
+static void say_immutable(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	if (!says(r, PM_EV_WRITABLE, PM_NO) || r->evidence[PM_EV_WRITABLE].error != EPERM)
+		return;
+	say(t, "The file is %.55s: a store to a page that must be faulted in raises SIGBUS; %s. ",
+	    r->evidence[PM_EV_WRITABLE].text, advices[PM_ADVICE_MUTABLE]);
+	worsen(g, IN_PART);
+}
+
+/* ---- What holds ---- */
+
 static void say_granularity(struct text *t, const struct pm_report *r)
 {
 	static const char *const durable[] = {
-		[PM_GRANULARITY_UNKNOWN] = "It could not be found out what makes stores durable.",
+		[PM_GRANULARITY_UNKNOWN] = "What makes a store durable could not be found out.",
 		[PM_NONE] = "Nothing is known to make a store durable here.",
 		[PM_PAGE] = "Stores become durable by the kernel's write-back of whole pages (msync).",
 		[PM_CACHE_LINE] = "Stores become durable by cache-line write-back and a fence, without a system call.",
@@ -208,11 +308,46 @@ static void say_granularity(struct text *t, const struct pm_report *r)
 	};
 	size_t g = (size_t)r->granularity < COUNT(durable) ? (size_t)r->granularity : 0;
 	say(t, "%s ", durable[g]);
-	say(t, "User space may commit alone (sync): %s. ", pm_state_name(r->sync));
-	say(t, "No page cache in between (direct): %s. ", pm_state_name(r->direct));
 }
 
-static void say_reason(struct text *t, const struct pm_report *r)
+static void say_properties(struct text *t, const struct pm_report *r, enum gravity g)
+{
+	static const char *const syncs[] = {
+		[PM_UNKNOWN] = "Sync is unknown: a store may need the file system to commit.",
+		[PM_NO] = "Not sync: user space cannot commit alone.",
+		[PM_YES] = "Sync: user space commits alone.",
+	};
+	static const char *const directs[] = {
+		[PM_UNKNOWN] = "Direct is unknown: the page cache may lie between the CPU and the medium.",
+		[PM_NO] = "Not direct: the page cache lies between the CPU and the medium.",
+		[PM_YES] = "Direct: no page cache lies between the CPU and the medium.",
+	};
+	if (g != NOT_DURABLE)
+		say(t, "%s ", syncs[(size_t)r->sync < COUNT(syncs) ? (size_t)r->sync : 0]);
+	say(t, "%s ", directs[(size_t)r->direct < COUNT(directs) ? (size_t)r->direct : 0]);
+}
+
+/* What it says was said above, in more words. */
+static bool is_said(enum pm_reason reason)
+{
+	switch (reason) {
+	case PM_REASON_WRITE_BACK_FAILED:
+	case PM_REASON_DEVICE_GONE:
+	case PM_REASON_SHUT_DOWN:
+	case PM_REASON_READ_ONLY:
+	case PM_REASON_TRUNCATED:
+	case PM_REASON_UNLINKED:
+	case PM_REASON_MOVED:
+	case PM_REASON_UNNAMED:
+	case PM_REASON_COPIED_UP:
+	case PM_REASON_IMMUTABLE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void say_verdict(struct text *t, const struct pm_report *r, enum gravity g)
 {
 	static const char *const verdicts[] = {
 		[PM_VERDICT_UNKNOWN] = "Nothing could be judged",
@@ -222,51 +357,56 @@ static void say_reason(struct text *t, const struct pm_report *r)
 	};
 	char why[256];
 	size_t v = (size_t)r->verdict < COUNT(verdicts) ? (size_t)r->verdict : 0;
+	if (g != SOUND && is_said(r->reason)) {
+		say(t, "%s. ", v == PM_VERDICT_REFUSED ? "So a guarantee is not met" : "So what was asked for is not met");
+		return;
+	}
+	if (g != SOUND && v == PM_VERDICT_MET) {
+		say(t, "Apart from that what was asked for is met. ");
+		return;
+	}
 	pm_explain_reason(r->reason, PM_ADVICE_NONE, why, sizeof(why));
 	say(t, "%s: %s. ", verdicts[v], v ? why : "the file cannot be looked at without creating it");
-	if (r->grade == PM_GRADE_PROVEN)
+	if (g == SOUND && r->grade == PM_GRADE_PROVEN)
 		say(t, "This is proven by the evidence. ");
-	else if (r->grade == PM_GRADE_PROMISED)
+	else if (g == SOUND && r->grade == PM_GRADE_PROMISED)
 		say(t, "This is promised by the kernel, not proven. ");
 	if (r->advice != PM_ADVICE_NONE && (size_t)r->advice < COUNT(advices))
 		say(t, "Advice: %s. ", advices[r->advice]);
+	if (r->advice == PM_ADVICE_PREPARE && r->granularity == PM_PAGE && says(r, PM_EV_SYNCS_INODES, PM_NO))
+		say(t, "On an ext4 without a journal every drain syncs the whole file system until all blocks of the range are "
+		       "written. ");
 }
 
-/* A report for an older program ends earlier. */
-static bool says(const struct pm_report *r, enum pm_evidence_row row, enum pm_state state)
+static void say_environment(struct text *t, const struct pm_report *r)
 {
-	return r->size >= offsetof(struct pm_report, evidence) + ((size_t)row + 1) * sizeof(r->evidence[0]) &&
-	       r->evidence[row].state == state;
-}
-
-static void say_state(struct text *t, const struct pm_report *r)
-{
-	const struct pm_evidence *bad = &r->evidence[PM_EV_BAD_BLOCKS];
+	const struct pm_evidence *forced = &r->evidence[PM_EV_FORCED];
 	if (says(r, PM_EV_FORCED, PM_YES))
-		say(t, "Tainted: PMDIRECT_GRANULARITY=%.55s lowers the promise. ", r->evidence[PM_EV_FORCED].text);
-	if (says(r, PM_EV_BAD_BLOCKS, PM_YES))
-		say(t,
-		    "The medium has bad blocks in the range (%.55s, the first at file offset %" PRIu64
-		    "): a load there may end the process; restore the file from a copy. ",
-		    bad->text, bad->value);
+		say(t, "Tainted: PMDIRECT_GRANULARITY=%.55s lowers the promise. ", forced->text);
+	if (says(r, PM_EV_FORCED, PM_NO) && forced->text[0])
+		say(t, "PMDIRECT_GRANULARITY=%.55s changes nothing: it is neither page nor cache_line. ", forced->text);
 	if (says(r, PM_EV_WATCHED, PM_NO))
 		say(t,
-		    "The file cannot be watched (inotify, error %d): that others write to it or open it is not noticed, that "
-		    "they cut it off or punch it up to a second later; see /proc/sys/fs/inotify. ",
+		    "The file cannot be watched (inotify, error %d): a write or an open by another process is not noticed, a "
+		    "truncation or a hole up to a second later; see /proc/sys/fs/inotify. ",
 		    r->evidence[PM_EV_WATCHED].error);
-	if (r->error)
-		say(t, "The mapping is poisoned by a failed write-back (error %d): %s. ", r->error,
-		    advices[PM_ADVICE_CLEAR_ERROR]);
 }
 
 int pm_explain(const struct pm_report *r, char *buffer, size_t buffer_size)
 {
+	static void (*const losses[])(struct text *, const struct pm_report *, enum gravity *) = {
+		say_dead, say_error, say_read_only, say_end, say_name, say_bad_blocks, say_immutable};
 	struct text t = {.at = buffer, .room = buffer_size};
+	enum gravity g = SOUND;
 	if (!r || r->size < offsetof(struct pm_report, evidence))
 		return -EINVAL;
-	say_granularity(&t, r);
-	say_reason(&t, r);
-	say_state(&t, r);
+	for (size_t i = 0; i < COUNT(losses); i++)
+		losses[i](&t, r, &g);
+	if (g != NOT_DURABLE)
+		say_granularity(&t, r);
+	say_properties(&t, r, g);
+	say_verdict(&t, r, g);
+	say_environment(&t, r);
 	/* The last space. */
 	t.length--;
 	if (t.length < buffer_size)

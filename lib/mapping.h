@@ -26,6 +26,7 @@ struct pm_watch {
 	enum pm_reason name;          /* what became of it; PM_REASON_NONE: the file has it, as far as is known */
 	bool emergency;               /* read-only for good, and not every look would see it */
 	uint64_t end;                 /* of the file, as far as the mapping is concerned */
+	uint64_t size;                /* of the file */
 	bool writing, direct;         /* another process has it open for that */
 	bool opened;                  /* by whom is to be searched for */
 	bool searching, searched;     /* somebody does, without the lock; has been done once */

@@ -60,7 +60,7 @@ static int find_bad(struct pm_subject *s, uint64_t *first, uint64_t *bytes)
  * Whether write(2) does there what it is to do. It takes no order not to grow a file, so one that is cut off from now
  * on becomes longer again, as by any write(2).
  */
-static int may_write(struct pm_mapping *m, const char *call, const struct pm_subject *s)
+static int may_write(struct pm_mapping *m, const char *call, struct pm_subject *s)
 {
 	pm_evidence_table e;
 	uint64_t limit = UINT64_MAX;

@@ -173,6 +173,18 @@ int pm_mapping_look(struct pm_mapping *m, struct pm_report *r, bool all, struct 
 	return 0;
 }
 
+/* No durability call succeeds any more; only a file system that is not there is worse. */
+static void blame_poison(struct pm_report *r)
+{
+	bool guaranteed = r->sync_request == PM_GUARANTEE || r->direct_request == PM_GUARANTEE;
+	r->verdict = guaranteed ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
+	r->grade = r->grade > PM_GRADE_ACCEPTED ? PM_GRADE_ACCEPTED : r->grade;
+	if (r->reason == PM_REASON_DEVICE_GONE || r->reason == PM_REASON_SHUT_DOWN)
+		return;
+	r->reason = PM_REASON_WRITE_BACK_FAILED;
+	r->advice = PM_ADVICE_CLEAR_ERROR;
+}
+
 int pm_mapping_report(struct pm_mapping *m, struct pm_report *r, bool all)
 {
 	struct pm_news news;
@@ -189,6 +201,8 @@ int pm_mapping_report(struct pm_mapping *m, struct pm_report *r, bool all)
 	r->length = m->length;
 	pthread_mutex_unlock(&m->lock);
 	r->error = pm_mapping_error(m);
+	if (r->error)
+		blame_poison(r);
 	r->error = r->error ? r->error : atomic_load(&m->lost);
 	return 0;
 }
@@ -239,6 +253,8 @@ static void look(struct pm_file *f, const struct pm_options *o, uint64_t length,
 		pm_evidence_set(&assumed[PM_EV_LEASE_HELD], PM_YES, 0, "what asking for it will give", NULL);
 	struct pm_decision d = pm_decide(assumed, &ask);
 	pm_evidence_for_report(r->evidence, &s);
+	/* One that pm_map() will make longer is not cut off. */
+	r->evidence[PM_EV_IN_FILE] = assumed[PM_EV_IN_FILE];
 	fill(r, &d, &ask);
 }
 

@@ -43,7 +43,7 @@ static int publish(struct pm_mapping *m, const struct pm_options *o, bool lines)
 }
 
 /* The extents of the new part are to be seen, and what other processes did to the rest while it was synced. */
-static void look_again(struct pm_mapping *m, pm_evidence_table e, const struct pm_subject *s)
+static void look_again(struct pm_mapping *m, pm_evidence_table e, struct pm_subject *s)
 {
 	pm_evidence_extents(e, s);
 	m->decision = pm_decide(e, &m->ask);

@@ -280,12 +280,17 @@ static bool lost(enum pm_state *seen, enum pm_state now)
 	return is_lost;
 }
 
-/* From a place in the file to the end of the range. */
-static void place(struct pm_event *event, uint64_t offset)
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* To what lies in the range of a part of the file. */
+static void place(struct pm_event *event, uint64_t from, uint64_t to)
 {
 	uint64_t end = event->offset + event->length;
-	event->offset = offset < event->offset ? event->offset : offset < end ? offset : end;
-	event->length = end - event->offset;
+	event->offset = from < event->offset ? event->offset : least(from, end);
+	event->length = to < event->offset ? 0 : least(to, end) - event->offset;
 }
 
 /* Where the file ends, as far as the range is concerned. */
@@ -309,11 +314,11 @@ static bool compare_extents(struct pm_mapping *m, const struct pm_evidence *e, c
 	bool truncated = w->seen && end < w->end && end < m->offset + m->length;
 	w->end = end;
 	if (truncated)
-		place(pm_news_add(news, PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED), end);
+		place(pm_news_add(news, PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED), end, UINT64_MAX);
 	if (hole && !truncated)
-		place(pm_news_add(news, PM_EVENT_HOLE, PM_REASON_HOLE), e[PM_EV_ALLOCATED].value);
+		place(pm_news_add(news, PM_EVENT_HOLE, PM_REASON_HOLE), e[PM_EV_ALLOCATED].value, s->hole_end);
 	if (lost(&w->unshared, e[PM_EV_UNSHARED].state) && w->seen)
-		place(pm_news_add(news, PM_EVENT_SHARED, PM_REASON_SHARED), e[PM_EV_UNSHARED].value);
+		place(pm_news_add(news, PM_EVENT_SHARED, PM_REASON_SHARED), e[PM_EV_UNSHARED].value, s->shared_end);
 	return truncated || hole;
 }
 
@@ -339,7 +344,7 @@ static void compare_life(struct pm_watch *w, const struct pm_evidence *e, struct
 			-e[PM_EV_ALIVE].error;
 	}
 	if (w->bad != PM_YES && e[PM_EV_BAD_BLOCKS].state == PM_YES)
-		place(pm_news_add(news, PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS), e[PM_EV_BAD_BLOCKS].value);
+		place(pm_news_add(news, PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS), e[PM_EV_BAD_BLOCKS].value, UINT64_MAX);
 	w->bad = e[PM_EV_BAD_BLOCKS].state == PM_UNKNOWN ? w->bad : e[PM_EV_BAD_BLOCKS].state;
 	enum pm_state flag = e[PM_EV_DAX_FLAG].state;
 	if (w->dax_flag != PM_UNKNOWN && flag != PM_UNKNOWN && flag != w->dax_flag)
@@ -357,7 +362,22 @@ void pm_watch_seed(struct pm_mapping *m, const struct pm_evidence *e, const stru
 	compare_extents(m, e, s, &none);
 	compare_name(&m->watch, &e[PM_EV_NAMED], &none);
 	compare_life(&m->watch, e, &none);
+	m->watch.size = s->stx.stx_size;
 	m->watch.seen = true;
+}
+
+/*
+ * What is announced has no place. Of a file that grew or shrank behind the range meanwhile, that is what it tells of:
+ * the log that another process appends to is not this range's.
+ */
+static void tell_written(struct pm_mapping *m, const struct pm_subject *s, struct pm_news *news)
+{
+	uint64_t size = s->stx.stx_size, before = m->watch.size, end = m->offset + m->length;
+	struct pm_event *event = pm_news_add(news, PM_EVENT_WRITTEN, PM_REASON_WRITTEN);
+	if (size == before || size < end || before < end)
+		return;
+	event->offset = least(size, before);
+	event->length = size > before ? size - before : before - size;
 }
 
 void pm_watch_compare(struct pm_mapping *m, const struct pm_evidence *e, const struct pm_subject *s,
@@ -372,7 +392,9 @@ void pm_watch_compare(struct pm_mapping *m, const struct pm_evidence *e, const s
 	compare_name(w, &e[PM_EV_NAMED], news);
 	compare_life(w, e, news);
 	if (w->seen && changes & IN_MODIFY && !explained)
-		pm_news_add(news, PM_EVENT_WRITTEN, PM_REASON_WRITTEN);
+		tell_written(m, s, news);
+	if (!s->file_error)
+		w->size = s->stx.stx_size;
 	if (changes & (IN_OPEN | IN_CLOSE_WRITE))
 		ask_for_search(w);
 	w->seen = true;

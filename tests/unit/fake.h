@@ -97,6 +97,7 @@ struct fake_machine {
 	int statx_errno;      /* of the file: it was shut down */
 	int born_later;       /* statx(2) tells of another inode (overlay copy-up) */
 	bool counts_no_links; /* a server */
+	bool is_immutable, is_append_only; /* STATX_ATTR_... */
 	bool has_dax_flag;    /* the inode */
 	const struct fake_region *below[2]; /* the file's device stands on devices of these regions, up to NULL */
 	bool is_realtime;   /* XFS: the data is on another device */

@@ -339,6 +339,9 @@ void fake_place(struct statx *stx)
 	stx->stx_mask = STATX_BASIC_STATS | STATX_BTIME | (fake.machine.unique_mount ? STATX_MNT_ID_UNIQUE : 0);
 	stx->stx_btime.tv_sec += fake.machine.born_later;
 	stx->stx_nlink = fake.machine.counts_no_links ? 0 : stx->stx_nlink;
+	stx->stx_attributes_mask |= STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND;
+	stx->stx_attributes |= (fake.machine.is_immutable ? STATX_ATTR_IMMUTABLE : 0) |
+	                       (fake.machine.is_append_only ? STATX_ATTR_APPEND : 0);
 	stx->stx_mnt_id = fake.machine.unique_mount;
 	if (fake.machine.invents_inodes)
 		stx->stx_ino = 7;

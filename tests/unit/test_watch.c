@@ -129,8 +129,8 @@ static const struct {
 	uint64_t offset, length;
 	int error;
 } changes[] = {
-	{punched, &fake_plain, PM_EVENT_HOLE, PM_REASON_HOLE, 0, 8192, SIZE - 8192, 0},
-	{punched, &fake_dax, PM_EVENT_HOLE, PM_REASON_HOLE, PM_REASON_HOLE, 8192, SIZE - 8192, 0},
+	{punched, &fake_plain, PM_EVENT_HOLE, PM_REASON_HOLE, 0, 8192, 8192, 0},
+	{punched, &fake_dax, PM_EVENT_HOLE, PM_REASON_HOLE, PM_REASON_HOLE, 8192, 8192, 0},
 	{cloned, &fake_plain, PM_EVENT_SHARED, PM_REASON_SHARED, 0, 8192, SIZE - 8192, 0},
 	{cloned, &fake_dax, PM_EVENT_SHARED, PM_REASON_SHARED, PM_REASON_SHARED, 8192, SIZE - 8192, 0},
 	{not_dax, &fake_dax, PM_EVENT_PAGE_CACHE, PM_REASON_PAGE_CACHE, PM_REASON_PAGE_CACHE, 0, SIZE, 0},
