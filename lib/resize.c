@@ -38,8 +38,11 @@ static int remap(struct pm_mapping *m, uint64_t length)
 	m->medium.map = map;
 	m->medium.map_length = map_length;
 	pm_medium_unsettle(&m->medium);
+	/* The range of an event is read under that lock alone. */
+	pthread_mutex_lock(&m->lock);
 	m->base = m->medium.map + (m->offset - start);
 	m->length = length;
+	pthread_mutex_unlock(&m->lock);
 	pm_medium_set_reach(&m->medium, m->offset + length);
 	pm_mapping_set_strategy(m, atomic_load(&m->strategy));
 	pm_latch_set_end(&m->user, m->offset + length);
@@ -170,21 +173,31 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_news *news)
 	return rc;
 }
 
+/* The file's attributes are taken anew by every look. */
+static int check_with_lock(struct pm_mapping *m, uint64_t length)
+{
+	pthread_mutex_lock(&m->watch.lock);
+	int rc = check(m, length);
+	pthread_mutex_unlock(&m->watch.lock);
+	return rc;
+}
+
 int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
 {
 	struct pm_news news;
-	int rc = check(m, length);
+	int rc = check_with_lock(m, length);
 	if (!rc)
 		rc = pm_mapping_poison(m, "pm_resize");
 	if (!rc)
 		rc = pm_mapping_failed(m, "pm_resize", atomic_load(&m->strategy)->drain(&m->medium));
 	if (rc)
 		return rc;
-	m->file.suspect = false;
 	pthread_mutex_lock(&m->watch.lock);
+	m->file.suspect = false;
 	pm_news_begin(&news, m);
 	rc = resize(m, length, &news);
+	bool suspect = m->file.suspect;
 	pthread_mutex_unlock(&m->watch.lock);
 	pm_news_tell(m, &news);
-	return m->file.suspect ? pm_mapping_failed(m, "pm_resize", rc) : rc;
+	return suspect ? pm_mapping_failed(m, "pm_resize", rc) : rc;
 }

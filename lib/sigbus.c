@@ -172,6 +172,7 @@ static int unlink_ours(void)
 	if (replaced.sa_sigaction != on_sigbus) {
 		/* Installed between the two calls. */
 		rc = PM_RETRY(pm_sys->sigaction(SIGBUS, &replaced, NULL));
+		is_linked = !rc;
 		return rc ? rc : -EBUSY;
 	}
 	is_linked = false;
@@ -185,7 +186,9 @@ static int unlink_last(void)
 	if (rc == -EBUSY)
 		pm_fail(rc, "pm_guard_remove", NULL, "a handler was installed since: the library's stays below it");
 	else if (rc)
-		return pm_fail(rc, "pm_guard_remove", NULL, "sigaction failed: %s", pm_strerror(rc));
+		pm_fail(rc, "pm_guard_remove", NULL, "sigaction failed: %s", pm_strerror(rc));
+	if (rc && rc != -EBUSY && is_linked)
+		return rc;
 	atomic_store(&users, 0);
 	return rc;
 }

@@ -257,6 +257,31 @@ START_TEST(a_failing_system_call)
 }
 END_TEST
 
+/* While removing: what is still in force is counted, and can be removed; what is not is not. */
+START_TEST(a_failing_removal)
+{
+	guarding_start();
+	fake_start(&fake_plain);
+	fake.guards = true;
+	fake_fail(FAKE_sigaction, (unsigned)_i + 1, EINVAL);
+	if (_i == 2) {
+		fake.hook = be_quicker;
+		countdown = 2;
+		quick = second;
+	}
+	ck_assert_int_eq(pm_guard_remove(), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "sigaction"));
+	fake.hook = NULL;
+	bool is_in_force = _i < 2;
+	if (is_in_force)
+		ck_assert(guards());
+	ck_assert_int_eq(pm_guard_remove(), is_in_force ? 0 : -EINVAL);
+	unit_ok(pm_guard_install());
+	ck_assert(guards());
+	unit_ok(pm_guard_remove());
+}
+END_TEST
+
 int main(void)
 {
 	if (!guarding_is_possible())
@@ -270,5 +295,6 @@ int main(void)
 	tcase_add_test(c, somebody_installs_meanwhile);
 	tcase_add_test(c, another_handler_is_never_taken_away);
 	tcase_add_test(c, a_failing_system_call);
+	tcase_add_loop_test(c, a_failing_removal, 0, 3);
 	return unit_run();
 }
