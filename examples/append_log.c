@@ -133,7 +133,7 @@ static int take_header(struct append_log *log)
 {
 	struct header h = {0};
 	uint64_t size = pm_length(log->mapping), first;
-	memcpy(&h, at(log, 0), size < sizeof(h) ? size : sizeof(h));
+	memcpy(&h, at(log, 0), size < sizeof(h) ? (size_t)size : sizeof(h));
 	if (h.magic != MAGIC || h.checksum != header_checksum(&h))
 		return rubbish(log, RECORDS_AT, &first) ? -EBADMSG : -ENODATA;
 	log->identity = h.identity;
@@ -181,7 +181,7 @@ static int recover(struct append_log *log, bool read_only)
 	}
 	log->discarded = rubbish(log, log->end, &first);
 	if (log->discarded && !read_only)
-		rc = pm_memset(log->mapping, at(log, first), 0, log->discarded, PM_NODRAIN);
+		rc = pm_memset(log->mapping, at(log, first), 0, (size_t)log->discarded, PM_NODRAIN);
 	return rc ? rc : pm_sync(log->mapping);
 }
 

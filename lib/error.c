@@ -45,7 +45,7 @@ const char *pm_strerror(int error)
 	case PM_EVOLATILE:
 		return "a guarantee was asked for on a volatile backing";
 	default: {
-		const char *text = strerrordesc_np(code);
+		const char *text = pm_errno_text(code);
 		return text ? text : "unknown error";
 	}
 	}

@@ -285,5 +285,5 @@ size_t pm_device_dax_align(const struct statx *stx, uint64_t *size)
 	if (read_attribute(path, "size", text, sizeof(text)))
 		return 0;
 	*size = strtoull(text, NULL, 0);
-	return read_attribute(path, "align", text, sizeof(text)) ? 0 : strtoull(text, NULL, 0);
+	return read_attribute(path, "align", text, sizeof(text)) ? 0 : (size_t)strtoull(text, NULL, 0);
 }

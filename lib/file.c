@@ -20,7 +20,7 @@ int pm_file_fail(const struct pm_file *f, int rc, const char *what)
 static void look_for_huge_pages(struct pm_file *f)
 {
 	struct statfs stfs;
-	if (f->stx.stx_blksize > f->unit && !PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) && stfs.f_type == HUGETLBFS_MAGIC)
+	if (f->stx.stx_blksize > f->unit && !PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) && (uint32_t)stfs.f_type == HUGETLBFS_MAGIC)
 		f->unit = f->stx.stx_blksize;
 }
 

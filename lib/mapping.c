@@ -41,7 +41,10 @@ int pm_mapping_range(const struct pm_file *f, const struct pm_options *o, uint64
 		*length = f->size - o->offset;
 	if (!*length)
 		return pm_fail(-EINVAL, f->call, f->name, "no length was given and there is nothing after the offset");
-	if (*length > PTRDIFF_MAX - f->unit || o->offset > INT64_MAX - f->unit - *length)
+	if (*length > PTRDIFF_MAX - f->unit)
+		return pm_fail(-EOVERFLOW, f->call, f->name, "%llu bytes are more than a process can address",
+		               (unsigned long long)*length);
+	if (o->offset > INT64_MAX - f->unit - *length)
 		return pm_fail(-EOVERFLOW, f->call, f->name, "offset + length overflows");
 	bool growable = o->flags & PM_CREATE && S_ISREG(f->stx.stx_mode);
 	if (o->offset + *length > f->size && !growable)
@@ -292,8 +295,11 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 	pm_evidence_table e;
 	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1, .region = ~0u};
 	m->file.name = "anonymous memory";
-	if (!o->length || o->length > INT64_MAX - page)
+	if (!o->length)
 		return pm_fail(-EINVAL, m->file.call, m->file.name, "a length is needed");
+	if (o->length > PTRDIFF_MAX - page)
+		return pm_fail(-EOVERFLOW, m->file.call, m->file.name, "%llu bytes are more than a process can address",
+		               (unsigned long long)o->length);
 	m->length = o->length;
 	m->ask = pm_mapping_ask(o, NULL);
 	pm_evidence_clear(e);

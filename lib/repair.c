@@ -191,7 +191,7 @@ static int find(struct pm_mapping *m, uint64_t offset, uint64_t end, uint64_t *f
 
 static int rewrite_all(struct pm_mapping *m, uint64_t low, uint64_t high, bool *any)
 {
-	char *page = malloc(page_size());
+	char *page = malloc((size_t)page_size());
 	uint64_t first, bytes;
 	int rc = page ? 0 : pm_fail(-ENOMEM, "pm_clear_bad_blocks", m->name, "out of memory");
 	for (uint64_t at = low; !rc && at < high; at = first + bytes) {

@@ -17,7 +17,10 @@ static int check(struct pm_mapping *m, uint64_t length)
 		return pm_fail(-EINVAL, call, m->name, "only a shared mapping of a regular file can be resized");
 	if (m->flags & PM_READ_ONLY)
 		return pm_fail(-EACCES, call, m->name, "the mapping is read-only");
-	if (length > PTRDIFF_MAX - m->file.unit || m->offset > INT64_MAX - m->file.unit - length)
+	if (length > PTRDIFF_MAX - m->file.unit)
+		return pm_fail(-EOVERFLOW, call, m->name, "%llu bytes are more than a process can address",
+		               (unsigned long long)length);
+	if (m->offset > INT64_MAX - m->file.unit - length)
 		return pm_fail(-EOVERFLOW, call, m->name, "offset + length overflows");
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,6 +27,13 @@
 #define PM_PAGE_HUGE ((uint64_t)1 << 6)
 #ifndef MAP_SYNC
 #define MAP_SYNC 0x080000 /* Linux 4.15 */
+#endif
+#ifndef STATX_ATTR_DAX
+#define STATX_ATTR_DAX 0x00200000 /* Linux 5.8 */
+#endif
+#ifndef SYNC_FILE_RANGE_WRITE_AND_WAIT
+#define SYNC_FILE_RANGE_WRITE_AND_WAIT                                                                       \
+	(SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
 #endif
 #ifndef STATX_MNT_ID_UNIQUE
 #define STATX_MNT_ID_UNIQUE 0x4000u /* Linux 6.8: an id that is never another's */
@@ -136,6 +144,9 @@ extern const struct pm_sys pm_sys_linux;
 extern const struct pm_sys *pm_sys;
 /* An entry of that table, which has a file of its own. */
 int pm_linux_wrong_sync(unsigned call);
+
+/* Starts a thread that no signal reaches: 0 or -errno. The libc decides which file has it. */
+int pm_thread_start(pthread_t *, void *(*run)(void *), void *arg);
 
 /* A signal may interrupt any blocking call; the caller of the library never sees it. */
 #define PM_RETRY(call)                                                                                       \

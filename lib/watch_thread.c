@@ -114,28 +114,16 @@ static void *tell(void *arg)
 
 /* ---- Their life ---- */
 
-static int start(pthread_t *thread, void *(*run)(void *), struct pm_mapping *m)
-{
-	pthread_attr_t attributes;
-	sigset_t all;
-	sigfillset(&all);
-	pthread_attr_init(&attributes);
-	pthread_attr_setsigmask_np(&attributes, &all);
-	int rc = -pthread_create(thread, &attributes, run, m);
-	pthread_attr_destroy(&attributes);
-	return rc;
-}
-
 static int start_threads(struct pm_mapping *m)
 {
 	struct pm_watch *w = &m->watch;
 	w->stop = pm_keep(&w->kept_stop, PM_RETRY(pm_sys->eventfd()));
 	if (w->stop < 0)
 		return w->stop;
-	int rc = m->on_event ? start(&w->teller, tell, m) : 0;
+	int rc = m->on_event ? pm_thread_start(&w->teller, tell, m) : 0;
 	w->telling = m->on_event && !rc;
 	if (!rc)
-		rc = start(&w->thread, serve, m);
+		rc = pm_thread_start(&w->thread, serve, m);
 	if (rc)
 		return rc;
 	pthread_mutex_lock(&w->lock);

@@ -45,7 +45,7 @@ int pm_linux_timerfd(void)
 int pm_linux_timer_set(int fd, unsigned ms)
 {
 	/* A time of 0 would be never. */
-	struct itimerspec when = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms ? ms % 1000 * 1000000L : 1}};
+	struct itimerspec when = {.it_value = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = ms ? (long)(ms % 1000) * 1000000 : 1}};
 	return result(timerfd_settime(fd, 0, &when, NULL));
 }
 
@@ -133,7 +133,7 @@ int pm_linux_any_page(const void *address, size_t length, uint64_t all, uint64_t
 	int fd = pm_linux_opened(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
 	if (fd < 0)
 		return fd;
-	int rc = result(ioctl(fd, _IOWR('f', 16, struct kernel_scan_arg), &scan));
+	int rc = result(syscall(SYS_ioctl, fd, _IOWR('f', 16, struct kernel_scan_arg), &scan));
 	close(fd);
 	return rc;
 }

@@ -33,12 +33,12 @@ static int do_close(int fd)
 
 static int do_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 {
-	return result(statx(dir_fd, path, flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID_UNIQUE, stx));
+	return result(syscall(SYS_statx, dir_fd, path, flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID_UNIQUE, stx));
 }
 
 static int do_statx_now(int fd, struct statx *stx)
 {
-	return result(statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_SIZE | STATX_NLINK, stx));
+	return result(syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_SIZE | STATX_NLINK, stx));
 }
 
 static int do_fstatfs(int fd, struct statfs *stfs)
@@ -126,7 +126,7 @@ static int do_syncfs(int fd)
 
 static int do_ioctl(int fd, unsigned long request, void *arg)
 {
-	return result(ioctl(fd, request, arg));
+	return result(syscall(SYS_ioctl, fd, request, arg));
 }
 
 static int do_flags_of(int fd)
@@ -279,7 +279,7 @@ static int do_thread_mask(int how, const sigset_t *set, sigset_t *old)
 
 static int do_signal_self(const siginfo_t *info)
 {
-	return result(syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), info->si_signo, info));
+	return result(syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), info->si_signo, info));
 }
 
 static int do_allocate_inside(int fd, uint64_t offset, uint64_t length)

@@ -35,7 +35,7 @@ int pm_linux_statmount(int fd, struct pm_mount *mount)
 	struct kernel_statmount *answer = (struct kernel_statmount *)mount->room;
 	char *strings = mount->room + sizeof(*answer);
 	struct statx stx;
-	int rc = result(statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, &stx));
+	int rc = result(syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, &stx));
 	if (rc || !(stx.stx_mask & STATX_MNT_ID_UNIQUE))
 		return rc ? rc : -EOPNOTSUPP;
 	struct {

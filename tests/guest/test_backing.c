@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -389,7 +390,7 @@ static bool is_encrypted_dax(const char *directory)
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (fd < 0)
 		return false;
-	CHECK(statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) == 0, "%s", strerror(errno));
+	CHECK(syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) == 0, "%s", strerror(errno));
 	close(fd);
 	unlink(path);
 	return stx.stx_attributes & STATX_ATTR_ENCRYPTED && stx.stx_attributes & STATX_ATTR_DAX;

@@ -76,7 +76,7 @@ START_TEST(a_path_or_memory_is_needed)
 {
 	check_refused(NULL, NULL, -EINVAL, "path");
 	check_refused(NULL, UNIT_OPTIONS(.flags = PM_ANONYMOUS), -EINVAL, "length");
-	check_refused(NULL, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = UINT64_MAX), -EINVAL, "length");
+	check_refused(NULL, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = UINT64_MAX), -EOVERFLOW, "address");
 	check_refused(NULL, UNIT_OPTIONS(.flags = PM_CREATE, .length = 1), -EINVAL, "path");
 }
 END_TEST

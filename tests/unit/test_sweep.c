@@ -166,7 +166,7 @@ static void clear_bad_blocks(void)
 	uint64_t page = unit_page();
 	fake.bad[0].offset = page;
 	fake.bad[0].length = 512;
-	(void)(sweep_map(NULL) || sweep_query() || sweep_clear_bad_blocks(0, 3 * page) || sweep_persist(0, 10) ||
+	(void)(sweep_map(NULL) || sweep_query() || sweep_clear_bad_blocks(0, (size_t)(3 * page)) || sweep_persist(0, 10) ||
 	       sweep_unmap());
 }
 
