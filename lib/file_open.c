@@ -220,6 +220,20 @@ void pm_file_locate(struct pm_file *f)
 	locate(f, path);
 }
 
+/*
+ * An open(2) that waited for the lease of a process whose creation failed returns the file that this process removed then.
+ * Some servers count no links: there the path still leads to the file.
+ */
+static bool was_removed(const struct pm_file *f, const char *path)
+{
+	struct statx now;
+	if (f->stx.stx_nlink || f->unnamed || !S_ISREG(f->stx.stx_mode))
+		return false;
+	int rc = PM_RETRY(pm_sys->statx(AT_FDCWD, path, 0, &now));
+	return rc == -ENOENT || (!rc && (now.stx_ino != f->stx.stx_ino || now.stx_dev_major != f->stx.stx_dev_major ||
+	                                 now.stx_dev_minor != f->stx.stx_dev_minor));
+}
+
 int pm_file_open(struct pm_file *f, const char *path, const struct pm_options *o)
 {
 	f->name = path;
@@ -234,6 +248,11 @@ int pm_file_open(struct pm_file *f, const char *path, const struct pm_options *o
 		return pm_file_fail(f, rc, "the file cannot be opened");
 	}
 	int rc = look_first(f);
+	if (!rc && was_removed(f, path)) {
+		pm_file_close(f);
+		f->again = true;
+		return pm_file_fail(f, -ENOENT, "the file cannot be opened");
+	}
 	if (!rc && o->flags & PM_CREATE && !f->created && S_ISREG(f->stx.stx_mode))
 		locate(f, path);
 	return rc;

@@ -262,6 +262,7 @@ START_TEST(zeros_without_appending)
 END_TEST
 
 static const char *contested;
+static int others = -1; /* descriptor: an open(2) or truncate(2) by this thread would wait for the lease */
 static uint64_t grown_to;
 
 static void come_between(enum fake_call c)
@@ -269,7 +270,7 @@ static void come_between(enum fake_call c)
 	if (c != FAKE_fsync)
 		return;
 	if (grown_to) {
-		ck_assert_int_eq(truncate(contested, (off_t)grown_to), 0);
+		ck_assert_int_eq(ftruncate(others, (off_t)grown_to), 0);
 	} else {
 		ck_assert_int_eq(unlink(contested), 0);
 		close(open(contested, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
@@ -291,9 +292,11 @@ START_TEST(only_our_own_work_is_undone)
 	ck_assert_uint_eq(unit_size_of(contested), 0);
 	contested = unit_file("file", SIZE);
 	grown_to = 100000;
+	others = open(contested, O_RDWR | O_CLOEXEC);
 	fake_fail(FAKE_fsync, 1, EIO);
 	ck_assert_int_eq(pm_map(contested, o, &m), -EIO);
 	ck_assert_uint_eq(unit_size_of(contested), grown_to);
+	close(others);
 	fake.hook = NULL;
 	ck_assert_uint_eq(fake_open_files() + fake_mapped_bytes(), 0);
 }

@@ -2,6 +2,7 @@
 /* What others do to the file between two of our calls, and what runs out. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -12,13 +13,15 @@
 #include "unit.h"
 
 static const char *path;
+static int others; /* descriptor of another process, as it were */
 static struct pm_mapping *other;
 
 /* ---- Growing and undoing ---- */
 
 static void map_meanwhile(enum fake_call c)
 {
-	if (c != FAKE_fsync || other)
+	/* Between the creation by name and the lease, for which an open(2) would wait. */
+	if (c != FAKE_lease_signal || other)
 		return;
 	fake.hook = NULL;
 	other = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 100));
@@ -30,6 +33,7 @@ START_TEST(what_somebody_has_mapped_is_not_undone)
 	path = unit_path("file");
 	other = NULL;
 	fake_start(&fake_plain);
+	fake.machine.has_unnamed_files = false;
 	fake.hook = map_meanwhile;
 	/* Two are theirs. */
 	fake_fail(FAKE_fsync, 3, EIO);
@@ -48,7 +52,7 @@ END_TEST
 static void grow_meanwhile(enum fake_call c)
 {
 	if (c == FAKE_fallocate || c == FAKE_ftruncate)
-		ck_assert_int_eq(truncate(path, 1 << 20), 0);
+		ck_assert_int_eq(ftruncate(others, 1 << 20), 0);
 }
 
 static bool ends;
@@ -87,9 +91,11 @@ START_TEST(growing_never_shrinks)
 	path = unit_file("file", 10);
 	fake_start(&fake_plain);
 	fake.hook = grow_meanwhile;
+	others = open(path, O_RDWR | O_CLOEXEC);
 	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE | PM_SPARSE, .length = 5000));
 	ck_assert_uint_eq(unit_size_of(path), 1 << 20);
 	unit_ok(pm_unmap(m));
+	close(others);
 }
 END_TEST
 

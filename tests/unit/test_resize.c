@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Growing and shrinking a mapping with its file, and taking it back. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fiemap.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -290,10 +291,12 @@ START_TEST(a_failed_sync_poisons)
 }
 END_TEST
 
+static int others; /* descriptor of another process, as it were */
+
 static void grow_by_another(enum fake_call c)
 {
 	if (c == FAKE_fsync)
-		ck_assert_int_eq(truncate(path, (off_t)(50 * unit_page())), 0);
+		ck_assert_int_eq(ftruncate(others, (off_t)(50 * unit_page())), 0);
 }
 
 /* Another process makes the file longer meanwhile: that is not ours to take back. */
@@ -302,12 +305,14 @@ START_TEST(what_others_added_is_not_undone)
 	uint64_t page = unit_page();
 	for (int i = 0; i < 2; i++) {
 		map(&fake_plain, 10 * page, UNIT_OPTIONS(.length = 4 * page));
+		others = open(path, O_RDWR | O_CLOEXEC);
 		fake.hook = grow_by_another;
 		fake_fail(FAKE_mremap, 1, ENOMEM);
 		ck_assert_int_eq(pm_resize(m, (i ? 20 : 8) * page), -ENOMEM);
 		fake.hook = NULL;
 		ck_assert_uint_eq(unit_size_of(path), 50 * page);
 		ck_assert_uint_eq(pm_length(m), 4 * page);
+		close(others);
 		unit_ok(pm_unmap(m));
 	}
 }

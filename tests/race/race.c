@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Processes that create, grow and resize one file at once. In each round some of them meet a failure at a random call: no
+ * space, no memory, a limit, a guarantee that cannot be met, an error of the medium. Afterwards every byte that a process was
+ * told durable must be in the file, no process may have met a SIGBUS, and where none succeeded there is no file.
+ *
+ *   race DIRECTORY PROCESSES ROUNDS [SEED]    0: nothing was lost; "-": TMPDIR, or /var/tmp
+ *   race --mutate WHICH DIRECTORY ...         0: something was lost, as it must be with the rule switched off:
+ *        lease   every lease is granted, and is none: what another process has is undone
+ *        name    likewise, and files are created by their name, and unlinked
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pmdirect.h"
+#include "sys.h"
+
+#define PROCESSES_MOST 64
+#define STEPS 4
+#define SLOT 4096u
+
+/* What each process was told to be durable. */
+static struct shared {
+	atomic_uint waiting, go;
+	struct told {
+		unsigned value; /* 0: nothing */
+		bool mapped;    /* pm_map() succeeded, be it without a store */
+		uint64_t end;   /* that the file must have */
+	} told[PROCESSES_MOST];
+} *shared;
+
+static const char *mutation = "";
+static uint32_t seed;
+static unsigned slots;
+
+static uint32_t chance(uint32_t below)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 17;
+	seed ^= seed << 5;
+	return seed % below;
+}
+
+/* ---- The kernel between ---- */
+
+static struct pm_sys table;
+static unsigned until_failure; /* 0: none */
+
+static bool strikes(void)
+{
+	if (!chance(3))
+		usleep(chance(200));
+	return until_failure && !--until_failure;
+}
+
+/* Want of space comes in the midst of it. */
+static int do_fallocate(int fd, uint64_t offset, uint64_t length)
+{
+	bool fails = strikes();
+	int rc = pm_sys_linux.fallocate(fd, offset, fails ? length / 2 + 1 : length);
+	return fails ? -ENOSPC : rc;
+}
+
+static int do_allocate_inside(int fd, uint64_t offset, uint64_t length)
+{
+	return strikes() ? -ENOSPC : pm_sys_linux.allocate_inside(fd, offset, length);
+}
+
+static int do_mmap(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
+{
+	return strikes() ? -ENOMEM : pm_sys_linux.mmap(address, length, prot, flags, fd, offset);
+}
+
+static int do_mremap(void **address, size_t old_length, size_t new_length, int flags)
+{
+	return strikes() ? -ENOMEM : pm_sys_linux.mremap(address, old_length, new_length, flags);
+}
+
+static int do_fsync(int fd)
+{
+	return strikes() ? -EIO : pm_sys_linux.fsync(fd);
+}
+
+static int do_linkat(const char *path, int directory, const char *entry)
+{
+	return strikes() ? -ENOSPC : pm_sys_linux.linkat(path, directory, entry);
+}
+
+static int do_openat(int directory, const char *path, int flags, unsigned mode)
+{
+	if ((flags & O_TMPFILE) == O_TMPFILE && !strcmp(mutation, "name"))
+		return -EOPNOTSUPP;
+	strikes();
+	return pm_sys_linux.openat(directory, path, flags, mode);
+}
+
+static int do_statx(int directory, const char *path, int flags, struct statx *stx)
+{
+	return strikes() ? -EIO : pm_sys_linux.statx(directory, path, flags, stx);
+}
+
+static int lie_setlease(int fd, int type)
+{
+	(void)fd;
+	(void)type;
+	return 0;
+}
+
+static int lie_getlease(int fd)
+{
+	(void)fd;
+	return F_WRLCK;
+}
+
+static void stand_between(void)
+{
+	table = pm_sys_linux;
+	table.fallocate = do_fallocate;
+	table.allocate_inside = do_allocate_inside;
+	table.mmap = do_mmap;
+	table.mremap = do_mremap;
+	table.fsync = do_fsync;
+	table.linkat = do_linkat;
+	table.openat = do_openat;
+	table.statx = do_statx;
+	if (mutation[0]) {
+		table.setlease = lie_setlease;
+		table.getlease = lie_getlease;
+	}
+	pm_sys = &table;
+}
+
+/* ---- One process ---- */
+
+static void store(struct pm_mapping *m, unsigned self, uint64_t length)
+{
+	struct told *told = &shared->told[self];
+	uint64_t at = (uint64_t)self * SLOT;
+	told->mapped = true;
+	told->end = length > told->end ? length : told->end;
+	if (length < at + SLOT || chance(8) == 0)
+		return;
+	unsigned value = chance(UINT32_MAX) | 1;
+	char text[32];
+	int size = snprintf(text, sizeof(text), "%u", value) + 1;
+	if (pm_memcpy(m, (char *)pm_base(m) + at, text, (size_t)size, 0))
+		told->value = 0; /* unknown from now on: the old or the new */
+	else
+		told->value = value;
+}
+
+static void limit_files(rlim_t to)
+{
+	struct rlimit r = {to, RLIM_INFINITY};
+	setrlimit(RLIMIT_FSIZE, &r);
+}
+
+static void step(const char *path, unsigned self)
+{
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE, .length = (1 + chance(slots)) * SLOT};
+	struct pm_mapping *m;
+	unsigned kind = chance(8);
+	until_failure = chance(2) ? 1 + chance(25) : 0;
+	o.flags |= chance(4) ? 0 : PM_PREPARE;
+	o.flags |= chance(4) || o.flags & PM_PREPARE ? 0 : PM_SPARSE;
+	o.direct = kind == 0 ? PM_GUARANTEE : PM_HINT;
+	limit_files(kind == 1 ? o.length / 2 : RLIM_INFINITY);
+	int rc = pm_map(path, &o, &m);
+	if (!rc) {
+		store(m, self, o.length);
+		if (chance(2)) {
+			uint64_t longer = o.length + (1 + chance(slots)) * SLOT;
+			limit_files(chance(4) ? RLIM_INFINITY : longer - 1);
+			rc = pm_resize(m, longer);
+			if (!rc || shared->told[self].value)
+				store(m, self, pm_length(m));
+		}
+		pm_unmap(m);
+	}
+	limit_files(RLIM_INFINITY);
+}
+
+static int live(const char *path, unsigned self, uint32_t own_seed)
+{
+	seed = own_seed;
+	stand_between();
+	atomic_fetch_add(&shared->waiting, 1);
+	while (!atomic_load(&shared->go))
+		usleep(20);
+	for (unsigned i = 0; i < 1 + chance(STEPS); i++)
+		step(path, self);
+	return 0;
+}
+
+/* ---- A round ---- */
+
+static unsigned read_slot(int fd, unsigned self)
+{
+	char text[32] = "";
+	ssize_t got = pread(fd, text, sizeof(text) - 1, (off_t)self * SLOT);
+	return got > 0 ? (unsigned)strtoul(text, NULL, 10) : 0;
+}
+
+static unsigned look(const char *path, unsigned processes, bool existed)
+{
+	unsigned lost = 0;
+	bool any = existed;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int64_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	for (unsigned i = 0; i < processes; i++) {
+		const struct told *told = &shared->told[i];
+		any |= told->mapped;
+		if (told->mapped && size < (int64_t)told->end)
+			lost++, printf("  process %u: mapped to %llu, the file ends at %lld\n", i, (unsigned long long)told->end,
+			               (long long)size);
+		else if (told->value && read_slot(fd, i) != told->value)
+			lost++, printf("  process %u: %u was durable, there is %u\n", i, told->value, read_slot(fd, i));
+	}
+	/* A failure after the name was given, which another process may have met by then, leaves the file. */
+	if (fd >= 0 && !any && size == 0)
+		lost++, printf("  no process succeeded, and an empty file is left\n");
+	if (fd >= 0)
+		close(fd);
+	return lost;
+}
+
+static unsigned left; /* rounds where no process succeeded and a file was left */
+
+static unsigned play(const char *path, unsigned processes)
+{
+	pid_t pid[PROCESSES_MOST];
+	unsigned lost = 0;
+	bool existed = chance(2);
+	memset(shared, 0, sizeof(*shared));
+	unlink(path);
+	if (existed)
+		close(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+	if (existed && truncate(path, SLOT))
+		abort();
+	for (unsigned i = 0; i < processes; i++) {
+		uint32_t own = chance(UINT32_MAX) | 1;
+		pid[i] = fork();
+		if (!pid[i])
+			_exit(live(path, i, own));
+	}
+	while (atomic_load(&shared->waiting) < processes)
+		usleep(20);
+	atomic_store(&shared->go, 1);
+	for (unsigned i = 0; i < processes; i++) {
+		int status;
+		waitpid(pid[i], &status, 0);
+		if (!WIFEXITED(status))
+			lost++, printf("  process %u: signal %d\n", i, WTERMSIG(status));
+	}
+	lost += look(path, processes, existed);
+	bool any = existed;
+	for (unsigned i = 0; i < processes; i++)
+		any |= shared->told[i].mapped;
+	left += !any && !access(path, F_OK);
+	return lost;
+}
+
+int main(int argc, char **argv)
+{
+	char path[PATH_MAX];
+	if (argc > 2 && !strcmp(argv[1], "--mutate")) {
+		mutation = argv[2];
+		argv += 2;
+		argc -= 2;
+	}
+	if (argc < 4)
+		return 2;
+	unsigned processes = (unsigned)atoi(argv[2]), rounds = (unsigned)atoi(argv[3]), lost = 0, played = 0;
+	uint32_t from = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 0) : (uint32_t)time(NULL) * 2654435761u;
+	seed = from | 1;
+	slots = processes + 2;
+	const char *directory = strcmp(argv[1], "-") ? argv[1] : getenv("TMPDIR") ? getenv("TMPDIR") : "/var/tmp";
+	if (access(directory, W_OK))
+		return printf("%s cannot be written to\n", directory), 77;
+	snprintf(path, sizeof(path), "%s/race-%d", directory, (int)getpid());
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	setvbuf(stdout, NULL, _IONBF, 0);
+	printf("%u processes, seed %u%s%s\n", processes, seed, mutation[0] ? ", mutation: " : "", mutation);
+	for (; played < rounds && !(mutation[0] && lost); played++)
+		lost += play(path, processes);
+	unlink(path);
+	printf("%u rounds of %u processes: %u lost; %u files left by failures\n", played, processes, lost, left);
+	return mutation[0] ? !lost : lost != 0;
+}
