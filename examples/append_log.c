@@ -185,6 +185,23 @@ static int recover(struct append_log *log, bool read_only)
 	return rc ? rc : pm_sync(log->mapping);
 }
 
+/*
+ * The writer before may have met a failed write-back and ended: the page cache then shows records that the medium does not
+ * hold. So the log is read from the medium. An error that the kernel had not told yet is told once, and says only that such a
+ * thing happened; a log in memory has no medium.
+ */
+static int map_for_recovery(const char *path, struct pm_options *map, struct append_log *log)
+{
+	map->flags |= PM_FROM_MEDIUM;
+	int rc = pm_map(path, map, &log->mapping);
+	if (rc == -EIO)
+		rc = pm_map(path, map, &log->mapping);
+	if (rc != -EOPNOTSUPP)
+		return rc;
+	map->flags &= ~PM_FROM_MEDIUM;
+	return pm_map(path, map, &log->mapping);
+}
+
 int append_log_open(const char *path, const struct append_log_options *options, struct append_log *ret_log)
 {
 	/* Blocks that are written before they are used spare each append the file system's journal. */
@@ -205,7 +222,8 @@ int append_log_open(const char *path, const struct append_log_options *options, 
 		if (!size && !access(path, F_OK))
 			return -ENODATA;
 	}
-	rc = pm_map(path, &map, &log.mapping);
+	/* A reader follows a writer that may be alive. */
+	rc = options->read_only ? pm_map(path, &map, &log.mapping) : map_for_recovery(path, &map, &log);
 	if (rc)
 		return rc;
 	rc = take_header(&log);

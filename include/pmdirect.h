@@ -246,7 +246,7 @@ struct pm_evidence {
 #define PM_WATCH 0x100u      /* a thread of the library watches the file: see pm_event_fd() */
 #define PM_LEASE 0x200u      /* hold a write lease on the file: see pm_map() */
 #define PM_NO_THREAD 0x400u  /* with PM_LEASE: no thread; every durability call asks for the lease */
-#define PM_FROM_MEDIUM 0x1000u /* drop the file's cached pages first: map what the medium holds */
+#define PM_FROM_MEDIUM 0x1000u /* drop the file's cached pages first: map what the medium holds; see pm_map() */
 #define PM_ON_LOSS_FAIL 0x800u /* a guarantee lost later fails every durability call until pm_clear_error() */
 
 struct pm_mapping;
@@ -376,6 +376,12 @@ struct pm_event {
  * are not told as long as the mapping lives, and PM_EV_WATCHED says so. A lease needs no inotify: its break is
  * signalled all the same, and once it is lost every look asks for it again.
  *
+ * PM_FROM_MEDIUM is for a program that starts again after a write-back failed, which only the process that met it knows: the
+ * page cache may then show what the medium does not hold. The call syncs the file, drops its cached pages, and shows that none
+ * of the range is cached; the mapping begins with what the medium, or the server, holds. A private or read-only mapping may
+ * ask for it as well. Every other mapping of the file must have ended, in any process. On a direct medium there is nothing to
+ * drop. See pm_durability(7), After a restart.
+ *
  * Record locks that the process holds on the file (fcntl(2) F_SETLK) are gone when any descriptor of it is closed, the
  * library's too: at pm_unmap(), after pm_probe() and where pm_map() fails. Those of open file
  * descriptions (F_OFD_SETLK) and of flock(2) stay.
@@ -395,7 +401,9 @@ struct pm_event {
  * without a length or a device-dax range off its alignment; -E2BIG for an option struct newer than the
  * library with something set in its tail; -EOVERFLOW where offset + length overflows; -ERANGE beyond
  * the end of the file; -EISDIR, -ENODEV for a directory, a FIFO, a socket or another character device;
- * -ENOSPC; -EFBIG beyond RLIMIT_FSIZE (no SIGXFSZ is raised); -EMFILE, -ENFILE, -ENOMEM under a sync
+ * with PM_FROM_MEDIUM -EBUSY where another mapping holds cached pages, -EOPNOTSUPP where the backing is volatile, -EACCES
+ * where the caller may not know what is cached, or the error of a write-back that no process was told yet, after which the
+ * next call succeeds; -ENOSPC; -EFBIG beyond RLIMIT_FSIZE (no SIGXFSZ is raised); -EMFILE, -ENFILE, -ENOMEM under a sync
  * guarantee where the evidence could not be gathered for want of them; -EOPNOTSUPP where PM_PREPARE is not
  * possible; before Linux 6.2 -EBUSY where PM_PREPARE would show what deleted files held (see pm_durability(7), Holes of
  * a cloned file); under a sync guarantee with PM_LEASE -EAGAIN where somebody else has the file open, -EACCES for who is

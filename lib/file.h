@@ -89,6 +89,11 @@ void pm_file_undo(struct pm_file *);
 /* Whether an unnamed file found no room because another process has created the file meanwhile: open that. */
 bool pm_file_was_overtaken(const struct pm_file *, int rc);
 /*
+ * Drops the cached pages of a file that is not direct. -EBUSY: another mapping holds some of the range; the failure of a
+ * sync that comes first.
+ */
+int pm_file_from_medium(struct pm_file *, uint64_t offset, uint64_t length);
+/*
  * Why a store into the range failed: -ENOSPC, -EDQUOT, -EFBIG, -EPERM (the file is immutable or append-only); 0: none of
  * these explains it. May allocate what is missing there, never beyond the end in stx.
  */

@@ -49,12 +49,26 @@ static void look_again(struct pm_mapping *m, pm_evidence_table e, struct pm_subj
 	m->decision = pm_decide(e, &m->ask);
 }
 
+/* Before the file is touched. On a direct medium, and in a file that was just created, nothing is cached. */
+static int start_from_medium(struct pm_mapping *m, pm_evidence_table e, const struct pm_subject *s)
+{
+	struct pm_file *f = &m->file;
+	if (e[PM_EV_VOLATILE].state == PM_YES)
+		return pm_fail(-EOPNOTSUPP, f->call, f->name,
+		               "PM_FROM_MEDIUM: the backing keeps its data in memory, and there is no medium to read");
+	if (f->backing == PM_BACKING_DEVICE_DAX || e[PM_EV_DAX].state == PM_YES || f->created)
+		return 0;
+	return pm_file_from_medium(f, s->offset, s->length);
+}
+
 int pm_mapping_shape_file(struct pm_mapping *m, const struct pm_options *o, pm_evidence_table e, struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;
 	bool lines = m->decision.granularity >= PM_CACHE_LINE;
 	bool grown = m->offset + m->length > f->size, direct = e[PM_EV_DAX].state == PM_YES;
-	int rc = pm_file_grow(f, m->offset + m->length, o->flags & PM_SPARSE);
+	int rc = o->flags & PM_FROM_MEDIUM ? start_from_medium(m, e, s) : 0;
+	if (!rc)
+		rc = pm_file_grow(f, m->offset + m->length, o->flags & PM_SPARSE);
 	if (!rc && m->prepared)
 		rc = prepare_file(m, o, direct, s);
 	if (!rc)

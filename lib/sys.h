@@ -91,6 +91,7 @@ struct pm_sys {
 	int (*unlinkat)(int dir_fd, const char *path);
 	int (*ftruncate)(int fd, uint64_t length);
 	int (*fallocate)(int fd, uint64_t offset, uint64_t length);
+	int (*drop_cache)(int fd); /* posix_fadvise(2) POSIX_FADV_DONTNEED, of the whole file */
 	int (*fsync)(int fd);
 	int (*fdatasync)(int fd);
 	int (*syncfs)(int fd);

@@ -109,6 +109,11 @@ static int do_fallocate(int fd, uint64_t offset, uint64_t length)
 	return result(fallocate(fd, 0, (off_t)offset, (off_t)length));
 }
 
+static int do_drop_cache(int fd)
+{
+	return -posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static int do_fsync(int fd)
 {
 	return result(fsync(fd));
@@ -310,6 +315,7 @@ const struct pm_sys pm_sys_linux = {
 	.unlinkat = do_unlinkat,
 	.ftruncate = do_ftruncate,
 	.fallocate = do_fallocate,
+	.drop_cache = do_drop_cache,
 	.fsync = do_fsync,
 	.fdatasync = do_fdatasync,
 	.syncfs = do_syncfs,

@@ -47,6 +47,7 @@ void *fake_dlopen(const char *path);
 ssize_t fake_pread(int fd, void *buffer, size_t size, uint64_t offset);
 ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset);
 ssize_t fake_append(int fd, const void *buffer, size_t size);
+int fake_drop_cache(int fd);
 int fake_linkat(const char *path, int dir_fd, const char *entry);
 int fake_unlinkat(int dir_fd, const char *path);
 /* Writes back what was written over bad blocks in the page cache: whether that failed. */

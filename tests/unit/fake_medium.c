@@ -76,6 +76,14 @@ ssize_t fake_append(int fd, const void *buffer, size_t size)
 	return pm_sys_linux.append(fd, buffer, (size + 1) / 2);
 }
 
+int fake_drop_cache(int fd)
+{
+	ENTER(.call = FAKE_drop_cache, .fd = fd);
+	if (fake.machine.dax == PM_YES)
+		fake_violation("a DAX file has no page cache to drop");
+	return pm_sys_linux.drop_cache(fd);
+}
+
 int fake_linkat(const char *path, int dir_fd, const char *entry)
 {
 	ENTER(.call = FAKE_linkat, .fd = dir_fd);

@@ -65,6 +65,12 @@ static void create_guaranteed(void)
 	       sweep_fill(10000, 100, 0) || sweep_unmap());
 }
 
+static void from_medium(void)
+{
+	(void)(sweep_map(UNIT_OPTIONS(.flags = PM_FROM_MEDIUM)) || sweep_store(10, 100) || sweep_persist(10, 100) ||
+	       sweep_unmap());
+}
+
 static void create_by_name(void)
 {
 	fake.machine.has_unnamed_files = false;
@@ -212,6 +218,7 @@ static const struct sweep_flow flows[] = {
 	{"read-only", read_only, true, true, true, .is_absent = false},
 	{"private", private, true, true, false, .is_absent = false},
 	{"anonymous", anonymous, true, false, false, .is_absent = false},
+	{"from medium", from_medium, true, true, false, .is_absent = false},
 	{"create by name", create_by_name, true, true, false, .is_absent = true},
 	{"create with zeros", create_with_zeros, true, false, false, .is_absent = true},
 	{"grow with zeros", grow_with_zeros, true, false, false, .is_absent = false},
