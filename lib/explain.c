@@ -266,8 +266,10 @@ static void say_name(struct text *t, const struct pm_report *r, enum gravity *g)
 		say(t, "The overlay copied the file up: the path leads to the copy, the mapping shows the original; %s. ",
 		    advices[PM_ADVICE_MAP_AGAIN]);
 	else if (named->error == EREMCHG)
-		say(t, "The file was %.55s: a program that looks for it by its old path does not find it; %s. ", named->text,
-		    advices[PM_ADVICE_NAME]);
+		say(t,
+		    "The file was %.55s: a program that looks for it by its old path does not find it; move it back, or call "
+		    "pm_clear_error() if the new path is meant. ",
+		    named->text);
 	else
 		say(t, "No path leads to the file (%.55s): nothing finds what is stored after a restart; %s. ", named->text,
 		    advices[PM_ADVICE_NAME]);

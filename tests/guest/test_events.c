@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Provokes what can happen to a file under a live mapping, for real, and expects each cause to be told once, with the
- * right reason, and nothing else. Runs in the guest: test_events BACKING DIRECTORY [final CAUSE]. A final cause leaves the
- * file system unusable.
+ * right reason, and nothing else. Runs in the guest: test_events BACKING DIRECTORY [final|guarantee CAUSE]. A final cause leaves
+ * the file system unusable.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -93,6 +93,33 @@ static int do_toggle_flag(int fd)
 	return ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
 }
 
+static int do_unlink(int fd)
+{
+	(void)fd;
+	return unlink(path);
+}
+
+/* Removed and made anew, as an editor does. */
+static int do_replace(int fd)
+{
+	int to = open(other, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	(void)fd;
+	close(to);
+	return rename(other, path);
+}
+
+static int do_move(int fd)
+{
+	(void)fd;
+	return rename(path, other);
+}
+
+static int do_unlink_one_name(int fd)
+{
+	(void)fd;
+	return link(path, other) || unlink(path) ? -1 : 0;
+}
+
 /* ---- The rest cannot be undone ---- */
 
 static int write_text(const char *file, const char *text)
@@ -151,7 +178,7 @@ enum where { ANYWHERE, REFLINK, DIRECT };
 struct told {
 	enum pm_event_kind kind;
 	enum pm_reason reason;
-	uint64_t offset; /* where it begins; ~0: not looked at */
+	uint64_t offset, length; /* 0: to the end of the range */
 };
 
 static const struct cause {
@@ -164,25 +191,29 @@ static const struct cause {
 	struct told falls_back; /* on a mapping that had lines */
 } causes[] = {
 	{"reader", do_nothing, O_RDONLY, ANYWHERE, false, {{0}}, {0}},
-	{"writer", do_nothing, O_RDWR, ANYWHERE, false, {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0}}, {0}},
-	{"O_DIRECT", do_nothing, O_RDWR | O_DIRECT, ANYWHERE, false, {{PM_EVENT_OPENED, PM_REASON_OPENED_DIRECT, 0}}, {0}},
+	{"writer", do_nothing, O_RDWR, ANYWHERE, false, {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}}, {0}},
+	{"O_DIRECT", do_nothing, O_RDWR | O_DIRECT, ANYWHERE, false, {{PM_EVENT_OPENED, PM_REASON_OPENED_DIRECT, 0, 0}}, {0}},
 	{"write", do_write, O_WRONLY, ANYWHERE, false,
-	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0}, {PM_EVENT_WRITTEN, PM_REASON_WRITTEN, 0}}, {0}},
-	{"truncate", do_truncate, O_RDONLY, ANYWHERE, false, {{PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, 65536}},
-	 {PM_EVENT_FELL_BACK, PM_REASON_HOLE, 0}},
+	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}, {PM_EVENT_WRITTEN, PM_REASON_WRITTEN, 0, 0}}, {0}},
+	{"truncate", do_truncate, O_RDONLY, ANYWHERE, false, {{PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, 65536, 0}},
+	 {PM_EVENT_FELL_BACK, PM_REASON_TRUNCATED, 0, 0}},
 	{"punch", do_punch, O_RDWR, ANYWHERE, false,
-	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0}, {PM_EVENT_HOLE, PM_REASON_HOLE, 65536}},
-	 {PM_EVENT_FELL_BACK, PM_REASON_HOLE, 0}},
+	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}, {PM_EVENT_HOLE, PM_REASON_HOLE, 65536, 65536}},
+	 {PM_EVENT_FELL_BACK, PM_REASON_HOLE, 0, 0}},
 	{"collapse", do_collapse, O_RDWR, ANYWHERE, false,
-	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0}, {PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, SIZE - 65536}},
-	 {PM_EVENT_FELL_BACK, PM_REASON_HOLE, 0}},
-	{"clone", do_clone, O_RDONLY, REFLINK, false, {{PM_EVENT_SHARED, PM_REASON_SHARED, 0}}, {0}},
-	{"dedupe", do_dedupe, O_RDONLY, REFLINK, false, {{PM_EVENT_SHARED, PM_REASON_SHARED, 0}}, {0}},
-	{"DAX flag", do_toggle_flag, O_RDONLY, DIRECT, false, {{PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG, 0}}, {0}},
-	{"read-only", do_read_only, O_RDONLY, ANYWHERE, true, {{PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0}}, {0}},
-	{"shutdown", do_shutdown, O_RDONLY, ANYWHERE, true, {{PM_EVENT_DEAD, PM_REASON_SHUT_DOWN, 0}}, {0}},
-	{"bad-block", do_wear, O_RDONLY, DIRECT, true, {{PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS, 65536}}, {0}},
-	{"unbind", do_unbind, O_RDONLY, ANYWHERE, true, {{PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, 0}}, {0}},
+	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}, {PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, SIZE - 65536, 0}},
+	 {PM_EVENT_FELL_BACK, PM_REASON_TRUNCATED, 0, 0}},
+	{"clone", do_clone, O_RDONLY, REFLINK, false, {{PM_EVENT_SHARED, PM_REASON_SHARED, 0, 0}}, {0}},
+	{"dedupe", do_dedupe, O_RDONLY, REFLINK, false, {{PM_EVENT_SHARED, PM_REASON_SHARED, 0, 65536}}, {0}},
+	{"unlink", do_unlink, O_RDONLY, ANYWHERE, false, {{PM_EVENT_NAME_LOST, PM_REASON_UNLINKED, 0, 0}}, {0}},
+	{"replace", do_replace, O_RDONLY, ANYWHERE, false, {{PM_EVENT_NAME_LOST, PM_REASON_UNLINKED, 0, 0}}, {0}},
+	{"move", do_move, O_RDONLY, ANYWHERE, false, {{PM_EVENT_NAME_LOST, PM_REASON_MOVED, 0, 0}}, {0}},
+	{"one name", do_unlink_one_name, O_RDONLY, ANYWHERE, false, {{PM_EVENT_NAME_LOST, PM_REASON_UNLINKED, 0, 0}}, {0}},
+	{"DAX flag", do_toggle_flag, O_RDONLY, DIRECT, false, {{PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG, 0, 0}}, {0}},
+	{"read-only", do_read_only, O_RDONLY, ANYWHERE, true, {{PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0, 0}}, {0}},
+	{"shutdown", do_shutdown, O_RDONLY, ANYWHERE, true, {{PM_EVENT_DEAD, PM_REASON_SHUT_DOWN, 0, 0}}, {0}},
+	{"bad-block", do_wear, O_RDONLY, DIRECT, true, {{PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS, 65536, 0}}, {0}},
+	{"unbind", do_unbind, O_RDONLY, ANYWHERE, true, {{PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, 0, 0}}, {0}},
 };
 
 /* ---- Provoking, and listening ---- */
@@ -243,7 +274,7 @@ static bool strike_out(struct pm_event *events, unsigned count, const struct tol
 		struct pm_event *e = &events[i];
 		if (e->kind != t->kind || e->reason != t->reason)
 			continue;
-		if (e->offset != t->offset || e->offset + e->length != SIZE)
+		if (e->offset != t->offset || e->length != (t->length ? t->length : SIZE - t->offset))
 			return false;
 		e->kind = 0;
 		return true;
@@ -383,10 +414,38 @@ static void lease(void)
 	pm_unmap(m);
 }
 
+/* A guarantee that is lost: the verdict, every durability call, and no sentence that still promises it. */
+static void lose_guarantee(const struct cause *c)
+{
+	char text[2048];
+	struct pm_report r;
+	struct pm_mapping *m = map_new(PM_ON_LOSS_FAIL | (has_reflink ? PM_LEASE : 0), PM_GUARANTEE);
+	CHECK(pm_query(m, &r, sizeof(r)) == 0 && r.grade == PM_GRADE_PROVEN && r.verdict == PM_VERDICT_MET, "guarantee: not met");
+	CHECK(pm_persist(m, pm_base(m), 8) == 0);
+	/* A shutdown needs a descriptor, and a lease bears only ours: that of the directory. */
+	char directory[256];
+	snprintf(directory, sizeof(directory), "%.*s", (int)(strrchr(path, '/') - path), path);
+	int fd = open(directory, O_RDONLY | O_DIRECTORY);
+	CHECK(fd >= 0 && c->act(fd) == 0, "guarantee: %s could not be provoked", c->name);
+	CHECK(pm_query(m, &r, sizeof(r)) == 0 && pm_explain(&r, text, sizeof(text)) > 0, "guarantee: %s", pm_error_detail());
+	CHECK(r.verdict == PM_VERDICT_REFUSED && r.grade < PM_GRADE_TRUSTED, "guarantee, %s: verdict %d", c->name, (int)r.verdict);
+	CHECK(r.reason == c->told[0].reason, "guarantee, %s: %s", c->name, pm_reason_name(r.reason));
+	CHECK(r.granularity == (c->final ? PM_PAGE : PM_CACHE_LINE), "guarantee: %s", pm_granularity_name(r.granularity));
+	CHECK(pm_persist(m, pm_base(m), 8) == -PM_ENOTSYNC && pm_drain(m) == -PM_ENOTSYNC, "guarantee: not lost");
+	CHECK(!strstr(text, "proven by") && !strstr(text, "every fact holds"), "guarantee: %s", text);
+	printf("%-12s lost with the guarantee: %s\n", c->name, text);
+	pm_clear_error(m);
+	/* After a shutdown the kernel answers. */
+	((char *)pm_base(m))[0] = 2;
+	CHECK(!pm_persist(m, pm_base(m), 8) == !c->final, "guarantee, %s: a persist after it", c->name);
+	close(fd);
+	pm_unmap(m);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 3 && argc != 5)
-		return fprintf(stderr, "usage: %s BACKING DIRECTORY [final CAUSE]\n", argv[0]), 2;
+		return fprintf(stderr, "usage: %s BACKING DIRECTORY [final|guarantee CAUSE]\n", argv[0]), 2;
 	has_reflink = strstr(argv[1], "reflink");
 	is_direct = strstr(argv[1], "dax");
 	snprintf(path, sizeof(path), "%s/file", argv[2]);
@@ -397,9 +456,13 @@ int main(int argc, char **argv)
 		bool possible = (c->where != REFLINK || has_reflink) && (c->where != DIRECT || is_direct);
 		if (argc == 5 ? strcmp(c->name, argv[4]) != 0 : !possible || c->final)
 			continue;
+		if (argc == 5 && !strcmp(argv[3], "guarantee")) {
+			lose_guarantee(c);
+			return failures != 0;
+		}
 		provoke(c, 0);
 		/* By a thread as well: what is announced, and what comes round. */
-		if (c->act == do_truncate || c->act == do_clone || c->act == do_toggle_flag)
+		if (c->act == do_truncate || c->act == do_clone || c->act == do_unlink || c->act == do_move || c->act == do_toggle_flag)
 			provoke(c, PM_WATCH);
 	}
 	stay_quiet(0);

@@ -134,7 +134,7 @@ static const struct state {
 	{&fake_dax, unlinked, {0}, "No path leads to the file (unlinked)", {"linkat(2)", "not met", "cache-line"},
 	 {"every fact holds", "proven by"}},
 	{&fake_plain, unlinked, {0}, "No path leads to the file (unlinked)", {"linkat(2)"}, {"proven by", "Advice: put"}},
-	{&fake_dax, moved, {0}, "The file was moved to", {"/second", "old path"}, {"every fact holds", "proven by"}},
+	{&fake_dax, moved, {0}, "The file was moved to", {"/second", "pm_clear_error()"}, {"every fact holds", "proven by"}},
 	{&fake_plain, copied_up, {.flags = PM_READ_ONLY}, "The overlay copied the file up", {"map again"}, {"proven by"}},
 	{&fake_dax, worn, {0}, "The medium has bad blocks", {"restore the file", "Apart from that", "offset 16384"},
 	 {"every fact holds", "proven by"}},
