@@ -229,10 +229,10 @@ int pm_sync(struct pm_mapping *m)
 	int rc = pm_mapping_poison(m, call);
 	bool lines = strategy_of(m)->granularity >= PM_CACHE_LINE && m->ask.backing == PM_BACKING_FILE;
 	if (!rc && lines)
-		rc = finish_range(m, call, m->base, m->length, pm_medium_look(&m->medium));
+		rc = finish_range(m, call, m->base, (size_t)m->length, pm_medium_look(&m->medium));
 	if (rc == -ERANGE && lines)
 		return sync_up_to_end(m, call);
-	return rc ? rc : finish_range(m, call, m->base, m->length, strategy_of(m)->sync(&m->medium));
+	return rc ? rc : finish_range(m, call, m->base, (size_t)m->length, strategy_of(m)->sync(&m->medium));
 }
 
 int pm_clear_error(struct pm_mapping *m)

@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,6 +14,10 @@
 #include <unistd.h>
 
 #include "linux.h"
+
+#ifndef RWF_APPEND
+#define RWF_APPEND 0x10 /* linux/fs.h */
+#endif
 
 #ifndef SYS_cachestat
 #define SYS_cachestat 451 /* the same number on every architecture (Linux 6.5) */
@@ -85,7 +90,7 @@ static ssize_t do_pwrite(int fd, const void *buffer, size_t size, uint64_t offse
 static ssize_t do_append(int fd, const void *buffer, size_t size)
 {
 	struct iovec part = {(void *)(uintptr_t)buffer, size};
-	ssize_t rc = pwritev2(fd, &part, 1, 0, RWF_APPEND);
+	ssize_t rc = syscall(SYS_pwritev2, fd, &part, 1, 0, 0, RWF_APPEND);
 	return rc < 0 ? -errno : rc;
 }
 
