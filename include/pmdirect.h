@@ -177,7 +177,7 @@ enum pm_evidence_row {
 	PM_EV_DEVICE_DAX = 3,     /* the file is a device-dax node */
 	PM_EV_FILE_SYSTEM = 4,    /* identified; text: its name; value: f_type */
 	PM_EV_MOUNT = 5,          /* text: mount options that concern DAX and write-back */
-	PM_EV_VOLATILE = 6,       /* the backing forgets at power-off by its nature */
+	PM_EV_VOLATILE = 6,       /* the backing, or what it stands on, forgets at power-off; text: what was found below */
 	PM_EV_ALLOCATED = 7,      /* no hole in the range; value when no: file offset of the first */
 	PM_EV_WRITTEN = 8,        /* no unwritten extent in the range; value as above */
 	PM_EV_UNSHARED = 9,       /* no extent shared with another file; value as above */
@@ -211,7 +211,7 @@ enum pm_evidence_row {
 	PM_EV_NAMED = 37,         /* a path leads to the file; value: its links; text: its path, or what became of it; error:
 	                             ENOENT unlinked, EEXIST replaced, EREMCHG moved, ENOLINK unnamed, ESTALE copied up */
 	PM_EV_SYNC_IGNORED = 38,  /* a sync that must fail succeeded: syncs are ignored */
-	PM_EV_DEVICE_FLUSH = 39,  /* a sync ends in a flush of the device's volatile cache, if it has one */
+	PM_EV_DEVICE_FLUSH = 39,  /* a sync ends in a flush of the device's volatile cache, if it has one: pm_below(7) */
 	PM_EV_FAST_COMMIT = 40,   /* ext4 commits by fast_commit */
 	PM_EV_ARMED = 41,         /* the region can be written, and each of its NVDIMMs saves its data at power-off */
 	PM_EV_IN_FILE = 42,       /* the whole range lies in the file; value when no: where the file ends */

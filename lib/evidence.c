@@ -130,6 +130,8 @@ void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool tr
 	dax_attribute(e, s);
 	pm_evidence_set(&e[PM_EV_LEASE_HELD], s->lease_held ? PM_YES : PM_NO, 0, LEASE_SOURCE, NULL);
 	pm_evidence_file_system(e, s);
+	if (s->backing == PM_BACKING_FILE)
+		pm_evidence_below(e, s, s->map || s->is_guaranteed);
 	sync_ignored(e, s, s->syncs);
 	if (!try_sync || s->backing == PM_BACKING_PRIVATE)
 		return;
@@ -214,7 +216,8 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 		pm_evidence_region(e, s);
 	if (e[PM_EV_SHAREABLE].state == PM_UNKNOWN)
 		pm_evidence_shareable(e, s);
-	pm_evidence_mount(e, s);
+	if (e[PM_EV_MOUNT].state == PM_UNKNOWN)
+		pm_evidence_below(e, s, true);
 	emergency(e, s);
 	pm_evidence_residency(e, s);
 	if (e[PM_EV_BAD_BLOCKS].state == PM_UNKNOWN)

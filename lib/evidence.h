@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "pmdirect.h"
+#include "sys.h"
 
 enum pm_backing {
 	PM_BACKING_FILE, /* regular file or block device */
@@ -51,6 +52,7 @@ struct pm_subject {
 	size_t unit;             /* mappings begin and end at multiples of it */
 	bool writable;
 	bool just_opened;    /* for writing, by the call at work */
+	bool is_guaranteed;  /* nothing is taken from an earlier look that can change */
 	unsigned syncs;      /* the PM_CALL_... of sys.h that make the mapping durable, as far as is known by now */
 	bool unseen;         /* nothing may be changed, not even without a trace in the content */
 	void *map;           /* for residency; NULL if not mapped */
@@ -128,8 +130,74 @@ void pm_evidence_named(pm_evidence_table, const struct pm_subject *);
 int pm_data_elsewhere(pm_evidence_table, const struct pm_subject *);
 /* evidence_file.c */
 void pm_evidence_file_system(pm_evidence_table, struct pm_subject *);
-void pm_evidence_mount(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_residency(pm_evidence_table, const struct pm_subject *);
+
+/* What is known of a file system, beforehand. */
+struct pm_file_system {
+	uint32_t magic;
+	const char *name;
+	const char *type;   /* what the name of its type begins with in the table of mounts; "": not compared */
+	const char *server; /* which kind of server keeps the data; NULL: none does */
+	bool is_volatile;   /* keeps its files in memory only */
+	bool syncs_inodes;  /* its fsync(2) and msync(2) write all that leads to the data */
+	bool bears_statmount, bears_cachestat;
+};
+/* NULL: not known. */
+const struct pm_file_system *pm_file_system(uint32_t magic);
+
+/* evidence_mount.c: what was found of the mount by an earlier look. */
+struct pm_known_mount {
+	unsigned place; /* in the list of file systems, from 1; 0: nothing is known */
+	enum pm_state syncs_inodes;
+	enum pm_state flushes; /* where it is settled: the row PM_EV_DEVICE_FLUSH */
+	bool is_verified;      /* the table of mounts has the type that fstatfs(2) told */
+	bool is_settled;       /* what lies below is no memory, and cannot be exchanged */
+};
+struct pm_known_mount pm_known_mount(const struct pm_subject *);
+/* Nothing is kept of a mount whose id may become another's. */
+void pm_know_mount(const struct pm_subject *, const struct pm_known_mount *);
+
+struct pm_mount_facts {
+	const char *source; /* of all this; static text */
+	const char *type, *subtype;
+	const char *device; /* what is mounted, as mountinfo shows it; NULL: not told */
+	char *options;      /* of the super block */
+	bool read_only;     /* if it is not among the options */
+	char *table;
+	struct pm_mount asked;
+};
+/* 0, or -errno with the source set. In both cases pm_mount_free() follows. */
+int pm_mount_read(int fd, const struct statx *, bool by_statmount, struct pm_mount_facts *);
+void pm_mount_free(struct pm_mount_facts *);
+/* What follows the name of an option, up to the next comma; NULL: it is not there. */
+const char *pm_mount_option(const struct pm_mount_facts *, const char *name);
+/* The same as a path. -ENOENT: it is not there. */
+int pm_mount_path(const struct pm_mount_facts *, const char *name, char *path, size_t size);
+/* Sets the row of what pm_mount_read() returned; takes the options apart. */
+void pm_mount_row(pm_evidence_table, struct pm_mount_facts *, int rc);
+
+/* evidence_below.c: what the file system stands on: whether it forgets, and whether flushes reach it. */
+void pm_evidence_below(pm_evidence_table, const struct pm_subject *, bool anew);
+
+/* ---- for evidence_below.c and evidence_disk.c ---- */
+
+/* What was found on the way down. */
+struct pm_below {
+	enum pm_state is_volatile, flushes;
+	bool has_no_cache; /* each disk says so itself: there is nothing to flush */
+	bool is_settled;   /* nothing on the way can be exchanged while it is in use */
+	bool is_met;       /* there was a disk, or what stands for one */
+	int error;         /* positive errno */
+	char what[56], how[56]; /* texts of the two */
+};
+/* Of two things below the worse one counts. */
+void pm_below_merge(struct pm_below *, const struct pm_below *other);
+/* Here the way ends, and nothing is known of what follows. */
+void pm_below_end(struct pm_below *, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void pm_below_forgets(struct pm_below *, const char *what);
+void pm_below_device(const char *directory, unsigned depth, struct pm_below *);
+void pm_below_path(const char *path, unsigned depth, struct pm_below *);
+#define PM_BELOW_DEPTH 8u /* of things upon things */
 
 /* evidence_device.c: whether that part of the device is known to be missing; and that it is from now on. */
 enum pm_device_part { PM_DEVICE_REGION = 1, PM_DEVICE_BAD_BLOCKS = 2 };

@@ -387,6 +387,9 @@ static void say_environment(struct text *t, const struct pm_report *r)
 		say(t, "Tainted: PMDIRECT_GRANULARITY=%.55s lowers the promise. ", forced->text);
 	if (says(r, PM_EV_FORCED, PM_NO) && forced->text[0])
 		say(t, "PMDIRECT_GRANULARITY=%.55s changes nothing: it is neither page nor cache_line. ", forced->text);
+	/* Whose promise it is, or where the way down ended. */
+	if (r->granularity == PM_PAGE && says(r, PM_EV_VOLATILE, PM_UNKNOWN) && r->evidence[PM_EV_VOLATILE].text[0])
+		say(t, "Whether the medium keeps it is not known (%.55s). ", r->evidence[PM_EV_VOLATILE].text);
 	if (says(r, PM_EV_WATCHED, PM_NO))
 		say(t,
 		    "The file cannot be watched (inotify, error %d): a write or an open by another process is not noticed, a "

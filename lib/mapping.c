@@ -209,6 +209,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	m->ask = pm_mapping_ask(o, f);
 	pm_mapping_subject(f, &m->ask, m->offset, m->length, !(o->flags & PM_READ_ONLY), &s);
 	s.syncs = m->syncs = pm_mapping_syncs(f, o);
+	s.is_guaranteed = o->sync == PM_GUARANTEE;
 	s.just_opened = !f->callers && !(o->flags & (PM_READ_ONLY | PM_PRIVATE));
 	s.lease_held = m->watch.lease_held;
 	s.lease_error = m->watch.lease_error;

@@ -63,11 +63,14 @@ static bool is_volatile(const struct pm_evidence *e, const struct pm_ask *ask, s
 		blame(d, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM);
 	else if (e[PM_EV_SYNC_IGNORED].state == PM_YES)
 		blame(d, PM_REASON_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX);
+	else if (e[PM_EV_DEVICE_FLUSH].state == PM_NO)
+		blame(d, PM_REASON_NO_DEVICE_FLUSH, PM_ADVICE_BARRIER);
 	else
 		return false;
 	d->granularity = PM_NONE;
 	d->sync = PM_NO;
-	d->best_effort = d->reason == PM_REASON_SYNC_IGNORED;
+	/* A crash of the process or the kernel is survived, and what is not ignored is done. */
+	d->best_effort = d->reason == PM_REASON_SYNC_IGNORED || d->reason == PM_REASON_NO_DEVICE_FLUSH;
 	return true;
 }
 

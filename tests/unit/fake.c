@@ -138,6 +138,8 @@ static int fake_fstatfs(int fd, struct statfs *stfs)
 	ENTER(.call = FAKE_fstatfs, .fd = fd);
 	int rc = pm_sys_linux.fstatfs(fd, stfs);
 	fake_file_system(stfs);
+	if (fake_is_below(fd))
+		stfs->f_type = (__typeof__(stfs->f_type))fake.machine.under.magic;
 	return rc;
 }
 
@@ -358,6 +360,7 @@ static int fake_cachestat(int fd, uint64_t offset, uint64_t length, struct pm_ca
 	ENTER(.call = FAKE_cachestat, .fd = fd, .offset = offset, .length = length);
 	if (fake.machine.dax != PM_NO || fake.machine.is_device_dax)
 		fake_violation("cachestat on a file that may be DAX crashes Linux 6.12");
+	fake_check_cachestat(fake.machine.magic);
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length;
 	uint64_t start = offset < fake.machine.cached_from ? fake.machine.cached_from : offset;
 	*stat = (struct pm_cachestat){.cached = start < end ? (end - start) / page : 0};

@@ -87,6 +87,15 @@ struct fake_machine {
 	bool lacks_fallocate;
 	const char *granularity_word; /* PMDIRECT_GRANULARITY */
 	const struct fake_health *health; /* NULL: nothing is told */
+	const char *block;            /* where the disk hangs, after "devices/"; NULL: as region and below say */
+	const char *node_block;       /* likewise, of a node that is mapped itself */
+	const char *slaves[3];        /* names of the devices below it */
+	const char *attributes[8][2]; /* of /sys/dev/block/259:3 or what lies below: the end of the path, and the text */
+	struct {
+		uint32_t magic;    /* of the files that it stands on, which are on other disks */
+		const char *mount; /* of those */
+		bool has_no_device;
+	} under;
 	const char *mount;            /* end of the line in mountinfo, after the " - "; NULL: of another namespace */
 	uint64_t cached_from;         /* all before that file offset is not in the page cache */
 	bool has_no_device;           /* but a number of the file system's own, as tmpfs, btrfs and overlay */

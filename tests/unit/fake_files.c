@@ -61,7 +61,7 @@ bool fake_virtual_exists(const char *path)
 {
 	if (fake_is_ext4(path))
 		return path[1] == 's' || !fake.machine.hides_proc;
-	return !strcmp(path, "/sys/dev/block") || (!strcmp(path, "/sys/dev/block/259:3") && !fake.machine.is_gone);
+	return fake_below_exists(path) || !strcmp(path, "/sys/dev/block") || (!strcmp(path, "/sys/dev/block/259:3") && !fake.machine.is_gone);
 }
 
 static bool ends_with(const char *path, const char *end)
@@ -143,18 +143,25 @@ static int content(const char *path, int flags, char *text, size_t size)
 {
 	const char *attribute;
 	const struct fake_region *r = region_at(path, &attribute);
-	bool of_char = !strncmp(path, "/sys/dev/char/259:4/", 20) && fake.machine.is_device_dax;
 	const char *value = NULL;
+	bool of_char = !strncmp(path, "/sys/dev/char/259:4/", 20) && fake.machine.is_device_dax;
+	if (fake_below_attribute(path, &value)) {
+		snprintf(text, size, "%s\n", value ? value : "");
+		return value ? 0 : -ENOENT;
+	}
 	if (ends_with(path, "/mountinfo")) {
 		value = fake.machine.mount;
 		snprintf(text, size,
 		         "22 1 8:1 / / rw - ext4 /dev/sda1 rw,nodax\n"
-		         "%u 22 %u:%u / /mnt rw shared:1 - %s\n",
-		         FAKE_MOUNT, FAKE_MAJOR, FAKE_MINOR + fake.machine.hides_device, value ? value : "fuse none rw");
+		         "%u 22 %u:%u / /mnt rw shared:1 - %s\n"
+		         "%u 22 0:99 / /under rw - %s\n",
+		         FAKE_MOUNT, FAKE_MAJOR, FAKE_MINOR + fake.machine.hides_device, value ? value : "fuse none rw",
+		         FAKE_MOUNT + 1, fake.machine.under.mount ? fake.machine.under.mount : "fuse none rw");
 		return 0;
 	}
 	if (!strncmp(path, "/proc/self/fdinfo/", 18)) {
-		snprintf(text, size, "pos:\t0\nflags:\t0100002\nmnt_id:\t%u\nino:\t12\n", FAKE_MOUNT);
+		snprintf(text, size, "pos:\t0\nflags:\t0100002\nmnt_id:\t%u\nino:\t12\n",
+		         FAKE_MOUNT + fake_is_below((int)strtol(path + 18, NULL, 10)));
 		return fake.machine.lacks_mount_id ? -ENOENT : 0;
 	}
 	if (fake_is_ext4(path))
@@ -237,8 +244,10 @@ ssize_t fake_virtual_read(int fd, void *buffer, size_t size)
 }
 
 /* The names of the devices below. */
-void fake_virtual_entries(void (*visit)(void *arg, const char *entry), void *arg)
+void fake_virtual_entries(const char *directory, void (*visit)(void *arg, const char *entry), void *arg)
 {
+	if (fake_below_entries(directory, visit, arg))
+		return;
 	static const char *const names[] = {"pmem8", "pmem9"};
 	for (unsigned i = 0; i < 2 && fake.machine.below[i]; i++)
 		visit(arg, names[i]);
@@ -251,7 +260,9 @@ ssize_t fake_virtual_link(const char *path, char *buffer, size_t size)
 	bool of_block = !strcmp(path, "/sys/dev/block/259:3") || !strcmp(path, "/sys/dev/block/259:4");
 	bool of_char = !strcmp(path, "/sys/dev/char/259:4");
 	const char *slave = strstr(path, "/slaves/pmem");
-	if (slave) {
+	if (fake_below_link(path, text, sizeof(text)))
+		; /* told by what lies below */
+	else if (slave) {
 		unsigned number = (unsigned)strtoul(slave + 12, NULL, 10);
 		snprintf(text, sizeof(text), "../../../fake%u/ndbus%u/region%u/namespace/block/pmem%u", generation,
 		         number - REGION + BUS, number, number);
@@ -314,12 +325,14 @@ uint64_t fake_entry_number(void)
 int fake_statmount(int fd, struct pm_mount *mount)
 {
 	ENTER(.call = FAKE_statmount, .fd = fd);
-	if (!fake.machine.mount)
+	const char *told = fake_is_below(fd) ? fake.machine.under.mount : fake.machine.mount;
+	fake_check_statmount(fake_is_below(fd) ? fake.machine.under.magic : fake.machine.magic);
+	if (!told)
 		return -ENOENT;
 	char *rest = NULL;
-	snprintf(mount->room, sizeof(mount->room), "%s", fake.machine.mount);
+	snprintf(mount->room, sizeof(mount->room), "%s", told);
 	char *type = strtok_r(mount->room, " .", &rest);
-	char *subtype = strstr(fake.machine.mount, "fuse.") == fake.machine.mount ? strtok_r(NULL, " ", &rest) : NULL;
+	char *subtype = strstr(told, "fuse.") == told ? strtok_r(NULL, " ", &rest) : NULL;
 	strtok_r(NULL, " ", &rest);
 	/* What is of the super block's flags is told apart. */
 	mount->read_only = !strncmp(rest, "ro", 2);
@@ -385,7 +398,12 @@ int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 		rc = -fake.machine.statx_errno;
 	if (rc || (rc = pm_sys_linux.statx(dir_fd, path, flags, stx)))
 		return rc;
-	return answer_statx(stx);
+	rc = answer_statx(stx);
+	if (!path[0] && fake_is_below(dir_fd)) {
+		stx->stx_dev_major = fake.machine.under.has_no_device ? 0 : FAKE_MAJOR;
+		stx->stx_dev_minor = FAKE_MINOR + 10;
+	}
+	return rc;
 }
 
 int fake_statx_now(int fd, struct statx *stx)

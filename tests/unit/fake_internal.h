@@ -67,6 +67,14 @@ void fake_commits(void);
 int fake_collapse(int fd, uint64_t offset, uint64_t length);
 int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags);
 int fake_wrong_sync(unsigned call);
+/* fake_below.c */
+bool fake_is_below(int fd);
+bool fake_below_attribute(const char *path, const char **value);
+bool fake_below_link(const char *path, char *text, size_t size);
+bool fake_below_exists(const char *path);
+bool fake_below_entries(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
+void fake_check_statmount(uint32_t magic);
+void fake_check_cachestat(uint32_t magic);
 bool fake_is_read_only(void);
 struct statfs;
 void fake_file_system(struct statfs *);
@@ -79,7 +87,7 @@ struct statx;
 void fake_place(struct statx *);
 int fake_statx(int dir_fd, const char *path, int flags, struct statx *);
 int fake_statx_now(int fd, struct statx *);
-void fake_virtual_entries(void (*visit)(void *arg, const char *entry), void *arg);
+void fake_virtual_entries(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 /* Answers of an XFS; other requests are a violation. */
 int fake_xfs(unsigned long request, void *arg);
 

@@ -150,7 +150,7 @@ int fake_each_entry(const char *directory, void (*visit)(void *arg, const char *
 	if (rc)
 		return rc;
 	if (fake_is_virtual(directory)) {
-		fake_virtual_entries(visit, arg);
+		fake_virtual_entries(directory, visit, arg);
 		return 0;
 	}
 	struct some some = {visit, arg, fake.processes};

@@ -57,10 +57,10 @@ const struct fake_machine fake_block_device = {
 /* Of which it must be searched for, in an unnamed file or without, whether they have fast commits. */
 const struct fake_machine fake_counted = {
 	.name = "ext4 that counts", .dax = PM_YES, .sync = FAKE_ACCEPTS, .magic = EXT4_SUPER_MAGIC, .region = &real,
-	.has_unnamed_files = true, .fast_commit = FAKE_COUNTERS_OFF};
+	.has_unnamed_files = true, .mount = "ext4 /dev/pmem0 rw,dax=always", .fast_commit = FAKE_COUNTERS_OFF};
 const struct fake_machine fake_counted_by_commits = {
 	.name = "ext4 that counts commits", .dax = PM_YES, .sync = FAKE_ACCEPTS, .magic = EXT4_SUPER_MAGIC, .region = &real,
-	.fast_commit = FAKE_COUNTERS_OFF};
+	.mount = "ext4 /dev/pmem0 rw,dax=always", .fast_commit = FAKE_COUNTERS_OFF};
 
 const struct fake_machine *const fake_machines[] = {
 	&fake_plain, &fake_dax, &fake_dax_no_domain, &fake_xfs_reflink, &fake_e820, &fake_virtio_pmem, &fake_eadr,

@@ -268,6 +268,9 @@ END_TEST
 
 /* The trial of MAP_SYNC, on the file and on memory; what the region says, and the extents. */
 #define TRIAL "mmap munmap memfd_create mmap close"
+/* The mount, the disk and its queue; of persistent memory what its region and its bus are. */
+#define BELOW "statmount readlinkat openat read close"
+#define BELOW_MEMORY BELOW " openat read close openat read close"
 #define REGION "readlinkat openat read close openat read close openat read close openat read close openat read close"
 /* Of an ext4: which one is mounted, for what is remembered of it. */
 #define MOUNTED "readlinkat statx"
@@ -291,11 +294,11 @@ static const struct {
 	/* What is announced of others is told from what is announced of this. */
 	{LEASED, "write", write_byte, "mark_of read statx_now file_size_limit flags_of ioctl pwrite mark_of read mark_of read " MSYNC},
 
-	{PAGES, "query, verdict", query_verdict, "statx fstatfs wrong_sync mmap ioctl statx readlinkat ioctl"},
-	{PAGES, "query", query_all, "statx fstatfs wrong_sync mmap ioctl statx readlinkat ioctl uname statmount cachestat"},
-	{LINES, "query, verdict", query_verdict, "statx fstatfs wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " statx readlinkat ioctl"},
+	{PAGES, "query, verdict", query_verdict, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat ioctl"},
+	{PAGES, "query", query_all, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat ioctl uname cachestat"},
+	{LINES, "query, verdict", query_verdict, "statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " statx readlinkat ioctl"},
 	{POLLED, "query, verdict", query_verdict,
-	 "getlease statx fstatfs wrong_sync " TRIAL " ioctl " REGION " wrong_sync ioctl ioctl statx readlinkat ioctl"},
+	 "getlease statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " ioctl " REGION " wrong_sync ioctl ioctl statx readlinkat ioctl"},
 
 	{PAGES, "unmap", unmap, "munmap statx_now close"},
 	{READ_ONLY, "unmap", unmap, "munmap statx_now close"},

@@ -110,8 +110,8 @@ START_TEST(one_device_below_that_is_not_to_be_seen)
 	fake_start(&fake_dax);
 	fake.machine.region = NULL;
 	fake.machine.below[0] = fake.machine.below[1] = &memory;
-	/* Links: the device, the first below, the second below. */
-	fake_fail(FAKE_readlinkat, 3, EACCES);
+	/* Links: the device, the first below, the second below, by who follows the file system down; then the same again. */
+	fake_fail(FAKE_readlinkat, 3 + 3, EACCES);
 	struct pm_mapping *m = unit_map(unit_file("file", PAGES * unit_page()), NULL);
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
 	unit_ok(pm_unmap(m));

@@ -204,9 +204,7 @@ START_TEST(a_file_that_is_alone_costs_nothing)
 	start(of_servers[_i]);
 	fake_fail(FAKE_fstatfs, 0, EIO);
 	fake_fail(FAKE_same_inode, 0, EIO);
-	unsigned before = fake_calls(FAKE_openat);
 	m[0] = map(paths[0]);
-	ck_assert_uint_eq(fake_calls(FAKE_openat), before + 1);
 	ck_assert_uint_eq(fake_calls(FAKE_same_inode), 0);
 	unmap_all();
 }

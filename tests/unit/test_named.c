@@ -401,6 +401,7 @@ START_TEST(a_copy_that_took_the_path)
 	watched_path = unit_file("file", SIZE);
 	fake_start(&fake_plain);
 	fake.machine.magic = OVERLAYFS_SUPER_MAGIC;
+	fake.machine.mount = "overlay overlay rw,lowerdir=/lower";
 	struct pm_mapping *m = unit_map(watched_path, UNIT_OPTIONS(.flags = _i ? PM_PRIVATE : PM_READ_ONLY));
 	while (only(m).kind)
 		;
@@ -428,6 +429,7 @@ START_TEST(a_mapping_for_writing_is_of_the_copy)
 {
 	struct pm_mapping *m = mapped(&fake_plain, "file", NULL);
 	fake.machine.magic = OVERLAYFS_SUPER_MAGIC;
+	fake.machine.mount = "overlay overlay rw,lowerdir=/lower";
 	fake.machine.born_later = 1;
 	ck_assert_int_eq(only(m).kind, 0);
 	unit_ok(pm_unmap(m));

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What lies below the file system: disks upon disks, and the files that an overlay or a loop device stands on, which the
+ * library opens by O_PATH only.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fake.h"
+#include "fake_internal.h"
+
+#define BTRFS "/sys/fs/btrfs"
+
+static const char *last_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
+
+bool fake_is_below(int fd)
+{
+	int flags = fd < FAKE_VIRTUAL_FD ? fcntl(fd, F_GETFL) : -1;
+	return flags >= 0 && flags & O_PATH && fake.machine.under.magic;
+}
+
+/* Of a path "DISK/..." of sysfs: the attribute with the longest name, which ends it. */
+bool fake_below_attribute(const char *path, const char **value)
+{
+	static const char *const names[] = {"/queue/write_cache", "/cache_type", "/loop/backing_file", "/size", "/ro"};
+	const char *const(*own)[2] = fake.machine.attributes;
+	size_t length = strlen(path), longest = 0;
+	*value = NULL;
+	if (strncmp(path, "/sys/dev/block/", 15) && strncmp(path, "/sys/class/block/", 17))
+		return false;
+	for (size_t i = 0; i < sizeof(fake.machine.attributes) / sizeof(fake.machine.attributes[0]) && own[i][0]; i++) {
+		size_t end = strlen(own[i][0]);
+		if (end <= length && end > longest && !strcmp(path + length - end, own[i][0])) {
+			longest = end;
+			*value = own[i][1];
+		}
+	}
+	if (longest)
+		return true;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		size_t end = strlen(names[i]);
+		if (end > length || strcmp(path + length - end, names[i]))
+			continue;
+		*value = i == 0 ? "write back" : NULL;
+		return true;
+	}
+	return false;
+}
+
+/* The place of a disk after "devices/", by its name. */
+static void place(const char *name, char *text, size_t size)
+{
+	bool hardware = !strncmp(name, "vd", 2) || !strncmp(name, "sd", 2) || !strncmp(name, "nvme", 4);
+	snprintf(text, size, "../../devices/%s/block/%s", hardware ? "pci0000:00/host0" : "virtual", name);
+}
+
+bool fake_below_link(const char *path, char *text, size_t size)
+{
+	bool is_slave = strstr(path, "/slaves/") && strncmp(last_of(path), "pmem", 4);
+	if (!strcmp(path, "/sys/dev/block/259:3") && fake.machine.block)
+		snprintf(text, size, "../../devices/%s", fake.machine.block);
+	else if (!strcmp(path, "/sys/dev/block/259:4") && fake.machine.node_block)
+		snprintf(text, size, "../../devices/%s", fake.machine.node_block);
+	else if (!strcmp(path, "/sys/dev/block/259:13"))
+		place("vdz", text, size);
+	else if (is_slave || !strncmp(path, "/sys/class/block/", 17))
+		place(last_of(path), text, size);
+	else
+		return false;
+	return true;
+}
+
+static bool is_slave(const char *name)
+{
+	for (int i = 0; i < 3 && fake.machine.slaves[i]; i++)
+		if (!strcmp(fake.machine.slaves[i], name))
+			return true;
+	return false;
+}
+
+bool fake_below_exists(const char *path)
+{
+	return !strncmp(path, BTRFS "/5e1f/devices/", sizeof(BTRFS "/5e1f/devices/") - 1) && is_slave(last_of(path));
+}
+
+/* Below one disk of several the others lie; below those nothing. */
+bool fake_below_entries(const char *directory, void (*visit)(void *arg, const char *entry), void *arg)
+{
+	bool lists = !strcmp(directory, "/sys/dev/block/259:3/slaves") || !strcmp(directory, BTRFS "/5e1f/devices");
+	if (!strcmp(directory, BTRFS)) {
+		visit(arg, "features");
+		visit(arg, "5e1f");
+	} else if (!strcmp(last_of(directory), "scsi_disk")) {
+		visit(arg, "0:0:0:0");
+	} else if (!lists || !fake.machine.slaves[0]) {
+		return false;
+	}
+	for (int i = 0; lists && i < 3 && fake.machine.slaves[i]; i++)
+		visit(arg, fake.machine.slaves[i]);
+	return true;
+}
+
+/* fs/ntfs3 crashes, and what was not seen to bear it may. */
+void fake_check_statmount(uint32_t magic)
+{
+	static const uint32_t bears[] = {EXT4_SUPER_MAGIC, 0x58465342, TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, 0x65735546,
+	                                 EROFS_SUPER_MAGIC_V1};
+	for (size_t i = 0; i < sizeof(bears) / sizeof(bears[0]); i++)
+		if (magic == bears[i])
+			return;
+	fake_violation("statmount of a file system that may crash: 0x%x", magic);
+}
+
+void fake_check_cachestat(uint32_t magic)
+{
+	if (magic != EXT4_SUPER_MAGIC && magic != 0x58465342 && magic != BTRFS_SUPER_MAGIC && magic != 0x65735546)
+		fake_violation("cachestat of a file system that may not bear it: 0x%x", magic);
+}
