@@ -128,6 +128,7 @@ void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool tr
 	if (s->backing == PM_BACKING_ANONYMOUS)
 		return;
 	dax_attribute(e, s);
+	s->caches_may_stay = e[PM_EV_DAX].state != PM_NO && S_ISREG(s->stx.stx_mode);
 	pm_evidence_set(&e[PM_EV_LEASE_HELD], s->lease_held ? PM_YES : PM_NO, 0, LEASE_SOURCE, NULL);
 	pm_evidence_file_system(e, s);
 	if (s->backing == PM_BACKING_FILE)

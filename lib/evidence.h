@@ -70,7 +70,7 @@ struct pm_subject {
 	enum pm_state syncs_inodes; /* found: the row of that name */
 	bool may_leave_inode_out; /* found: an ext4, or what may be one, of which that is not yes */
 	unsigned region;     /* found: number of the nd region, else ~0u */
-	bool msync_skips_caches; /* found: the kernel's write-back leaves CPU caches alone, though they are volatile */
+	bool caches_may_stay; /* found: a direct file whose CPU caches are not known to survive, be they written back or not */
 };
 
 typedef struct pm_evidence pm_evidence_table[PM_EVIDENCE_ROWS];

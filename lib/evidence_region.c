@@ -271,7 +271,8 @@ void pm_evidence_region(pm_evidence_table e, struct pm_subject *s)
 		return;
 	}
 	take_worse(e, found, true);
-	s->msync_skips_caches = e[PM_EV_WRITE_CACHE].state == PM_NO && e[PM_EV_CPU_CACHE].state != PM_YES;
+	if (e[PM_EV_CPU_CACHE].state == PM_YES)
+		s->caches_may_stay = false;
 }
 
 size_t pm_device_dax_align(const struct statx *stx, uint64_t *size)

@@ -121,7 +121,9 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.file_system = s->file_system;
 	m->medium.device_dax = m->ask.backing == PM_BACKING_DEVICE_DAX;
 	m->medium.region = s->region;
-	m->medium.lines_first = s->msync_skips_caches;
+	m->medium.lines_first = s->caches_may_stay && m->ask.backing == PM_BACKING_FILE;
+	m->medium.device_major = s->stx.stx_dev_major;
+	m->medium.device_minor = s->stx.stx_dev_minor;
 	atomic_store(&m->medium.syncs_inodes, s->may_leave_inode_out ? PM_NO : PM_YES);
 	if (g >= PM_CACHE_LINE)
 		m->medium.libpmem = pm_libpmem_load(NULL);

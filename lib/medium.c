@@ -191,7 +191,24 @@ int pm_medium_failed_since(int fd)
  * find: the page is protected again, and the next store to it faults. So short mappings are walked, which is over
  * within a millisecond or few and leaves their pages writable.
  */
-#define KERNEL_KNOWS_FROM ((size_t)16 << 20)
+bool pm_medium_kernel_writes_lines(const struct pm_medium *m)
+{
+	/* A partition has no dax directory: its disk has. Devices upon devices have none: what they were told is not seen. */
+	static const char *const places[] = {"", "../"};
+	char path[80], answer = 0;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%sdax/write_cache", m->device_major, m->device_minor, places[i]);
+		int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+		if (fd == -ENOENT)
+			continue;
+		if (fd < 0)
+			return false;
+		ssize_t got = PM_RETRY(pm_sys->read(fd, &answer, 1));
+		pm_sys->close(fd);
+		return got == 1 && answer == '1';
+	}
+	return false;
+}
 
 /*
  * The fault that lets a store in has committed the metadata that the store needs (dax_finish_sync_fault). What another
@@ -220,14 +237,18 @@ int pm_medium_commit(struct pm_medium *m)
 
 int pm_medium_sync_lines(struct pm_medium *m)
 {
-	bool kernel_writes = !m->device_dax && !m->node && !m->read_only && !m->lines_first;
-	if (m->map_length < KERNEL_KNOWS_FROM || !kernel_writes) {
+	bool kernel_knows = !m->device_dax && !m->node && !m->read_only && m->map_length >= PM_KERNEL_KNOWS_FROM;
+	if (!kernel_knows || !pm_medium_kernel_writes_lines(m)) {
 		m->cpu->persist(m->map, m->map_length);
 		return pm_medium_commit(m);
 	}
 	/* What this thread flushed is complete as well. */
 	m->cpu->fence();
-	return pm_medium_msync(m, (uintptr_t)m->map, (uintptr_t)m->map + m->map_length);
+	int rc = pm_medium_msync(m, (uintptr_t)m->map, (uintptr_t)m->map + m->map_length);
+	/* Switched off meanwhile: the kernel may have left some out, and has marked them clean. */
+	if (!rc && !pm_medium_kernel_writes_lines(m))
+		m->cpu->persist(m->map, m->map_length);
+	return rc;
 }
 
 int pm_medium_deepen(struct pm_medium *m, const void *address, size_t length)

@@ -82,7 +82,8 @@ struct pm_medium {
 	bool leased; /* to be opened by nobody else, this library included */
 	bool node; /* of a device: where it lies says nothing of what it stands for */
 	bool device_dax;
-	bool lines_first; /* a direct medium whose CPU caches msync leaves alone (dax/write_cache is 0) */
+	bool lines_first; /* a direct medium whose CPU caches msync may leave alone, now or from some moment on */
+	unsigned device_major, device_minor; /* of the file system */
 	unsigned region; /* of a device-dax: number of its nd region, ~0u if unknown */
 	/* enum pm_state: what pm_medium_writes_apart() found; whether a sync writes the inode (synced.h), or need not now */
 	_Atomic unsigned char apart, syncs_inodes;
@@ -124,6 +125,13 @@ bool pm_medium_writes_apart(struct pm_medium *);
 int pm_medium_observer(struct pm_medium *);
 /* What failed since the last sync by that description, or the last such question. Writes nothing, waits for nothing. */
 int pm_medium_failed_since(int fd);
+/*
+ * Whether msync writes the CPU caches of a direct medium back by now: drivers/dax/super.c dax_flush does where
+ * dax/write_cache is 1, which root may switch at any time.
+ */
+bool pm_medium_kernel_writes_lines(const struct pm_medium *);
+/* From so many bytes on it costs less to ask than to walk over all lines. */
+#define PM_KERNEL_KNOWS_FROM ((size_t)16 << 20)
 /* All that was stored, on a medium of cache lines, and what any process did to the file by other means. */
 int pm_medium_sync_lines(struct pm_medium *);
 /* The latter, on a direct medium: the metadata of the whole file. */

@@ -67,11 +67,13 @@ void pm_writeback_add(struct pm_medium *m, const void *address, size_t length)
 	reach_to(&m->writeback, at + length);
 }
 
-static void record_all(struct pm_medium *m)
+/* A large mapping is walked over only where the kernel does not do it: whether it did is to be asked once more then. */
+static bool leaves_lines_to_kernel(struct pm_medium *m)
 {
-	write_lines(m, m->map, m->map_length);
-	reach_to(&m->writeback, m->reach - m->offset);
-	atomic_store(&m->writeback.whole, true);
+	bool leaves = m->lines_first && m->map_length >= PM_KERNEL_KNOWS_FROM && pm_medium_kernel_writes_lines(m);
+	if (!leaves)
+		write_lines(m, m->map, m->map_length);
+	return leaves;
 }
 
 void pm_writeback_demoted(struct pm_writeback *w)
@@ -327,11 +329,22 @@ static int complete(struct pm_medium *m)
 	return rc;
 }
 
+/* All that was stored, whether it is in memory or in the CPU's caches. */
+static int complete_all(struct pm_medium *m)
+{
+	bool left = leaves_lines_to_kernel(m);
+	reach_to(&m->writeback, m->reach - m->offset);
+	atomic_store(&m->writeback.whole, true);
+	int rc = complete(m);
+	/* Switched off meanwhile: the kernel may have left some out, and has marked their pages clean. */
+	if (!rc && left && !pm_medium_kernel_writes_lines(m))
+		write_lines(m, m->map, m->map_length);
+	return rc;
+}
+
 static int drain(struct pm_medium *m)
 {
-	if (atomic_load(&m->writeback.all))
-		record_all(m);
-	return complete(m);
+	return atomic_load(&m->writeback.all) ? complete_all(m) : complete(m);
 }
 
 int pm_writeback_range(struct pm_medium *m, const void *address, size_t length)
@@ -357,8 +370,7 @@ static int deepen(struct pm_medium *m, const void *address, size_t length)
 
 static int sync_all(struct pm_medium *m)
 {
-	record_all(m);
-	return drain(m);
+	return complete_all(m);
 }
 
 /*

@@ -115,7 +115,7 @@ static const struct {
 } whole[] = {
 	{&fake_dax, (16u << 20) - 1, 0, "1", true}, /* its last page is whole */
 	{&fake_dax, (16u << 20) - 65536, 0, "1", false},
-	{&fake_dax, 16u << 20, 0, NULL, true},
+	{&fake_dax, 16u << 20, 0, NULL, false}, /* nor is it known whether it does */
 	{&fake_dax, 16u << 20, 0, "0", false}, /* msync leaves the CPU's caches alone */
 	{&fake_dax, 16u << 20, PM_READ_ONLY, "1", false},
 	{&fake_xfs_reflink, 16u << 20, PM_LEASE, "1", true},
@@ -142,8 +142,11 @@ START_TEST(the_kernel_knows_what_was_stored_to_a_large_mapping)
 	ck_assert_uint_eq(fake_calls(FAKE_may_write), !by_file && !by_nobody);
 	ck_assert_uint_eq(fake_calls(FAKE_fdatasync), by_file);
 	/* But for those of the thread that watches over the lease. */
+	/* Whether the kernel writes lines back now: before, and where it does, whether it still did. */
+	bool asks = !by_nobody && !by_file && whole[_i].size > (16u << 20) - unit_page();
+	unsigned asked = !asks ? 0 : whole[_i].by_kernel ? 6 : whole[_i].write_cache ? 3 : 2;
 	bool is_file = !whole[_i].machine->is_device_dax; /* which is asked where it ends */
-	ck_assert(whole[_i].flags & PM_LEASE || fake_syscalls() == (by_nobody ? 0u : by_file ? 1u : 2u) + is_file);
+	ck_assert(whole[_i].flags & PM_LEASE || fake_syscalls() == (by_nobody ? 0u : by_file ? 1u : 2u) + is_file + asked);
 	if (whole[_i].by_kernel) {
 		ck_assert_uint_eq(fake_find(FAKE_msync, 0)->address, (uintptr_t)pm_base(m));
 		ck_assert_uint_eq(fake_find(FAKE_msync, 0)->length, 16u << 20);
@@ -153,6 +156,65 @@ START_TEST(the_kernel_knows_what_was_stored_to_a_large_mapping)
 		fake.recovers = true;
 		unit_ok(pm_clear_error(m));
 	}
+	unmap();
+}
+END_TEST
+
+/* Root switches dax/write_cache under a live mapping: what it is now counts, for the range and for the whole. */
+START_TEST(a_write_cache_that_is_switched)
+{
+	static const struct {
+		uint64_t size;
+		const char *word; /* PMDIRECT_GRANULARITY */
+		enum pm_request sync;
+	} of[] = {{65536, "page", PM_HINT}, {65536, NULL, PM_AVOID}, {16u << 20, "page", PM_HINT}, {16u << 20, NULL, PM_AVOID},
+	          {16u << 20, NULL, PM_HINT}};
+	struct fake_machine machine = fake_dax;
+	struct fake_region under = *machine.region;
+	const char *path = unit_file("file", 1);
+	machine.region = &under;
+	machine.granularity_word = of[_i].word;
+	ck_assert_int_eq(truncate(path, (off_t)of[_i].size), 0);
+	fake_start(&machine);
+	m = unit_map(path, UNIT_OPTIONS(.sync = of[_i].sync));
+	for (int i = 0; i < 4; i++) {
+		under.write_cache = i % 2 ? "0" : "1";
+		fake_forget();
+		unit_ok(pm_persist(m, pm_base(m), 100));
+		ck_assert_uint_eq(fake.lines, 2);
+		fake_forget();
+		unit_ok(pm_sync(m));
+		bool by_kernel = i % 2 == 0 && of[_i].size == 16u << 20;
+		ck_assert_uint_eq(fake.lines, by_kernel ? 0 : of[_i].size / LINE);
+	}
+	unmap();
+}
+END_TEST
+
+static struct fake_region switched;
+
+static void switch_off(enum fake_call c)
+{
+	if (c == FAKE_msync)
+		switched.write_cache = "0";
+}
+
+/* Just while the kernel is at it: it may have left lines out, and has taken their pages for clean. */
+START_TEST(a_write_cache_that_is_switched_during_a_sync)
+{
+	struct fake_machine machine = fake_dax;
+	const char *path = unit_file("file", 1);
+	switched = *machine.region;
+	machine.region = &switched;
+	machine.granularity_word = _i ? "page" : NULL;
+	ck_assert_int_eq(truncate(path, 16 << 20), 0);
+	fake_start(&machine);
+	m = unit_map(path, NULL);
+	fake.hook = switch_off;
+	fake_forget();
+	unit_ok(pm_sync(m));
+	ck_assert_uint_eq(fake.lines, (16u << 20) / LINE);
+	fake.hook = NULL;
 	unmap();
 }
 END_TEST
@@ -403,6 +465,8 @@ int main(void)
 	tcase_add_test(c, a_range_costs_the_lines_it_touches);
 	tcase_add_test(c, only_a_drain_makes_it_durable);
 	tcase_add_loop_test(c, the_kernel_knows_what_was_stored_to_a_large_mapping, 0, (int)COUNT(whole));
+	tcase_add_loop_test(c, a_write_cache_that_is_switched, 0, 5);
+	tcase_add_loop_test(c, a_write_cache_that_is_switched_during_a_sync, 0, 2);
 	tcase_add_test(c, bytes_need_a_fence_alone);
 	tcase_add_test(c, demoted_to_lines_it_writes_lines);
 	tcase_add_test(c, an_unaligned_mapping);

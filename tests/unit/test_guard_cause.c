@@ -243,7 +243,7 @@ START_TEST(the_librarys_own_accesses_leave_nothing_behind)
 	fake_start(&machines[_i]);
 	fake.guards = true;
 	struct pm_mapping *m = unit_map(guarding_path, NULL);
-	ck_assert_int_eq(m->medium.lines_first, _i == 2);
+	ck_assert_int_eq(m->medium.lines_first, _i > 0);
 	m->medium.cpu = &touching_cpu;
 	pm_mapping_set_strategy(m, m->strategy);
 	for (int i = 0; i < LIBRARY_CALLS; i++) {
