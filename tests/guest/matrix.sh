@@ -62,7 +62,7 @@ under() {
 	return $rc
 }
 
-memory_mount() { mount -t "$1" -o "mode=1777,$2" none "$M"; }
+memory_mount() { mkdir -p "$M" && mount -t "$1" -o "mode=1777,$2" none "$M"; }
 
 # Flags of the files to come, and of one file: the kernel looks at its flag when it loads the inode.
 inherit() { make_directory && xfs_io -c 'chattr +x' "$D"; }
@@ -102,6 +102,8 @@ loop_file() {
 	LOOP=$(losetup -f) && losetup "$LOOP" "$M.under/loop"
 }
 
+write_through() { QUEUE=/sys/block/${1##*/}/queue/write_cache && echo "write through" >"$QUEUE"; }
+
 erofs_image() { prepared /tmp/erofs && mkfs.erofs "$1" /tmp/erofs; }
 fuse_mount() { { [ -z "$FORMAT" ] || format "$1" ext4 "-O ^has_journal"; } && fuse2fs "$1" "$M"; }
 
@@ -127,6 +129,8 @@ clean_up() {
 	"" | "No devices found") ;;
 	*) dmsetup remove_all --noudevsync || return 1 ;;
 	esac
+	[ -z "$QUEUE" ] || echo "write back" >"$QUEUE"
+	QUEUE=
 	echo 0 >/proc/sys/vm/nr_hugepages
 }
 

@@ -27,6 +27,8 @@ NOBODY = "as_uid 65534"
 # All other rows are in a power cut.
 VOLATILE = "nothing is promised"
 READ_ONLY = "nothing is stored"
+# The emulator's disks keep what they were given, flushed or not: such a cut shows nothing of it.
+NO_FLUSH = "nothing is promised"
 # The library makes it durable as well as can be, and says that it cannot know. Here it is known: the emulator's memory
 # is gone with the emulator.
 DRAM = "the medium is memory that the cut takes"
@@ -73,6 +75,9 @@ ROWS = (
     Row("ext4-nojournal", "ext4 without journal, dax=always", _ext4(mkfs="-O ^has_journal")),
     Row("ext2-dax", "ext2 format by the ext4 driver, dax=always", _ext4(mkfs="-t ext2")),
     Row("ext4-disk", "ext4 on a disk", _ext4("defaults", "$DISK")),
+    Row("ext4-nobarrier", "ext4 on a disk, mounted nobarrier", _ext4("nobarrier", "$DISK"), power=NO_FLUSH),
+    Row("ext4-write-through", "ext4 on a disk with a cache, whose queue was set to write through",
+        "write_through $DISK && " + _ext4("defaults", "$DISK"), power=NO_FLUSH),
     # XFS
     Row("xfs-dax", "xfs without reflink, dax=always, domain memory_controller", _xfs()),
     Row("xfs-dax-unprivileged", "xfs without reflink, dax=always, used without any privilege", _xfs(), NOBODY),
@@ -114,6 +119,11 @@ ROWS = (
         "mount -t overlay -o lowerdir=$M.under:$M.low overlay $M", power=READ_ONLY),
     Row("overlay-volatile", "overlayfs mounted volatile, upper layer on ext4 with DAX",
         _under_overlay("volatile,lowerdir=$M.low,upperdir=$M.under/up"), power=VOLATILE),
+    Row("loop-tmpfs", "ext4 on a loop device over a file of a tmpfs",
+        "under memory_mount tmpfs size=80m && loop_file && " + _ext4("defaults", "$LOOP"), power=VOLATILE),
+    Row("overlay-tmpfs", "overlayfs, upper layer on a tmpfs",
+        "under memory_mount tmpfs size=80m && mkdir -p $M $M.low $M.under/up $M.under/work && "
+        "mount -t overlay -o lowerdir=$M.low,upperdir=$M.under/up,workdir=$M.under/work overlay $M", power=VOLATILE),
     # Other file systems
     Row("erofs-dax", "erofs, dax=always",
         "need mkfs.erofs && erofs_image $A && mount -t erofs -o dax=always $A $M", power=READ_ONLY),

@@ -42,6 +42,7 @@ struct expected {
 #define IMPOSTOR ACCEPTED(PM_REASON_IMPOSTOR, PM_ADVICE_REAL_MEDIUM)
 #define ASYNCHRONOUS {PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_ASYNCHRONOUS, PM_ADVICE_REAL_MEDIUM}
 #define VOLATILE {PM_NONE, PM_NO, PM_NO, PM_GRADE_NONE, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM}
+#define NO_FLUSH {PM_NONE, PM_NO, PM_NO, PM_GRADE_NONE, PM_REASON_NO_DEVICE_FLUSH, PM_ADVICE_BARRIER}
 #define VOLATILE_DIRECT {PM_NONE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM}
 #define REFUSED {PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_SYNC_REFUSED, PM_ADVICE_MOUNT_DAX}
 #define SHARED ACCEPTED(PM_REASON_SHARED, PM_ADVICE_REWRITE)
@@ -78,6 +79,12 @@ static const struct row {
 	{"ext4-nodax", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
 	{"xfs-nodax", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
 	{"ext4-disk", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
+	{"ext4-nobarrier", NO_FLUSH, NO_FLUSH, -PM_EVOLATILE, -PM_EVOLATILE,
+	 .note = "the kernel's write-back is made all the same, and a crash of the process or the kernel survived"},
+	{"ext4-write-through", NO_FLUSH, NO_FLUSH, -PM_EVOLATILE, -PM_EVOLATILE,
+	 .note = "the disk itself says that its cache is write back"},
+	{"loop-tmpfs", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = "the file behind the loop device counts"},
+	{"overlay-tmpfs", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = "the upper layer counts"},
 	{"xfs-disk", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
 	{"e820-ext4", IMPOSTOR, IMPOSTOR, -PM_ENOTSYNC, 0,
 	 .note = "the kernel accepts MAP_SYNC; nobody can know whether the memory survives"},
@@ -420,7 +427,7 @@ static void print_table(void)
 		[PM_ADVICE_NONE] = "", [PM_ADVICE_PREPARE] = "prepare", [PM_ADVICE_MOUNT_DAX] = "mount with DAX",
 		[PM_ADVICE_LEASE] = "lease", [PM_ADVICE_JOURNAL] = "journal", [PM_ADVICE_REAL_MEDIUM] = "real medium",
 		[PM_ADVICE_STATE_DOMAIN] = "state the domain", [PM_ADVICE_LEAVE_SANDBOX] = "leave the sandbox",
-		[PM_ADVICE_REWRITE] = "rewrite"};
+		[PM_ADVICE_REWRITE] = "rewrite", [PM_ADVICE_BARRIER] = "barriers"};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const struct row *r = &rows[i];
 		const struct expected *x = &r->prepared;
