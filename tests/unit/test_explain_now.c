@@ -160,7 +160,10 @@ START_TEST(the_text_is_of_now)
 	watched_path = unit_file("file", SIZE);
 	fake_start(state->machine);
 	fake.machine.health = state->machine->region ? &sound : NULL;
-	fake.machine.magic = state->act == copied_up ? OVERLAYFS_SUPER_MAGIC : fake.machine.magic;
+	if (state->act == copied_up) {
+		fake.machine.magic = OVERLAYFS_SUPER_MAGIC;
+		fake.machine.mount = "overlay overlay rw,lowerdir=/lower";
+	}
 	m = unit_map(watched_path, &o);
 	state->act();
 	int length = pm_explain(unit_query(m), text, sizeof(text));
