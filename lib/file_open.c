@@ -230,8 +230,9 @@ static bool was_removed(const struct pm_file *f, const char *path)
 	if (f->stx.stx_nlink || f->unnamed || !S_ISREG(f->stx.stx_mode))
 		return false;
 	int rc = PM_RETRY(pm_sys->statx(AT_FDCWD, path, 0, &now));
-	return rc == -ENOENT || (!rc && (now.stx_ino != f->stx.stx_ino || now.stx_dev_major != f->stx.stx_dev_major ||
-	                                 now.stx_dev_minor != f->stx.stx_dev_minor));
+	/* Where the path does not answer the file is not shown to be found again. */
+	return rc || now.stx_ino != f->stx.stx_ino || now.stx_dev_major != f->stx.stx_dev_major ||
+	       now.stx_dev_minor != f->stx.stx_dev_minor;
 }
 
 int pm_file_open(struct pm_file *f, const char *path, const struct pm_options *o)
