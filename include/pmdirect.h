@@ -19,7 +19,20 @@
  *            sentence with the call, the path and the reason. The error of a call that made something
  *            undoes what it made.
  *   Units    Lengths and offsets are bytes. Addresses lie inside the mapping: a range that leaves it is
- *            refused with -ERANGE. Length 0 does nothing, successfully, with no system call.
+ *            refused with -ERANGE. Length 0 does nothing, successfully, with no system call. A NULL mapping, or a NULL
+ *            where a result goes, is -EINVAL; pm_unmap(NULL) is 0, and pm_base(), pm_length() and pm_granularity_of()
+ *            return NULL, 0 and PM_GRANULARITY_UNKNOWN. The size of a struct is one that it has had, so it ends where a
+ *            field does; any other is -EINVAL, and options of more than 4096 bytes are -E2BIG.
+ *   End      Where another process cuts the file off inside the mapping, 0 is never of bytes that the file lost: once
+ *            that is seen, every call on a range behind the end returns -ERANGE, pm_drain() too where something of the
+ *            kind was flushed. It is seen by each drain on PM_PAGE, by pm_sync(), pm_deep_persist() and pm_write(), and by
+ *            a look (pm_event_fd()); on PM_CACHE_LINE and PM_BYTE a pm_persist() of bytes behind the end in the file's
+ *            last page returns 0 until then. What lies before the end keeps its promises, and nothing is poisoned.
+ *            pm_resize() to what is left, or to what has grown again, ends it.
+ *   Numbers  No descriptor of the library is 0, 1 or 2. Where the program closes one behind the library's back, or another
+ *            file gets its number, every durability call returns -EBADF from the first that sees it on, and nothing is
+ *            written, resized, leased or closed through the number. pm_persist() on PM_CACHE_LINE asks for none, and is
+ *            durable until a look sees it.
  *   Threads  Any function may be called on any mapping from any thread at any time. pm_unmap() and
  *            pm_resize() need all other calls on that mapping to have finished. Only a mapping made with PM_WATCH or
  *            PM_LEASE has a thread of the library, and one more for its event handler; every signal is blocked in them.
@@ -41,6 +54,9 @@
  *                                torn at 512 B or 4 KiB         8 B
  *   pm_flush() = 0  everything   as above                       as above                 as above
  *   pm_drain() = 0  everything   nothing                        nothing                  nothing
+ *
+ * On no granularity is an aligned word of 8 bytes torn that was stored by one instruction: it is old or new. (On PM_PAGE
+ * as long as the device writes a sector whole.)
  */
 #ifndef PMDIRECT_H
 #define PMDIRECT_H
@@ -239,7 +255,7 @@ struct pm_evidence {
 #define PM_EXCLUSIVE 0x2u    /* with PM_CREATE: fail with -EEXIST if the file exists */
 #define PM_READ_ONLY 0x4u    /* PROT_READ; the file is opened O_RDONLY */
 #define PM_PRIVATE 0x8u      /* copy on write: stores stay in this process and are never durable */
-#define PM_ANONYMOUS 0x10u   /* no file at all: path is NULL, volatile memory, granularity PM_NONE */
+#define PM_ANONYMOUS 0x10u   /* no file at all: path is NULL, volatile memory, PM_NONE; PM_PRIVATE may be added */
 #define PM_SPARSE 0x20u      /* with PM_CREATE: allocate nothing, not even on a direct medium */
 #define PM_PREPARE 0x40u     /* allocate, write, sync and populate now: see pm_map() */
 #define PM_TRUST_KERNEL 0x80u /* accepted means usable; works under PM_HINT only, and the report says so */
@@ -426,7 +442,8 @@ PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_
  * somebody else's fsync on a shared one would take it. Its other flags do not matter: O_DIRECT neither makes the
  * mapping direct nor harms it (pm_durability(7), Mixing). PM_CREATE only grows the file here; its directory
  * entry stays the caller's business. With PM_LEASE there can be no second description: on success the descriptor
- * belongs to the library, which closes it at pm_unmap(), and the caller must not use it, nor any duplicate, again.
+ * belongs to the library, which closes it at pm_unmap(), and the caller must not use it, nor any duplicate, again; it
+ * keeps its number.
  *
  * Returns: as pm_map(); -EBADF for a descriptor that is not open; -EACCES or another error of open(2)
  * where the file cannot be opened again with the access the mapping needs; -ENOENT without /proc; -EBUSY with PM_LEASE
@@ -461,12 +478,13 @@ PM_API int pm_unmap(struct pm_mapping *mapping);
  * this process reaches into the part that would go; a mapping that ends before the end of the file only
  * gives up addresses. pm_base() may change: read it again. The facts are gathered and judged anew; a
  * guarantee that the grown range cannot meet fails the call, with everything as before.
- * A file that somebody has cut off inside the mapping is refused.
+ * Of a file that was cut off inside the mapping only what is left can be mapped on, by a length that ends there or before;
+ * of one that has grown again since the same length will do, and what was cut off is zeros.
  *
  * Returns: 0; -EINVAL for length 0, an anonymous or private mapping, a device; -EACCES for a read-only mapping;
  * -EBUSY where another mapping of the file, or of what may be the same file, would lose its pages, or as pm_map() with
  * PM_PREPARE; -EOVERFLOW; -ENOSPC; -PM_ENOTSYNC, -PM_ENOTDIRECT;
- * -ERANGE for a file cut off inside the mapping; -EFBIG; -EMFILE, -ENFILE, -ENOMEM where the facts could not be gathered
+ * -ERANGE for a length beyond the end of a file cut off inside the mapping; -EFBIG; -EMFILE, -ENFILE, -ENOMEM where the facts could not be gathered
  * for want of them; any error of fallocate(2), ftruncate(2), fsync(2), mremap(2). After an error length and file are as
  * before, except that a file already truncated stays so if its fsync(2) fails, and that a longer file stays so where another
  * open file description exists (see pm_map()). A failed sync poisons the mapping as a
@@ -512,7 +530,8 @@ PM_API enum pm_granularity pm_granularity_of(const struct pm_mapping *mapping);
  * On PM_CACHE_LINE writes the lines of [address, address + length) back without waiting; on PM_PAGE only
  * remembers the range; on PM_BYTE and PM_NONE does nothing. It never blocks on I/O. pm_drain() completes it.
  *
- * Returns: 0; -ERANGE; the error of an earlier write-back while the mapping is poisoned.
+ * Returns: 0; -ERANGE, also behind the end of a file that was cut off; -EBADF; the error of an earlier write-back while
+ * the mapping is poisoned.
  * Threads: safe. The drain must follow in the same thread: on PM_CACHE_LINE a fence orders only its own
  * CPU's write-backs.
  * Crash: see the ladder; a flush is not ordered against other flushes.
@@ -539,7 +558,8 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  * every durability call returns the same error until pm_clear_error().
  *
  * Returns: 0: everything flushed before is durable (on PM_NONE: there is nothing durability could mean);
- * -EIO, -ENOSPC or another error of msync(2); -EROFS where the file system was made read-only meanwhile, and
+ * -EIO, -ENOSPC or another error of msync(2); -ERANGE where something flushed lay behind the end of a file that was cut
+ * off; -EBADF for a descriptor that was taken away: nothing is poisoned then; -EROFS where the file system was made read-only meanwhile, and
  * msync(2) may have returned 0 for nothing.
  * Threads: safe. On PM_PAGE drains of several threads write at the same time; each waits for those that began before it,
  * which may write what was flushed for it: a small drain for a large one that another thread has begun. Make large
@@ -559,8 +579,9 @@ PM_API int pm_drain(struct pm_mapping *mapping);
  *
  * pm_flush() and pm_drain() in one call. Length 0 does nothing: it drains nothing either.
  *
- * Returns: as those two. Threads: safe. Crash: after 0 nothing in the range, nor of what this thread
- * flushed before, is lost, except on PM_NONE. Source: as pm_flush() and pm_drain().
+ * Returns: as those two, but -ERANGE of its own range alone: of what was flushed before pm_drain() tells.
+ * Threads: safe. Crash: after 0 nothing in the range, nor of what this thread
+ * flushed before and the file still has, is lost, except on PM_NONE. Source: as pm_flush() and pm_drain().
  */
 PM_API int pm_persist(struct pm_mapping *mapping, const void *address, size_t length);
 
@@ -756,7 +777,7 @@ PM_API int pm_clear_error(struct pm_mapping *mapping);
  * read, and before 6.5 mincore(2) looks at page after page up to the first that is cached. What a device was found to lack (a list of bad blocks, a region) is not looked
  * for again as long as it is the same device.
  *
- * Returns: 0; -EINVAL for a report_size that does not even hold the fields before the evidence; -EMFILE,
+ * Returns: 0; -EINVAL for a report_size that does not hold the fields before the evidence, or ends inside a row; -EMFILE,
  * -ENFILE, -ENOMEM where the facts could not be gathered for want of them: the mapping stays as it is.
  * Threads: safe. Crash: nothing to lose; after a demotion every drain writes back all that is dirty in the mapping.
  * Source: statx(2), ioctl_fiemap, statmount(2), cachestat(2), mincore(2),
@@ -840,7 +861,8 @@ PM_API int pm_event_fd(struct pm_mapping *mapping);
  * first, as pm_query() does, and searches /proc for who has opened the file, at most once a second. event_size is
  * sizeof(struct pm_event); a smaller one gets the part it has room for.
  *
- * Returns: 0; -EAGAIN: there is none; -EINVAL for an event_size without room for the reason; otherwise as pm_query().
+ * Returns: 0; -EAGAIN: there is none; -EINVAL for an event_size without room for the reason, or that ends inside a field;
+ * otherwise as pm_query().
  * Threads: safe; each event is taken once. Crash: nothing to lose. Source: as pm_event_fd().
  */
 PM_API int pm_next_event(struct pm_mapping *mapping, struct pm_event *event, size_t event_size);
@@ -970,13 +992,13 @@ PM_API int pm_guard_remove(void);
  *
  * Returns: what function returned; or, with the sentence, -EIO: the file was cut off before that byte, or the
  * medium failed; -ENOSPC, -EDQUOT: the byte has no block, and none is to be had; -EHWPOISON: a memory error;
- * -EINVAL without pm_guard_install(), without a function or for a fault_size that does not reach the offset, and
- * nothing was called.
+ * -EINVAL without pm_guard_install(), without a function or for a fault_size that does not reach the offset or ends inside
+ * a field, and nothing was called.
  * Threads: safe; a guard is its thread's own. A handler of another signal that accesses the mapping is left too.
  * Crash: what the function stored before the fault is in memory and no more durable than any store: see the ladder.
  * The store that faulted is not made, a copy is made in part. -ENOSPC and -EDQUOT take nothing that was
  * acknowledged. -EHWPOISON takes what was in the unit around the address, and a file cut off takes all behind its
- * end, acknowledged or not; a durability call for what is gone promises nothing. The mapping is not poisoned: the
+ * end, acknowledged or not: durability calls for that return -ERANGE. The mapping is not poisoned: the
  * rest of it keeps its promises.
  * Source: Linux mm/memory.c do_fault, mm/memory-failure.c; sigaction(2); madvise(2) MADV_HWPOISON; a want of space
  * is told from other failures by ioctl_fiemap and by fallocate(2) FALLOC_FL_KEEP_SIZE.

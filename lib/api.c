@@ -3,61 +3,12 @@
 #include <errno.h>
 #include <string.h>
 
+#include "arguments.h"
 #include "copy.h"
 #include "error.h"
 #include "mapping.h"
 
-#define KNOWN_FLAGS                                                                                          \
-	(PM_CREATE | PM_EXCLUSIVE | PM_READ_ONLY | PM_PRIVATE | PM_ANONYMOUS | PM_SPARSE | PM_PREPARE |      \
-	 PM_TRUST_KERNEL | PM_WATCH | PM_LEASE | PM_NO_THREAD | PM_ON_LOSS_FAIL | PM_FROM_MEDIUM)
 #define KNOWN_COPY_FLAGS (PM_NODRAIN | PM_NOFLUSH | PM_TEMPORAL | PM_NONTEMPORAL)
-
-/* ---- Options ---- */
-
-static const char *contradiction(const struct pm_options *o)
-{
-	unsigned f = o->flags;
-	if (f & ~KNOWN_FLAGS)
-		return "unknown flag";
-	if ((unsigned)o->sync > PM_AVOID || (unsigned)o->direct > PM_AVOID)
-		return "unknown request";
-	if (f & PM_EXCLUSIVE && !(f & PM_CREATE))
-		return "PM_EXCLUSIVE needs PM_CREATE";
-	if (f & PM_SPARSE && f & PM_PREPARE)
-		return "PM_SPARSE and PM_PREPARE exclude each other";
-	if (f & (PM_READ_ONLY | PM_PRIVATE) && f & (PM_CREATE | PM_PREPARE))
-		return "a read-only or private mapping cannot create or prepare its file";
-	if (f & PM_LEASE && f & (PM_READ_ONLY | PM_PRIVATE))
-		return "a read-only or private mapping needs no lease";
-	if (f & PM_NO_THREAD && (!(f & PM_LEASE) || f & PM_WATCH))
-		return "PM_NO_THREAD goes with PM_LEASE, and not with PM_WATCH";
-	if (f & PM_ON_LOSS_FAIL && o->sync != PM_GUARANTEE && o->direct != PM_GUARANTEE)
-		return "PM_ON_LOSS_FAIL needs a guarantee";
-	if (f & PM_ANONYMOUS && f & ~PM_ANONYMOUS)
-		return "PM_ANONYMOUS goes with no other flag";
-	if (f & PM_ANONYMOUS && o->offset)
-		return "anonymous memory has no offset";
-	if (o->mode & ~07777u)
-		return "mode has bits that are not permissions";
-	return NULL;
-}
-
-/* Takes options of any version of the struct; what this one does not know must not be set. */
-static int take_options(const char *call, const char *path, const struct pm_options *in, struct pm_options *out)
-{
-	*out = (struct pm_options){.size = sizeof(*out)};
-	if (!in)
-		return 0;
-	if (in->size < offsetof(struct pm_options, flags))
-		return pm_fail(-EINVAL, call, path, "options->size is not set");
-	const char *bytes = (const char *)in;
-	for (size_t i = sizeof(*out); i < in->size; i++)
-		if (bytes[i])
-			return pm_fail(-E2BIG, call, path, "the options use something this version does not know");
-	memcpy(out, in, in->size < sizeof(*out) ? in->size : sizeof(*out));
-	const char *wrong = contradiction(out);
-	return wrong ? pm_fail(-EINVAL, call, path, "%s", wrong) : 0;
-}
 
 static int take_path(const char *call, const char *path, const struct pm_options *o)
 {
@@ -73,18 +24,22 @@ static int take_path(const char *call, const char *path, const struct pm_options
 int pm_map(const char *path, const struct pm_options *options, struct pm_mapping **ret_mapping)
 {
 	struct pm_options o;
-	int rc = take_options("pm_map", path, options, &o);
+	int rc = pm_take_options("pm_map", path, options, &o);
 	if (!rc)
 		rc = take_path("pm_map", path, &o);
+	if (!rc && !ret_mapping)
+		rc = pm_null_argument("pm_map", path, "ret_mapping");
 	return rc ? rc : pm_mapping_open(path, -1, &o, ret_mapping);
 }
 
 int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping **ret_mapping)
 {
 	struct pm_options o;
-	int rc = take_options("pm_map_fd", NULL, options, &o);
+	int rc = pm_take_options("pm_map_fd", NULL, options, &o);
 	if (!rc && o.flags & (PM_ANONYMOUS | PM_EXCLUSIVE))
 		rc = pm_fail(-EINVAL, "pm_map_fd", NULL, "PM_ANONYMOUS and PM_EXCLUSIVE do not go with a descriptor");
+	if (!rc && !ret_mapping)
+		rc = pm_null_argument("pm_map_fd", NULL, "ret_mapping");
 	return rc ? rc : pm_mapping_open(NULL, fd, &o, ret_mapping);
 }
 
@@ -95,22 +50,22 @@ int pm_unmap(struct pm_mapping *m)
 
 int pm_resize(struct pm_mapping *m, uint64_t length)
 {
-	return pm_mapping_resize(m, length);
+	return m ? pm_mapping_resize(m, length) : pm_no_mapping("pm_resize");
 }
 
 void *pm_base(const struct pm_mapping *m)
 {
-	return m->base;
+	return m ? m->base : NULL;
 }
 
 uint64_t pm_length(const struct pm_mapping *m)
 {
-	return m->length;
+	return m ? m->length : 0;
 }
 
 enum pm_granularity pm_granularity_of(const struct pm_mapping *m)
 {
-	return atomic_load_explicit(&m->granularity, memory_order_relaxed);
+	return m ? atomic_load_explicit(&m->granularity, memory_order_relaxed) : PM_GRANULARITY_UNKNOWN;
 }
 
 /* ---- Durability ---- */
@@ -157,6 +112,8 @@ static int finish_range(struct pm_mapping *m, const char *call, const void *addr
 
 int pm_flush(struct pm_mapping *m, const void *address, size_t length)
 {
+	if (!m)
+		return pm_no_mapping("pm_flush");
 	if (!length)
 		return 0;
 	int rc = check_range(m, "pm_flush", address, length);
@@ -167,6 +124,8 @@ int pm_flush(struct pm_mapping *m, const void *address, size_t length)
 
 int pm_drain(struct pm_mapping *m)
 {
+	if (!m)
+		return pm_no_mapping("pm_drain");
 	int rc = pm_mapping_poison(m, "pm_drain");
 	if (!rc)
 		rc = pm_mapping_failed(m, "pm_drain", strategy_of(m)->drain(&m->medium));
@@ -187,6 +146,8 @@ __attribute__((noinline)) static int persist_with_care(struct pm_mapping *m, con
 /* Where lines are the strategy nothing can fail after the checks, and the call ends in the CPU's, without a stack. */
 static inline int persist(struct pm_mapping *m, const char *call, const void *address, size_t length)
 {
+	if (__builtin_expect(!m, 0))
+		return pm_no_mapping(call);
 	int (*persist_lines)(const void *, size_t) = atomic_load_explicit(&m->persist_lines, memory_order_acquire);
 	if (!persist_lines || !length || !in_range(m, address, length) || pm_mapping_error(m))
 		return persist_with_care(m, call, address, length);
@@ -201,6 +162,8 @@ int pm_persist(struct pm_mapping *m, const void *address, size_t length)
 int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
 {
 	const char *call = "pm_deep_persist";
+	if (!m)
+		return pm_no_mapping(call);
 	const struct pm_strategy *before = strategy_of(m);
 	int rc = persist(m, call, address, length);
 	if (rc || !length)
@@ -226,6 +189,8 @@ static int sync_up_to_end(struct pm_mapping *m, const char *call)
 int pm_sync(struct pm_mapping *m)
 {
 	const char *call = "pm_sync";
+	if (!m)
+		return pm_no_mapping(call);
 	int rc = pm_mapping_poison(m, call);
 	bool lines = strategy_of(m)->granularity >= PM_CACHE_LINE && m->ask.backing == PM_BACKING_FILE;
 	if (!rc && lines)
@@ -237,7 +202,7 @@ int pm_sync(struct pm_mapping *m)
 
 int pm_clear_error(struct pm_mapping *m)
 {
-	return pm_mapping_clear(m);
+	return m ? pm_mapping_clear(m) : pm_no_mapping("pm_clear_error");
 }
 
 /* ---- Copies ---- */
@@ -323,6 +288,8 @@ static inline int finish_plain(struct pm_mapping *m, struct pm_rest rest, const 
 static inline int move(struct pm_mapping *m, const char *call, void *destination, const void *source, size_t length,
                        unsigned flags)
 {
+	if (__builtin_expect(!m, 0))
+		return pm_no_mapping(call);
 	pm_copy_expect(destination, length);
 	if (!is_plain(m, destination, length, flags))
 		return move_with_care(m, source, (struct copy){call, destination, length, flags});
@@ -342,6 +309,8 @@ int pm_memcpy(struct pm_mapping *m, void *destination, const void *source, size_
 
 int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length, unsigned flags)
 {
+	if (__builtin_expect(!m, 0))
+		return pm_no_mapping("pm_memset");
 	pm_copy_expect(destination, length);
 	if (!is_plain(m, destination, length, flags))
 		return set_with_care(m, value, (struct copy){"pm_memset", destination, length, flags});
@@ -354,11 +323,14 @@ int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length,
 int pm_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg, struct pm_fault *fault, size_t fault_size)
 {
 	struct pm_fault full;
+	if (!m)
+		return pm_no_mapping("pm_guarded");
 	memset(&full, 0, sizeof(full));
 	if (!function)
 		return pm_fail(-EINVAL, "pm_guarded", m->name, "no function");
-	if (fault && fault_size < offsetof(struct pm_fault, offset))
-		return pm_fail(-EINVAL, "pm_guarded", m->name, "fault_size is too small");
+	if (fault && !pm_is_fault_size(fault_size))
+		return pm_fail(-EINVAL, "pm_guarded", m->name, "fault_size is %zu: too small, or it ends inside a field",
+		               fault_size);
 	int rc = pm_mapping_guarded(m, function, arg, &full);
 	if (fault) {
 		full.size = fault_size < sizeof(full) ? fault_size : sizeof(full);
@@ -369,6 +341,8 @@ int pm_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg, struct 
 
 int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t length)
 {
+	if (!m)
+		return pm_no_mapping("pm_read");
 	if (!length)
 		return 0;
 	if (!in_range(m, source, length))
@@ -387,6 +361,8 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 /* What write(2) is to change must be the file's, and ours to write. */
 static int check_write(struct pm_mapping *m, const char *call, const void *destination, size_t length)
 {
+	if (!m)
+		return pm_no_mapping(call);
 	if (m->flags & PM_READ_ONLY)
 		return pm_fail(-EACCES, call, m->name, "the mapping is read-only");
 	if (!length)
@@ -413,11 +389,9 @@ int pm_clear_bad_blocks(struct pm_mapping *m, void *address, size_t length)
 
 /* ---- Truth ---- */
 
-/* Hands out as much of the report as the caller's struct has room for. */
-static int give_report(const char *call, const struct pm_report *full, struct pm_report *report, size_t size)
+/* Hands out as much of the report as there is room for. */
+static int give_report(const struct pm_report *full, struct pm_report *report, size_t size)
 {
-	if (size < offsetof(struct pm_report, evidence))
-		return pm_fail(-EINVAL, call, NULL, "report_size is too small");
 	size_t given = size < sizeof(*full) ? size : sizeof(*full);
 	memcpy(report, full, given);
 	report->size = given;
@@ -427,13 +401,20 @@ static int give_report(const char *call, const struct pm_report *full, struct pm
 int pm_query(struct pm_mapping *m, struct pm_report *report, size_t report_size)
 {
 	struct pm_report full;
+	if (!m)
+		return pm_no_mapping("pm_query");
+	int wrong = pm_check_report("pm_query", m->name, report, report_size);
+	if (wrong)
+		return wrong;
 	memset(&full, 0, sizeof(full));
-	int rc = pm_mapping_report(m, &full, report_size > offsetof(struct pm_report, evidence));
-	return rc ? rc : give_report("pm_query", &full, report, report_size);
+	int rc = pm_mapping_report(m, "pm_query", &full, report_size > offsetof(struct pm_report, evidence));
+	return rc ? rc : give_report(&full, report, report_size);
 }
 
 int pm_event_fd(struct pm_mapping *m)
 {
+	if (!m)
+		return pm_no_mapping("pm_event_fd");
 	int fd = m->ask.backing == PM_BACKING_ANONYMOUS ? -EOPNOTSUPP : pm_watch_descriptor(m);
 	return fd < 0 ? pm_fail(fd, "pm_event_fd", m->name, "the mapping cannot be watched: %s", pm_strerror(fd)) : fd;
 }
@@ -441,8 +422,13 @@ int pm_event_fd(struct pm_mapping *m)
 int pm_next_event(struct pm_mapping *m, struct pm_event *event, size_t event_size)
 {
 	struct pm_event full;
-	if (event_size < offsetof(struct pm_event, error))
-		return pm_fail(-EINVAL, "pm_next_event", m->name, "event_size is too small");
+	if (!m)
+		return pm_no_mapping("pm_next_event");
+	if (!event)
+		return pm_null_argument("pm_next_event", m->name, "the event");
+	if (!pm_is_event_size(event_size))
+		return pm_fail(-EINVAL, "pm_next_event", m->name, "event_size is %zu: too small, or it ends inside a field",
+		               event_size);
 	int rc = pm_mapping_next_event(m, &full);
 	if (rc)
 		return rc;
@@ -454,10 +440,12 @@ int pm_probe(const char *path, const struct pm_options *options, struct pm_repor
 {
 	struct pm_report full;
 	struct pm_options o;
-	int rc = take_options("pm_probe", path, options, &o);
+	int rc = pm_take_options("pm_probe", path, options, &o);
 	if (!rc)
 		rc = take_path("pm_probe", path, &o);
 	if (!rc)
+		rc = pm_check_report("pm_probe", path, report, report_size);
+	if (!rc)
 		rc = pm_mapping_probe(path, &o, &full);
-	return rc ? rc : give_report("pm_probe", &full, report, report_size);
+	return rc ? rc : give_report(&full, report, report_size);
 }

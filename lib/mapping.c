@@ -39,6 +39,10 @@ int pm_mapping_range(const struct pm_file *f, const struct pm_options *o, uint64
 	*length = o->length;
 	if (!*length && o->offset < f->size)
 		*length = f->size - o->offset;
+	bool growable = o->flags & PM_CREATE && S_ISREG(f->stx.stx_mode);
+	if (!*length && o->offset > f->size && !growable)
+		return pm_fail(-ERANGE, f->call, f->name, "the offset is %llu, the file ends at %llu",
+		               (unsigned long long)o->offset, (unsigned long long)f->size);
 	if (!*length)
 		return pm_fail(-EINVAL, f->call, f->name, "no length was given and there is nothing after the offset");
 	if (*length > PTRDIFF_MAX - f->unit)
@@ -46,7 +50,6 @@ int pm_mapping_range(const struct pm_file *f, const struct pm_options *o, uint64
 		               (unsigned long long)*length);
 	if (o->offset > INT64_MAX - f->unit - *length)
 		return pm_fail(-EOVERFLOW, f->call, f->name, "offset + length overflows");
-	bool growable = o->flags & PM_CREATE && S_ISREG(f->stx.stx_mode);
 	if (o->offset + *length > f->size && !growable)
 		return pm_fail(-ERANGE, f->call, f->name, "the range ends at %llu, the file at %llu",
 		               (unsigned long long)(o->offset + *length), (unsigned long long)f->size);
@@ -297,7 +300,6 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	pm_evidence_table e;
 	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1, .region = ~0u};
-	m->file.name = "anonymous memory";
 	if (!o->length)
 		return pm_fail(-EINVAL, m->file.call, m->file.name, "a length is needed");
 	if (o->length > PTRDIFF_MAX - page)
@@ -322,15 +324,15 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 	struct pm_mapping *m = pm_zeros(sizeof(*m));
 	if (!m)
 		return NULL;
-	if (path)
-		m->name = strdup(path);
+	if (path || o->flags & PM_ANONYMOUS)
+		m->name = strdup(path ? path : "anonymous memory");
 	else if (asprintf(&m->name, "fd %d", fd) < 0)
 		m->name = NULL;
 	if (!m->name) {
 		free(m);
 		return NULL;
 	}
-	m->file = (struct pm_file){.call = path ? "pm_map" : "pm_map_fd", .name = m->name, .fd = -1, .directory_fd = -1};
+	m->file = (struct pm_file){.call = path || o->flags & PM_ANONYMOUS ? "pm_map" : "pm_map_fd", .name = m->name, .fd = -1, .directory_fd = -1};
 	m->flags = o->flags;
 	m->offset = o->offset;
 	m->on_event = o->on_event;

@@ -123,7 +123,7 @@ int pm_mapping_clear(struct pm_mapping *);
  * The live state; demotes the mapping if the facts no longer bear it, and makes events of what has changed since the
  * last look. Gathers all rows, or only what that takes. -errno: the facts could not be gathered.
  */
-int pm_mapping_report(struct pm_mapping *, struct pm_report *, bool all);
+int pm_mapping_report(struct pm_mapping *, const char *call, struct pm_report *, bool all);
 /* Takes the oldest event; without a thread of its own looks first if there is none. */
 int pm_mapping_next_event(struct pm_mapping *, struct pm_event *);
 /* What pm_mapping_open() would get. */

@@ -185,7 +185,7 @@ static void blame_poison(struct pm_report *r)
 	r->advice = PM_ADVICE_CLEAR_ERROR;
 }
 
-int pm_mapping_report(struct pm_mapping *m, struct pm_report *r, bool all)
+int pm_mapping_report(struct pm_mapping *m, const char *call, struct pm_report *r, bool all)
 {
 	struct pm_news news;
 	pthread_mutex_lock(&m->watch.lock);
@@ -194,7 +194,7 @@ int pm_mapping_report(struct pm_mapping *m, struct pm_report *r, bool all)
 	pthread_mutex_unlock(&m->watch.lock);
 	pm_news_tell(m, &news);
 	if (rc)
-		return pm_fail(rc, "pm_query", m->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
+		return pm_fail(rc, call, m->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
 	pthread_mutex_lock(&m->lock);
 	fill(r, &m->decision, &m->ask);
 	r->offset = m->offset;

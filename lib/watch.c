@@ -420,7 +420,7 @@ int pm_mapping_next_event(struct pm_mapping *m, struct pm_event *event)
 	if (rc != -EAGAIN || m->watch.running)
 		return rc;
 	memset(&report, 0, sizeof(report));
-	rc = pm_mapping_report(m, &report, false);
+	rc = pm_mapping_report(m, "pm_next_event", &report, false);
 	if (!rc)
 		pm_watch_search(m);
 	return rc ? rc : pm_events_take(m, event);

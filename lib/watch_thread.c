@@ -22,7 +22,7 @@ static void look(struct pm_mapping *m)
 	struct pm_report report;
 	memset(&report, 0, sizeof(report));
 	/* What cannot be gathered now is gathered the next time. */
-	pm_mapping_report(m, &report, false);
+	pm_mapping_report(m, "a look", &report, false);
 }
 
 static bool must_stop(struct pm_watch *w)

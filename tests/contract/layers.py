@@ -23,7 +23,7 @@ LAYERS = (
     # 1
     {"strategy.h": ("lib/strategy.h", "lib/strategy/*", "lib/medium.c"), "latch.h": ("lib/latch.[ch]",),
      "sigbus.h": ("lib/sigbus.[ch]",)},
-    {"copy.h": ("lib/copy.[ch]",)},
+    {"copy.h": ("lib/copy.[ch]",), "arguments.h": ("lib/arguments.[ch]",)},
     # 2
     {"evidence.h": ("lib/evidence.[ch]", "lib/evidence_*.c"), "explain.h": ("lib/explain.[ch]",)},
     # 3

@@ -170,7 +170,7 @@ START_TEST(a_report_of_any_size)
 {
 	const char *path = unit_file("file", 65536);
 	const size_t least = offsetof(struct pm_report, evidence);
-	const size_t sizes[] = {least, least + 1, least + sizeof(struct pm_evidence), sizeof(struct pm_report),
+	const size_t sizes[] = {least, least + 2 * sizeof(struct pm_evidence), least + sizeof(struct pm_evidence), sizeof(struct pm_report),
 	                        sizeof(struct pm_report) + 64};
 	fake_start(&fake_plain);
 	struct pm_mapping *m = unit_map(path, NULL);
@@ -188,6 +188,8 @@ START_TEST(a_report_of_any_size)
 	memset(room, '#', sizeof(room));
 	ck_assert_int_eq(pm_query(m, r, least - 1), -EINVAL);
 	ck_assert_int_eq(pm_query(m, r, 0), -EINVAL);
+	ck_assert_int_eq(pm_query(m, r, least + 1), -EINVAL); /* inside a row */
+	ck_assert_int_eq(pm_query(m, r, sizeof(*r) - 1), -EINVAL);
 	ck_assert_int_eq(pm_probe(path, NULL, r, least - 1), -EINVAL);
 	ck_assert(room[0] == '#');
 	unit_ok(pm_unmap(m));

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a caller hands over, before anything is done with it. */
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "arguments.h"
+#include "error.h"
+
+#define KNOWN_FLAGS                                                                                          \
+	(PM_CREATE | PM_EXCLUSIVE | PM_READ_ONLY | PM_PRIVATE | PM_ANONYMOUS | PM_SPARSE | PM_PREPARE |      \
+	 PM_TRUST_KERNEL | PM_WATCH | PM_LEASE | PM_NO_THREAD | PM_ON_LOSS_FAIL | PM_FROM_MEDIUM)
+
+static const char *contradiction(const struct pm_options *o)
+{
+	unsigned f = o->flags;
+	if (f & ~KNOWN_FLAGS)
+		return "unknown flag";
+	if ((unsigned)o->sync > PM_AVOID || (unsigned)o->direct > PM_AVOID)
+		return "unknown request";
+	if (f & PM_EXCLUSIVE && !(f & PM_CREATE))
+		return "PM_EXCLUSIVE needs PM_CREATE";
+	if (f & PM_SPARSE && f & PM_PREPARE)
+		return "PM_SPARSE and PM_PREPARE exclude each other";
+	if (f & (PM_READ_ONLY | PM_PRIVATE) && f & (PM_CREATE | PM_PREPARE))
+		return "a read-only or private mapping cannot create or prepare its file";
+	if (f & PM_LEASE && f & (PM_READ_ONLY | PM_PRIVATE))
+		return "a read-only or private mapping needs no lease";
+	if (f & PM_NO_THREAD && (!(f & PM_LEASE) || f & PM_WATCH))
+		return "PM_NO_THREAD goes with PM_LEASE, and not with PM_WATCH";
+	if (f & PM_ON_LOSS_FAIL && o->sync != PM_GUARANTEE && o->direct != PM_GUARANTEE)
+		return "PM_ON_LOSS_FAIL needs a guarantee";
+	if (f & PM_ANONYMOUS && f & ~(PM_ANONYMOUS | PM_PRIVATE))
+		return "PM_ANONYMOUS goes with no other flag but PM_PRIVATE, which it is anyway";
+	if (f & PM_ANONYMOUS && o->offset)
+		return "anonymous memory has no offset";
+	if (o->mode & ~07777u)
+		return "mode has bits that are not permissions";
+	return NULL;
+}
+
+/* Structs come in sizes: each ends where a field does. The ends, in order, from the first that makes sense. */
+#define END(type, field) (offsetof(struct type, field) + sizeof(((struct type *)0)->field))
+static const size_t option_ends[] = {END(pm_options, direct), END(pm_options, flags), END(pm_options, mode),
+                                     END(pm_options, offset), END(pm_options, length), END(pm_options, on_event),
+                                     END(pm_options, event_arg)};
+static const size_t event_ends[] = {END(pm_event, reason), END(pm_event, error), END(pm_event, offset),
+                                    END(pm_event, length), END(pm_event, old_granularity), END(pm_event, new_granularity),
+                                    END(pm_event, old_sync), END(pm_event, old_direct), END(pm_event, sync),
+                                    END(pm_event, direct), END(pm_event, frames), END(pm_event, frame),
+                                    END(pm_event, where)};
+static const size_t fault_ends[] = {END(pm_fault, code), END(pm_fault, offset), END(pm_fault, length),
+                                    END(pm_fault, address)};
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define ENDS(array) array, COUNT(array)
+#define MOST_BYTES ((size_t)4096) /* of a struct that is still to be believed */
+
+/* A larger struct is a newer one; padding may follow the last field. */
+static bool ends_with_field(size_t size, const size_t *end, size_t count)
+{
+	if (size >= end[count - 1])
+		return true;
+	while (count && size != end[count - 1])
+		count--;
+	return count;
+}
+
+int pm_null_argument(const char *call, const char *name, const char *what)
+{
+	return pm_fail(-EINVAL, call, name, "%s is NULL", what);
+}
+
+int pm_no_mapping(const char *call)
+{
+	return pm_null_argument(call, NULL, "the mapping");
+}
+
+/* Takes options of any version of the struct; what this one does not know must not be set. */
+int pm_take_options(const char *call, const char *path, const struct pm_options *in, struct pm_options *out)
+{
+	*out = (struct pm_options){.size = sizeof(*out)};
+	if (!in)
+		return 0;
+	if (in->size < option_ends[0])
+		return pm_fail(-EINVAL, call, path, "options->size is not set");
+	if (in->size > MOST_BYTES)
+		return pm_fail(-E2BIG, call, path, "options->size is %zu: that is no size of struct pm_options", in->size);
+	if (!ends_with_field(in->size, ENDS(option_ends)))
+		return pm_fail(-EINVAL, call, path, "options->size is %zu: it ends inside a field", in->size);
+	const char *bytes = (const char *)in;
+	for (size_t i = sizeof(*out); i < in->size; i++)
+		if (bytes[i])
+			return pm_fail(-E2BIG, call, path, "the options use something this version does not know");
+	memcpy(out, in, in->size < sizeof(*out) ? in->size : sizeof(*out));
+	const char *wrong = contradiction(out);
+	return wrong ? pm_fail(-EINVAL, call, path, "%s", wrong) : 0;
+}
+
+/* Without the rows, or with as many as there is whole room for. */
+int pm_check_report(const char *call, const char *name, const struct pm_report *report, size_t size)
+{
+	size_t head = offsetof(struct pm_report, evidence);
+	if (!report)
+		return pm_null_argument(call, name, "the report");
+	if (size >= sizeof(*report) || (size >= head && (size - head) % sizeof(report->evidence[0]) == 0))
+		return 0;
+	return pm_fail(-EINVAL, call, name, "report_size is %zu: too small, or it ends inside a row", size);
+}
+
+bool pm_is_event_size(size_t size)
+{
+	return ends_with_field(size, ENDS(event_ends));
+}
+
+bool pm_is_fault_size(size_t size)
+{
+	return ends_with_field(size, ENDS(fault_ends));
+}
