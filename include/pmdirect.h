@@ -477,11 +477,13 @@ PM_API int pm_unmap(struct pm_mapping *mapping);
  * was). Shrinking a mapping that ends at the end of the file truncates the file, unless another mapping in
  * this process reaches into the part that would go; a mapping that ends before the end of the file only
  * gives up addresses. pm_base() may change: read it again. The facts are gathered and judged anew; a
- * guarantee that the grown range cannot meet fails the call, with everything as before.
+ * guarantee that the grown range cannot meet fails the call, with everything as before. A mapping that madvise(2) on a part
+ * has split is mapped anew with the same advice; one that mprotect(2) or mlock(2) has split is refused.
  * Of a file that was cut off inside the mapping only what is left can be mapped on, by a length that ends there or before;
  * of one that has grown again since the same length will do, and what was cut off is zeros.
  *
- * Returns: 0; -EINVAL for length 0, an anonymous or private mapping, a device; -EACCES for a read-only mapping;
+ * Returns: 0; -EINVAL for length 0, an anonymous or private mapping, a device, a mapping with a part that is protected or
+ * locked apart; -EACCES for a read-only mapping;
  * -EBUSY where another mapping of the file, or of what may be the same file, would lose its pages, or as pm_map() with
  * PM_PREPARE; -EOVERFLOW; -ENOSPC; -PM_ENOTSYNC, -PM_ENOTDIRECT;
  * -ERANGE for a length beyond the end of a file cut off inside the mapping; -EFBIG; -EMFILE, -ENFILE, -ENOMEM where the facts could not be gathered
@@ -991,7 +993,8 @@ PM_API int pm_guard_remove(void);
  * function: when it has returned, the error takes the place of its value.
  *
  * Returns: what function returned; or, with the sentence, -EIO: the file was cut off before that byte, or the
- * medium failed; -ENOSPC, -EDQUOT: the byte has no block, and none is to be had; -EHWPOISON: a memory error;
+ * medium failed; -ENOSPC, -EDQUOT: the byte has no block, and none is to be had; -EPERM: the file was made immutable or
+ * append-only; -EHWPOISON: a memory error;
  * -EINVAL without pm_guard_install(), without a function or for a fault_size that does not reach the offset or ends inside
  * a field, and nothing was called.
  * Threads: safe; a guard is its thread's own. A handler of another signal that accesses the mapping is left too.

@@ -34,22 +34,27 @@ static bool may_need_block(const struct pm_mapping *m, const struct statx *stx, 
 	       e[PM_EV_UNSHARED].state != PM_YES;
 }
 
+#define LARGEST_FOLIO ((uint64_t)2 << 20) /* a fault may need blocks for all of it: file_space.c */
+
 /*
- * Asks the file system for the block that the store needed: it says why it cannot be had, by the rules that held
- * for the store (reserves, quotas). Never makes the file longer; a block to be had after all is what was wanted.
+ * Why the store cannot be made: an attribute, or the block that it needed. The file system is asked for that, by the rules
+ * that held for the store (reserves, quotas). Never makes the file longer; a block to be had after all is what was wanted.
  */
-static int want_of_space(struct pm_mapping *m, const struct statx *stx, uint64_t offset, uint64_t page)
+static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t offset, uint64_t page)
 {
-	uint64_t start = offset - offset % page;
-	uint64_t length = stx->stx_size - start < page ? stx->stx_size - start : page;
+	uint64_t start = offset - offset % LARGEST_FOLIO;
+	uint64_t length = stx->stx_size - start < LARGEST_FOLIO ? stx->stx_size - start : LARGEST_FOLIO;
+	bool is_fixed = stx->stx_attributes & stx->stx_attributes_mask & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND);
+	if (is_fixed && !(m->flags & (PM_READ_ONLY | PM_PRIVATE)))
+		return -EPERM;
 	if (!may_need_block(m, stx, start, length))
 		return 0;
 	pthread_mutex_lock(&m->watch.lock);
 	pm_watch_collect(m);
-	int rc = PM_RETRY(pm_sys->allocate_inside(m->file.fd, start, length));
+	int rc = pm_file_why_no_block(m->file.fd, stx, offset - offset % page, page);
 	pm_watch_discard(m);
 	pthread_mutex_unlock(&m->watch.lock);
-	return rc == -ENOSPC || rc == -EDQUOT ? rc : 0;
+	return rc;
 }
 
 /* Finds out the error, and leaves the sentence. */
@@ -69,7 +74,11 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 		if (offset - offset % page >= stx.stx_size)
 			return pm_fail(-EIO, call, m->name, "nothing at offset %llu: the file was cut off at %llu",
 			               offset, (unsigned long long)stx.stx_size);
-		rc = want_of_space(m, &stx, offset, page);
+		pm_mapping_note_end(m, stx.stx_size);
+		rc = why_no_store(m, &stx, offset, page);
+		if (rc == -EPERM)
+			return pm_fail(rc, call, m->name, "no store at offset %llu: the file was made immutable or append-only "
+			               "(chattr +i, +a)", offset);
 		if (rc)
 			return pm_fail(rc, call, m->name, "no block for a store at offset %llu: %s", offset,
 			               pm_strerror(rc));

@@ -86,7 +86,7 @@ static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
 	void *map = m->prepared ? huge_page_hint(s->offset, (size_t)s->length) : NULL;
 	int rc = PM_RETRY(pm_sys->mmap(&map, (size_t)s->length, prot, flags, s->fd, s->offset));
 	if (rc)
-		return pm_fail(rc, m->file.call, m->file.name, "mmap failed: %s", pm_strerror(rc));
+		return pm_mapping_no_room(m, m->file.call, "mmap", (size_t)s->length, rc);
 	m->medium.map = map;
 	m->medium.map_length = (size_t)s->length;
 	m->medium.offset = s->offset;

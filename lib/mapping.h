@@ -213,6 +213,11 @@ void pm_lease_poll(struct pm_mapping *);
 /* With the watch's lock held: gives a broken lease back, or tries for one that was given back. */
 void pm_lease_turn(struct pm_mapping *, struct pm_news *);
 
+/* split.c: maps the range of pm_resize() anew where the application has split the mapping, and gives the old one up. */
+int pm_mapping_map_anew(struct pm_mapping *, void **ret, size_t length);
+/* A call that makes a mapping failed: names the limit that was met. Returns rc. */
+int pm_mapping_no_room(const struct pm_mapping *, const char *call, const char *what, size_t length, int rc);
+
 /* repair.c: by write(2), durable on return; the range lies in a shared, writable mapping of a file. */
 int pm_mapping_write(struct pm_mapping *, void *destination, const void *source, size_t length);
 int pm_mapping_clear_bad_blocks(struct pm_mapping *, void *address, size_t length);

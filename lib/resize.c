@@ -36,8 +36,13 @@ static int remap(struct pm_mapping *m, uint64_t length)
 		return pm_fail(rc, "pm_resize", m->name, "out of memory");
 	if (map_length != m->medium.map_length)
 		rc = PM_RETRY(pm_sys->mremap(&map, m->medium.map_length, map_length, MREMAP_MAYMOVE));
+	if (rc == -EFAULT) {
+		rc = pm_mapping_map_anew(m, &map, map_length);
+		if (rc)
+			return rc;
+	}
 	if (rc)
-		return pm_fail(rc, "pm_resize", m->name, "mremap failed: %s", pm_strerror(rc));
+		return pm_mapping_no_room(m, "pm_resize", "mremap", map_length, rc);
 	m->medium.map = map;
 	m->medium.map_length = map_length;
 	pm_medium_unsettle(&m->medium);

@@ -30,7 +30,7 @@ LAYERS = (
     {"policy.h": ("lib/policy.[ch]",), "file.h": ("lib/file.[ch]", "lib/file_*.c", "lib/zeros.c")},
     # 4
     {"mapping.h": ("lib/mapping.[ch]", "lib/resize.c", "lib/report.c", "lib/event.c", "lib/watch.c", "lib/watch_thread.c",
-                   "lib/lease.c", "lib/failure.c", "lib/guard.c", "lib/naming.c", "lib/repair.c", "lib/shape.c")},
+                   "lib/lease.c", "lib/failure.c", "lib/guard.c", "lib/naming.c", "lib/repair.c", "lib/split.c", "lib/shape.c")},
     # 5
     {"api.h": ("lib/api.c",)},
 )

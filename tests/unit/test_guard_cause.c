@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a fault was: a full file system is told from one that fails. And what the library itself leaves behind. */
 #include <errno.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <pthread.h>
@@ -107,7 +109,7 @@ START_TEST(asking_makes_no_file_longer)
 	fake.hook = cut_meanwhile;
 	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
 	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -EIO);
-	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside), 1);
+	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside), 2);
 	ck_assert_uint_eq(unit_size_of(guarding_path), 0);
 	unit_ok(pm_unmap(m));
 }
@@ -132,7 +134,7 @@ START_TEST(asking_is_no_news)
 		ck_assert_int_eq(pwrite(fd, "x", 1, 0), 1);
 	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
 	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -EIO);
-	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside), 1);
+	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside), 2);
 	ck_assert_int_eq(pm_next_event(m, &event, sizeof(event)), _i ? 0 : -EAGAIN);
 	unit_ok(pm_unmap(m));
 	close(fd);
@@ -298,6 +300,43 @@ START_TEST(lines_are_written_before_pages)
 }
 END_TEST
 
+/* Whether the attribute of chattr(1) could be set, or taken off: that needs CAP_LINUX_IMMUTABLE and a file system with it. */
+static bool set_attribute(const char *path, int attribute, bool on)
+{
+	int flags, fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool done = fd >= 0 && !ioctl(fd, FS_IOC_GETFLAGS, &flags);
+	flags = on ? flags | attribute : flags & ~attribute;
+	done = done && !ioctl(fd, FS_IOC_SETFLAGS, &flags);
+	close(fd);
+	return done;
+}
+
+/* A store to a clean page asks the file system, which refuses (fs/ext4/inode.c ext4_page_mkwrite): the medium is well. */
+START_TEST(a_file_made_immutable)
+{
+	struct pm_fault f;
+	int attribute = _i ? FS_APPEND_FL : FS_IMMUTABLE_FL;
+	start();
+	fake_start(&fake_plain);
+	fake.guards = true;
+	struct pm_mapping *m = unit_map(guarding_path, NULL);
+	if (!set_attribute(guarding_path, attribute, true)) {
+		puts("not tried: no right to set attributes, or none here");
+		unit_ok(pm_unmap(m));
+		return;
+	}
+	int rc = pm_guarded(m, guarding_store, (char *)pm_base(m) + 3 * page, &f, sizeof(f));
+	char why[256];
+	snprintf(why, sizeof(why), "%s", pm_error_detail());
+	ck_assert(set_attribute(guarding_path, attribute, false));
+	/* Of what may only be appended to ext4 lets a mapping go on. */
+	ck_assert_msg(rc == -EPERM || (_i && rc == 7), "%d, %s", rc, why);
+	ck_assert(rc == 7 || (strstr(why, "chattr") && !strstr(why, "medium")));
+	ck_assert_int_eq(pm_guarded(m, guarding_store, (char *)pm_base(m) + 3 * page, &f, sizeof(f)), 7);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 int main(void)
 {
 	if (!guarding_is_possible())
@@ -307,6 +346,7 @@ int main(void)
 	tcase_add_test(c, asking_makes_no_file_longer);
 	tcase_add_loop_test(c, asking_is_no_news, 0, 2);
 	tcase_add_test(c, a_full_file_system);
+	tcase_add_loop_test(c, a_file_made_immutable, 0, 2);
 	tcase_add_loop_test(c, the_librarys_own_accesses_leave_nothing_behind, 0, 3);
 	tcase_add_test(c, lines_are_written_before_pages);
 	return unit_run();

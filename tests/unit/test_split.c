@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The application splits the mapping by calls on a part of it, and then it is to grow or shrink. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "mapping.h"
+#include "unit.h"
+
+#define SIZE 262144u
+#define PART 65536u
+
+static struct pm_mapping *m;
+static const char *path;
+
+static void start(const struct fake_machine *machine, unsigned flags)
+{
+	path = unit_file("file", SIZE);
+	fake_start(machine);
+	m = unit_map(path, UNIT_OPTIONS(.flags = flags));
+}
+
+/* The flags of the area at that address, in smaps. */
+static bool has_flag(const void *address, const char *flag)
+{
+	char line[512];
+	unsigned long low, high;
+	bool inside = false, found = false;
+	FILE *f = fopen("/proc/self/smaps", "r");
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &low, &high) == 2)
+			inside = low <= (uintptr_t)address && (uintptr_t)address < high;
+		else if (inside && !strncmp(line, "VmFlags:", 8))
+			found |= strstr(line, flag) != NULL;
+	}
+	fclose(f);
+	return found;
+}
+
+static const struct {
+	int advice;
+	const char *flag;
+	size_t at, length;
+} advices[] = {
+	{MADV_DONTDUMP, " dd", 0, PART}, {MADV_DONTDUMP, " dd", PART, PART}, {MADV_RANDOM, " rr", SIZE - PART, PART},
+	{MADV_SEQUENTIAL, " sr", PART, 4096}, {MADV_DONTFORK, " dc", 0, PART},
+};
+
+static const struct fake_machine *const machines[] = {&fake_plain, &fake_dax};
+
+START_TEST(advice_is_kept)
+{
+	int i = _i / 2;
+	start(machines[_i % 2], 0);
+	char *base = pm_base(m);
+	ck_assert_int_eq(madvise(base + advices[i].at, advices[i].length, advices[i].advice), 0);
+	unit_ok(pm_memset(m, base, 7, 100, 0));
+	unit_ok(pm_resize(m, 16 * SIZE));
+	base = pm_base(m);
+	ck_assert(has_flag(base + advices[i].at, advices[i].flag));
+	ck_assert(!has_flag(base + advices[i].at + advices[i].length, advices[i].flag));
+	ck_assert(!has_flag(base + 15 * SIZE, advices[i].flag));
+	ck_assert_int_eq(base[99], 7);
+	ck_assert(unit_has_pattern(base + 100, 100, SIZE - 100));
+	ck_assert(unit_is_zero(base + SIZE, 15 * SIZE));
+	unit_ok(pm_memset(m, base + 16 * SIZE - 10, 1, 10, 0));
+	for (unsigned n = 0; _i % 2 && fake_find(FAKE_mmap, n + 1); n++)
+		ck_assert(m->synchronous); /* as before */
+	unit_ok(pm_resize(m, PART / 2));
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_mapped_bytes(), 0);
+	ck_assert_uint_eq(fake_open_files(), 0);
+}
+END_TEST
+
+START_TEST(what_would_be_lost_is_refused)
+{
+	start(machines[_i % 2], 0);
+	char *base = pm_base(m);
+	bool locks = _i / 2;
+	if (locks ? mlock(base + PART, PART) : mprotect(base + PART, PART, PROT_READ))
+		return; /* RLIMIT_MEMLOCK */
+	ck_assert_int_eq(pm_resize(m, 16 * SIZE), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), locks ? "mlock(2)" : "mprotect(2)"));
+	/* All as before. */
+	ck_assert_uint_eq(pm_length(m), SIZE);
+	ck_assert_ptr_eq(pm_base(m), base);
+	ck_assert_uint_eq(unit_size_of(path), SIZE);
+	ck_assert(unit_has_pattern(base, 0, SIZE));
+	unit_ok(pm_memset(m, base, 1, 100, 0));
+	/* Undone, it grows. */
+	ck_assert_int_eq(locks ? munlock(base + PART, PART) : mprotect(base + PART, PART, PROT_READ | PROT_WRITE), 0);
+	unit_ok(pm_resize(m, 16 * SIZE));
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_mapped_bytes(), 0);
+}
+END_TEST
+
+/* The second mapping fails, or nothing says how the parts differ. */
+START_TEST(a_failure_leaves_all_as_before)
+{
+	start(&fake_plain, 0);
+	char *base = pm_base(m);
+	ck_assert_int_eq(madvise(base, PART, MADV_DONTDUMP), 0);
+	fake_fail(FAKE_mremap, 1, EFAULT);
+	fake_fail(_i ? FAKE_read : FAKE_mmap, 0, _i ? EIO : ENOMEM);
+	ck_assert_int_lt(pm_resize(m, 16 * SIZE), 0);
+	fake_fail(_i ? FAKE_read : FAKE_mmap, 0, 0);
+	ck_assert_ptr_eq(pm_base(m), base);
+	ck_assert_uint_eq(pm_length(m), SIZE);
+	ck_assert_uint_eq(unit_size_of(path), SIZE);
+	unit_ok(pm_memset(m, base, 1, 100, 0));
+	unit_ok(pm_resize(m, 16 * SIZE));
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_mapped_bytes(), 0);
+	ck_assert_uint_eq(fake_open_files(), 0);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("split");
+	tcase_add_loop_test(c, advice_is_kept, 0, 2 * (int)(sizeof(advices) / sizeof(advices[0])));
+	tcase_add_loop_test(c, what_would_be_lost_is_refused, 0, 4);
+	tcase_add_loop_test(c, a_failure_leaves_all_as_before, 0, 2);
+	return unit_run();
+}
