@@ -462,7 +462,7 @@ int main(int argc, char **argv)
 		}
 		provoke(c, 0);
 		/* By a thread as well: what is announced, and what comes round. */
-		if (c->act == do_truncate || c->act == do_clone || c->act == do_unlink || c->act == do_move || c->act == do_toggle_flag)
+		if (c->act == do_truncate || c->act == do_clone || c->act == do_unlink || c->act == do_toggle_flag)
 			provoke(c, PM_WATCH);
 	}
 	stay_quiet(0);

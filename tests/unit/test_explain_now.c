@@ -120,6 +120,8 @@ static const struct state {
 } states[] = {
 	{&fake_dax, nothing, {0}, "Stores become durable by cache-line", {"proven by", "is met"}, {"not met", "Advice", "lost"}},
 	{&fake_plain, nothing, {0}, "Stores become durable by the kernel", {"Advice: put the file on"}, {"proven", "lost"}},
+	{&fake_xfs_reflink, nothing, {0}, "Stores become durable by the kernel", {"Sync is unknown", "PM_LEASE"},
+	 {"proven by", "promised by", "is met"}},
 	{&fake_dax, shut_down, {0}, "The file system was shut down", {"mount it again", "not met"}, {PROMISES}},
 	{&fake_plain, shut_down, {0}, "The file system was shut down", {"mount it again"}, {PROMISES, "Advice: put"}},
 	{&fake_dax, gone, {0}, "The device under the file system is gone", {"mount it again"}, {PROMISES}},
