@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "dax_machine.h"
 #include "sys.h"
+
+#define ATTRIBUTE_FD 1000000
+#define SMAPS_FD 2000000
 
 static struct pm_sys fake;
 
@@ -20,6 +25,8 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 		return 0;
 	}
 	int rc = pm_sys_linux.statx(dir_fd, path, flags, stx);
+	if (!strncmp(path, "/sys/dev/block/", 15))
+		rc = 0;
 	stx->stx_attributes_mask |= STATX_ATTR_DAX;
 	stx->stx_attributes |= STATX_ATTR_DAX;
 	stx->stx_dev_major = 259; /* BLOCK_EXT_MAJOR, as pmem devices have; 0 would be of no device */
@@ -35,10 +42,12 @@ static int fake_statx_now(int fd, struct statx *stx)
 
 static int fake_fstatfs(int fd, struct statfs *stfs)
 {
-	int rc = pm_sys_linux.fstatfs(fd, stfs);
-	stfs->f_type = EXT4_SUPER_MAGIC;
+	int rc = fd < ATTRIBUTE_FD ? pm_sys_linux.fstatfs(fd, stfs) : 0;
+	stfs->f_type = fd < ATTRIBUTE_FD ? EXT4_SUPER_MAGIC : fd == SMAPS_FD ? PROC_SUPER_MAGIC : SYSFS_MAGIC;
 	return rc;
 }
+
+static _Thread_local void *mapped; /* with MAP_SYNC, last */
 
 static int fake_mmap(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
 {
@@ -47,7 +56,9 @@ static int fake_mmap(void **address, size_t length, int prot, int flags, int fd,
 		struct statx stx;
 		if (pm_sys_linux.statx(fd, "", AT_EMPTY_PATH, &stx) || !stx.stx_size)
 			return -EOPNOTSUPP;
-		flags = MAP_SHARED;
+		int rc = pm_sys_linux.mmap(address, length, prot, MAP_SHARED, fd, offset);
+		mapped = *address;
+		return rc;
 	}
 	return pm_sys_linux.mmap(address, length, prot, flags, fd, offset);
 }
@@ -80,15 +91,21 @@ static const struct {
 	{"/sys/bus/nd/devices/ndbus0/provider", "ACPI.NFIT\n"},
 	{"/sys/bus/nd/devices/region0/devtype", "nd_pmem\n"},
 	{"/sys/bus/nd/devices/region0/persistence_domain", "memory_controller\n"},
+	{"/sys/bus/nd/devices/region0/read_only", "0\n"},
+	{"/sys/bus/nd/devices/region0/mapping0", "nmem0,0,1048576,0\n"},
+	{"/sys/bus/nd/devices/nmem0/nfit/flags", ""},
 	{"/sys/fs/ext4/pmem0/journal_task", "1\n"},
 };
-#define ATTRIBUTE_FD 1000000
 
 static int fake_openat(int dir_fd, const char *path, int flags, unsigned mode)
 {
 	for (int i = 0; i < (int)(sizeof(attributes) / sizeof(attributes[0])); i++)
 		if (!strcmp(path, attributes[i].path))
 			return ATTRIBUTE_FD + i;
+	if (!strcmp(path, "/proc/self/smaps") || (flags & O_PATH && !strncmp(path, "/proc/fs/", 9)))
+		return SMAPS_FD;
+	if (flags & O_PATH && !strncmp(path, "/sys/", 5))
+		return ATTRIBUTE_FD;
 	return pm_sys_linux.openat(dir_fd, path, flags, mode);
 }
 
@@ -96,7 +113,9 @@ static ssize_t fake_read(int fd, void *buffer, size_t size)
 {
 	if (fd < ATTRIBUTE_FD)
 		return pm_sys_linux.read(fd, buffer, size);
-	const char *text = attributes[fd - ATTRIBUTE_FD].text;
+	char smaps[64];
+	snprintf(smaps, sizeof(smaps), "%08" PRIxPTR "-\nVmFlags: sf \n", (uintptr_t)mapped);
+	const char *text = fd == SMAPS_FD ? smaps : attributes[fd - ATTRIBUTE_FD].text;
 	size_t length = strlen(text) < size ? strlen(text) : size;
 	memcpy(buffer, text, length);
 	return (ssize_t)length;

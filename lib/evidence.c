@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cpu.h"
@@ -7,8 +10,10 @@
 #include "providers.h"
 #include "synced.h"
 #include "sys.h"
+#include "sysfs.h"
 
 #define LEASE_SOURCE "fcntl(2) F_SETLEASE"
+#define SMAPS_SOURCE "/proc/self/smaps VmFlags sf"
 #define MAP_SYNC_SOURCE "mmap(MAP_SHARED_VALIDATE|MAP_SYNC)"
 
 /* Says something of this process at this moment, nothing of the file. */
@@ -17,19 +22,66 @@ static bool is_shortage(int error)
 	return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN;
 }
 
-static int try_map_sync(const struct pm_subject *s)
+/* Where /proc/self/smaps begins, so that little of it is to be read: below programs, above what may never be mapped. */
+#define LOW ((uintptr_t)64 << 10)
+#define LOW_TRIES 8u /* other threads may be here as well */
+#define READS_MOST 16u
+
+/* What the entry of a mapping in smaps says (fs/proc/task_mmu.c show_smap_vma_flags): whether VM_SYNC is set. */
+static int read_vm_sync(const void *map)
 {
-	void *map = NULL;
-	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0);
-	int rc = PM_RETRY(pm_sys->mmap(&map, s->unit, prot, MAP_SHARED_VALIDATE | MAP_SYNC, s->fd, s->offset));
-	if (!rc)
-		PM_RETRY(pm_sys->munmap(map, s->unit));
-	return rc;
+	/* A line before it makes every entry begin alike. */
+	char text[2048] = "\n", begin[32];
+	size_t used = 1;
+	ssize_t got = -ENODATA;
+	snprintf(begin, sizeof(begin), "\n%08" PRIxPTR "-", (uintptr_t)map);
+	int fd = pm_sysfs_open("/proc/self/smaps", O_RDONLY), rc = -ENODATA;
+	if (fd < 0)
+		return fd;
+	for (unsigned i = 0; i < READS_MOST && rc == -ENODATA; i++) {
+		/* What cannot be the entry any more goes. */
+		if (used > sizeof(text) / 2 && !strstr(text, begin)) {
+			memmove(text, text + used - sizeof(begin), sizeof(begin));
+			used = sizeof(begin);
+		}
+		got = PM_RETRY(pm_sys->read(fd, text + used, sizeof(text) - 1 - used));
+		if (got <= 0)
+			break;
+		text[used += (size_t)got] = 0;
+		const char *entry = strstr(text, begin), *flags = entry ? strstr(entry, "VmFlags:") : NULL;
+		char *end = flags ? strchr(flags, '\n') : NULL;
+		if (!end)
+			continue;
+		*end = 0;
+		rc = strstr(flags, " sf") != NULL;
+	}
+	pm_sys->close(fd);
+	return got < 0 ? (int)got : rc;
 }
 
-static void map_sync(pm_evidence_table e, const struct pm_subject *s)
+/* On success *shown is whether the mapping has the flag: 1, 0 or -errno. */
+static int try_map_sync(const struct pm_subject *s, int *shown)
 {
-	int rc = try_map_sync(s);
+	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0), rc = 0;
+	uintptr_t step = s->unit > LOW ? s->unit : LOW;
+	void *map = NULL;
+	for (unsigned i = 1; i <= LOW_TRIES; i++) {
+		void *wanted = map = (void *)(i * step);
+		rc = PM_RETRY(pm_sys->mmap(&map, s->unit, prot, MAP_SHARED_VALIDATE | MAP_SYNC, s->fd, s->offset));
+		if (rc || map == wanted || i == LOW_TRIES)
+			break;
+		PM_RETRY(pm_sys->munmap(map, s->unit));
+	}
+	if (rc)
+		return rc;
+	*shown = read_vm_sync(map);
+	PM_RETRY(pm_sys->munmap(map, s->unit));
+	return 0;
+}
+
+static void map_sync(pm_evidence_table e, const struct pm_subject *s, int *shown)
+{
+	int rc = try_map_sync(s, shown);
 	pm_evidence_set(&e[PM_EV_MAP_SYNC], !rc ? PM_YES : is_shortage(-rc) ? PM_UNKNOWN : PM_NO, -rc, MAP_SYNC_SOURCE, NULL);
 }
 
@@ -47,8 +99,12 @@ static int try_map_sync_on_memory(void)
 	return rc;
 }
 
-/* An accepted flag is contradicted by a file known not to be DAX, or by being accepted where it cannot be. */
-static void swallowed(pm_evidence_table e)
+/*
+ * An accepted flag is contradicted by a file known not to be DAX, by being accepted where it cannot be, and by a mapping
+ * that does not have it. That a mapping has it proves nothing alone: the kernel sets it also where it means nothing
+ * (mm/mmap.c do_mmap, without MAP_SHARED_VALIDATE).
+ */
+static void swallowed(pm_evidence_table e, int shown)
 {
 	struct pm_evidence *row = &e[PM_EV_SWALLOWED];
 	if (e[PM_EV_MAP_SYNC].state != PM_YES)
@@ -58,8 +114,20 @@ static void swallowed(pm_evidence_table e)
 		return;
 	}
 	int rc = try_map_sync_on_memory();
-	pm_evidence_set(row, !rc ? PM_YES : rc == -EOPNOTSUPP ? PM_NO : PM_UNKNOWN, -rc, "the same mmap(2) of a memfd",
-	                !rc ? "accepted, where it cannot be" : rc == -EOPNOTSUPP ? "refused, as it must be" : NULL);
+	if (rc != -EOPNOTSUPP) {
+		pm_evidence_set(row, !rc ? PM_YES : PM_UNKNOWN, -rc, "the same mmap(2) of a memfd",
+		                !rc ? "accepted, where it cannot be" : NULL);
+		return;
+	}
+	pm_evidence_set(row, shown > 0 ? PM_NO : shown ? PM_UNKNOWN : PM_YES, shown < 0 ? -shown : 0, SMAPS_SOURCE,
+	                shown > 0 ? "set; and refused, where it must be" : shown ? "not to be read" : "accepted, yet not set");
+}
+
+static void map_sync_and_check(pm_evidence_table e, const struct pm_subject *s)
+{
+	int shown = 0;
+	map_sync(e, s, &shown);
+	swallowed(e, shown);
 }
 
 static void cpu(pm_evidence_table e)
@@ -136,8 +204,7 @@ void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool tr
 	sync_ignored(e, s, s->syncs);
 	if (!try_sync || s->backing == PM_BACKING_PRIVATE)
 		return;
-	map_sync(e, s);
-	swallowed(e);
+	map_sync_and_check(e, s);
 	bool direct = e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES;
 	/* Also where a direct file refused: the region may say why. */
 	if (direct || e[PM_EV_MAP_SYNC].state == PM_YES)
@@ -187,8 +254,7 @@ void pm_evidence_for_look(pm_evidence_table e, struct pm_subject *s)
 		pm_evidence_extents(e, s);
 	/* It also tells of an ext4 that was shut down. */
 	if (e[PM_EV_MAP_SYNC].state == PM_UNKNOWN && s->backing != PM_BACKING_PRIVATE) {
-		map_sync(e, s);
-		swallowed(e);
+		map_sync_and_check(e, s);
 	}
 	pm_evidence_life(e, s);
 	/* Of what goes through the page cache the kernel tells by failing. */

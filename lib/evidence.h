@@ -208,6 +208,13 @@ void pm_device_lacked(const struct pm_subject *, enum pm_device_part);
 void pm_evidence_bad_blocks(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_health(pm_evidence_table, const struct pm_subject *);
 
+/* evidence_armed.c: whether all NVDIMMs of the region keep what is stored; value when no: 1 if one cannot. */
+void pm_evidence_armed(struct pm_evidence *, unsigned region);
+/* Number of the DIMM that holds the nth part of the region: 0 or -errno. */
+int pm_dimm_find(unsigned region, unsigned nth, unsigned *dimm);
+/* An attribute of a DIMM, which lies in a directory named for what describes it: 0 or -errno. */
+int pm_dimm_read(unsigned dimm, const char *name, char *text, size_t size);
+
 /* Reads a small file whole as text, newline trimmed: its length or -errno. */
 int pm_read_text(const char *path, char *text, size_t size);
 /* Alignment of a device-dax node, and its size; 0 if the node is none. */

@@ -276,10 +276,14 @@ static bool is_partition(const char *name, const char *parent, size_t length)
 	return *rest && strspn(rest, "0123456789") == strlen(rest);
 }
 
+/*
+ * The link is not looked at for being of sysfs, which would take a call more of every mapping: what it leads to is, by its
+ * attributes.
+ */
 void pm_below_device(const char *directory, unsigned depth, struct pm_below *b)
 {
 	char link[256], disk[DIRECTORY_MOST + 4], parent[64] = "";
-	ssize_t got = depth < PM_BELOW_DEPTH ? pm_sys->readlinkat(AT_FDCWD, directory, link, sizeof(link) - 1) : -ELOOP;
+	ssize_t got = depth < PM_BELOW_DEPTH ? PM_RETRY(pm_sys->readlinkat(AT_FDCWD, directory, link, sizeof(link) - 1)) : -ELOOP;
 	if (got < 0) {
 		pm_below_end(b, got == -ENOENT ? 0 : (int)-got, "its device is not found in sysfs");
 		return;

@@ -14,6 +14,7 @@
 #include "identity.h"
 #include "synced.h"
 #include "sys.h"
+#include "sysfs.h"
 
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342

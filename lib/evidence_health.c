@@ -15,6 +15,7 @@
 #include "evidence.h"
 #include "extents.h"
 #include "sys.h"
+#include "sysfs.h"
 
 #define ND_DEVICES "/sys/bus/nd/devices/"
 #define SOURCE_BLOCKS "/sys/dev/block/M:m/badblocks against the extents"
@@ -47,7 +48,7 @@ struct bad_range {
 /* Whole text, not trimmed: a disk whose driver keeps no list shows an empty line, an empty list shows nothing. */
 static ssize_t read_list_text(const char *path, char *text, size_t size)
 {
-	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	int fd = pm_sysfs_open(path, O_RDONLY);
 	if (fd < 0)
 		return fd;
 	size_t used = 0;
@@ -223,30 +224,6 @@ static void numa_node(struct pm_evidence *row, const struct pm_subject *s)
 	row->value = known ? strtoull(text, NULL, 10) : 0;
 }
 
-/* Number of the DIMM that holds the nth part of the region: 0 or -errno. */
-static int find_dimm(unsigned region, unsigned nth, unsigned *dimm)
-{
-	char path[80], text[80];
-	snprintf(path, sizeof(path), ND_DEVICES "region%u/mapping%u", region, nth);
-	int rc = pm_read_text(path, text, sizeof(text));
-	if (rc < 0)
-		return rc;
-	return sscanf(text, "nmem%u,", dimm) == 1 ? 0 : -EINVAL;
-}
-
-/* An attribute of a DIMM, which lies in a directory named for what describes it. */
-static int read_dimm(unsigned dimm, const char *name, char *text, size_t size)
-{
-	static const char *const families[] = {"nfit", "papr", "cxl"};
-	int rc = -ENOENT;
-	for (unsigned i = 0; i < sizeof(families) / sizeof(families[0]) && rc == -ENOENT; i++) {
-		char path[96];
-		snprintf(path, sizeof(path), ND_DEVICES "nmem%u/%s/%s", dimm, families[i], name);
-		rc = pm_read_text(path, text, size);
-	}
-	return rc < 0 ? rc : 0;
-}
-
 /* The sum over all DIMMs: unknown as long as one of them does not say. */
 static void unsafe_shutdowns(struct pm_evidence *row, const struct pm_subject *s)
 {
@@ -254,14 +231,14 @@ static void unsafe_shutdowns(struct pm_evidence *row, const struct pm_subject *s
 	uint64_t sum = 0;
 	char text[32];
 	int rc = 0;
-	for (; n < DIMMS_MOST && !(rc = find_dimm(s->region, n, &dimm)); n++) {
-		rc = read_dimm(dimm, "dirty_shutdown", text, sizeof(text));
+	for (; n < DIMMS_MOST && !(rc = pm_dimm_find(s->region, n, &dimm)); n++) {
+		rc = pm_dimm_read(dimm, "dirty_shutdown", text, sizeof(text));
 		if (rc)
 			break;
 		sum += strtoull(text, NULL, 0);
 	}
 	/* The first part that is not there ends the list. */
-	bool told = n && rc == -ENOENT && find_dimm(s->region, n, &dimm) == -ENOENT;
+	bool told = n && rc == -ENOENT && pm_dimm_find(s->region, n, &dimm) == -ENOENT;
 	pm_evidence_set(row, !told ? PM_UNKNOWN : sum ? PM_YES : PM_NO, told ? 0 : -rc,
 	                ND_DEVICES "nmemN/*/dirty_shutdown", NULL);
 	row->value = told ? sum : 0;
@@ -272,8 +249,8 @@ static void device_id(struct pm_evidence *row, const struct pm_subject *s)
 {
 	char path[80], text[56];
 	unsigned dimm, other;
-	int rc = find_dimm(s->region, 0, &dimm);
-	if (!rc && find_dimm(s->region, 1, &other) == -ENOENT && !read_dimm(dimm, "id", text, sizeof(text)) && text[0]) {
+	int rc = pm_dimm_find(s->region, 0, &dimm);
+	if (!rc && pm_dimm_find(s->region, 1, &other) == -ENOENT && !pm_dimm_read(dimm, "id", text, sizeof(text)) && text[0]) {
 		pm_evidence_set(row, PM_YES, 0, ND_DEVICES "nmemN/*/id", text);
 		return;
 	}

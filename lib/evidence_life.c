@@ -8,6 +8,7 @@
 
 #include "evidence.h"
 #include "sys.h"
+#include "sysfs.h"
 
 /* Of a private mapping MAP_SYNC is not asked; any new one is refused as well, without regard to what it is for. */
 static bool refuses_a_copy(const struct pm_subject *s)
@@ -37,10 +38,10 @@ static void alive(pm_evidence_table e, struct pm_subject *s)
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", s->stx.stx_dev_major, s->stx.stx_dev_minor);
 	if (!s->stx.stx_dev_major) /* tmpfs, btrfs, overlay: no single device */
 		return;
-	int rc = PM_RETRY(pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &link));
+	int rc = pm_sysfs_look(path, &link);
 	s->device_entry = rc ? 0 : link.stx_ino;
 	/* Without sysfs nothing can be told. */
-	if (rc == -ENOENT && PM_RETRY(pm_sys->statx(AT_FDCWD, "/sys/dev/block", 0, &link)))
+	if (rc == -ENOENT && pm_sysfs_look("/sys/dev/block", &link))
 		return;
 	enum pm_state state = !rc ? PM_YES : rc == -ENOENT ? PM_NO : PM_UNKNOWN;
 	pm_evidence_set(row, state, rc == -ENOENT ? ENODEV : -rc, "/sys/dev/block/M:m",

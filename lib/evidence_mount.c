@@ -9,6 +9,7 @@
 
 #include "evidence.h"
 #include "sys.h"
+#include "sysfs.h"
 
 /* ---- What is known from before ---- */
 
@@ -45,7 +46,7 @@ void pm_know_mount(const struct pm_subject *s, const struct pm_known_mount *k)
 /* Whole content of a procfs file, which has no size; to be freed. NULL: not to be read, *error says why. */
 static char *read_whole(const char *path, int *error)
 {
-	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	int fd = pm_sysfs_open(path, O_RDONLY);
 	*error = fd < 0 ? fd : 0;
 	if (fd < 0)
 		return NULL;

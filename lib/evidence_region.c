@@ -15,6 +15,7 @@
 #include "evidence.h"
 #include "providers.h"
 #include "sys.h"
+#include "sysfs.h"
 
 #define ND_DEVICES "/sys/bus/nd/devices/"
 #define SOURCE_LINK "/sys/dev/{block,char}/M:m"
@@ -27,6 +28,7 @@ struct region {
 	unsigned number;
 	int domain_error;
 	int shortage; /* an attribute that is there could not be read */
+	struct pm_evidence armed;
 	char provider[56], devtype[32], domain[32], deep_flush[8], write_cache[8];
 };
 
@@ -103,6 +105,9 @@ static void read_region(struct region *r, const char *bus, const char *device)
 	take(r, directory, "devtype", r->devtype, sizeof(r->devtype));
 	r->domain_error = take(r, directory, "persistence_domain", r->domain, sizeof(r->domain));
 	take(r, directory, "deep_flush", r->deep_flush, sizeof(r->deep_flush));
+	pm_evidence_armed(&r->armed, r->number);
+	if (r->armed.error && r->armed.error != ENOENT)
+		r->shortage = -r->armed.error;
 	/* A partition has no dax directory: its disk has. */
 	if (take(r, device, "dax/write_cache", r->write_cache, sizeof(r->write_cache)))
 		take(r, device, "../dax/write_cache", r->write_cache, sizeof(r->write_cache));
@@ -115,7 +120,7 @@ static void read_region(struct region *r, const char *bus, const char *device)
 static int find_region(const char *device, bool fresh, struct region *r)
 {
 	memset(r, 0, sizeof(*r));
-	ssize_t got = PM_RETRY(pm_sys->readlinkat(AT_FDCWD, device, r->link, sizeof(r->link) - 1));
+	ssize_t got = pm_sysfs_link(device, r->link, sizeof(r->link) - 1);
 	if (got < 0)
 		return (int)got;
 	r->link[got] = 0;
@@ -183,6 +188,7 @@ static void region_rows(pm_evidence_table e, const struct region *r)
 	                0, "bus provider and region devtype", r->devtype);
 	if (!strcmp(r->devtype, "nd_volatile"))
 		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, SOURCE_REGION "devtype", r->devtype);
+	e[PM_EV_ARMED] = r->armed;
 	domain_rows(e, r);
 	pm_evidence_set(&e[PM_EV_DEEP_FLUSH], state_of_bit(r->deep_flush), 0, SOURCE_REGION "deep_flush", r->deep_flush);
 	pm_evidence_set(&e[PM_EV_WRITE_CACHE], state_of_bit(r->write_cache), 0, "dax/write_cache", r->write_cache);
@@ -194,7 +200,7 @@ static void region_rows(pm_evidence_table e, const struct region *r)
 static void take_worse(pm_evidence_table e, const pm_evidence_table other, bool first)
 {
 	static const enum pm_evidence_row rows[] = {PM_EV_REGION, PM_EV_PROVIDER, PM_EV_SYNCHRONOUS, PM_EV_DOMAIN,
-	                                            PM_EV_CPU_CACHE, PM_EV_DEEP_FLUSH, PM_EV_WRITE_CACHE};
+	                                            PM_EV_ARMED, PM_EV_CPU_CACHE, PM_EV_DEEP_FLUSH, PM_EV_WRITE_CACHE};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		enum pm_state now = e[rows[i]].state, then = other[rows[i]].state;
 		bool worse = now != PM_NO && (then == PM_NO || then < now);
@@ -279,7 +285,7 @@ size_t pm_device_dax_align(const struct statx *stx, uint64_t *size)
 {
 	char path[96], text[256];
 	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/subsystem", stx->stx_rdev_major, stx->stx_rdev_minor);
-	ssize_t got = PM_RETRY(pm_sys->readlinkat(AT_FDCWD, path, text, sizeof(text) - 1));
+	ssize_t got = pm_sysfs_link(path, text, sizeof(text) - 1);
 	if (got < 4 || memcmp(text + got - 4, "/dax", 4))
 		return 0;
 	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u", stx->stx_rdev_major, stx->stx_rdev_minor);

@@ -6,6 +6,7 @@
 
 #include "evidence.h"
 #include "sys.h"
+#include "sysfs.h"
 
 void pm_evidence_set(struct pm_evidence *row, enum pm_state state, int error, const char *source, const char *text)
 {
@@ -22,7 +23,7 @@ void pm_evidence_clear(pm_evidence_table e)
 
 int pm_read_text(const char *path, char *text, size_t size)
 {
-	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	int fd = pm_sysfs_open(path, O_RDONLY);
 	if (fd < 0)
 		return fd;
 	ssize_t got = PM_RETRY(pm_sys->read(fd, text, size - 1));

@@ -76,8 +76,8 @@ static const struct {
 	[PM_REASON_VOLATILE] = {"volatile", "the file system or region keeps its data in volatile memory"},
 	[PM_REASON_AVOIDED] = {"avoided", "the caller asked for the kernel's write-back"},
 	[PM_REASON_FORCED] = {"forced", "PMDIRECT_GRANULARITY in the environment lowers the promise"},
-	[PM_REASON_SWALLOWED] = {"swallowed", "MAP_SYNC was accepted and is not honoured, as by a sandbox or a preloaded "
-	                                      "shim"},
+	[PM_REASON_SWALLOWED] = {"swallowed", "MAP_SYNC was accepted, and the kernel does not show that it is honoured: a "
+	                                      "sandbox or a preloaded shim may ignore it"},
 	[PM_REASON_PAGE_CACHE] = {"page-cache", "the file is not DAX, so its pages go through the page cache"},
 	[PM_REASON_DIRECT_UNKNOWN] = {"direct-unknown", "the kernel does not say whether the file is DAX"},
 	[PM_REASON_SYNC_REFUSED] = {"sync-refused", "the kernel refuses MAP_SYNC for this file"},
@@ -125,8 +125,8 @@ static const struct {
 	                                                  "cache of the device"},
 	[PM_REASON_FAST_COMMIT] = {"fast-commit", "ext4 may commit by fast_commit, under which a store can be lost when "
 	                                          "another process changes the file's extents, and no lease is held"},
-	[PM_REASON_NOT_ARMED] = {"not-armed", "an NVDIMM of the region is not armed to save its data at power-off, or the "
-	                                      "region is read-only"},
+	[PM_REASON_NOT_ARMED] = {"not-armed", "an NVDIMM of the region is not armed to save its data at power-off, or does not "
+	                                      "say that it is, or the region is read-only"},
 	[PM_REASON_IMMUTABLE] = {"immutable", "the file was made immutable or append-only"},
 };
 

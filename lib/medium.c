@@ -9,6 +9,7 @@
 #include "strategy.h"
 #include "synced.h"
 #include "sys.h"
+#include "sysfs.h"
 
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342 /* Linux 4.20 */
@@ -21,14 +22,14 @@ static int region_deep_flush(unsigned region)
 	if (region == ~0u)
 		return -EOPNOTSUPP;
 	snprintf(path, sizeof(path), "/sys/bus/nd/devices/region%u/deep_flush", region);
-	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	int fd = pm_sysfs_open(path, O_RDONLY);
 	if (fd < 0)
-		return fd == -ENOENT ? -EOPNOTSUPP : fd;
+		return fd == -ENOENT || fd == -ENOSYS ? -EOPNOTSUPP : fd;
 	ssize_t got = PM_RETRY(pm_sys->read(fd, &answer, 1));
 	pm_sys->close(fd);
 	if (got != 1 || answer != '1')
 		return -EOPNOTSUPP;
-	fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0));
+	fd = pm_sysfs_open(path, O_WRONLY);
 	if (fd < 0)
 		return fd;
 	ssize_t put = PM_RETRY(pm_sys->write(fd, "1", 1));

@@ -3,9 +3,10 @@
 
 /*
  * Whether PM_TRUST_KERNEL lifts a row that is not as wanted: what the kernel's word covers (holes, unwritten extents,
- * a clone that may come), not what is known to break it.
+ * a clone that may come), not what is known to break it. PROOF_ONLY: only a no stands in the way, an unknown leaves it
+ * promised.
  */
-enum lift { LIFT_NEVER, LIFT_UNKNOWN, LIFT_ALWAYS };
+enum lift { LIFT_NEVER, LIFT_UNKNOWN, LIFT_ALWAYS, PROOF_ONLY };
 
 /*
  * What user-space durability stands on, in the order a person would want to hear of it. The first row that
@@ -31,6 +32,7 @@ static const struct rule rules[] = {
 	{PM_EV_REGION, PM_YES, PM_REASON_REGION_UNKNOWN, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_ALWAYS, false},
 	{PM_EV_SYNCHRONOUS, PM_YES, PM_REASON_ASYNCHRONOUS, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_UNKNOWN,
 	 false},
+	{PM_EV_ARMED, PM_YES, PM_REASON_NOT_ARMED, PM_REASON_NOT_ARMED, PM_ADVICE_REAL_MEDIUM, PROOF_ONLY, false},
 	{PM_EV_SYNCS_INODES, PM_YES, PM_REASON_NO_JOURNAL, PM_REASON_NO_JOURNAL, PM_ADVICE_JOURNAL, LIFT_ALWAYS, true},
 	/* Stores to what is written need no commit, until another process punches, cuts or regrows it. */
 	{PM_EV_FAST_COMMIT, PM_NO, PM_REASON_FAST_COMMIT, PM_REASON_FAST_COMMIT, PM_ADVICE_LEASE, LIFT_UNKNOWN, true},
@@ -61,6 +63,8 @@ static bool is_volatile(const struct pm_evidence *e, const struct pm_ask *ask, s
 		blame(d, PM_REASON_ANONYMOUS, PM_ADVICE_NONE);
 	else if (e[PM_EV_VOLATILE].state == PM_YES)
 		blame(d, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM);
+	else if (e[PM_EV_ARMED].state == PM_NO && e[PM_EV_ARMED].value)
+		blame(d, PM_REASON_NOT_ARMED, PM_ADVICE_REAL_MEDIUM);
 	else if (e[PM_EV_SYNC_IGNORED].state == PM_YES)
 		blame(d, PM_REASON_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX);
 	else if (e[PM_EV_DEVICE_FLUSH].state == PM_NO)
@@ -70,7 +74,8 @@ static bool is_volatile(const struct pm_evidence *e, const struct pm_ask *ask, s
 	d->granularity = PM_NONE;
 	d->sync = PM_NO;
 	/* A crash of the process or the kernel is survived, and what is not ignored is done. */
-	d->best_effort = d->reason == PM_REASON_SYNC_IGNORED || d->reason == PM_REASON_NO_DEVICE_FLUSH;
+	d->best_effort = d->reason == PM_REASON_SYNC_IGNORED || d->reason == PM_REASON_NO_DEVICE_FLUSH ||
+	                 d->reason == PM_REASON_NOT_ARMED;
 	return true;
 }
 
@@ -143,6 +148,8 @@ static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, b
 		enum pm_state state = e[rule->row].state;
 		if (state == rule->wanted || is_moot(rule, e, ask))
 			continue;
+		if (rule->lift == PROOF_ONLY && state == PM_UNKNOWN)
+			continue;
 		enum pm_reason reason = state == PM_UNKNOWN ? rule->if_unknown : rule->if_wrong;
 		enum pm_advice advice = rule->advice == PM_ADVICE_LEASE && ask->lease ? PM_ADVICE_ALONE : rule->advice;
 		if (!missing(d, reason, advice, lifts(rule, state, trust)))
@@ -155,12 +162,13 @@ static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, b
 		return;
 	if (d->grade == PM_GRADE_TRUSTED)
 		return;
-	if (e[PM_EV_DOMAIN].state == PM_YES) {
-		d->grade = PM_GRADE_PROVEN;
-	} else {
-		d->grade = PM_GRADE_PROMISED;
+	d->grade = PM_GRADE_PROMISED;
+	if (e[PM_EV_DOMAIN].state != PM_YES)
 		blame(d, PM_REASON_NO_DOMAIN, PM_ADVICE_STATE_DOMAIN);
-	}
+	else if (e[PM_EV_ARMED].state != PM_YES)
+		blame(d, PM_REASON_NOT_ARMED, PM_ADVICE_REAL_MEDIUM);
+	else
+		d->grade = PM_GRADE_PROVEN;
 }
 
 /* A virtio-pmem refuses MAP_SYNC for a reason that can be named. */

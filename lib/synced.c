@@ -26,6 +26,7 @@
 #include "extents.h"
 #include "synced.h"
 #include "sys.h"
+#include "sysfs.h"
 
 int pm_ext4_name(const struct statx *stx, char name[static PM_EXT4_NAME])
 {
@@ -47,7 +48,7 @@ static ssize_t read_journal_task(const struct statx *stx, char *text, size_t siz
 	if (got < 0)
 		return got;
 	snprintf(task, sizeof(task), "/sys/fs/ext4/%s/journal_task", name);
-	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, task, O_RDONLY | O_CLOEXEC, 0));
+	int fd = pm_sysfs_open(task, O_RDONLY);
 	if (fd < 0)
 		return fd;
 	got = PM_RETRY(pm_sys->read(fd, text, size));

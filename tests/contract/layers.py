@@ -17,7 +17,7 @@ LAYERS = (
     {"pmdirect.h": ("include/pmdirect.h",)},
     # 0
     {"error.h": ("lib/error.[ch]", "lib/error_*.c"), "cpu.h": ("lib/cpu.h", "lib/cpu/*"), "sys.h": ("lib/sys.h",)},
-    {"extents.h": ("lib/extents.[ch]",), "linux.h": ("lib/sys/*",)},
+    {"extents.h": ("lib/extents.[ch]",), "sysfs.h": ("lib/sysfs.[ch]",), "linux.h": ("lib/sys/*",)},
     {"providers.h": ("lib/providers.h", "lib/providers/*"), "synced.h": ("lib/synced.[ch]",),
      "identity.h": ("lib/identity.[ch]",), "kept.h": ("lib/kept.[ch]",)},
     # 1

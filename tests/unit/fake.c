@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -136,10 +137,15 @@ static int fake_may_write(int fd)
 static int fake_fstatfs(int fd, struct statfs *stfs)
 {
 	ENTER(.call = FAKE_fstatfs, .fd = fd);
-	int rc = pm_sys_linux.fstatfs(fd, stfs);
+	int rc = fd < FAKE_VIRTUAL_FD ? pm_sys_linux.fstatfs(fd, stfs) : 0;
+	bool proc = !rc && fd < FAKE_VIRTUAL_FD && stfs->f_type == PROC_SUPER_MAGIC;
 	fake_file_system(stfs);
-	if (fake_is_below(fd))
+	if (fd >= FAKE_VIRTUAL_FD)
+		stfs->f_type = fake_virtual_type(fd);
+	else if (fake_is_below(fd))
 		stfs->f_type = (__typeof__(stfs->f_type))fake.machine.under.magic;
+	else if (proc)
+		stfs->f_type = fake_type_at("/proc/");
 	return rc;
 }
 
@@ -275,6 +281,8 @@ static int answer_flags(int *flags, size_t length)
 	*flags = MAP_SHARED;
 	if (fake.machine.sync == FAKE_SWALLOWS || (!sync && !undefined))
 		return 0;
+	if (fake.machine.sync == FAKE_SWALLOWS_FILES && !undefined && length != 1)
+		return 0;
 	if (undefined || length == 1 /* the trial on memory: no kernel is synchronous there */)
 		return -EOPNOTSUPP;
 	if (fake.machine.sync == FAKE_ACCEPTS)
@@ -286,10 +294,13 @@ static int fake_mmap(void **address, size_t length, int prot, int flags, int fd,
 {
 	ENTER(.call = FAKE_mmap, .fd = fd, .address = (uintptr_t)*address, .length = length, .offset = offset,
 	      .flags = (unsigned long)flags);
+	bool sync = flags & MAP_SYNC;
 	int rc = answer_flags(&flags, length);
 	if (rc || (rc = pm_sys_linux.mmap(address, length, prot, flags, fd, offset)))
 		return rc;
 	atomic_fetch_add(&mapped_bytes, whole_pages(length));
+	if (sync)
+		fake_show_mapping(*address, whole_pages(length), fake.machine.sync == FAKE_ACCEPTS);
 	return 0;
 }
 
@@ -297,6 +308,7 @@ static int fake_munmap(void *address, size_t length)
 {
 	ENTER(.call = FAKE_munmap, .fd = -1, .address = (uintptr_t)address, .length = length);
 	int rc = pm_sys_linux.munmap(address, length);
+	fake_show_mapping(NULL, 0, false);
 	atomic_fetch_sub(&mapped_bytes, rc ? 0 : whole_pages(length));
 	return rc;
 }

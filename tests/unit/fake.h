@@ -39,6 +39,7 @@ enum fake_call {
 enum fake_sync {
 	FAKE_REFUSES,  /* MAP_SYNC: with EOPNOTSUPP, or errno_of_refusal */
 	FAKE_ACCEPTS,  /* as Linux does */
+	FAKE_SWALLOWS_FILES, /* likewise of files; memory it leaves to Linux */
 	FAKE_SWALLOWS, /* accepts MAP_SYNC and every other flag: a shim or a sandbox */
 };
 
@@ -46,6 +47,9 @@ enum fake_sync {
 struct fake_region {
 	const char *provider, *devtype, *persistence_domain, *deep_flush, *write_cache;
 	bool deep_flush_denied; /* writing it needs a right that we do not have */
+	/* Flags of its two DIMMs, nmem0 and nmem1, up to NULL, which does not tell; unless the machine tells of health. */
+	const char *flags[2];
+	bool is_read_only;
 };
 
 struct fake_extent {
@@ -61,6 +65,7 @@ struct fake_health {
 	const char *dimm[2];           /* mapping0 and mapping1 of the region */
 	const char *dirty_shutdown[2]; /* of nmem4 and nmem5 */
 	const char *id[2];             /* likewise */
+	const char *flags[2];          /* likewise; NULL: none is set */
 	const char *family;            /* the directory of those, if not nfit */
 	const char *set_cookie, *numa_node;
 	const uint64_t *physical; /* where on the disk each extent begins; NULL: at 0 */
@@ -101,6 +106,8 @@ struct fake_machine {
 	bool has_no_device;           /* but a number of the file system's own, as tmpfs, btrfs and overlay */
 	unsigned replaced;            /* so often: the device's entry in sysfs is another's */
 	bool invents_inodes;          /* a server does: one number for all files */
+	bool hides_smaps, shows_real_smaps;
+	unsigned over_sysfs, over_proc; /* f_type of what is mounted there; 0: they are what they seem */
 	bool is_read_only;    /* the file system, by now */
 	bool is_gone;         /* the device */
 	int statx_errno;      /* of the file: it was shut down */

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
@@ -31,6 +32,7 @@
 
 static struct {
 	bool used;
+	unsigned type; /* of the file system */
 	size_t at;
 	char text[8192];
 } files[OPEN_MOST];
@@ -51,17 +53,23 @@ void fake_device_size(uint64_t size)
 	atomic_store(&device_size, size);
 }
 
+/* Of the trial of MAP_SYNC, as long as it is there. */
+static _Thread_local char smaps[512];
+
 bool fake_is_virtual(const char *path)
 {
 	return !strncmp(path, "/sys/", 5) || !strcmp(path, "/proc/self/mountinfo") ||
-	       !strncmp(path, "/proc/self/fdinfo/", 18) || fake_is_ext4(path);
+	       (!strcmp(path, "/proc/self/smaps") && smaps[0] && !fake.machine.shows_real_smaps) || !strncmp(path, "/proc/self/fdinfo/", 18) ||
+	       fake_is_ext4(path);
 }
 
 bool fake_virtual_exists(const char *path)
 {
+	char text[128];
+	bool gone = fake.machine.is_gone && !strcmp(path, "/sys/dev/block/259:3");
 	if (fake_is_ext4(path))
 		return path[1] == 's' || !fake.machine.hides_proc;
-	return fake_below_exists(path) || !strcmp(path, "/sys/dev/block") || (!strcmp(path, "/sys/dev/block/259:3") && !fake.machine.is_gone);
+	return fake_below_exists(path) || !strcmp(path, "/sys/dev/block") || (!gone && fake_virtual_link(path, text, sizeof(text)) >= 0);
 }
 
 static bool ends_with(const char *path, const char *end)
@@ -70,7 +78,7 @@ static bool ends_with(const char *path, const char *end)
 	return a >= b && !strcmp(path + a - b, end);
 }
 
-static const struct fake_region *region_of(unsigned number)
+const struct fake_region *fake_region_of(unsigned number)
 {
 	if (number < REGION || number > REGION + 2)
 		return NULL;
@@ -93,49 +101,35 @@ static const struct fake_region *region_at(const char *path, const char **attrib
 	else if (ends_with(path, ":3/dax/write_cache"))
 		end = strstr(path, "/dax/");
 	*attribute = end;
-	return region_of(number);
+	return fake_region_of(number);
 }
 
-static const char *health_of_dimm(const struct fake_health *h, const char *name)
+/* Before and behind another one; NULL: there is none. */
+void fake_show_mapping(const void *address, int64_t length, bool sync)
 {
-	const char *family = h->family ? h->family : "nfit";
-	unsigned dimm = (unsigned)(name[0] - '4');
-	if (dimm > 1 || strncmp(name + 2, family, strlen(family)))
-		return NULL;
-	if (ends_with(name, "/dirty_shutdown"))
-		return h->dirty_shutdown[dimm];
-	return ends_with(name, "/id") ? h->id[dimm] : NULL;
+	uintptr_t start = (uintptr_t)address, end = start + (uintptr_t)length;
+	smaps[0] = 0;
+	if (address && length <= 2 * sysconf(_SC_PAGESIZE))
+		snprintf(smaps, sizeof(smaps),
+	         "00001000-00002000 r--p 00000000 00:00 0\nSize: 4 kB\nVmFlags: rd mr sf \n"
+	         "%08" PRIxPTR "-%08" PRIxPTR " rw-s 00000000 103:03 12   /file\nSize: 4 kB\nRss: 0 kB\n"
+	         "VmFlags: rd wr sh mr mw me ms%s hg sd \n"
+	         "%08" PRIxPTR "-7ffffffff000 rw-p 00000000 00:00 0\nSize: 4 kB\nVmFlags: rd mr sf \n",
+	         start, end, sync ? " sf" : "", end);
 }
 
-/* Whether the path is one that tells of health; *value is NULL if this machine has it not. */
-static bool tells_health(const char *path, const char **value)
+static const char *value_of(const struct fake_region *r, const char *attribute, const char *path)
 {
-	static const struct fake_health nothing;
-	static _Thread_local char list[256];
-	const struct fake_health *h = fake.machine.health ? fake.machine.health : &nothing;
-	const char *region = "/sys/bus/nd/devices/region", *dimm = "/sys/bus/nd/devices/nmem";
-	/* Of any region, by an attribute of its own. */
-	const char *name = strncmp(path, region, strlen(region)) ? "" : path + strlen(region) + strlen("7/");
-	bool block = !strncmp(path, "/sys/dev/block/259:", 19);
-	*value = NULL;
-	if (block && ends_with(path, "/start"))
-		*value = h->start;
-	else if (block && ends_with(path, "/badblocks")) /* a partition has none of its own */
-		*value = !h->start != !strstr(path, "/../") ? NULL :
-		         h->bad_blocks ? h->bad_blocks : fake_bad_list(list, sizeof(list));
-	else if (!strcmp(name, "badblocks"))
-		*value = h->bad_blocks;
-	else if (!strcmp(name, "mapping0") || !strcmp(name, "mapping1"))
-		*value = h->dimm[name[7] - '0'];
-	else if (!strncmp(path, dimm, strlen(dimm)))
-		*value = health_of_dimm(h, path + strlen(dimm));
-	else if (!strcmp(name, "set_cookie"))
-		*value = h->set_cookie;
-	else if (!strcmp(name, "numa_node"))
-		*value = h->numa_node;
-	else
-		return !strncmp(name, "mapping", 7);
-	return true;
+	const struct {
+		const char *name, *value;
+	} all[] = {{"/provider", r->provider}, {"/devtype", r->devtype}, {"/persistence_domain", r->persistence_domain},
+	           {"/deep_flush", r->deep_flush}, {"/dax/write_cache", r->write_cache}};
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (!strcmp(attribute, all[i].name))
+			return all[i].value;
+	if (!ends_with(path, "dax/write_cache"))
+		fake_violation("%s is no evidence", path);
+	return NULL;
 }
 
 /* Text of a file: 0 or -errno. */
@@ -148,6 +142,10 @@ static int content(const char *path, int flags, char *text, size_t size)
 	if (fake_below_attribute(path, &value)) {
 		snprintf(text, size, "%s\n", value ? value : "");
 		return value ? 0 : -ENOENT;
+	}
+	if (ends_with(path, "/smaps")) {
+		snprintf(text, size, "%s", smaps);
+		return fake.machine.hides_smaps ? -ENOENT : 0;
 	}
 	if (ends_with(path, "/mountinfo")) {
 		value = fake.machine.mount;
@@ -178,21 +176,17 @@ static int content(const char *path, int flags, char *text, size_t size)
 		snprintf(text, size, "%ld\n", 2 * sysconf(_SC_PAGESIZE));
 		return 0;
 	}
-	if (tells_health(path, &value)) {
+	if (fake_tells_dimms(path, &value)) {
+		snprintf(text, size, "%s%s", value ? value : "", value && value[0] ? "\n" : "");
+		return value ? 0 : -ENOENT;
+	}
+	if (fake_tells_health(path, &value)) {
 		/* Lists are taken as they are: no line, an empty one, many. */
 		snprintf(text, size, "%s%s", value ? value : "", value && !ends_with(path, "/badblocks") ? "\n" : "");
 		return value ? 0 : -ENOENT;
 	}
-	if (r && !strcmp(attribute, "/provider"))
-		value = r->provider;
-	else if (r && !strcmp(attribute, "/devtype"))
-		value = r->devtype;
-	else if (r && !strcmp(attribute, "/persistence_domain"))
-		value = r->persistence_domain;
-	else if (r && !strcmp(attribute, "/deep_flush"))
-		value = r->deep_flush;
-	else if (r && !strcmp(attribute, "/dax/write_cache"))
-		value = r->write_cache;
+	if (r)
+		value = value_of(r, attribute, path);
 	else if (!ends_with(path, "dax/write_cache"))
 		fake_violation("%s is no evidence", path);
 	if (!value)
@@ -203,10 +197,22 @@ static int content(const char *path, int flags, char *text, size_t size)
 	return 0;
 }
 
+unsigned fake_type_at(const char *path)
+{
+	bool proc = !strncmp(path, "/proc/", 6);
+	unsigned over = proc ? fake.machine.over_proc : fake.machine.over_sysfs;
+	return over ? over : proc ? PROC_SUPER_MAGIC : SYSFS_MAGIC;
+}
+
+unsigned fake_virtual_type(int fd)
+{
+	return files[fd - FAKE_VIRTUAL_FD].type;
+}
+
 int fake_virtual_open(const char *path, int flags)
 {
-	char text[sizeof(files[0].text)];
-	int rc = content(path, flags, text, sizeof(text));
+	char text[sizeof(files[0].text)] = "";
+	int rc = flags & O_PATH ? 0 : content(path, flags, text, sizeof(text));
 	if (rc)
 		return rc;
 	rc = -EMFILE;
@@ -216,6 +222,7 @@ int fake_virtual_open(const char *path, int flags)
 			continue;
 		files[i].used = true;
 		files[i].at = 0;
+		files[i].type = fake_type_at(path);
 		memcpy(files[i].text, text, sizeof(text));
 		rc = FAKE_VIRTUAL_FD + i;
 	}
@@ -391,7 +398,7 @@ int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 	snprintf(r.path, sizeof(r.path), "%s", path);
 	int rc = fake_enter(&r);
 	if (!rc && fake_is_virtual(path)) {
-		*stx = (struct statx){.stx_ino = fake_entry_number()};
+		*stx = (struct statx){.stx_ino = fake_entry_number(), .stx_dev_minor = fake.machine.over_sysfs ? 99 : 21};
 		return fake_virtual_exists(path) ? 0 : -ENOENT;
 	}
 	if (!rc && !path[0])

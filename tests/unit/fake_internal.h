@@ -34,6 +34,16 @@ void fake_violation(const char *format, ...) __attribute__((format(printf, 1, 2)
 void fake_virtual_start(void);
 bool fake_is_virtual(const char *path);
 bool fake_virtual_exists(const char *path);
+struct fake_region;
+const struct fake_region *fake_region_of(unsigned number);
+/* Whether the path is of a region's read_only, or of DIMMs of a machine that tells nothing else of its health. */
+bool fake_tells_dimms(const char *path, const char **value);
+/* Whether it tells of health; *value is NULL if this machine has it not. */
+bool fake_tells_health(const char *path, const char **value);
+unsigned fake_type_at(const char *path);
+unsigned fake_virtual_type(int fd);
+/* Of this thread, in smaps from now on. */
+void fake_show_mapping(const void *address, int64_t length, bool sync);
 int fake_virtual_open(const char *path, int flags);
 int fake_virtual_close(int fd);
 ssize_t fake_virtual_read(int fd, void *buffer, size_t size);

@@ -9,11 +9,11 @@
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
 
-static const struct fake_region real = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "1", false};
-static const struct fake_region no_domain = {"ACPI.NFIT", "nd_pmem", NULL, "0", "1", false};
-static const struct fake_region dram = {"e820", "nd_pmem", NULL, NULL, "1", false};
-static const struct fake_region virtio = {"virtio-pmem", "nd_pmem", NULL, NULL, "1", false};
-static const struct fake_region with_caches = {"ACPI.NFIT", "nd_pmem", "cpu_cache", "0", "0", false};
+static const struct fake_region real = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "1", false, {"", NULL}, false};
+static const struct fake_region no_domain = {"ACPI.NFIT", "nd_pmem", NULL, "0", "1", false, {"smart_notify ", NULL}, false};
+static const struct fake_region dram = {"e820", "nd_pmem", NULL, NULL, "1", false, {NULL, NULL}, false};
+static const struct fake_region virtio = {"virtio-pmem", "nd_pmem", NULL, NULL, "1", false, {NULL, NULL}, false};
+static const struct fake_region with_caches = {"ACPI.NFIT", "nd_pmem", "cpu_cache", "0", "0", false, {"", ""}, false};
 
 const struct fake_machine fake_plain = {
 	.name = "plain ext4", .dax = PM_NO, .magic = EXT4_SUPER_MAGIC, .has_unnamed_files = true,

@@ -266,12 +266,15 @@ END_TEST
 
 /* ---- Life, truth, and writing ---- */
 
-/* The trial of MAP_SYNC, on the file and on memory; what the region says, and the extents. */
-#define TRIAL "mmap munmap memfd_create mmap close"
+/* The trial of MAP_SYNC, on the file, with what smaps shows of it, and on memory; what the region says, and the extents. */
+#define TRIAL "mmap openat fstatfs read close munmap memfd_create mmap close"
+#define ATTRIBUTE " openat fstatfs read close"
 /* The mount, the disk and its queue; of persistent memory what its region and its bus are. */
-#define BELOW "statmount readlinkat openat read close"
-#define BELOW_MEMORY BELOW " openat read close openat read close"
-#define REGION "readlinkat openat read close openat read close openat read close openat read close openat read close"
+#define BELOW "statmount readlinkat" ATTRIBUTE
+#define BELOW_MEMORY BELOW ATTRIBUTE ATTRIBUTE
+/* Bus and region; its NVDIMM and that there is no other; that it can be written; the device. */
+#define REGION                                                                                               \
+	"statx readlinkat" ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE " openat" ATTRIBUTE ATTRIBUTE
 /* Of an ext4: which one is mounted, for what is remembered of it. */
 #define MOUNTED "readlinkat statx"
 /* The threads end; then the lease, and the descriptors of the watch, each shown to be the library's still. */
@@ -344,10 +347,10 @@ static const struct {
 	{PAGES, "openat statx wrong_sync readlinkat mmap"},
 	{READ_ONLY, "openat statx fstatfs wrong_sync readlinkat mmap"},
 	{VOLATILE, "openat statx readlinkat mmap"},
-	{LINES, "openat statx wrong_sync " TRIAL " readlinkat wrong_sync ioctl " MOUNTED " readlinkat" PUBLISH "mmap close"},
-	{BYTES, "openat statx wrong_sync " TRIAL " readlinkat wrong_sync ioctl " MOUNTED " readlinkat" PUBLISH "mmap close"},
+	{LINES, "openat statx wrong_sync " TRIAL " statx readlinkat wrong_sync ioctl " MOUNTED " readlinkat" PUBLISH "mmap close"},
+	{BYTES, "openat statx wrong_sync " TRIAL " statx readlinkat wrong_sync ioctl " MOUNTED " readlinkat" PUBLISH "mmap close"},
 	{POLLED, "openat statx lease_signal setlease lease_silence wrong_sync " TRIAL
-	         " ioctl readlinkat wrong_sync ioctl ioctl readlinkat" PUBLISH "mmap close getlease"},
+	         " ioctl statx readlinkat wrong_sync ioctl ioctl readlinkat" PUBLISH "mmap close getlease"},
 };
 
 START_TEST(what_mapping_costs)

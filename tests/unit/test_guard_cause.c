@@ -235,7 +235,7 @@ static void *use_it(void *arg)
 /* On pages, on lines, and on pages of a medium whose CPU caches msync leaves alone. */
 START_TEST(the_librarys_own_accesses_leave_nothing_behind)
 {
-	static const struct fake_region skipping = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "0", false};
+	static const struct fake_region skipping = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "0", false, {"", NULL}, false};
 	struct fake_machine machines[] = {fake_plain, fake_dax, fake_dax};
 	pthread_t other;
 	void *failed;
@@ -271,7 +271,7 @@ END_TEST
 /* Where msync leaves the CPU caches alone, each drain finds the lines written back. */
 START_TEST(lines_are_written_before_pages)
 {
-	static const struct fake_region skipping = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "0", false};
+	static const struct fake_region skipping = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "0", false, {"", NULL}, false};
 	struct fake_machine machine = fake_dax;
 	start();
 	machine.region = &skipping;

@@ -13,7 +13,8 @@ static void proven_file(pm_evidence_table e)
 {
 	static const enum pm_evidence_row yes[] = {
 		PM_EV_MAP_SYNC, PM_EV_DAX, PM_EV_FILE_SYSTEM, PM_EV_ALLOCATED, PM_EV_WRITTEN, PM_EV_UNSHARED,
-		PM_EV_REGION, PM_EV_PROVIDER, PM_EV_SYNCHRONOUS, PM_EV_DOMAIN, PM_EV_CPU, PM_EV_SYNCS_INODES};
+		PM_EV_REGION, PM_EV_PROVIDER, PM_EV_SYNCHRONOUS, PM_EV_DOMAIN, PM_EV_CPU, PM_EV_SYNCS_INODES,
+		PM_EV_ARMED};
 	static const enum pm_evidence_row no[] = {PM_EV_SWALLOWED, PM_EV_DEVICE_DAX, PM_EV_SHAREABLE, PM_EV_CPU_CACHE,
 	                                          PM_EV_FORCED, PM_EV_LEASE_HELD, PM_EV_SYNC_IGNORED,
 	                                          PM_EV_FAST_COMMIT};
@@ -115,6 +116,15 @@ static const struct row {
 	 false, "MM"},
 	{"domain", FILE_IS, IS(DOMAIN, NO), PROMISED, PM_CACHE_LINE, PM_YES, "MMFSSSMMM", false, "MM"},
 	{"domain?", FILE_IS, IS(DOMAIN, UNKNOWN), PROMISED, PM_CACHE_LINE, PM_YES, "MMFSSSMMM", false, "MM"},
+	{"armed?", FILE_IS, IS(ARMED, UNKNOWN), SAYS(NOT_ARMED, REAL_MEDIUM), PM_GRADE_PROMISED, PM_CACHE_LINE, PM_YES,
+	 "MMFSSSMMM", false, "MM"},
+	{"armed?, domain?", FILE_IS, ARE(ARMED, UNKNOWN, DOMAIN, UNKNOWN), PROMISED, PM_CACHE_LINE, PM_YES, "MMFSSSMMM",
+	 false, "MM"},
+	{"not armed", FILE_IS, IS(ARMED, NO), SAYS(NOT_ARMED, REAL_MEDIUM), ACCEPTED, false, "FF"},
+	{"cannot save", FILE_IS, {{PM_EV_ARMED, PM_NO, 1}}, SAYS(NOT_ARMED, REAL_MEDIUM), PM_GRADE_NONE, PM_NONE, PM_NO,
+	 "FFFVVVMMM", false, "FF"},
+	{"device-dax, not armed", DEVICE_IS, IS(ARMED, NO), SAYS(NOT_ARMED, REAL_MEDIUM), PM_GRADE_ACCEPTED, PM_NONE,
+	 PM_UNKNOWN, "FFFSSSMMM", false, "FF"},
 	{"volatile region", FILE_IS, IS(VOLATILE, YES), SAYS(VOLATILE, REAL_MEDIUM), PM_GRADE_NONE, PM_NONE, PM_NO,
 	 "FFFVVVMMM", false, "FF"},
 	{"tmpfs", FILE_IS, ARE(VOLATILE, YES, DAX, NO), SAYS(VOLATILE, REAL_MEDIUM), PM_GRADE_NONE, PM_NONE, PM_NO,
@@ -187,7 +197,8 @@ static char outcome_of(const struct pm_decision *d)
 static bool is_volatile(const struct row *row)
 {
 	return row->reason == PM_REASON_VOLATILE || row->reason == PM_REASON_PRIVATE ||
-	       row->reason == PM_REASON_ANONYMOUS || (row->reason == PM_REASON_SYNC_IGNORED && row->granularity == PM_NONE);
+	       row->reason == PM_REASON_ANONYMOUS || (row->reason == PM_REASON_SYNC_IGNORED && row->granularity == PM_NONE) ||
+	       (row->reason == PM_REASON_NOT_ARMED && row->granularity == PM_NONE && row->backing == PM_BACKING_FILE);
 }
 
 /*
