@@ -229,7 +229,7 @@ enum pm_evidence_row {
 	PM_EV_SYNC_IGNORED = 38,  /* a sync that must fail succeeded: syncs are ignored */
 	PM_EV_DEVICE_FLUSH = 39,  /* a sync ends in a flush of the device's volatile cache, if it has one: pm_below(7) */
 	PM_EV_FAST_COMMIT = 40,   /* ext4 commits by fast_commit */
-	PM_EV_ARMED = 41,         /* the region can be written, and each of its NVDIMMs saves its data at power-off */
+	PM_EV_ARMED = 41,         /* the region is writable and its NVDIMMs save their data; value when no: 1 if one cannot */
 	PM_EV_IN_FILE = 42,       /* the whole range lies in the file; value when no: where the file ends */
 	PM_EVIDENCE_ROWS = 43
 };
@@ -416,7 +416,8 @@ struct pm_event {
  * it had to be created or grown, is as before, with the exceptions above); -EINVAL for an option that makes no sense, an empty file
  * without a length or a device-dax range off its alignment; -E2BIG for an option struct newer than the
  * library with something set in its tail; -EOVERFLOW where offset + length overflows; -ERANGE beyond
- * the end of the file; -EISDIR, -ENODEV for a directory, a FIFO, a socket or another character device;
+ * the end of the file; -EISDIR, -ENODEV for a directory, a FIFO, a socket or another character device; -ENODEV where the
+ * file has no shared mappings (sysfs, FUSE with direct_io, 9p without a cache);
  * with PM_FROM_MEDIUM -EBUSY where another mapping holds cached pages, -EOPNOTSUPP where the backing is volatile, -EACCES
  * where the caller may not know what is cached, or the error of a write-back that no process was told yet, after which the
  * next call succeeds; -ENOSPC; -EFBIG beyond RLIMIT_FSIZE (no SIGXFSZ is raised); -EMFILE, -ENFILE, -ENOMEM under a sync
@@ -795,8 +796,11 @@ PM_API int pm_query(struct pm_mapping *mapping, struct pm_report *report, size_t
  * only the owner can ask the kernel not to note it.) The evidence is what is found now; where the options ask
  * for preparation or a lease the verdict takes it as done. For a missing file with PM_CREATE the directory answers,
  * through an unnamed temporary file; where the file system has none, the report says unknown.
+ * The file is mapped for an instant, as pm_map() would map it, and no page of it is touched. What would leave a trace is not
+ * tried: growth (want of space, quotas), preparation, syncs and the lease.
  *
- * Returns: 0, also when the verdict is PM_VERDICT_REFUSED; otherwise as pm_map().
+ * Returns: 0, also when the verdict is PM_VERDICT_REFUSED; otherwise as pm_map(), as -ENODEV where the file has no shared
+ * mappings, -EPERM for a memory file sealed against writing, -ETXTBSY for swap space in use.
  * Threads: safe. Crash: nothing to lose. Source: open(2) O_TMPFILE, O_NOATIME.
  */
 PM_API int pm_probe(const char *path, const struct pm_options *options, struct pm_report *report,

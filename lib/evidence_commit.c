@@ -25,6 +25,7 @@
 #include "evidence.h"
 #include "synced.h"
 #include "sys.h"
+#include "sysfs.h"
 
 #define SOURCE "/proc/fs/ext4/DEVICE/fc_info"
 #define TRIES 8
@@ -69,7 +70,7 @@ static enum pm_state without_counters(const char *name, int rc)
 	char path[96];
 	struct statx stx;
 	snprintf(path, sizeof(path), "/proc/fs/ext4/%s", name);
-	return rc == -ENOENT && !PM_RETRY(pm_sys->statx(AT_FDCWD, path, 0, &stx)) ? PM_NO : PM_UNKNOWN;
+	return rc == -ENOENT && !pm_sysfs_look(path, &stx) ? PM_NO : PM_UNKNOWN;
 }
 
 /*
@@ -165,7 +166,7 @@ static uint64_t number_of(const char *name)
 	char path[96];
 	struct statx stx;
 	snprintf(path, sizeof(path), "/sys/fs/ext4/%s", name);
-	return PM_RETRY(pm_sys->statx(AT_FDCWD, path, 0, &stx)) ? 0 : stx.stx_ino;
+	return pm_sysfs_look(path, &stx) ? 0 : stx.stx_ino;
 }
 
 static enum pm_state ask(pm_evidence_table e, const struct pm_subject *s, int *error)

@@ -14,7 +14,6 @@
 #include "identity.h"
 #include "synced.h"
 #include "sys.h"
-#include "sysfs.h"
 
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC 0x58465342
@@ -232,6 +231,18 @@ static int first_of_mincore(const struct pm_subject *s, uint64_t *first)
 }
 
 /*
+ * Of a file that belongs to another user and cannot be written, mincore(2) says that all of it is there (mm/mincore.c
+ * can_do_mincore). 65534 stands for every user that a namespace does not know.
+ */
+#define NO_USER 65534u
+
+static bool may_know_pages(const struct pm_subject *s)
+{
+	bool owner = s->stx.stx_uid == pm_sys->euid() && s->stx.stx_uid != NO_USER;
+	return owner || !PM_RETRY(pm_sys->may_write(s->fd));
+}
+
+/*
  * mincore(2) on a DAX file reports page-table entries, not a page cache. cachestat(2) must not be called
  * on a file that may be DAX: mm/filemap.c filemap_cachestat takes its entries for page-cache shadows, and an
  * unprivileged call crashes Linux 6.12.
@@ -248,11 +259,13 @@ void pm_evidence_residency(pm_evidence_table e, const struct pm_subject *s)
 	const struct pm_file_system *fs = pm_file_system((uint32_t)e[PM_EV_FILE_SYSTEM].value);
 	bool bears = e[PM_EV_DAX].state == PM_NO && e[PM_EV_FILE_SYSTEM].state == PM_YES && fs && fs->bears_cachestat;
 	int rc = bears ? first_of_cachestat(s, &first) : -ENOSYS;
-	if (rc && s->map) {
+	/* cachestat(2) refuses by the same rule from Linux 6.13 on (mm/filemap.c can_do_cachestat). */
+	if (rc && rc != -EPERM && s->map) {
 		source = "mincore(2)";
-		rc = first_of_mincore(s, &first);
+		rc = may_know_pages(s) ? first_of_mincore(s, &first) : -EPERM;
 	}
 	bool found = !rc && first < s->length;
-	pm_evidence_set(row, rc ? PM_UNKNOWN : found ? PM_YES : PM_NO, -rc, source, NULL);
+	const char *text = rc == -EPERM ? "told to the owner, and to users who may write" : NULL;
+	pm_evidence_set(row, rc ? PM_UNKNOWN : found ? PM_YES : PM_NO, -rc, source, text);
 	row->value = found ? s->offset + first : 0;
 }

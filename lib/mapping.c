@@ -73,20 +73,50 @@ static void *huge_page_hint(uint64_t offset, size_t length)
 	return (void *)(at + skew);
 }
 
+/* What a file refuses, and what the caller can do; NULL: there is no more to be said than the error. */
+static const char *why_unmappable(int rc, bool shared_to_write)
+{
+	switch (rc) {
+	case -ENODEV:
+		return "the file system has no shared mappings of this file (as sysfs, FUSE with direct_io and 9p without a cache): "
+		       "use read(2) and write(2), or PM_PRIVATE where that is possible";
+	case -EPERM:
+		return "the file is sealed against writing (fcntl(2) F_SEAL_WRITE): map it with PM_READ_ONLY or PM_PRIVATE";
+	case -ETXTBSY:
+		return "the file is swap space in use: swapoff(8) first, or map it with PM_READ_ONLY";
+	case -EINVAL:
+		return shared_to_write ? "the file system has no shared mappings to write by: map it with PM_READ_ONLY or PM_PRIVATE"
+		                       : NULL;
+	default:
+		return NULL;
+	}
+}
+
+int pm_mapping_mmap(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, bool synchronous,
+                    void **map)
+{
+	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0);
+	int flags = synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
+	if (ask->backing == PM_BACKING_PRIVATE)
+		flags = MAP_PRIVATE;
+	else if (ask->backing == PM_BACKING_ANONYMOUS)
+		flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	int rc = PM_RETRY(pm_sys->mmap(map, (size_t)s->length, prot, flags, s->fd, s->offset));
+	if (!rc)
+		return 0;
+	const char *why = why_unmappable(rc, s->writable && ask->backing == PM_BACKING_FILE);
+	return why ? pm_fail(rc, f->call, f->name, "mmap failed: %s: %s", pm_strerror(rc), why)
+	           : pm_mapping_no_room(f->name, f->call, "mmap", (size_t)s->length, rc);
+}
+
 static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
 {
-	int prot = PROT_READ | (m->flags & PM_READ_ONLY ? 0 : PROT_WRITE);
-	int flags = m->synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
-	if (m->ask.backing == PM_BACKING_PRIVATE)
-		flags = MAP_PRIVATE;
-	else if (m->ask.backing == PM_BACKING_ANONYMOUS)
-		flags = MAP_PRIVATE | MAP_ANONYMOUS;
 	if (pm_ranges_reserve(&m->medium.writeback.recorded, (size_t)s->length))
 		return pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
 	void *map = m->prepared ? huge_page_hint(s->offset, (size_t)s->length) : NULL;
-	int rc = PM_RETRY(pm_sys->mmap(&map, (size_t)s->length, prot, flags, s->fd, s->offset));
+	int rc = pm_mapping_mmap(&m->file, &m->ask, s, m->synchronous, &map);
 	if (rc)
-		return pm_mapping_no_room(m, m->file.call, "mmap", (size_t)s->length, rc);
+		return rc;
 	m->medium.map = map;
 	m->medium.map_length = (size_t)s->length;
 	m->medium.offset = s->offset;
@@ -299,7 +329,7 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	pm_evidence_table e;
-	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1, .region = ~0u};
+	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1, .region = ~0u, .writable = !(o->flags & PM_READ_ONLY)};
 	if (!o->length)
 		return pm_fail(-EINVAL, m->file.call, m->file.name, "a length is needed");
 	if (o->length > PTRDIFF_MAX - page)

@@ -133,6 +133,8 @@ int pm_mapping_probe(const char *path, const struct pm_options *, struct pm_repo
 void pm_mapping_set_strategy(struct pm_mapping *, const struct pm_strategy *);
 void pm_mapping_subject(const struct pm_file *, const struct pm_ask *, uint64_t offset, uint64_t length,
                         bool writable, struct pm_subject *);
+/* The mmap(2) of a mapping and of a probe; leaves the sentence. */
+int pm_mapping_mmap(const struct pm_file *, const struct pm_ask *, const struct pm_subject *, bool synchronous, void **map);
 struct pm_ask pm_mapping_ask(const struct pm_options *, const struct pm_file *);
 /* What a mapping of the file will call to make things durable: PM_CALL_... of sys.h. */
 unsigned pm_mapping_syncs(const struct pm_file *, const struct pm_options *);
@@ -216,7 +218,7 @@ void pm_lease_turn(struct pm_mapping *, struct pm_news *);
 /* split.c: maps the range of pm_resize() anew where the application has split the mapping, and gives the old one up. */
 int pm_mapping_map_anew(struct pm_mapping *, void **ret, size_t length);
 /* A call that makes a mapping failed: names the limit that was met. Returns rc. */
-int pm_mapping_no_room(const struct pm_mapping *, const char *call, const char *what, size_t length, int rc);
+int pm_mapping_no_room(const char *name, const char *call, const char *what, size_t length, int rc);
 
 /* repair.c: by write(2), durable on return; the range lies in a shared, writable mapping of a file. */
 int pm_mapping_write(struct pm_mapping *, void *destination, const void *source, size_t length);

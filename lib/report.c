@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "error.h"
 #include "mapping.h"
@@ -232,7 +233,28 @@ void pm_mapping_assume(pm_evidence_table e, const struct pm_options *o, bool gro
 
 /* ---- Probing ---- */
 
-static void look(struct pm_file *f, const struct pm_options *o, uint64_t length, struct pm_report *r)
+/*
+ * Whether the file lets itself be mapped so, and grown: nothing else that pm_map() does to it can be tried without a trace.
+ * Only what is there is mapped: to map a hugetlbfs for writing grows the file (fs/hugetlbfs/inode.c hugetlbfs_file_mmap).
+ */
+static int try_to_map(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool synchronous)
+{
+	uint64_t limit = UINT64_MAX, there = (f->size + f->unit - 1) / f->unit * f->unit;
+	void *map = NULL;
+	if (s.end > f->size)
+		PM_RETRY(pm_sys->file_size_limit(&limit));
+	if (s.end > limit)
+		return pm_fail(-EFBIG, f->call, f->name, "the file would exceed RLIMIT_FSIZE: %s", pm_strerror(-EFBIG));
+	bool huge = f->unit > (size_t)sysconf(_SC_PAGESIZE);
+	if (s.offset + s.length > there)
+		s.length = there > s.offset ? there - s.offset : huge ? 0 : f->unit;
+	int rc = s.length ? pm_mapping_mmap(f, ask, &s, synchronous, &map) : 0;
+	if (map)
+		PM_RETRY(pm_sys->munmap(map, (size_t)s.length));
+	return rc;
+}
+
+static int look(struct pm_file *f, const struct pm_options *o, uint64_t length, struct pm_report *r)
 {
 	struct pm_subject s;
 	struct pm_ask ask = pm_mapping_ask(o, f);
@@ -242,6 +264,9 @@ static void look(struct pm_file *f, const struct pm_options *o, uint64_t length,
 	s.name = f->created ? NULL : s.name;
 	s.unseen = true;
 	pm_evidence_for_decision(r->evidence, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
+	int rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(r->evidence) : 0;
+	if (rc)
+		return pm_fail(rc, f->call, f->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
 	pm_evidence_for_look(r->evidence, &s);
 	/* The verdict is on what pm_map() would see, and make of the file; the rows stay what was found. */
 	pm_evidence_table assumed;
@@ -252,10 +277,15 @@ static void look(struct pm_file *f, const struct pm_options *o, uint64_t length,
 	if (ask.lease)
 		pm_evidence_set(&assumed[PM_EV_LEASE_HELD], PM_YES, 0, "what asking for it will give", NULL);
 	struct pm_decision d = pm_decide(assumed, &ask);
+	bool synchronous = d.granularity >= PM_CACHE_LINE || (ask.lease && assumed[PM_EV_MAP_SYNC].state == PM_YES);
+	rc = d.verdict == PM_VERDICT_REFUSED ? 0 : try_to_map(f, &ask, s, synchronous);
+	if (rc)
+		return rc;
 	pm_evidence_for_report(r->evidence, &s);
 	/* One that pm_map() will make longer is not cut off. */
 	r->evidence[PM_EV_IN_FILE] = assumed[PM_EV_IN_FILE];
 	fill(r, &d, &ask);
+	return 0;
 }
 
 static int probe_anonymous(const struct pm_options *o, struct pm_report *r)
@@ -288,7 +318,7 @@ int pm_mapping_probe(const char *path, const struct pm_options *o, struct pm_rep
 		return rc;
 	rc = pm_mapping_range(&f, o, &r->length);
 	if (!rc)
-		look(&f, o, r->length, r);
+		rc = look(&f, o, r->length, r);
 	pm_file_close(&f);
 	return rc;
 }

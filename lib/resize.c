@@ -42,7 +42,7 @@ static int remap(struct pm_mapping *m, uint64_t length)
 			return rc;
 	}
 	if (rc)
-		return pm_mapping_no_room(m, "pm_resize", "mremap", map_length, rc);
+		return pm_mapping_no_room(m->name, "pm_resize", "mremap", map_length, rc);
 	m->medium.map = map;
 	m->medium.map_length = map_length;
 	pm_medium_unsettle(&m->medium);

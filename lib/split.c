@@ -114,7 +114,7 @@ int pm_mapping_map_anew(struct pm_mapping *m, void **ret, size_t length)
 		return rc;
 	rc = PM_RETRY(pm_sys->mmap(&map, length, prot, flags, m->file.fd, m->medium.offset));
 	if (rc)
-		return pm_mapping_no_room(m, "pm_resize", "mmap", length, rc);
+		return pm_mapping_no_room(m->name, "pm_resize", "mmap", length, rc);
 	advise.fresh = map;
 	walk_areas(&advise);
 	rc = pm_sys->munmap(m->medium.map, m->medium.map_length);
@@ -151,9 +151,8 @@ static uint64_t count_areas(void)
 	return lines;
 }
 
-int pm_mapping_no_room(const struct pm_mapping *m, const char *call, const char *what, size_t length, int rc)
+int pm_mapping_no_room(const char *name, const char *call, const char *what, size_t length, int rc)
 {
-	const char *name = m->name;
 	unsigned long long bytes = length;
 	uint64_t most = UINT64_MAX;
 	if (rc == -ENOMEM)

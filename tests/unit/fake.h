@@ -105,6 +105,7 @@ struct fake_machine {
 	uint64_t cached_from;         /* all before that file offset is not in the page cache */
 	bool has_no_device;           /* but a number of the file system's own, as tmpfs, btrfs and overlay */
 	unsigned replaced;            /* so often: the device's entry in sysfs is another's */
+	bool is_others;               /* the file is another user's */
 	bool invents_inodes;          /* a server does: one number for all files */
 	bool hides_smaps, shows_real_smaps;
 	unsigned over_sysfs, over_proc; /* f_type of what is mounted there; 0: they are what they seem */

@@ -363,6 +363,8 @@ void fake_place(struct statx *stx)
 	stx->stx_attributes |= (fake.machine.is_immutable ? STATX_ATTR_IMMUTABLE : 0) |
 	                       (fake.machine.is_append_only ? STATX_ATTR_APPEND : 0);
 	stx->stx_mnt_id = fake.machine.unique_mount;
+	if (fake.machine.is_others)
+		stx->stx_uid = 4711;
 	if (fake.machine.invents_inodes)
 		stx->stx_ino = 7;
 	if (fake.machine.magic == HUGETLBFS_MAGIC)
