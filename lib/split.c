@@ -14,6 +14,7 @@
 #include "error.h"
 #include "mapping.h"
 #include "sys.h"
+#include "sysfs.h"
 
 #define LINE_SIZE 512
 
@@ -70,7 +71,7 @@ static int walk_areas(struct walk *w)
 	char line[LINE_SIZE], buffer[4096];
 	size_t used = 0;
 	ssize_t got;
-	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/smaps", O_RDONLY | O_CLOEXEC, 0));
+	int fd = pm_sysfs_open("/proc/self/smaps", O_RDONLY);
 	if (fd < 0)
 		return fd;
 	while ((got = PM_RETRY(pm_sys->read(fd, buffer, sizeof(buffer)))) > 0) {

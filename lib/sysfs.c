@@ -37,14 +37,14 @@ static _Atomic uint64_t known;
 static int check_entry(const char *path, const struct statx *stx)
 {
 	uint64_t device = ((uint64_t)stx->stx_dev_major << 32 | stx->stx_dev_minor) + 1;
-	if (atomic_load(&known) == device)
+	if (!is_of_proc(path) && atomic_load(&known) == device)
 		return 0;
 	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
 	if (fd < 0)
 		return fd;
 	int rc = check(fd, path);
 	pm_sys->close(fd);
-	if (!rc)
+	if (!rc && !is_of_proc(path))
 		atomic_store(&known, device);
 	return rc;
 }

@@ -11,7 +11,7 @@
 
 /* Opens a file by its absolute path: its descriptor or -errno. */
 int pm_sysfs_open(const char *path, int flags);
-/* A link of sysfs itself, as text: its length or -errno. */
+/* A link itself, as text: its length or -errno. */
 ssize_t pm_sysfs_link(const char *path, char *text, size_t size);
 /* Likewise its inode. */
 int pm_sysfs_look(const char *path, struct statx *);
