@@ -183,7 +183,7 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 	/* What an undoing cuts back to is the size under the lease: another process may have grown the file before. */
 	if (!f->unnamed && !f->alone)
 		pm_file_claim(f);
-	int rc = f->claimed ? pm_file_look(f) : 0;
+	int rc = f->alone ? pm_file_look(f) : 0;
 	f->original_size = f->size;
 	if (rc || end <= f->size)
 		return rc;
@@ -192,8 +192,11 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 	f->size = end;
 	/* A sparse file gets its last block, which sets the size. */
 	uint64_t from = sparse ? end - 1 : f->original_size;
-	/* Reserved first where it could not be undone: a want of space then changes no size. fallocate(2) never shrinks. */
-	if (!f->unnamed && !f->alone)
+	/*
+	 * Reserved first, so that a want of space changes no size: another process may break the lease meanwhile, and then a
+	 * size stays. fallocate(2) never shrinks.
+	 */
+	if (!f->unnamed)
 		rc = allocate_by(pm_sys->allocate_inside, f, from, end - from);
 	if (!rc)
 		rc = allocate_range(f, from, end - from);

@@ -140,15 +140,6 @@ static struct pm_latch_user *find_furthest(const struct pm_latch *latch, const s
 	return furthest;
 }
 
-bool pm_latch_alone(struct pm_latch *latch, const struct pm_latch_user *self)
-{
-	bool sure;
-	pthread_mutex_lock(&lock);
-	bool alone = !find_furthest(latch, self, &sure);
-	pthread_mutex_unlock(&lock);
-	return alone;
-}
-
 uint64_t pm_latch_others_end(struct pm_latch *latch, const struct pm_latch_user *self, bool *sure)
 {
 	pthread_mutex_lock(&lock);

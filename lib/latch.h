@@ -36,9 +36,10 @@ struct pm_latch *pm_latch_join(const struct statx *, struct pm_latch_user *, boo
 void pm_latch_leave(struct pm_latch *, struct pm_latch_user *);
 /* Adds a failure to the so many known to the caller; one that became known meanwhile was shared, and is the same. */
 void pm_latch_fail(struct pm_latch *, unsigned failures, int error);
-/* Whether there is no other user, of this file or of what may be the same one. */
-bool pm_latch_alone(struct pm_latch *, const struct pm_latch_user *);
-/* The furthest end of any other user, likewise; 0: there is none. Sets *sure to whether that one is of this file. */
+/*
+ * The furthest end of any other user, of this file or of what may be the same one; 0: there is none. Sets *sure to whether
+ * that one is of this file.
+ */
 uint64_t pm_latch_others_end(struct pm_latch *, const struct pm_latch_user *, bool *sure);
 void pm_latch_set_end(struct pm_latch_user *, uint64_t end);
 

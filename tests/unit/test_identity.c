@@ -173,7 +173,8 @@ START_TEST(what_may_be_one_file_is_not_undone)
 	fake_fail(FAKE_mmap, 0, 0);
 	ck_assert_int_eq(rc, -ENOMEM);
 	ck_assert_uint_ge(unit_size_of(paths[0]), PAGES * page);
-	ck_assert(pm_latch_alone(m[0]->latch, &m[0]->user));
+	bool sure;
+	ck_assert_uint_eq(pm_latch_others_end(m[0]->latch, &m[0]->user, &sure), 0);
 	unmap_all();
 }
 END_TEST

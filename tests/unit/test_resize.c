@@ -318,6 +318,19 @@ START_TEST(what_others_added_is_not_undone)
 }
 END_TEST
 
+/* While it grows the file another process breaks the lease: what it made longer it could not take back. */
+START_TEST(a_want_of_space_changes_no_size)
+{
+	map(&fake_plain, 4 * unit_page(), UNIT_OPTIONS(.flags = 0));
+	fake_fail(FAKE_allocate_inside, 0, ENOSPC);
+	ck_assert_int_eq(pm_resize(m, 20 * unit_page()), -ENOSPC);
+	ck_assert_uint_eq(fake_calls(FAKE_fallocate), 0);
+	ck_assert_uint_eq(unit_size_of(path), 4 * unit_page());
+	fake_fail(FAKE_allocate_inside, 0, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 START_TEST(a_poisoned_mapping_is_not_resized)
 {
 	map(&fake_plain, 5000, NULL);
@@ -346,6 +359,7 @@ int main(void)
 	tcase_add_loop_test(c, a_want_of_descriptors_changes_nothing, 0, 2);
 	tcase_add_test(c, a_failed_sync_poisons);
 	tcase_add_test(c, what_others_added_is_not_undone);
+	tcase_add_test(c, a_want_of_space_changes_no_size);
 	tcase_add_test(c, a_poisoned_mapping_is_not_resized);
 	return unit_run();
 }
