@@ -85,6 +85,14 @@ _FOUR = (Volume("/dev/pmem0", "ext4", "dax=always", "-b 4096", "/mnt/ext4-dax"),
          Volume("/dev/vdb", "xfs", where="/mnt/xfs-disk"))
 
 
+# For ways.sh: one file system for each way, so that what commits for one does not for another. Nothing commits by itself.
+_WAYS = tuple(Volume(f"/dev/pmem{number}", fs, options, mkfs, f"/mnt/{name}")
+              for number, (name, fs, options, mkfs) in enumerate(
+                  [(f"ext4-{i}", "ext4", "dax=always,commit=300", "-b 4096") for i in range(15)] +
+                  [(f"xfs-{i}", "xfs", "dax=always", "-m reflink=0") for i in range(15)] +
+                  [(f"fast-{i}", "ext4", "dax=always,commit=300", "-b 4096 -O fast_commit") for i in range(8)]))
+
+
 _ROWS = (
     Backing("ext4-dax", "ext4 dax=always, NVDIMM that states no persistence domain",
             NVDIMM, _ext4(), PMEM),
@@ -159,6 +167,8 @@ _ROWS = (
                                               (VDA, "defaults", "disk"), ("/dev/vdb", "defaults", "disk-raw"),
                                               ("/dev/vdc", "defaults", "disk-read"), ("/dev/vdd", "defaults", "disk-zeroed"))),
             PMEM, "mem-ctrl", directory="/mnt"),
+    Backing("ways", "ext4, xfs and ext4 with fast_commit, many of each on pmem with DAX, for one power cut of them all",
+            NVDIMM * len(_WAYS), _WAYS, f"/dev/pmem{len(_WAYS) - 1}", "mem-ctrl", directory="/mnt"),
     Backing("cut", "as power, with a third disk without a file system, dm and overlays",
             NVDIMM * 2 + DISK * 3, _FOUR, "/dev/pmem0", "mem-ctrl", modules="dm-mod overlay", directory="/mnt"),
 )

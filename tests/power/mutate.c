@@ -111,6 +111,14 @@ static int unshare_by_fallocate(void *address, size_t length, int advice)
 	return fallocate(mapped_last.fd, FALLOC_FL_UNSHARE_RANGE, at, (off_t)length) ? -errno : 0;
 }
 
+/* ---- believe-fast-commit: an ext4 looks as on a kernel without fast commits ---- */
+
+static int hide_counters(int dir_fd, const char *path, int flags, unsigned mode)
+{
+	const char *slash = strrchr(path, '/');
+	return slash && !strcmp(slash, "/fc_info") ? -ENOENT : pm_sys_linux.openat(dir_fd, path, flags, mode);
+}
+
 __attribute__((constructor)) static void mutate(void)
 {
 	const char *name = getenv("PMDIRECT_MUTATION");
@@ -134,9 +142,11 @@ __attribute__((constructor)) static void mutate(void)
 	} else if (name && !strcmp(name, "unshare-by-fallocate")) {
 		mutant.mmap = note_mapping;
 		mutant.madvise = unshare_by_fallocate;
+	} else if (name && !strcmp(name, "believe-fast-commit")) {
+		mutant.openat = hide_counters;
 	} else {
 		fprintf(stderr, "PMDIRECT_MUTATION must be no-writeback, no-fsync, no-map-sync, believe-msync, hide-shared, "
-		                "believe-faults or unshare-by-fallocate\n");
+		                "believe-faults, unshare-by-fallocate or believe-fast-commit\n");
 		exit(2);
 	}
 	pm_sys = &mutant;
