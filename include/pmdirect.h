@@ -365,6 +365,10 @@ struct pm_event {
  * is grown or named, pm_map() and pm_resize() hold a write lease if they can get it: an open(2) of the file waits meanwhile, and
  * fails with EWOULDBLOCK under O_NONBLOCK.
  *
+ * Where the mapping is PM_CACHE_LINE or PM_BYTE the data, the size, the blocks and the directory entry that the file has
+ * by then are made durable first, whichever process wrote them, also by pm_map_fd() and for a read-only mapping. What
+ * other processes do to the file later: see pm_sync().
+ *
  * PM_PREPARE leaves no file-system work for a later store: every block of the range is allocated and
  * written (existing data is kept), metadata is synced once, the address is aligned to 2 MiB where the
  * length allows and the page tables are populated for writing. It needs Linux 5.14 (MADV_POPULATE_WRITE,
@@ -459,7 +463,7 @@ PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping
  * pm_unmap - end a mapping
  *
  * Drains what was flushed and not drained, then unmaps, closes and frees, whatever the drain returned.
- * NULL does nothing.
+ * NULL does nothing. A mapping of a DAX file that can be written moves the file's modification time: pm_lines(7).
  *
  * Returns: 0, or the error that the last write-back met or the mapping was poisoned with: data flushed
  * and not acknowledged before may be lost; -PM_ENOTSYNC, -PM_ENOTDIRECT where a guarantee of a mapping made with
@@ -553,7 +557,7 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  * Linux 5.2, it is one msync(2) from the first to the last. Where blocks that were written before are overwritten, it
  * ends in one flush of the device's volatile cache; where blocks are new, in a commit of the journal, which is two on a
  * device without FUA. On an ext4 without a journal syncfs(2) comes before it until every block of the range is written:
- * pm_durability(7). It is believed only while the file system can be written to. What write(2) put into the file is
+ * pm_lines(7). It is believed only while the file system can be written to. What write(2) put into the file is
  * covered where its range was flushed, not otherwise.
  *
  * A failed write-back poisons this mapping and every other mapping of the same file in the process: the
@@ -580,7 +584,8 @@ PM_API int pm_drain(struct pm_mapping *mapping);
 /**
  * pm_persist - make a range durable
  *
- * pm_flush() and pm_drain() in one call. Length 0 does nothing: it drains nothing either.
+ * pm_flush() and pm_drain() in one call. Length 0 does nothing: it drains nothing either. On PM_CACHE_LINE and PM_BYTE it
+ * covers stores, not what write(2) or fallocate(2) of any process put into the range since pm_map(): see pm_sync().
  *
  * Returns: as those two, but -ERANGE of its own range alone: of what was flushed before pm_drain() tells.
  * Threads: safe. Crash: after 0 nothing in the range, nor of what this thread
@@ -594,7 +599,8 @@ PM_API int pm_persist(struct pm_mapping *mapping, const void *address, size_t le
  * As pm_persist(), then into the medium itself: on a DAX file through msync(2), which makes the kernel
  * flush the region's write-pending queues where it has flush hints; on device-dax through the region's
  * deep_flush attribute, which needs the right to write it; on PM_PAGE the write-back already flushes
- * the device's volatile cache. It guards against a failure of the platform's own power-fail flush.
+ * the device's volatile cache. What any process put into the range by other means than a store is covered as by pm_sync(),
+ * except on device-dax. It guards against a failure of the platform's own power-fail flush.
  *
  * Returns: as pm_persist(); -EOPNOTSUPP on device-dax whose region has no deep_flush or says that it has
  * no flush hints; -EACCES where it may not be written.
@@ -606,12 +612,17 @@ PM_API int pm_deep_persist(struct pm_mapping *mapping, const void *address, size
 /**
  * pm_sync - make everything stored in the mapping durable
  *
- * Needs no pm_flush() before: on PM_PAGE one msync(2) of the whole mapping, on PM_BYTE a fence. On PM_CACHE_LINE
- * every line is written back, dirty or not; of a file of 16 MiB or more, mapped for writing, one msync(2) writes the
- * lines of the pages that were stored to since the last, and the next store to each of those pages faults. Who knows
- * what he stored flushes that, for a fraction of either. It covers what came into the mapped range before, also by write(2) or
- * O_DIRECT; not what lies outside it, and so neither what write(2) appended nor the size it gave the file: that needs
- * fsync(2).
+ * Needs no pm_flush() before. Covers every store to the mapping, and what any process put into the mapped range by write(2),
+ * O_DIRECT, fallocate(2) or truncate(2) before the call; not what lies outside the range, and so neither what write(2)
+ * appended nor the size it gave the file: that needs fsync(2). On PM_CACHE_LINE and PM_BYTE it is the call for what other
+ * processes wrote: pm_persist() and pm_drain() cover stores only there. With PM_WATCH, PM_LEASE or pm_event_fd() every
+ * look (see pm_event_fd()) does the same for what was written before it.
+ *
+ * Cost: on PM_PAGE one msync(2) of the whole mapping. On PM_BYTE a fence, and an msync(2) of the last page, which commits the
+ * file's metadata. On PM_CACHE_LINE the same after a write-back of every line; of a mapping of 16 MiB or more that is
+ * not read-only, one msync(2) of the whole instead, and the next store to each page that was stored to since the last one
+ * faults. Flushing known ranges is cheaper. On PM_CACHE_LINE and PM_BYTE it also moves the file's modification time, which
+ * stores there do not: pm_lines(7), What a backup must look at.
  *
  * Returns: as pm_drain().
  * Threads: safe. Covers stores of other threads that happened before the call; on PM_CACHE_LINE it does

@@ -437,6 +437,8 @@ int pm_mapping_close(struct pm_mapping *m)
 	if (!rc)
 		rc = pm_mapping_failed(m, "pm_unmap", atomic_load(&m->strategy)->drain(&m->medium));
 	rc = rc ? rc : lost;
+	if (m->synchronous && !pm_medium_look(&m->medium))
+		pm_medium_touch(&m->medium);
 	pm_watch_end(m);
 	int unmapped = PM_RETRY(pm_sys->munmap(m->medium.map, m->medium.map_length));
 	if (!rc && unmapped)

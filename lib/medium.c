@@ -224,10 +224,9 @@ bool pm_medium_kernel_writes_lines(const struct pm_medium *m)
  * What that list is for, an error of one call that the kernel tells another, costs nobody his own there: the CPU of the
  * call writes each page, or the call waits until another has (dax_writeback_one), and fails by itself. What the journal
  * meets is told to every call from then on (fs/jbd2/journal.c jbd2_log_wait_commit, fs/xfs/xfs_file.c xfs_file_fsync);
- * without a journal lines are never promised, only trusted. Whether the file system can still be written to is asked here as well; but not of a read-only descriptor,
- * whose file system may be read-only by right.
+ * without a journal lines are never promised, only trusted. Whether the file system can still be written to is asked here
+ * as well; but not of a read-only descriptor, whose file system may be read-only by right.
  */
-
 int pm_medium_commit(struct pm_medium *m)
 {
 	uintptr_t end = (uintptr_t)m->map + m->map_length;
@@ -236,9 +235,21 @@ int pm_medium_commit(struct pm_medium *m)
 	return m->read_only ? pm_medium_fdatasync(m) : pm_medium_msync(m, end - 1, end);
 }
 
+/*
+ * What was stored by lines moved the time of the file only where it met a write fault (file_update_time of the kernel's
+ * fault). It is a help to others, not a promise: where it may not be done nothing fails. Both times are moved: to set one
+ * takes the owner, and that of modification alone is announced as a write (include/linux/fsnotify.h fsnotify_change).
+ */
+void pm_medium_touch(struct pm_medium *m)
+{
+	if (!m->device_dax && !m->node && !m->read_only)
+		PM_RETRY(pm_sys->touch(m->fd));
+}
+
 int pm_medium_sync_lines(struct pm_medium *m)
 {
 	bool kernel_knows = !m->device_dax && !m->node && !m->read_only && m->map_length >= PM_KERNEL_KNOWS_FROM;
+	pm_medium_touch(m);
 	if (!kernel_knows || !pm_medium_kernel_writes_lines(m)) {
 		m->cpu->persist(m->map, m->map_length);
 		return pm_medium_commit(m);

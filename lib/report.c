@@ -146,7 +146,8 @@ void pm_mapping_failed_unasked(struct pm_mapping *m, int rc, struct pm_news *new
  */
 static void cover_others(struct pm_mapping *m, struct pm_news *news)
 {
-	if (atomic_load(&m->granularity) < PM_CACHE_LINE || pm_mapping_error(m) || !pm_watch_is_written(m))
+	/* Also where a hole that was punched first has made the mapping fall back meanwhile. */
+	if (!m->synchronous || pm_mapping_error(m) || !pm_watch_is_written(m))
 		return;
 	int rc = pm_medium_commit(&m->medium);
 	if (rc)

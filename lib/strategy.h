@@ -134,6 +134,8 @@ bool pm_medium_kernel_writes_lines(const struct pm_medium *);
 #define PM_KERNEL_KNOWS_FROM ((size_t)16 << 20)
 /* All that was stored, on a medium of cache lines, and what any process did to the file by other means. */
 int pm_medium_sync_lines(struct pm_medium *);
+/* Moves the modification time of a file that can be written, by a descriptor that was just shown to lead to it. */
+void pm_medium_touch(struct pm_medium *);
 /* The latter, on a direct medium: the metadata of the whole file. */
 int pm_medium_commit(struct pm_medium *);
 /* Reads the file at that offset with the kernel's copy, which turns a bad block into -EIO; -ENODATA: the file ends. */

@@ -138,6 +138,7 @@ struct pm_sys {
 	int (*thread_mask)(int how, const sigset_t *set, sigset_t *old); /* of the thread */
 	int (*signal_self)(const siginfo_t *info);                   /* the calling thread: rt_tgsigqueueinfo(2) */
 	int (*allocate_inside)(int fd, uint64_t offset, uint64_t length); /* FALLOC_FL_KEEP_SIZE */
+	int (*touch)(int fd); /* futimens(3): both times are now */
 	int (*collapse)(int fd, uint64_t offset, uint64_t length);        /* FALLOC_FL_COLLAPSE_RANGE */
 };
 

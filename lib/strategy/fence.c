@@ -34,6 +34,7 @@ static int deepen(struct pm_medium *m, const void *address, size_t length)
 static int sync_all(struct pm_medium *m)
 {
 	m->cpu->fence();
+	pm_medium_touch(m);
 	return pm_medium_commit(m);
 }
 

@@ -297,6 +297,11 @@ static int do_allocate_inside(int fd, uint64_t offset, uint64_t length)
 	return result(fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length));
 }
 
+static int do_touch(int fd)
+{
+	return result(futimens(fd, NULL));
+}
+
 static int do_collapse(int fd, uint64_t offset, uint64_t length)
 {
 	return result(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, (off_t)offset, (off_t)length));
@@ -366,6 +371,7 @@ const struct pm_sys pm_sys_linux = {
 	.thread_mask = do_thread_mask,
 	.signal_self = do_signal_self,
 	.allocate_inside = do_allocate_inside,
+	.touch = do_touch,
 	.collapse = do_collapse,
 };
 

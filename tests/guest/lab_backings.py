@@ -168,7 +168,7 @@ _ROWS = (
                                               ("/dev/vdc", "defaults", "disk-read"), ("/dev/vdd", "defaults", "disk-zeroed"))),
             PMEM, "mem-ctrl", directory="/mnt"),
     Backing("ways", "ext4, xfs and ext4 with fast_commit, many of each on pmem with DAX, for one power cut of them all",
-            NVDIMM * len(_WAYS), _WAYS, f"/dev/pmem{len(_WAYS) - 1}", "mem-ctrl", directory="/mnt"),
+            NVDIMM * len(_WAYS), _WAYS, f"/dev/pmem{len(_WAYS) - 1}", "mem-ctrl", before="quiet_logs", directory="/mnt"),
     Backing("cut", "as power, with a third disk without a file system, dm and overlays",
             NVDIMM * 2 + DISK * 3, _FOUR, "/dev/pmem0", "mem-ctrl", modules="dm-mod overlay", directory="/mnt"),
 )

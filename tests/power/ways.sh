@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # One cut of all the ways of ways.c, each on a file system of its own; and of some with a rule of the library switched off.
-PLAIN="sync persist read-only deep renamed descriptor appended rewritten-sync rewritten-deep rewritten-told
+PLAIN="sync persist read-only deep renamed descriptor appended rewritten-sync rewritten-deep rewritten-look
 turns-rewritten turns-cut turns-cut-and-written"
 FAST="fast-unsynced fast-punched fast-cut fast-rewritten fast-trusted fast-leased"
 
@@ -35,8 +35,6 @@ store() {
 find_it() { ./ways found "$1" "$2" "$3" >&3; }
 
 before() {
-	# XFS forces its log of its own accord every 30 seconds; the ext4 are mounted to wait for five minutes.
-	echo 720000 >/proc/sys/fs/xfs/xfssyncd_centisecs
 	each_way store
 	echo cut >&3
 	sleep 1000

@@ -25,7 +25,7 @@
 	X(mremap) X(madvise) X(mincore) X(msync) X(any_page) X(sync_file_range) X(may_write) X(cachestat) X(setlease) X(getlease)          \
 	X(owner) X(set_owner) X(set_mark) X(mark_of) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(timerfd) X(timer_set) X(inotify) X(epoll_create) X(epoll_add)    \
 	X(poll) X(same_inode) X(same_description) X(each_entry) X(euid) X(getenv) X(dlopen)                      \
-	X(sigaction) X(thread_mask) X(signal_self) X(allocate_inside) X(collapse)
+	X(sigaction) X(thread_mask) X(signal_self) X(allocate_inside) X(collapse) X(touch)
 
 enum fake_call {
 #define X(name) FAKE_##name,

@@ -48,3 +48,9 @@ int fake_collapse(int fd, uint64_t offset, uint64_t length)
 		count_from_now();
 	return 0;
 }
+
+int fake_touch(int fd)
+{
+	ENTER(.call = FAKE_touch, .fd = fd);
+	return pm_sys_linux.touch(fd);
+}

@@ -75,6 +75,7 @@ bool fake_is_ext4(const char *path);
 int fake_counters(char *text, size_t size);
 void fake_commits(void);
 int fake_collapse(int fd, uint64_t offset, uint64_t length);
+int fake_touch(int fd);
 int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags);
 int fake_wrong_sync(unsigned call);
 /* fake_below.c */

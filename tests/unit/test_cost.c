@@ -168,6 +168,9 @@ OPERATION(copy_and_unmap, copy_nodrain() || unmap())
 
 /* An msync, whether it can be believed, and whether the file still has what was written: its descriptor and its end. */
 #define MSYNC "msync may_write statx_now"
+/* The time of the file is moved, where it still is the file. */
+#define TOUCH "statx_now touch"
+#define COMMIT " msync may_write"
 /* As lines know no kernel, they ask that first. */
 #define DEEP "statx_now msync may_write"
 #define FILE_SYNC "statx_now fdatasync"
@@ -195,7 +198,8 @@ static const struct {
 	{"persist", persist, {MSYNC, MSYNC " 1025L 2F", FILE_SYNC, "", "1F", "1L 1F", "getlease 1L 1F"}},
 	{"deep_persist", deep_persist,
 	 {MSYNC, MSYNC " 1025L 2F", FILE_SYNC, "", DEEP " 1L 2F", DEEP " 1L 1F", "getlease " DEEP " 1L 1F"}},
-	{"sync", sync_all, {MSYNC, MSYNC " 1024L 1F", FILE_SYNC, "", DEEP " 1F", DEEP " 1024L 1F", "getlease " DEEP " 1024L 1F"}},
+	{"sync", sync_all, {MSYNC, MSYNC " 1024L 1F", FILE_SYNC, "", TOUCH COMMIT " 1F", TOUCH COMMIT " 1024L 1F",
+	  "getlease " TOUCH COMMIT " 1024L 1F"}},
 	{"clear_error", clear_error, {"", "", "", "", "", "", "getlease"}},
 	{"read", read_byte, {"pread", "pread", "pread", "pread", "pread", "pread", "pread"}},
 	/* A copy looks for the lease before it stores, and once more if it drains. */
@@ -240,7 +244,7 @@ static const struct {
 	{"drain", drain, MSYNC " 1F", "getlease " MSYNC " 1F"},
 	{"persist", persist, MSYNC " 1L 1F", "getlease " MSYNC " 1L 1F"},
 	{"copy", copy, MSYNC " 1L 1F", "getlease getlease " MSYNC " 1L 1F"},
-	{"sync", sync_all, DEEP " " MSYNC " 1024L 1F", "getlease " DEEP " " MSYNC " 1024L 1F"},
+	{"sync", sync_all, TOUCH COMMIT " " MSYNC " 1024L 1F", "getlease " TOUCH COMMIT " " MSYNC " 1024L 1F"},
 };
 
 /* What was flushed before the mapping was promoted is written by the next drain, and by no other. */
@@ -306,23 +310,23 @@ static const struct {
 	{PAGES, "unmap", unmap, "munmap statx_now close"},
 	{READ_ONLY, "unmap", unmap, "munmap statx_now close"},
 	{VOLATILE, "unmap", unmap, "munmap statx_now close"},
-	{LINES, "unmap", unmap, "munmap statx_now close 1F"},
-	{BYTES, "unmap", unmap, "munmap statx_now close 1F"},
-	{DEMOTED, "unmap", unmap, MSYNC " munmap statx_now close 1024L 1F"},
-	{POLLED, "unmap", unmap, "getlease statx_now setlease munmap statx_now close 1F"},
-	{PROMOTED_POLLED, "unmap", unmap, "getlease statx_now setlease munmap statx_now close 1F"},
-	{LEASED, "unmap", unmap, END_OF_WATCH " munmap statx_now close 1F"},
-	{PROMOTED, "unmap", unmap, END_OF_WATCH " munmap statx_now close 1F"},
+	{LINES, "unmap", unmap, TOUCH " munmap statx_now close 1F"},
+	{BYTES, "unmap", unmap, TOUCH " munmap statx_now close 1F"},
+	{DEMOTED, "unmap", unmap, MSYNC " " TOUCH " munmap statx_now close 1024L 1F"},
+	{POLLED, "unmap", unmap, "getlease " TOUCH " statx_now setlease munmap statx_now close 1F"},
+	{PROMOTED_POLLED, "unmap", unmap, "getlease " TOUCH " statx_now setlease munmap statx_now close 1F"},
+	{LEASED, "unmap", unmap, TOUCH " " END_OF_WATCH " munmap statx_now close 1F"},
+	{PROMOTED, "unmap", unmap, TOUCH " " END_OF_WATCH " munmap statx_now close 1F"},
 	{PAGES, "flush, unmap", flush_and_unmap, MSYNC " munmap statx_now close"},
 	{READ_ONLY, "flush, unmap", flush_and_unmap, FILE_SYNC " munmap statx_now close"},
 	{VOLATILE, "flush, unmap", flush_and_unmap, "munmap statx_now close"},
-	{LINES, "flush, unmap", flush_and_unmap, "munmap statx_now close 1L 1F"},
-	{BYTES, "flush, unmap", flush_and_unmap, "munmap statx_now close 1F"},
-	{DEMOTED, "flush, unmap", flush_and_unmap, MSYNC " munmap statx_now close 1025L 2F"},
-	{POLLED, "flush, unmap", flush_and_unmap, "getlease getlease statx_now setlease munmap statx_now close 1L 1F"},
-	{LEASED, "flush, unmap", flush_and_unmap, END_OF_WATCH " munmap statx_now close 1L 1F"},
+	{LINES, "flush, unmap", flush_and_unmap, TOUCH " munmap statx_now close 1L 1F"},
+	{BYTES, "flush, unmap", flush_and_unmap, TOUCH " munmap statx_now close 1F"},
+	{DEMOTED, "flush, unmap", flush_and_unmap, MSYNC " " TOUCH " munmap statx_now close 1025L 2F"},
+	{POLLED, "flush, unmap", flush_and_unmap, "getlease getlease " TOUCH " statx_now setlease munmap statx_now close 1L 1F"},
+	{LEASED, "flush, unmap", flush_and_unmap, TOUCH " " END_OF_WATCH " munmap statx_now close 1L 1F"},
 	{PAGES, "copy, unmap", copy_and_unmap, MSYNC " munmap statx_now close"},
-	{LINES, "copy, unmap", copy_and_unmap, "munmap statx_now close 1L 1F"},
+	{LINES, "copy, unmap", copy_and_unmap, TOUCH " munmap statx_now close 1L 1F"},
 };
 
 START_TEST(what_a_life_costs)
