@@ -32,6 +32,7 @@ struct pm_watch {
 	bool searching, searched;     /* somebody does, without the lock; has been done once */
 	bool paused;                  /* not before the timer goes off */
 	uint32_t carried;             /* announced, and not looked at yet */
+	bool unsettled;               /* written by another process, maybe, since the last look that made that durable */
 
 	atomic_bool lease_held;
 	int lease_error;          /* positive errno of the last attempt */

@@ -172,6 +172,9 @@ int pm_mapping_look(struct pm_mapping *m, struct pm_report *r, bool all, struct 
 	}
 	pm_mapping_adopt(m, &fresh, false, news);
 	pm_watch_compare(m, r->evidence, &s, news);
+	/* What was announced while this look was made is told by it as well. */
+	if (m->watch.unsettled)
+		cover_others(m, news);
 	return 0;
 }
 

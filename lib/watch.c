@@ -263,12 +263,16 @@ void pm_watch_collect(struct pm_mapping *m)
 bool pm_watch_is_written(struct pm_mapping *m)
 {
 	pm_watch_collect(m);
-	return m->watch.carried & IN_MODIFY;
+	bool is_written = m->watch.carried & IN_MODIFY || m->watch.unsettled;
+	m->watch.unsettled = false;
+	return is_written;
 }
 
 void pm_watch_discard(struct pm_mapping *m)
 {
-	m->watch.carried |= announced(&m->watch) & ~(uint32_t)IN_MODIFY;
+	uint32_t seen = announced(&m->watch);
+	m->watch.carried |= seen & ~(uint32_t)IN_MODIFY;
+	m->watch.unsettled |= seen & IN_MODIFY;
 }
 
 /* ---- What has changed ---- */
@@ -384,7 +388,8 @@ void pm_watch_compare(struct pm_mapping *m, const struct pm_evidence *e, const s
                       struct pm_news *news)
 {
 	struct pm_watch *w = &m->watch;
-	uint32_t changes = announced(w) | w->carried;
+	uint32_t fresh = announced(w), changes = fresh | w->carried;
+	w->unsettled |= fresh & IN_MODIFY;
 	w->carried = 0;
 	/* After a copy-up what is said of the file is not of what is mapped. */
 	bool is_other = pm_reason_of_name(&e[PM_EV_NAMED]) == PM_REASON_COPIED_UP;
