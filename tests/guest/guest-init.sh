@@ -66,6 +66,8 @@ format() {
 	ext4) mkfs.ext4 -q -F -E nodiscard $3 "$1" 2>/run/mkfs ;;
 	xfs) mkfs.xfs -q -f -K $3 "$1" 2>/run/mkfs ;;
 	btrfs) mkfs.btrfs -q -f -K $3 "$1" 2>/run/mkfs ;;
+	vfat | exfat) mkfs.$2 $3 "$1" >/run/mkfs 2>&1 ;;
+	ntfs3) mkfs.ntfs -q -f -F $3 "$1" >/run/mkfs 2>&1 ;;
 	esac || die "mkfs.$2 $1: $(cat /run/mkfs)"
 }
 
@@ -80,9 +82,12 @@ mount_volumes() {
 	done </lab/volumes
 }
 
+# FAT knows no sticky bit.
+open_to_all() { chmod 1777 "$1" 2>/dev/null || chmod 777 "$1"; }
+
 make_directory() {
 	mkdir -p "$D"
-	chmod 1777 "$D"
+	open_to_all "$D"
 }
 
 # Every block written, so that mapping it later needs no allocation.

@@ -64,7 +64,7 @@ VIRTIO_PMEM = (Device("virtio-pmem"),)
 DISK = (Device("disk"),)
 SHARE = (Device("share"),)
 MATRIX_MODULES = ("ext4 xfs btrfs overlay fuse loop dm-mod dm-flakey erofs "
-                  "xts cts ecb sha512_generic")
+                  "xts cts ecb sha512_generic nls_cp437 nls_ascii vfat exfat")
 PMEM = "/dev/pmem0"
 VDA = "/dev/vda"
 TMPFS = (Volume("tmpfs", "tmpfs"),)
@@ -144,14 +144,14 @@ _ROWS = (
             NVDIMM * 2 + DEVDAX + DISK + VIRTIO_PMEM, TMPFS, "", "mem-ctrl",
             kernel="memmap=128M!512M", modules="nd_e820 " + MATRIX_MODULES),
     Backing("matrix-nodomain", "NVDIMMs that state no persistence domain; for matrix.py",
-            NVDIMM + DEVDAX, TMPFS, modules="ext4 xfs"),
+            NVDIMM + DEVDAX + DISK, TMPFS, modules="ext4 xfs ntfs3"),
     # An NVDIMM takes a slot of what a daemon can share with its guest, so that the share is where they are few.
     Backing("matrix-eadr", "NVDIMM with domain cpu_cache, and a directory of the host; for matrix.py",
             NVDIMM + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
     Backing("matrix-power-memctrl", "as matrix-memctrl, many devices for one power cut of them all",
-            NVDIMM * 31 + DEVDAX + VIRTIO_PMEM * 2 + DISK * 5, TMPFS, "", "mem-ctrl", modules=MATRIX_MODULES),
+            NVDIMM * 31 + DEVDAX + VIRTIO_PMEM * 2 + DISK * 8, TMPFS, "", "mem-ctrl", modules=MATRIX_MODULES),
     Backing("matrix-power-nodomain", "as matrix-nodomain, likewise",
-            NVDIMM * 2 + DEVDAX, TMPFS, modules="ext4 xfs"),
+            NVDIMM * 2 + DEVDAX + DISK, TMPFS, modules="ext4 xfs ntfs3"),
     Backing("matrix-power-eadr", "as matrix-eadr, likewise",
             NVDIMM * 2 + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
     Backing("power", "ext4 and xfs, each on pmem with DAX and on a disk, for power cuts",

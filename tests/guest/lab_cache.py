@@ -33,12 +33,14 @@ MODULES = ("virtio_pci", "virtio_console", "virtio_blk", "nfit", "nd_pmem", "nd_
            "fuse", "virtiofs", "loop", "dm-mod", "dm-flakey", "dm-log-writes", "erofs")
 # Built in, or a faster variant, depending on the kernel.
 OPTIONAL_MODULES = ("crc32c_generic", "crc32c_intel")
-# What encrypted directories need; likewise, but loaded only where asked for.
-CIPHER_MODULES = ("xts", "cts", "ecb", "sha512_generic")
+# Likewise, but loaded only where asked for: what encrypted directories need, memory as a disk, other file systems.
+LAZY_MODULES = ("xts", "cts", "ecb", "sha512_generic", "brd", "lzo-rle", "zram",
+                "nls_cp437", "nls_ascii", "vfat", "exfat", "ntfs3", "nfsd", "nfsv4")
 ARCHIVE_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 HOST_TOOLS = ("qemu-system-x86_64", "busybox", "ldd", "dpkg-deb", "depmod")
 GUEST_TOOLS = ("mkfs.ext4", "mkfs.xfs", "xfs_io", "chattr", "lsattr", "dmsetup", "setpriv")
-OPTIONAL_GUEST_TOOLS = ("mkfs.btrfs", "mkfs.erofs", "fuse2fs", "setfattr", "getfattr")
+OPTIONAL_GUEST_TOOLS = ("mkfs.btrfs", "mkfs.erofs", "mkfs.vfat", "mkfs.exfat", "mkfs.ntfs",
+                        "fuse2fs", "setfattr", "getfattr")
 _GOLDEN_NAMES = {b"NVDIMM_PFN_INFO": "fsdax", b"NVDIMM_DAX_INFO": "devdax"}
 
 
@@ -272,7 +274,7 @@ def _modules_to_keep(table, names, release, tree):
     if lacking:
         raise LabError("modules missing: " + " ".join(lacking))
     kept = []
-    for name in names + OPTIONAL_MODULES + CIPHER_MODULES:
+    for name in names + OPTIONAL_MODULES + LAZY_MODULES:
         kept += _with_dependencies(table, name)
     return list(dict.fromkeys(kept))
 

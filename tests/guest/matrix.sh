@@ -44,6 +44,9 @@ share_mount() {
 	mount -t virtiofs lab "$M"
 }
 
+# ntfs3 is not in every kernel.
+in_kernel() { grep -qw "$1" /proc/filesystems || { echo "this kernel has no $1"; return 78; }; }
+
 need() { [ -x "/usr/sbin/$1" ] || { echo "$1 is not installed"; return 77; }; }
 
 # volume FS NODE OPTIONS [MKFS OPTIONS]: at $M, or with "under" before it at $M.under
@@ -51,7 +54,7 @@ volume() {
 	type=$1 node=$2 options=$3
 	shift 3
 	[ -z "$FORMAT" ] || format "$node" "$type" "$*"
-	mkdir -p "$M" && mount -t "$type" -o "$options" "$node" "$M" && chmod 1777 "$M"
+	mkdir -p "$M" && mount -t "$type" -o "$options" "$node" "$M" && open_to_all "$M"
 }
 
 under() {
@@ -104,6 +107,43 @@ loop_file() {
 
 write_through() { QUEUE=/sys/block/${1##*/}/queue/write_cache && echo "write through" >"$QUEUE"; }
 
+# Memory as a disk.
+ram_disk() { [ -b /dev/ram0 ] || modprobe brd rd_nr=1 rd_size=65536; RAM=/dev/ram0; }
+
+zram_disk() {
+	modprobe lzo-rle 2>/dev/null # what it compresses with on Linux 6.1
+	[ -b /dev/zram0 ] || modprobe zram num_devices=1
+	echo 1 >/sys/block/zram0/reset && echo 64M >/sys/block/zram0/disksize
+}
+
+# The kernel's NFS server without its tools: who may mount is what they would have answered (fs/nfsd/export.c
+# svc_export_parse, expkey_parse). 9218: insecure_port, no_subtree_check and fsid; without NFSEXP_ASYNC.
+nfs_server() {
+	RPC=/proc/net/rpc FOREVER=2147483647
+	modprobe nfsd && modprobe nfsv4 && ifconfig lo 127.0.0.1 up && mkdir -p /var/lib/nfs/v4recovery || return 1
+	[ -e /proc/fs/nfsd/threads ] || mount -t nfsd nfsd /proc/fs/nfsd || return 1
+	SERVER=1
+	echo "nfsd 127.0.0.1 $FOREVER lab" >$RPC/auth.unix.ip/channel &&
+		echo "lab $M.under $FOREVER 9218 65534 65534 0" >$RPC/nfsd.export/channel &&
+		echo "lab 1 \\x00000000 $FOREVER $M.under" >$RPC/nfsd.fh/channel &&
+		echo "-2 -3 +4" >/proc/fs/nfsd/versions && echo 2 >/proc/fs/nfsd/threads &&
+		echo Y >/proc/fs/nfsd/v4_end_grace
+}
+
+nfs_stop() {
+	[ -n "$SERVER" ] || return 0
+	SERVER=
+	echo 0 >/proc/fs/nfsd/threads
+	for cache in nfsd.fh nfsd.export auth.unix.ip; do
+		echo 1 >$RPC/$cache/flush
+	done
+}
+
+nfs_mount() {
+	nfs_server && mkdir -p "$M" &&
+		mount -t nfs4 -o vers=4.2,addr=127.0.0.1,clientaddr=127.0.0.1 127.0.0.1:/ "$M" || { nfs_stop; return 1; }
+}
+
 erofs_image() { prepared /tmp/erofs && mkfs.erofs "$1" /tmp/erofs; }
 fuse_mount() { { [ -z "$FORMAT" ] || format "$1" ext4 "-O ^has_journal"; } && fuse2fs "$1" "$M"; }
 
@@ -117,13 +157,24 @@ set_up() {
 	eval "$2" >/tmp/setup 2>&1 && { [ -n "$NODE" ] || [ -d "$D" ] || make_directory; }
 }
 
+# Linux 6.1 closes the files that the server had open a moment after its end.
+unmount() {
+	tries=0
+	until umount "$1" 2>/tmp/umount; do
+		tries=$((tries + 1))
+		[ $tries -lt 100 ] || { cat /tmp/umount; return 1; }
+		sleep 0.1
+	done
+}
+
 # In reverse, as they lie upon each other.
 clean_up() {
 	awk '$2 ~ "^/mnt/m/" { at[++n] = $2 } END { while (n) print at[n--] }' /proc/mounts >/tmp/mounts
 	while read -r at; do
-		umount "$at" || return 1
+		unmount "$at" || return 1
 		[ -z "$LOOP" ] || losetup -d "$LOOP"
 		LOOP=
+		nfs_stop
 	done </tmp/mounts
 	case $(dmsetup ls 2>/dev/null) in
 	"" | "No devices found") ;;
