@@ -132,7 +132,7 @@ ROWS = (
     Row("fuse", "ext4 by FUSE (fuse2fs) on a disk", "need fuse2fs && fuse_mount $DISK"),
     Row("vfat", "vfat on a disk", "need mkfs.vfat && volume vfat $DISK umask=0"),
     Row("exfat", "exfat on a disk", "need mkfs.exfat && volume exfat $DISK umask=0"),
-    Row("ntfs3", "ntfs3 on a disk", "in_kernel ntfs3 && need mkfs.ntfs && volume ntfs3 $DISK umask=0",
+    Row("ntfs3", "ntfs3 on a disk", "in_kernel ntfs3 && need mkfs.ntfs && volume ntfs3 $DISK umask=0,force",
         machine=NODOMAIN, kernels="6.12"),
     Row("nfs", "NFS 4.2, whose server has an ext4 on a disk",
         f"under {_ext4('defaults', '$DISK')} && nfs_mount"),

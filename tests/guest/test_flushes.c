@@ -90,7 +90,7 @@ static const struct {
 	[DRAIN] = {"pm_drain", true, false},
 	[PERSIST] = {"pm_persist", true, false},
 	[DEEP_PERSIST] = {"pm_deep_persist", true, true},
-	[SYNC] = {"pm_sync", true, false},
+	[SYNC] = {"pm_sync", true, true},
 	[NOTHING_TO_DRAIN] = {"pm_drain of nothing", false, false},
 };
 
@@ -262,6 +262,82 @@ static void check_large(void)
 	CHECK(unlink(path) == 0, "%s", strerror(errno));
 }
 
+/* ---- dax/write_cache, which root can switch at any time ---- */
+
+static bool switch_write_cache(dev_t device, bool on)
+{
+	char path[80];
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/dax/write_cache", major(device), minor(device));
+	return put(path, on ? "1" : "0");
+}
+
+/* Three ways to make stores durable, and what the report says meanwhile. What was stored is read back by read(2). */
+static void use_switched(struct pm_mapping *m, const char *path, bool on)
+{
+	static const size_t stored[] = {1, 2047};
+	char *base = pm_base(m), content = on ? 'y' : 'n', back = 0;
+	struct pm_report r;
+	CHECK(pm_query(m, &r, sizeof(r)) == 0, "%s", pm_error_detail());
+	CHECK(r.evidence[PM_EV_WRITE_CACHE].state == (on ? PM_YES : PM_NO), "switched %s, told %s", on ? "on" : "off",
+	      pm_state_name(r.evidence[PM_EV_WRITE_CACHE].state));
+	int fd = open(path, O_RDONLY);
+	for (size_t i = 0; i < 2; i++) {
+		size_t at = stored[i] * PAGE + 500;
+		base[at] = content;
+		CHECK(pm_persist(m, base + at, 1) == 0, "%s", pm_error_detail());
+		base[at + 1] = content;
+		CHECK(pm_flush(m, base + at + 1, 1) == 0 && pm_drain(m) == 0, "%s", pm_error_detail());
+		CHECK(pread(fd, &back, 1, (off_t)at + 1) == 1 && back == content, "read(2) has %d", back);
+	}
+	close(fd);
+	CHECK(pm_sync(m) == 0, "%s", pm_error_detail());
+}
+
+/*
+ * A large mapping of lines leaves a sync to the kernel only while the kernel writes CPU caches back: then the trace has
+ * the page that was stored to, else the library walks over the lines and the kernel hears of the last page only.
+ */
+static void sync_switched(struct pm_mapping *m, bool on)
+{
+	static bool written[LARGE_PAGES];
+	written_pages(written);
+	((char *)pm_base(m))[PAGE + 77]++;
+	CHECK(pm_sync(m) == 0, "%s", pm_error_detail());
+	unsigned count = written_pages(written);
+	printf("%s: write_cache %d: pm_sync leaves %u pages to the kernel\n", place_checked, on, count);
+	CHECK(written[1] == on, "the page that was stored to was %sleft to the kernel", on ? "not " : "");
+}
+
+static void check_switched(enum pm_request sync, enum pm_granularity expected)
+{
+	char path[256];
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE | PM_PREPARE, .length = LARGE_PAGES * PAGE,
+	                       .sync = sync};
+	struct pm_mapping *m;
+	snprintf(path, sizeof(path), "%s/switched", place_checked);
+	int rc = pm_map(path, &o, &m);
+	CHECK(rc == 0 && pm_granularity_of(m) == expected, "%s", pm_error_detail());
+	if (rc)
+		return;
+	dev_t device = device_of(path);
+	for (int round = 0; round < 4; round++) {
+		bool on = round % 2;
+		CHECK(switch_write_cache(device, on), "dax/write_cache cannot be switched: %s", strerror(errno));
+		use_switched(m, path, on);
+		if (expected == PM_CACHE_LINE)
+			sync_switched(m, on);
+	}
+	CHECK(pm_unmap(m) == 0 && unlink(path) == 0, "%s", pm_error_detail());
+}
+
+static void check_write_cache(void)
+{
+	if (!strstr(place_checked, "-dax"))
+		return;
+	check_switched(PM_HINT, PM_CACHE_LINE);
+	check_switched(PM_AVOID, PM_PAGE);
+}
+
 int main(int argc, char **argv)
 {
 	if (!start_tracing()) {
@@ -273,6 +349,7 @@ int main(int argc, char **argv)
 		check_place();
 		check_scattered();
 		check_large();
+		check_write_cache();
 	}
 	printf("%d failures\n", failures);
 	return failures != 0;

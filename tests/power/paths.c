@@ -122,12 +122,14 @@ static int append(struct range *r)
 	return pwrite(r->fd, page, sizeof(page), (off_t)WINDOW) != (ssize_t)sizeof(page);
 }
 
-/* pm_sync() is about the mapping, which ends before it; fsync(2) is about the file. */
+/*
+ * pm_sync() is about the mapping, which ends before it; fsync(2) is about the file. Where the mapping has lines, pm_sync()
+ * commits the inode, and what was appended is there although it was never promised: no control.
+ */
 static int append_and_sync(const char *place, const char *path, bool with_fsync)
 {
 	struct range r;
 	char name[128], page[PAGE];
-	const char *medium = strstr(place, "dax") ? "dax" : "disk";
 	if (open_range(&r, path, with_fsync ? FILES : APPENDED) || append(&r) || pm_sync(r.mapping))
 		return complain(r.path, "appending");
 	if (with_fsync && fsync(r.fd))
@@ -136,7 +138,7 @@ static int append_and_sync(const char *place, const char *path, bool with_fsync)
 	if (with_fsync)
 		snprintf(name, sizeof(name), "%s/appended", place);
 	else
-		snprintf(name, sizeof(name), "appended-%s/%s", medium, place);
+		snprintf(name, sizeof(name), "appended/%s", place);
 	tell(with_fsync ? "promise" : "control", name, page, sizeof(page));
 	return 0;
 }
@@ -204,7 +206,7 @@ static int store_all(const char *const *place, const char *const *path, int coun
 	for (int i = 0; i < count && !rc; i++)
 		rc = only_drain(place[i * 2], path[i * 2]);
 	for (int i = 0; i < count && !rc; i++)
-		rc = is_node(path[i * 2]) ? 0 : append_and_sync(place[i * 2], path[i * 2], false);
+		rc = strstr(place[i * 2], "disk") ? append_and_sync(place[i * 2], path[i * 2], false) : 0;
 	/* Nothing may follow that would commit for it; itself it commits nothing of the controls where they are cached. */
 	for (int i = 0; i < count && !rc; i++)
 		rc = strstr(place[i * 2], "disk") ? scatter(place[i * 2], path[i * 2]) : 0;
@@ -226,8 +228,9 @@ static void find_all(const char *place, const char *path)
 	snprintf(name, sizeof(name), "drained/%s", place);
 	tell_found(name, r.path, r.offset + WRITE * 2 * PAGE, PAGE);
 	name_range(&r, path, APPENDED);
-	snprintf(name, sizeof(name), "appended-%s/%s", strstr(place, "dax") ? "dax" : "disk", place);
-	tell_found(name, r.path, WINDOW, PAGE);
+	snprintf(name, sizeof(name), "appended/%s", place);
+	if (strstr(place, "disk"))
+		tell_found(name, r.path, WINDOW, PAGE);
 	name_range(&r, path, FILES);
 	snprintf(name, sizeof(name), "%s/appended", place);
 	tell_found(name, r.path, WINDOW, PAGE);
