@@ -53,6 +53,7 @@ int pm_file_look(struct pm_file *f)
 
 void pm_file_close_directory(struct pm_file *f)
 {
+	pm_file_drop_beside(f);
 	if (f->directory_fd >= 0)
 		pm_sys->close(f->directory_fd);
 	f->directory_fd = -1;

@@ -34,6 +34,7 @@ struct pm_file {
 	bool grown;       /* by this call, or blocks were reserved */
 	bool suspect;     /* a sync failed: maybe the only word on a lost write-back (errseq.rst) */
 	char *entry;
+	char *beside; /* what an unnamed file is called where every file needs a name; empty: nothing. Lies behind the entry */
 	uint64_t original_size; /* before this call */
 	uint64_t size;
 	struct statx stx;
@@ -47,6 +48,8 @@ struct pm_file {
  * name, with a write lease if that can be had. On failure nothing is open and nothing was created.
  */
 int pm_file_open(struct pm_file *, const char *path, const struct pm_options *);
+/* Removes the name that stood in for none. */
+void pm_file_drop_beside(struct pm_file *);
 /*
  * Gives an unnamed file its name. Where another process was first, or there is no way to name it, f->again is set: the
  * caller closes everything and opens the file anew.

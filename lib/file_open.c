@@ -88,6 +88,32 @@ static bool lacks_unnamed_files(int rc)
 	return rc == -EOPNOTSUPP || rc == -EISDIR || rc == -EINVAL || rc == -ENOSYS || rc == -EPERM || rc == -ENOENT;
 }
 
+#define BESIDE_MAX 1000
+
+/*
+ * Where the file system has no unnamed files (FUSE, NFS) a name beside the entry that no program asks for takes their place:
+ * it is removed when the file has its own. A process that is killed before leaves it; the next one takes another number.
+ */
+static int create_beside(struct pm_file *f, int flags, unsigned mode)
+{
+	int fd = -EEXIST;
+	for (unsigned n = 0; fd == -EEXIST && n < BESIDE_MAX; n++) {
+		snprintf(f->beside, NAME_MAX + 1, ".%.200s.pm-%u", f->entry, n);
+		fd = PM_RETRY(pm_sys->openat(f->directory_fd, f->beside, flags | O_CREAT | O_EXCL, mode));
+	}
+	if (fd < 0)
+		f->beside[0] = 0;
+	return fd;
+}
+
+void pm_file_drop_beside(struct pm_file *f)
+{
+	if (!f->entry || !f->beside[0])
+		return;
+	PM_RETRY(pm_sys->unlinkat(f->directory_fd, f->beside));
+	f->beside[0] = 0;
+}
+
 /* In directory_fd, where there is no such entry. */
 static int create_entry(struct pm_file *f, const struct pm_options *o)
 {
@@ -96,8 +122,11 @@ static int create_entry(struct pm_file *f, const struct pm_options *o)
 	int fd = -EOPNOTSUPP;
 	if (!f->by_name)
 		fd = PM_RETRY(pm_sys->openat(f->directory_fd, ".", flags | O_TMPFILE, mode));
+	bool lacks = lacks_unnamed_files(fd);
+	if (lacks && !f->by_name)
+		fd = create_beside(f, flags, mode);
 	f->unnamed = fd >= 0;
-	if (lacks_unnamed_files(fd))
+	if (lacks && fd < 0)
 		fd = PM_RETRY(pm_sys->openat(f->directory_fd, f->entry, flags | O_CREAT | O_EXCL, mode));
 	f->created = fd >= 0;
 	return fd;
@@ -112,8 +141,10 @@ static int enter(struct pm_file *f, char *current, int at)
 		return -ENAMETOOLONG;
 	if (!entry[0] || !strcmp(entry, ".") || !strcmp(entry, ".."))
 		return -EISDIR;
-	if (!f->entry && !(f->entry = malloc(NAME_MAX + 1)))
+	if (!f->entry && !(f->entry = malloc(2 * (NAME_MAX + 1))))
 		return -ENOMEM;
+	f->beside = f->entry + NAME_MAX + 1;
+	f->beside[0] = 0;
 	strcpy(f->entry, entry);
 	f->directory_fd = open_directory(at, directory);
 	if (at >= 0)
@@ -196,6 +227,7 @@ int pm_file_link(struct pm_file *f, const struct pm_options *o)
 	f->again = cannot_link(rc) || (rc == -EEXIST && !(o->flags & PM_EXCLUSIVE));
 	if (rc)
 		return pm_file_fail(f, rc, "the new file cannot be given its name");
+	pm_file_drop_beside(f);
 	pm_name_follow(&f->place, f->directory_fd, f->entry, &f->stx);
 	return 0;
 }

@@ -94,6 +94,8 @@ static int do_fsync(int fd)
 
 static int do_linkat(const char *path, int directory, const char *entry)
 {
+	if (!strcmp(mutation, "name"))
+		return -EOPNOTSUPP;
 	return strikes() ? -ENOSPC : pm_sys_linux.linkat(path, directory, entry);
 }
 
