@@ -223,7 +223,8 @@ static bool is_copied_up(pm_evidence_table e, const struct pm_subject *s)
 {
 	const struct pm_name *name = s->name;
 	bool opened_for_writing = s->writable && s->backing == PM_BACKING_FILE;
-	return !opened_for_writing && e[PM_EV_FILE_SYSTEM].value == OVERLAYFS_SUPER_MAGIC && !s->file_error &&
+	bool is_remembered = name->path || name->error; /* pm_probe() has no earlier look */
+	return is_remembered && !opened_for_writing && e[PM_EV_FILE_SYSTEM].value == OVERLAYFS_SUPER_MAGIC && !s->file_error &&
 	       pm_name_is_reborn(name, &s->stx);
 }
 

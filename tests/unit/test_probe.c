@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -236,6 +237,20 @@ START_TEST(what_others_own_is_probed_as_well)
 }
 END_TEST
 
+/* It has no earlier look at the file that the birth could differ from. */
+START_TEST(a_file_of_an_overlay_is_no_copy)
+{
+	const char *path = unit_file("file", 65536);
+	struct pm_options o = {.size = sizeof(o), .flags = PM_READ_ONLY};
+	fake_start(&fake_plain);
+	fake.machine.magic = OVERLAYFS_SUPER_MAGIC;
+	fake.machine.mount = "overlay overlay rw,lowerdir=/lower";
+	unit_ok(pm_probe(path, &o, &probed, sizeof(probed)));
+	ck_assert_int_eq(probed.evidence[PM_EV_NAMED].state, PM_YES);
+	ck_assert_int_ne(probed.reason, PM_REASON_COPIED_UP);
+}
+END_TEST
+
 START_TEST(anonymous_memory_is_probed_as_well)
 {
 	const struct pm_options *o = UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = 100);
@@ -273,6 +288,7 @@ int main(void)
 	tcase_add_test(c, it_fails_as_mapping_does);
 	tcase_add_test(c, unknown_is_said_where_it_cannot_be_known);
 	tcase_add_test(c, what_others_own_is_probed_as_well);
+	tcase_add_test(c, a_file_of_an_overlay_is_no_copy);
 	tcase_add_test(c, anonymous_memory_is_probed_as_well);
 	tcase_add_test(c, a_failing_probe_leaves_nothing);
 	return unit_run();
