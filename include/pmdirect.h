@@ -785,11 +785,12 @@ PM_API int pm_clear_error(struct pm_mapping *mapping);
  * filled. With offsetof(struct pm_report, evidence), which leaves the rows out, only what the verdict and the events
  * take is gathered.
  *
- * Of a file in the page cache that is a dozen system calls, however long the range is and however much of it is cached;
- * more, if it has many extents or its first cached page is not at its beginning. On a direct medium what sysfs tells of
- * the region is read as well, and of any disk that has one the list of bad blocks. Before Linux 6.11 the table of mounts is
- * read, and before 6.5 mincore(2) looks at page after page up to the first that is cached. What a device was found to lack (a list of bad blocks, a region) is not looked
- * for again as long as it is the same device.
+ * The number of system calls does not grow with the range or with what is cached of it: some 30 for a file of the page
+ * cache on a disk; more for devices on top of devices, for a file of many extents, and where the first cached page is not
+ * the first of the file. On a direct medium sysfs is read for the region as well, and for the list of bad blocks of a disk
+ * that has one. Before Linux 6.11 the table of mounts is read, and before 6.5 mincore(2) looks at page after page up to the
+ * first that is cached. A part that a device was found to lack (a list of bad blocks, a region) is not looked for again as
+ * long as it is the same device.
  *
  * Returns: 0; -EINVAL for a report_size that does not hold the fields before the evidence, or ends inside a row; -EMFILE,
  * -ENFILE, -ENOMEM where the facts could not be gathered for want of them: the mapping stays as it is.

@@ -63,6 +63,8 @@ static void walk_overlay(const struct pm_mount_facts *mount, unsigned depth, str
 	int rc = pm_mount_path(mount, "upperdir=", path, sizeof(path));
 	if (rc)
 		pm_below_end(b, 0, rc == -ENOENT ? "overlay without an upper layer: nothing is stored" : "overlay: path too long");
+	else if (path[0] != '/') /* to where the process was that mounted it */
+		pm_below_end(b, 0, "overlay: the path of its upper layer is relative");
 	else
 		pm_below_path(path, depth + 1, b);
 	/* Documentation/filesystems/overlayfs.rst, "Volatile mount" */

@@ -154,10 +154,13 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 	struct statx now = s->stx;
 	char text[TEXT_ROOM] = "";
 	/* Removed between the two questions, it had a link more. */
-	pm_sys->statx(s->fd, "", AT_EMPTY_PATH, &now);
+	int rc = PM_RETRY(pm_sys->statx(s->fd, "", AT_EMPTY_PATH, &now));
 	unsigned links = now.stx_nlink;
 	if (never_had_a_name(path, &now)) {
-		if (links)
+		/* Linked since: the kernel goes on to call it unnamed, and only the number of links tells. */
+		if (rc)
+			set(e, PM_UNKNOWN, -rc, "", 0);
+		else if (links)
 			set(e, PM_YES, 0, "named by linkat(2)", links);
 		else
 			set(e, PM_NO, PM_NAME_NEVER, "never had a name", 0);

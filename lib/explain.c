@@ -143,7 +143,8 @@ static const char *const advices[] = {
 	[PM_ADVICE_ASK_HINT] = "ask for a hint",
 	[PM_ADVICE_REWRITE] = "map with PM_PREPARE, or copy the file and map the copy",
 	[PM_ADVICE_MAP_AGAIN] = "unmap and map again",
-	[PM_ADVICE_LEASE] = "map with PM_LEASE, or use a file system that cannot share extents (mkfs.xfs -m reflink=0)",
+	[PM_ADVICE_LEASE] = "map with PM_LEASE, or use a file system without reflink (mkfs.xfs -m reflink=0) and without "
+	                    "fast_commit (tune2fs -O ^fast_commit)",
 	[PM_ADVICE_ALONE] = "let no other process have the file open, and map it as its owner",
 	[PM_ADVICE_JOURNAL] = "give the file system a journal (tune2fs -O has_journal)",
 	[PM_ADVICE_BARRIER] = "mount with barriers, and set the queue's write_cache to \"write back\"",
@@ -226,7 +227,7 @@ static void say_dead(struct text *t, const struct pm_report *r, enum gravity *g)
 
 static void say_error(struct text *t, const struct pm_report *r, enum gravity *g)
 {
-	bool is_loss = r->error == -PM_ENOTSYNC || r->error == -PM_ENOTDIRECT;
+	bool is_loss = r->error == -PM_ENOTSYNC || r->error == -PM_ENOTDIRECT || r->error == -PM_EVOLATILE;
 	if (!r->error)
 		return;
 	if (is_loss)
@@ -310,6 +311,8 @@ static void say_granularity(struct text *t, const struct pm_report *r)
 	};
 	size_t g = (size_t)r->granularity < COUNT(durable) ? (size_t)r->granularity : 0;
 	say(t, "%s ", durable[g]);
+	if (g >= PM_CACHE_LINE)
+		say(t, "What another process does to the file by write(2) or fallocate(2) is covered by pm_sync() only. ");
 }
 
 static void say_properties(struct text *t, const struct pm_report *r, enum gravity g)
@@ -403,7 +406,7 @@ int pm_explain(const struct pm_report *r, char *buffer, size_t buffer_size)
 		say_dead, say_error, say_read_only, say_end, say_name, say_bad_blocks, say_immutable};
 	struct text t = {.at = buffer, .room = buffer_size};
 	enum gravity g = SOUND;
-	if (!r || r->size < offsetof(struct pm_report, evidence))
+	if (!r || r->size < offsetof(struct pm_report, evidence) || (!buffer && buffer_size))
 		return -EINVAL;
 	for (size_t i = 0; i < COUNT(losses); i++)
 		losses[i](&t, r, &g);

@@ -82,6 +82,8 @@ void pm_file_locate(struct pm_file *);
 int pm_file_publish(struct pm_file *);
 /* Before the file changes: tries for the write lease without which pm_file_undo() leaves the change. Sets f->alone. */
 void pm_file_claim(struct pm_file *);
+/* Whether that lease still says that no other process has had the file open, on a file system whose leases say that. */
+bool pm_file_is_alone(const struct pm_file *);
 /* Gives that lease back. */
 void pm_file_release(struct pm_file *);
 /*

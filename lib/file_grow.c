@@ -123,12 +123,14 @@ static int fail_to_grow(const struct pm_file *f, int rc)
 }
 
 /* Of zeros, at the end that the file has when the kernel writes them, wherever another process has moved it. */
-static ssize_t append(int fd, uint64_t end, size_t step)
+static ssize_t append(const struct pm_file *f, uint64_t end, size_t step)
 {
-	ssize_t put = PM_RETRY(pm_sys->append(fd, zeros, step));
-	/* RWF_APPEND is missing (before Linux 4.16): at the end that was seen. */
-	bool missing = put == -EOPNOTSUPP || put == -ENOSYS || put == -EINVAL;
-	return missing ? PM_RETRY(pm_sys->pwrite(fd, zeros, step, end)) : put;
+	ssize_t put = PM_RETRY(pm_sys->append(f->fd, zeros, step));
+	/* RWF_APPEND is missing (before Linux 4.16, or filtered): at the end that was seen, where no other process moves it. */
+	bool missing = is_missing((int)put) || put == -EINVAL;
+	if (!missing || !(f->unnamed || pm_file_is_alone(f)))
+		return put;
+	return PM_RETRY(pm_sys->pwrite(f->fd, zeros, step, end));
 }
 
 /*
@@ -147,28 +149,34 @@ static int append_zeros(const struct pm_file *f, uint64_t end)
 		uint64_t missing = end - (uint64_t)size, step = missing;
 		if (!exact && missing > f->unit)
 			step = missing / SHARE > f->unit ? missing / SHARE : f->unit;
-		ssize_t put = append(f->fd, (uint64_t)size, step < ZEROS ? (size_t)step : ZEROS);
+		ssize_t put = append(f, (uint64_t)size, step < ZEROS ? (size_t)step : ZEROS);
 		if (put <= 0)
 			return put ? (int)put : -EIO;
 	}
 }
 
-/* Another process may use what is appended, so that it cannot be taken back: not begun where it cannot be ended. */
+/*
+ * Another process may use what is appended or reserved, so that it cannot be taken back: not begun where it cannot be
+ * ended. ext4 takes all the blocks that there are before it fails (fs/ext4/extents.c ext4_alloc_file_blocks).
+ */
 static int is_room_for(const struct pm_file *f, uint64_t missing)
 {
 	struct statfs stfs;
+	uint64_t held = f->stx.stx_blocks * 512;
 	if (f->unnamed || f->alone || PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) || !stfs.f_blocks)
 		return 0;
+	/* Reserved beyond the end before. */
+	held = held > f->original_size ? held - f->original_size : 0;
+	missing = missing > held ? missing - held : 0;
 	return missing / (uint64_t)stfs.f_bsize > stfs.f_bfree ? -ENOSPC : 0;
 }
 
 static int grow_without_fallocate(const struct pm_file *f, uint64_t end, bool sparse)
 {
 	/* ftruncate(2) shrinks as well, so only where no other process can have grown the file. */
-	if (sparse && (f->unnamed || f->alone))
+	if (sparse && (f->unnamed || pm_file_is_alone(f)))
 		return PM_RETRY(pm_sys->ftruncate(f->fd, end));
-	int rc = is_room_for(f, end - f->original_size);
-	return rc ? rc : append_zeros(f, end);
+	return append_zeros(f, end);
 }
 
 int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
@@ -196,7 +204,8 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 	 * Reserved first, so that a want of space changes no size: another process may break the lease meanwhile, and then a
 	 * size stays. fallocate(2) never shrinks.
 	 */
-	if (!f->unnamed)
+	rc = sparse ? 0 : is_room_for(f, end - f->original_size);
+	if (!rc && !f->unnamed)
 		rc = allocate_by(pm_sys->allocate_inside, f, from, end - from);
 	if (!rc)
 		rc = allocate_range(f, from, end - from);

@@ -64,7 +64,7 @@ static bool leases_are_proof(const struct pm_file *f)
 	return false;
 }
 
-static bool is_still_alone(const struct pm_file *f)
+bool pm_file_is_alone(const struct pm_file *f)
 {
 	return f->alone && PM_RETRY(pm_sys->getlease(f->fd)) == F_WRLCK && leases_are_proof(f);
 }
@@ -83,13 +83,15 @@ bool pm_file_is_entry(const struct pm_file *f)
 static void undo_growth(struct pm_file *f)
 {
 	struct statx now;
-	bool untouched = is_still_alone(f);
+	bool untouched = pm_file_is_alone(f);
 	if (!untouched) {
 		pm_file_release(f);
 		pm_file_claim(f);
 	}
-	if (!untouched && !is_still_alone(f))
+	if (!untouched && !pm_file_is_alone(f)) {
+		pm_fail_also("what was reserved for the file may stay: another process may have it open");
 		return;
+	}
 	if (!PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now)))
 		PM_RETRY(pm_sys->ftruncate(f->fd, untouched ? f->original_size : now.stx_size));
 }
@@ -97,7 +99,7 @@ static void undo_growth(struct pm_file *f)
 void pm_file_undo(struct pm_file *f)
 {
 	if (f->created && !f->unnamed) {
-		if (!is_still_alone(f))
+		if (!pm_file_is_alone(f))
 			pm_fail_also("the file was created and stays: another process may have it open");
 		/* Another process may have renamed it, and have put another file in its place. */
 		else if (PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &f->stx)) || pm_file_is_entry(f))

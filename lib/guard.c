@@ -70,6 +70,9 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 	int rc = m->file.fd < 0 ? -ENODEV : pm_kept_file_look(&m->file.identity, &stx);
 	if (rc == -EBADF)
 		return pm_mapping_failed(m, call, rc);
+	if (rc && m->file.fd >= 0)
+		return pm_fail(-EIO, call, m->name, "nothing is to be had at offset %llu: the file system does not answer: %s", offset,
+		               pm_strerror(rc));
 	if (!rc && S_ISREG(stx.stx_mode)) {
 		if (offset - offset % page >= stx.stx_size)
 			return pm_fail(-EIO, call, m->name, "nothing at offset %llu: the file was cut off at %llu",

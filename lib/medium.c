@@ -199,7 +199,7 @@ bool pm_medium_kernel_writes_lines(const struct pm_medium *m)
 	char path[80], answer = 0;
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%sdax/write_cache", m->device_major, m->device_minor, places[i]);
-		int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+		int fd = pm_sysfs_open(path, O_RDONLY);
 		if (fd == -ENOENT)
 			continue;
 		if (fd < 0)

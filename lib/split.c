@@ -32,7 +32,7 @@ struct advice {
 
 static const struct advice advices[] = {
 	{" dd", MADV_DONTDUMP}, {" rr", MADV_RANDOM}, {" sr", MADV_SEQUENTIAL}, {" dc", MADV_DONTFORK}, {" wf", MADV_WIPEONFORK},
-	{" nh", MADV_NOHUGEPAGE},
+	{" nh", MADV_NOHUGEPAGE}, {" hg", MADV_HUGEPAGE},
 };
 
 static void meet_area(struct walk *w, uint64_t start, uint64_t end, const char *protection)

@@ -34,10 +34,11 @@ static bool must_stop(struct pm_watch *w)
 }
 
 /* Takes the lease in this thread, so that it is the one to be signalled, and waits until the mapping is made. */
-static int begin(struct pm_mapping *m)
+static int begin(struct pm_mapping *m, struct pm_kept *kept)
 {
 	struct pm_watch *w = &m->watch;
-	int fd = m->flags & PM_LEASE ? PM_RETRY(pm_sys->signalfd(SIGIO)) : -1;
+	/* Kept before pm_map() returns: from then on the program may close the number and use it. */
+	int fd = m->flags & PM_LEASE ? pm_keep(kept, PM_RETRY(pm_sys->signalfd(SIGIO))) : -1;
 	pthread_mutex_lock(&w->lock);
 	if (m->flags & PM_LEASE && fd < 0)
 		w->failure = fd;
@@ -80,7 +81,7 @@ static void *serve(void *arg)
 	struct pm_mapping *m = arg;
 	struct pm_watch *w = &m->watch;
 	struct pm_kept kept_lease = {0};
-	int lease = pm_keep(&kept_lease, begin(m)), timeout = PERIOD_MS;
+	int lease = begin(m, &kept_lease), timeout = PERIOD_MS;
 	struct pollfd fds[] = {{w->stop, POLLIN, 0}, {lease, POLLIN, 0}, {w->sources, POLLIN, 0}};
 	while (!must_stop(w)) {
 		look(m);

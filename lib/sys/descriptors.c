@@ -21,7 +21,8 @@ int pm_linux_opened(int fd)
 		return fd;
 	int higher = result(fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
 	close(fd);
-	return higher;
+	/* fcntl(2): the limit leaves no such number. */
+	return higher == -EINVAL ? -EMFILE : higher;
 }
 
 int pm_linux_signalfd(int signal)

@@ -201,7 +201,10 @@ static const struct {
 	{"sync", sync_all, {MSYNC, MSYNC " 1024L 1F", FILE_SYNC, "", TOUCH COMMIT " 1F", TOUCH COMMIT " 1024L 1F",
 	  "getlease " TOUCH COMMIT " 1024L 1F"}},
 	{"clear_error", clear_error, {"", "", "", "", "", "", "getlease"}},
-	{"read", read_byte, {"pread", "pread", "pread", "pread", "pread", "pread", "pread"}},
+	/* Whether it was the file that was read. */
+	{"read", read_byte,
+	 {"pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now",
+	  "pread statx_now"}},
 	/* A copy looks for the lease before it stores, and once more if it drains. */
 	{"copy", copy, {MSYNC, MSYNC " 1025L 2F", REFUSED, "", "1F", "1L 1F", "getlease getlease 1L 1F"}},
 	{"copy, nodrain", copy_nodrain, {"", "1L 1F", REFUSED, "", "", "1L", "getlease 1L"}},
