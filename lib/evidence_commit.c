@@ -3,7 +3,7 @@
  * Whether an ext4 commits by fast_commit, with which MAP_SYNC is broken: the fault that lets a store in asks whether the
  * inode is in a list of those to be committed fast (fs/ext4/inode.c ext4_inode_datasync_dirty), and no inode is put there
  * once something that a fast commit cannot record was done to any file (fs/ext4/fast_commit.c ext4_fc_mark_ineligible).
- * So a block that was allocated for the store belongs to nobody after a power failure.
+ * So a block that was allocated for the store belongs to no file after a power failure.
  *
  * Neither the mount options nor sysfs tell of it. /proc/fs/ext4/DEVICE/fc_info counts what was committed fast and what could
  * not be, only where it is on: more than 0 says yes. Where all is 0 something is done that is counted at once: a range is

@@ -143,8 +143,8 @@ static const char *const advices[] = {
 	[PM_ADVICE_ASK_HINT] = "ask for a hint",
 	[PM_ADVICE_REWRITE] = "map with PM_PREPARE, or copy the file and map the copy",
 	[PM_ADVICE_MAP_AGAIN] = "unmap and map again",
-	[PM_ADVICE_LEASE] = "map with PM_LEASE, or use a file system without reflink (mkfs.xfs -m reflink=0) and without "
-	                    "fast_commit (tune2fs -O ^fast_commit)",
+	[PM_ADVICE_LEASE] = ("map with PM_LEASE, or use a file system without reflink (mkfs.xfs -m reflink=0) and without "
+	                     "fast_commit (tune2fs -O ^fast_commit)"),
 	[PM_ADVICE_ALONE] = "let no other process have the file open, and map it as its owner",
 	[PM_ADVICE_JOURNAL] = "give the file system a journal (tune2fs -O has_journal)",
 	[PM_ADVICE_BARRIER] = "mount with barriers, and set the queue's write_cache to \"write back\"",

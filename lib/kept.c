@@ -33,7 +33,7 @@ static void take_out(struct pm_kept *k)
 static void enter(struct pm_kept *k, int fd, bool marked)
 {
 	pthread_mutex_lock(&lock);
-	/* The kernel gives out a number that is free: who kept it before was robbed of it. */
+	/* The kernel gives out a number that is free: the one that was kept before was closed. */
 	for (struct pm_kept *other = bucket[(unsigned)fd % BUCKETS], *next; other; other = next) {
 		next = other->next;
 		if (other->fd == fd)

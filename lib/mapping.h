@@ -113,7 +113,7 @@ int pm_mapping_failed(struct pm_mapping *, const char *call, int rc);
 /* Likewise a write-back that no call of the application made. */
 void pm_mapping_failed_unasked(struct pm_mapping *, int rc, struct pm_news *);
 /*
- * Somebody has seen the file end there. What lies behind it is gone, until pm_resize(): each call on such a range fails
+ * A call has seen the file end there. What lies behind it is gone, until pm_resize(): each call on such a range fails
  * by pm_mapping_cut_off(), -ERANGE. An end at or behind the mapping's is no news.
  */
 void pm_mapping_note_end(struct pm_mapping *, uint64_t end);

@@ -2,7 +2,7 @@
 /*
  * A mapping that the application split: madvise(2), mprotect(2) or mlock(2) on a part make areas of it, and mremap(2)
  * grows one area only (mm/mremap.c vma_to_resize: EFAULT). Then the whole is mapped anew and the advice given again. A
- * protection or a lock is not: who made it has a reason, and is told.
+ * protection or a lock is not: the caller that made it has a reason, and is told.
  */
 #include <errno.h>
 #include <fcntl.h>

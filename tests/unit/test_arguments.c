@@ -19,7 +19,8 @@ static struct pm_options *at_the_end_of_memory(size_t readable)
 	char *room = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(room, MAP_FAILED);
 	ck_assert_int_eq(mprotect(room + page, page, PROT_NONE), 0);
-	return (struct pm_options *)(room + page - readable);
+	/* As aligned as any struct. */
+	return (struct pm_options *)(room + page - (readable + 7) / 8 * 8);
 }
 
 START_TEST(options_of_any_size)

@@ -145,7 +145,7 @@ START_TEST(the_kernel_knows_what_was_stored_to_a_large_mapping)
 	/* But for those of the thread that watches over the lease. */
 	/* Whether the kernel writes lines back now: before, and where it does, whether it still did. */
 	bool asks = !by_nobody && !by_file && whole[_i].size > (16u << 20) - unit_page();
-	unsigned asked = !asks ? 0 : whole[_i].by_kernel ? 6 : whole[_i].write_cache ? 3 : 2;
+	unsigned asked = !asks ? 0 : whole[_i].by_kernel ? 8 : whole[_i].write_cache ? 4 : 2;
 	bool is_file = !whole[_i].machine->is_device_dax; /* which is asked where it ends */
 	ck_assert(whole[_i].flags & PM_LEASE || fake_syscalls() == (by_nobody ? 0u : by_file ? 1u : 3u) + is_file + asked);
 	if (whole[_i].by_kernel) {
