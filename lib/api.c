@@ -351,7 +351,7 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 		return pm_fail(-EOPNOTSUPP, "pm_read", m->name, "only a shared mapping of a file can be read by read(2)");
 	int rc = pm_medium_read(&m->medium, destination, m->offset + (uint64_t)((const char *)source - m->base), length);
 	/* What a number that the program closed or reused leads to is not the mapping's. */
-	if (!rc && pm_medium_look(&m->medium) == -EBADF)
+	if (pm_medium_look(&m->medium) == -EBADF)
 		return pm_mapping_failed(m, "pm_read", -EBADF);
 	if (!rc && pm_mapping_is_of_another(m))
 		return pm_fail(-ESTALE, "pm_read", m->name,

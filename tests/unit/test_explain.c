@@ -148,6 +148,7 @@ START_TEST(a_report_that_cannot_be_read)
 	struct pm_report r = *report_of(&fake_plain);
 	char text[16];
 	ck_assert_int_eq(pm_explain(NULL, text, sizeof(text)), -EINVAL);
+	ck_assert_int_eq(pm_explain(&r, NULL, 1), -EINVAL);
 	r.size = 0;
 	ck_assert_int_eq(pm_explain(&r, text, sizeof(text)), -EINVAL);
 	r.size = offsetof(struct pm_report, evidence) - 1;
