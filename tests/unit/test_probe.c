@@ -32,9 +32,20 @@ struct trace {
 	bool exists;
 };
 
+/* What is written back meanwhile changes the blocks of a file, and the advice, whatever is looked at. */
+static void settle(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOATIME | O_NONBLOCK);
+	if (fd < 0)
+		return;
+	fsync(fd);
+	close(fd);
+}
+
 static void look(const char *path, struct trace *t)
 {
 	memset(t, 0, sizeof(*t));
+	settle(path);
 	t->open_files = unit_open_files();
 	t->entries = entries_of(unit_path("."));
 	t->exists = !stat(path, &t->file);
@@ -85,6 +96,7 @@ static void check_agreement(const char *name, int map_rc)
 
 static void probe_then_map(const char *name, const char *path, const struct pm_options *o)
 {
+	settle(path);
 	struct trace before;
 	struct pm_mapping *m = NULL;
 	look(path, &before);
