@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "sys.h"
 
@@ -38,8 +39,9 @@ static int skip_fsync(int fd)
 
 static int map_without_sync(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
 {
-	/* The trial on a byte of memory is left alone, else the library would see that the flag is swallowed. */
-	return pm_sys_linux.mmap(address, length, prot, length == 1 ? flags : flags & ~MAP_SYNC, fd, offset);
+	/* The trials on a page of the file and on a byte of memory are left alone: they show that the flag is swallowed. */
+	bool trial = length <= (size_t)sysconf(_SC_PAGESIZE);
+	return pm_sys_linux.mmap(address, length, prot, trial ? flags : flags & ~MAP_SYNC, fd, offset);
 }
 
 static int skip_populate(void *address, size_t length, int advice)

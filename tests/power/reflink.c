@@ -247,7 +247,10 @@ static int grow(const char *how, const char *verb, const char *name, const char 
 	return prove_zeros(map(path, PM_CREATE | PM_PREPARE, SIZE), verb, name);
 }
 
-/* While somebody else has the file open: refused, and as before, or else zeros. */
+/*
+ * While another description of the file is open: refused, and as long as it was made, since what that may rely on is not
+ * taken back; or else zeros.
+ */
 static int grow_open(bool refused, const char *name, const char *path)
 {
 	char clone[PATH_MAX];
@@ -262,7 +265,7 @@ static int grow_open(bool refused, const char *name, const char *path)
 	if (!rc)
 		return complain(name, "not refused");
 	dprintf(STDOUT_FILENO, "note %s: refused: %s\n", name, pm_error_detail());
-	if (refused && rc == -EBUSY && !stat(path, &st) && st.st_size == LOOKED_AT)
+	if (refused && rc == -EBUSY && !stat(path, &st) && st.st_size == SIZE)
 		return 0;
 	return complain(name, "pm_map");
 }

@@ -291,10 +291,12 @@ START_TEST(all_are_closed)
 	fake_start(&fake_plain);
 	m = unit_map(path, UNIT_OPTIONS(.flags = PM_WATCH));
 	base = pm_base(m);
+	pthread_mutex_lock(&m->watch.lock);
 	for (int fd = 3; fd < 256; fd++)
 		if (fd == m->file.fd || fd == m->watch.inotify || fd == m->watch.sources || fd == m->watch.queued ||
 		    fd == m->watch.timer || fd == m->watch.stop)
 			close(fd);
+	pthread_mutex_unlock(&m->watch.lock);
 	usleep(100000);
 	fake_forget();
 	usleep(500000);

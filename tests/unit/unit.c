@@ -91,8 +91,8 @@ int unit_run(void)
 const char *unit_path(const char *name)
 {
 	static char paths[32][PATH_MAX];
-	static unsigned next;
-	char *path = paths[next++ % 32];
+	static atomic_uint next;
+	char *path = paths[atomic_fetch_add(&next, 1) % 32];
 	snprintf(path, sizeof(paths[0]), "%.*s/%s", PATH_MAX - 300, directory, name);
 	return path;
 }
