@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -122,15 +123,29 @@ static int fail_to_grow(const struct pm_file *f, int rc)
 	return pm_file_fail(f, rc, "the file cannot be grown");
 }
 
+/* By a description that does nothing else; it would break a lease, and is for where there is none. */
+static ssize_t append_by_description(const struct pm_file *f, size_t step)
+{
+	char path[40];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC, 0));
+	if (fd < 0)
+		return fd;
+	ssize_t put = PM_RETRY(pm_sys->write(fd, zeros, step));
+	pm_sys->close(fd);
+	return put;
+}
+
 /* Of zeros, at the end that the file has when the kernel writes them, wherever another process has moved it. */
 static ssize_t append(const struct pm_file *f, uint64_t end, size_t step)
 {
 	ssize_t put = PM_RETRY(pm_sys->append(f->fd, zeros, step));
-	/* RWF_APPEND is missing (before Linux 4.16, or filtered): at the end that was seen, where no other process moves it. */
-	bool missing = is_missing((int)put) || put == -EINVAL;
-	if (!missing || !(f->unnamed || pm_file_is_alone(f)))
+	/* RWF_APPEND is missing (before Linux 4.16), or filtered. */
+	if (!is_missing((int)put) && put != -EINVAL)
 		return put;
-	return PM_RETRY(pm_sys->pwrite(f->fd, zeros, step, end));
+	if (f->unnamed || pm_file_is_alone(f)) /* no other process moves the end that was seen */
+		return PM_RETRY(pm_sys->pwrite(f->fd, zeros, step, end));
+	return append_by_description(f, step);
 }
 
 /*

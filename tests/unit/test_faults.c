@@ -210,6 +210,26 @@ START_TEST(a_late_refusal_takes_back_what_was_done)
 }
 END_TEST
 
+/* Nor is there an append of its own: no zero is written at a place that another process may have stored to. */
+START_TEST(zeros_where_nothing_can_be_appended)
+{
+	const char *path = unit_file("file", SIZE);
+	int other = open(path, O_RDONLY | O_CLOEXEC);
+	fake_start(&fake_plain);
+	fake_fail(FAKE_fallocate, 0, EOPNOTSUPP);
+	fake_fail(FAKE_allocate_inside, 0, EOPNOTSUPP);
+	fake_fail(FAKE_madvise, 0, EINVAL);
+	fake_fail(FAKE_append, 0, ENOSYS);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 3 * SIZE));
+	ck_assert_uint_eq(fake_calls(FAKE_pwrite), 0);
+	ck_assert_uint_ge(unit_size_of(path), 3 * SIZE);
+	ck_assert(unit_has_pattern(pm_base(m), 0, SIZE));
+	ck_assert(unit_is_zero((char *)pm_base(m) + SIZE, 2 * SIZE));
+	unit_ok(pm_unmap(m));
+	close(other);
+}
+END_TEST
+
 /* A file system that cannot allocate has zeros written at its end, and if they do not fit, they go. */
 START_TEST(zeros_where_nothing_can_be_allocated)
 {
@@ -305,6 +325,7 @@ int main(void)
 	tcase_add_loop_test(c, no_signal_is_seen, 0, (int)COUNT(makings));
 	tcase_add_loop_test(c, a_refusal_leaves_nothing, 0, (int)fake_machines_count * 2);
 	tcase_add_test(c, a_late_refusal_takes_back_what_was_done);
+	tcase_add_test(c, zeros_where_nothing_can_be_appended);
 	tcase_add_loop_test(c, zeros_where_nothing_can_be_allocated, 0, 4);
 	tcase_add_test(c, zeros_without_appending);
 	tcase_add_test(c, only_our_own_work_is_undone);
