@@ -165,6 +165,9 @@ END_TEST
 
 START_TEST(it_is_right_on_the_real_machine)
 {
+	/* Nothing is populated there, and so not prepared. */
+	if (unit_is_emulated())
+		return;
 	for (size_t i = 0; i < COUNT(asks); i++) {
 		struct pm_options o = asks[i];
 		o.size = sizeof(o);
