@@ -42,6 +42,7 @@ static const char *contradiction(const struct pm_options *o)
 /* Structs come in sizes: each ends where a field does. The ends, in order, from the first that makes sense. */
 #define END(type, field) (offsetof(struct type, field) + sizeof(((struct type *)0)->field))
 static const size_t option_ends[] = {END(pm_options, direct), END(pm_options, flags), END(pm_options, mode),
+                                     offsetof(struct pm_options, offset), /* behind it, where that is aligned */
                                      END(pm_options, offset), END(pm_options, length), END(pm_options, on_event),
                                      END(pm_options, event_arg)};
 static const size_t event_ends[] = {END(pm_event, reason), END(pm_event, error), END(pm_event, offset),

@@ -88,14 +88,6 @@ int unit_run(void)
 	return failed || !run ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-bool unit_is_emulated(void)
-{
-	void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	bool ignored = page != MAP_FAILED && !madvise(page, 4096, 12345);
-	munmap(page, 4096);
-	return ignored;
-}
-
 const char *unit_path(const char *name)
 {
 	static char paths[32][PATH_MAX];

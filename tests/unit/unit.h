@@ -27,8 +27,6 @@ bool unit_has_pattern(const char *bytes, uint64_t offset, uint64_t length);
 bool unit_is_zero(const char *bytes, uint64_t length);
 uint64_t unit_size_of(const char *path);
 bool unit_exists(const char *path);
-/* User-mode emulation, which answers 0 to advice that it does not pass on (madvise(2)). */
-bool unit_is_emulated(void);
 size_t unit_page(void);
 /* Open descriptors of the process. */
 unsigned unit_open_files(void);
