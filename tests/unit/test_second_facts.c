@@ -3,6 +3,8 @@
  * Facts that count only with a second one: an accepted MAP_SYNC with the mapping's flags, a region with the state of its
  * NVDIMMs, what is read in /sys and /proc with the file system that it lies on.
  */
+#include <stdio.h>
+#include <limits.h>
 #include <errno.h>
 #include <linux/magic.h>
 #include <pthread.h>
@@ -173,9 +175,9 @@ END_TEST
 
 static void *map_lines(void *arg)
 {
-	(void)arg;
+	const char *path = arg;
 	for (int i = 0; i < 50; i++) {
-		struct pm_mapping *m = unit_map(unit_path("file"), NULL);
+		struct pm_mapping *m = unit_map(path, NULL);
 		unit_expect(pm_granularity_of(m) == PM_CACHE_LINE);
 		pm_unmap(m);
 	}
@@ -185,11 +187,12 @@ static void *map_lines(void *arg)
 START_TEST(threads_do_not_lose_the_flag)
 {
 	pthread_t threads[THREADS];
-	unit_file("file", SIZE);
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s", unit_file("file", SIZE));
 	fake_start(&fake_dax);
 	fake.recording = false;
 	for (size_t i = 0; i < THREADS; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, map_lines, NULL), 0);
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, map_lines, path), 0);
 	for (size_t i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	ck_assert_uint_eq(fake_open_files() + fake_mapped_bytes(), 0);
