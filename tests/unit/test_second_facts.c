@@ -3,11 +3,11 @@
  * Facts that count only with a second one: an accepted MAP_SYNC with the mapping's flags, a region with the state of its
  * NVDIMMs, what is read in /sys and /proc with the file system that it lies on.
  */
-#include <stdio.h>
-#include <limits.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "evidence.h"
