@@ -105,11 +105,18 @@ static enum pm_state look_at_counters(const char *name, int *error, bool *older)
 
 /* ---- What is counted ---- */
 
+#define BLOCKS 2 /* of the unnamed file */
+
 /* An unnamed file of the same file system, in the file's directory. */
 static int open_unnamed(const struct pm_subject *s)
 {
 	char link[40], path[PATH_MAX];
 	struct statx stx;
+	uint64_t limit = UINT64_MAX;
+	/* Beyond it the kernel would send SIGXFSZ. */
+	PM_RETRY(pm_sys->file_size_limit(&limit));
+	if (limit < BLOCKS * (uint64_t)s->stx.stx_blksize)
+		return -EFBIG;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", s->fd);
 	ssize_t got = pm_sys->readlinkat(AT_FDCWD, link, path, sizeof(path) - 1);
 	path[got > 0 ? got : 0] = 0;
@@ -127,10 +134,10 @@ static int open_unnamed(const struct pm_subject *s)
 	return rc ? rc : -EXDEV;
 }
 
-/* In a file of two blocks, both of them holes. Whether it was done. */
+/* In a file that is all holes. Whether it was done. */
 static bool collapse(int fd, uint64_t block)
 {
-	return !PM_RETRY(pm_sys->ftruncate(fd, 2 * block)) && !PM_RETRY(pm_sys->collapse(fd, 0, block));
+	return !PM_RETRY(pm_sys->ftruncate(fd, BLOCKS * block)) && !PM_RETRY(pm_sys->collapse(fd, 0, block));
 }
 
 /* A change of the inode alone, and a commit of it. */

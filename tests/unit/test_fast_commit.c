@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* An ext4 with fast_commit is found out, and lines are promised there under a lease only. */
 #include <errno.h>
+#include <sys/resource.h>
 
 #include "leasing.h"
 
@@ -102,6 +103,17 @@ START_TEST(a_guarantee_is_refused)
 }
 END_TEST
 
+/* RLIMIT_FSIZE holds for the file that is made to find out as well: beyond it is SIGXFSZ. */
+START_TEST(no_limit_of_size_is_met)
+{
+	struct rlimit least = {8000, RLIM_INFINITY};
+	start(&(struct fake_machine){.fast_commit = FAKE_COUNTERS_OFF, .has_unnamed_files = true});
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &least), 0);
+	unit_ok(pm_unmap(unit_map(path, NULL)));
+	ck_assert_uint_eq(fake_calls(FAKE_collapse), 0);
+}
+END_TEST
+
 /* Trust covers what is not known, not what is known to break it. */
 START_TEST(trust)
 {
@@ -154,6 +166,7 @@ int main(void)
 	tcase_add_loop_test(c, whether_it_is_on, 0, (int)COUNT(machines));
 	tcase_add_test(c, an_answer_is_remembered);
 	tcase_add_test(c, a_guarantee_is_refused);
+	tcase_add_test(c, no_limit_of_size_is_met);
 	tcase_add_test(c, trust);
 	tcase_add_test(c, a_lease_will_do);
 	tcase_add_test(c, a_probe_changes_nothing);
