@@ -117,8 +117,7 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 static int fail_to_grow(const struct pm_file *f, int rc)
 {
 	struct statx now;
-	uint64_t fixed = STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND;
-	if (rc == -EPERM && !PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now)) && now.stx_attributes & fixed)
+	if (rc == -EPERM && !PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now)) && pm_file_is_fixed(&now))
 		return pm_fail(rc, f->call, f->name, "the file cannot be grown: it is immutable or append-only");
 	return pm_file_fail(f, rc, "the file cannot be grown");
 }

@@ -11,12 +11,6 @@
 #include "file.h"
 #include "sys.h"
 
-/*
- * The page cache of XFS takes blocks for a whole folio, up to 2 MiB from Linux 6.6 on (fs/iomap/buffered-io.c
- * iomap_page_mkwrite): the fault fails for a folio where a single page would still be had.
- */
-#define LARGEST_FOLIO ((uint64_t)2 << 20)
-
 static bool is_reason(int rc)
 {
 	return rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG;
@@ -39,13 +33,12 @@ static int ask_counter(int fd)
 int pm_file_why_no_block(int fd, const struct statx *stx, uint64_t offset, uint64_t length)
 {
 	struct statx now;
-	uint64_t fixed = STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND;
-	if (!PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &now)) && now.stx_attributes & now.stx_attributes_mask & fixed)
+	if (!PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &now)) && pm_file_is_fixed(&now))
 		return -EPERM;
 	int rc = ask(fd, stx, offset, offset + length);
 	if (!rc) {
-		uint64_t start = offset - offset % LARGEST_FOLIO, end = offset + length + LARGEST_FOLIO - 1;
-		rc = ask(fd, stx, start, end - end % LARGEST_FOLIO);
+		uint64_t start = offset - offset % PM_LARGEST_FOLIO, end = offset + length + PM_LARGEST_FOLIO - 1;
+		rc = ask(fd, stx, start, end - end % PM_LARGEST_FOLIO);
 	}
 	if (rc == -EOPNOTSUPP || rc == -ENOSYS)
 		return ask_counter(fd);

@@ -34,18 +34,15 @@ static bool may_need_block(const struct pm_mapping *m, const struct statx *stx, 
 	       e[PM_EV_UNSHARED].state != PM_YES;
 }
 
-#define LARGEST_FOLIO ((uint64_t)2 << 20) /* a fault may need blocks for all of it: file_space.c */
-
 /*
  * Why the store cannot be made: an attribute, or the block that it needed. The file system is asked for that, by the rules
  * that held for the store (reserves, quotas). Never makes the file longer; a block to be had after all is what was wanted.
  */
 static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t offset, uint64_t page)
 {
-	uint64_t start = offset - offset % LARGEST_FOLIO;
-	uint64_t length = stx->stx_size - start < LARGEST_FOLIO ? stx->stx_size - start : LARGEST_FOLIO;
-	bool is_fixed = stx->stx_attributes & stx->stx_attributes_mask & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND);
-	if (is_fixed && !(m->flags & (PM_READ_ONLY | PM_PRIVATE)))
+	uint64_t start = offset - offset % PM_LARGEST_FOLIO;
+	uint64_t length = stx->stx_size - start < PM_LARGEST_FOLIO ? stx->stx_size - start : PM_LARGEST_FOLIO;
+	if (pm_file_is_fixed(stx) && !(m->flags & (PM_READ_ONLY | PM_PRIVATE)))
 		return -EPERM;
 	if (!may_need_block(m, stx, start, length))
 		return 0;
