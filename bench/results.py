@@ -25,7 +25,7 @@ times as long ours takes: `(0.50)` means that ours needs half the time, `(2.00)`
 ratios of each round. `(x 2)` is twice the first column, where no peer takes part. **Ratios carry over, absolute times do not**, and a single sample such as a maximum says little.
 """
 # Of the machine; what is left of its evidence stands in the JSON.
-SHOWN = ("kernel", "CPU", "load", "file", "mount known", "syncs write the inode", "MAP_SYNC accepted", "DAX file",
+SHOWN = ("kernel", "CPU", "load", "file", "mount known", "fsync complete", "MAP_SYNC accepted", "DAX file",
          "CPU write-back")
 HERE = "this machine"
 # Cases that are too many for a line each: what, by column and row.

@@ -27,7 +27,7 @@ The files are made by `pm_map()` with `PM_CREATE`, so that they are prepared whe
 cloned, flagged itself, or only to be read was written before. "Sparse" is the reason that a file made with
 `PM_SPARSE` has instead, where that is another one: it is on page granularity until it is prepared. Sync and direct
 are unknown, no or yes, and unknown is never taken for a yes. Both are asked for as hints, so that the verdict is
-"met" or "fell back"; the two columns on guarantees say whether `pm_map()` gives them. "Power" says "survived" where
+"met" or "demoted"; the two columns on guarantees say whether `pm_map()` gives them. "Power" says "survived" where
 data was stored, the machine was killed, and the data was found again after the next boot, else why it cannot be tried.
 The emulated machine has no CPU cache: what must be flushed from it, and what a persistence domain spares, no such cut
 shows. ext4 and xfs, each with DAX and on a disk, are cut at random moments in `tests/power`.
@@ -56,7 +56,7 @@ def row_line(row, expected):
     granularity, sync, direct, grade, reason, advice, guarantee, direct_guarantee, sparse, note = expected
     met = granularity in ("cache line", "byte") and direct == "yes"
     return line((f"**{row.name}**: {row.summary}", row.kernels, granularity, sync, direct, grade,
-                 "met" if met else "fell back", reason, sparse if sparse != reason else "", advice, guarantee,
+                 "met" if met else "demoted", reason, sparse if sparse != reason else "", advice, guarantee,
                  direct_guarantee, row.power or "survived", note))
 
 

@@ -107,7 +107,7 @@ enum pm_grade {
 enum pm_verdict {
 	PM_VERDICT_UNKNOWN = 0,
 	PM_VERDICT_MET = 1,       /* both requests are met */
-	PM_VERDICT_FELL_BACK = 2, /* a hint is not met; the mapping is durable through the kernel, if at all */
+	PM_VERDICT_DEMOTED = 2, /* a hint is not met; the mapping is durable through the kernel, if at all */
 	PM_VERDICT_REFUSED = 3    /* a guarantee cannot be met */
 };
 
@@ -118,15 +118,15 @@ enum pm_reason {
 	PM_REASON_ANONYMOUS = 2,         /* there is no file */
 	PM_REASON_VOLATILE = 3,          /* the file system or region keeps its data in volatile memory */
 	PM_REASON_AVOIDED = 4,           /* the caller asked for the kernel's write-back */
-	PM_REASON_FORCED = 5,            /* PMDIRECT_GRANULARITY in the environment lowers the promise */
-	PM_REASON_SWALLOWED = 6,         /* somebody accepted MAP_SYNC without knowing it: sandbox or shim */
+	PM_REASON_ENV_OVERRIDE = 5,            /* PMDIRECT_GRANULARITY in the environment lowers the promise */
+	PM_REASON_MAP_SYNC_IGNORED = 6,         /* somebody accepted MAP_SYNC without knowing it: sandbox or shim */
 	PM_REASON_PAGE_CACHE = 7,        /* the file is not DAX: a page cache stands in between */
 	PM_REASON_DIRECT_UNKNOWN = 8,    /* the kernel does not say whether the file is DAX */
 	PM_REASON_SYNC_REFUSED = 9,      /* the file is direct, yet the kernel refuses MAP_SYNC */
 	PM_REASON_CPU = 10,              /* this CPU cannot write lines back to the medium, or may not */
-	PM_REASON_IMPOSTOR = 11,         /* ordinary DRAM presented as persistent memory */
+	PM_REASON_EMULATED_PMEM = 11,         /* ordinary DRAM presented as persistent memory */
 	PM_REASON_REGION_UNKNOWN = 12,   /* the device behind the file was not identified */
-	PM_REASON_ASYNCHRONOUS = 13,     /* the device needs a flush command (virtio-pmem) */
+	PM_REASON_FLUSH_COMMAND = 13,     /* the device needs a flush command (virtio-pmem) */
 	PM_REASON_EXTENTS_UNKNOWN = 14,  /* the file system does not tell the file's extents */
 	PM_REASON_HOLE = 15,             /* part of the range is not allocated */
 	PM_REASON_UNWRITTEN = 16,        /* part of the range is allocated, not yet written */
@@ -142,14 +142,14 @@ enum pm_reason {
 	PM_REASON_LEASE_FORCED = 26,     /* events only: as above, but the kernel did not wait; not told of a reader */
 	PM_REASON_TRUNCATED = 27,        /* the file ends inside the range */
 	PM_REASON_DAX_FLAG = 28,         /* events only: the inode's DAX flag was changed; it counts when next loaded */
-	PM_REASON_WRITTEN = 29,          /* events only: the file was changed by other means than a mapping */
+	PM_REASON_MODIFIED = 29,          /* events only: the file was changed by other means than a mapping */
 	PM_REASON_OPENED_WRITING = 30,   /* events only: another process has the file open for writing */
 	PM_REASON_OPENED_DIRECT = 31,    /* events only: likewise, with O_DIRECT */
 	PM_REASON_READ_ONLY = 32,        /* the file system is read-only now */
 	PM_REASON_SHUT_DOWN = 33,        /* the file system answers with EIO: it was shut down */
 	PM_REASON_DEVICE_GONE = 34,      /* the device under the file system is gone */
 	PM_REASON_BAD_BLOCKS = 35,       /* events only: the medium has bad blocks in the range */
-	PM_REASON_NO_JOURNAL = 36,       /* it is not known that a sync writes the inode: ext4 without a journal */
+	PM_REASON_FSYNC_INCOMPLETE = 36,       /* it is not known that a sync writes the inode: ext4 without a journal */
 	PM_REASON_UNLINKED = 37,         /* the file has lost its name: it was unlinked, or another file replaced it */
 	PM_REASON_MOVED = 38,            /* the file has another path than when it was mapped */
 	PM_REASON_UNNAMED = 39,          /* the file never had a name (O_TMPFILE, memfd_create(2)) */
@@ -173,34 +173,33 @@ enum pm_advice {
 	PM_ADVICE_LEAVE_SANDBOX = 7,  /* run without the shim or sandbox, or do not ask for a guarantee */
 	PM_ADVICE_OTHER_CPU = 8,      /* run on a CPU whose cache write-back reaches the medium */
 	PM_ADVICE_USE_FSDAX = 9,      /* use a file on a DAX file system instead of device-dax */
-	PM_ADVICE_ASK_HINT = 10,      /* ask for a hint instead */
-	PM_ADVICE_REWRITE = 11,       /* give the file its own extents: copy it, and map the copy */
-	PM_ADVICE_CLEAR_ERROR = 12,   /* find out what was lost, then pm_clear_error() */
-	PM_ADVICE_MAP_AGAIN = 13,     /* unmap and map again */
-	PM_ADVICE_ALONE = 14,         /* let nobody else have the file open, and map it as its owner */
-	PM_ADVICE_JOURNAL = 15,       /* give the file system a journal */
-	PM_ADVICE_BARRIER = 16,       /* mount with barriers, and let the queue send flushes */
-	PM_ADVICE_NAME = 17,          /* give the file a name, or map the file that has it now */
-	PM_ADVICE_REMOUNT = 18,       /* repair and mount the file system again, then map again */
-	PM_ADVICE_MUTABLE = 19        /* take the attribute off the file (chattr -ia) */
+	PM_ADVICE_REWRITE = 10,       /* give the file its own extents: copy it, and map the copy */
+	PM_ADVICE_CLEAR_ERROR = 11,   /* find out what was lost, then pm_clear_error() */
+	PM_ADVICE_MAP_AGAIN = 12,     /* unmap and map again */
+	PM_ADVICE_CLOSE_OTHER_OPENS = 13,         /* let nobody else have the file open, and map it as its owner */
+	PM_ADVICE_JOURNAL = 14,       /* give the file system a journal */
+	PM_ADVICE_BARRIER = 15,       /* mount with barriers, and let the queue send flushes */
+	PM_ADVICE_NAME = 16,          /* give the file a name, or map the file that has it now */
+	PM_ADVICE_REMOUNT = 17,       /* repair and mount the file system again, then map again */
+	PM_ADVICE_MUTABLE = 18        /* take the attribute off the file (chattr -ia) */
 };
 
 /* The rows of evidence. New rows are added at the end. */
 enum pm_evidence_row {
 	PM_EV_MAP_SYNC = 0,       /* MAP_SHARED_VALIDATE|MAP_SYNC was accepted; error: the errno of the refusal */
-	PM_EV_SWALLOWED = 1,      /* the acceptance contradicts other facts */
+	PM_EV_MAP_SYNC_IGNORED = 1,      /* the acceptance contradicts other facts */
 	PM_EV_DAX = 2,            /* STATX_ATTR_DAX, counted only where the mask carries it */
 	PM_EV_DEVICE_DAX = 3,     /* the file is a device-dax node */
 	PM_EV_FILE_SYSTEM = 4,    /* identified; text: its name; value: f_type */
 	PM_EV_MOUNT = 5,          /* text: mount options that concern DAX and write-back */
 	PM_EV_VOLATILE = 6,       /* the backing, or what it stands on, forgets at power-off; text: what was found below */
 	PM_EV_ALLOCATED = 7,      /* no hole in the range; value when no: file offset of the first */
-	PM_EV_WRITTEN = 8,        /* no unwritten extent in the range; value as above */
+	PM_EV_EXTENTS_WRITTEN = 8,        /* no unwritten extent in the range; value as above */
 	PM_EV_UNSHARED = 9,       /* no extent shared with another file; value as above */
 	PM_EV_SHAREABLE = 10,     /* the file system can share extents (reflink, dedupe) */
 	PM_EV_REGION = 11,        /* the memory region behind the file was found; text: its name */
 	PM_EV_PROVIDER = 12,      /* it is real memory of a known kind, not an impostor; text: bus provider */
-	PM_EV_SYNCHRONOUS = 13,   /* CPU write-back alone reaches the medium (no flush command needed) */
+	PM_EV_CPU_FLUSH_SUFFICES = 13,   /* CPU write-back alone reaches the medium (no flush command needed) */
 	PM_EV_DOMAIN = 14,        /* the region states a persistence domain; text: which */
 	PM_EV_CPU_CACHE = 15,     /* that domain includes the CPU caches (eADR) */
 	PM_EV_DEEP_FLUSH = 16,    /* the region has flush hints beyond the persistence domain */
@@ -210,12 +209,12 @@ enum pm_evidence_row {
 	PM_EV_LEASE_POSSIBLE = 20, /* a write lease could be taken; error: why not */
 	PM_EV_LEASE_HELD = 21,    /* a write lease is held: nobody else has the file open */
 	PM_EV_KERNEL = 22,        /* text: kernel release */
-	PM_EV_FORCED = 23,        /* the environment lowered the promise ("tainted"); text: the setting; EINVAL: no known word */
-	PM_EV_PRIVATE_FILE = 24,  /* the library has an open file description of its own */
+	PM_EV_ENV_OVERRIDE = 23,        /* the environment lowered the promise ("tainted"); text: the setting; EINVAL: no known word */
+	PM_EV_OWN_DESCRIPTION = 24,  /* the library has an open file description of its own */
 	PM_EV_LIBPMEM = 25,       /* libpmem is in use as provider */
 	PM_EV_LIBUNWIND = 26,     /* libunwind is in use as provider */
 	PM_EV_WRITABLE = 27,      /* the file system is not read-only, by mount or by emergency, nor (EPERM) the file immutable */
-	PM_EV_ALIVE = 28,         /* the file system answers, and its device is there; error: EIO or ENODEV */
+	PM_EV_FS_ONLINE = 28,         /* the file system answers, and its device is there; error: EIO or ENODEV */
 	PM_EV_DAX_FLAG = 29,      /* the inode's DAX flag: a wish for when it is next loaded, not the state */
 	PM_EV_BAD_BLOCKS = 30,    /* the range has bad blocks; value: file offset of the first; text: how many */
 	PM_EV_UNSAFE_SHUTDOWNS = 31, /* power was lost before the DIMMs' own flush ended; value: how often, of all DIMMs */
@@ -223,7 +222,7 @@ enum pm_evidence_row {
 	PM_EV_NUMA_NODE = 33,     /* value: the node that the region is near to */
 	PM_EV_PAGE_SIZE = 34,     /* value: size of the smallest page the range is mapped with by now; device-dax, DAX */
 	PM_EV_WATCHED = 35,       /* inotify(7) announces what others do to the file; no: error, text: what is missed then */
-	PM_EV_SYNCS_INODES = 36,  /* a sync, and a fault under MAP_SYNC, writes the inode; no: ext4 without a journal */
+	PM_EV_FSYNC_COMPLETE = 36,  /* a sync, and a fault under MAP_SYNC, writes the inode; no: ext4 without a journal */
 	PM_EV_NAMED = 37,         /* a path leads to the file; value: its links; text: its path, or what became of it; error:
 	                             ENOENT unlinked, EEXIST replaced, EREMCHG moved, ENOLINK unnamed, ESTALE copied up */
 	PM_EV_SYNC_IGNORED = 38,  /* a sync that must fail succeeded: syncs are ignored */
@@ -263,7 +262,7 @@ struct pm_evidence {
 #define PM_LEASE 0x200u      /* hold a write lease on the file: see pm_map() */
 #define PM_NO_THREAD 0x400u  /* with PM_LEASE: no thread; every durability call asks for the lease */
 #define PM_FROM_MEDIUM 0x1000u /* drop the file's cached pages first: map what the medium holds; see pm_map() */
-#define PM_ON_LOSS_FAIL 0x800u /* a guarantee lost later fails every durability call until pm_clear_error() */
+#define PM_FAIL_ON_DEMOTION 0x800u /* a guarantee lost later fails every durability call until pm_clear_error() */
 
 struct pm_mapping;
 struct pm_event;
@@ -308,7 +307,7 @@ struct pm_report {
 };
 
 enum pm_event_kind {
-	PM_EVENT_FELL_BACK = 1,         /* what was asked for is not met, or no longer: the kernel's write-back serves */
+	PM_EVENT_DEMOTED = 1,         /* what was asked for is not met, or no longer: the kernel's write-back serves */
 	PM_EVENT_WRITE_BACK_FAILED = 2, /* a write-back failed: the mapping is poisoned */
 	PM_EVENT_PROMOTED = 3,          /* user space may commit alone again */
 	PM_EVENT_LEASE_BROKEN = 4,      /* somebody opens the file: the mapping fell back first, if it had to */
@@ -318,9 +317,9 @@ enum pm_event_kind {
 	PM_EVENT_PAGE_CACHE = 8,        /* the file is not DAX any more: a page cache stands in front of it */
 	PM_EVENT_DAX_FLAG = 9,          /* the inode's DAX flag was changed; advisory */
 	PM_EVENT_OPENED = 10,           /* another process opened the file for writing */
-	PM_EVENT_WRITTEN = 11,          /* the file was written or changed otherwise than through a mapping */
+	PM_EVENT_MODIFIED = 11,          /* the file was written or changed otherwise than through a mapping */
 	PM_EVENT_READ_ONLY = 12,        /* the file system went read-only */
-	PM_EVENT_DEAD = 13,             /* the file system was shut down, or its device is gone */
+	PM_EVENT_FS_OFFLINE = 13,             /* the file system was shut down, or its device is gone */
 	PM_EVENT_BAD_BLOCKS = 14,       /* bad blocks in the range of a direct mapping: an access may be a SIGBUS */
 	PM_EVENT_NAME_LOST = 15         /* the file was unlinked, replaced, moved or copied up: see the reason */
 };
@@ -392,7 +391,7 @@ struct pm_event {
  *
  * Each mapping that has a thread of the library takes one of the user's inotify(7) instances, of which there are 128
  * by default (/proc/sys/fs/inotify/max_user_instances). Where none is to be had, or the file cannot be watched by it,
- * pm_map() goes on without, whatever the error: the thread looks once a second, PM_EVENT_WRITTEN and PM_EVENT_OPENED
+ * pm_map() goes on without, whatever the error: the thread looks once a second, PM_EVENT_MODIFIED and PM_EVENT_OPENED
  * are not told as long as the mapping lives, and PM_EV_WATCHED says so. A lease needs no inotify: its break is
  * signalled all the same, and once it is lost every look asks for it again.
  *
@@ -412,7 +411,7 @@ struct pm_event {
  * is gone, or the file is cut off inside the range; the mapping then falls back to PM_PAGE, where the kernel says what a
  * sync is worth.
  *
- * With PM_ON_LOSS_FAIL a guarantee that is lost while the mapping lives makes every durability call return
+ * With PM_FAIL_ON_DEMOTION a guarantee that is lost while the mapping lives makes every durability call return
  * -PM_ENOTSYNC or -PM_ENOTDIRECT until pm_clear_error(); without it the calls go on, durable through the kernel. Where
  * nothing makes stores durable any more (PM_NONE) they return -PM_EVOLATILE until pm_clear_error(), with it and without.
  *
@@ -467,7 +466,7 @@ PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping
  *
  * Returns: 0, or the error that the last write-back met or the mapping was poisoned with: data flushed
  * and not acknowledged before may be lost; -PM_ENOTSYNC, -PM_ENOTDIRECT where a guarantee of a mapping made with
- * PM_ON_LOSS_FAIL was lost and not acknowledged: what was flushed is durable all the same, through the kernel.
+ * PM_FAIL_ON_DEMOTION was lost and not acknowledged: what was flushed is durable all the same, through the kernel.
  * Threads: every other call on this mapping must have finished. It waits for an event handler that is running in the
  * library's thread, which therefore must not wait for the caller.
  * Crash: stores that were never flushed may be lost.
@@ -707,7 +706,7 @@ PM_API int pm_read(struct pm_mapping *mapping, void *destination, const void *so
  * blocks where the platform can (Linux 5.19), so that a good copy is put back in one call; any other is -EIO, also
  * where only another part of that page is bad. Through a page cache a page that is not cached behaves likewise, and a block
  * that cannot be cleared is a failed write-back. The file keeps its size, unless somebody cuts it off inside the range
- * at that very moment. The mapping is told of no PM_EVENT_WRITTEN, others of the file are; what another process writes
+ * at that very moment. The mapping is told of no PM_EVENT_MODIFIED, others of the file are; what another process writes
  * during the call may then go unannounced.
  *
  * Returns: 0; -EIO where the medium is bad; -EACCES on a read-only mapping; -ERANGE, also where the file ends inside the
@@ -759,7 +758,7 @@ PM_API int pm_clear_bad_blocks(struct pm_mapping *mapping, void *address, size_t
  * Other mappings of the file stay poisoned until each is cleared, and one made later starts poisoned, as
  * long as any mapping of the file has lived since the failure.
  *
- * A lost guarantee of a mapping made with PM_ON_LOSS_FAIL is acknowledged: its calls work again, through the kernel.
+ * A lost guarantee of a mapping made with PM_FAIL_ON_DEMOTION is acknowledged: its calls work again, through the kernel.
  * Where the file was moved (PM_REASON_MOVED), its new path counts as its name from then on, and a guarantee holds again.
  *
  * Returns: 0: what the mapping shows is durable, which need not be what was stored before the error: the
@@ -779,7 +778,7 @@ PM_API int pm_clear_error(struct pm_mapping *mapping);
  *
  * Looks again: every row of evidence is gathered at the call, not remembered from pm_map(). If the
  * facts no longer bear the granularity in force, the mapping is demoted to the kernel's write-back first,
- * with one PM_EVENT_FELL_BACK; it is not promoted again (PM_REASON_NOT_PROMOTED) unless it has PM_LEASE. What else
+ * with one PM_EVENT_DEMOTED; it is not promoted again (PM_REASON_NOT_PROMOTED) unless it has PM_LEASE. What else
  * has changed since the last look becomes an event too, see pm_event_fd(). report_size is
  * sizeof(struct pm_report); a smaller one gets the part it has room for, and report->size says how much was
  * filled. With offsetof(struct pm_report, evidence), which leaves the rows out, only what the verdict and the events
@@ -828,7 +827,7 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  * thread looks as soon as something below is announced, and once a second):
  *
  *   PM_EVENT_LEASE_BROKEN   before it happens: the kernel signals the lease (a thread; else the next call)
- *   PM_EVENT_WRITTEN        at once, by inotify: write(2), fallocate(2), truncate(2), a clone into the file
+ *   PM_EVENT_MODIFIED        at once, by inotify: write(2), fallocate(2), truncate(2), a clone into the file
  *   PM_EVENT_TRUNCATED      at once, by inotify; a look otherwise
  *   PM_EVENT_HOLE           at once, by inotify; a look otherwise
  *   PM_EVENT_OPENED         by inotify, at once or a second after the last search of /proc, if that and kcmp(2) show who
@@ -840,20 +839,20 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  *   PM_EVENT_READ_ONLY      at once for remounts by mount(2) in this mount namespace, by the table of mounts; a look for
  *                           others (fsconfig(2), which newer mount(8) use) and for emergencies; for an error of an ext4
  *                           from Linux 6.15 on, pm_query() with all evidence
- *   PM_EVENT_DEAD           a look
+ *   PM_EVENT_FS_OFFLINE           a look
  *   PM_EVENT_NAME_LOST      at once, by inotify: unlink(2), a rename(2) of the file or over it; a look: a rename of a
  *                           directory above it, an overlay's copy-up
  *   PM_EVENT_BAD_BLOCKS     a look, as soon as the kernel's list of them has one
- *   PM_EVENT_FELL_BACK      with whatever takes the promise away
+ *   PM_EVENT_DEMOTED      with whatever takes the promise away
  *   PM_EVENT_WRITE_BACK_FAILED, PM_EVENT_PROMOTED   at once
  *
  * The range of PM_EVENT_HOLE and PM_EVENT_SHARED is that of the first hole or shared part. inotify tells no range:
- * PM_EVENT_WRITTEN covers the whole range of the mapping, but of a file that grew or shrank behind the range since the last
+ * PM_EVENT_MODIFIED covers the whole range of the mapping, but of a file that grew or shrank behind the range since the last
  * look it covers what was added or cut off there, and a write into the range between the same two looks is not told.
  * PM_EVENT_READ_ONLY has PM_REASON_IMMUTABLE where the file itself takes no writes any more.
  *
  * Stores of another process through a mapping of its own are announced by nobody and harm no promise. While a hole, a
- * shared extent or a bad block is in the range a second one is not told as such; a second hole as PM_EVENT_WRITTEN.
+ * shared extent or a bad block is in the range a second one is not told as such; a second hole as PM_EVENT_MODIFIED.
  *
  * A search of /proc looks at every open file of every process. The thread of the library makes it, at most once a
  * second; on a mapping without one pm_next_event(), in the calling thread. Nobody else waits for it: pm_query() never
@@ -861,7 +860,7 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
  * first pm_event_fd(). While a lease is held nobody else has it open, and nothing is searched.
  *
  * Where inotify is not to be had (PM_EV_WATCHED is no then) a mapping that has a thread of the library is told of no
- * PM_EVENT_WRITTEN and no PM_EVENT_OPENED, and of PM_EVENT_TRUNCATED and PM_EVENT_HOLE by a look; on another, which
+ * PM_EVENT_MODIFIED and no PM_EVENT_OPENED, and of PM_EVENT_TRUNCATED and PM_EVENT_HOLE by a look; on another, which
  * would wait in vain, this call fails.
  *
  * Returns: the descriptor, at least 0; -EOPNOTSUPP for anonymous memory; on a mapping without a thread of the library

@@ -63,7 +63,7 @@ static void complete(struct pm_event *event, const struct pm_mapping *m)
 
 static void from_the_start(struct pm_event *event, enum pm_reason reason)
 {
-	event->kind = PM_EVENT_FELL_BACK;
+	event->kind = PM_EVENT_DEMOTED;
 	event->reason = reason;
 	event->old_granularity = PM_GRANULARITY_UNKNOWN;
 	event->old_sync = event->old_direct = PM_UNKNOWN;
@@ -109,7 +109,7 @@ void pm_news_fell_back(struct pm_mapping *m, enum pm_reason reason)
 		return;
 	}
 	pm_news_begin(&news, m);
-	from_the_start(pm_news_add(&news, PM_EVENT_FELL_BACK, reason), reason);
+	from_the_start(pm_news_add(&news, PM_EVENT_DEMOTED, reason), reason);
 	pm_news_tell(m, &news);
 }
 

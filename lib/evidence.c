@@ -106,7 +106,7 @@ static int try_map_sync_on_memory(void)
  */
 static void swallowed(pm_evidence_table e, int shown)
 {
-	struct pm_evidence *row = &e[PM_EV_SWALLOWED];
+	struct pm_evidence *row = &e[PM_EV_MAP_SYNC_IGNORED];
 	if (e[PM_EV_MAP_SYNC].state != PM_YES)
 		return;
 	if (e[PM_EV_DAX].state == PM_NO && e[PM_EV_DEVICE_DAX].state != PM_YES) {
@@ -150,7 +150,7 @@ static void dax_attribute(pm_evidence_table e, const struct pm_subject *s)
 /* The environment may lower the promise. Anything but the two words is shown and has no effect. */
 static void forced(pm_evidence_table e)
 {
-	struct pm_evidence *row = &e[PM_EV_FORCED];
+	struct pm_evidence *row = &e[PM_EV_ENV_OVERRIDE];
 	const char *word = pm_sys->getenv("PMDIRECT_GRANULARITY");
 	bool page = word && !strcmp(word, "page"), line = word && !strcmp(word, "cache_line");
 	bool is_unknown = word && word[0] && !page && !line;
@@ -276,7 +276,7 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 	providers(e, s);
 	cpu(e);
 	bool has_file = s->backing != PM_BACKING_ANONYMOUS;
-	pm_evidence_set(&e[PM_EV_PRIVATE_FILE], has_file ? PM_YES : PM_NO, 0, "this library", NULL);
+	pm_evidence_set(&e[PM_EV_OWN_DESCRIPTION], has_file ? PM_YES : PM_NO, 0, "this library", NULL);
 	if (!has_file)
 		return;
 	if (e[PM_EV_REGION].state == PM_UNKNOWN)

@@ -206,8 +206,8 @@ void pm_evidence_fast_commit(pm_evidence_table e, const struct pm_subject *s)
 	int error = 0;
 	if (fs->state == PM_YES && fs->value != EXT4_SUPER_MAGIC)
 		pm_evidence_set(row, PM_NO, 0, fs->source, "only ext4 has it");
-	else if (fs->state == PM_YES && e[PM_EV_SYNCS_INODES].state == PM_NO)
-		pm_evidence_set(row, PM_NO, 0, e[PM_EV_SYNCS_INODES].source, "no journal");
+	else if (fs->state == PM_YES && e[PM_EV_FSYNC_COMPLETE].state == PM_NO)
+		pm_evidence_set(row, PM_NO, 0, e[PM_EV_FSYNC_COMPLETE].source, "no journal");
 	else if (fs->state == PM_YES) {
 		enum pm_state state = ask(e, s, &error);
 		pm_evidence_set(row, state, error, SOURCE, NULL);

@@ -95,12 +95,12 @@ void pm_evidence_extents(pm_evidence_table e, struct pm_subject *s)
 	s->shared_end = d.shared.to;
 	if (rc) {
 		pm_evidence_set(&e[PM_EV_ALLOCATED], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
-		pm_evidence_set(&e[PM_EV_WRITTEN], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
+		pm_evidence_set(&e[PM_EV_EXTENTS_WRITTEN], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
 		pm_evidence_set(&e[PM_EV_UNSHARED], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
 		return;
 	}
 	set_row(&e[PM_EV_ALLOCATED], &d.hole);
-	set_row(&e[PM_EV_WRITTEN], &d.unwritten);
+	set_row(&e[PM_EV_EXTENTS_WRITTEN], &d.unwritten);
 	set_row(&e[PM_EV_UNSHARED], &d.shared);
 }
 

@@ -141,7 +141,7 @@ static void syncs_inodes(pm_evidence_table e, struct pm_subject *s, size_t place
 		state = is_ext4 ? pm_ext4_syncs_inodes(&s->stx) : answers_itself ? PM_YES : PM_UNKNOWN;
 	s->syncs_inodes = state < 0 ? PM_UNKNOWN : (enum pm_state)state;
 	s->may_leave_inode_out = (is_ext4 || fs->error) && s->syncs_inodes != PM_YES;
-	pm_evidence_set(&e[PM_EV_SYNCS_INODES], s->syncs_inodes, state < 0 ? -state : fs->error,
+	pm_evidence_set(&e[PM_EV_FSYNC_COMPLETE], s->syncs_inodes, state < 0 ? -state : fs->error,
 	                is_ext4 ? "/sys/fs/ext4/DEVICE/journal_task" : fs->source,
 	                state == PM_NO ? "ext4 without a journal" : NULL);
 }

@@ -28,7 +28,7 @@ static bool refuses_a_copy(const struct pm_subject *s)
  */
 static void alive(pm_evidence_table e, struct pm_subject *s)
 {
-	struct pm_evidence *row = &e[PM_EV_ALIVE];
+	struct pm_evidence *row = &e[PM_EV_FS_ONLINE];
 	struct statx link;
 	char path[64];
 	if (s->file_error == EIO || e[PM_EV_MAP_SYNC].error == EIO || refuses_a_copy(s)) {

@@ -22,19 +22,19 @@ static const char *const state_names[] = {[PM_UNKNOWN] = "unknown", [PM_NO] = "n
 
 static const char *const evidence_names[PM_EVIDENCE_ROWS] = {
 	[PM_EV_MAP_SYNC] = "MAP_SYNC accepted",
-	[PM_EV_SWALLOWED] = "MAP_SYNC swallowed",
+	[PM_EV_MAP_SYNC_IGNORED] = "MAP_SYNC ignored",
 	[PM_EV_DAX] = "DAX file",
 	[PM_EV_DEVICE_DAX] = "device-dax",
 	[PM_EV_FILE_SYSTEM] = "file system known",
 	[PM_EV_MOUNT] = "mount known",
-	[PM_EV_VOLATILE] = "volatile by nature",
+	[PM_EV_VOLATILE] = "volatile backing",
 	[PM_EV_ALLOCATED] = "extents allocated",
-	[PM_EV_WRITTEN] = "extents written",
+	[PM_EV_EXTENTS_WRITTEN] = "extents written",
 	[PM_EV_UNSHARED] = "extents unshared",
 	[PM_EV_SHAREABLE] = "extents can be shared",
 	[PM_EV_REGION] = "region found",
-	[PM_EV_PROVIDER] = "real memory",
-	[PM_EV_SYNCHRONOUS] = "synchronous device",
+	[PM_EV_PROVIDER] = "real persistent memory",
+	[PM_EV_CPU_FLUSH_SUFFICES] = "CPU flush suffices",
 	[PM_EV_DOMAIN] = "persistence domain stated",
 	[PM_EV_CPU_CACHE] = "CPU caches in the domain",
 	[PM_EV_DEEP_FLUSH] = "flush hints",
@@ -44,12 +44,12 @@ static const char *const evidence_names[PM_EVIDENCE_ROWS] = {
 	[PM_EV_LEASE_POSSIBLE] = "lease possible",
 	[PM_EV_LEASE_HELD] = "lease held",
 	[PM_EV_KERNEL] = "kernel release",
-	[PM_EV_FORCED] = "forced by environment",
-	[PM_EV_PRIVATE_FILE] = "own file description",
+	[PM_EV_ENV_OVERRIDE] = "environment override",
+	[PM_EV_OWN_DESCRIPTION] = "own file description",
 	[PM_EV_LIBPMEM] = "libpmem in use",
 	[PM_EV_LIBUNWIND] = "libunwind in use",
 	[PM_EV_WRITABLE] = "file system writable",
-	[PM_EV_ALIVE] = "file system alive",
+	[PM_EV_FS_ONLINE] = "file system online",
 	[PM_EV_DAX_FLAG] = "inode's DAX flag",
 	[PM_EV_BAD_BLOCKS] = "bad blocks",
 	[PM_EV_UNSAFE_SHUTDOWNS] = "unsafe shutdowns",
@@ -57,7 +57,7 @@ static const char *const evidence_names[PM_EVIDENCE_ROWS] = {
 	[PM_EV_NUMA_NODE] = "NUMA node known",
 	[PM_EV_PAGE_SIZE] = "page size known",
 	[PM_EV_WATCHED] = "changes announced",
-	[PM_EV_SYNCS_INODES] = "syncs write the inode",
+	[PM_EV_FSYNC_COMPLETE] = "fsync complete",
 	[PM_EV_NAMED] = "file has its name",
 	[PM_EV_SYNC_IGNORED] = "syncs ignored",
 	[PM_EV_DEVICE_FLUSH] = "device cache flushed",
@@ -75,17 +75,17 @@ static const struct {
 	[PM_REASON_ANONYMOUS] = {"anonymous", "there is no file behind the memory"},
 	[PM_REASON_VOLATILE] = {"volatile", "the file system or region keeps its data in volatile memory"},
 	[PM_REASON_AVOIDED] = {"avoided", "the caller asked for the kernel's write-back"},
-	[PM_REASON_FORCED] = {"forced", "PMDIRECT_GRANULARITY in the environment lowers the promise"},
-	[PM_REASON_SWALLOWED] = {"swallowed", "MAP_SYNC was accepted, and the kernel does not show that it is honoured: a "
+	[PM_REASON_ENV_OVERRIDE] = {"env-override", "PMDIRECT_GRANULARITY in the environment lowers the promise"},
+	[PM_REASON_MAP_SYNC_IGNORED] = {"map-sync-ignored", "MAP_SYNC was accepted, and the kernel does not show that it is honoured: a "
 	                                      "sandbox or a preloaded shim may ignore it"},
 	[PM_REASON_PAGE_CACHE] = {"page-cache", "the file is not DAX, so its pages go through the page cache"},
 	[PM_REASON_DIRECT_UNKNOWN] = {"direct-unknown", "the kernel does not say whether the file is DAX"},
 	[PM_REASON_SYNC_REFUSED] = {"sync-refused", "the kernel refuses MAP_SYNC for this file"},
 	[PM_REASON_CPU] = {"cpu", "no cache write-back of this CPU is known to reach the medium"},
-	[PM_REASON_IMPOSTOR] = {"impostor", "the region is ordinary DRAM presented as persistent memory; "
+	[PM_REASON_EMULATED_PMEM] = {"emulated-pmem", "the region is ordinary DRAM presented as persistent memory; "
 	                                    "whether anything survives is not known"},
 	[PM_REASON_REGION_UNKNOWN] = {"region-unknown", "the memory region behind the file is not identified"},
-	[PM_REASON_ASYNCHRONOUS] = {"asynchronous", "the device needs a flush command of the kernel (virtio-pmem)"},
+	[PM_REASON_FLUSH_COMMAND] = {"flush-command", "the device needs a flush command of the kernel (virtio-pmem)"},
 	[PM_REASON_EXTENTS_UNKNOWN] = {"extents-unknown", "the file system does not tell the extents of the range"},
 	[PM_REASON_HOLE] = {"hole", "part of the range is not allocated, so a store may need the file system"},
 	[PM_REASON_UNWRITTEN] = {"unwritten", "part of the range is allocated but not written, so a store may need "
@@ -106,14 +106,14 @@ static const struct {
 	                                            "acknowledged meanwhile was not safe until now"},
 	[PM_REASON_TRUNCATED] = {"truncated", "the file ends inside the range"},
 	[PM_REASON_DAX_FLAG] = {"dax-flag", "the inode's DAX flag was changed; it counts when the inode is next loaded"},
-	[PM_REASON_WRITTEN] = {"written", "the file was changed by other means than a mapping"},
+	[PM_REASON_MODIFIED] = {"modified", "the file was changed by other means than a mapping"},
 	[PM_REASON_OPENED_WRITING] = {"opened-writing", "another process has the file open for writing"},
 	[PM_REASON_OPENED_DIRECT] = {"opened-direct", "another process has the file open for writing with O_DIRECT"},
 	[PM_REASON_READ_ONLY] = {"read-only", "the file system is read-only now"},
 	[PM_REASON_SHUT_DOWN] = {"shut-down", "the file system was shut down"},
 	[PM_REASON_DEVICE_GONE] = {"device-gone", "the device under the file system is gone"},
 	[PM_REASON_BAD_BLOCKS] = {"bad-blocks", "the medium has bad blocks in the range"},
-	[PM_REASON_NO_JOURNAL] = {"no-journal", "it is not known that a sync writes all that leads to the data: an ext4 without "
+	[PM_REASON_FSYNC_INCOMPLETE] = {"fsync-incomplete", "it is not known that a sync writes all that leads to the data: an ext4 without "
 	                                          "a journal leaves the inode out"},
 	[PM_REASON_UNLINKED] = {"unlinked", "the file has lost its name: it was unlinked, or another file replaced it"},
 	[PM_REASON_MOVED] = {"moved", "the file has another path than when it was mapped"},
@@ -140,12 +140,11 @@ static const char *const advices[] = {
 	[PM_ADVICE_LEAVE_SANDBOX] = "run without it",
 	[PM_ADVICE_OTHER_CPU] = "use a CPU with CLWB, CLFLUSHOPT, CLFLUSH or DC CVAP",
 	[PM_ADVICE_USE_FSDAX] = "use a file on a DAX file system",
-	[PM_ADVICE_ASK_HINT] = "ask for a hint",
 	[PM_ADVICE_REWRITE] = "map with PM_PREPARE, or copy the file and map the copy",
 	[PM_ADVICE_MAP_AGAIN] = "unmap and map again",
 	[PM_ADVICE_LEASE] = ("map with PM_LEASE, or use a file system without reflink (mkfs.xfs -m reflink=0) and without "
 	                     "fast_commit (tune2fs -O ^fast_commit)"),
-	[PM_ADVICE_ALONE] = "let no other process have the file open, and map it as its owner",
+	[PM_ADVICE_CLOSE_OTHER_OPENS] = "let no other process have the file open, and map it as its owner",
 	[PM_ADVICE_JOURNAL] = "give the file system a journal (tune2fs -O has_journal)",
 	[PM_ADVICE_BARRIER] = "mount with barriers, and set the queue's write_cache to \"write back\"",
 	[PM_ADVICE_NAME] = "give the file a name (linkat(2)), or map the file that has the name now",
@@ -217,10 +216,10 @@ static void worsen(enum gravity *g, enum gravity to)
 
 static void say_dead(struct text *t, const struct pm_report *r, enum gravity *g)
 {
-	if (!says(r, PM_EV_ALIVE, PM_NO))
+	if (!says(r, PM_EV_FS_ONLINE, PM_NO))
 		return;
 	say(t, "%s: what is stored now does not become durable; %s. ",
-	    r->evidence[PM_EV_ALIVE].error == ENODEV ? "The device under the file system is gone" : "The file system was shut down",
+	    r->evidence[PM_EV_FS_ONLINE].error == ENODEV ? "The device under the file system is gone" : "The file system was shut down",
 	    advices[PM_ADVICE_REMOUNT]);
 	worsen(g, NOT_DURABLE);
 }
@@ -357,7 +356,7 @@ static void say_verdict(struct text *t, const struct pm_report *r, enum gravity 
 	static const char *const verdicts[] = {
 		[PM_VERDICT_UNKNOWN] = "Nothing could be judged",
 		[PM_VERDICT_MET] = "What was asked for is met",
-		[PM_VERDICT_FELL_BACK] = "A hint is not met",
+		[PM_VERDICT_DEMOTED] = "A hint is not met",
 		[PM_VERDICT_REFUSED] = "A guarantee cannot be met",
 	};
 	char why[256];
@@ -378,17 +377,17 @@ static void say_verdict(struct text *t, const struct pm_report *r, enum gravity 
 		say(t, "This is promised by the kernel, not proven. ");
 	if (r->advice != PM_ADVICE_NONE && (size_t)r->advice < COUNT(advices))
 		say(t, "Advice: %s. ", advices[r->advice]);
-	if (r->advice == PM_ADVICE_PREPARE && r->granularity == PM_PAGE && says(r, PM_EV_SYNCS_INODES, PM_NO))
+	if (r->advice == PM_ADVICE_PREPARE && r->granularity == PM_PAGE && says(r, PM_EV_FSYNC_COMPLETE, PM_NO))
 		say(t, "On an ext4 without a journal every drain syncs the whole file system until all blocks of the range are "
 		       "written. ");
 }
 
 static void say_environment(struct text *t, const struct pm_report *r)
 {
-	const struct pm_evidence *forced = &r->evidence[PM_EV_FORCED];
-	if (says(r, PM_EV_FORCED, PM_YES))
+	const struct pm_evidence *forced = &r->evidence[PM_EV_ENV_OVERRIDE];
+	if (says(r, PM_EV_ENV_OVERRIDE, PM_YES))
 		say(t, "Tainted: PMDIRECT_GRANULARITY=%.55s lowers the promise. ", forced->text);
-	if (says(r, PM_EV_FORCED, PM_NO) && forced->text[0])
+	if (says(r, PM_EV_ENV_OVERRIDE, PM_NO) && forced->text[0])
 		say(t, "PMDIRECT_GRANULARITY=%.55s changes nothing: it is neither page nor cache_line. ", forced->text);
 	/* Whose promise it is, or where the way down ended. */
 	if (r->granularity == PM_PAGE && says(r, PM_EV_VOLATILE, PM_UNKNOWN) && r->evidence[PM_EV_VOLATILE].text[0])

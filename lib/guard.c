@@ -30,7 +30,7 @@ static bool may_need_block(const struct pm_mapping *m, const struct statx *stx, 
 		return false;
 	pm_evidence_clear(e);
 	pm_evidence_extents(e, &s);
-	return e[PM_EV_ALLOCATED].state != PM_YES || e[PM_EV_WRITTEN].state != PM_YES ||
+	return e[PM_EV_ALLOCATED].state != PM_YES || e[PM_EV_EXTENTS_WRITTEN].state != PM_YES ||
 	       e[PM_EV_UNSHARED].state != PM_YES;
 }
 

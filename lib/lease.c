@@ -57,10 +57,10 @@ static struct pm_decision without_lease(struct pm_mapping *m)
 	d.granularity = PM_PAGE;
 	d.sync = PM_UNKNOWN;
 	d.grade = PM_GRADE_ACCEPTED;
-	d.verdict = m->ask.sync == PM_GUARANTEE ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
+	d.verdict = m->ask.sync == PM_GUARANTEE ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
 	d.error = m->ask.sync == PM_GUARANTEE ? -PM_ENOTSYNC : 0;
 	d.reason = PM_REASON_LEASE_REFUSED;
-	d.advice = PM_ADVICE_ALONE;
+	d.advice = PM_ADVICE_CLOSE_OTHER_OPENS;
 	return d;
 }
 
@@ -90,7 +90,7 @@ static void give_back(struct pm_mapping *m, struct pm_news *news)
 /* What was done to the file meanwhile and can be undone: what was prepared may not be so any more. */
 static bool is_mendable(const struct pm_mapping *m, const pm_evidence_table e, const struct pm_subject *s)
 {
-	if (e[PM_EV_SYNCS_INODES].state != PM_YES) /* for that there is no mending */
+	if (e[PM_EV_FSYNC_COMPLETE].state != PM_YES) /* for that there is no mending */
 		return false;
 	bool whole = s->stx.stx_size >= s->end && e[PM_EV_ALLOCATED].state == PM_YES;
 	return m->prepared || (whole && e[PM_EV_UNSHARED].state == PM_NO);

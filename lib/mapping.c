@@ -412,7 +412,7 @@ static int open_once(const char *path, int fd, const struct pm_options *o, struc
 	}
 	m->file.callers = false;
 	*ret = m;
-	if (m->decision.verdict == PM_VERDICT_FELL_BACK)
+	if (m->decision.verdict == PM_VERDICT_DEMOTED)
 		pm_news_fell_back(m, m->decision.reason);
 	pm_watch_go(m);
 	pm_lease_poll(m);

@@ -74,7 +74,7 @@ struct pm_mapping {
 	struct pm_queue *untold; /* to the handler, by the thread that tells */
 	pthread_cond_t to_tell;
 	bool all_told;           /* that thread is to end */
-	atomic_int lost;      /* PM_ON_LOSS_FAIL: the error of a guarantee that was lost and not acknowledged */
+	atomic_int lost;      /* PM_FAIL_ON_DEMOTION: the error of a guarantee that was lost and not acknowledged */
 	struct pm_watch watch;
 
 	struct pm_file file;

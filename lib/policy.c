@@ -26,19 +26,19 @@ static const struct rule rules[] = {
 	{PM_EV_MAP_SYNC, PM_YES, PM_REASON_SYNC_REFUSED, PM_REASON_SYNC_REFUSED, PM_ADVICE_MOUNT_DAX, LIFT_NEVER, false},
 	{PM_EV_SYNC_IGNORED, PM_NO, PM_REASON_SYNC_IGNORED, PM_REASON_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX, LIFT_UNKNOWN,
 	 true},
-	{PM_EV_SWALLOWED, PM_NO, PM_REASON_SWALLOWED, PM_REASON_SWALLOWED, PM_ADVICE_LEAVE_SANDBOX, LIFT_NEVER, false},
+	{PM_EV_MAP_SYNC_IGNORED, PM_NO, PM_REASON_MAP_SYNC_IGNORED, PM_REASON_MAP_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX, LIFT_NEVER, false},
 	{PM_EV_CPU, PM_YES, PM_REASON_CPU, PM_REASON_CPU, PM_ADVICE_OTHER_CPU, LIFT_NEVER, false},
-	{PM_EV_PROVIDER, PM_YES, PM_REASON_IMPOSTOR, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_UNKNOWN, false},
+	{PM_EV_PROVIDER, PM_YES, PM_REASON_EMULATED_PMEM, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_UNKNOWN, false},
 	{PM_EV_REGION, PM_YES, PM_REASON_REGION_UNKNOWN, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_ALWAYS, false},
-	{PM_EV_SYNCHRONOUS, PM_YES, PM_REASON_ASYNCHRONOUS, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_UNKNOWN,
+	{PM_EV_CPU_FLUSH_SUFFICES, PM_YES, PM_REASON_FLUSH_COMMAND, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_UNKNOWN,
 	 false},
 	{PM_EV_ARMED, PM_YES, PM_REASON_NOT_ARMED, PM_REASON_NOT_ARMED, PM_ADVICE_REAL_MEDIUM, PROOF_ONLY, false},
-	{PM_EV_SYNCS_INODES, PM_YES, PM_REASON_NO_JOURNAL, PM_REASON_NO_JOURNAL, PM_ADVICE_JOURNAL, LIFT_ALWAYS, true},
+	{PM_EV_FSYNC_COMPLETE, PM_YES, PM_REASON_FSYNC_INCOMPLETE, PM_REASON_FSYNC_INCOMPLETE, PM_ADVICE_JOURNAL, LIFT_ALWAYS, true},
 	/* Stores to what is written need no commit, until another process punches, cuts or regrows it. */
 	{PM_EV_FAST_COMMIT, PM_NO, PM_REASON_FAST_COMMIT, PM_REASON_FAST_COMMIT, PM_ADVICE_LEASE, LIFT_UNKNOWN, true},
 	{PM_EV_UNSHARED, PM_YES, PM_REASON_SHARED, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_REWRITE, LIFT_UNKNOWN, true},
 	{PM_EV_ALLOCATED, PM_YES, PM_REASON_HOLE, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, LIFT_ALWAYS, true},
-	{PM_EV_WRITTEN, PM_YES, PM_REASON_UNWRITTEN, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, LIFT_ALWAYS, true},
+	{PM_EV_EXTENTS_WRITTEN, PM_YES, PM_REASON_UNWRITTEN, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, LIFT_ALWAYS, true},
 };
 
 static enum pm_state direct_of(const struct pm_evidence *e)
@@ -85,18 +85,18 @@ static bool is_volatile(const struct pm_evidence *e, const struct pm_ask *ask, s
  */
 static enum pm_advice advice_for_pages(const struct pm_evidence *e)
 {
-	bool is_unwritten = e[PM_EV_ALLOCATED].state == PM_NO || e[PM_EV_WRITTEN].state == PM_NO;
-	return e[PM_EV_SYNCS_INODES].state == PM_NO && is_unwritten ? PM_ADVICE_PREPARE : PM_ADVICE_MOUNT_DAX;
+	bool is_unwritten = e[PM_EV_ALLOCATED].state == PM_NO || e[PM_EV_EXTENTS_WRITTEN].state == PM_NO;
+	return e[PM_EV_FSYNC_COMPLETE].state == PM_NO && is_unwritten ? PM_ADVICE_PREPARE : PM_ADVICE_MOUNT_DAX;
 }
 
 /* What rules out user-space durability before the evidence for it is even looked at. */
 static bool is_lowered(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
 {
-	const struct pm_evidence *forced = &e[PM_EV_FORCED];
+	const struct pm_evidence *forced = &e[PM_EV_ENV_OVERRIDE];
 	bool avoids = ask->sync == PM_AVOID || ask->direct == PM_AVOID;
 	bool avoids_all = ask->sync == PM_AVOID && ask->direct == PM_AVOID;
-	if (e[PM_EV_SWALLOWED].state == PM_YES && !avoids_all)
-		blame(d, PM_REASON_SWALLOWED, PM_ADVICE_LEAVE_SANDBOX);
+	if (e[PM_EV_MAP_SYNC_IGNORED].state == PM_YES && !avoids_all)
+		blame(d, PM_REASON_MAP_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX);
 	else if (d->direct == PM_NO && !avoids_all)
 		blame(d, PM_REASON_PAGE_CACHE, advice_for_pages(e));
 	else if (d->direct == PM_UNKNOWN && avoids && ask->direct != PM_AVOID)
@@ -104,7 +104,7 @@ static bool is_lowered(const struct pm_evidence *e, const struct pm_ask *ask, st
 	else if (avoids)
 		blame(d, PM_REASON_AVOIDED, PM_ADVICE_NONE);
 	else if (forced->state == PM_YES && forced->value <= PM_PAGE)
-		blame(d, PM_REASON_FORCED, PM_ADVICE_UNSET_ENV);
+		blame(d, PM_REASON_ENV_OVERRIDE, PM_ADVICE_UNSET_ENV);
 	else
 		return false;
 	d->sync = PM_NO;
@@ -151,14 +151,14 @@ static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, b
 		if (rule->lift == PROOF_ONLY && state == PM_UNKNOWN)
 			continue;
 		enum pm_reason reason = state == PM_UNKNOWN ? rule->if_unknown : rule->if_wrong;
-		enum pm_advice advice = rule->advice == PM_ADVICE_LEASE && ask->lease ? PM_ADVICE_ALONE : rule->advice;
+		enum pm_advice advice = rule->advice == PM_ADVICE_LEASE && ask->lease ? PM_ADVICE_CLOSE_OTHER_OPENS : rule->advice;
 		if (!missing(d, reason, advice, lifts(rule, state, trust)))
 			return;
 	}
 	bool can_be_shared = ask->backing == PM_BACKING_FILE && e[PM_EV_SHAREABLE].state != PM_NO &&
 	                     e[PM_EV_LEASE_HELD].state != PM_YES;
 	enum pm_reason reason = ask->lease ? PM_REASON_LEASE_REFUSED : PM_REASON_SHAREABLE;
-	if (can_be_shared && !missing(d, reason, ask->lease ? PM_ADVICE_ALONE : PM_ADVICE_LEASE, trust))
+	if (can_be_shared && !missing(d, reason, ask->lease ? PM_ADVICE_CLOSE_OTHER_OPENS : PM_ADVICE_LEASE, trust))
 		return;
 	if (d->grade == PM_GRADE_TRUSTED)
 		return;
@@ -174,13 +174,13 @@ static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, b
 /* A virtio-pmem refuses MAP_SYNC for a reason that can be named. */
 static void refine_refusal(const struct pm_evidence *e, struct pm_decision *d)
 {
-	if (d->reason == PM_REASON_SYNC_REFUSED && e[PM_EV_SYNCHRONOUS].state == PM_NO)
-		blame(d, PM_REASON_ASYNCHRONOUS, PM_ADVICE_REAL_MEDIUM);
+	if (d->reason == PM_REASON_SYNC_REFUSED && e[PM_EV_CPU_FLUSH_SUFFICES].state == PM_NO)
+		blame(d, PM_REASON_FLUSH_COMMAND, PM_ADVICE_REAL_MEDIUM);
 }
 
 static void set_granularity(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
 {
-	const struct pm_evidence *forced = &e[PM_EV_FORCED];
+	const struct pm_evidence *forced = &e[PM_EV_ENV_OVERRIDE];
 	bool capped = forced->state == PM_YES && forced->value <= PM_CACHE_LINE;
 	if (d->grade >= PM_GRADE_PROMISED && e[PM_EV_CPU_CACHE].state == PM_YES && !capped)
 		d->granularity = PM_BYTE;
@@ -217,7 +217,7 @@ static void judge(const struct pm_ask *ask, struct pm_decision *d)
 	}
 	bool sync_refused = ask->sync == PM_GUARANTEE && !sync_met;
 	bool direct_refused = ask->direct == PM_GUARANTEE && !direct_met;
-	d->verdict = sync_refused || direct_refused ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
+	d->verdict = sync_refused || direct_refused ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
 	if (d->verdict != PM_VERDICT_REFUSED)
 		return;
 	/* A device-dax has no write-back to fall back to, whatever its medium is. */
@@ -253,8 +253,8 @@ enum pm_reason pm_reason_of_name(const struct pm_evidence *named)
 static bool takes_no_store(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
 {
 	const struct pm_evidence *writable = &e[PM_EV_WRITABLE];
-	if (e[PM_EV_ALIVE].state == PM_NO)
-		blame(d, e[PM_EV_ALIVE].error == ENODEV ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN, PM_ADVICE_REMOUNT);
+	if (e[PM_EV_FS_ONLINE].state == PM_NO)
+		blame(d, e[PM_EV_FS_ONLINE].error == ENODEV ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN, PM_ADVICE_REMOUNT);
 	else if (writable->state == PM_NO && writable->error != PM_IMMUTABLE && !ask->read_only)
 		blame(d, PM_REASON_READ_ONLY, PM_ADVICE_REMOUNT);
 	else if (e[PM_EV_IN_FILE].state == PM_NO)
@@ -290,7 +290,7 @@ static void lose(const struct pm_evidence *e, const struct pm_ask *ask, struct p
 	}
 	bool sync = ask->sync == PM_GUARANTEE, direct = ask->direct == PM_GUARANTEE;
 	d->grade = d->grade > PM_GRADE_ACCEPTED ? PM_GRADE_ACCEPTED : d->grade;
-	d->verdict = sync || direct ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
+	d->verdict = sync || direct ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
 	d->error = sync ? -PM_ENOTSYNC : direct ? -PM_ENOTDIRECT : 0;
 }
 

@@ -48,7 +48,7 @@ static int adopt_locked(struct pm_mapping *m, const struct pm_decision *d, bool 
 		return PM_EVENT_PROMOTED;
 	}
 	/* Nothing is left to fall back to where no store is durable any more. */
-	bool fails = m->flags & PM_ON_LOSS_FAIL || d->error == -PM_EVOLATILE;
+	bool fails = m->flags & PM_FAIL_ON_DEMOTION || d->error == -PM_EVOLATILE;
 	if (d->verdict == PM_VERDICT_REFUSED && was_met && fails) {
 		atomic_store(&m->lost, d->error);
 		atomic_store(&m->persist_lines, NULL);
@@ -62,7 +62,7 @@ static int adopt_locked(struct pm_mapping *m, const struct pm_decision *d, bool 
 		if (d->grade < PM_GRADE_TRUSTED) /* there is worse */
 			return 0;
 		m->decision.grade = PM_GRADE_ACCEPTED;
-		m->decision.verdict = m->ask.sync == PM_GUARANTEE ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
+		m->decision.verdict = m->ask.sync == PM_GUARANTEE ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
 		m->decision.reason = PM_REASON_NOT_PROMOTED;
 		m->decision.advice = PM_ADVICE_MAP_AGAIN;
 		return 0;
@@ -70,7 +70,7 @@ static int adopt_locked(struct pm_mapping *m, const struct pm_decision *d, bool 
 	if (d->granularity == now)
 		return 0;
 	demote(m, d->granularity);
-	return PM_EVENT_FELL_BACK;
+	return PM_EVENT_DEMOTED;
 }
 
 void pm_mapping_adopt(struct pm_mapping *m, const struct pm_decision *d, bool may_promote, struct pm_news *news)
@@ -182,7 +182,7 @@ int pm_mapping_look(struct pm_mapping *m, struct pm_report *r, bool all, struct 
 static void blame_poison(struct pm_report *r)
 {
 	bool guaranteed = r->sync_request == PM_GUARANTEE || r->direct_request == PM_GUARANTEE;
-	r->verdict = guaranteed ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK;
+	r->verdict = guaranteed ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
 	r->grade = r->grade > PM_GRADE_ACCEPTED ? PM_GRADE_ACCEPTED : r->grade;
 	if (r->reason == PM_REASON_DEVICE_GONE || r->reason == PM_REASON_SHUT_DOWN)
 		return;
@@ -227,11 +227,11 @@ void pm_mapping_assume(pm_evidence_table e, const struct pm_options *o, bool gro
 		pm_evidence_set(&e[PM_EV_IN_FILE], PM_YES, 0, source, NULL);
 	if (prepared) {
 		pm_evidence_set(&e[PM_EV_ALLOCATED], PM_YES, 0, source, NULL);
-		pm_evidence_set(&e[PM_EV_WRITTEN], PM_YES, 0, source, NULL);
+		pm_evidence_set(&e[PM_EV_EXTENTS_WRITTEN], PM_YES, 0, source, NULL);
 		pm_evidence_set(&e[PM_EV_UNSHARED], PM_YES, 0, source, NULL);
 	} else if (grown) {
 		pm_evidence_set(&e[PM_EV_ALLOCATED], o->flags & PM_SPARSE ? PM_NO : PM_YES, 0, source, NULL);
-		pm_evidence_set(&e[PM_EV_WRITTEN], PM_NO, 0, source, NULL);
+		pm_evidence_set(&e[PM_EV_EXTENTS_WRITTEN], PM_NO, 0, source, NULL);
 	}
 }
 

@@ -342,10 +342,10 @@ static void compare_life(struct pm_watch *w, const struct pm_evidence *e, struct
 	bool is_immutable = e[PM_EV_WRITABLE].error == PM_IMMUTABLE;
 	if (lost(&w->writable, e[PM_EV_WRITABLE].state))
 		pm_news_add(news, PM_EVENT_READ_ONLY, is_immutable ? PM_REASON_IMMUTABLE : PM_REASON_READ_ONLY);
-	if (lost(&w->alive, e[PM_EV_ALIVE].state)) {
-		bool gone = e[PM_EV_ALIVE].error == ENODEV;
-		pm_news_add(news, PM_EVENT_DEAD, gone ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN)->error =
-			-e[PM_EV_ALIVE].error;
+	if (lost(&w->alive, e[PM_EV_FS_ONLINE].state)) {
+		bool gone = e[PM_EV_FS_ONLINE].error == ENODEV;
+		pm_news_add(news, PM_EVENT_FS_OFFLINE, gone ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN)->error =
+			-e[PM_EV_FS_ONLINE].error;
 	}
 	if (w->bad != PM_YES && e[PM_EV_BAD_BLOCKS].state == PM_YES)
 		place(pm_news_add(news, PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS), e[PM_EV_BAD_BLOCKS].value, UINT64_MAX);
@@ -377,7 +377,7 @@ void pm_watch_seed(struct pm_mapping *m, const struct pm_evidence *e, const stru
 static void tell_written(struct pm_mapping *m, const struct pm_subject *s, struct pm_news *news)
 {
 	uint64_t size = s->stx.stx_size, before = m->watch.size, end = m->offset + m->length;
-	struct pm_event *event = pm_news_add(news, PM_EVENT_WRITTEN, PM_REASON_WRITTEN);
+	struct pm_event *event = pm_news_add(news, PM_EVENT_MODIFIED, PM_REASON_MODIFIED);
 	if (size == before || size < end || before < end)
 		return;
 	event->offset = least(size, before);

@@ -57,12 +57,12 @@ def check_report(program, settings, directory):
         yield f"too much is promised: {report.splitlines()[0] if report else 'nothing'}"
         return
     if "LD_PRELOAD" in settings:
-        if row(report, "MAP_SYNC swallowed")[0] != "yes" or (match[1] == "page" and match[2] != "swallowed"):
+        if row(report, "MAP_SYNC ignored")[0] != "yes" or (match[1] == "page" and match[2] != "map-sync-ignored"):
             yield f"the swallowed flag was not noticed: reason {match[2]}"
-    elif match[2] == "swallowed":
+    elif match[2] == "map-sync-ignored":
         yield "swallowed, without a shim"
     wish = settings.get("PMDIRECT_GRANULARITY")
-    state, value = row(report, "forced by environment")
+    state, value = row(report, "environment override")
     if state != ("yes" if wish in LOWERS else "no") or (wish and wish not in value):
         yield f"PMDIRECT_GRANULARITY={wish} is reported as {state} {value}"
     if ("Tainted" in report) != (wish in LOWERS):

@@ -5,6 +5,6 @@ for shim in ./libswallow_all.so ./libswallow_sync.so; do
 	LD_PRELOAD=$shim ./02_guarantee "$D/with"
 	[ $? -eq 3 ] && [ ! -e "$D/with" ] || { echo "$shim was not noticed"; exit 1; }
 	LD_PRELOAD=$shim ./03_why -c 1048576 "$D/why" >/tmp/why
-	grep '^granularity page, .* reason swallowed' /tmp/why || { cat /tmp/why; exit 1; }
+	grep '^granularity page, .* reason map-sync-ignored' /tmp/why || { cat /tmp/why; exit 1; }
 	rm "$D/why"
 done

@@ -40,16 +40,16 @@ struct expected {
 #define SHAREABLE ACCEPTED(PM_REASON_SHAREABLE, PM_ADVICE_LEASE)
 #define FAST_COMMIT ACCEPTED(PM_REASON_FAST_COMMIT, PM_ADVICE_LEASE)
 #define FAST_COMMIT ACCEPTED(PM_REASON_FAST_COMMIT, PM_ADVICE_LEASE)
-#define NO_JOURNAL ACCEPTED(PM_REASON_NO_JOURNAL, PM_ADVICE_JOURNAL)
-#define IMPOSTOR ACCEPTED(PM_REASON_IMPOSTOR, PM_ADVICE_REAL_MEDIUM)
-#define ASYNCHRONOUS {PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_ASYNCHRONOUS, PM_ADVICE_REAL_MEDIUM}
+#define NO_JOURNAL ACCEPTED(PM_REASON_FSYNC_INCOMPLETE, PM_ADVICE_JOURNAL)
+#define IMPOSTOR ACCEPTED(PM_REASON_EMULATED_PMEM, PM_ADVICE_REAL_MEDIUM)
+#define ASYNCHRONOUS {PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_FLUSH_COMMAND, PM_ADVICE_REAL_MEDIUM}
 #define VOLATILE {PM_NONE, PM_NO, PM_NO, PM_GRADE_NONE, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM}
 #define NO_FLUSH {PM_NONE, PM_NO, PM_NO, PM_GRADE_NONE, PM_REASON_NO_DEVICE_FLUSH, PM_ADVICE_BARRIER}
 #define VOLATILE_DIRECT {PM_NONE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM}
 #define REFUSED {PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_SYNC_REFUSED, PM_ADVICE_MOUNT_DAX}
 #define SHARED ACCEPTED(PM_REASON_SHARED, PM_ADVICE_REWRITE)
 #define REGION_UNKNOWN ACCEPTED(PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM)
-#define SWALLOWED(direct) {PM_PAGE, PM_NO, direct, PM_GRADE_NONE, PM_REASON_SWALLOWED, PM_ADVICE_LEAVE_SANDBOX}
+#define SWALLOWED(direct) {PM_PAGE, PM_NO, direct, PM_GRADE_NONE, PM_REASON_MAP_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX}
 
 /* What is mapped. A device is one where the backing has it. */
 enum kind {
@@ -180,7 +180,7 @@ static void check_report(const char *what, const struct pm_report *r, const stru
 	CHECK(r->reason == x->reason, "%s: %s, expected %s", what, pm_reason_name(r->reason), pm_reason_name(x->reason));
 	CHECK(r->advice == x->advice, "%s: %d", what, (int)r->advice);
 	bool met = x->granularity >= PM_CACHE_LINE && x->direct == PM_YES;
-	CHECK(r->verdict == (met ? PM_VERDICT_MET : PM_VERDICT_FELL_BACK), "%s: %d", what, (int)r->verdict);
+	CHECK(r->verdict == (met ? PM_VERDICT_MET : PM_VERDICT_DEMOTED), "%s: %d", what, (int)r->verdict);
 	if (failures > before)
 		print_evidence(r);
 	else
@@ -307,7 +307,7 @@ static void count_event(struct pm_mapping *m, const struct pm_event *event, void
 {
 	(void)m;
 	(void)arg;
-	fell_back += event->kind == PM_EVENT_FELL_BACK;
+	fell_back += event->kind == PM_EVENT_DEMOTED;
 }
 
 /* A hole punched by somebody else takes the promise away; a query notices, says so once, and persist goes on. */

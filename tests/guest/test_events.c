@@ -194,15 +194,15 @@ static const struct cause {
 	{"writer", do_nothing, O_RDWR, ANYWHERE, false, {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}}, {0}},
 	{"O_DIRECT", do_nothing, O_RDWR | O_DIRECT, ANYWHERE, false, {{PM_EVENT_OPENED, PM_REASON_OPENED_DIRECT, 0, 0}}, {0}},
 	{"write", do_write, O_WRONLY, ANYWHERE, false,
-	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}, {PM_EVENT_WRITTEN, PM_REASON_WRITTEN, 0, 0}}, {0}},
+	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}, {PM_EVENT_MODIFIED, PM_REASON_MODIFIED, 0, 0}}, {0}},
 	{"truncate", do_truncate, O_RDONLY, ANYWHERE, false, {{PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, 65536, 0}},
-	 {PM_EVENT_FELL_BACK, PM_REASON_TRUNCATED, 0, 0}},
+	 {PM_EVENT_DEMOTED, PM_REASON_TRUNCATED, 0, 0}},
 	{"punch", do_punch, O_RDWR, ANYWHERE, false,
 	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}, {PM_EVENT_HOLE, PM_REASON_HOLE, 65536, 65536}},
-	 {PM_EVENT_FELL_BACK, PM_REASON_HOLE, 0, 0}},
+	 {PM_EVENT_DEMOTED, PM_REASON_HOLE, 0, 0}},
 	{"collapse", do_collapse, O_RDWR, ANYWHERE, false,
 	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}, {PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, SIZE - 65536, 0}},
-	 {PM_EVENT_FELL_BACK, PM_REASON_TRUNCATED, 0, 0}},
+	 {PM_EVENT_DEMOTED, PM_REASON_TRUNCATED, 0, 0}},
 	{"clone", do_clone, O_RDONLY, REFLINK, false, {{PM_EVENT_SHARED, PM_REASON_SHARED, 0, 0}}, {0}},
 	{"dedupe", do_dedupe, O_RDONLY, REFLINK, false, {{PM_EVENT_SHARED, PM_REASON_SHARED, 0, 65536}}, {0}},
 	{"unlink", do_unlink, O_RDONLY, ANYWHERE, false, {{PM_EVENT_NAME_LOST, PM_REASON_UNLINKED, 0, 0}}, {0}},
@@ -211,9 +211,9 @@ static const struct cause {
 	{"one name", do_unlink_one_name, O_RDONLY, ANYWHERE, false, {{PM_EVENT_NAME_LOST, PM_REASON_UNLINKED, 0, 0}}, {0}},
 	{"DAX flag", do_toggle_flag, O_RDONLY, DIRECT, false, {{PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG, 0, 0}}, {0}},
 	{"read-only", do_read_only, O_RDONLY, ANYWHERE, true, {{PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0, 0}}, {0}},
-	{"shutdown", do_shutdown, O_RDONLY, ANYWHERE, true, {{PM_EVENT_DEAD, PM_REASON_SHUT_DOWN, 0, 0}}, {0}},
+	{"shutdown", do_shutdown, O_RDONLY, ANYWHERE, true, {{PM_EVENT_FS_OFFLINE, PM_REASON_SHUT_DOWN, 0, 0}}, {0}},
 	{"bad-block", do_wear, O_RDONLY, DIRECT, true, {{PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS, 65536, 0}}, {0}},
-	{"unbind", do_unbind, O_RDONLY, ANYWHERE, true, {{PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, 0, 0}}, {0}},
+	{"unbind", do_unbind, O_RDONLY, ANYWHERE, true, {{PM_EVENT_FS_OFFLINE, PM_REASON_DEVICE_GONE, 0, 0}}, {0}},
 };
 
 /* ---- Provoking, and listening ---- */
@@ -291,7 +291,7 @@ static void compare(const struct cause *c, struct pm_event *events, unsigned cou
 		CHECK(strike_out(events, count, &c->falls_back), "%s: did not fall back", c->name);
 	/* Where the file system is gone, so is what the promise stands on. */
 	for (unsigned i = 0; i < count; i++) {
-		bool follows = c->final && had_lines && events[i].kind == PM_EVENT_FELL_BACK;
+		bool follows = c->final && had_lines && events[i].kind == PM_EVENT_DEMOTED;
 		CHECK(!events[i].kind || follows, "%s: event %d, %s, at %" PRIu64 "+%" PRIu64 " was not expected",
 		      c->name, (int)events[i].kind, pm_reason_name(events[i].reason), events[i].offset,
 		      events[i].length);
@@ -348,7 +348,7 @@ static void provoke(const struct cause *c, unsigned flags)
 	struct pm_event events[EVENTS_MAX];
 	struct pm_mapping *m = map_new(flags, PM_HINT);
 	bool had_lines = pm_granularity_of(m) >= PM_CACHE_LINE;
-	struct pm_mapping *copy = c->told[0].kind == PM_EVENT_DEAD ? map_copy() : NULL;
+	struct pm_mapping *copy = c->told[0].kind == PM_EVENT_FS_OFFLINE ? map_copy() : NULL;
 	check_mount(m, false);
 	struct intruder x = intrude(c);
 	compare(c, events, listen_to(m, events, flags), had_lines);
@@ -419,7 +419,7 @@ static void lose_guarantee(const struct cause *c)
 {
 	char text[2048];
 	struct pm_report r;
-	struct pm_mapping *m = map_new(PM_ON_LOSS_FAIL | (has_reflink ? PM_LEASE : 0), PM_GUARANTEE);
+	struct pm_mapping *m = map_new(PM_FAIL_ON_DEMOTION | (has_reflink ? PM_LEASE : 0), PM_GUARANTEE);
 	CHECK(pm_query(m, &r, sizeof(r)) == 0 && r.grade == PM_GRADE_PROVEN && r.verdict == PM_VERDICT_MET, "guarantee: not met");
 	CHECK(pm_persist(m, pm_base(m), 8) == 0);
 	/* A shutdown needs a descriptor, and a lease bears only ours: that of the directory. */

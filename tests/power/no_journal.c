@@ -41,8 +41,8 @@ static int store_raw(const char *file, const char *verb)
 
 static bool is_as_expected(const char *file, const struct pm_report *r)
 {
-	enum pm_reason reason = strncmp(file, "dax", 3) ? PM_REASON_PAGE_CACHE : PM_REASON_NO_JOURNAL;
-	bool good = r->granularity == PM_PAGE && r->reason == reason && r->evidence[PM_EV_SYNCS_INODES].state == PM_NO;
+	enum pm_reason reason = strncmp(file, "dax", 3) ? PM_REASON_PAGE_CACHE : PM_REASON_FSYNC_INCOMPLETE;
+	bool good = r->granularity == PM_PAGE && r->reason == reason && r->evidence[PM_EV_FSYNC_COMPLETE].state == PM_NO;
 	if (!good)
 		printf("%s: %s, reason %s\n", file, pm_granularity_name(r->granularity), pm_reason_name(r->reason));
 	return good;

@@ -295,7 +295,7 @@ static int check_report(const char *name, const struct pm_report *r, bool direct
 	dprintf(STDOUT_FILENO, "note %s: %s, direct %s, sync %s, %s\n", name, pm_granularity_name(r->granularity),
 		pm_state_name(r->direct), pm_state_name(r->sync), pm_reason_name(r->reason));
 	if (r->granularity == PM_PAGE && r->direct == (direct ? PM_YES : PM_NO) && reason &&
-	    r->verdict == PM_VERDICT_FELL_BACK)
+	    r->verdict == PM_VERDICT_DEMOTED)
 		return 0;
 	dprintf(STDOUT_FILENO, "%s: expected page, direct %s\n", name, direct ? "yes" : "no");
 	return 1;

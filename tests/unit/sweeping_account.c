@@ -394,7 +394,7 @@ int sweep_events(void)
 	int rc;
 	before_call();
 	while (!(rc = pm_next_event(swept, &event, sizeof(event))))
-		sweep_expect(event.kind >= PM_EVENT_FELL_BACK);
+		sweep_expect(event.kind >= PM_EVENT_DEMOTED);
 	rc = rc == -EAGAIN ? 0 : rc;
 	return sweep_result("pm_next_event", rc);
 }

@@ -415,7 +415,7 @@ START_TEST(a_device_without_a_promise)
 		m = unit_map(path, UNIT_OPTIONS(.sync = requests[i]));
 		base = pm_base(m);
 		ck_assert_int_eq(pm_granularity_of(m), PM_NONE);
-		ck_assert_int_eq(unit_query(m)->reason, i ? PM_REASON_NO_WRITE_BACK : PM_REASON_FORCED);
+		ck_assert_int_eq(unit_query(m)->reason, i ? PM_REASON_NO_WRITE_BACK : PM_REASON_ENV_OVERRIDE);
 		fake_forget();
 		unit_ok(pm_persist(m, base, LINE));
 		check_cpu(1, 1);

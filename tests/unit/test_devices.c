@@ -41,10 +41,10 @@ static const struct {
 	{&memory, &caches, PM_CACHE_LINE, PM_GRADE_PROVEN, PM_REASON_NONE},
 	{&no_domain, &caches, PM_CACHE_LINE, PM_GRADE_PROMISED, PM_REASON_NO_DOMAIN},
 	{&memory, &no_domain, PM_CACHE_LINE, PM_GRADE_PROMISED, PM_REASON_NO_DOMAIN},
-	{&memory, &dram, PM_PAGE, PM_GRADE_ACCEPTED, PM_REASON_IMPOSTOR},
-	{&strange, &dram, PM_PAGE, PM_GRADE_ACCEPTED, PM_REASON_IMPOSTOR},
+	{&memory, &dram, PM_PAGE, PM_GRADE_ACCEPTED, PM_REASON_EMULATED_PMEM},
+	{&strange, &dram, PM_PAGE, PM_GRADE_ACCEPTED, PM_REASON_EMULATED_PMEM},
 	{&memory, &strange, PM_PAGE, PM_GRADE_ACCEPTED, PM_REASON_REGION_UNKNOWN},
-	{&memory, &virtio, PM_PAGE, PM_GRADE_ACCEPTED, PM_REASON_ASYNCHRONOUS},
+	{&memory, &virtio, PM_PAGE, PM_GRADE_ACCEPTED, PM_REASON_FLUSH_COMMAND},
 	{&memory, &forgets, PM_NONE, PM_GRADE_NONE, PM_REASON_VOLATILE},
 };
 
@@ -81,7 +81,7 @@ START_TEST(a_device_that_gets_another_one_below)
 	fake.machine.below[1] = &dram;
 	struct pm_mapping *later = unit_map(path, NULL);
 	ck_assert_int_eq(pm_granularity_of(later), PM_PAGE);
-	ck_assert_int_eq(unit_query(m)->reason, PM_REASON_IMPOSTOR);
+	ck_assert_int_eq(unit_query(m)->reason, PM_REASON_EMULATED_PMEM);
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
 	unit_ok(pm_unmap(m));
 	unit_ok(pm_unmap(later));

@@ -37,13 +37,13 @@ START_TEST(a_hint_that_is_not_met_is_an_event)
 	start(fake_machines[_i]);
 	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.length = 65536, .on_event = hear, .event_arg = &heard));
 	const struct pm_report *r = unit_query(m);
-	ck_assert_uint_eq(heard.count, r->verdict == PM_VERDICT_FELL_BACK);
+	ck_assert_uint_eq(heard.count, r->verdict == PM_VERDICT_DEMOTED);
 	if (heard.count) {
 		const struct pm_event *e = &heard.last;
 		ck_assert_ptr_eq(heard.mapping, m);
 		ck_assert_ptr_eq(heard.arg, &heard);
 		ck_assert_uint_eq(e->size, sizeof(*e));
-		ck_assert_int_eq(e->kind, PM_EVENT_FELL_BACK);
+		ck_assert_int_eq(e->kind, PM_EVENT_DEMOTED);
 		ck_assert_int_eq(e->reason, r->reason);
 		ck_assert_int_eq(e->error, 0);
 		ck_assert_uint_eq(e->length, 65536);
@@ -75,7 +75,7 @@ START_TEST(a_hint_that_is_not_met_is_told_to_who_asks_later)
 	bool lost = _i % 2 && r.granularity < before;
 	int rc = pm_next_event(m, &event, sizeof(event));
 	if (!rc && event.old_granularity == PM_GRANULARITY_UNKNOWN) {
-		ck_assert_int_eq(event.kind, PM_EVENT_FELL_BACK);
+		ck_assert_int_eq(event.kind, PM_EVENT_DEMOTED);
 		ck_assert_int_eq(event.new_granularity, before);
 		ck_assert_int_eq(event.old_sync, PM_UNKNOWN);
 		ck_assert_uint_eq(event.length, 65536);
@@ -116,7 +116,7 @@ START_TEST(a_promise_lost_later_is_one_event)
 	for (int i = 0; i < 3; i++)
 		ck_assert_int_eq(unit_query(m)->granularity, PM_PAGE);
 	ck_assert_uint_eq(heard.count, 1);
-	ck_assert_int_eq(heard.last.kind, PM_EVENT_FELL_BACK);
+	ck_assert_int_eq(heard.last.kind, PM_EVENT_DEMOTED);
 	ck_assert_int_eq(heard.last.reason, PM_REASON_EXTENTS_UNKNOWN);
 	ck_assert_int_eq(heard.last.old_granularity, PM_CACHE_LINE);
 	ck_assert_int_eq(heard.last.new_granularity, PM_PAGE);
@@ -150,7 +150,7 @@ START_TEST(a_lost_guarantee_can_be_made_to_fail)
 {
 	const char *path = unit_file("file", 65536);
 	start(&fake_dax);
-	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = PM_ON_LOSS_FAIL));
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = PM_FAIL_ON_DEMOTION));
 	unit_ok(pm_persist(m, pm_base(m), 1));
 	fake.machine.fiemap_errno = EIO;
 	ck_assert_int_eq(unit_query(m)->error, -PM_ENOTSYNC);

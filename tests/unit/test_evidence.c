@@ -61,15 +61,15 @@ static const struct {
 	{&fake_dax_no_domain, PM_CACHE_LINE, PM_YES, PM_YES, PM_GRADE_PROMISED, PM_REASON_NO_DOMAIN,
 	 PM_ADVICE_STATE_DOMAIN},
 	{&fake_xfs_reflink, PM_PAGE, PM_UNKNOWN, PM_YES, PM_GRADE_ACCEPTED, PM_REASON_SHAREABLE, PM_ADVICE_LEASE},
-	{&fake_e820, PM_PAGE, PM_UNKNOWN, PM_YES, PM_GRADE_ACCEPTED, PM_REASON_IMPOSTOR, PM_ADVICE_REAL_MEDIUM},
-	{&fake_virtio_pmem, PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_ASYNCHRONOUS, PM_ADVICE_REAL_MEDIUM},
+	{&fake_e820, PM_PAGE, PM_UNKNOWN, PM_YES, PM_GRADE_ACCEPTED, PM_REASON_EMULATED_PMEM, PM_ADVICE_REAL_MEDIUM},
+	{&fake_virtio_pmem, PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_FLUSH_COMMAND, PM_ADVICE_REAL_MEDIUM},
 	{&fake_eadr, PM_BYTE, PM_YES, PM_YES, PM_GRADE_PROVEN, PM_REASON_NONE, PM_ADVICE_NONE},
 	{&fake_device_dax, PM_CACHE_LINE, PM_YES, PM_YES, PM_GRADE_PROVEN, PM_REASON_NONE, PM_ADVICE_NONE},
 	{&fake_tmpfs, PM_NONE, PM_NO, PM_NO, PM_GRADE_NONE, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM},
-	{&fake_shim, PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_SWALLOWED, PM_ADVICE_LEAVE_SANDBOX},
-	{&fake_forced, PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_FORCED, PM_ADVICE_UNSET_ENV},
+	{&fake_shim, PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_MAP_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX},
+	{&fake_forced, PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_ENV_OVERRIDE, PM_ADVICE_UNSET_ENV},
 	{&fake_weak_cpu, PM_PAGE, PM_UNKNOWN, PM_YES, PM_GRADE_ACCEPTED, PM_REASON_CPU, PM_ADVICE_OTHER_CPU},
-	{&fake_gvisor, PM_PAGE, PM_NO, PM_UNKNOWN, PM_GRADE_NONE, PM_REASON_SWALLOWED, PM_ADVICE_LEAVE_SANDBOX},
+	{&fake_gvisor, PM_PAGE, PM_NO, PM_UNKNOWN, PM_GRADE_NONE, PM_REASON_MAP_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX},
 	{&fake_block_device, PM_PAGE, PM_NO, PM_NO, PM_GRADE_NONE, PM_REASON_PAGE_CACHE, PM_ADVICE_MOUNT_DAX},
 };
 
@@ -136,7 +136,7 @@ START_TEST(accepted_by_who_accepts_anything)
 	fake_start(&fake_shim);
 	const struct pm_report *r = report_of(NULL);
 	check_row(r, PM_EV_MAP_SYNC, PM_YES, NULL);
-	check_row(r, PM_EV_SWALLOWED, PM_YES, NULL);
+	check_row(r, PM_EV_MAP_SYNC_IGNORED, PM_YES, NULL);
 	ck_assert_int_eq(r->granularity, PM_PAGE);
 }
 END_TEST
@@ -146,9 +146,9 @@ START_TEST(accepted_on_a_page_cache)
 	fake_start(&fake_plain);
 	fake.machine.sync = FAKE_ACCEPTS;
 	const struct pm_report *r = report_of(NULL);
-	check_row(r, PM_EV_SWALLOWED, PM_YES, NULL);
+	check_row(r, PM_EV_MAP_SYNC_IGNORED, PM_YES, NULL);
 	ck_assert_int_eq(r->granularity, PM_PAGE);
-	ck_assert_int_eq(r->reason, PM_REASON_SWALLOWED);
+	ck_assert_int_eq(r->reason, PM_REASON_MAP_SYNC_IGNORED);
 }
 END_TEST
 
@@ -207,10 +207,10 @@ static const struct {
 } providers[] = {
 	{"ACPI.NFIT", "nd_pmem", NULL, PM_YES, PM_YES, PM_CACHE_LINE, PM_REASON_NO_DOMAIN},
 	{"CXL", "nd_pmem", "memory_controller", PM_YES, PM_YES, PM_CACHE_LINE, PM_REASON_NONE},
-	{"e820", "nd_pmem", "memory_controller", PM_NO, PM_UNKNOWN, PM_PAGE, PM_REASON_IMPOSTOR},
-	{"nfit_test.0", "nd_pmem", "cpu_cache", PM_NO, PM_UNKNOWN, PM_PAGE, PM_REASON_IMPOSTOR},
-	{"nfit_test.1", "nd_pmem", NULL, PM_NO, PM_UNKNOWN, PM_PAGE, PM_REASON_IMPOSTOR},
-	{"virtio-pmem", "nd_pmem", "memory_controller", PM_YES, PM_NO, PM_PAGE, PM_REASON_ASYNCHRONOUS},
+	{"e820", "nd_pmem", "memory_controller", PM_NO, PM_UNKNOWN, PM_PAGE, PM_REASON_EMULATED_PMEM},
+	{"nfit_test.0", "nd_pmem", "cpu_cache", PM_NO, PM_UNKNOWN, PM_PAGE, PM_REASON_EMULATED_PMEM},
+	{"nfit_test.1", "nd_pmem", NULL, PM_NO, PM_UNKNOWN, PM_PAGE, PM_REASON_EMULATED_PMEM},
+	{"virtio-pmem", "nd_pmem", "memory_controller", PM_YES, PM_NO, PM_PAGE, PM_REASON_FLUSH_COMMAND},
 	{"somebody", "nd_pmem", NULL, PM_UNKNOWN, PM_UNKNOWN, PM_PAGE, PM_REASON_REGION_UNKNOWN},
 	{"somebody", "nd_pmem", "unknown", PM_UNKNOWN, PM_UNKNOWN, PM_PAGE, PM_REASON_REGION_UNKNOWN},
 	{"somebody", "nd_pmem", "memory_controller", PM_YES, PM_YES, PM_CACHE_LINE, PM_REASON_NONE},
@@ -229,7 +229,7 @@ START_TEST(memory_that_is_not_what_it_is_sold_as)
 	const struct pm_report *r = report_of(NULL);
 	check_row(r, PM_EV_REGION, PM_YES, "region7");
 	check_row(r, PM_EV_PROVIDER, providers[_i].real, providers[_i].provider ? providers[_i].provider : "");
-	check_row(r, PM_EV_SYNCHRONOUS, providers[_i].synchronous, NULL);
+	check_row(r, PM_EV_CPU_FLUSH_SUFFICES, providers[_i].synchronous, NULL);
 	ck_assert_int_eq(r->granularity, providers[_i].granularity);
 	ck_assert_int_eq(r->reason, providers[_i].reason);
 }
@@ -304,7 +304,7 @@ START_TEST(a_region_remembered_and_a_region_now)
 	ck_assert_int_eq(pm_granularity_of(second), PM_CACHE_LINE);
 	region.provider = "e820";
 	fake_forget();
-	ck_assert_int_eq(unit_query(second)->reason, PM_REASON_IMPOSTOR);
+	ck_assert_int_eq(unit_query(second)->reason, PM_REASON_EMULATED_PMEM);
 	ck_assert_uint_ge(attributes_read(), 5);
 	ck_assert_int_eq(pm_granularity_of(second), PM_PAGE);
 	struct pm_mapping *third = unit_map(path, NULL);
@@ -455,7 +455,7 @@ START_TEST(an_environment_that_promises)
 			ck_assert_int_eq(r->granularity, j == 0   ? words[i].on_dax
 			                                 : j == 1 ? words[i].on_eadr
 			                                          : words[i].on_plain);
-			check_row(r, PM_EV_FORCED, words[i].forced, words[i].word ? words[i].word : "");
+			check_row(r, PM_EV_ENV_OVERRIDE, words[i].forced, words[i].word ? words[i].word : "");
 		}
 	}
 }

@@ -144,7 +144,7 @@ static const struct state {
 	{&fake_dax, append_only, {0}, "The file is append-only", {"chattr"}, {"every fact holds", "proven by"}},
 	{&fake_dax, unlinked_and_shut_down, {0}, "The file system was shut down", {"No path leads to the file"}, {PROMISES}},
 	{&fake_plain, poisoned_and_truncated, {0}, "The mapping is poisoned", {"The file ends at 5000"}, {PROMISES}},
-	{&fake_dax, lost, {.sync = PM_GUARANTEE, .flags = PM_ON_LOSS_FAIL}, "The guarantee was lost",
+	{&fake_dax, lost, {.sync = PM_GUARANTEE, .flags = PM_FAIL_ON_DEMOTION}, "The guarantee was lost",
 	 {"No path leads", "So a guarantee is not met", "pm_clear_error()"}, {PROMISES, "poisoned"}},
 	{&fake_dax, shut_down, {.sync = PM_GUARANTEE}, "The file system was shut down", {"So a guarantee is not met"}, {PROMISES}},
 	{&fake_dax, mistyped, {0}, "Stores become durable by cache-line", {"PMDIRECT_GRANULARITY=pages changes nothing", "proven"},
@@ -249,7 +249,7 @@ static void write_at(uint64_t at, uint64_t bytes)
 static void check_written(uint64_t offset, uint64_t length)
 {
 	struct pm_event event = only(m);
-	ck_assert_int_eq(event.kind, PM_EVENT_WRITTEN);
+	ck_assert_int_eq(event.kind, PM_EVENT_MODIFIED);
 	ck_assert_uint_eq(event.offset, offset);
 	ck_assert_uint_eq(event.length, length);
 }

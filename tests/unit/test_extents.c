@@ -86,7 +86,7 @@ START_TEST(an_extent_that_needs_the_file_system)
 	const struct pm_report *r =
 		report_of(file_of(SIZE), UNIT_OPTIONS(.offset = layouts[_i].offset, .length = layouts[_i].length));
 	check_extent_row(r, PM_EV_ALLOCATED, layouts[_i].hole);
-	check_extent_row(r, PM_EV_WRITTEN, layouts[_i].unwritten);
+	check_extent_row(r, PM_EV_EXTENTS_WRITTEN, layouts[_i].unwritten);
 	check_extent_row(r, PM_EV_UNSHARED, layouts[_i].shared);
 	ck_assert_msg(r->reason == layouts[_i].reason, "%s: %s", layouts[_i].name, pm_reason_name(r->reason));
 	ck_assert_int_eq(r->granularity, r->reason == PM_REASON_NONE ? PM_CACHE_LINE : PM_PAGE);
@@ -135,7 +135,7 @@ START_TEST(a_file_system_that_does_not_tell)
 		fake.machine.fiemap_errno = silent[i];
 		const struct pm_report *r = report_of(file_of(SIZE), NULL);
 		ck_assert_int_eq(r->evidence[PM_EV_ALLOCATED].state, PM_UNKNOWN);
-		ck_assert_int_eq(r->evidence[PM_EV_WRITTEN].state, PM_UNKNOWN);
+		ck_assert_int_eq(r->evidence[PM_EV_EXTENTS_WRITTEN].state, PM_UNKNOWN);
 		ck_assert_int_eq(r->evidence[PM_EV_UNSHARED].state, PM_UNKNOWN);
 		ck_assert_int_eq(r->evidence[PM_EV_UNSHARED].error, silent[i]);
 		ck_assert_int_eq(r->reason, PM_REASON_EXTENTS_UNKNOWN);

@@ -139,7 +139,7 @@ START_TEST(a_lease_will_do)
 	const struct pm_report *r = unit_query(m);
 	ck_assert_int_eq(r->granularity, PM_PAGE);
 	ck_assert_int_eq(r->reason, PM_REASON_FAST_COMMIT);
-	ck_assert_int_eq(r->advice, PM_ADVICE_ALONE);
+	ck_assert_int_eq(r->advice, PM_ADVICE_CLOSE_OTHER_OPENS);
 	fake_fail(FAKE_getlease, 0, 0);
 	unit_ok(pm_unmap(m));
 }

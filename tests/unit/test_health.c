@@ -111,7 +111,7 @@ START_TEST(a_file_system_without_a_device)
 	const struct pm_evidence *e = unit_query(m)->evidence;
 	ck_assert_int_eq(e[PM_EV_BAD_BLOCKS].state, PM_UNKNOWN);
 	ck_assert_int_eq(e[PM_EV_REGION].state, PM_UNKNOWN);
-	ck_assert_int_eq(e[PM_EV_ALIVE].state, PM_UNKNOWN);
+	ck_assert_int_eq(e[PM_EV_FS_ONLINE].state, PM_UNKNOWN);
 	/* There is nothing of it in sysfs. */
 	ck_assert_uint_eq(fake_calls(FAKE_openat) + fake_calls(FAKE_readlinkat), 1);
 	ck_assert_int_eq(strncmp(fake_find(FAKE_readlinkat, 0)->path, "/proc/self/fd/", 14), 0);

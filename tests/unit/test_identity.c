@@ -280,7 +280,7 @@ START_TEST(a_type_that_is_a_servers_is_not_known)
 	ck_assert_int_eq(r->evidence[PM_EV_FILE_SYSTEM].state, PM_UNKNOWN);
 	ck_assert_ptr_nonnull(strstr(r->evidence[PM_EV_FILE_SYSTEM].text, "server"));
 	ck_assert_int_eq(r->evidence[PM_EV_SHAREABLE].state, PM_UNKNOWN);
-	ck_assert_int_eq(r->evidence[PM_EV_SYNCS_INODES].state, PM_UNKNOWN);
+	ck_assert_int_eq(r->evidence[PM_EV_FSYNC_COMPLETE].state, PM_UNKNOWN);
 	ck_assert_uint_eq(m[0]->medium.file_system, 0);
 	fake_forget();
 	unit_ok(persist(m[0]));

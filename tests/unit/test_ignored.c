@@ -120,7 +120,7 @@ START_TEST(a_filter_that_comes_later)
 		ck_assert_int_eq(pm_granularity_of(m), counts ? PM_NONE : honest);
 		if (counts) {
 			unit_ok(pm_next_event(m, &event, sizeof(event)));
-			ck_assert_int_eq(event.kind, PM_EVENT_FELL_BACK);
+			ck_assert_int_eq(event.kind, PM_EVENT_DEMOTED);
 			ck_assert_int_eq(event.reason, PM_REASON_SYNC_IGNORED);
 			fake_forget();
 			unit_ok(pm_persist(m, pm_base(m), 1));

@@ -50,7 +50,7 @@ START_TEST(everything_is_written_as_long_as_blocks_change)
 {
 	start(&fake_plain);
 	struct pm_mapping *m = unit_map(path, NULL);
-	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_SYNCS_INODES].state, PM_NO);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_FSYNC_COMPLETE].state, PM_NO);
 	for (int i = 0; i < 3; i++)
 		ck_assert(writes_everything(m));
 	write_until(PAGES - 1);
@@ -150,7 +150,7 @@ START_TEST(who_is_believed)
 	struct pm_mapping *m = unit_map(path, NULL);
 	fake_fail(FAKE_openat, 0, 0);
 	if (!others[_i].errno_of_open)
-		ck_assert_int_eq(unit_query(m)->evidence[PM_EV_SYNCS_INODES].state, others[_i].state);
+		ck_assert_int_eq(unit_query(m)->evidence[PM_EV_FSYNC_COMPLETE].state, others[_i].state);
 	ck_assert_int_eq(writes_everything(m), others[_i].everything);
 	unit_ok(pm_unmap(m));
 	/* What cannot be known is not kept either. */
@@ -262,7 +262,7 @@ START_TEST(lines_are_not_promised)
 	struct pm_mapping *m = unit_map(path, NULL);
 	const struct pm_report *r = unit_query(m);
 	ck_assert_int_eq(r->granularity, PM_PAGE);
-	ck_assert_int_eq(r->reason, PM_REASON_NO_JOURNAL);
+	ck_assert_int_eq(r->reason, PM_REASON_FSYNC_INCOMPLETE);
 	ck_assert_int_eq(r->advice, PM_ADVICE_JOURNAL);
 	ck_assert_int_eq(r->direct, PM_YES);
 	unit_ok(pm_unmap(m));

@@ -63,7 +63,7 @@ START_TEST(somebody_has_it_open_already)
 	const struct pm_report *r = unit_query(m);
 	ck_assert_int_eq(r->granularity, PM_PAGE);
 	ck_assert_int_eq(r->reason, PM_REASON_LEASE_REFUSED);
-	ck_assert_int_eq(r->advice, PM_ADVICE_ALONE);
+	ck_assert_int_eq(r->advice, PM_ADVICE_CLOSE_OTHER_OPENS);
 	ck_assert_int_eq(r->evidence[PM_EV_LEASE_POSSIBLE].error, EAGAIN);
 	dismiss(&x);
 	struct pm_event event = next_of(m, PM_EVENT_PROMOTED);

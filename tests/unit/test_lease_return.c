@@ -209,11 +209,11 @@ START_TEST(what_the_intruder_wrote_is_told_after_mending)
 	ck_assert_int_eq(next_event(m).kind, PM_EVENT_LEASE_BROKEN);
 	pthread_join(intruder, NULL);
 	fake_forget();
-	while (!told_of[PM_EVENT_PROMOTED] || (writes && !told_of[PM_EVENT_WRITTEN]))
+	while (!told_of[PM_EVENT_PROMOTED] || (writes && !told_of[PM_EVENT_MODIFIED]))
 		told_of[next_event(m).kind] = true;
 	ck_assert_uint_gt(fake_calls(FAKE_fallocate), 0);
 	ck_assert_int_eq(pm_next_event(m, &event, sizeof(event)), -EAGAIN);
-	ck_assert(told_of[PM_EVENT_WRITTEN] == writes);
+	ck_assert(told_of[PM_EVENT_MODIFIED] == writes);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -322,7 +322,7 @@ START_TEST(an_end_after_a_loss_writes_back_all_the_same)
 	leased_path = unit_file("file", 1 << 20);
 	fake_start(&fake_xfs_reflink);
 	struct pm_mapping *m =
-		unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE | PM_ON_LOSS_FAIL, .sync = PM_GUARANTEE));
+		unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE | PM_FAIL_ON_DEMOTION, .sync = PM_GUARANTEE));
 	struct intruder x = intrude(O_RDONLY);
 	ck_assert(is_in(&x, WAIT_MS));
 	ck_assert_int_eq(pm_flush(m, pm_base(m), 64), -PM_ENOTSYNC);

@@ -12,11 +12,11 @@
 static void proven_file(pm_evidence_table e)
 {
 	static const enum pm_evidence_row yes[] = {
-		PM_EV_MAP_SYNC, PM_EV_DAX, PM_EV_FILE_SYSTEM, PM_EV_ALLOCATED, PM_EV_WRITTEN, PM_EV_UNSHARED,
-		PM_EV_REGION, PM_EV_PROVIDER, PM_EV_SYNCHRONOUS, PM_EV_DOMAIN, PM_EV_CPU, PM_EV_SYNCS_INODES};
-	static const enum pm_evidence_row no[] = {PM_EV_SWALLOWED, PM_EV_SYNC_IGNORED, PM_EV_DEVICE_DAX, PM_EV_SHAREABLE,
+		PM_EV_MAP_SYNC, PM_EV_DAX, PM_EV_FILE_SYSTEM, PM_EV_ALLOCATED, PM_EV_EXTENTS_WRITTEN, PM_EV_UNSHARED,
+		PM_EV_REGION, PM_EV_PROVIDER, PM_EV_CPU_FLUSH_SUFFICES, PM_EV_DOMAIN, PM_EV_CPU, PM_EV_FSYNC_COMPLETE};
+	static const enum pm_evidence_row no[] = {PM_EV_MAP_SYNC_IGNORED, PM_EV_SYNC_IGNORED, PM_EV_DEVICE_DAX, PM_EV_SHAREABLE,
 	                                          PM_EV_CPU_CACHE, PM_EV_FAST_COMMIT,
-	                                          PM_EV_FORCED, PM_EV_LEASE_HELD};
+	                                          PM_EV_ENV_OVERRIDE, PM_EV_LEASE_HELD};
 	memset(e, 0, sizeof(pm_evidence_table));
 	for (size_t i = 0; i < COUNT(yes); i++)
 		e[yes[i]].state = PM_YES;
@@ -32,8 +32,8 @@ static const struct {
 	enum pm_advice advice;
 	bool lines_end;
 } losses[] = {
-	{PM_EV_ALIVE, ENODEV, PM_REASON_DEVICE_GONE, PM_ADVICE_REMOUNT, true},
-	{PM_EV_ALIVE, EIO, PM_REASON_SHUT_DOWN, PM_ADVICE_REMOUNT, true},
+	{PM_EV_FS_ONLINE, ENODEV, PM_REASON_DEVICE_GONE, PM_ADVICE_REMOUNT, true},
+	{PM_EV_FS_ONLINE, EIO, PM_REASON_SHUT_DOWN, PM_ADVICE_REMOUNT, true},
 	{PM_EV_WRITABLE, 0, PM_REASON_READ_ONLY, PM_ADVICE_REMOUNT, true},
 	{PM_EV_IN_FILE, 0, PM_REASON_TRUNCATED, PM_ADVICE_MAP_AGAIN, true},
 	{PM_EV_NAMED, ENOENT, PM_REASON_UNLINKED, PM_ADVICE_NAME, false},
@@ -65,7 +65,7 @@ START_TEST(what_befell_the_file_comes_first)
 			struct pm_decision d = pm_decide(e, &ask);
 			ck_assert_int_eq(d.reason, losses[worse].reason);
 			ck_assert_int_eq(d.advice, losses[worse].advice);
-			ck_assert_int_eq(d.verdict, guaranteed ? PM_VERDICT_REFUSED : PM_VERDICT_FELL_BACK);
+			ck_assert_int_eq(d.verdict, guaranteed ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED);
 			ck_assert_int_eq(d.error, ask.sync == PM_GUARANTEE ? -PM_ENOTSYNC : guaranteed ? -PM_ENOTDIRECT : 0);
 			ck_assert_int_lt(d.grade, PM_GRADE_TRUSTED);
 			ck_assert_int_eq(d.granularity, losses[worse].lines_end ? PM_PAGE : sound.granularity);
@@ -107,16 +107,16 @@ START_TEST(advice_without_a_journal)
 	struct pm_ask ask = {.backing = PM_BACKING_FILE};
 	proven_file(e);
 	e[PM_EV_DAX].state = PM_NO;
-	e[PM_EV_SYNCS_INODES].state = PM_NO;
+	e[PM_EV_FSYNC_COMPLETE].state = PM_NO;
 	ck_assert_int_eq(pm_decide(e, &ask).advice, PM_ADVICE_MOUNT_DAX);
-	e[PM_EV_WRITTEN].state = PM_NO;
+	e[PM_EV_EXTENTS_WRITTEN].state = PM_NO;
 	ck_assert_int_eq(pm_decide(e, &ask).advice, PM_ADVICE_PREPARE);
 	ck_assert_int_eq(pm_decide(e, &ask).reason, PM_REASON_PAGE_CACHE);
-	e[PM_EV_WRITTEN].state = PM_UNKNOWN;
+	e[PM_EV_EXTENTS_WRITTEN].state = PM_UNKNOWN;
 	ck_assert_int_eq(pm_decide(e, &ask).advice, PM_ADVICE_MOUNT_DAX);
 	e[PM_EV_ALLOCATED].state = PM_NO;
 	ck_assert_int_eq(pm_decide(e, &ask).advice, PM_ADVICE_PREPARE);
-	e[PM_EV_SYNCS_INODES].state = PM_YES;
+	e[PM_EV_FSYNC_COMPLETE].state = PM_YES;
 	ck_assert_int_eq(pm_decide(e, &ask).advice, PM_ADVICE_MOUNT_DAX);
 }
 END_TEST

@@ -121,7 +121,7 @@ START_TEST(a_name_is_lost)
 	ck_assert_int_eq(e->error, way->error);
 	ck_assert_uint_eq(e->value, way->links);
 	ck_assert_msg(ends_with(e->text, way->text), "%s", e->text);
-	ck_assert_int_eq(r->verdict, PM_VERDICT_FELL_BACK);
+	ck_assert_int_eq(r->verdict, PM_VERDICT_DEMOTED);
 	ck_assert_int_eq(r->reason, way->reason);
 	ck_assert_int_eq(r->advice, PM_ADVICE_NAME);
 	/* The blocks are reached as before. */
@@ -212,7 +212,7 @@ END_TEST
 
 START_TEST(a_guarantee_ends_with_the_name)
 {
-	unsigned flags = _i ? PM_ON_LOSS_FAIL : 0;
+	unsigned flags = _i ? PM_FAIL_ON_DEMOTION : 0;
 	struct pm_mapping *m = mapped(&fake_dax, "file", UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = flags));
 	unlinked();
 	ck_assert_int_eq(only(m).reason, PM_REASON_UNLINKED);
@@ -231,7 +231,7 @@ END_TEST
 /* Moved on purpose: to acknowledge that is to take the new path for the file's. */
 START_TEST(a_move_is_acknowledged)
 {
-	struct pm_mapping *m = mapped(&fake_dax, "file", UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = PM_ON_LOSS_FAIL));
+	struct pm_mapping *m = mapped(&fake_dax, "file", UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = PM_FAIL_ON_DEMOTION));
 	moved();
 	ck_assert_int_eq(only(m).reason, PM_REASON_MOVED);
 	ck_assert_int_eq(pm_persist(m, pm_base(m), 8), -PM_ENOTSYNC);
@@ -278,7 +278,7 @@ START_TEST(a_file_without_a_name)
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "never had a name"));
 	unit_ok(pm_map_fd(fd, NULL, &m));
 	struct pm_event event = only(m);
-	ck_assert_int_eq(event.kind, PM_EVENT_FELL_BACK);
+	ck_assert_int_eq(event.kind, PM_EVENT_DEMOTED);
 	ck_assert_int_eq(event.reason, PM_REASON_UNNAMED);
 	const struct pm_report *r = unit_query(m);
 	ck_assert_int_eq(r->reason, PM_REASON_UNNAMED);
@@ -303,7 +303,7 @@ START_TEST(a_file_gets_a_name)
 	ck_assert_uint_eq(r->evidence[PM_EV_NAMED].value, 1);
 	ck_assert_int_eq(r->verdict, PM_VERDICT_MET);
 	ck_assert_int_eq(r->grade, PM_GRADE_PROVEN);
-	while (only(m).kind == PM_EVENT_FELL_BACK)
+	while (only(m).kind == PM_EVENT_DEMOTED)
 		;
 	ck_assert_int_eq(unlink(unit_path("named")), 0);
 	ck_assert_int_eq(only(m).kind, PM_EVENT_NAME_LOST);

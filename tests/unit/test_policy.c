@@ -12,11 +12,11 @@
 static void proven_file(pm_evidence_table e)
 {
 	static const enum pm_evidence_row yes[] = {
-		PM_EV_MAP_SYNC, PM_EV_DAX, PM_EV_FILE_SYSTEM, PM_EV_ALLOCATED, PM_EV_WRITTEN, PM_EV_UNSHARED,
-		PM_EV_REGION, PM_EV_PROVIDER, PM_EV_SYNCHRONOUS, PM_EV_DOMAIN, PM_EV_CPU, PM_EV_SYNCS_INODES,
+		PM_EV_MAP_SYNC, PM_EV_DAX, PM_EV_FILE_SYSTEM, PM_EV_ALLOCATED, PM_EV_EXTENTS_WRITTEN, PM_EV_UNSHARED,
+		PM_EV_REGION, PM_EV_PROVIDER, PM_EV_CPU_FLUSH_SUFFICES, PM_EV_DOMAIN, PM_EV_CPU, PM_EV_FSYNC_COMPLETE,
 		PM_EV_ARMED};
-	static const enum pm_evidence_row no[] = {PM_EV_SWALLOWED, PM_EV_DEVICE_DAX, PM_EV_SHAREABLE, PM_EV_CPU_CACHE,
-	                                          PM_EV_FORCED, PM_EV_LEASE_HELD, PM_EV_SYNC_IGNORED,
+	static const enum pm_evidence_row no[] = {PM_EV_MAP_SYNC_IGNORED, PM_EV_DEVICE_DAX, PM_EV_SHAREABLE, PM_EV_CPU_CACHE,
+	                                          PM_EV_ENV_OVERRIDE, PM_EV_LEASE_HELD, PM_EV_SYNC_IGNORED,
 	                                          PM_EV_FAST_COMMIT};
 	memset(e, 0, sizeof(pm_evidence_table));
 	for (size_t i = 0; i < COUNT(yes); i++)
@@ -28,8 +28,8 @@ static void proven_file(pm_evidence_table e)
 /* What a device-dax has no answer for. */
 static void proven_device(pm_evidence_table e)
 {
-	static const enum pm_evidence_row unknown[] = {PM_EV_DAX, PM_EV_ALLOCATED, PM_EV_WRITTEN, PM_EV_UNSHARED,
-	                                               PM_EV_SHAREABLE, PM_EV_FILE_SYSTEM, PM_EV_SYNCS_INODES,
+	static const enum pm_evidence_row unknown[] = {PM_EV_DAX, PM_EV_ALLOCATED, PM_EV_EXTENTS_WRITTEN, PM_EV_UNSHARED,
+	                                               PM_EV_SHAREABLE, PM_EV_FILE_SYSTEM, PM_EV_FSYNC_COMPLETE,
 	                                               PM_EV_SYNC_IGNORED, PM_EV_FAST_COMMIT};
 	proven_file(e);
 	e[PM_EV_DEVICE_DAX].state = PM_YES;
@@ -64,7 +64,7 @@ static const struct row {
 #define NO_CHANGE {{PM_EV_KERNEL, PM_YES, 0}}
 #define IS(row, state) {{PM_EV_##row, PM_##state, 0}}
 #define ARE(row, state, row2, state2) {{PM_EV_##row, PM_##state, 0}, {PM_EV_##row2, PM_##state2, 0}}
-#define FORCED(to) {{PM_EV_FORCED, PM_YES, PM_##to}}
+#define ENV_OVERRIDE(to) {{PM_EV_ENV_OVERRIDE, PM_YES, PM_##to}}
 #define PROVEN PM_REASON_NONE, PM_ADVICE_NONE, PM_GRADE_PROVEN
 #define PROMISED PM_REASON_NO_DOMAIN, PM_ADVICE_STATE_DOMAIN, PM_GRADE_PROMISED
 #define SAYS(reason, advice) PM_REASON_##reason, PM_ADVICE_##advice
@@ -73,17 +73,17 @@ static const struct row {
 	{"all known", FILE_IS, NO_CHANGE, PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false, "MM"},
 	{"eADR", FILE_IS, IS(CPU_CACHE, YES), PROVEN, PM_BYTE, PM_YES, "MMFMMSMMM", false, "MM"},
 	{"caches unknown", FILE_IS, IS(CPU_CACHE, UNKNOWN), PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false, "MM"},
-	{"eADR, forced to lines", FILE_IS, {{PM_EV_FORCED, PM_YES, PM_CACHE_LINE}, {PM_EV_CPU_CACHE, PM_YES, 0}},
+	{"eADR, forced to lines", FILE_IS, {{PM_EV_ENV_OVERRIDE, PM_YES, PM_CACHE_LINE}, {PM_EV_CPU_CACHE, PM_YES, 0}},
 	 PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false, "MM"},
-	{"forced to pages", FILE_IS, FORCED(PAGE), SAYS(FORCED, UNSET_ENV), NOT_ASKED, false, "FF"},
-	{"forced to lines", FILE_IS, FORCED(CACHE_LINE), PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false, "MM"},
+	{"forced to pages", FILE_IS, ENV_OVERRIDE(PAGE), SAYS(ENV_OVERRIDE, UNSET_ENV), NOT_ASKED, false, "FF"},
+	{"forced to lines", FILE_IS, ENV_OVERRIDE(CACHE_LINE), PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM", false, "MM"},
 	{"refused", FILE_IS, IS(MAP_SYNC, NO), SAYS(SYNC_REFUSED, MOUNT_DAX), NOT_ASKED, false, "FF"},
 	{"not tried", FILE_IS, IS(MAP_SYNC, UNKNOWN), SAYS(SYNC_REFUSED, MOUNT_DAX), PM_GRADE_NONE, PM_PAGE, PM_UNKNOWN,
 	 "FFFSSSMMM", false, "FF"},
-	{"refused, virtio", FILE_IS, ARE(MAP_SYNC, NO, SYNCHRONOUS, NO), SAYS(ASYNCHRONOUS, REAL_MEDIUM), NOT_ASKED,
+	{"refused, virtio", FILE_IS, ARE(MAP_SYNC, NO, CPU_FLUSH_SUFFICES, NO), SAYS(FLUSH_COMMAND, REAL_MEDIUM), NOT_ASKED,
 	 false, "FF"},
-	{"swallowed", FILE_IS, IS(SWALLOWED, YES), SAYS(SWALLOWED, LEAVE_SANDBOX), NOT_ASKED, false, "FF"},
-	{"swallowed?", FILE_IS, IS(SWALLOWED, UNKNOWN), SAYS(SWALLOWED, LEAVE_SANDBOX), ACCEPTED, false, "FF"},
+	{"swallowed", FILE_IS, IS(MAP_SYNC_IGNORED, YES), SAYS(MAP_SYNC_IGNORED, LEAVE_SANDBOX), NOT_ASKED, false, "FF"},
+	{"swallowed?", FILE_IS, IS(MAP_SYNC_IGNORED, UNKNOWN), SAYS(MAP_SYNC_IGNORED, LEAVE_SANDBOX), ACCEPTED, false, "FF"},
 	{"not DAX", FILE_IS, IS(DAX, NO), SAYS(PAGE_CACHE, MOUNT_DAX), PM_GRADE_NONE, PM_PAGE, PM_NO, "FDFSSSFDM",
 	 false, "FD"},
 	{"DAX?", FILE_IS, IS(DAX, UNKNOWN), SAYS(DIRECT_UNKNOWN, MOUNT_DAX), PM_GRADE_ACCEPTED, PM_PAGE, PM_UNKNOWN,
@@ -92,14 +92,14 @@ static const struct row {
 	 PM_PAGE, PM_NO, "FDFSSSFDM", false, NULL},
 	{"CPU", FILE_IS, IS(CPU, NO), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
 	{"CPU?", FILE_IS, IS(CPU, UNKNOWN), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
-	{"impostor", FILE_IS, IS(PROVIDER, NO), SAYS(IMPOSTOR, REAL_MEDIUM), ACCEPTED, false, "FF"},
+	{"impostor", FILE_IS, IS(PROVIDER, NO), SAYS(EMULATED_PMEM, REAL_MEDIUM), ACCEPTED, false, "FF"},
 	{"provider?", FILE_IS, IS(PROVIDER, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
 	{"region", FILE_IS, IS(REGION, NO), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
 	{"region?", FILE_IS, IS(REGION, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
-	{"asynchronous", FILE_IS, IS(SYNCHRONOUS, NO), SAYS(ASYNCHRONOUS, REAL_MEDIUM), ACCEPTED, false, "FF"},
-	{"asynchronous?", FILE_IS, IS(SYNCHRONOUS, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
-	{"no journal", FILE_IS, IS(SYNCS_INODES, NO), SAYS(NO_JOURNAL, JOURNAL), ACCEPTED, true, "MM"},
-	{"journal?", FILE_IS, IS(SYNCS_INODES, UNKNOWN), SAYS(NO_JOURNAL, JOURNAL), ACCEPTED, true, "MM"},
+	{"asynchronous", FILE_IS, IS(CPU_FLUSH_SUFFICES, NO), SAYS(FLUSH_COMMAND, REAL_MEDIUM), ACCEPTED, false, "FF"},
+	{"asynchronous?", FILE_IS, IS(CPU_FLUSH_SUFFICES, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
+	{"no journal", FILE_IS, IS(FSYNC_COMPLETE, NO), SAYS(FSYNC_INCOMPLETE, JOURNAL), ACCEPTED, true, "MM"},
+	{"journal?", FILE_IS, IS(FSYNC_COMPLETE, UNKNOWN), SAYS(FSYNC_INCOMPLETE, JOURNAL), ACCEPTED, true, "MM"},
 	{"fast commit", FILE_IS, IS(FAST_COMMIT, YES), SAYS(FAST_COMMIT, LEASE), ACCEPTED, false, "FF"},
 	{"fast commit?", FILE_IS, IS(FAST_COMMIT, UNKNOWN), SAYS(FAST_COMMIT, LEASE), ACCEPTED, true, "MM"},
 	{"fast commit, lease", FILE_IS, ARE(FAST_COMMIT, YES, LEASE_HELD, YES), PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM",
@@ -108,8 +108,8 @@ static const struct row {
 	{"shared?", FILE_IS, IS(UNSHARED, UNKNOWN), SAYS(EXTENTS_UNKNOWN, REWRITE), ACCEPTED, true, "MM"},
 	{"hole", FILE_IS, IS(ALLOCATED, NO), SAYS(HOLE, PREPARE), ACCEPTED, true, "MM"},
 	{"hole?", FILE_IS, IS(ALLOCATED, UNKNOWN), SAYS(EXTENTS_UNKNOWN, PREPARE), ACCEPTED, true, "MM"},
-	{"unwritten", FILE_IS, IS(WRITTEN, NO), SAYS(UNWRITTEN, PREPARE), ACCEPTED, true, "MM"},
-	{"unwritten?", FILE_IS, IS(WRITTEN, UNKNOWN), SAYS(EXTENTS_UNKNOWN, PREPARE), ACCEPTED, true, "MM"},
+	{"unwritten", FILE_IS, IS(EXTENTS_WRITTEN, NO), SAYS(UNWRITTEN, PREPARE), ACCEPTED, true, "MM"},
+	{"unwritten?", FILE_IS, IS(EXTENTS_WRITTEN, UNKNOWN), SAYS(EXTENTS_UNKNOWN, PREPARE), ACCEPTED, true, "MM"},
 	{"reflink", FILE_IS, IS(SHAREABLE, YES), SAYS(SHAREABLE, LEASE), ACCEPTED, true, "MM"},
 	{"reflink?", FILE_IS, IS(SHAREABLE, UNKNOWN), SAYS(SHAREABLE, LEASE), ACCEPTED, true, "MM"},
 	{"reflink, lease", FILE_IS, ARE(SHAREABLE, YES, LEASE_HELD, YES), PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM",
@@ -144,17 +144,17 @@ static const struct row {
 	{"device-dax, eADR", DEVICE_IS, IS(CPU_CACHE, YES), PROVEN, PM_BYTE, PM_YES, "MMFMMSMMM", false, "MM"},
 	{"device-dax, domain?", DEVICE_IS, IS(DOMAIN, UNKNOWN), PROMISED, PM_CACHE_LINE, PM_YES, "MMFSSSMMM", false,
 	 "MM"},
-	{"device-dax, impostor", DEVICE_IS, IS(PROVIDER, NO), SAYS(IMPOSTOR, REAL_MEDIUM), PM_GRADE_ACCEPTED, PM_NONE,
+	{"device-dax, impostor", DEVICE_IS, IS(PROVIDER, NO), SAYS(EMULATED_PMEM, REAL_MEDIUM), PM_GRADE_ACCEPTED, PM_NONE,
 	 PM_UNKNOWN, "FFFSSSMMM", false, "FF"},
 	{"device-dax, region?", DEVICE_IS, IS(REGION, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), PM_GRADE_ACCEPTED,
 	 PM_NONE, PM_UNKNOWN, "FFFSSSMMM", true, "MM"},
-	{"device-dax, forced", DEVICE_IS, FORCED(PAGE), SAYS(FORCED, UNSET_ENV), PM_GRADE_NONE, PM_NONE, PM_NO,
+	{"device-dax, forced", DEVICE_IS, ENV_OVERRIDE(PAGE), SAYS(ENV_OVERRIDE, UNSET_ENV), PM_GRADE_NONE, PM_NONE, PM_NO,
 	 "FFFSSSMMM", false, "FF"},
 	/* Several are wrong: the first that a person would want to hear of. */
 	{"CPU and impostor", FILE_IS, ARE(CPU, NO, PROVIDER, NO), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
-	{"impostor, hole", FILE_IS, ARE(PROVIDER, NO, ALLOCATED, NO), SAYS(IMPOSTOR, REAL_MEDIUM), ACCEPTED, false,
+	{"impostor, hole", FILE_IS, ARE(PROVIDER, NO, ALLOCATED, NO), SAYS(EMULATED_PMEM, REAL_MEDIUM), ACCEPTED, false,
 	 "FF"},
-	{"shared, unwritten", FILE_IS, ARE(UNSHARED, NO, WRITTEN, NO), SAYS(SHARED, REWRITE), ACCEPTED, false, "FF"},
+	{"shared, unwritten", FILE_IS, ARE(UNSHARED, NO, EXTENTS_WRITTEN, NO), SAYS(SHARED, REWRITE), ACCEPTED, false, "FF"},
 	{"hole, reflink", FILE_IS, ARE(ALLOCATED, NO, SHAREABLE, YES), SAYS(HOLE, PREPARE), ACCEPTED, true, "MM"},
 	/* Trust is taken away again by what it cannot lift. */
 	{"DAX?, CPU", FILE_IS, ARE(DAX, UNKNOWN, CPU, NO), SAYS(DIRECT_UNKNOWN, MOUNT_DAX), PM_GRADE_ACCEPTED, PM_PAGE,
@@ -182,7 +182,7 @@ static struct pm_ask ask_of(enum pm_backing backing, unsigned request, bool trus
 
 static char outcome_of(const struct pm_decision *d)
 {
-	if (d->verdict == PM_VERDICT_MET || d->verdict == PM_VERDICT_FELL_BACK) {
+	if (d->verdict == PM_VERDICT_MET || d->verdict == PM_VERDICT_DEMOTED) {
 		ck_assert_int_eq(d->error, 0);
 		return d->verdict == PM_VERDICT_MET ? 'M' : 'F';
 	}
@@ -215,8 +215,8 @@ static void check_avoided(const struct row *row, const struct pm_ask *ask, const
 		ck_assert_int_eq(d->reason, row->reason);
 	else if (outcome == 'D')
 		ck_assert_int_eq(d->reason, d->direct == PM_NO ? PM_REASON_PAGE_CACHE : PM_REASON_DIRECT_UNKNOWN);
-	else if (row->reason == PM_REASON_SWALLOWED && row->sync == PM_NO && (ask->sync != PM_AVOID || ask->direct != PM_AVOID))
-		ck_assert_int_eq(d->reason, PM_REASON_SWALLOWED);
+	else if (row->reason == PM_REASON_MAP_SYNC_IGNORED && row->sync == PM_NO && (ask->sync != PM_AVOID || ask->direct != PM_AVOID))
+		ck_assert_int_eq(d->reason, PM_REASON_MAP_SYNC_IGNORED);
 	else if (d->direct == PM_NO && (ask->sync != PM_AVOID || ask->direct != PM_AVOID))
 		ck_assert_int_eq(d->reason, PM_REASON_PAGE_CACHE);
 	else if (d->direct == PM_UNKNOWN && ask->direct != PM_AVOID)
@@ -277,8 +277,8 @@ END_TEST
 /* ---- Whatever the evidence ---- */
 
 static const enum pm_evidence_row needed[] = {PM_EV_MAP_SYNC, PM_EV_CPU, PM_EV_PROVIDER, PM_EV_REGION,
-                                              PM_EV_SYNCHRONOUS};
-static const enum pm_evidence_row needed_of_files[] = {PM_EV_UNSHARED, PM_EV_ALLOCATED, PM_EV_WRITTEN};
+                                              PM_EV_CPU_FLUSH_SUFFICES};
+static const enum pm_evidence_row needed_of_files[] = {PM_EV_UNSHARED, PM_EV_ALLOCATED, PM_EV_EXTENTS_WRITTEN};
 
 static bool all_hold(const pm_evidence_table e, enum pm_backing backing)
 {
@@ -293,7 +293,7 @@ static bool all_hold(const pm_evidence_table e, enum pm_backing backing)
 		return false;
 	if (!device && e[PM_EV_SYNC_IGNORED].state != PM_NO)
 		return false;
-	return e[PM_EV_SWALLOWED].state == PM_NO && e[PM_EV_VOLATILE].state != PM_YES &&
+	return e[PM_EV_MAP_SYNC_IGNORED].state == PM_NO && e[PM_EV_VOLATILE].state != PM_YES &&
 	       (e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES);
 }
 
@@ -301,15 +301,15 @@ static bool all_hold(const pm_evidence_table e, enum pm_backing backing)
 static bool none_denied(const pm_evidence_table e)
 {
 	bool direct_denied = e[PM_EV_DAX].state == PM_NO && e[PM_EV_DEVICE_DAX].state != PM_YES;
-	return e[PM_EV_MAP_SYNC].state == PM_YES && e[PM_EV_SWALLOWED].state == PM_NO && e[PM_EV_CPU].state == PM_YES &&
-	       e[PM_EV_PROVIDER].state != PM_NO && e[PM_EV_SYNCHRONOUS].state != PM_NO &&
+	return e[PM_EV_MAP_SYNC].state == PM_YES && e[PM_EV_MAP_SYNC_IGNORED].state == PM_NO && e[PM_EV_CPU].state == PM_YES &&
+	       e[PM_EV_PROVIDER].state != PM_NO && e[PM_EV_CPU_FLUSH_SUFFICES].state != PM_NO &&
 	       e[PM_EV_VOLATILE].state != PM_YES && e[PM_EV_SYNC_IGNORED].state != PM_YES && !direct_denied;
 }
 
 static const char *broken_rule(const pm_evidence_table e, const struct pm_ask *ask, const struct pm_decision *d)
 {
 	bool fast = d->granularity >= PM_CACHE_LINE, trust = ask->trust_kernel && ask->sync == PM_HINT;
-	const struct pm_evidence *forced = &e[PM_EV_FORCED];
+	const struct pm_evidence *forced = &e[PM_EV_ENV_OVERRIDE];
 	if (d->granularity < PM_NONE || d->granularity > PM_BYTE)
 		return "a granularity is decided";
 	if (fast && !all_hold(e, ask->backing) && !trust)
@@ -350,8 +350,8 @@ static void set_context(pm_evidence_table e, struct pm_ask *ask, unsigned contex
 	e[PM_EV_LEASE_HELD].state = context == 1 ? PM_YES : PM_NO;
 	e[PM_EV_VOLATILE].state = context == 2 ? PM_YES : PM_UNKNOWN;
 	e[PM_EV_SYNC_IGNORED].state = context == 6 ? PM_YES : context == 7 ? PM_UNKNOWN : PM_NO;
-	e[PM_EV_FORCED].state = context == 3 || context == 4 ? PM_YES : PM_NO;
-	e[PM_EV_FORCED].value = context == 3 ? PM_PAGE : PM_CACHE_LINE;
+	e[PM_EV_ENV_OVERRIDE].state = context == 3 || context == 4 ? PM_YES : PM_NO;
+	e[PM_EV_ENV_OVERRIDE].value = context == 3 ? PM_PAGE : PM_CACHE_LINE;
 }
 
 static void check_once(const pm_evidence_table e, const struct pm_ask *ask)
@@ -378,8 +378,8 @@ static bool advance(pm_evidence_table e, const enum pm_evidence_row *digits, siz
 }
 
 static const enum pm_evidence_row inputs[] = {
-	PM_EV_MAP_SYNC, PM_EV_SWALLOWED, PM_EV_DAX, PM_EV_CPU, PM_EV_PROVIDER, PM_EV_REGION, PM_EV_SYNCHRONOUS,
-	PM_EV_SHAREABLE, PM_EV_DOMAIN, PM_EV_CPU_CACHE, PM_EV_UNSHARED, PM_EV_ALLOCATED, PM_EV_WRITTEN};
+	PM_EV_MAP_SYNC, PM_EV_MAP_SYNC_IGNORED, PM_EV_DAX, PM_EV_CPU, PM_EV_PROVIDER, PM_EV_REGION, PM_EV_CPU_FLUSH_SUFFICES,
+	PM_EV_SHAREABLE, PM_EV_DOMAIN, PM_EV_CPU_CACHE, PM_EV_UNSHARED, PM_EV_ALLOCATED, PM_EV_EXTENTS_WRITTEN};
 
 /* All 3^13 states, with and without trust; which request in which context is scattered over them. */
 START_TEST(no_evidence_breaks_a_rule)
@@ -404,7 +404,7 @@ START_TEST(no_request_breaks_a_rule)
 {
 	pm_evidence_table e;
 	memset(e, 0, sizeof(e));
-	e[PM_EV_UNSHARED].state = e[PM_EV_ALLOCATED].state = e[PM_EV_WRITTEN].state = PM_YES;
+	e[PM_EV_UNSHARED].state = e[PM_EV_ALLOCATED].state = e[PM_EV_EXTENTS_WRITTEN].state = PM_YES;
 	do {
 		for (unsigned n = 0; n < 2 * 3 * 3 * 8; n++) {
 			struct pm_ask ask = ask_of(PM_BACKING_FILE, n / 2 % 9, n % 2);

@@ -289,7 +289,7 @@ START_TEST(own_writes_are_no_news)
 	ck_assert_int_eq(pwrite(fd, "y", 1, 100), 1);
 	unit_ok(pm_write(m, base, "x", 1));
 	close(fd);
-	ck_assert_int_eq(only(m).kind, PM_EVENT_WRITTEN);
+	ck_assert_int_eq(only(m).kind, PM_EVENT_MODIFIED);
 	unit_ok(pm_unmap(m));
 }
 END_TEST

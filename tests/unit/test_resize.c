@@ -168,7 +168,7 @@ static void count_fall(struct pm_mapping *of, const struct pm_event *event, void
 {
 	(void)arg;
 	ck_assert_ptr_eq(of, m);
-	ck_assert_int_eq(event->kind, PM_EVENT_FELL_BACK);
+	ck_assert_int_eq(event->kind, PM_EVENT_DEMOTED);
 	ck_assert_int_eq(event->old_granularity, PM_CACHE_LINE);
 	ck_assert_int_eq(event->new_granularity, PM_PAGE);
 	ck_assert_int_eq(event->reason, PM_REASON_SHARED);

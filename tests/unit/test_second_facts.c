@@ -128,10 +128,10 @@ START_TEST(an_accepted_flag_must_be_set)
 	fake.machine.sync = FAKE_SWALLOWS_FILES;
 	const struct pm_report *r = report_of(UNIT_OPTIONS(.flags = _i ? PM_READ_ONLY : 0));
 	ck_assert_int_eq(r->evidence[PM_EV_MAP_SYNC].state, PM_YES);
-	ck_assert_int_eq(r->evidence[PM_EV_SWALLOWED].state, PM_YES);
-	ck_assert_ptr_nonnull(strstr(r->evidence[PM_EV_SWALLOWED].source, "smaps"));
+	ck_assert_int_eq(r->evidence[PM_EV_MAP_SYNC_IGNORED].state, PM_YES);
+	ck_assert_ptr_nonnull(strstr(r->evidence[PM_EV_MAP_SYNC_IGNORED].source, "smaps"));
 	ck_assert_int_eq(r->granularity, PM_PAGE);
-	ck_assert_int_eq(r->reason, PM_REASON_SWALLOWED);
+	ck_assert_int_eq(r->reason, PM_REASON_MAP_SYNC_IGNORED);
 	ck_assert_int_eq(guaranteed(), -PM_ENOTSYNC);
 	r = report_of(UNIT_OPTIONS(.flags = PM_TRUST_KERNEL));
 	ck_assert_int_eq(r->granularity, PM_PAGE);
@@ -145,8 +145,8 @@ START_TEST(a_flag_that_is_not_shown_is_not_believed)
 	fake.machine.hides_smaps = !_i;
 	fake.machine.over_proc = _i ? TMPFS_MAGIC : 0;
 	const struct pm_report *r = report_of(NULL);
-	ck_assert_int_eq(r->evidence[PM_EV_SWALLOWED].state, PM_UNKNOWN);
-	ck_assert_int_eq(r->evidence[PM_EV_SWALLOWED].error, _i ? ENOSYS : ENOENT);
+	ck_assert_int_eq(r->evidence[PM_EV_MAP_SYNC_IGNORED].state, PM_UNKNOWN);
+	ck_assert_int_eq(r->evidence[PM_EV_MAP_SYNC_IGNORED].error, _i ? ENOSYS : ENOENT);
 	ck_assert_int_eq(r->granularity, PM_PAGE);
 	ck_assert_int_eq(guaranteed(), -PM_ENOTSYNC);
 }
@@ -163,11 +163,11 @@ START_TEST(the_real_table_is_read)
 		                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	const struct pm_report *r = report_of(NULL);
 	/* Among so many it may not be found; taken for one that has the flag it must not be. */
-	ck_assert_int_ne(r->evidence[PM_EV_SWALLOWED].state, PM_NO);
+	ck_assert_int_ne(r->evidence[PM_EV_MAP_SYNC_IGNORED].state, PM_NO);
 	for (size_t i = 0; i < COUNT(others); i++)
 		munmap(others[i], unit_page());
 	r = report_of(NULL);
-	ck_assert_int_eq(r->evidence[PM_EV_SWALLOWED].state, PM_YES);
+	ck_assert_int_eq(r->evidence[PM_EV_MAP_SYNC_IGNORED].state, PM_YES);
 }
 END_TEST
 
@@ -208,7 +208,7 @@ START_TEST(what_lies_over_sysfs_says_nothing)
 	fake_start(&fake_dax);
 	fake.machine.over_sysfs = others[_i];
 	const struct pm_report *r = report_of(NULL);
-	static const enum pm_evidence_row rows[] = {PM_EV_REGION, PM_EV_PROVIDER, PM_EV_DOMAIN, PM_EV_ARMED, PM_EV_ALIVE,
+	static const enum pm_evidence_row rows[] = {PM_EV_REGION, PM_EV_PROVIDER, PM_EV_DOMAIN, PM_EV_ARMED, PM_EV_FS_ONLINE,
 	                                            PM_EV_BAD_BLOCKS, PM_EV_CPU_CACHE};
 	for (size_t i = 0; i < COUNT(rows); i++)
 		ck_assert_msg(r->evidence[rows[i]].state == PM_UNKNOWN, "%s", pm_evidence_name(rows[i]));
@@ -225,8 +225,8 @@ START_TEST(a_journal_in_a_false_sysfs_is_not_known)
 	fake_start(&fake_plain);
 	fake.machine.over_sysfs = TMPFS_MAGIC;
 	const struct pm_report *r = report_of(NULL);
-	ck_assert_int_eq(r->evidence[PM_EV_SYNCS_INODES].state, PM_UNKNOWN);
-	ck_assert_int_eq(r->evidence[PM_EV_ALIVE].state, PM_UNKNOWN);
+	ck_assert_int_eq(r->evidence[PM_EV_FSYNC_COMPLETE].state, PM_UNKNOWN);
+	ck_assert_int_eq(r->evidence[PM_EV_FS_ONLINE].state, PM_UNKNOWN);
 	struct pm_mapping *m = unit_map(unit_path("file"), NULL);
 	fake_forget();
 	unit_ok(pm_persist(m, pm_base(m), 1));
@@ -242,9 +242,9 @@ START_TEST(a_device_is_not_gone_for_want_of_sysfs)
 	struct pm_mapping *m = unit_map(unit_file("file", SIZE), NULL);
 	fake.machine.over_sysfs = TMPFS_MAGIC;
 	fake.machine.is_gone = true;
-	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_ALIVE].state, PM_UNKNOWN);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_FS_ONLINE].state, PM_UNKNOWN);
 	fake.machine.over_sysfs = 0;
-	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_ALIVE].state, PM_NO);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_FS_ONLINE].state, PM_NO);
 	unit_ok(pm_unmap(m));
 }
 END_TEST

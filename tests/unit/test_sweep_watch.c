@@ -114,7 +114,7 @@ static void lease(void)
 
 static void lease_guaranteed(void)
 {
-	if (sweep_map(UNIT_OPTIONS(.flags = PM_LEASE | PM_NO_THREAD | PM_PREPARE | PM_ON_LOSS_FAIL, .sync = PM_GUARANTEE)))
+	if (sweep_map(UNIT_OPTIONS(.flags = PM_LEASE | PM_NO_THREAD | PM_PREPARE | PM_FAIL_ON_DEMOTION, .sync = PM_GUARANTEE)))
 		return;
 	if (sweep_fill(10, 100, 0))
 		return;

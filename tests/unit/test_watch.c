@@ -29,7 +29,7 @@ static const struct {
 	enum pm_reason reason;
 	uint64_t offset, length;
 } deeds[] = {
-	{by_write, PM_EVENT_WRITTEN, PM_REASON_WRITTEN, 0, SIZE},
+	{by_write, PM_EVENT_MODIFIED, PM_REASON_MODIFIED, 0, SIZE},
 	{by_truncate, PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, 5000, SIZE - 5000},
 };
 
@@ -137,11 +137,11 @@ static const struct {
 	{flagged, &fake_dax, PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG, 0, 0, SIZE, 0},
 	{read_only, &fake_plain, PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0, 0, SIZE, 0},
 	{read_only, &fake_dax, PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, PM_REASON_READ_ONLY, 0, SIZE, 0},
-	{shut_down, &fake_plain, PM_EVENT_DEAD, PM_REASON_SHUT_DOWN, 0, 0, SIZE, -EIO},
+	{shut_down, &fake_plain, PM_EVENT_FS_OFFLINE, PM_REASON_SHUT_DOWN, 0, 0, SIZE, -EIO},
 	{worn, &fake_dax, PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS, 0, 16384, SIZE - 16384, 0},
-	{gone, &fake_plain, PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, 0, 0, SIZE, -ENODEV},
-	{gone, &fake_dax, PM_EVENT_DEAD, PM_REASON_DEVICE_GONE, PM_REASON_DEVICE_GONE, 0, SIZE, -ENODEV},
-	{shut_down, &fake_dax, PM_EVENT_DEAD, PM_REASON_SHUT_DOWN, PM_REASON_SHUT_DOWN, 0, SIZE, -EIO},
+	{gone, &fake_plain, PM_EVENT_FS_OFFLINE, PM_REASON_DEVICE_GONE, 0, 0, SIZE, -ENODEV},
+	{gone, &fake_dax, PM_EVENT_FS_OFFLINE, PM_REASON_DEVICE_GONE, PM_REASON_DEVICE_GONE, 0, SIZE, -ENODEV},
+	{shut_down, &fake_dax, PM_EVENT_FS_OFFLINE, PM_REASON_SHUT_DOWN, PM_REASON_SHUT_DOWN, 0, SIZE, -EIO},
 };
 
 START_TEST(a_change_is_found)
@@ -152,7 +152,7 @@ START_TEST(a_change_is_found)
 	changes[_i].act();
 	if (changes[_i].fell_back) {
 		unit_ok(pm_next_event(m, &e, sizeof(e)));
-		ck_assert_int_eq(e.kind, PM_EVENT_FELL_BACK);
+		ck_assert_int_eq(e.kind, PM_EVENT_DEMOTED);
 		ck_assert_int_eq(e.reason, changes[_i].fell_back);
 		ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
 	}
@@ -215,7 +215,7 @@ START_TEST(what_the_library_does_itself_is_no_event)
 		ck_assert_int_eq(only(m).kind, 0);
 	}
 	by_write();
-	ck_assert_int_eq(only(m).kind, PM_EVENT_WRITTEN);
+	ck_assert_int_eq(only(m).kind, PM_EVENT_MODIFIED);
 	/* Holes of the part that was added. */
 	fake.machine.extents = grown_with_hole;
 	fake.machine.extent_count = 2;
@@ -236,7 +236,7 @@ START_TEST(what_others_did_before_a_resize_is_told)
 	struct pm_mapping *m = watched(&fake_dax);
 	by_write();
 	unit_ok(pm_resize(m, SIZE * 2));
-	ck_assert_int_eq(only(m).kind, PM_EVENT_WRITTEN);
+	ck_assert_int_eq(only(m).kind, PM_EVENT_MODIFIED);
 	cloned();
 	unit_ok(pm_resize(m, SIZE));
 	struct pm_event event;
@@ -258,7 +258,7 @@ START_TEST(a_shutdown_is_seen_without_map_sync)
 		;
 	fake.machine.errno_of_refusal = EIO;
 	struct pm_event event = only(m);
-	ck_assert_int_eq(event.kind, PM_EVENT_DEAD);
+	ck_assert_int_eq(event.kind, PM_EVENT_FS_OFFLINE);
 	ck_assert_int_eq(event.reason, PM_REASON_SHUT_DOWN);
 	ck_assert_int_eq(only(m).kind, 0);
 	unit_ok(pm_unmap(m));
@@ -275,7 +275,7 @@ START_TEST(a_private_mapping_is_told_of_the_end)
 		;
 	(_i ? gone : shut_down)();
 	struct pm_event event = only(m);
-	ck_assert_int_eq(event.kind, PM_EVENT_DEAD);
+	ck_assert_int_eq(event.kind, PM_EVENT_FS_OFFLINE);
 	ck_assert_int_eq(event.reason, _i ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN);
 	unit_ok(pm_unmap(m));
 	ck_assert_uint_eq(fake_mapped_bytes(), 0);
@@ -291,7 +291,7 @@ START_TEST(events_not_taken_yet_are_merged)
 		by_write();
 		unit_query(m);
 	}
-	ck_assert_int_eq(only(m).kind, PM_EVENT_WRITTEN);
+	ck_assert_int_eq(only(m).kind, PM_EVENT_MODIFIED);
 	struct pm_event e = {.kind = 0};
 	by_truncate();
 	unit_query(m);
@@ -378,7 +378,7 @@ static void hear(struct pm_mapping *m, const struct pm_event *event, void *arg)
 	struct pm_report r;
 	(void)arg;
 	ck_assert_int_eq(pm_query(m, &r, sizeof(r)), 0);
-	if (event->kind == PM_EVENT_FELL_BACK)
+	if (event->kind == PM_EVENT_DEMOTED)
 		return;
 	pthread_mutex_lock(&heard.lock);
 	heard.kind = event->kind;
@@ -412,7 +412,7 @@ START_TEST(a_thread_looks_by_itself)
 	pthread_mutex_lock(&heard.lock);
 	while (!heard.kind)
 		pthread_cond_wait(&heard.cond, &heard.lock);
-	ck_assert_int_eq(heard.kind, _i ? PM_EVENT_READ_ONLY : PM_EVENT_WRITTEN);
+	ck_assert_int_eq(heard.kind, _i ? PM_EVENT_READ_ONLY : PM_EVENT_MODIFIED);
 	ck_assert(!pthread_equal(heard.thread, pthread_self()));
 	pthread_mutex_unlock(&heard.lock);
 	ck_assert(is_readable(m, WAIT_MS));

@@ -33,9 +33,9 @@ struct pm_mapping *watched(const struct fake_machine *machine)
 	fake.machine.health = machine->region ? &sound : NULL;
 	struct pm_mapping *m = unit_map(watched_path, NULL);
 	/* Readable for what happened before it was asked for. */
-	ck_assert_int_eq(is_readable(m, 0), unit_query(m)->verdict == PM_VERDICT_FELL_BACK);
+	ck_assert_int_eq(is_readable(m, 0), unit_query(m)->verdict == PM_VERDICT_DEMOTED);
 	while (!pm_next_event(m, &event, sizeof(event)))
-		ck_assert_int_eq(event.kind, PM_EVENT_FELL_BACK);
+		ck_assert_int_eq(event.kind, PM_EVENT_DEMOTED);
 	ck_assert_int_eq(only(m).kind, 0);
 	return m;
 }
