@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,5 +49,17 @@ const char *pm_strerror(int error)
 		const char *text = pm_errno_text(code);
 		return text ? text : "unknown error";
 	}
+	}
+}
+
+const char *pm_what_helps(int error)
+{
+	switch (error) {
+	case -ENOSPC:
+		return "; free space on its file system, or ask for less";
+	case -EDQUOT:
+		return "; raise the quota of the file's user, group or project, or remove files that count for it";
+	default:
+		return "";
 	}
 }

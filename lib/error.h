@@ -12,6 +12,9 @@ int pm_fail(int code, const char *call, const char *subject, const char *format,
 /* Adds to the sentence what the failing call could not take back. */
 void pm_fail_also(const char *more);
 
+/* What the caller can do about that error, as the end of a sentence; "" where nothing is known. */
+const char *pm_what_helps(int error);
+
 /* What the libc calls an errno; NULL for none. The libc decides which file has it. */
 const char *pm_errno_text(int code);
 

@@ -13,7 +13,18 @@
 
 int pm_file_fail(const struct pm_file *f, int rc, const char *what)
 {
-	return pm_fail(rc, f->call, f->name, "%s: %s", what, pm_strerror(rc));
+	return pm_fail(rc, f->call, f->name, "%s: %s%s", what, pm_strerror(rc), pm_what_helps(rc));
+}
+
+int pm_file_within_limit(const struct pm_file *f, uint64_t end)
+{
+	uint64_t limit = UINT64_MAX;
+	PM_RETRY(pm_sys->file_size_limit(&limit));
+	if (end <= limit)
+		return 0;
+	return pm_fail(-EFBIG, f->call, f->name,
+	               "the file must be written up to %llu, and RLIMIT_FSIZE is %llu: raise the limit (setrlimit(2), ulimit -f)",
+	               (unsigned long long)end, (unsigned long long)limit);
 }
 
 /* On hugetlbfs the block is the page, and munmap(2) takes no less. */

@@ -118,6 +118,9 @@ int pm_file_look(struct pm_file *);
 void pm_file_close_directory(struct pm_file *);
 void pm_file_close(struct pm_file *);
 
+/* -EFBIG, with the sentence, where RLIMIT_FSIZE does not let this process write up to end. */
+int pm_file_within_limit(const struct pm_file *, uint64_t end);
+
 /* Within the file layer: the sentence; whether the directory's entry is this file. */
 int pm_file_fail(const struct pm_file *, int rc, const char *what);
 bool pm_file_is_entry(const struct pm_file *);

@@ -164,6 +164,9 @@ static int append_zeros(const struct pm_file *f, uint64_t end)
 		if (!exact && missing > f->unit)
 			step = missing / SHARE > f->unit ? missing / SHARE : f->unit;
 		ssize_t put = append(f, (uint64_t)size, step < ZEROS ? (size_t)step : ZEROS);
+		/* Beyond RLIMIT_FSIZE there is nothing to append any more, unless another process has lowered the limit. */
+		if (put == -EFBIG && PM_RETRY(pm_sys->seek_end(f->fd)) >= (int64_t)end)
+			return 0;
 		if (put <= 0)
 			return put ? (int)put : -EIO;
 	}
@@ -195,13 +198,11 @@ static int grow_without_fallocate(const struct pm_file *f, uint64_t end, bool sp
 
 int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 {
-	uint64_t limit = UINT64_MAX;
 	if (end <= f->size)
 		return 0;
-	/* Beyond it the kernel would send SIGXFSZ. */
-	PM_RETRY(pm_sys->file_size_limit(&limit));
-	if (end > limit)
-		return pm_file_fail(f, -EFBIG, "the file would exceed RLIMIT_FSIZE");
+	int limited = pm_file_within_limit(f, end);
+	if (limited)
+		return limited;
 	/* What an undoing cuts back to is the size under the lease: another process may have grown the file before. */
 	if (!f->unnamed && !f->alone)
 		pm_file_claim(f);

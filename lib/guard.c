@@ -80,8 +80,8 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 			return pm_fail(rc, call, m->name, "no store at offset %llu: the file was made immutable or append-only "
 			               "(chattr +i, +a)", offset);
 		if (rc)
-			return pm_fail(rc, call, m->name, "no block for a store at offset %llu: %s", offset,
-			               pm_strerror(rc));
+			return pm_fail(rc, call, m->name, "no block for a store at offset %llu: %s%s", offset,
+			               pm_strerror(rc), pm_what_helps(rc));
 	}
 	return pm_fail(-EIO, call, m->name, "the medium failed at offset %llu (si_code %d)", offset, f->code);
 }

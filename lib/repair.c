@@ -63,13 +63,13 @@ static int find_bad(struct pm_subject *s, uint64_t *first, uint64_t *bytes)
 static int may_write(struct pm_mapping *m, const char *call, struct pm_subject *s)
 {
 	pm_evidence_table e;
-	uint64_t limit = UINT64_MAX;
+	struct pm_file named = {.call = call, .name = m->name};
 	if (!S_ISREG(s->stx.stx_mode))
 		return 0;
-	/* Beyond it the kernel would send SIGXFSZ, even where the file is that long already (fs/read_write.c). */
-	PM_RETRY(pm_sys->file_size_limit(&limit));
-	if (s->end > limit)
-		return pm_fail(-EFBIG, call, m->name, "the range lies beyond RLIMIT_FSIZE");
+	/* write(2) minds the limit even where the file is longer (fs/read_write.c generic_write_check_limits). */
+	int limited = pm_file_within_limit(&named, s->end);
+	if (limited)
+		return limited;
 	/* Only with a lease is the description one that somebody else has opened; pwrite(2) "Bugs": it would append. */
 	if (m->flags & PM_LEASE && PM_RETRY(pm_sys->flags_of(m->medium.fd)) & (O_APPEND | O_DIRECT))
 		return pm_fail(-EINVAL, call, m->name, "the descriptor was opened with O_APPEND or O_DIRECT");
@@ -103,8 +103,8 @@ static int write_locked(struct pm_mapping *m, const char *call, const void *sour
 	rc = pm_medium_write(&m->medium, source, offset, length);
 	if (rc == -EFAULT && has_bad_page(&s))
 		rc = -EIO;
-	return rc ? pm_fail(rc, call, m->name, "the range at %llu cannot be written: %s", (unsigned long long)offset,
-	                    pm_strerror(rc)) : 0;
+	return rc ? pm_fail(rc, call, m->name, "the range at %llu cannot be written: %s%s", (unsigned long long)offset,
+	                    pm_strerror(rc), pm_what_helps(rc)) : 0;
 }
 
 /* Under the lock of looks, so that the own change is told from those of others. */

@@ -243,12 +243,11 @@ void pm_mapping_assume(pm_evidence_table e, const struct pm_options *o, bool gro
  */
 static int try_to_map(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool synchronous)
 {
-	uint64_t limit = UINT64_MAX, there = (f->size + f->unit - 1) / f->unit * f->unit;
+	uint64_t there = (f->size + f->unit - 1) / f->unit * f->unit;
 	void *map = NULL;
-	if (s.end > f->size)
-		PM_RETRY(pm_sys->file_size_limit(&limit));
-	if (s.end > limit)
-		return pm_fail(-EFBIG, f->call, f->name, "the file would exceed RLIMIT_FSIZE: %s", pm_strerror(-EFBIG));
+	int limited = s.end > f->size ? pm_file_within_limit(f, s.end) : 0;
+	if (limited)
+		return limited;
 	bool huge = f->unit > (size_t)sysconf(_SC_PAGESIZE);
 	if (s.offset + s.length > there)
 		s.length = there > s.offset ? there - s.offset : huge ? 0 : f->unit;

@@ -24,6 +24,7 @@ struct gaps {
 	uint64_t at, end; /* of what is still to be looked at */
 	bool fill;        /* or only look for them */
 	bool found, shared;
+	uint64_t last; /* where the last one that was found ends */
 };
 
 static bool shows_old_blocks(const struct pm_file *f)
@@ -61,6 +62,7 @@ static int meet_gap(struct gaps *g, uint64_t gap_end)
 	if (g->at >= gap_end)
 		return 0;
 	g->found = true;
+	g->last = gap_end;
 	return g->fill ? fill(g->f, g->at, gap_end) : 0;
 }
 
@@ -85,18 +87,25 @@ static int walk(struct gaps *g)
 
 static int fail(const struct pm_file *f, int rc)
 {
-	return pm_fail(rc, f->call, f->name, "zeros cannot be written where nothing was: %s", pm_strerror(rc));
+	return pm_file_fail(f, rc, "zeros cannot be written where nothing was");
 }
 
-/* Others could have stored into what a moment ago was a hole. What was never shared needs no zeros. */
-static int do_without(const struct pm_file *f)
+/* What was never shared needs no zeros. */
+static int look_if_needed(const struct pm_file *f, bool *needed)
 {
 	struct gaps all = {.f = f, .end = f->size};
 	int rc = walk(&all);
-	if (rc)
-		return fail(f, rc);
-	if (!all.shared)
-		return 0;
+	*needed = all.shared;
+	return rc ? fail(f, rc) : 0;
+}
+
+/* Others could have stored into what a moment ago was a hole. */
+static int do_without(const struct pm_file *f)
+{
+	bool needed;
+	int rc = look_if_needed(f, &needed);
+	if (rc || !needed)
+		return rc;
 	return pm_fail(-EBUSY, f->call, f->name,
 	               "the file shares extents, and before Linux 6.2 holes of such a file are prepared only by its owner and "
 	               "while nobody else has it open");
@@ -113,6 +122,12 @@ int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 		return fail(f, rc);
 	if (!seen.found)
 		return 0;
+	/* The file is that long already, and write(2) minds the limit all the same. */
+	if (pm_file_within_limit(f, seen.last)) {
+		bool needed;
+		rc = look_if_needed(f, &needed);
+		return rc || !needed ? rc : pm_file_within_limit(f, seen.last);
+	}
 	/* The caller may store through his own description, of which a lease keeps nobody out. */
 	if (f->callers)
 		return do_without(f);

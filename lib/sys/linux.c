@@ -10,14 +10,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "linux.h"
-
-#ifndef RWF_APPEND
-#define RWF_APPEND 0x10 /* linux/fs.h */
-#endif
 
 #ifndef SYS_cachestat
 #define SYS_cachestat 451 /* the same number on every architecture (Linux 6.5) */
@@ -69,28 +64,9 @@ static ssize_t do_read(int fd, void *buffer, size_t size)
 	return rc < 0 ? -errno : rc;
 }
 
-static ssize_t do_write(int fd, const void *buffer, size_t size)
-{
-	ssize_t rc = write(fd, buffer, size);
-	return rc < 0 ? -errno : rc;
-}
-
 static ssize_t do_pread(int fd, void *buffer, size_t size, uint64_t offset)
 {
 	ssize_t rc = pread(fd, buffer, size, (off_t)offset);
-	return rc < 0 ? -errno : rc;
-}
-
-static ssize_t do_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
-{
-	ssize_t rc = pwrite(fd, buffer, size, (off_t)offset);
-	return rc < 0 ? -errno : rc;
-}
-
-static ssize_t do_append(int fd, const void *buffer, size_t size)
-{
-	struct iovec part = {(void *)(uintptr_t)buffer, size};
-	ssize_t rc = syscall(SYS_pwritev2, fd, &part, 1, 0, 0, RWF_APPEND);
 	return rc < 0 ? -errno : rc;
 }
 
@@ -102,16 +78,6 @@ static int do_linkat(const char *path, int dir_fd, const char *entry)
 static int do_unlinkat(int dir_fd, const char *path)
 {
 	return result(unlinkat(dir_fd, path, 0));
-}
-
-static int do_ftruncate(int fd, uint64_t length)
-{
-	return result(ftruncate(fd, (off_t)length));
-}
-
-static int do_fallocate(int fd, uint64_t offset, uint64_t length)
-{
-	return result(fallocate(fd, 0, (off_t)offset, (off_t)length));
 }
 
 static int do_drop_cache(int fd)
@@ -317,14 +283,14 @@ const struct pm_sys pm_sys_linux = {
 	.seek_end = do_seek_end,
 	.readlinkat = do_readlinkat,
 	.read = do_read,
-	.write = do_write,
+	.write = pm_linux_write,
 	.pread = do_pread,
-	.pwrite = do_pwrite,
-	.append = do_append,
+	.pwrite = pm_linux_pwrite,
+	.append = pm_linux_append,
 	.linkat = do_linkat,
 	.unlinkat = do_unlinkat,
-	.ftruncate = do_ftruncate,
-	.fallocate = do_fallocate,
+	.ftruncate = pm_linux_ftruncate,
+	.fallocate = pm_linux_fallocate,
 	.drop_cache = do_drop_cache,
 	.fsync = do_fsync,
 	.fdatasync = do_fdatasync,

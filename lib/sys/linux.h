@@ -18,6 +18,13 @@ static inline int result(long rc)
  */
 int pm_linux_opened(int fd);
 
+/* Without the SIGXFSZ that the kernel sends beyond RLIMIT_FSIZE: see writing.c. */
+ssize_t pm_linux_write(int fd, const void *buffer, size_t size);
+ssize_t pm_linux_pwrite(int fd, const void *buffer, size_t size, uint64_t offset);
+ssize_t pm_linux_append(int fd, const void *buffer, size_t size);
+int pm_linux_ftruncate(int fd, uint64_t length);
+int pm_linux_fallocate(int fd, uint64_t offset, uint64_t length);
+
 int pm_linux_statmount(int fd, struct pm_mount *mount);
 int pm_linux_signalfd(int signal);
 int pm_linux_eventfd(void);

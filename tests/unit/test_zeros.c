@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "unit.h"
@@ -69,6 +71,39 @@ START_TEST(zeros_come_before_the_faults)
 	int other = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	ck_assert_int_ge(other, 0);
 	close(other);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* write(2) minds RLIMIT_FSIZE in the midst of a longer file too, and its SIGXFSZ would end the program. */
+START_TEST(beyond_the_limit_of_the_process)
+{
+	uint64_t page = unit_page();
+	const char *path = unit_file("file", 9 * page);
+	struct rlimit before, limit;
+	struct pm_mapping *m = NULL;
+	bool shared = _i % 2, reached = _i / 2;
+	char sentence[512];
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+	lay_out(shared ? FIEMAP_EXTENT_SHARED : 0);
+	start(&fake_xfs_reflink, OLD, 2);
+	limit = before;
+	limit.rlim_cur = (reached ? 9 : 6) * page;
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	int rc = pm_map(path, UNIT_OPTIONS(.flags = PM_PREPARE), &m);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+	if (!reached)
+		ck_assert_uint_eq(fake_calls(FAKE_pwrite), 0);
+	if (shared && !reached) {
+		ck_assert_int_eq(rc, -EFBIG);
+		snprintf(sentence, sizeof(sentence),
+		         "pm_map '%s': the file must be written up to %llu, and RLIMIT_FSIZE is %llu: raise the limit "
+		         "(setrlimit(2), ulimit -f)", path, (unsigned long long)(9 * page), (unsigned long long)(6 * page));
+		ck_assert_str_eq(pm_error_detail(), sentence);
+		return;
+	}
+	ck_assert_int_eq(rc, 0);
+	ck_assert(unit_has_pattern(pm_base(m), 0, 4 * page));
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -184,6 +219,7 @@ int main(void)
 {
 	TCase *c = unit_case("zeros");
 	tcase_add_loop_test(c, zeros_come_before_the_faults, 0, 2);
+	tcase_add_loop_test(c, beyond_the_limit_of_the_process, 0, 4);
 	tcase_add_test(c, what_is_written_is_kept);
 	tcase_add_loop_test(c, others_have_the_file_open, 0, 2);
 	tcase_add_test(c, a_description_that_is_the_callers);
