@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "bench.h"
-#include "cpu.h"
+#include "cpu/cpu.h"
 #include "dax_machine.h"
 
 #define SPACE ((size_t)16 << 20)

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 
 #include "dax_machine.h"
-#include "sys.h"
+#include "sys/sys.h"
 
 #define ATTRIBUTE_FD 1000000
 #define SMAPS_FD 2000000

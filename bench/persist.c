@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "bench.h"
-#include "cpu.h"
+#include "cpu/cpu.h"
 #include "dax_machine.h"
 #include "peers.h"
 

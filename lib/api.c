@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "arguments.h"
-#include "copy.h"
+#include "durability/copy.h"
 #include "error.h"
-#include "mapping.h"
+#include "mapping/mapping.h"
 
 #define KNOWN_COPY_FLAGS (PM_NODRAIN | PM_NOFLUSH | PM_TEMPORAL | PM_NONTEMPORAL)
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/auxv.h>
 
-#include "cpu.h"
+#include "cpu/cpu.h"
 
 #define HWCAP_DC_CVAP (1ul << 16)
 #define HWCAP2_DC_CVADP (1ul << 0)

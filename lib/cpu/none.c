@@ -2,7 +2,7 @@
 /* A CPU about which nothing is known: it promises nothing, so every mapping is served by the kernel. */
 #include <stdatomic.h>
 
-#include "cpu.h"
+#include "cpu/cpu.h"
 
 const struct pm_cpu *pm_cpu_replacement;
 

@@ -21,7 +21,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "cpu.h"
+#include "cpu/cpu.h"
 
 #define LINE ((uintptr_t)64)
 /* The first-level cache for data is no smaller, and a second-level cache hardly larger. Without a copy's edges. */

@@ -16,8 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "providers.h"
-#include "sys.h"
+#include "providers/providers.h"
+#include "sys/sys.h"
 
 static __typeof__(pmem_deep_drain) *libpmem_deep_drain;
 

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "providers.h"
-#include "sys.h"
+#include "providers/providers.h"
+#include "sys/sys.h"
 
 static int (*backtrace_of_libunwind)(void **frame, int most); /* unw_backtrace(3) */
 static pthread_once_t once = PTHREAD_ONCE_INIT;

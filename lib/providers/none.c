@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A build without the companions: the native code serves. */
-#include "providers.h"
+#include "providers/providers.h"
 
 #define REASON "built without it"
 

@@ -11,7 +11,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "linux.h"
+#include "sys/linux.h"
 
 int pm_linux_opened(int fd)
 {

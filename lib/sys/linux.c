@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "linux.h"
+#include "sys/linux.h"
 
 #ifndef SYS_cachestat
 #define SYS_cachestat 451 /* the same number on every architecture (Linux 6.5) */

@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-#include "sys.h"
+#include "sys/sys.h"
 
 static inline int result(long rc)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The thread has its signal mask from its first instruction on: glibc 2.32. */
-#include "sys.h"
+#include "sys/sys.h"
 
 int pm_thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
 {

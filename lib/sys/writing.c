@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "linux.h"
+#include "sys/linux.h"
 
 #ifndef RWF_APPEND
 #define RWF_APPEND 0x10 /* linux/fs.h */

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "sys.h"
+#include "sys/sys.h"
 
 static int make(unsigned call)
 {

@@ -1,85 +1,155 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The include rule: a file includes only headers of layers below its own, and its own header.
+"""The order of the files: each uses only what stands above it in the list, by its includes and by its symbols.
 
-  layers.py ROOT         checks the tree
-  layers.py --self-test  checks that each kind of violation is found, in a tree made for it
+  layers.py ROOT OBJECTS   checks the tree, and the objects that were compiled from it
+  layers.py --self-test    checks that each kind of violation is found
+
+A file is a header and the source of the same name. Because the list is an order, no two files can use each other.
 """
 
+import collections
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 
-# From the lowest layer up, with the numbers of ARCHITECTURE.md. A part is its header and the files that implement it;
-# parts that stand together do not include each other. The public header is below everything.
-LAYERS = (
-    {"pmdirect.h": ("include/pmdirect.h",)},
-    # 0
-    {"error.h": ("lib/error.[ch]", "lib/error_*.c"), "cpu.h": ("lib/cpu.h", "lib/cpu/*"), "sys.h": ("lib/sys.h",)},
-    {"extents.h": ("lib/extents.[ch]",), "sysfs.h": ("lib/sysfs.[ch]",), "linux.h": ("lib/sys/*",)},
-    {"providers.h": ("lib/providers.h", "lib/providers/*"), "synced.h": ("lib/synced.[ch]",),
-     "identity.h": ("lib/identity.[ch]",), "kept.h": ("lib/kept.[ch]",)},
-    # 1
-    {"strategy.h": ("lib/strategy.h", "lib/strategy/*", "lib/medium.c"), "latch.h": ("lib/latch.[ch]",),
-     "sigbus.h": ("lib/sigbus.[ch]",)},
-    {"copy.h": ("lib/copy.[ch]",), "arguments.h": ("lib/arguments.[ch]",)},
-    # 2
-    {"evidence.h": ("lib/evidence.[ch]", "lib/evidence_*.c"), "explain.h": ("lib/explain.[ch]",)},
-    # 3
-    {"policy.h": ("lib/policy.[ch]",), "file.h": ("lib/file.[ch]", "lib/file_*.c", "lib/zeros.c")},
-    # 4
-    {"mapping.h": ("lib/mapping.[ch]", "lib/resize.c", "lib/report.c", "lib/event.c", "lib/watch.c", "lib/watch_thread.c",
-                   "lib/lease.c", "lib/failure.c", "lib/guard.c", "lib/naming.c", "lib/repair.c", "lib/split.c", "lib/shape.c")},
-    # 5
-    {"api.h": ("lib/api.c",)},
+# From the lowest up, one file a line. Files on one line are variants, of which a build has one.
+ORDER = """
+include/pmdirect
+lib/cpu/cpu
+lib/cpu/x86_64 lib/cpu/aarch64 lib/cpu/none
+lib/error
+lib/sys/errno_text_gnu lib/sys/errno_text_posix
+lib/sys/sys
+lib/sys/wrong_sync
+lib/sys/linux
+lib/sys/descriptors
+lib/sys/statmount
+lib/sys/writing
+lib/sys/thread_gnu lib/sys/thread_posix
+lib/providers/providers
+lib/providers/libpmem lib/providers/none
+lib/providers/libunwind
+
+lib/kernel/sysfs
+lib/kernel/fiemap
+lib/kernel/identity
+lib/kernel/kept
+lib/kernel/sigbus
+lib/kernel/trusted_sync
+lib/shared_file
+
+lib/durability/strategy
+lib/durability/page_set
+lib/durability/medium
+lib/durability/volatile
+lib/durability/fence
+lib/durability/cacheline
+lib/durability/writeback
+lib/durability/promoted
+lib/durability/copy
+
+lib/facts/evidence
+lib/facts/policy
+lib/facts/explain
+lib/facts/armed
+lib/facts/negative_cache
+lib/facts/name
+lib/facts/extents
+lib/facts/mount
+lib/facts/filesystem
+lib/facts/disk
+lib/facts/below
+lib/facts/region
+lib/facts/health
+lib/facts/liveness
+lib/facts/fast_commit
+lib/facts/gather
+
+lib/file/file
+lib/file/undo
+lib/file/open
+lib/file/no_block
+lib/file/zero_fill
+lib/file/from_medium
+lib/file/grow
+
+lib/mapping/mapping
+lib/mapping/shape
+lib/mapping/split
+lib/observe/naming
+lib/observe/events
+lib/observe/watch
+lib/observe/lease
+lib/observe/observe
+lib/observe/watcher
+lib/mapping/failure
+lib/mapping/open
+lib/mapping/fault
+lib/mapping/repair
+lib/mapping/resize
+
+lib/arguments
+lib/api
+"""
+
+# Files that use each other still.
+TANGLED = (
+    {"lib/sys/linux", "lib/sys/descriptors", "lib/sys/statmount", "lib/sys/writing"},
+    {"lib/error", "lib/sys/errno_text_gnu"},
+    {"lib/facts/disk", "lib/facts/below"},
+    {"lib/file/file", "lib/file/undo", "lib/file/open"},
+    {"lib/observe/watcher", "lib/mapping/open", "lib/mapping/failure", "lib/observe/observe", "lib/observe/lease",
+     "lib/observe/watch", "lib/observe/events"},
 )
+
 # The policy is pure: it sees the facts and nothing that could do anything.
 ONLY = {
-    "lib/policy.c": {"policy.h"},
-    "lib/policy.h": {"evidence.h", "pmdirect.h", "stdbool.h", "stddef.h", "stdint.h"},
+    "lib/facts/policy.c": {"facts/policy.h"},
+    "lib/facts/policy.h": {"facts/evidence.h", "pmdirect.h", "stdbool.h", "stddef.h", "stdint.h"},
     "include/pmdirect.h": {"stddef.h", "stdint.h"},
 }
-# Programs use the library as anybody does: through the public header.
+# Programs use the library as any program does: through the public header.
 PROGRAMS = ("examples",)
 
 INCLUDE = re.compile(r"^\s*#\s*include\s*([<\"])([^>\"]+)[>\"]", re.MULTILINE)
+RANK = {name: rank for rank, line in enumerate(ORDER.split("\n")) for name in line.split()}
 
 
-def place_of(path):
-    """The layer and the own header of a file, or None if the table does not know it."""
-    for layer, parts in enumerate(LAYERS):
-        for header, patterns in parts.items():
-            if any(pathlib.PurePath(path).match(pattern) for pattern in patterns):
-                return layer, header
-    return None
+def stem(path):
+    return str(pathlib.PurePosixPath(path).with_suffix(""))
 
 
-def is_ours(header):
-    return any(header == own for parts in LAYERS for own in parts)
+def header_file(header):
+    """The file of ours that an include means, or None."""
+    return next((name for name in (f"lib/{stem(header)}", f"include/{stem(header)}") if name in RANK), None)
 
 
-def layer_of(header):
-    return next((layer for layer, parts in enumerate(LAYERS) if header in parts), None)
+def are_tangled(user, used):
+    return any(user in group and used in group for group in TANGLED)
+
+
+def is_below(used, user):
+    return RANK[used] < RANK[user] or are_tangled(user, used)
 
 
 def check_include(path, header, quoted):
-    layer, own = place_of(path)
+    user, used = stem(path), header_file(header)
     if path in ONLY and header not in ONLY[path]:
         return f"{path}: may not include {header}"
-    if not quoted and not is_ours(header):
-        return None
-    if "/" in header or layer_of(header) is None:
-        return f"{path}: {header} is no header of a part"
-    if header != own and layer_of(header) >= layer:
-        return f"{path}: {header} is not below it"
+    if used is None:
+        return f"{path}: {header} is no header of a file in the list" if quoted else None
+    if used != user and not is_below(used, user):
+        return f"{path}: {header} does not stand above it in the list"
     return None
 
 
 def check_file(root, path):
+    if stem(path) not in RANK:
+        return [f"{path}: is not in the list"]
     text = (root / path).read_text(encoding="utf-8")
-    if place_of(path) is None:
-        return [f"{path}: has no place in the table of layers"]
     found = [check_include(path, match[2], match[1] == '"') for match in INCLUDE.finditer(text)]
     return [problem for problem in found if problem]
 
@@ -91,62 +161,98 @@ def check_program(root, path):
 
 
 def sources(root, *directories):
-    return sorted(str(path.relative_to(root)) for directory in directories
+    return sorted(path.relative_to(root).as_posix() for directory in directories
                   for path in (root / directory).rglob("*.[ch]"))
 
 
-def check(root):
+def symbols(directory):
+    """Of the objects in a directory: which file defines a symbol, and which symbols each file uses."""
+    defined, used = {}, collections.defaultdict(set)
+    for path in sorted(pathlib.Path(directory).rglob("*.o")):
+        owner = next((name for name in RANK if path.name.endswith(name.replace("/", "_") + ".c.o")), None)
+        if owner is None:
+            continue
+        listing = subprocess.run(["nm", "-P", path], check=True, capture_output=True, text=True).stdout
+        for name, kind in (line.split()[:2] for line in listing.splitlines()):
+            if kind == "U":
+                used[owner].add(name)
+            elif kind.isupper():
+                defined[name] = owner
+    return defined, used
+
+
+def check_symbols(defined, used):
+    return [f"{user}.c: {name} of {defined[name]}.c does not stand above it in the list"
+            for user in sorted(used) for name in sorted(used[user])
+            if name in defined and defined[name] != user and not is_below(defined[name], user)]
+
+
+def check(root, objects):
     problems = []
     for path in sources(root, "lib", "include"):
         problems += check_file(root, path)
     for path in sources(root, *PROGRAMS):
         problems += check_program(root, path)
-    return problems
+    defined, used = symbols(objects)
+    if len(used) < len(RANK) / 3:
+        problems.append(f"{objects}: only {len(used)} objects of the list were found")
+    return problems + check_symbols(defined, used)
 
 
 VIOLATIONS = {
-    "lib/strategy/cacheline.c": ('#include "mapping.h"\n', "mapping.h is not below it"),
-    "lib/strategy/fence.c": ('#include "strategy/cacheline.h"\n', "is no header of a part"),
-    "lib/medium.c": ('#  include "evidence.h"\n', "evidence.h is not below it"),
-    "lib/cpu/none.c": ('#include "sys.h"\n', "sys.h is not below it"),
-    "lib/sys/linux.c": ('#include "../cpu/none.c"\n', "is no header of a part"),
-    "lib/providers/none.c": ('#include "strategy.h"\n', "strategy.h is not below it"),
-    "lib/policy.c": ("#include <string.h>\n", "may not include string.h"),
-    "lib/evidence_file.c": ('#include "file.h"\n', "file.h is not below it"),
-    "lib/file.c": ('#include "mapping.h"\n', "mapping.h is not below it"),
-    "lib/error.c": ("#include <sys.h>\n", "sys.h is not below it"),
-    "lib/newcomer.c": ('#include "sys.h"\n', "has no place"),
+    "lib/durability/cacheline.c": ('#include "mapping/mapping.h"\n', "mapping.h does not stand above it"),
+    "lib/durability/fence.c": ('#include "durability/promoted.h"\n', "promoted.h does not stand above it"),
+    "lib/durability/medium.c": ('#  include "facts/evidence.h"\n', "evidence.h does not stand above it"),
+    "lib/cpu/none.c": ('#include "sys/sys.h"\n', "sys.h does not stand above it"),
+    "lib/sys/linux.c": ('#include "../cpu/none.c"\n', "is no header of a file in the list"),
+    "lib/facts/policy.c": ("#include <string.h>\n", "may not include string.h"),
+    "lib/facts/name.c": ('#include "file/file.h"\n', "file.h does not stand above it"),
+    "lib/file/grow.c": ('#include "mapping/mapping.h"\n', "mapping.h does not stand above it"),
+    "lib/error.c": ("#include <sys/sys.h>\n", "sys.h does not stand above it"),
+    "lib/facts/newcomer.c": ('#include "sys/sys.h"\n', "is not in the list"),
     "include/pmdirect.h": ("#include <sys/types.h>\n", "may not include sys/types.h"),
     "examples/01_hello.c": ('#include "policy.h"\n', "policy.h is internal"),
 }
 # Must not be taken for violations.
 INNOCENT = {
-    "lib/strategy/volatile.c": '#include "strategy.h"\n#include "cpu.h"\n#include <pmdirect.h>\n',
-    "lib/report.c": '#include "mapping.h"\n#include "sys.h"\n/* not "api.h" */\n#include <sys/mman.h>\n',
-    "lib/policy.h": '#include "evidence.h"\n#include <stdbool.h>\n',
+    "lib/durability/volatile.c": '#include "durability/strategy.h"\n#include "cpu/cpu.h"\n#include <pmdirect.h>\n',
+    "lib/api.c": '#include "mapping/mapping.h"\n#include "sys/sys.h"\n/* not "api.h" */\n#include <sys/mman.h>\n',
+    "lib/facts/policy.h": '#include "facts/evidence.h"\n#include <stdbool.h>\n',
     "examples/log.h": "#include <pmdirect.h>\n",
     "examples/log.c": '#include "log.h"\n',
 }
 
 
-def self_test():
+def test_includes():
     with tempfile.TemporaryDirectory() as directory:
         root = pathlib.Path(directory)
         for path, text in {**{p: v[0] for p, v in VIOLATIONS.items()}, **INNOCENT}.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text, encoding="utf-8")
-        problems = check(root)
+        problems = [problem for path in sources(root, "lib", "include") for problem in check_file(root, path)]
+        problems += [problem for path in sources(root, *PROGRAMS) for problem in check_program(root, path)]
     wrong = [f"not found: {path}" for path, (_, words) in VIOLATIONS.items()
              if not any(p.startswith(path + ":") and words in p for p in problems)]
     return wrong + [f"unexpected: {p}" for p in problems if p.split(":")[0] not in VIOLATIONS]
 
 
-def main(argument):
-    problems = self_test() if argument == "--self-test" else check(pathlib.Path(argument))
+def test_symbols():
+    """A circle of two files: whatever their order, one of the two uses is found."""
+    circle = check_symbols({"pm_low": "lib/error", "pm_high": "lib/api"}, {"lib/error": {"pm_high"}, "lib/api": {"pm_low"}})
+    own = check_symbols({"pm_low": "lib/error"}, {"lib/error": {"pm_low"}, "lib/api": {"pm_low", "malloc"}})
+    wrong = [] if len(circle) == 1 and "pm_high of lib/api.c" in circle[0] else [f"not found: a circle ({circle})"]
+    return wrong + [f"unexpected: {problem}" for problem in own]
+
+
+def main(arguments):
+    if arguments == ["--self-test"]:
+        problems = test_includes() + test_symbols()
+    else:
+        problems = check(pathlib.Path(arguments[0]), arguments[1])
     for problem in problems:
         print(problem)
     return 1 if problems else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "sys.h"
+#include "sys/sys.h"
 
 static struct pm_sys mutant;
 

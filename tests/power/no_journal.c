@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * ext4 without a journal: an msync that converts a block from unwritten leaves the inode out, on kernels that do not know
- * better (lib/synced.c). A file is allocated and synced, then stored to. Each volume has one file and its last sync, since
+ * better (lib/kernel/trusted_sync.c). A file is allocated and synced, then stored to. Each volume has one file and its last sync, since
  * another's would write the same block of inodes.
  *
  *   no_journal store DIRECTORY control|promise   raw: whether msync alone is to be seen failing, or known to keep its word

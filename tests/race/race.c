@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "pmdirect.h"
-#include "sys.h"
+#include "sys/sys.h"
 
 #define PROCESSES_MOST 64
 #define STEPS 4

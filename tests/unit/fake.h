@@ -15,9 +15,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "cpu.h"
+#include "cpu/cpu.h"
 #include "pmdirect.h"
-#include "sys.h"
+#include "sys/sys.h"
 
 #define FAKE_CALLS(X)                                                                                        \
 	X(openat) X(close) X(statx) X(statx_now) X(fstatfs) X(statmount) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(append) X(linkat) X(unlinkat)      \

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "guarding.h"
-#include "mapping.h"
+#include "mapping/mapping.h"
 
 const char *guarding_path;
 int guarding_ran;

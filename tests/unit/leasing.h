@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 
-#include "mapping.h"
+#include "mapping/mapping.h"
 #include "unit.h"
 
 #define WAIT_MS 20000

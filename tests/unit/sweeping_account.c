@@ -8,7 +8,7 @@
 
 #include "error.h"
 #include "fake_internal.h"
-#include "mapping.h"
+#include "mapping/mapping.h"
 #include "sweeping.h"
 #include "sweeping_internal.h"
 #include "unit.h"

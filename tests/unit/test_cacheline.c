@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mapping.h"
+#include "mapping/mapping.h"
 #include "unit.h"
 
 #define LINE 64u

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mapping.h"
+#include "mapping/mapping.h"
 #include "unit.h"
 
 #define XFS 0x58465342u /* XFS_SUPER_MAGIC */

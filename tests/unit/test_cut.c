@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mapping.h"
+#include "mapping/mapping.h"
 #include "unit.h"
 
 #define PAGES 64u

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "mapping.h"
-#include "providers.h"
+#include "mapping/mapping.h"
+#include "providers/providers.h"
 #include "unit.h"
 
 static struct {

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "explain.h"
+#include "facts/explain.h"
 #include "unit.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

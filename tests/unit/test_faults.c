@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mapping.h"
+#include "mapping/mapping.h"
 #include "unit.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "sys.h"
+#include "sys/sys.h"
 #include "unit.h"
 
 #define LIMIT ((uint64_t)16 * 4096)

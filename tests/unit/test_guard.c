@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "guarding.h"
-#include "mapping.h"
+#include "mapping/mapping.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

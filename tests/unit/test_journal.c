@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* An ext4 without a journal, whose syncs leave the inode out: see lib/synced.c. */
+/* An ext4 without a journal, whose syncs leave the inode out: see lib/kernel/trusted_sync.c. */
 #include <errno.h>
 #include <linux/fiemap.h>
 #include <linux/magic.h>

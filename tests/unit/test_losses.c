@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "policy.h"
+#include "facts/policy.h"
 #include "unit.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

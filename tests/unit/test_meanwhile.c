@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "mapping.h"
+#include "mapping/mapping.h"
 #include "unit.h"
 
 static const char *path;

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "mapping.h"
+#include "mapping/mapping.h"
 #include "watching.h"
 
 /* A child that does it, tells, and ends when it is told. */

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "mapping.h"
+#include "mapping/mapping.h"
 #include "unit.h"
 
 #define PAGES 4u

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "evidence.h"
+#include "facts/evidence.h"
 #include "unit.h"
 
 #define SIZE 65536u

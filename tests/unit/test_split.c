@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "mapping.h"
+#include "mapping/mapping.h"
 #include "unit.h"
 
 #define SIZE 262144u

@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "copy.h"
+#include "durability/copy.h"
 #include "unit.h"
 
 #define OLD 0xaaaaaaaaaaaaaaaaull

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Zeros where a kernel would show what the blocks held: see lib/zeros.c. */
+/* Zeros where a kernel would show what the blocks held: see lib/file/zero_fill.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>

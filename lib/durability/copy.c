@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What is large enough is streamed: its whole lines go past the cache, and only the edges, the parts of lines at both
+ * ends, are stored and written back. The rest is stored and written back. Nowhere is an aligned 8-byte word torn, which
+ * memcpy(3) does not promise: it may store overlapping words.
+ */
+#include <stdint.h>
+#include <string.h>
+
+#include "durability/copy.h"
+
+/* On the stack, for what would be stored over before it is read. */
+#define PART 512u
+#define LINE_MOST 256u /* pm_cpu.line */
+
+typedef uint64_t __attribute__((may_alias)) word;
+
+static void words(char *to, const char *from, int value, size_t n)
+{
+	char pattern[sizeof(word)];
+	size_t step = from ? 1 : 0;
+	memset(pattern, value, sizeof(pattern));
+	from = from ? from : pattern;
+	for (; n && (uintptr_t)to % sizeof(word); n--, to++, from += step)
+		*to = *from;
+	for (; n >= sizeof(word); n -= sizeof(word), to += sizeof(word), from += step * sizeof(word)) {
+		word w;
+		memcpy(&w, from, sizeof(w));
+		__atomic_store_n((word *)(void *)to, w, __ATOMIC_RELAXED);
+	}
+	for (; n; n--, to++, from += step)
+		*to = *from;
+}
+
+/* ---- Bytes from somewhere, or, where from is NULL, one value ---- */
+
+static inline void store(const struct pm_cpu *cpu, char *to, const char *from, int value, size_t n)
+{
+	if (!cpu->copy)
+		words(to, from, value, n);
+	else if (from)
+		cpu->copy(to, from, n);
+	else
+		cpu->set(to, value, n);
+}
+
+static inline bool streams(const struct pm_cpu *cpu, size_t length, unsigned flags)
+{
+	if (length < PM_STREAM_FROM && (!(flags & PM_NONTEMPORAL) || length < 2 * cpu->line))
+		return false;
+	return !(flags & (PM_NOFLUSH | PM_TEMPORAL)) && cpu->stream_copy;
+}
+
+/* What of a range is whole lines, and what is before and behind them. */
+struct parts {
+	size_t head, lines, tail;
+};
+
+static inline struct parts part(const struct pm_cpu *cpu, const char *to, size_t length)
+{
+	size_t head = -(uintptr_t)to & (cpu->line - 1), lines = (length - head) & ~(cpu->line - 1);
+	return (struct parts){head, lines, length - head - lines};
+}
+
+__attribute__((always_inline)) static inline void expect_edges(const char *to, struct parts p)
+{
+	if (p.head)
+		__builtin_prefetch(to, 1);
+	if (p.tail)
+		__builtin_prefetch(to + p.head + p.lines, 1);
+}
+
+/*
+ * The edges are stored and written back when the lines are on their way: a store that waits for its line, and a
+ * write-back, hold up streamed stores that follow.
+ */
+static inline struct pm_rest put_edges(struct pm_medium *m, const struct pm_strategy *strategy, char *to,
+                                       struct parts p, const char *first, const char *last, int value)
+{
+	char *end = to + p.head + p.lines;
+	if (p.head)
+		store(m->cpu, to, first, value, p.head);
+	if (!p.tail)
+		return (struct pm_rest){p.head ? to : NULL, p.head};
+	if (p.head)
+		strategy->flush(m, to, p.head);
+	store(m->cpu, end, last, value, p.tail);
+	return (struct pm_rest){end, p.tail};
+}
+
+/* ---- Over its own source ---- */
+
+/* From the end, in parts that are read whole before they are stored. */
+static void store_down(const struct pm_cpu *cpu, char *to, const char *from, size_t n)
+{
+	char kept[PART];
+	while (n) {
+		/* A part begins with a word. */
+		size_t rest = n > PART ? n - PART + (-(uintptr_t)(to + n - PART) & (sizeof(word) - 1)) : 0;
+		memcpy(kept, from + rest, n - rest);
+		store(cpu, to + rest, kept, 0, n - rest);
+		n = rest;
+	}
+}
+
+/* Likewise: a stream reads a line before it stores it, and parts no longer than the distance do not overlap. */
+static void stream_down(const struct pm_cpu *cpu, char *to, const char *from, size_t n)
+{
+	size_t distance = (size_t)(to - from) & ~(cpu->line - 1), most = distance ? distance : cpu->line;
+	while (n) {
+		size_t size = n < most ? n : most;
+		n -= size;
+		cpu->stream_copy(to + n, from + n, size);
+	}
+}
+
+__attribute__((noinline)) static struct pm_rest move(struct pm_medium *m, const struct pm_strategy *strategy, char *to,
+                                                     const char *from, size_t length, unsigned flags)
+{
+	char first[LINE_MOST], last[LINE_MOST];
+	if (!streams(m->cpu, length, flags)) {
+		if (to > from)
+			store_down(m->cpu, to, from, length);
+		else
+			store(m->cpu, to, from, 0, length);
+		return (struct pm_rest){to, length};
+	}
+	struct parts p = part(m->cpu, to, length);
+	memcpy(first, from, p.head);
+	memcpy(last, from + p.head + p.lines, p.tail);
+	if (to > from)
+		stream_down(m->cpu, to + p.head, from + p.head, p.lines);
+	else
+		m->cpu->stream_copy(to + p.head, from + p.head, p.lines);
+	return put_edges(m, strategy, to, p, first, last, 0);
+}
+
+/* ---- ---- */
+
+__attribute__((noinline)) static struct pm_rest copy_lines(struct pm_medium *m, const struct pm_strategy *strategy,
+                                                           char *to, const char *from, size_t length)
+{
+	struct parts p = part(m->cpu, to, length);
+	expect_edges(to, p);
+	m->cpu->stream_copy(to + p.head, from + p.head, p.lines);
+	return put_edges(m, strategy, to, p, from, from + p.head + p.lines, 0);
+}
+
+struct pm_rest pm_copy(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, const void *source,
+                       size_t length, unsigned flags)
+{
+	uintptr_t ahead = (uintptr_t)destination - (uintptr_t)source;
+	if (ahead < length || -ahead < length)
+		return move(m, strategy, destination, source, length, flags);
+	if (streams(m->cpu, length, flags))
+		return copy_lines(m, strategy, destination, source, length);
+	store(m->cpu, destination, source, 0, length);
+	return (struct pm_rest){destination, length};
+}
+
+struct pm_rest pm_fill(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, int value,
+                       size_t length, unsigned flags)
+{
+	char *to = destination;
+	if (!streams(m->cpu, length, flags)) {
+		store(m->cpu, to, NULL, value, length);
+		return (struct pm_rest){to, length};
+	}
+	struct parts p = part(m->cpu, to, length);
+	expect_edges(to, p);
+	m->cpu->stream_set(to + p.head, value, p.lines);
+	return put_edges(m, strategy, to, p, NULL, NULL, value);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Stores into direct mappings. */
+#ifndef PM_COPY_H
+#define PM_COPY_H
+
+#include "durability/strategy.h"
+
+/*
+ * From here on whole lines are streamed. Where that becomes faster than storing and writing back depends on what was done
+ * to the lines before, which nobody knows: by bench/copy --cut on a Xeon (Cascade Lake) at 384 bytes if they are scattered;
+ * at 256, or at once if misaligned, for the same ones again; at 640, or 160 if misaligned, one range behind the other.
+ * 256 is where no case loses what another wins, and the unit in which persistent memory writes (Yang et al., FAST 2020).
+ */
+#define PM_STREAM_FROM 256u
+
+/*
+ * Fetches the lines that will be stored into, while the call is still being checked: the stores themselves wait until
+ * the fence before them is through. A prefetch never faults.
+ */
+__attribute__((always_inline)) static inline void pm_copy_expect(const char *to, size_t length)
+{
+	if (length >= PM_STREAM_FROM)
+		return;
+	__builtin_prefetch(to, 1);
+	for (size_t at = 64; at < length; at += 64)
+		__builtin_prefetch(to + at, 1);
+}
+
+/* What of a copy is still to be flushed; length may be 0, and address is NULL then. */
+struct pm_rest {
+	const void *address;
+	size_t length;
+};
+
+/*
+ * flags are those of pm_memcpy(). source may overlap destination. length > 0. The rest is left to the caller, who can
+ * persist it by one call in which the write-back and the fence stand together: see pm_cpu.persist.
+ */
+struct pm_rest pm_copy(struct pm_medium *, const struct pm_strategy *, void *destination, const void *source,
+                       size_t length, unsigned flags);
+struct pm_rest pm_fill(struct pm_medium *, const struct pm_strategy *, void *destination, int value, size_t length,
+                       unsigned flags);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Whether the NVDIMMs of a region keep what is stored in them (Documentation/ABI/testing/sysfs-bus-nfit,
+ * sysfs-bus-papr-pmem). The kernel makes the region of one that is not armed read-only (drivers/nvdimm/region_devs.c
+ * nd_region_create), and root can make it writable all the same.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "facts/evidence.h"
+
+#define ND_DEVICES "/sys/bus/nd/devices/"
+#define SOURCE ND_DEVICES "nmemN/*/flags and regionN/read_only"
+#define DIMMS_MOST 32 /* of a region: include/linux/ndctl.h ND_MAX_MAPPINGS */
+
+int pm_dimm_find(unsigned region, unsigned nth, unsigned *dimm)
+{
+	char path[80], text[80];
+	snprintf(path, sizeof(path), ND_DEVICES "region%u/mapping%u", region, nth);
+	int rc = pm_read_text(path, text, sizeof(text));
+	if (rc < 0)
+		return rc;
+	return sscanf(text, "nmem%u,", dimm) == 1 ? 0 : -EINVAL;
+}
+
+int pm_dimm_read(unsigned dimm, const char *name, char *text, size_t size)
+{
+	static const char *const families[] = {"nfit", "papr", "cxl"};
+	int rc = -ENOENT;
+	for (unsigned i = 0; i < sizeof(families) / sizeof(families[0]) && rc == -ENOENT; i++) {
+		char path[96];
+		snprintf(path, sizeof(path), ND_DEVICES "nmem%u/%s/%s", dimm, families[i], name);
+		rc = pm_read_text(path, text, size);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static bool has_flag(const char *flags, const char *flag)
+{
+	const char *at = strstr(flags, flag);
+	return at && (at == flags || at[-1] == ' ') && (!at[strlen(flag)] || at[strlen(flag)] == ' ');
+}
+
+/*
+ * not_armed: it cannot accept persistent writes. Where the last save, restore or mapping failed it may be the next. A flush
+ * that failed was the platform's, at the last power-off, and leaves the next one open. The rest says nothing about that.
+ */
+static enum pm_state state_of_flags(const char *flags, bool *cannot_save, const char **flag)
+{
+	static const char *const broken[] = {"save_fail", "restore_fail", "map_fail"};
+	*flag = "not_armed";
+	*cannot_save = has_flag(flags, *flag);
+	if (*cannot_save)
+		return PM_NO;
+	for (unsigned i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+		*flag = broken[i];
+		if (has_flag(flags, *flag))
+			return PM_NO;
+	}
+	*flag = "flush_fail";
+	return has_flag(flags, *flag) ? PM_UNKNOWN : PM_YES;
+}
+
+static void take_worse(struct pm_evidence *row, enum pm_state state, int error, uint64_t value, const char *text)
+{
+	bool worse = row->state == PM_NO ? state == PM_NO && value && !row->value : state != PM_YES;
+	if (!worse || (state == PM_UNKNOWN && row->state == PM_UNKNOWN))
+		return;
+	pm_evidence_set(row, state, error, SOURCE, text);
+	row->value = value;
+}
+
+static void look_at_dimm(struct pm_evidence *row, unsigned dimm)
+{
+	char flags[128] = "", text[56];
+	const char *flag = "";
+	bool cannot_save = false;
+	int rc = pm_dimm_read(dimm, "flags", flags, sizeof(flags));
+	enum pm_state state = rc ? PM_UNKNOWN : state_of_flags(flags, &cannot_save, &flag);
+	snprintf(text, sizeof(text), "nmem%u%s%s", dimm, rc ? " does not say" : ": ", rc ? "" : flag);
+	take_worse(row, state, -rc, cannot_save, text);
+}
+
+void pm_evidence_armed(struct pm_evidence *row, unsigned region)
+{
+	char path[80], text[8];
+	unsigned n = 0, dimm;
+	int rc = 0;
+	pm_evidence_set(row, PM_YES, 0, SOURCE, NULL);
+	for (; n < DIMMS_MOST && !(rc = pm_dimm_find(region, n, &dimm)); n++)
+		look_at_dimm(row, dimm);
+	/* The first part that is not there ends the list. */
+	if (!n || rc != -ENOENT)
+		take_worse(row, PM_UNKNOWN, -rc, 0, "not all NVDIMMs are told");
+	snprintf(path, sizeof(path), ND_DEVICES "region%u/read_only", region);
+	rc = pm_read_text(path, text, sizeof(text));
+	bool is_writable = rc > 0 && !strcmp(text, "0");
+	if (!is_writable)
+		take_worse(row, rc < 0 ? PM_UNKNOWN : PM_NO, rc < 0 ? -rc : 0, 0, rc < 0 ? "" : "the region is read-only");
+}

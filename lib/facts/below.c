@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a file system stands on, followed down to what can be known: an overlay to its upper layer, a loop device to the
+ * file behind it, dm, md and bcache to the devices below, everything else to the disk. Two questions: whether it forgets at
+ * power-off (PM_EV_VOLATILE), and whether a sync ends in a flush of the disk's volatile cache (PM_EV_DEVICE_FLUSH). Of
+ * several answers the worst counts. What cannot be followed is unknown, and the text says where the way ended.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "facts/evidence.h"
+#include "sys/sys.h"
+
+#define SOURCE "the mount and /sys/dev/block"
+#define say(text, ...) snprintf(text, sizeof(text), __VA_ARGS__)
+
+struct btrfs {
+	const char *device; /* name of one of its devices */
+	bool is_found;
+	unsigned depth;
+	struct pm_below *b;
+};
+
+static void visit_btrfs_device(void *arg, const char *name)
+{
+	struct btrfs *f = arg;
+	char path[128];
+	snprintf(path, sizeof(path), "/sys/class/block/%.64s", name);
+	pm_below_device(path, f->depth + 1, f->b);
+}
+
+static void visit_btrfs(void *arg, const char *name)
+{
+	struct btrfs *f = arg;
+	struct statx stx;
+	char path[192];
+	snprintf(path, sizeof(path), "/sys/fs/btrfs/%.64s/devices/%.64s", name, f->device);
+	if (f->is_found || pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &stx))
+		return;
+	f->is_found = true;
+	snprintf(path, sizeof(path), "/sys/fs/btrfs/%.64s/devices", name);
+	pm_sys->each_entry(path, visit_btrfs_device, f);
+}
+
+/* The table of mounts names one of its devices. */
+static void walk_btrfs(const struct pm_mount_facts *mount, unsigned depth, struct pm_below *b)
+{
+	const char *slash = mount->device ? strrchr(mount->device, '/') : NULL;
+	struct btrfs f = {.device = slash ? slash + 1 : "", .depth = depth, .b = b};
+	if (f.device[0])
+		pm_sys->each_entry("/sys/fs/btrfs", visit_btrfs, &f);
+	if (!b->is_met)
+		pm_below_end(b, 0, "btrfs: its devices are not found in sysfs");
+	b->is_settled = false; /* btrfs-device(8) add, remove, replace */
+}
+
+static void walk_overlay(const struct pm_mount_facts *mount, unsigned depth, struct pm_below *b)
+{
+	char path[PATH_MAX];
+	int rc = pm_mount_path(mount, "upperdir=", path, sizeof(path));
+	if (rc)
+		pm_below_end(b, 0, rc == -ENOENT ? "overlay without an upper layer: nothing is stored" : "overlay: path too long");
+	else if (path[0] != '/') /* to where the process was that mounted it */
+		pm_below_end(b, 0, "overlay: the path of its upper layer is relative");
+	else
+		pm_below_path(path, depth + 1, b);
+	/* Documentation/filesystems/overlayfs.rst, "Volatile mount" */
+	const char *mode = pm_mount_option(mount, "fsync=");
+	if (pm_mount_option(mount, "volatile") || (mode && !strncmp(mode, "volatile", 8)))
+		pm_below_forgets(b, "overlay mounted volatile");
+}
+
+/* Whether an option has the file system send no flush; the options of several (their show_options). */
+static const char *silencer(const struct pm_mount_facts *mount)
+{
+	static const char *const options[] = {"nobarrier", "barrier=0", "barrier=none", "nostrictsync",
+	                                      "journal_flush_disabled"};
+	const char *mode = pm_mount_option(mount, "fsync_mode=");
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (pm_mount_option(mount, options[i]))
+			return options[i];
+	return mode && !strncmp(mode, "nobarrier", 9) ? "fsync_mode=nobarrier" : NULL;
+}
+
+static void apply_options(const struct pm_mount_facts *mount, struct pm_below *b)
+{
+	const char *checkpoint = pm_mount_option(mount, "checkpoint="), *option = silencer(mount);
+	/* Documentation/filesystems/f2fs.rst: what follows the mount is gone after a power failure. */
+	if (checkpoint && !strncmp(checkpoint, "disable", 7))
+		pm_below_forgets(b, "f2fs mounted checkpoint=disable");
+	if (!option)
+		return;
+	b->flushes = b->has_no_cache ? PM_YES : PM_NO;
+	say(b->how, b->has_no_cache ? "mounted %s; the disk has no volatile cache" : "mounted %s", option);
+}
+
+/* Logs and data that lie on other devices than statx(2) names. */
+static void walk_other_devices(const struct pm_mount_facts *mount, unsigned depth, struct pm_below *b)
+{
+	static const char *const options[] = {"logdev=", "rtdev="};
+	char path[PATH_MAX];
+	for (size_t i = 0; i < 2; i++)
+		if (!pm_mount_path(mount, options[i], path, sizeof(path)))
+			pm_below_path(path, depth + 1, b);
+}
+
+static void walk_mounted(const struct statx *stx, const struct pm_file_system *fs, const struct pm_mount_facts *mount,
+                         unsigned depth, struct pm_below *b)
+{
+	char device[64];
+	snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", stx->stx_dev_major, stx->stx_dev_minor);
+	if (fs && fs->is_volatile) {
+		pm_below_forgets(b, fs->name);
+		return;
+	}
+	if (fs && fs->server)
+		pm_below_end(b, 0, "the promise is the %s server's", fs->server);
+	else if (fs && !strcmp(fs->name, "overlay"))
+		walk_overlay(mount, depth, b);
+	else if (fs && !strcmp(fs->name, "btrfs"))
+		walk_btrfs(mount, depth, b);
+	else if (stx->stx_dev_major)
+		pm_below_device(device, depth, b);
+	else
+		pm_below_end(b, 0, "%.31s: no device is known", mount->type ? mount->type : "its file system");
+	walk_other_devices(mount, depth, b);
+	if (!fs && b->flushes == PM_YES) {
+		b->flushes = PM_UNKNOWN;
+		say(b->how, "not known for this file system");
+	}
+	apply_options(mount, b);
+}
+
+/* A server passes its own f_type on (fs/9p/vfs_super.c v9fs_statfs): the table of mounts knows which file system it is. */
+static bool is_type_of(const struct pm_file_system *fs, const struct pm_mount_facts *mount)
+{
+	return !fs->type[0] || fs->is_volatile || !strncmp(mount->type, fs->type, strlen(fs->type));
+}
+
+/* What fstatfs(2) says of a file system without a block device is not taken for it before its mount was seen. */
+static bool by_statmount(const struct pm_file_system *fs, const struct statx *stx, bool is_verified)
+{
+	return fs && fs->bears_statmount && (stx->stx_dev_major || is_verified);
+}
+
+/* The path may be that of another mount namespace, or one that this process may not enter. */
+void pm_below_path(const char *path, unsigned depth, struct pm_below *b)
+{
+	struct statx stx;
+	struct statfs stfs;
+	struct pm_mount_facts mount = {0};
+	char device[64];
+	int fd = depth < PM_BELOW_DEPTH ? PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0)) : -ELOOP;
+	int rc = fd < 0 ? fd : pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx);
+	if (!rc && S_ISBLK(stx.stx_mode)) {
+		snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", stx.stx_rdev_major, stx.stx_rdev_minor);
+		pm_below_device(device, depth, b);
+	} else if (rc || (rc = PM_RETRY(pm_sys->fstatfs(fd, &stfs)))) {
+		const char *end = strlen(path) > 28 ? path + strlen(path) - 28 : path;
+		pm_below_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: not to be reached", end > path ? "..." : "", end);
+	} else {
+		const struct pm_file_system *fs = pm_file_system((uint32_t)stfs.f_type);
+		rc = pm_mount_read(fd, &stx, by_statmount(fs, &stx, false), &mount);
+		walk_mounted(&stx, !rc && fs && !is_type_of(fs, &mount) ? NULL : fs, &mount, depth, b);
+		pm_mount_free(&mount);
+	}
+	if (fd >= 0)
+		pm_sys->close(fd);
+}
+
+/* ---- The rows ---- */
+
+static void set_rows(pm_evidence_table e, const struct pm_below *b, const char *source)
+{
+	/* What is volatile for another reason stays so. */
+	if (e[PM_EV_VOLATILE].state != PM_YES)
+		pm_evidence_set(&e[PM_EV_VOLATILE], b->is_volatile, b->is_volatile ? 0 : b->error, source, b->what);
+	pm_evidence_set(&e[PM_EV_DEVICE_FLUSH], b->flushes, b->flushes ? 0 : b->error, source, b->how);
+}
+
+static void of_device(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct pm_below b = {0};
+	char device[64];
+	snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", s->stx.stx_rdev_major, s->stx.stx_rdev_minor);
+	pm_below_device(device, 0, &b);
+	set_rows(e, &b, "/sys/dev/block");
+}
+
+void pm_evidence_below(pm_evidence_table e, const struct pm_subject *s, bool anew)
+{
+	struct pm_below b = {0};
+	struct pm_mount_facts mount;
+	if (s->backing == PM_BACKING_FILE && S_ISBLK(s->stx.stx_mode))
+		of_device(e, s);
+	if (!S_ISREG(s->stx.stx_mode))
+		return;
+	struct pm_known_mount known = pm_known_mount(s);
+	if (known.is_settled && !anew) {
+		b = (struct pm_below){.is_volatile = PM_NO, .flushes = known.flushes};
+		set_rows(e, &b, "an earlier file of the mount");
+		return;
+	}
+	bool is_known = e[PM_EV_FILE_SYSTEM].state == PM_YES;
+	const struct pm_file_system *fs = is_known ? pm_file_system((uint32_t)e[PM_EV_FILE_SYSTEM].value) : NULL;
+	/* At pm_map() nothing is open that the rest could change. */
+	if (!anew && fs && fs->is_volatile)
+		return;
+	int rc = pm_mount_read(s->fd, &s->stx, by_statmount(fs, &s->stx, known.is_verified), &mount);
+	if (!rc && fs && !is_type_of(fs, &mount)) {
+		fs = NULL;
+		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, 0, mount.source, mount.type);
+	}
+	walk_mounted(&s->stx, fs, &mount, 0, &b);
+	if (rc && b.flushes == PM_YES) { /* whatever the options are */
+		b.flushes = PM_UNKNOWN;
+		b.error = -rc;
+		say(b.how, "its mount is not to be seen");
+	}
+	set_rows(e, &b, SOURCE);
+	pm_mount_row(e, &mount, rc);
+	pm_mount_free(&mount);
+	known.is_verified = !rc && fs;
+	known.is_settled = !rc && fs && b.is_settled && b.is_volatile == PM_NO && b.flushes != PM_NO;
+	known.flushes = b.flushes;
+	if (fs)
+		pm_know_mount(s, &known);
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A disk, followed down in sysfs to what keeps the data: whether that forgets at power-off, and whether a flush reaches the
+ * volatile cache of the disk.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "facts/evidence.h"
+#include "sys/sys.h"
+
+#define DIRECTORY_MOST 640
+
+__attribute__((format(printf, 3, 4))) static void write_text(char *text, size_t size, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, size, format, args);
+	va_end(args);
+}
+
+/* For an array; what does not fit is cut off. */
+#define say(text, ...) write_text(text, sizeof(text), __VA_ARGS__)
+
+/* Volatile before unknown before not; not flushed before unknown before flushed. */
+static unsigned badness(enum pm_state state, enum pm_state worst)
+{
+	return state == worst ? 2 : state == PM_UNKNOWN ? 1 : 0;
+}
+
+void pm_below_merge(struct pm_below *b, const struct pm_below *other)
+{
+	if (!b->is_met || badness(other->is_volatile, PM_YES) > badness(b->is_volatile, PM_YES)) {
+		b->is_volatile = other->is_volatile;
+		memcpy(b->what, other->what, sizeof(b->what));
+	}
+	if (!b->is_met || badness(other->flushes, PM_NO) > badness(b->flushes, PM_NO)) {
+		b->flushes = other->flushes;
+		memcpy(b->how, other->how, sizeof(b->how));
+	}
+	b->has_no_cache = other->has_no_cache && (b->has_no_cache || !b->is_met);
+	b->is_settled = other->is_settled && (b->is_settled || !b->is_met);
+	b->error = b->error ? b->error : other->error;
+	b->is_met = true;
+}
+
+void pm_below_end(struct pm_below *b, int error, const char *format, ...)
+{
+	struct pm_below end = {.error = error};
+	va_list args;
+	va_start(args, format);
+	vsnprintf(end.what, sizeof(end.what), format, args);
+	va_end(args);
+	memcpy(end.how, end.what, sizeof(end.how));
+	pm_below_merge(b, &end);
+}
+
+void pm_below_forgets(struct pm_below *b, const char *what)
+{
+	struct pm_below end = {.is_volatile = PM_YES};
+	say(end.what, "%s", what);
+	pm_below_merge(b, &end);
+}
+
+/* ---- The disk and its cache ---- */
+
+static int read_of(const char *directory, const char *name, char *text, size_t size)
+{
+	char path[DIRECTORY_MOST + 64];
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	int rc = pm_read_text(path, text, size);
+	return rc < 0 ? rc : 0;
+}
+
+/* drivers/scsi/sd.c: by the number of its host, channel, target and unit. */
+struct scsi {
+	const char *disk;
+	char type[32];
+};
+
+static void visit_scsi(void *arg, const char *name)
+{
+	struct scsi *s = arg;
+	char path[DIRECTORY_MOST + 128];
+	snprintf(path, sizeof(path), "%s/device/scsi_disk/%.64s/cache_type", s->disk, name);
+	if (pm_read_text(path, s->type, sizeof(s->type)) < 0)
+		s->type[0] = 0;
+}
+
+/*
+ * The kernel knows of no volatile cache, or was told so: queue/write_cache can be written. The disk itself may know better:
+ * a virtio disk is asked at each look (drivers/block/virtio_blk.c cache_type_show), of a SCSI disk the driver remembers
+ * what it said, or what root had it believe for a while ("temporary write through").
+ */
+static void ask_disk(const char *disk, struct pm_below *b)
+{
+	struct scsi scsi = {.disk = disk};
+	char path[DIRECTORY_MOST + 32], type[32];
+	b->flushes = PM_UNKNOWN;
+	say(b->how, "write through: no cache known to the kernel");
+	if (!read_of(disk, "cache_type", type, sizeof(type))) {
+		bool says_none = !strcmp(type, "write through");
+		b->flushes = says_none ? PM_YES : PM_NO;
+		b->has_no_cache = says_none;
+		say(b->how, says_none ? "the disk says it has no volatile cache" : "queue: write through, disk: %.20s", type);
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/device/scsi_disk", disk);
+	pm_sys->each_entry(path, visit_scsi, &scsi);
+	if (strncmp(scsi.type, "write back", 10))
+		return;
+	b->flushes = PM_NO;
+	say(b->how, "queue: write through, disk: %.20s", scsi.type);
+}
+
+static void ask_queue(const char *disk, struct pm_below *b)
+{
+	char type[32];
+	int rc = read_of(disk, "queue/write_cache", type, sizeof(type));
+	if (!rc && !strcmp(type, "write back")) {
+		b->flushes = PM_YES;
+		say(b->how, "write back");
+	} else if (!rc && !strcmp(type, "write through")) {
+		ask_disk(disk, b);
+	} else {
+		b->error = rc == -ENOENT ? 0 : -rc;
+		say(b->how, "queue/write_cache is not to be read");
+	}
+}
+
+/* ---- What a disk is ---- */
+
+/* Whether it is that and a number. */
+static bool is_named(const char *name, const char *prefix)
+{
+	size_t length = strlen(prefix);
+	return !strncmp(name, prefix, length) && name[length] >= '0' && name[length] <= '9';
+}
+
+static bool is_one_of(const char *name, const char *const *prefixes)
+{
+	while (*prefixes && !is_named(name, *prefixes))
+		prefixes++;
+	return *prefixes;
+}
+
+static const char *const memory_names[] = {"ram", "zram", "nullb", NULL};
+static const char *const remote_names[] = {"nbd", "rbd", "drbd", NULL};
+static const char *const stacked_names[] = {"dm-", "md", "md_d", "bcache", NULL};
+
+/* Another process or another machine keeps the data, and may keep it anywhere. */
+static const char *keeper(const char *link, const char *name)
+{
+	if (is_named(name, "ublkb"))
+		return "a process (ublk)";
+	if (is_one_of(name, remote_names))
+		return "another process or machine";
+	/* drivers/scsi/scsi_transport_iscsi.c; drivers/nvme/host/fabrics.c */
+	return strstr(link, "/session") || strstr(link, "/nvme-fabrics/") ? "another machine" : NULL;
+}
+
+struct slaves {
+	const char *directory;
+	unsigned depth, count;
+	struct pm_below *b;
+};
+
+static void visit_slave(void *arg, const char *name)
+{
+	struct slaves *s = arg;
+	char path[DIRECTORY_MOST];
+	snprintf(path, sizeof(path), "%.560s/slaves/%.64s", s->directory, name);
+	s->count++;
+	pm_below_device(path, s->depth + 1, s->b);
+}
+
+/* A flush passes on where the device sends it on: its own queue says so as long as a device below has a cache. */
+static void walk_stacked(const char *disk, const char *name, unsigned depth, struct pm_below *b)
+{
+	struct pm_below all = {0};
+	struct slaves slaves = {.directory = disk, .depth = depth, .b = &all};
+	char path[DIRECTORY_MOST + 16], type[32];
+	snprintf(path, sizeof(path), "%s/slaves", disk);
+	int rc = pm_sys->each_entry(path, visit_slave, &slaves);
+	if (!slaves.count)
+		pm_below_end(&all, rc == -ENOENT ? 0 : -rc, "%.20s: no device is seen below", name);
+	bool has_cache = all.flushes == PM_YES && !all.has_no_cache;
+	if (has_cache && !read_of(disk, "queue/write_cache", type, sizeof(type)) && strcmp(type, "write back")) {
+		all.flushes = PM_NO;
+		say(all.how, "%.20s: %.20s, the disk below: write back", name, type);
+	}
+	all.is_settled = false;
+	pm_below_merge(b, &all);
+}
+
+/* Its backing file may be of another mount namespace, where the name leads elsewhere: then the size tells most often. */
+static bool may_be_behind(const char *disk, const char *path)
+{
+	char sectors[32];
+	struct statx stx;
+	bool is_block = !pm_sys->statx(AT_FDCWD, path, 0, &stx) && S_ISBLK(stx.stx_mode);
+	return is_block || read_of(disk, "size", sectors, sizeof(sectors)) ||
+	       stx.stx_size / 512 >= strtoull(sectors, NULL, 10);
+}
+
+static void walk_loop(const char *disk, const char *name, unsigned depth, struct pm_below *b)
+{
+	struct pm_below all = {0};
+	char path[PATH_MAX], type[32], read_only[4] = "";
+	int rc = read_of(disk, "loop/backing_file", path, sizeof(path));
+	if (rc || path[0] != '/')
+		pm_below_end(&all, rc == -ENOENT ? 0 : -rc, "%.20s: its file is not told", name);
+	else if (!may_be_behind(disk, path))
+		pm_below_end(&all, 0, "%.20s: its file is not to be seen from here", name);
+	else
+		pm_below_path(path, depth + 1, &all);
+	/* drivers/block/loop.c: one that is to be written sends fsync(2) on, unless its queue says otherwise. */
+	bool silent = !read_of(disk, "queue/write_cache", type, sizeof(type)) && strcmp(type, "write back");
+	if (silent && !read_of(disk, "ro", read_only, sizeof(read_only)) && !strcmp(read_only, "0")) {
+		all.flushes = PM_NO;
+		say(all.how, "%.20s: %.20s, yet on a file", name, type);
+	}
+	all.is_settled = false;
+	pm_below_merge(b, &all);
+}
+
+/* Persistent memory as a disk: whether it is any is in its region (region.c). */
+static void ask_region(const char *link, const char *name, struct pm_below *disk)
+{
+	const char *bus = strstr(link, "/ndbus"), *region = strstr(link, "/region");
+	char path[96], text[32];
+	if (!bus || !region)
+		return;
+	snprintf(path, sizeof(path), "/sys/bus/nd/devices/region%lu/devtype", strtoul(region + 7, NULL, 10));
+	if (pm_read_text(path, text, sizeof(text)) > 0 && !strcmp(text, "nd_volatile")) {
+		disk->is_volatile = PM_YES;
+		say(disk->what, "%.20s: nd_volatile", name);
+	}
+	snprintf(path, sizeof(path), "/sys/bus/nd/devices/ndbus%lu/provider", strtoul(bus + 6, NULL, 10));
+	if (pm_read_text(path, text, sizeof(text)) > 0 && !strcmp(text, "e820")) {
+		disk->is_volatile = PM_UNKNOWN;
+		say(disk->what, "%.20s: ordinary memory that poses as persistent", name);
+	}
+}
+
+static void walk_leaf(const char *disk, const char *link, const char *name, struct pm_below *b)
+{
+	struct pm_below leaf = {.is_volatile = PM_NO, .is_settled = true};
+	const char *who = keeper(link, name);
+	if (who) {
+		pm_below_end(b, 0, "%.20s: %s keeps the data", name, who);
+		return;
+	}
+	if (strstr(link, "/virtual/block/")) {
+		pm_below_end(b, 0, "%.20s: a virtual device of an unknown kind", name);
+		return;
+	}
+	say(leaf.what, "%.20s", name);
+	ask_queue(disk, &leaf);
+	ask_region(link, name, &leaf);
+	pm_below_merge(b, &leaf);
+}
+
+/* sdb1, nvme0n1p2, loop0p1: a partition lies in the directory of its disk (block/partitions/core.c add_partition). */
+static bool is_partition(const char *name, const char *parent, size_t length)
+{
+	if (strncmp(name, parent, length))
+		return false;
+	const char *rest = name + length;
+	rest += *rest == 'p';
+	return *rest && strspn(rest, "0123456789") == strlen(rest);
+}
+
+/*
+ * The link is not looked at for being of sysfs, which would take a call more of every mapping: what it leads to is, by its
+ * attributes.
+ */
+void pm_below_device(const char *directory, unsigned depth, struct pm_below *b)
+{
+	char link[256], disk[DIRECTORY_MOST + 4], parent[64] = "";
+	ssize_t got = depth < PM_BELOW_DEPTH ? PM_RETRY(pm_sys->readlinkat(AT_FDCWD, directory, link, sizeof(link) - 1)) : -ELOOP;
+	if (got < 0) {
+		pm_below_end(b, got == -ENOENT ? 0 : (int)-got, "its device is not found in sysfs");
+		return;
+	}
+	link[got] = 0;
+	char *slash = strrchr(link, '/');
+	const char *name = slash ? slash + 1 : link, *up = slash;
+	while (up && up > link && up[-1] != '/')
+		up--;
+	if (up && slash - up < (ssize_t)sizeof(parent))
+		memcpy(parent, up, (size_t)(slash - up));
+	bool part = parent[0] && is_partition(name, parent, strlen(parent));
+	snprintf(disk, sizeof(disk), "%s%s", directory, part ? "/.." : "");
+	name = part ? parent : name;
+	/* drivers/scsi/scsi_debug.c hangs its memory at a bus of its own. */
+	if (is_one_of(name, memory_names) || strstr(link, "/pseudo_"))
+		pm_below_forgets(b, name);
+	else if (is_one_of(name, stacked_names))
+		walk_stacked(disk, name, depth, b);
+	else if (is_named(name, "loop"))
+		walk_loop(disk, name, depth, b);
+	else
+		walk_leaf(disk, link, name, b);
+}

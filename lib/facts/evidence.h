@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Gathers facts, each with its source, and decides nothing. A row that was not looked at, or whose source did
+ * not answer, is unknown. sysfs and procfs are read by absolute path, never relative to the working directory.
+ */
+#ifndef PM_EVIDENCE_H
+#define PM_EVIDENCE_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "pmdirect.h"
+#include "sys/sys.h"
+
+enum pm_backing {
+	PM_BACKING_FILE, /* regular file or block device */
+	PM_BACKING_DEVICE_DAX,
+	PM_BACKING_PRIVATE, /* copy on write */
+	PM_BACKING_ANONYMOUS,
+};
+
+/* The file's name and birth when it was mapped. */
+struct pm_name {
+	int fd;     /* O_PATH, and by it the kernel tells the path; 0: by the file's own descriptor */
+	char *path; /* of the kernel, to be freed; NULL: not known, for a positive errno: */
+	int error;
+	bool now_is_removed; /* the file had no name any more */
+	bool has_birth;
+	struct statx_timestamp birth;
+};
+
+/* The row's error where the file has no name: what became of it. */
+enum pm_name_end {
+	PM_NAME_REMOVED = ENOENT,
+	PM_NAME_REPLACED = EEXIST, /* another file has its path */
+	PM_NAME_MOVED = EREMCHG,
+	PM_NAME_NEVER = ENOLINK,
+	PM_NAME_COPIED_UP = ESTALE,
+};
+
+/* The error of the row of writing: the file is immutable or append-only, whatever its file system is. */
+#define PM_IMMUTABLE EPERM
+
+/* What is being looked at: an open file and the part of it that is, or would be, mapped. */
+struct pm_subject {
+	enum pm_backing backing;
+	int fd; /* -1 for anonymous memory */
+	struct statx stx;
+	uint64_t offset, length; /* of the file, in whole mapping units; length > 0 */
+	uint64_t end;            /* of the file, where the last byte asked for ends */
+	size_t unit;             /* mappings begin and end at multiples of it */
+	bool writable;
+	bool just_opened;    /* for writing, by the call at work */
+	bool is_guaranteed;  /* nothing is taken from an earlier look that can change */
+	unsigned syncs;      /* the PM_CALL_... of sys.h that make the mapping durable, as far as is known by now */
+	bool unseen;         /* nothing may be changed, not even without a trace in the content */
+	void *map;           /* for residency; NULL if not mapped */
+	bool uses_libpmem;   /* the mapping has it as its provider */
+	bool lease_held;     /* by the mapping, or */
+	int lease_error;     /* the positive errno when it was last asked for; 0: it was not */
+	enum pm_state watched; /* by inotify; no: looked at now and then, and */
+	int watch_error;     /* the positive errno that says why */
+	int file_error;      /* the positive errno of a statx(2) that failed: stx is older */
+	const struct pm_name *name; /* NULL: not remembered, and not asked for */
+	bool emergency;      /* found before: the file system went read-only for good */
+	uint64_t hole_end, shared_end; /* found: where the first hole, and the first shared part, end */
+	uint64_t device_entry; /* found: number of its entry in /sys/dev/block; 0: not looked at, or none */
+	uint32_t file_system; /* found: its f_type where that is not a server's; else 0 */
+	enum pm_state syncs_inodes; /* found: the row of that name */
+	bool may_leave_inode_out; /* found: an ext4, or what may be one, of which that is not yes */
+	unsigned region;     /* found: number of the nd region, else ~0u */
+	bool caches_may_stay; /* found: a direct file whose CPU caches are not known to survive, be they written back or not */
+};
+
+typedef struct pm_evidence pm_evidence_table[PM_EVIDENCE_ROWS];
+
+/* Sets a row. source must be static text. */
+void pm_evidence_set(struct pm_evidence *row, enum pm_state state, int error, const char *source, const char *text);
+
+void pm_evidence_clear(pm_evidence_table);
+/* What the decision needs, and no more; tries MAP_SYNC only if try_sync. Fills subject->region. */
+void pm_evidence_for_decision(pm_evidence_table, struct pm_subject *, bool try_sync);
+/*
+ * The errno of a row that is unknown for want of descriptors or memory, else 0: such a row says nothing about the file.
+ */
+int pm_evidence_shortage(pm_evidence_table);
+/*
+ * name.c: remembers what the kernel tells of an open file's name; the row, by what was just remembered; whether
+ * the file behind the descriptor is another one than when it was remembered.
+ */
+void pm_name_remember(struct pm_name *, int fd, const struct statx *);
+void pm_name_forget(struct pm_name *, const struct statx *);
+/*
+ * For a file that was opened without a name and is an entry of the directory now: of the descriptor that it was opened by
+ * the kernel goes on to tell no path (fs/dcache.c d_mark_tmpfile).
+ */
+void pm_name_follow(struct pm_name *, int directory_fd, const char *entry, const struct statx *);
+void pm_evidence_named_at_first(pm_evidence_table, const struct pm_subject *);
+bool pm_name_is_reborn(const struct pm_name *, const struct statx *);
+/* Again, after extents changed. */
+void pm_evidence_extents(pm_evidence_table, struct pm_subject *);
+/* What may change under a live mapping, beyond that. Call after the first. */
+void pm_evidence_for_look(pm_evidence_table, struct pm_subject *);
+/* Everything else that a report shows. Call after both. */
+void pm_evidence_for_report(pm_evidence_table, struct pm_subject *);
+
+/*
+ * The first bad blocks of [offset, end) that lie together, by the kernel's list and the file's extents; *bytes is 0 if
+ * there are none. The row of the file system must be there. -errno: nobody tells; -EOVERFLOW: not all of the list.
+ */
+int pm_bad_blocks_find(pm_evidence_table, const struct pm_subject *, uint64_t *first, uint64_t *bytes);
+
+/* ---- for the files of this layer ---- */
+
+/* region.c: rows of the memory region behind the file's device. */
+void pm_evidence_region(pm_evidence_table, struct pm_subject *);
+/* extents.c: whether the file system can share extents. */
+void pm_evidence_shareable(pm_evidence_table, const struct pm_subject *);
+/* fast_commit.c: whether it is an ext4 with fast_commit; after the extents. May sync the file, and change its times. */
+void pm_evidence_fast_commit(pm_evidence_table, const struct pm_subject *);
+/* liveness.c: whether the file system still is what it was, and the inode's wish. Fills subject->device_entry. */
+void pm_evidence_life(pm_evidence_table, struct pm_subject *);
+/* name.c: whether a path leads to the file still. */
+void pm_evidence_named(pm_evidence_table, const struct pm_subject *);
+/*
+ * Likewise. -EXDEV: the data lies on another device than statx(2) names (the realtime device of an XFS); another -errno:
+ * it cannot be found out.
+ */
+int pm_data_elsewhere(pm_evidence_table, const struct pm_subject *);
+/* filesystem.c */
+void pm_evidence_file_system(pm_evidence_table, struct pm_subject *);
+void pm_evidence_residency(pm_evidence_table, const struct pm_subject *);
+
+/* What is known of a file system, beforehand. */
+struct pm_file_system {
+	uint32_t magic;
+	const char *name;
+	const char *type;   /* what the name of its type begins with in the table of mounts; "": not compared */
+	const char *server; /* which kind of server keeps the data; NULL: none does */
+	bool is_volatile;   /* keeps its files in memory only */
+	bool syncs_inodes;  /* its fsync(2) and msync(2) write all that leads to the data */
+	bool bears_statmount, bears_cachestat;
+};
+/* NULL: not known. */
+const struct pm_file_system *pm_file_system(uint32_t magic);
+
+/* mount.c: what was found of the mount by an earlier look. */
+struct pm_known_mount {
+	unsigned place; /* in the list of file systems, from 1; 0: nothing is known */
+	enum pm_state syncs_inodes;
+	enum pm_state flushes; /* where it is settled: the row PM_EV_DEVICE_FLUSH */
+	bool is_verified;      /* the table of mounts has the type that fstatfs(2) told */
+	bool is_settled;       /* what lies below is no memory, and cannot be exchanged */
+};
+struct pm_known_mount pm_known_mount(const struct pm_subject *);
+/* Nothing is kept of a mount whose id may become another's. */
+void pm_know_mount(const struct pm_subject *, const struct pm_known_mount *);
+
+struct pm_mount_facts {
+	const char *source; /* of all this; static text */
+	const char *type, *subtype;
+	const char *device; /* what is mounted, as mountinfo shows it; NULL: not told */
+	char *options;      /* of the super block */
+	bool read_only;     /* if it is not among the options */
+	char *table;
+	struct pm_mount asked;
+};
+/* 0, or -errno with the source set. In both cases pm_mount_free() follows. */
+int pm_mount_read(int fd, const struct statx *, bool by_statmount, struct pm_mount_facts *);
+void pm_mount_free(struct pm_mount_facts *);
+/* What follows the name of an option, up to the next comma; NULL: it is not there. */
+const char *pm_mount_option(const struct pm_mount_facts *, const char *name);
+/* The same as a path. -ENOENT: it is not there. */
+int pm_mount_path(const struct pm_mount_facts *, const char *name, char *path, size_t size);
+/* Sets the row of what pm_mount_read() returned; takes the options apart. */
+void pm_mount_row(pm_evidence_table, struct pm_mount_facts *, int rc);
+
+/* below.c: what the file system stands on: whether it forgets, and whether flushes reach it. */
+void pm_evidence_below(pm_evidence_table, const struct pm_subject *, bool anew);
+
+/* ---- for below.c and disk.c ---- */
+
+/* What was found on the way down. */
+struct pm_below {
+	enum pm_state is_volatile, flushes;
+	bool has_no_cache; /* each disk says so itself: there is nothing to flush */
+	bool is_settled;   /* nothing on the way can be exchanged while it is in use */
+	bool is_met;       /* there was a disk, or what stands for one */
+	int error;         /* positive errno */
+	char what[56], how[56]; /* texts of the two */
+};
+/* Of two things below the worse one counts. */
+void pm_below_merge(struct pm_below *, const struct pm_below *other);
+/* Here the way ends, and nothing is known of what follows. */
+void pm_below_end(struct pm_below *, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void pm_below_forgets(struct pm_below *, const char *what);
+void pm_below_device(const char *directory, unsigned depth, struct pm_below *);
+void pm_below_path(const char *path, unsigned depth, struct pm_below *);
+#define PM_BELOW_DEPTH 8u /* of things upon things */
+
+/* negative_cache.c: whether that part of the device is known to be missing; and that it is from now on. */
+enum pm_device_part { PM_DEVICE_REGION = 1, PM_DEVICE_BAD_BLOCKS = 2 };
+bool pm_device_lacks(const struct pm_subject *, enum pm_device_part);
+void pm_device_lacked(const struct pm_subject *, enum pm_device_part);
+
+/* health.c: bad blocks of the range; the rest, after the region is found. */
+void pm_evidence_bad_blocks(pm_evidence_table, const struct pm_subject *);
+void pm_evidence_health(pm_evidence_table, const struct pm_subject *);
+
+/* armed.c: whether all NVDIMMs of the region keep what is stored; value when no: 1 if one cannot. */
+void pm_evidence_armed(struct pm_evidence *, unsigned region);
+/* Number of the DIMM that holds the nth part of the region: 0 or -errno. */
+int pm_dimm_find(unsigned region, unsigned nth, unsigned *dimm);
+/* An attribute of a DIMM, which lies in a directory named for what describes it: 0 or -errno. */
+int pm_dimm_read(unsigned dimm, const char *name, char *text, size_t size);
+
+/* Reads a small file whole as text, newline trimmed: its length or -errno. */
+int pm_read_text(const char *path, char *text, size_t size);
+/* Alignment of a device-dax node, and its size; 0 if the node is none. */
+size_t pm_device_dax_align(const struct statx *, uint64_t *size);
+
+#endif

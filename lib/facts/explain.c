@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "facts/explain.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const char *const granularity_names[] = {
+	[PM_GRANULARITY_UNKNOWN] = "unknown",
+	[PM_NONE] = "none",
+	[PM_PAGE] = "page",
+	[PM_CACHE_LINE] = "cache line",
+	[PM_BYTE] = "byte",
+};
+
+static const char *const state_names[] = {[PM_UNKNOWN] = "unknown", [PM_NO] = "no", [PM_YES] = "yes"};
+
+static const char *const evidence_names[PM_EVIDENCE_ROWS] = {
+	[PM_EV_MAP_SYNC] = "MAP_SYNC accepted",
+	[PM_EV_MAP_SYNC_IGNORED] = "MAP_SYNC ignored",
+	[PM_EV_DAX] = "DAX file",
+	[PM_EV_DEVICE_DAX] = "device-dax",
+	[PM_EV_FILE_SYSTEM] = "file system known",
+	[PM_EV_MOUNT] = "mount known",
+	[PM_EV_VOLATILE] = "volatile backing",
+	[PM_EV_ALLOCATED] = "extents allocated",
+	[PM_EV_EXTENTS_WRITTEN] = "extents written",
+	[PM_EV_UNSHARED] = "extents unshared",
+	[PM_EV_SHAREABLE] = "extents can be shared",
+	[PM_EV_REGION] = "region found",
+	[PM_EV_PROVIDER] = "real persistent memory",
+	[PM_EV_CPU_FLUSH_SUFFICES] = "CPU flush suffices",
+	[PM_EV_DOMAIN] = "persistence domain stated",
+	[PM_EV_CPU_CACHE] = "CPU caches in the domain",
+	[PM_EV_DEEP_FLUSH] = "flush hints",
+	[PM_EV_WRITE_CACHE] = "kernel writes caches back",
+	[PM_EV_CPU] = "CPU write-back",
+	[PM_EV_RESIDENT] = "in the page cache",
+	[PM_EV_LEASE_POSSIBLE] = "lease possible",
+	[PM_EV_LEASE_HELD] = "lease held",
+	[PM_EV_KERNEL] = "kernel release",
+	[PM_EV_ENV_OVERRIDE] = "environment override",
+	[PM_EV_OWN_DESCRIPTION] = "own file description",
+	[PM_EV_LIBPMEM] = "libpmem in use",
+	[PM_EV_LIBUNWIND] = "libunwind in use",
+	[PM_EV_WRITABLE] = "file system writable",
+	[PM_EV_FS_ONLINE] = "file system online",
+	[PM_EV_DAX_FLAG] = "inode's DAX flag",
+	[PM_EV_BAD_BLOCKS] = "bad blocks",
+	[PM_EV_UNSAFE_SHUTDOWNS] = "unsafe shutdowns",
+	[PM_EV_DEVICE_ID] = "device identified",
+	[PM_EV_NUMA_NODE] = "NUMA node known",
+	[PM_EV_PAGE_SIZE] = "page size known",
+	[PM_EV_WATCHED] = "changes announced",
+	[PM_EV_FSYNC_COMPLETE] = "fsync complete",
+	[PM_EV_NAMED] = "file has its name",
+	[PM_EV_SYNC_IGNORED] = "syncs ignored",
+	[PM_EV_DEVICE_FLUSH] = "device cache flushed",
+	[PM_EV_FAST_COMMIT] = "fast_commit in use",
+	[PM_EV_ARMED] = "NVDIMMs armed",
+	[PM_EV_IN_FILE] = "range inside the file",
+};
+
+/* Name and sentence of each reason, indexed by it. */
+static const struct {
+	const char *name, *sentence;
+} reasons[] = {
+	[PM_REASON_NONE] = {"none", "every fact holds"},
+	[PM_REASON_PRIVATE] = {"private", "a private copy never reaches the file"},
+	[PM_REASON_ANONYMOUS] = {"anonymous", "there is no file behind the memory"},
+	[PM_REASON_VOLATILE] = {"volatile", "the file system or region keeps its data in volatile memory"},
+	[PM_REASON_AVOIDED] = {"avoided", "the caller asked for the kernel's write-back"},
+	[PM_REASON_ENV_OVERRIDE] = {"env-override", "PMDIRECT_GRANULARITY in the environment lowers the promise"},
+	[PM_REASON_MAP_SYNC_IGNORED] = {"map-sync-ignored", "MAP_SYNC was accepted, and the kernel does not show that it is honoured: a "
+	                                      "sandbox or a preloaded shim may ignore it"},
+	[PM_REASON_PAGE_CACHE] = {"page-cache", "the file is not DAX, so its pages go through the page cache"},
+	[PM_REASON_DIRECT_UNKNOWN] = {"direct-unknown", "the kernel does not say whether the file is DAX"},
+	[PM_REASON_SYNC_REFUSED] = {"sync-refused", "the kernel refuses MAP_SYNC for this file"},
+	[PM_REASON_CPU] = {"cpu", "no cache write-back of this CPU is known to reach the medium"},
+	[PM_REASON_EMULATED_PMEM] = {"emulated-pmem", "the region is ordinary DRAM presented as persistent memory; "
+	                                    "whether anything survives is not known"},
+	[PM_REASON_REGION_UNKNOWN] = {"region-unknown", "the memory region behind the file is not identified"},
+	[PM_REASON_FLUSH_COMMAND] = {"flush-command", "the device needs a flush command of the kernel (virtio-pmem)"},
+	[PM_REASON_EXTENTS_UNKNOWN] = {"extents-unknown", "the file system does not tell the extents of the range"},
+	[PM_REASON_HOLE] = {"hole", "part of the range is not allocated, so a store may need the file system"},
+	[PM_REASON_UNWRITTEN] = {"unwritten", "part of the range is allocated but not written, so a store may need "
+	                                      "the file system"},
+	[PM_REASON_SHARED] = {"shared", "part of the range is shared with another file, so a store must copy it"},
+	[PM_REASON_SHAREABLE] = {"shareable", "the file system can share extents (reflink) at any time, and no "
+	                                      "lease would announce it"},
+	[PM_REASON_NO_DOMAIN] = {"no-domain", "the region does not state its persistence domain"},
+	[PM_REASON_TRUSTED] = {"trusted", "the kernel's word is trusted, not proven, because the caller asked for that"},
+	[PM_REASON_NO_WRITE_BACK] = {"no-write-back", "device-dax has no write-back in the kernel"},
+	[PM_REASON_WRITE_BACK_FAILED] = {"write-back-failed", "a write-back failed"},
+	[PM_REASON_NOT_PROMOTED] = {"not-promoted", "the evidence would allow more now than when the mapping was made or "
+	                                              "demoted"},
+	[PM_REASON_LEASE_REFUSED] = {"lease-refused", "the file system can share extents, and the lease that would announce "
+	                                              "it cannot be taken now"},
+	[PM_REASON_LEASE_BROKEN] = {"lease-broken", "another process opens the file, so the lease was given up"},
+	[PM_REASON_LEASE_FORCED] = {"lease-forced", "the kernel took the lease before the mapping could fall back: what was "
+	                                            "acknowledged meanwhile was not safe until now"},
+	[PM_REASON_TRUNCATED] = {"truncated", "the file ends inside the range"},
+	[PM_REASON_DAX_FLAG] = {"dax-flag", "the inode's DAX flag was changed; it counts when the inode is next loaded"},
+	[PM_REASON_MODIFIED] = {"modified", "the file was changed by other means than a mapping"},
+	[PM_REASON_OPENED_WRITING] = {"opened-writing", "another process has the file open for writing"},
+	[PM_REASON_OPENED_DIRECT] = {"opened-direct", "another process has the file open for writing with O_DIRECT"},
+	[PM_REASON_READ_ONLY] = {"read-only", "the file system is read-only now"},
+	[PM_REASON_SHUT_DOWN] = {"shut-down", "the file system was shut down"},
+	[PM_REASON_DEVICE_GONE] = {"device-gone", "the device under the file system is gone"},
+	[PM_REASON_BAD_BLOCKS] = {"bad-blocks", "the medium has bad blocks in the range"},
+	[PM_REASON_FSYNC_INCOMPLETE] = {"fsync-incomplete", "it is not known that a sync writes all that leads to the data: an ext4 without "
+	                                          "a journal leaves the inode out"},
+	[PM_REASON_UNLINKED] = {"unlinked", "the file has lost its name: it was unlinked, or another file replaced it"},
+	[PM_REASON_MOVED] = {"moved", "the file has another path than when it was mapped"},
+	[PM_REASON_UNNAMED] = {"unnamed", "the file never had a name, so nothing finds it after a restart"},
+	[PM_REASON_COPIED_UP] = {"copied-up", "the overlay copied the file up, so its path leads to another file now"},
+	[PM_REASON_SYNC_IGNORED] = {"sync-ignored", "a sync that must fail does not fail as it must: a filter or a preloaded "
+	                                            "shim answers syncs itself"},
+	[PM_REASON_NO_DEVICE_FLUSH] = {"no-device-flush", "the mount or the device's queue sends no flush to the volatile "
+	                                                  "cache of the device"},
+	[PM_REASON_FAST_COMMIT] = {"fast-commit", "ext4 may commit by fast_commit, under which a store can be lost when "
+	                                          "another process changes the file's extents, and no lease is held"},
+	[PM_REASON_NOT_ARMED] = {"not-armed", "an NVDIMM of the region is not armed to save its data at power-off, or does not "
+	                                      "say that it is, or the region is read-only"},
+	[PM_REASON_IMMUTABLE] = {"immutable", "the file was made immutable or append-only"},
+};
+
+static const char *const advices[] = {
+	[PM_ADVICE_NONE] = "",
+	[PM_ADVICE_PREPARE] = "map with PM_PREPARE",
+	[PM_ADVICE_MOUNT_DAX] = "put the file on persistent memory with DAX (mount -o dax, or the inode's DAX flag)",
+	[PM_ADVICE_REAL_MEDIUM] = "use an identified persistent medium",
+	[PM_ADVICE_STATE_DOMAIN] = "ask the platform's maker for firmware that states the domain, or ask for a hint",
+	[PM_ADVICE_UNSET_ENV] = "unset PMDIRECT_GRANULARITY",
+	[PM_ADVICE_LEAVE_SANDBOX] = "run without it",
+	[PM_ADVICE_OTHER_CPU] = "use a CPU with CLWB, CLFLUSHOPT, CLFLUSH or DC CVAP",
+	[PM_ADVICE_USE_FSDAX] = "use a file on a DAX file system",
+	[PM_ADVICE_REWRITE] = "map with PM_PREPARE, or copy the file and map the copy",
+	[PM_ADVICE_MAP_AGAIN] = "unmap and map again",
+	[PM_ADVICE_LEASE] = ("map with PM_LEASE, or use a file system without reflink (mkfs.xfs -m reflink=0) and without "
+	                     "fast_commit (tune2fs -O ^fast_commit)"),
+	[PM_ADVICE_CLOSE_OTHER_OPENS] = "let no other process have the file open, and map it as its owner",
+	[PM_ADVICE_JOURNAL] = "give the file system a journal (tune2fs -O has_journal)",
+	[PM_ADVICE_BARRIER] = "mount with barriers, and set the queue's write_cache to \"write back\"",
+	[PM_ADVICE_NAME] = "give the file a name (linkat(2)), or map the file that has the name now",
+	[PM_ADVICE_REMOUNT] = "repair the device or the file system, mount it again, and map the file again",
+	[PM_ADVICE_MUTABLE] = "take the attribute off the file (chattr -ia)",
+	[PM_ADVICE_CLEAR_ERROR] = "find out what was lost, then call pm_clear_error()",
+};
+
+const char *pm_granularity_name(enum pm_granularity g)
+{
+	return (size_t)g < COUNT(granularity_names) ? granularity_names[g] : "unknown";
+}
+
+const char *pm_state_name(enum pm_state state)
+{
+	return (size_t)state < COUNT(state_names) ? state_names[state] : "unknown";
+}
+
+const char *pm_evidence_name(enum pm_evidence_row row)
+{
+	return (size_t)row < COUNT(evidence_names) ? evidence_names[row] : "unknown";
+}
+
+const char *pm_reason_name(enum pm_reason reason)
+{
+	return (size_t)reason < COUNT(reasons) ? reasons[reason].name : "unknown";
+}
+
+void pm_explain_reason(enum pm_reason reason, enum pm_advice advice, char *text, size_t size)
+{
+	const char *sentence = (size_t)reason < COUNT(reasons) ? reasons[reason].sentence : "unknown reason";
+	const char *what = (size_t)advice < COUNT(advices) ? advices[advice] : "";
+	snprintf(text, size, "%s%s%s", sentence, what[0] ? "; " : "", what);
+}
+
+/* Text that keeps counting past the end of its room. */
+struct text {
+	char *at;
+	size_t room, length;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct text *t, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	size_t used = t->length < t->room ? t->length : t->room;
+	int more = vsnprintf(t->at ? t->at + used : NULL, t->room - used, format, args);
+	va_end(args);
+	if (more > 0)
+		t->length += (size_t)more;
+}
+
+/* A report for an older program ends earlier. */
+static bool says(const struct pm_report *r, enum pm_evidence_row row, enum pm_state state)
+{
+	return r->size >= offsetof(struct pm_report, evidence) + ((size_t)row + 1) * sizeof(r->evidence[0]) &&
+	       r->evidence[row].state == state;
+}
+
+/* ---- What is lost, the worst first ---- */
+
+/* What a loss leaves of the rest of the report. The errors of the rows are those that pmdirect.h lists. */
+enum gravity { SOUND, IN_PART, NOT_DURABLE };
+
+static void worsen(enum gravity *g, enum gravity to)
+{
+	*g = *g > to ? *g : to;
+}
+
+static void say_dead(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	if (!says(r, PM_EV_FS_ONLINE, PM_NO))
+		return;
+	say(t, "%s: what is stored now does not become durable; %s. ",
+	    r->evidence[PM_EV_FS_ONLINE].error == ENODEV ? "The device under the file system is gone" : "The file system was shut down",
+	    advices[PM_ADVICE_REMOUNT]);
+	worsen(g, NOT_DURABLE);
+}
+
+static void say_error(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	bool is_loss = r->error == -PM_ENOTSYNC || r->error == -PM_ENOTDIRECT || r->error == -PM_EVOLATILE;
+	if (!r->error)
+		return;
+	if (is_loss)
+		say(t, "The guarantee was lost, and every durability call fails with error %d until pm_clear_error(). ", r->error);
+	else
+		say(t, "The mapping is poisoned by a failed write-back (error %d, %s): %s. ", r->error, pm_strerror(r->error),
+		    advices[PM_ADVICE_CLEAR_ERROR]);
+	worsen(g, NOT_DURABLE);
+}
+
+static void say_read_only(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	bool is_read_only = says(r, PM_EV_WRITABLE, PM_NO) && r->evidence[PM_EV_WRITABLE].error != EPERM;
+	/* A read-only mapping may lie on such a file system. */
+	if (r->reason != PM_REASON_READ_ONLY && !(is_read_only && r->error))
+		return;
+	say(t, "The file system is read-only: what is stored now does not become durable; %s. ", advices[PM_ADVICE_REMOUNT]);
+	worsen(g, NOT_DURABLE);
+}
+
+static void say_end(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	if (!says(r, PM_EV_IN_FILE, PM_NO))
+		return;
+	say(t,
+	    "The file ends at %" PRIu64 ", inside the range: what was stored behind is lost, an access there raises SIGBUS; %s. ",
+	    r->evidence[PM_EV_IN_FILE].value, advices[PM_ADVICE_MAP_AGAIN]);
+	worsen(g, IN_PART);
+}
+
+static void say_name(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	const struct pm_evidence *named = &r->evidence[PM_EV_NAMED];
+	if (!says(r, PM_EV_NAMED, PM_NO))
+		return;
+	if (named->error == ESTALE)
+		say(t, "The overlay copied the file up: the path leads to the copy, the mapping shows the original; %s. ",
+		    advices[PM_ADVICE_MAP_AGAIN]);
+	else if (named->error == EREMCHG)
+		say(t,
+		    "The file was %.55s: a program that looks for it by its old path does not find it; move it back, or call "
+		    "pm_clear_error() if the new path is meant. ",
+		    named->text);
+	else
+		say(t, "No path leads to the file (%.55s): nothing finds what is stored after a restart; %s. ", named->text,
+		    advices[PM_ADVICE_NAME]);
+	worsen(g, IN_PART);
+}
+
+static void say_bad_blocks(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	const struct pm_evidence *bad = &r->evidence[PM_EV_BAD_BLOCKS];
+	if (!says(r, PM_EV_BAD_BLOCKS, PM_YES))
+		return;
+	say(t,
+	    "The medium has bad blocks in the range (%.55s, the first at file offset %" PRIu64
+	    "): a load there may end the process; restore the file from a copy. ",
+	    bad->text, bad->value);
+	worsen(g, IN_PART);
+}
+
+static void say_immutable(struct text *t, const struct pm_report *r, enum gravity *g)
+{
+	if (!says(r, PM_EV_WRITABLE, PM_NO) || r->evidence[PM_EV_WRITABLE].error != EPERM)
+		return;
+	say(t, "The file is %.55s: a store to a page that must be faulted in raises SIGBUS; %s. ",
+	    r->evidence[PM_EV_WRITABLE].text, advices[PM_ADVICE_MUTABLE]);
+	worsen(g, IN_PART);
+}
+
+/* ---- What holds ---- */
+
+static void say_granularity(struct text *t, const struct pm_report *r)
+{
+	static const char *const durable[] = {
+		[PM_GRANULARITY_UNKNOWN] = "What makes a store durable could not be found out.",
+		[PM_NONE] = "Nothing is known to make a store durable here.",
+		[PM_PAGE] = "Stores become durable by the kernel's write-back of whole pages (msync).",
+		[PM_CACHE_LINE] = "Stores become durable by cache-line write-back and a fence, without a system call.",
+		[PM_BYTE] = "Stores become durable by a fence: the CPU caches survive a power failure.",
+	};
+	size_t g = (size_t)r->granularity < COUNT(durable) ? (size_t)r->granularity : 0;
+	say(t, "%s ", durable[g]);
+	if (g >= PM_CACHE_LINE)
+		say(t, "What another process does to the file by write(2) or fallocate(2) is covered by pm_sync() only. ");
+}
+
+static void say_properties(struct text *t, const struct pm_report *r, enum gravity g)
+{
+	static const char *const syncs[] = {
+		[PM_UNKNOWN] = "Sync is unknown: a store may need the file system to commit.",
+		[PM_NO] = "Not sync: user space cannot commit alone.",
+		[PM_YES] = "Sync: user space commits alone.",
+	};
+	static const char *const directs[] = {
+		[PM_UNKNOWN] = "Direct is unknown: the page cache may lie between the CPU and the medium.",
+		[PM_NO] = "Not direct: the page cache lies between the CPU and the medium.",
+		[PM_YES] = "Direct: no page cache lies between the CPU and the medium.",
+	};
+	if (g != NOT_DURABLE)
+		say(t, "%s ", syncs[(size_t)r->sync < COUNT(syncs) ? (size_t)r->sync : 0]);
+	say(t, "%s ", directs[(size_t)r->direct < COUNT(directs) ? (size_t)r->direct : 0]);
+}
+
+/* What it says was said above, in more words. */
+static bool is_said(enum pm_reason reason)
+{
+	switch (reason) {
+	case PM_REASON_WRITE_BACK_FAILED:
+	case PM_REASON_DEVICE_GONE:
+	case PM_REASON_SHUT_DOWN:
+	case PM_REASON_READ_ONLY:
+	case PM_REASON_TRUNCATED:
+	case PM_REASON_UNLINKED:
+	case PM_REASON_MOVED:
+	case PM_REASON_UNNAMED:
+	case PM_REASON_COPIED_UP:
+	case PM_REASON_IMMUTABLE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void say_verdict(struct text *t, const struct pm_report *r, enum gravity g)
+{
+	static const char *const verdicts[] = {
+		[PM_VERDICT_UNKNOWN] = "Nothing could be judged",
+		[PM_VERDICT_MET] = "What was asked for is met",
+		[PM_VERDICT_DEMOTED] = "A hint is not met",
+		[PM_VERDICT_REFUSED] = "A guarantee cannot be met",
+	};
+	char why[256];
+	size_t v = (size_t)r->verdict < COUNT(verdicts) ? (size_t)r->verdict : 0;
+	if (g != SOUND && is_said(r->reason)) {
+		say(t, "%s. ", v == PM_VERDICT_REFUSED ? "So a guarantee is not met" : "So what was asked for is not met");
+		return;
+	}
+	if (g != SOUND && v == PM_VERDICT_MET) {
+		say(t, "Apart from that what was asked for is met. ");
+		return;
+	}
+	pm_explain_reason(r->reason, PM_ADVICE_NONE, why, sizeof(why));
+	say(t, "%s: %s. ", verdicts[v], v ? why : "the file cannot be looked at without creating it");
+	if (g == SOUND && r->grade == PM_GRADE_PROVEN)
+		say(t, "This is proven by the evidence. ");
+	else if (g == SOUND && r->grade == PM_GRADE_PROMISED)
+		say(t, "This is promised by the kernel, not proven. ");
+	if (r->advice != PM_ADVICE_NONE && (size_t)r->advice < COUNT(advices))
+		say(t, "Advice: %s. ", advices[r->advice]);
+	if (r->advice == PM_ADVICE_PREPARE && r->granularity == PM_PAGE && says(r, PM_EV_FSYNC_COMPLETE, PM_NO))
+		say(t, "On an ext4 without a journal every drain syncs the whole file system until all blocks of the range are "
+		       "written. ");
+}
+
+static void say_environment(struct text *t, const struct pm_report *r)
+{
+	const struct pm_evidence *forced = &r->evidence[PM_EV_ENV_OVERRIDE];
+	if (says(r, PM_EV_ENV_OVERRIDE, PM_YES))
+		say(t, "Tainted: PMDIRECT_GRANULARITY=%.55s lowers the promise. ", forced->text);
+	if (says(r, PM_EV_ENV_OVERRIDE, PM_NO) && forced->text[0])
+		say(t, "PMDIRECT_GRANULARITY=%.55s changes nothing: it is neither page nor cache_line. ", forced->text);
+	/* Whose promise it is, or where the way down ended. */
+	if (r->granularity == PM_PAGE && says(r, PM_EV_VOLATILE, PM_UNKNOWN) && r->evidence[PM_EV_VOLATILE].text[0])
+		say(t, "Whether the medium keeps it is not known (%.55s). ", r->evidence[PM_EV_VOLATILE].text);
+	if (says(r, PM_EV_WATCHED, PM_NO))
+		say(t,
+		    "The file cannot be watched (inotify, error %d): a write or an open by another process is not noticed, a "
+		    "truncation or a hole up to a second later; see /proc/sys/fs/inotify. ",
+		    r->evidence[PM_EV_WATCHED].error);
+}
+
+int pm_explain(const struct pm_report *r, char *buffer, size_t buffer_size)
+{
+	static void (*const losses[])(struct text *, const struct pm_report *, enum gravity *) = {
+		say_dead, say_error, say_read_only, say_end, say_name, say_bad_blocks, say_immutable};
+	struct text t = {.at = buffer, .room = buffer_size};
+	enum gravity g = SOUND;
+	if (!r || r->size < offsetof(struct pm_report, evidence) || (!buffer && buffer_size))
+		return -EINVAL;
+	for (size_t i = 0; i < COUNT(losses); i++)
+		losses[i](&t, r, &g);
+	if (g != NOT_DURABLE)
+		say_granularity(&t, r);
+	say_properties(&t, r, g);
+	say_verdict(&t, r, g);
+	say_environment(&t, r);
+	/* The last space. */
+	t.length--;
+	if (t.length < buffer_size)
+		buffer[t.length] = 0;
+	return (int)t.length;
+}

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The file system and the page cache behind a file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "facts/evidence.h"
+#include "kernel/identity.h"
+#include "kernel/trusted_sync.h"
+#include "sys/sys.h"
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+#ifndef FUSE_SUPER_MAGIC
+#define FUSE_SUPER_MAGIC 0x65735546
+#endif
+#ifndef CIFS_SUPER_MAGIC
+#define CIFS_SUPER_MAGIC 0xff534d42
+#endif
+#ifndef SMB2_SUPER_MAGIC
+#define SMB2_SUPER_MAGIC 0xfe534d42
+#endif
+#ifndef CEPH_SUPER_MAGIC
+#define CEPH_SUPER_MAGIC 0x00c36400
+#endif
+#ifndef EXFAT_SUPER_MAGIC
+#define EXFAT_SUPER_MAGIC 0x2011bab0
+#endif
+#define NTFS3_SUPER_MAGIC 0x7366746e /* fs/ntfs3/super.c */
+
+/*
+ * What is known of each file system; later a table of quirks. statmount(2) with options and cachestat(2) reach into the
+ * driver or its page cache: they are asked where they were seen to do no harm (pm_below(7), What is asked of whom), and
+ * the old way elsewhere.
+ */
+static const struct pm_file_system file_systems[] = {
+	{EXT4_SUPER_MAGIC, "ext2/ext3/ext4", "ext", .bears_statmount = true, .bears_cachestat = true},
+	{XFS_SUPER_MAGIC, "xfs", "xfs", .syncs_inodes = true, .bears_statmount = true, .bears_cachestat = true},
+	/* Which devices it has is found by the mount's source, which statmount(2) tells from Linux 6.13 on only. */
+	{BTRFS_SUPER_MAGIC, "btrfs", "btrfs", .syncs_inodes = true, .bears_cachestat = true},
+	{F2FS_SUPER_MAGIC, "f2fs", "f2fs", .syncs_inodes = true},
+	/* Before Linux 6.9 cachestat(2) of memory that is swapped out may crash (mm/filemap.c filemap_cachestat). */
+	{TMPFS_MAGIC, "tmpfs", "tmpfs", .is_volatile = true, .syncs_inodes = true, .bears_statmount = true},
+	{RAMFS_MAGIC, "ramfs", "ramfs", .is_volatile = true, .syncs_inodes = true},
+	{HUGETLBFS_MAGIC, "hugetlbfs", "hugetlbfs", .is_volatile = true, .syncs_inodes = true},
+	/* Its inodes have no page cache of their own that cachestat(2) could count. */
+	{OVERLAYFS_SUPER_MAGIC, "overlay", "overlay", .bears_statmount = true},
+	{FUSE_SUPER_MAGIC, "fuse", "fuse", .server = "FUSE", .bears_statmount = true, .bears_cachestat = true},
+	{NFS_SUPER_MAGIC, "nfs", "nfs", .server = "NFS"},
+	{V9FS_MAGIC, "9p", "9p", .server = "9p"},
+	{CIFS_SUPER_MAGIC, "cifs", "cifs", .server = "SMB"},
+	{SMB2_SUPER_MAGIC, "cifs", "", .server = "SMB"},
+	{CEPH_SUPER_MAGIC, "ceph", "ceph", .server = "Ceph"},
+	{AFS_FS_MAGIC, "afs", "afs", .server = "AFS"},
+	{EROFS_SUPER_MAGIC_V1, "erofs", "erofs", .syncs_inodes = true, .bears_statmount = true},
+	{SQUASHFS_MAGIC, "squashfs", "squashfs", .syncs_inodes = true},
+	{MSDOS_SUPER_MAGIC, "vfat", "", .server = NULL},
+	{EXFAT_SUPER_MAGIC, "exfat", "exfat", .server = NULL},
+	/* statmount(2) with options crashes its driver: fs/ntfs3/super.c ntfs_show_options takes the table's file for there. */
+	{NTFS3_SUPER_MAGIC, "ntfs3", "ntfs3", .server = NULL},
+};
+
+/*
+ * No file system encrypts what is stored past its page cache. Linux 6.12 makes files in an encrypted directory of
+ * an ext4 with dax=always DAX all the same: they are stored as they are, and decrypted into noise the next time they
+ * are loaded.
+ */
+static void encrypted(pm_evidence_table e, const struct pm_subject *s)
+{
+	const uint64_t both = STATX_ATTR_ENCRYPTED | STATX_ATTR_DAX;
+	if ((s->stx.stx_attributes & s->stx.stx_attributes_mask & both) == both)
+		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, "statx(2) stx_attributes",
+		                "encrypted, yet DAX: will not be read back");
+}
+
+static size_t place_of_type(uint32_t magic)
+{
+	size_t place = sizeof(file_systems) / sizeof(file_systems[0]);
+	while (place && file_systems[place - 1].magic != magic)
+		place--;
+	return place;
+}
+
+const struct pm_file_system *pm_file_system(uint32_t magic)
+{
+	size_t place = place_of_type(magic);
+	return place ? &file_systems[place - 1] : NULL;
+}
+
+static void identify(pm_evidence_table e, size_t place, const char *source)
+{
+	const char *name = file_systems[place - 1].name;
+	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_YES, 0, source, name);
+	e[PM_EV_FILE_SYSTEM].value = file_systems[place - 1].magic;
+	if (file_systems[place - 1].is_volatile)
+		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, source, name);
+}
+
+static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct statfs stfs;
+	char text[56];
+	int rc = PM_RETRY(pm_sys->fstatfs(s->fd, &stfs));
+	if (rc) {
+		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, -rc, "fstatfs(2)", NULL);
+		pm_evidence_set(&e[PM_EV_WRITABLE], PM_UNKNOWN, -rc, "fstatfs(2)", NULL);
+		return;
+	}
+	/*
+	 * Set by mount options and by an emergency alike (fs/statfs.c flags_by_sb); not by the errors of an ext4 from
+	 * Linux 6.15 on, which stand in its options: fs/ext4/super.c EXT4_FLAGS_EMERGENCY_RO.
+	 */
+	pm_evidence_set(&e[PM_EV_WRITABLE], stfs.f_flags & ST_RDONLY ? PM_NO : PM_YES, 0, "fstatfs(2)", NULL);
+	uint32_t type = (uint32_t)stfs.f_type;
+	bool is_of_server = pm_needs_block_device(type) && !pm_is_on_block_device(type, &s->stx);
+	size_t place = place_of_type(type);
+	if (place && !is_of_server) {
+		identify(e, place, "fstatfs(2)");
+		return;
+	}
+	snprintf(text, sizeof(text), "f_type 0x%x%s", type, is_of_server ? " of a server, as there is no device" : "");
+	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, 0, "fstatfs(2)", text);
+	e[PM_EV_FILE_SYSTEM].value = type;
+}
+
+/* MAP_SYNC has each write fault sync the file as msync does: fs/dax.c dax_finish_sync_fault. */
+static void syncs_inodes(pm_evidence_table e, struct pm_subject *s, size_t place)
+{
+	const struct pm_evidence *fs = &e[PM_EV_FILE_SYSTEM];
+	bool is_ext4 = fs->state == PM_YES && fs->value == EXT4_SUPER_MAGIC;
+	int state = (int)s->syncs_inodes;
+	bool answers_itself = place && file_systems[place - 1].syncs_inodes;
+	if (state == PM_UNKNOWN)
+		state = is_ext4 ? pm_ext4_syncs_inodes(&s->stx) : answers_itself ? PM_YES : PM_UNKNOWN;
+	s->syncs_inodes = state < 0 ? PM_UNKNOWN : (enum pm_state)state;
+	s->may_leave_inode_out = (is_ext4 || fs->error) && s->syncs_inodes != PM_YES;
+	pm_evidence_set(&e[PM_EV_FSYNC_COMPLETE], s->syncs_inodes, state < 0 ? -state : fs->error,
+	                is_ext4 ? "/sys/fs/ext4/DEVICE/journal_task" : fs->source,
+	                state == PM_NO ? "ext4 without a journal" : NULL);
+}
+
+void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
+{
+	s->syncs_inodes = PM_UNKNOWN;
+	s->may_leave_inode_out = false;
+	s->file_system = 0;
+	if (!S_ISREG(s->stx.stx_mode)) {
+		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_NO, 0, "statx(2): a device node", NULL);
+		return;
+	}
+	struct pm_known_mount known = pm_known_mount(s);
+	s->syncs_inodes = known.syncs_inodes;
+	/* A file system that just now let a file be opened for writing takes writes: if it is known, there is nothing to ask. */
+	if (known.place && s->just_opened) {
+		identify(e, known.place, "fstatfs(2) of an earlier file of the mount");
+		pm_evidence_set(&e[PM_EV_WRITABLE], PM_YES, 0, "open(2) for writing", NULL);
+	} else {
+		ask_file_system(e, s);
+	}
+	bool is_known = e[PM_EV_FILE_SYSTEM].state == PM_YES;
+	size_t place = is_known ? place_of_type((uint32_t)e[PM_EV_FILE_SYSTEM].value) : 0;
+	s->file_system = is_known ? (uint32_t)e[PM_EV_FILE_SYSTEM].value : 0;
+	syncs_inodes(e, s, place);
+	if (place != known.place)
+		known = (struct pm_known_mount){0};
+	known.place = (unsigned)place;
+	known.syncs_inodes = s->syncs_inodes;
+	pm_know_mount(s, &known);
+	encrypted(e, s);
+}
+
+/* ---- The page cache ---- */
+
+/*
+ * The kernel takes its time for every page that is there, and not for those that are not: so it is asked for one page,
+ * for more as long as there is none, and for less as soon as there are some. Both find the offset in the range of the
+ * first page, or s->length.
+ */
+#define STEP 4
+
+static int first_of_cachestat(const struct pm_subject *s, uint64_t *first)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t piece = page, end = s->length;
+	bool known = false; /* some are before the end */
+	for (*first = 0; *first < end;) {
+		struct pm_cachestat stat;
+		uint64_t length = end - *first < piece ? end - *first : piece;
+		int rc = PM_RETRY(pm_sys->cachestat(s->fd, s->offset + *first, length, &stat));
+		if (rc)
+			return rc;
+		if (stat.cached && length <= page)
+			return 0;
+		if (stat.cached) {
+			known = true;
+			end = *first + length;
+			piece = (length / page + STEP - 1) / STEP * page;
+			continue;
+		}
+		*first += length;
+		if (*first == end) /* what went meanwhile is looked for behind it */
+			known = false;
+		end = known ? end : s->length;
+		piece = known ? piece : length * STEP;
+	}
+	return 0;
+}
+
+static int first_of_mincore(const struct pm_subject *s, uint64_t *first)
+{
+	unsigned char vector[4096];
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t pages = 1;
+	for (*first = 0; *first < s->length; pages = pages < sizeof(vector) ? pages * STEP : pages) {
+		uint64_t left = (s->length - *first + page - 1) / page, count = left < pages ? left : pages;
+		int rc = PM_RETRY(pm_sys->mincore((char *)s->map + *first, (size_t)(count * page), vector));
+		if (rc)
+			return rc;
+		for (uint64_t i = 0; i < count; i++, *first += page)
+			if (vector[i] & 1)
+				return 0;
+	}
+	return 0;
+}
+
+/*
+ * Of a file that belongs to another user and cannot be written, mincore(2) says that all of it is there (mm/mincore.c
+ * can_do_mincore). 65534 stands for every user that a namespace does not know.
+ */
+#define NO_USER 65534u
+
+static bool may_know_pages(const struct pm_subject *s)
+{
+	bool owner = s->stx.stx_uid == pm_sys->euid() && s->stx.stx_uid != NO_USER;
+	return owner || !PM_RETRY(pm_sys->may_write(s->fd));
+}
+
+/*
+ * mincore(2) on a DAX file reports page-table entries, not a page cache. cachestat(2) must not be called
+ * on a file that may be DAX: mm/filemap.c filemap_cachestat takes its entries for page-cache shadows, and an
+ * unprivileged call crashes Linux 6.12.
+ */
+void pm_evidence_residency(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct pm_evidence *row = &e[PM_EV_RESIDENT];
+	uint64_t first = 0;
+	if (e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES) {
+		pm_evidence_set(row, PM_UNKNOWN, 0, "not asked: the file is DAX", NULL);
+		return;
+	}
+	const char *source = "cachestat(2)";
+	const struct pm_file_system *fs = pm_file_system((uint32_t)e[PM_EV_FILE_SYSTEM].value);
+	bool bears = e[PM_EV_DAX].state == PM_NO && e[PM_EV_FILE_SYSTEM].state == PM_YES && fs && fs->bears_cachestat;
+	int rc = bears ? first_of_cachestat(s, &first) : -ENOSYS;
+	/* cachestat(2) refuses by the same rule from Linux 6.13 on (mm/filemap.c can_do_cachestat). */
+	if (rc && rc != -EPERM && s->map) {
+		source = "mincore(2)";
+		rc = may_know_pages(s) ? first_of_mincore(s, &first) : -EPERM;
+	}
+	bool found = !rc && first < s->length;
+	const char *text = rc == -EPERM ? "told to the owner, and to users who may write" : NULL;
+	pm_evidence_set(row, rc ? PM_UNKNOWN : found ? PM_YES : PM_NO, -rc, source, text);
+	row->value = found ? s->offset + first : 0;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu/cpu.h"
+#include "facts/evidence.h"
+#include "providers/providers.h"
+#include "kernel/trusted_sync.h"
+#include "sys/sys.h"
+#include "kernel/sysfs.h"
+
+#define LEASE_SOURCE "fcntl(2) F_SETLEASE"
+#define SMAPS_SOURCE "/proc/self/smaps VmFlags sf"
+#define MAP_SYNC_SOURCE "mmap(MAP_SHARED_VALIDATE|MAP_SYNC)"
+
+/* Says something of this process at this moment, nothing of the file. */
+static bool is_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN;
+}
+
+/* Where /proc/self/smaps begins, so that little of it is to be read: below programs, above what may never be mapped. */
+#define LOW ((uintptr_t)64 << 10)
+#define LOW_TRIES 8u /* other threads may be here as well */
+#define READS_MOST 16u
+
+/* What the entry of a mapping in smaps says (fs/proc/task_mmu.c show_smap_vma_flags): whether VM_SYNC is set. */
+static int read_vm_sync(const void *map)
+{
+	/* A line before it makes every entry begin alike. */
+	char text[2048] = "\n", begin[32];
+	size_t used = 1;
+	ssize_t got = -ENODATA;
+	snprintf(begin, sizeof(begin), "\n%08" PRIxPTR "-", (uintptr_t)map);
+	int fd = pm_sysfs_open("/proc/self/smaps", O_RDONLY), rc = -ENODATA;
+	if (fd < 0)
+		return fd;
+	for (unsigned i = 0; i < READS_MOST && rc == -ENODATA; i++) {
+		/* What cannot be the entry any more goes. */
+		if (used > sizeof(text) / 2 && !strstr(text, begin)) {
+			memmove(text, text + used - sizeof(begin), sizeof(begin));
+			used = sizeof(begin);
+		}
+		got = PM_RETRY(pm_sys->read(fd, text + used, sizeof(text) - 1 - used));
+		if (got <= 0)
+			break;
+		text[used += (size_t)got] = 0;
+		const char *entry = strstr(text, begin), *flags = entry ? strstr(entry, "VmFlags:") : NULL;
+		char *end = flags ? strchr(flags, '\n') : NULL;
+		if (!end)
+			continue;
+		*end = 0;
+		rc = strstr(flags, " sf") != NULL;
+	}
+	pm_sys->close(fd);
+	return got < 0 ? (int)got : rc;
+}
+
+/* On success *shown is whether the mapping has the flag: 1, 0 or -errno. */
+static int try_map_sync(const struct pm_subject *s, int *shown)
+{
+	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0), rc = 0;
+	uintptr_t step = s->unit > LOW ? s->unit : LOW;
+	void *map = NULL;
+	for (unsigned i = 1; i <= LOW_TRIES; i++) {
+		void *wanted = map = (void *)(i * step);
+		rc = PM_RETRY(pm_sys->mmap(&map, s->unit, prot, MAP_SHARED_VALIDATE | MAP_SYNC, s->fd, s->offset));
+		if (rc || map == wanted || i == LOW_TRIES)
+			break;
+		PM_RETRY(pm_sys->munmap(map, s->unit));
+	}
+	if (rc)
+		return rc;
+	*shown = read_vm_sync(map);
+	PM_RETRY(pm_sys->munmap(map, s->unit));
+	return 0;
+}
+
+static void map_sync(pm_evidence_table e, const struct pm_subject *s, int *shown)
+{
+	int rc = try_map_sync(s, shown);
+	pm_evidence_set(&e[PM_EV_MAP_SYNC], !rc ? PM_YES : is_shortage(-rc) ? PM_UNKNOWN : PM_NO, -rc, MAP_SYNC_SOURCE, NULL);
+}
+
+/* Memory of our own is never synchronous: whoever accepts the flag there does not know it (mm/shmem.c). */
+static int try_map_sync_on_memory(void)
+{
+	void *map = NULL;
+	int fd = PM_RETRY(pm_sys->memfd_create("pmdirect"));
+	if (fd < 0)
+		return fd == -EOPNOTSUPP ? -ENOSYS : fd;
+	int rc = PM_RETRY(pm_sys->mmap(&map, 1, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0));
+	if (!rc)
+		PM_RETRY(pm_sys->munmap(map, 1));
+	pm_sys->close(fd);
+	return rc;
+}
+
+/*
+ * An accepted flag is contradicted by a file known not to be DAX, by being accepted where it cannot be, and by a mapping
+ * that does not have it. That a mapping has it proves nothing alone: the kernel sets it also where it means nothing
+ * (mm/mmap.c do_mmap, without MAP_SHARED_VALIDATE).
+ */
+static void swallowed(pm_evidence_table e, int shown)
+{
+	struct pm_evidence *row = &e[PM_EV_MAP_SYNC_IGNORED];
+	if (e[PM_EV_MAP_SYNC].state != PM_YES)
+		return;
+	if (e[PM_EV_DAX].state == PM_NO && e[PM_EV_DEVICE_DAX].state != PM_YES) {
+		pm_evidence_set(row, PM_YES, 0, "statx(STATX_ATTR_DAX) against " MAP_SYNC_SOURCE, "accepted, yet not DAX");
+		return;
+	}
+	int rc = try_map_sync_on_memory();
+	if (rc != -EOPNOTSUPP) {
+		pm_evidence_set(row, !rc ? PM_YES : PM_UNKNOWN, -rc, "the same mmap(2) of a memfd",
+		                !rc ? "accepted, where it cannot be" : NULL);
+		return;
+	}
+	pm_evidence_set(row, shown > 0 ? PM_NO : shown ? PM_UNKNOWN : PM_YES, shown < 0 ? -shown : 0, SMAPS_SOURCE,
+	                shown > 0 ? "set; and refused, where it must be" : shown ? "not to be read" : "accepted, yet not set");
+}
+
+static void map_sync_and_check(pm_evidence_table e, const struct pm_subject *s)
+{
+	int shown = 0;
+	map_sync(e, s, &shown);
+	swallowed(e, shown);
+}
+
+static void cpu(pm_evidence_table e)
+{
+	const struct pm_cpu *c = pm_cpu();
+	pm_evidence_set(&e[PM_EV_CPU], c->reaches_media ? PM_YES : PM_NO, 0, "CPUID or AT_HWCAP", c->name);
+}
+
+static void dax_attribute(pm_evidence_table e, const struct pm_subject *s)
+{
+	enum pm_state state = PM_UNKNOWN;
+	if (s->stx.stx_attributes_mask & STATX_ATTR_DAX)
+		state = s->stx.stx_attributes & STATX_ATTR_DAX ? PM_YES : PM_NO;
+	pm_evidence_set(&e[PM_EV_DAX], state, 0, "statx(STATX_ATTR_DAX)",
+	                state == PM_UNKNOWN ? "not in stx_attributes_mask" : NULL);
+	pm_evidence_set(&e[PM_EV_DEVICE_DAX], s->backing == PM_BACKING_DEVICE_DAX ? PM_YES : PM_NO, 0,
+	                "/sys/dev/char/M:m/subsystem", NULL);
+}
+
+/* The environment may lower the promise. Anything but the two words is shown and has no effect. */
+static void forced(pm_evidence_table e)
+{
+	struct pm_evidence *row = &e[PM_EV_ENV_OVERRIDE];
+	const char *word = pm_sys->getenv("PMDIRECT_GRANULARITY");
+	bool page = word && !strcmp(word, "page"), line = word && !strcmp(word, "cache_line");
+	bool is_unknown = word && word[0] && !page && !line;
+	pm_evidence_set(row, page || line ? PM_YES : PM_NO, is_unknown ? EINVAL : 0, "environment PMDIRECT_GRANULARITY", word);
+	row->value = page ? PM_PAGE : line ? PM_CACHE_LINE : 0;
+}
+
+/* Trying would be seen by others, so only what the mapping was told when it asked. */
+static void lease_possible(pm_evidence_table e, const struct pm_subject *s)
+{
+	const char *source = LEASE_SOURCE;
+	bool not_owner = pm_sys->euid() != s->stx.stx_uid;
+	const char *text = not_owner ? "not tried; not the owner: needs CAP_LEASE" : "not tried";
+	enum pm_state possible = s->lease_held ? PM_YES : s->lease_error ? PM_NO : PM_UNKNOWN;
+	if (s->backing == PM_BACKING_DEVICE_DAX)
+		pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], PM_NO, EINVAL, source, "not on device-dax");
+	else
+		pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], possible, s->lease_held ? 0 : s->lease_error, source,
+		                possible == PM_UNKNOWN ? text : s->lease_error == EAGAIN ? "somebody else has the file open" : NULL);
+}
+
+/* The rest of what is announced is found by looks as well, only later. */
+static void watched(pm_evidence_table e, const struct pm_subject *s)
+{
+	if (s->watched != PM_UNKNOWN)
+		pm_evidence_set(&e[PM_EV_WATCHED], s->watched, s->watch_error, "inotify(7)",
+		                s->watched == PM_NO ? "no events WRITTEN, OPENED; TRUNCATED, HOLE by a look" : NULL);
+}
+
+/* Of memory no sync is promised anything; a private copy and a device-dax have none. */
+static void sync_ignored(pm_evidence_table e, const struct pm_subject *s, unsigned calls)
+{
+	if (s->backing != PM_BACKING_FILE || e[PM_EV_VOLATILE].state == PM_YES)
+		return;
+	struct pm_ignored found = pm_syncs_ignored(calls | (s->may_leave_inode_out ? PM_CALL_SYNCFS : 0));
+	pm_evidence_set(&e[PM_EV_SYNC_IGNORED], found.state, found.error, "a sync that must fail", found.name);
+}
+
+void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool try_sync)
+{
+	s->region = ~0u;
+	forced(e);
+	if (s->backing == PM_BACKING_ANONYMOUS)
+		return;
+	dax_attribute(e, s);
+	s->caches_may_stay = e[PM_EV_DAX].state != PM_NO && S_ISREG(s->stx.stx_mode);
+	pm_evidence_set(&e[PM_EV_LEASE_HELD], s->lease_held ? PM_YES : PM_NO, 0, LEASE_SOURCE, NULL);
+	pm_evidence_file_system(e, s);
+	if (s->backing == PM_BACKING_FILE)
+		pm_evidence_below(e, s, s->map || s->is_guaranteed);
+	sync_ignored(e, s, s->syncs);
+	if (!try_sync || s->backing == PM_BACKING_PRIVATE)
+		return;
+	map_sync_and_check(e, s);
+	bool direct = e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES;
+	/* Also where a direct file refused: the region may say why. */
+	if (direct || e[PM_EV_MAP_SYNC].state == PM_YES)
+		pm_evidence_region(e, s);
+	if (e[PM_EV_MAP_SYNC].state != PM_YES)
+		return;
+	/* The metadata that lines stand on was made durable by fsync(2). */
+	if (!(s->syncs & PM_CALL_FSYNC) && e[PM_EV_SYNC_IGNORED].state == PM_NO)
+		sync_ignored(e, s, PM_CALL_FSYNC);
+	cpu(e);
+	pm_evidence_extents(e, s);
+	pm_evidence_shareable(e, s);
+	if (s->backing == PM_BACKING_FILE)
+		pm_evidence_fast_commit(e, s);
+}
+
+int pm_evidence_shortage(pm_evidence_table e)
+{
+	for (int i = 0; i < PM_EVIDENCE_ROWS; i++) {
+		if (e[i].state == PM_UNKNOWN && is_shortage(e[i].error))
+			return -e[i].error;
+	}
+	return 0;
+}
+
+static void kernel(pm_evidence_table e)
+{
+	struct utsname name;
+	int rc = PM_RETRY(pm_sys->uname(&name));
+	pm_evidence_set(&e[PM_EV_KERNEL], rc ? PM_UNKNOWN : PM_YES, -rc, "uname(2)", rc ? NULL : name.release);
+}
+
+static void providers(pm_evidence_table e, const struct pm_subject *s)
+{
+	const char *text;
+	bool used = pm_libpmem_loaded(&text) && s->uses_libpmem;
+	pm_evidence_set(&e[PM_EV_LIBPMEM], used ? PM_YES : PM_NO, 0, "dlopen(3)", text);
+	used = pm_libunwind_loaded(&text);
+	pm_evidence_set(&e[PM_EV_LIBUNWIND], used ? PM_YES : PM_NO, 0, "dlopen(3)", text);
+}
+
+void pm_evidence_for_look(pm_evidence_table e, struct pm_subject *s)
+{
+	if (s->backing == PM_BACKING_ANONYMOUS)
+		return;
+	if (e[PM_EV_ALLOCATED].state == PM_UNKNOWN)
+		pm_evidence_extents(e, s);
+	/* It also tells of an ext4 that was shut down. */
+	if (e[PM_EV_MAP_SYNC].state == PM_UNKNOWN && s->backing != PM_BACKING_PRIVATE) {
+		map_sync_and_check(e, s);
+	}
+	pm_evidence_life(e, s);
+	/* Of what goes through the page cache the kernel tells by failing. */
+	if (e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES)
+		pm_evidence_bad_blocks(e, s);
+}
+
+/* Linux 6.15 and later: after an error, which fstatfs(2) does not show. */
+static void emergency(pm_evidence_table e, struct pm_subject *s)
+{
+	s->emergency |= strstr(e[PM_EV_MOUNT].text, "emergency_ro") != NULL;
+	if (s->emergency)
+		pm_evidence_set(&e[PM_EV_WRITABLE], PM_NO, 0, e[PM_EV_MOUNT].source, "emergency_ro");
+}
+
+void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
+{
+	kernel(e);
+	providers(e, s);
+	cpu(e);
+	bool has_file = s->backing != PM_BACKING_ANONYMOUS;
+	pm_evidence_set(&e[PM_EV_OWN_DESCRIPTION], has_file ? PM_YES : PM_NO, 0, "this library", NULL);
+	if (!has_file)
+		return;
+	if (e[PM_EV_REGION].state == PM_UNKNOWN)
+		pm_evidence_region(e, s);
+	if (e[PM_EV_SHAREABLE].state == PM_UNKNOWN)
+		pm_evidence_shareable(e, s);
+	if (e[PM_EV_MOUNT].state == PM_UNKNOWN)
+		pm_evidence_below(e, s, true);
+	emergency(e, s);
+	pm_evidence_residency(e, s);
+	if (e[PM_EV_BAD_BLOCKS].state == PM_UNKNOWN)
+		pm_evidence_bad_blocks(e, s);
+	pm_evidence_health(e, s);
+	lease_possible(e, s);
+	watched(e, s);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Whether the file system and the file still are what they were, and what the inode would like to be. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+
+#include "facts/evidence.h"
+#include "sys/sys.h"
+#include "kernel/sysfs.h"
+
+/* Of a private mapping MAP_SYNC is not asked; any new one is refused as well, without regard to what it is for. */
+static bool refuses_a_copy(const struct pm_subject *s)
+{
+	void *map = NULL;
+	if (s->backing != PM_BACKING_PRIVATE)
+		return false;
+	int rc = PM_RETRY(pm_sys->mmap(&map, s->unit, PROT_READ, MAP_PRIVATE, s->fd, s->offset));
+	if (!rc)
+		PM_RETRY(pm_sys->munmap(map, s->unit));
+	return rc == -EIO;
+}
+
+/*
+ * A file system that was shut down answers with EIO: XFS statx(2) (xfs_vn_getattr), ext4 any new mmap(2)
+ * (ext4_file_mmap). A device that was removed leaves its mount behind, not its entry in sysfs.
+ */
+static void alive(pm_evidence_table e, struct pm_subject *s)
+{
+	struct pm_evidence *row = &e[PM_EV_FS_ONLINE];
+	struct statx link;
+	char path[64];
+	if (s->file_error == EIO || e[PM_EV_MAP_SYNC].error == EIO || refuses_a_copy(s)) {
+		pm_evidence_set(row, PM_NO, EIO, "statx(2), mmap(2)", "the file system was shut down");
+		return;
+	}
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", s->stx.stx_dev_major, s->stx.stx_dev_minor);
+	if (!s->stx.stx_dev_major) /* tmpfs, btrfs, overlay: no single device */
+		return;
+	int rc = pm_sysfs_look(path, &link);
+	s->device_entry = rc ? 0 : link.stx_ino;
+	/* Without sysfs nothing can be told. */
+	if (rc == -ENOENT && pm_sysfs_look("/sys/dev/block", &link))
+		return;
+	enum pm_state state = !rc ? PM_YES : rc == -ENOENT ? PM_NO : PM_UNKNOWN;
+	pm_evidence_set(row, state, rc == -ENOENT ? ENODEV : -rc, "/sys/dev/block/M:m",
+	                state == PM_NO ? "the device is gone" : NULL);
+}
+
+static void dax_flag(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct fsxattr attributes;
+	int rc = PM_RETRY(pm_sys->ioctl(s->fd, FS_IOC_FSGETXATTR, &attributes));
+	enum pm_state state = rc ? PM_UNKNOWN : attributes.fsx_xflags & FS_XFLAG_DAX ? PM_YES : PM_NO;
+	pm_evidence_set(&e[PM_EV_DAX_FLAG], state, -rc, "ioctl(FS_IOC_FSGETXATTR)", NULL);
+}
+
+/*
+ * A write fault checks the file as open(2) does (fs/ext4/inode.c ext4_page_mkwrite; a write by XFS goes on). What went
+ * read-only for an error stays so, whatever the flags say (see emergency() in evidence.c).
+ */
+static void writable(pm_evidence_table e, const struct pm_subject *s)
+{
+	static const uint64_t immutable = STATX_ATTR_IMMUTABLE, append = STATX_ATTR_APPEND;
+	uint64_t attributes = s->stx.stx_attributes & s->stx.stx_attributes_mask;
+	struct pm_evidence *row = &e[PM_EV_WRITABLE];
+	if (row->state == PM_NO)
+		return;
+	if (s->emergency)
+		pm_evidence_set(row, PM_NO, 0, "an earlier look", "emergency_ro");
+	else if (s->writable && attributes & (immutable | append))
+		pm_evidence_set(row, PM_NO, PM_IMMUTABLE, "statx(2) stx_attributes",
+		                attributes & immutable ? "immutable" : "append-only");
+}
+
+/* After a copy-up it is another file's size. */
+static void in_file(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct pm_evidence *row = &e[PM_EV_IN_FILE];
+	if (s->file_error || e[PM_EV_NAMED].error == PM_NAME_COPIED_UP)
+		return;
+	pm_evidence_set(row, s->stx.stx_size < s->end ? PM_NO : PM_YES, 0, "statx(2) stx_size", NULL);
+	row->value = s->stx.stx_size < s->end ? s->stx.stx_size : 0;
+}
+
+void pm_evidence_life(pm_evidence_table e, struct pm_subject *s)
+{
+	if (!S_ISREG(s->stx.stx_mode))
+		return;
+	alive(e, s);
+	pm_evidence_named(e, s);
+	writable(e, s);
+	in_file(e, s);
+	dax_flag(e, s);
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The mount behind a file: what is known of it from before, and its options. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "facts/evidence.h"
+#include "sys/sys.h"
+#include "kernel/sysfs.h"
+
+/* ---- What is known from before ---- */
+
+/*
+ * A mount is of one file system as long as it is there, and from Linux 6.8 on its id is never another's. From the highest
+ * bit down: the id, then the members of struct pm_known_mount in their order.
+ */
+#define MOUNTS 16
+#define PLACE_BITS 6
+#define STATE_BITS 2
+#define KNOWN_BITS (PLACE_BITS + 2 * STATE_BITS + 2)
+
+static _Atomic uint64_t mounts[MOUNTS];
+
+struct pm_known_mount pm_known_mount(const struct pm_subject *s)
+{
+	uint64_t id = s->stx.stx_mnt_id, found = atomic_load(&mounts[id % MOUNTS]);
+	if (!(s->stx.stx_mask & STATX_MNT_ID_UNIQUE) || found >> KNOWN_BITS != id)
+		return (struct pm_known_mount){0};
+	return (struct pm_known_mount){.is_settled = found & 1, .is_verified = found >> 1 & 1, .flushes = found >> 2 & 3,
+	                               .syncs_inodes = found >> 4 & 3, .place = found >> 6 & ((1u << PLACE_BITS) - 1)};
+}
+
+void pm_know_mount(const struct pm_subject *s, const struct pm_known_mount *k)
+{
+	uint64_t id = s->stx.stx_mnt_id, facts = (uint64_t)k->place << 6 | (uint64_t)k->syncs_inodes << 4 |
+	                                         (uint64_t)k->flushes << 2 | (uint64_t)k->is_verified << 1 | k->is_settled;
+	if (k->place && s->stx.stx_mask & STATX_MNT_ID_UNIQUE)
+		atomic_store(&mounts[id % MOUNTS], id << KNOWN_BITS | facts);
+}
+
+/* ---- Its options ---- */
+
+/* Whole content of a procfs file, which has no size; to be freed. NULL: not to be read, *error says why. */
+static char *read_whole(const char *path, int *error)
+{
+	int fd = pm_sysfs_open(path, O_RDONLY);
+	*error = fd < 0 ? fd : 0;
+	if (fd < 0)
+		return NULL;
+	size_t used = 0, room = 0;
+	char *text = NULL;
+	ssize_t got = 1;
+	while (got > 0) {
+		if (used + 1 >= room) {
+			char *bigger = realloc(text, room += 16384);
+			if (!bigger) {
+				got = -ENOMEM;
+				break;
+			}
+			text = bigger;
+		}
+		got = PM_RETRY(pm_sys->read(fd, text + used, room - used - 1));
+		if (got > 0)
+			used += (size_t)got;
+	}
+	pm_sys->close(fd);
+	*error = got < 0 ? (int)got : 0;
+	if (got == 0 && text) {
+		text[used] = 0;
+		return text;
+	}
+	free(text);
+	return NULL;
+}
+
+/*
+ * Whether a line is of the file's mount: for sure by the mount's id, maybe by the device, which on an overlay is
+ * often another one (Documentation/filesystems/overlayfs.rst, "Inode properties").
+ */
+enum match { MATCH_NONE, MATCH_DEVICE, MATCH_MOUNT };
+
+static enum match match_mount(const char *line, unsigned mount, const struct statx *stx)
+{
+	unsigned id, major, minor;
+	if (sscanf(line, "%u %*u %u:%u", &id, &major, &minor) != 3)
+		return MATCH_NONE;
+	if (id == mount)
+		return MATCH_MOUNT;
+	return major == stx->stx_dev_major && minor == stx->stx_dev_minor ? MATCH_DEVICE : MATCH_NONE;
+}
+
+/* proc(5) mountinfo: ID parent M:m root point options [tags] - type source super-options. */
+static bool parse_mount(char *line, struct pm_mount_facts *f)
+{
+	char *separator = strstr(line, " - "), *type = separator ? separator + 3 : NULL;
+	char *source = type ? strchr(type, ' ') : NULL, *super = source ? strchr(source + 1, ' ') : NULL;
+	if (!super)
+		return false;
+	*source++ = *super++ = 0;
+	f->type = type;
+	f->subtype = "";
+	f->device = source;
+	f->options = super;
+	return true;
+}
+
+/* The id that the table has (proc(5) fdinfo); that of statx(2) may be another. 0: not to be had. */
+static unsigned mount_of_descriptor(int fd)
+{
+	char path[40], text[256];
+	unsigned id = 0;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, "mnt_id:") : NULL;
+	return at && sscanf(at, "mnt_id: %u", &id) == 1 ? id : 0;
+}
+
+static int read_table(int fd, const struct statx *stx, struct pm_mount_facts *f)
+{
+	char *rest = NULL, *best_line = NULL;
+	enum match best = MATCH_NONE;
+	unsigned mount = mount_of_descriptor(fd);
+	int error;
+	f->source = "/proc/self/mountinfo";
+	f->table = read_whole(f->source, &error);
+	for (char *line = f->table ? strtok_r(f->table, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
+		enum match match = match_mount(line, mount, stx);
+		if (match <= best)
+			continue;
+		best_line = line;
+		best = match;
+	}
+	return best_line && parse_mount(best_line, f) ? 0 : error ? error : -ENOENT;
+}
+
+/*
+ * One mount is asked for where that can be done, for the table is long in the making. To keep the table and read it again
+ * when poll(2) says so would not do: it says nothing of FSCONFIG_CMD_RECONFIGURE (fsconfig(2), what mount(8) uses now)
+ * and of a remount in another mount namespace, which both change the options.
+ */
+int pm_mount_read(int fd, const struct statx *stx, bool by_statmount, struct pm_mount_facts *f)
+{
+	*f = (struct pm_mount_facts){.source = "statmount(2)"};
+	/* Linux before 6.11; or the mount is of another namespace, and the table may have the device. */
+	if (!by_statmount || PM_RETRY(pm_sys->statmount(fd, &f->asked)))
+		return read_table(fd, stx, f);
+	f->read_only = f->asked.read_only;
+	f->type = f->asked.type;
+	f->subtype = f->asked.subtype;
+	f->options = f->asked.options;
+	return 0;
+}
+
+void pm_mount_free(struct pm_mount_facts *f)
+{
+	free(f->table);
+	f->table = NULL;
+}
+
+const char *pm_mount_option(const struct pm_mount_facts *f, const char *name)
+{
+	size_t length = strlen(name);
+	bool has_value = name[length - 1] == '=';
+	for (const char *o = f->options; o && *o; o = strchr(o, ',') ? strchr(o, ',') + 1 : NULL)
+		if (!strncmp(o, name, length) && (has_value || o[length] == ',' || !o[length]))
+			return o + length;
+	return NULL;
+}
+
+static int octal(const char *at)
+{
+	for (int i = 0; i < 3; i++)
+		if (at[i] < '0' || at[i] > '7')
+			return -1;
+	return (at[0] - '0') * 64 + (at[1] - '0') * 8 + (at[2] - '0');
+}
+
+/* What would end it is written in octal (fs/seq_file.c seq_escape). */
+int pm_mount_path(const struct pm_mount_facts *f, const char *name, char *path, size_t size)
+{
+	const char *at = pm_mount_option(f, name);
+	size_t used = 0;
+	if (!at)
+		return -ENOENT;
+	while (*at && *at != ',') {
+		int escaped = *at == '\\' ? octal(at + 1) : -1;
+		if (used + 1 == size)
+			return -ENAMETOOLONG;
+		path[used++] = escaped < 0 ? *at : (char)escaped;
+		at += escaped < 0 ? 1 : 4;
+	}
+	path[used] = 0;
+	return 0;
+}
+
+/* ---- The row ---- */
+
+#define TYPE_MOST 31 /* what is shown of a type's name */
+
+/* Of flushes, and what an overlay, a server or a file system with logs of its own does in their place. */
+static bool concerns_writeback(const char *o)
+{
+	static const char *const names[] = {"volatile", "fsync=", "fsync_mode=", "data=", "checkpoint=", "nostrictsync",
+	                                    "journal_flush_disabled"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strncmp(o, names[i], strlen(names[i])))
+			return true;
+	return strstr(o, "barrier");
+}
+
+static void keep_options(bool read_only, char *options, char *kept, size_t size)
+{
+	char *rest = NULL;
+	size_t used = (size_t)snprintf(kept, size, "%s", read_only ? "ro" : "");
+	for (char *o = strtok_r(options, ",", &rest); o; o = strtok_r(NULL, ",", &rest)) {
+		bool wanted = !strcmp(o, "ro") || !strcmp(o, "emergency_ro") || !strncmp(o, "dax", 3) || !strcmp(o, "nodax") ||
+		              concerns_writeback(o);
+		if (wanted && used + strlen(o) + 2 < size)
+			used += (size_t)snprintf(kept + used, size - used, "%s%s", used ? "," : "", o);
+	}
+}
+
+void pm_mount_row(pm_evidence_table e, struct pm_mount_facts *f, int rc)
+{
+	char type[TYPE_MOST + 1], kept[56];
+	if (rc) {
+		pm_evidence_set(&e[PM_EV_MOUNT], PM_UNKNOWN, rc == -ENOENT ? 0 : -rc, f->source, NULL);
+		return;
+	}
+	snprintf(type, sizeof(type), "%s%s%s", f->type, f->subtype[0] ? "." : "", f->subtype);
+	int used = snprintf(kept, sizeof(kept), "%s ", type);
+	keep_options(f->read_only, f->options, kept + used, sizeof(kept) - (size_t)used);
+	pm_evidence_set(&e[PM_EV_MOUNT], PM_YES, 0, f->source, kept);
+}

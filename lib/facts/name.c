@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Whether a path leads to the file: what nothing finds after a restart is lost, however durable its blocks are.
+ *
+ * The kernel tells the path of an open file (proc(5), /proc/PID/fd): it follows renames of the file and of every directory
+ * above it, and ends in " (deleted)" once the name is removed (fs/d_path.c path_with_deleted). It tells none of the other
+ * names of the file, and none that an unnamed file is given later: for those there is the number of links.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "facts/evidence.h"
+#include "sys/sys.h"
+
+#define SOURCE_PATH "/proc/self/fd/N"
+#define DELETED " (deleted)"
+#define TEXT_ROOM sizeof(((struct pm_evidence *)0)->text)
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+
+static bool ends_with(const char *path, const char *end)
+{
+	size_t length = strlen(path), tail = strlen(end);
+	return length >= tail && !strcmp(path + length - tail, end);
+}
+
+static int path_of(int fd, char path[PATH_MAX])
+{
+	char link[40];
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t got = pm_sys->readlinkat(AT_FDCWD, link, path, PATH_MAX - 1);
+	path[got > 0 ? got : 0] = 0;
+	return got < 0 ? (int)got : path[0] == '/' ? 0 : -EREMOTE;
+}
+
+/* 1: to the file; 0: to another; -ENOENT: to none; another -errno: that cannot be found out. */
+static int leads_to(const char *path, const struct statx *file)
+{
+	struct statx found;
+	int rc = pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, &found);
+	if (rc)
+		return rc == -ENOTDIR ? -ENOENT : rc;
+	return found.stx_ino == file->stx_ino && found.stx_dev_major == file->stx_dev_major &&
+	       found.stx_dev_minor == file->stx_dev_minor;
+}
+
+/* O_TMPFILE gives a file the number of its inode for a name (fs/dcache.c d_mark_tmpfile), memfd_create(2) a prefix. */
+static bool never_had_a_name(const char *path, const struct statx *file)
+{
+	char end[48];
+	snprintf(end, sizeof(end), "/#%llu" DELETED, (unsigned long long)file->stx_ino);
+	return ends_with(path, end) || !strncmp(path, "/memfd:", 7);
+}
+
+/* ---- What is remembered ---- */
+
+/* The file's name may itself end as that of a removed one. */
+static void cut_deleted(char *path, const struct statx *file)
+{
+	if (ends_with(path, DELETED) && leads_to(path, file) != 1 && !never_had_a_name(path, file))
+		path[strlen(path) - strlen(DELETED)] = 0;
+}
+
+void pm_name_remember(struct pm_name *name, int fd, const struct statx *file)
+{
+	char path[PATH_MAX];
+	int rc = path_of(name->fd ? name->fd : fd, path);
+	free(name->path);
+	char *copy = rc ? NULL : strdup(path);
+	if (copy)
+		cut_deleted(copy, file);
+	name->path = copy;
+	name->now_is_removed = copy && strcmp(copy, path) != 0;
+	name->error = rc ? -rc : copy ? 0 : ENOMEM;
+	name->has_birth = file->stx_mask & STATX_BTIME;
+	name->birth = file->stx_btime;
+}
+
+/* 1, 0, or -errno. */
+static int is_file(int fd, const struct statx *file)
+{
+	struct statx now;
+	int rc = PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &now));
+	return rc ? rc : now.stx_ino == file->stx_ino && now.stx_dev_major == file->stx_dev_major &&
+	                 now.stx_dev_minor == file->stx_dev_minor;
+}
+
+void pm_name_follow(struct pm_name *name, int directory_fd, const char *entry, const struct statx *file)
+{
+	/* O_PATH is no opening of the file: a lease stands (fs/open.c do_dentry_open). */
+	int fd = PM_RETRY(pm_sys->openat(directory_fd, entry, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
+	if (fd >= 0 && is_file(fd, file) != 1) {
+		pm_sys->close(fd);
+		fd = -1;
+	}
+	name->fd = fd < 0 ? 0 : fd;
+}
+
+void pm_name_forget(struct pm_name *name, const struct statx *file)
+{
+	/* A number that the program closed may be of another file by now, and is that file's. */
+	int rc = name->fd ? is_file(name->fd, file) : 0;
+	if (rc && rc != -EBADF)
+		pm_sys->close(name->fd);
+	free(name->path);
+	name->fd = 0;
+	name->path = NULL;
+}
+
+/* ---- What is found ---- */
+
+static void set(pm_evidence_table e, enum pm_state state, int error, const char *text, uint64_t links)
+{
+	pm_evidence_set(&e[PM_EV_NAMED], state, error, SOURCE_PATH, text);
+	e[PM_EV_NAMED].value = links;
+}
+
+/* With the end of the path, which says more than its beginning. */
+static void set_path(pm_evidence_table e, enum pm_state state, int error, const char *before, const char *path,
+                     uint64_t links)
+{
+	char text[TEXT_ROOM];
+	size_t room = sizeof(text) - 1 - strlen(before), length = strlen(path);
+	bool fits = length <= room;
+	snprintf(text, sizeof(text), "%s%s%s", before, fits ? "" : "...", fits ? path : path + length - (room - 3));
+	set(e, state, error, text, links);
+}
+
+/* The numbers of links that a server tells need not be any. */
+static bool counts_links(const struct pm_evidence *fs)
+{
+	switch (fs->value) {
+	case EXT4_SUPER_MAGIC:
+	case XFS_SUPER_MAGIC:
+	case BTRFS_SUPER_MAGIC:
+	case F2FS_SUPER_MAGIC:
+	case TMPFS_MAGIC:
+		return fs->state == PM_YES;
+	default:
+		return false;
+	}
+}
+
+static void set_removed(pm_evidence_table e, const struct pm_subject *s, const char *path)
+{
+	const char *then = s->name->path;
+	struct statx now = s->stx;
+	char text[TEXT_ROOM] = "";
+	/* Removed between the two questions, it had a link more. */
+	int rc = PM_RETRY(pm_sys->statx(s->fd, "", AT_EMPTY_PATH, &now));
+	unsigned links = now.stx_nlink;
+	if (never_had_a_name(path, &now)) {
+		/* Linked since: the kernel goes on to call it unnamed, and only the number of links tells. */
+		if (rc)
+			set(e, PM_UNKNOWN, -rc, "", 0);
+		else if (links)
+			set(e, PM_YES, 0, "named by linkat(2)", links);
+		else
+			set(e, PM_NO, PM_NAME_NEVER, "never had a name", 0);
+		return;
+	}
+	int old = then ? leads_to(then, &now) : -ENOENT;
+	if (old == 1) {
+		set_path(e, PM_YES, 0, "", then, links);
+		return;
+	}
+	if (links)
+		snprintf(text, sizeof(text), "; %u other link%s", links, links == 1 ? " remains" : "s remain");
+	char whole[TEXT_ROOM];
+	snprintf(whole, sizeof(whole), "%s%.40s", old == 0 ? "replaced" : "unlinked", text);
+	set(e, PM_NO, old == 0 ? PM_NAME_REPLACED : PM_NAME_REMOVED, whole, links);
+}
+
+/*
+ * The path leads to the file and is another one. In another root directory (chroot(2)) the kernel tells what is left of the
+ * same path; which of the two happened is not known then. An NFS client renames what it cannot remove yet.
+ */
+static void set_moved(pm_evidence_table e, const struct pm_subject *s, const char *path)
+{
+	const char *then = s->name->path, *entry = strrchr(path, '/');
+	if (leads_to(then, &s->stx) == 1)
+		set_path(e, PM_YES, 0, "", then, s->stx.stx_nlink);
+	else if (e[PM_EV_FILE_SYSTEM].value == NFS_SUPER_MAGIC && !strncmp(entry, "/.nfs", 5))
+		set_path(e, PM_NO, PM_NAME_REMOVED, "unlinked, and kept as ", entry + 1, 0);
+	else if (ends_with(then, path))
+		set_path(e, PM_UNKNOWN, 0, "moved, or another root: ", path, s->stx.stx_nlink);
+	else
+		set_path(e, PM_NO, PM_NAME_MOVED, "moved to ", path, s->stx.stx_nlink);
+}
+
+static void judge(pm_evidence_table e, const struct pm_subject *s, const char *path)
+{
+	const char *then = s->name->path;
+	unsigned links = s->stx.stx_nlink;
+	bool is_same = then && !strcmp(path, then), removed = ends_with(path, DELETED);
+	if (is_same && links && !removed) {
+		set_path(e, PM_YES, 0, "", path, links);
+		return;
+	}
+	int rc = leads_to(path, &s->stx);
+	if (rc == 1 && (is_same || !then))
+		set_path(e, PM_YES, 0, "", path, links);
+	else if (rc == 1)
+		set_moved(e, s, path);
+	else if (removed)
+		set_removed(e, s, path);
+	else if (!links && counts_links(&e[PM_EV_FILE_SYSTEM]))
+		set(e, PM_NO, PM_NAME_REMOVED, "unlinked", 0);
+	else /* unmounted (MNT_DETACH), or of a mount that this process does not see */
+		set_path(e, PM_UNKNOWN, rc < 0 ? -rc : 0, "not found at ", path, links);
+}
+
+/*
+ * An overlay copies a file of a lower layer up when it is first opened for writing: then the path and every descriptor
+ * lead to the copy, and a mapping made before stays with the original (fs/overlayfs/file.c ovl_mmap). Only the birth of
+ * the inode tells them apart: its number is kept.
+ */
+static bool is_copied_up(pm_evidence_table e, const struct pm_subject *s)
+{
+	const struct pm_name *name = s->name;
+	bool opened_for_writing = s->writable && s->backing == PM_BACKING_FILE;
+	bool is_remembered = name->path || name->error; /* pm_probe() has no earlier look */
+	return is_remembered && !opened_for_writing && e[PM_EV_FILE_SYSTEM].value == OVERLAYFS_SUPER_MAGIC && !s->file_error &&
+	       pm_name_is_reborn(name, &s->stx);
+}
+
+bool pm_name_is_reborn(const struct pm_name *name, const struct statx *now)
+{
+	bool has_birth = now->stx_mask & STATX_BTIME;
+	return name->has_birth != has_birth || (has_birth && (name->birth.tv_sec != now->stx_btime.tv_sec ||
+	                                                     name->birth.tv_nsec != now->stx_btime.tv_nsec));
+}
+
+static void set_unknown(pm_evidence_table e, const struct pm_subject *s, int error)
+{
+	bool is_gone = !s->file_error && !s->stx.stx_nlink && counts_links(&e[PM_EV_FILE_SYSTEM]);
+	set(e, is_gone ? PM_NO : PM_UNKNOWN, is_gone ? PM_NAME_REMOVED : error, is_gone ? "unlinked" : NULL, s->stx.stx_nlink);
+}
+
+void pm_evidence_named_at_first(pm_evidence_table e, const struct pm_subject *s)
+{
+	char path[PATH_MAX];
+	if (!S_ISREG(s->stx.stx_mode))
+		return;
+	if (!s->name->path) {
+		set_unknown(e, s, s->name->error);
+		return;
+	}
+	snprintf(path, sizeof(path), "%s%s", s->name->path, s->name->now_is_removed ? DELETED : "");
+	judge(e, s, path);
+}
+
+void pm_evidence_named(pm_evidence_table e, const struct pm_subject *s)
+{
+	char path[PATH_MAX];
+	if (!S_ISREG(s->stx.stx_mode) || !s->name)
+		return;
+	if (is_copied_up(e, s)) {
+		set(e, PM_NO, PM_NAME_COPIED_UP, "copied up: the path leads to the copy", s->stx.stx_nlink);
+		return;
+	}
+	int fd = s->name->fd && is_file(s->name->fd, &s->stx) == 1 ? s->name->fd : s->fd;
+	int rc = path_of(fd, path);
+	if (rc)
+		set_unknown(e, s, -rc);
+	else
+		judge(e, s, path);
+}

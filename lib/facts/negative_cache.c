@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the device behind a file was found not to have. Attributes of a device and its place are there before its entry
+ * in /sys/dev/block is (Linux drivers/base/core.c device_add), and the number of an entry is never given to another
+ * (fs/kernfs/dir.c __kernfs_new_node): as long as the entry is the same one, what was missing is not looked for again.
+ * What was there is.
+ */
+#include <pthread.h>
+
+#include "facts/evidence.h"
+
+#define DEVICES 8
+
+static struct {
+	pthread_mutex_t lock;
+	struct {
+		uint64_t entry;
+		uint32_t major, minor;
+		unsigned lacks;
+	} slot[DEVICES];
+	unsigned next;
+} known = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* DEVICES: not there. */
+static unsigned find(const struct pm_subject *s)
+{
+	unsigned i = 0;
+	while (i < DEVICES && (known.slot[i].entry != s->device_entry || known.slot[i].major != s->stx.stx_dev_major ||
+	                       known.slot[i].minor != s->stx.stx_dev_minor))
+		i++;
+	return i;
+}
+
+bool pm_device_lacks(const struct pm_subject *s, enum pm_device_part part)
+{
+	/* tmpfs, btrfs, overlay: no single device; the number is none of sysfs (fs/super.c get_anon_bdev). */
+	if (S_ISREG(s->stx.stx_mode) && !s->stx.stx_dev_major)
+		return true;
+	if (!s->device_entry)
+		return false;
+	pthread_mutex_lock(&known.lock);
+	unsigned i = find(s);
+	bool lacks = i < DEVICES && known.slot[i].lacks & part;
+	pthread_mutex_unlock(&known.lock);
+	return lacks;
+}
+
+void pm_device_lacked(const struct pm_subject *s, enum pm_device_part part)
+{
+	if (!s->device_entry)
+		return;
+	pthread_mutex_lock(&known.lock);
+	unsigned i = find(s);
+	if (i == DEVICES) {
+		i = known.next++ % DEVICES;
+		known.slot[i].entry = s->device_entry;
+		known.slot[i].major = s->stx.stx_dev_major;
+		known.slot[i].minor = s->stx.stx_dev_minor;
+		known.slot[i].lacks = 0;
+	}
+	known.slot[i].lacks |= part;
+	pthread_mutex_unlock(&known.lock);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * PM_FROM_MEDIUM: that a new mapping shows what the medium holds. After a write-back that failed the kernel marks the pages
+ * clean and keeps them (Documentation/core-api/errseq.rst): a new process would see what was never written, and every
+ * durability call of it would succeed, since nothing is dirty.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "file/file.h"
+#include "kernel/trusted_sync.h"
+#include "sys/sys.h"
+
+#define STEP ((uint64_t)64 << 20) /* of a range that is looked at */
+#define PAGES (STEP / 4096)
+#define ATTEMPTS 4 /* another thread may read the pages at the same time */
+
+/* Where the first cached page of the range is; the range's end if there is none. */
+static int find_cached(const struct pm_file *f, uint64_t offset, uint64_t end, uint64_t *first)
+{
+	unsigned char cached[PAGES];
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	for (*first = offset; *first < end; *first += STEP) {
+		size_t length = end - *first < STEP ? (size_t)(end - *first) : (size_t)STEP;
+		void *map = NULL;
+		int rc = PM_RETRY(pm_sys->mmap(&map, length, PROT_READ, MAP_SHARED, f->fd, *first));
+		if (rc)
+			return rc;
+		rc = PM_RETRY(pm_sys->mincore(map, length, cached));
+		PM_RETRY(pm_sys->munmap(map, length));
+		if (rc)
+			return rc;
+		for (size_t i = 0; i * page < length; i++)
+			if (cached[i] & 1) {
+				*first += i * page;
+				return 0;
+			}
+	}
+	*first = end;
+	return 0;
+}
+
+static int drop(struct pm_file *f, uint64_t offset, uint64_t end, uint64_t *first)
+{
+	int rc = 0;
+	*first = offset;
+	for (int attempt = 0; attempt < ATTEMPTS && !rc && *first < end; attempt++) {
+		rc = PM_RETRY(pm_sys->drop_cache(f->fd));
+		if (!rc)
+			rc = find_cached(f, offset, end, first);
+	}
+	return rc;
+}
+
+/* mincore(2) says of every page that it is cached to a process that may neither write the file nor owns it. */
+static bool may_know(const struct pm_file *f)
+{
+	return f->stx.stx_uid == pm_sys->euid() || !PM_RETRY(pm_sys->may_write(f->fd));
+}
+
+int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
+{
+	uint64_t end = offset + length, first;
+	/* What is dirty would stay; an error that no process was told yet is told here. */
+	int rc = pm_sync_file(f->fd, f->syncs_inodes, f->read_only);
+	f->suspect = rc;
+	if (rc)
+		return pm_file_fail(f, rc, "PM_FROM_MEDIUM: a write-back of the file failed, now or before; its pages are clean now, and "
+		                           "the next call drops them");
+	rc = drop(f, offset, end, &first);
+	if (rc)
+		return pm_file_fail(f, rc, "PM_FROM_MEDIUM: the cached pages cannot be dropped");
+	if (first >= end)
+		return 0;
+	if (!may_know(f))
+		return pm_fail(-EACCES, f->call, f->name,
+		               "PM_FROM_MEDIUM: only the owner of the file, or a process that may write it, is told what is cached");
+	return pm_fail(-EBUSY, f->call, f->name,
+	               "PM_FROM_MEDIUM: the page at %llu stays cached: another mapping holds it; end every mapping of the file first",
+	               (unsigned long long)first);
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Growing and preparing. Another process may grow and store into the same file meanwhile: no call here can make the file
+ * shorter, or writes where another process may have stored.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "file/file.h"
+#include "sys/sys.h"
+
+/* Page-cache pages are written out in steps, so that preparing a large file does not fill memory. */
+#define PREPARE_STEP ((uint64_t)64 << 20)
+#define ZEROS ((size_t)64 << 10)
+
+static char zeros[ZEROS];
+
+/* The file system, or a filter of system calls, has no such thing. */
+static bool is_missing(int rc)
+{
+	return rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EPERM;
+}
+
+/* A call that fallocate(2) makes. In smaller steps after a signal: tmpfs starts an interrupted call all over. */
+static int allocate_by(int (*call)(int, uint64_t, uint64_t), const struct pm_file *f, uint64_t offset, uint64_t length)
+{
+	uint64_t step = length;
+	while (length) {
+		step = step < length ? step : length;
+		int rc = call(f->fd, offset, step);
+		if (rc == -EINTR && step > f->unit) {
+			step = (step / 2 + f->unit - 1) / f->unit * f->unit;
+			continue;
+		}
+		if (rc && rc != -EINTR)
+			return rc;
+		if (!rc) {
+			offset += step;
+			length -= step;
+		}
+	}
+	return 0;
+}
+
+static int allocate_range(const struct pm_file *f, uint64_t offset, uint64_t length)
+{
+	return allocate_by(pm_sys->fallocate, f, offset, length);
+}
+
+/* A page found no block. */
+static int fail_for_want(const struct pm_file *f, uint64_t offset, uint64_t length)
+{
+	struct statx stx = f->stx;
+	stx.stx_size = f->size;
+	int rc = pm_file_why_no_block(f->fd, &stx, offset, length);
+	if (rc == -EPERM)
+		return pm_fail(rc, f->call, f->name, "the range cannot be written: the file is immutable or append-only");
+	if (rc)
+		return pm_file_fail(f, rc, "the range cannot be allocated");
+	return pm_fail(-EIO, f->call, f->name, "a page cannot be written, and not for want of space or quota: the medium failed");
+}
+
+/*
+ * Stores into every page by way of the kernel: MADV_POPULATE_WRITE takes the write fault of each page, which
+ * allocates, converts unwritten extents, unshares shared ones and keeps what is there, even against
+ * concurrent writers. The mapping is a plain one, so that a DAX file system need not commit at each fault.
+ */
+static int write_faults(struct pm_file *f, char *map, uint64_t offset, uint64_t length, bool direct)
+{
+	for (uint64_t at = 0; at < length; at += PREPARE_STEP) {
+		size_t step = length - at < PREPARE_STEP ? (size_t)(length - at) : (size_t)PREPARE_STEP;
+		int rc = PM_RETRY(pm_sys->madvise(map + at, step, MADV_POPULATE_WRITE));
+		if (rc == -EINVAL || is_missing(rc))
+			return pm_fail(-EOPNOTSUPP, f->call, f->name, "PM_PREPARE needs MADV_POPULATE_WRITE (Linux 5.14)");
+		if (rc == -EFAULT)
+			return fail_for_want(f, offset + at, step);
+		if (!rc && !direct) {
+			rc = PM_RETRY(pm_sys->msync(map + at, step));
+			f->suspect = rc;
+		}
+		if (rc)
+			return pm_file_fail(f, rc, "the file cannot be prepared");
+	}
+	return 0;
+}
+
+int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool direct)
+{
+	if (!S_ISREG(f->stx.stx_mode))
+		return 0;
+	uint64_t end = offset + length < f->size ? offset + length : f->size;
+	/* In one call first: the faults then find large extents. */
+	int rc = allocate_range(f, offset, end - offset);
+	if (rc && !is_missing(rc))
+		return pm_file_fail(f, rc, "the range cannot be allocated");
+	void *map = NULL;
+	rc = PM_RETRY(pm_sys->mmap(&map, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, offset));
+	if (rc)
+		return pm_file_fail(f, rc, "the range cannot be mapped for preparing");
+	/*
+	 * The page cache then holds single pages, where readahead would make folios of up to megabytes: a store makes all
+	 * of its folio dirty, and every drain would write it (fs/iomap/buffered-io.c iomap_page_mkwrite).
+	 */
+	if (!direct)
+		pm_sys->madvise(map, (size_t)length, MADV_RANDOM);
+	rc = write_faults(f, map, offset, length, direct);
+	PM_RETRY(pm_sys->munmap(map, (size_t)length));
+	return rc;
+}
+
+/* ---- Growing ---- */
+
+/* The caller needs a reason: a filter of system calls says EPERM as well. */
+static int fail_to_grow(const struct pm_file *f, int rc)
+{
+	struct statx now;
+	if (rc == -EPERM && !PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now)) && pm_file_is_fixed(&now))
+		return pm_fail(rc, f->call, f->name, "the file cannot be grown: it is immutable or append-only");
+	return pm_file_fail(f, rc, "the file cannot be grown");
+}
+
+/* By a description that does nothing else; it would break a lease, and is for where there is none. */
+static ssize_t append_by_description(const struct pm_file *f, size_t step)
+{
+	char path[40];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC, 0));
+	if (fd < 0)
+		return fd;
+	ssize_t put = PM_RETRY(pm_sys->write(fd, zeros, step));
+	pm_sys->close(fd);
+	return put;
+}
+
+/* Of zeros, at the end that the file has when the kernel writes them, wherever another process has moved it. */
+static ssize_t append(const struct pm_file *f, uint64_t end, size_t step)
+{
+	ssize_t put = PM_RETRY(pm_sys->append(f->fd, zeros, step));
+	/* RWF_APPEND is missing (before Linux 4.16), or filtered. */
+	if (!is_missing((int)put) && put != -EINVAL)
+		return put;
+	if (f->unnamed || pm_file_is_alone(f)) /* no other process moves the end that was seen */
+		return PM_RETRY(pm_sys->pwrite(f->fd, zeros, step, end));
+	return append_by_description(f, step);
+}
+
+/*
+ * Where fallocate(2) is missing. Processes that grow one file at once each append a part of what each still misses, the
+ * less the nearer the end, so that together they add a few pages more than the longest of them wants.
+ */
+#define SHARE 64
+
+static int append_zeros(const struct pm_file *f, uint64_t end)
+{
+	bool exact = f->unnamed || f->alone;
+	for (;;) {
+		int64_t size = PM_RETRY(pm_sys->seek_end(f->fd));
+		if (size < 0 || (uint64_t)size >= end)
+			return size < 0 ? (int)size : 0;
+		uint64_t missing = end - (uint64_t)size, step = missing;
+		if (!exact && missing > f->unit)
+			step = missing / SHARE > f->unit ? missing / SHARE : f->unit;
+		ssize_t put = append(f, (uint64_t)size, step < ZEROS ? (size_t)step : ZEROS);
+		/* Beyond RLIMIT_FSIZE there is nothing to append any more, unless another process has lowered the limit. */
+		if (put == -EFBIG && PM_RETRY(pm_sys->seek_end(f->fd)) >= (int64_t)end)
+			return 0;
+		if (put <= 0)
+			return put ? (int)put : -EIO;
+	}
+}
+
+/*
+ * Another process may use what is appended or reserved, so that it cannot be taken back: not begun where it cannot be
+ * ended. ext4 takes all the blocks that there are before it fails (fs/ext4/extents.c ext4_alloc_file_blocks).
+ */
+static int is_room_for(const struct pm_file *f, uint64_t missing)
+{
+	struct statfs stfs;
+	uint64_t held = f->stx.stx_blocks * 512;
+	if (f->unnamed || f->alone || PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) || !stfs.f_blocks)
+		return 0;
+	/* Reserved beyond the end before. */
+	held = held > f->original_size ? held - f->original_size : 0;
+	missing = missing > held ? missing - held : 0;
+	return missing / (uint64_t)stfs.f_bsize > stfs.f_bfree ? -ENOSPC : 0;
+}
+
+static int grow_without_fallocate(const struct pm_file *f, uint64_t end, bool sparse)
+{
+	/* ftruncate(2) shrinks as well, so only where no other process can have grown the file. */
+	if (sparse && (f->unnamed || pm_file_is_alone(f)))
+		return PM_RETRY(pm_sys->ftruncate(f->fd, end));
+	return append_zeros(f, end);
+}
+
+int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
+{
+	if (end <= f->size)
+		return 0;
+	int limited = pm_file_within_limit(f, end);
+	if (limited)
+		return limited;
+	/* What an undoing cuts back to is the size under the lease: another process may have grown the file before. */
+	if (!f->unnamed && !f->alone)
+		pm_file_claim(f);
+	int rc = f->alone ? pm_file_look(f) : 0;
+	f->original_size = f->size;
+	if (rc || end <= f->size)
+		return rc;
+	/* Set first: a failed attempt may have grown the file in part, and must be undone. */
+	f->grown = true;
+	f->size = end;
+	/* A sparse file gets its last block, which sets the size. */
+	uint64_t from = sparse ? end - 1 : f->original_size;
+	/*
+	 * Reserved first, so that a want of space changes no size: another process may break the lease meanwhile, and then a
+	 * size stays. fallocate(2) never shrinks.
+	 */
+	rc = sparse ? 0 : is_room_for(f, end - f->original_size);
+	if (!rc && !f->unnamed)
+		rc = allocate_by(pm_sys->allocate_inside, f, from, end - from);
+	if (!rc)
+		rc = allocate_range(f, from, end - from);
+	if (is_missing(rc))
+		rc = grow_without_fallocate(f, end, sparse);
+	return rc ? fail_to_grow(f, rc) : 0;
+}
+
+int pm_file_write_all(struct pm_file *f, uint64_t end)
+{
+	for (uint64_t at = 0; at < end;) {
+		size_t step = end - at < ZEROS ? (size_t)(end - at) : ZEROS;
+		ssize_t put = PM_RETRY(pm_sys->pwrite(f->fd, zeros, step, at));
+		if (put <= 0)
+			return pm_file_fail(f, put ? (int)put : -EIO, "the new file cannot be written");
+		at += (uint64_t)put;
+	}
+	return 0;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Why a store found no block. A fault only says that it failed (SIGBUS; EFAULT of MADV_POPULATE_WRITE), be it for want of
+ * space, for a quota, for an attribute or for a failing medium. fallocate(2) asks for the same block by the same rules,
+ * and answers with the reason.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "file/file.h"
+#include "sys/sys.h"
+
+static bool is_reason(int rc)
+{
+	return rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG;
+}
+
+/* FALLOC_FL_KEEP_SIZE, and not beyond the end: the file does not grow. */
+static int ask(int fd, const struct statx *stx, uint64_t start, uint64_t end)
+{
+	end = end < stx->stx_size ? end : stx->stx_size;
+	return start < end ? PM_RETRY(pm_sys->allocate_inside(fd, start, end - start)) : 0;
+}
+
+/* Without fallocate(2) the file system's counter of free blocks is the only witness; it knows no quota. */
+static int ask_counter(int fd)
+{
+	struct statfs stfs;
+	return !PM_RETRY(pm_sys->fstatfs(fd, &stfs)) && stfs.f_blocks && !stfs.f_bavail ? -ENOSPC : 0;
+}
+
+int pm_file_why_no_block(int fd, const struct statx *stx, uint64_t offset, uint64_t length)
+{
+	struct statx now;
+	if (!PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &now)) && pm_file_is_fixed(&now))
+		return -EPERM;
+	int rc = ask(fd, stx, offset, offset + length);
+	if (!rc) {
+		uint64_t start = offset - offset % PM_LARGEST_FOLIO, end = offset + length + PM_LARGEST_FOLIO - 1;
+		rc = ask(fd, stx, start, end - end % PM_LARGEST_FOLIO);
+	}
+	if (rc == -EOPNOTSUPP || rc == -ENOSYS)
+		return ask_counter(fd);
+	return is_reason(rc) ? rc : 0;
+}

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Opening and creating. A new file gets its name last: it is created without one (O_TMPFILE), grown, prepared, mapped, and
+ * then linked. A call that fails before leaves nothing, and no other process meets a file that is half made.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "file/file.h"
+#include "sys/sys.h"
+
+#define SYMLINKS_MAX 40 /* as path_resolution(7) */
+
+static int look_first(struct pm_file *f)
+{
+	/* Created by its name, it is there for any process: what another has written by now is its own. */
+	if (f->created && !f->unnamed)
+		pm_file_claim(f);
+	int rc = pm_file_look(f);
+	f->original_size = f->size;
+	if (!rc && f->size)
+		f->created = false;
+	if (!rc)
+		return 0;
+	pm_file_undo(f);
+	pm_file_close(f);
+	return rc;
+}
+
+static int access_mode(const struct pm_options *o)
+{
+	return o->flags & (PM_READ_ONLY | PM_PRIVATE) ? O_RDONLY : O_RDWR;
+}
+
+/* O_NONBLOCK keeps a FIFO from blocking; on a file under lease it means EWOULDBLOCK, and then it may wait. */
+static int open_existing(int directory, const char *path, int flags)
+{
+	flags |= O_CLOEXEC | O_NOCTTY;
+	int fd = PM_RETRY(pm_sys->openat(directory, path, flags | O_NONBLOCK, 0));
+	if (fd == -EWOULDBLOCK)
+		fd = PM_RETRY(pm_sys->openat(directory, path, flags, 0));
+	/* open(2) ENXIO: a socket, or a node without a device. */
+	return fd == -ENXIO ? -ENODEV : fd;
+}
+
+/* Splits path after its last slash. Returns the entry; path becomes its directory. */
+static char *split(char *path, char **directory)
+{
+	static char here[] = ".", root[] = "/";
+	char *slash = strrchr(path, '/');
+	*directory = !slash ? here : slash == path ? root : path;
+	if (!slash)
+		return path;
+	*slash = 0;
+	return slash + 1;
+}
+
+/* A directory that may be entered but not read still serves for opening; it cannot be synced. */
+static int open_directory(int at, const char *path)
+{
+	int fd = PM_RETRY(pm_sys->openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
+	return fd == -EACCES ? PM_RETRY(pm_sys->openat(at, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0)) : fd;
+}
+
+/*
+ * The kernel's rule for links in a directory that everybody may write to (proc_sys_fs(5) protected_symlinks), since
+ * following by hand would get around it.
+ */
+static bool may_follow(const struct pm_file *f)
+{
+	struct statx link, directory;
+	if (PM_RETRY(pm_sys->statx(f->directory_fd, f->entry, AT_SYMLINK_NOFOLLOW, &link)) ||
+	    PM_RETRY(pm_sys->statx(f->directory_fd, "", AT_EMPTY_PATH, &directory)))
+		return false;
+	bool shared = (directory.stx_mode & (S_ISVTX | S_IWOTH)) == (S_ISVTX | S_IWOTH);
+	return !shared || link.stx_uid == pm_sys->euid() || link.stx_uid == directory.stx_uid;
+}
+
+/* A kernel or file system without O_TMPFILE sees a directory opened for writing: open(2). */
+static bool lacks_unnamed_files(int rc)
+{
+	return rc == -EOPNOTSUPP || rc == -EISDIR || rc == -EINVAL || rc == -ENOSYS || rc == -EPERM || rc == -ENOENT;
+}
+
+#define BESIDE_MAX 1000
+
+/*
+ * Where the file system has no unnamed files (FUSE, NFS) a name beside the entry that no program asks for takes their place:
+ * it is removed when the file has its own. A process that is killed before leaves it; the next one takes another number.
+ */
+static int create_beside(struct pm_file *f, int flags, unsigned mode)
+{
+	int fd = -EEXIST;
+	for (unsigned n = 0; fd == -EEXIST && n < BESIDE_MAX; n++) {
+		snprintf(f->beside, NAME_MAX + 1, ".%.200s.pm-%u", f->entry, n);
+		fd = PM_RETRY(pm_sys->openat(f->directory_fd, f->beside, flags | O_CREAT | O_EXCL, mode));
+	}
+	if (fd < 0)
+		f->beside[0] = 0;
+	return fd;
+}
+
+void pm_file_drop_beside(struct pm_file *f)
+{
+	if (!f->entry || !f->beside[0])
+		return;
+	PM_RETRY(pm_sys->unlinkat(f->directory_fd, f->beside));
+	f->beside[0] = 0;
+}
+
+/* In directory_fd, where there is no such entry. */
+static int create_entry(struct pm_file *f, const struct pm_options *o)
+{
+	unsigned mode = o->mode ? o->mode : 0666;
+	int flags = O_RDWR | O_CLOEXEC | O_NOCTTY;
+	int fd = -EOPNOTSUPP;
+	if (!f->by_name)
+		fd = PM_RETRY(pm_sys->openat(f->directory_fd, ".", flags | O_TMPFILE, mode));
+	bool lacks = lacks_unnamed_files(fd);
+	if (lacks && !f->by_name)
+		fd = create_beside(f, flags, mode);
+	f->unnamed = fd >= 0;
+	if (lacks && fd < 0)
+		fd = PM_RETRY(pm_sys->openat(f->directory_fd, f->entry, flags | O_CREAT | O_EXCL, mode));
+	f->created = fd >= 0;
+	return fd;
+}
+
+/* Opens the directory that current names the entry of; relative to at, which it closes. */
+static int enter(struct pm_file *f, char *current, int at)
+{
+	char *directory;
+	const char *entry = split(current, &directory);
+	if (strlen(entry) > NAME_MAX)
+		return -ENAMETOOLONG;
+	if (!entry[0] || !strcmp(entry, ".") || !strcmp(entry, ".."))
+		return -EISDIR;
+	if (!f->entry && !(f->entry = malloc(2 * (NAME_MAX + 1))))
+		return -ENOMEM;
+	f->beside = f->entry + NAME_MAX + 1;
+	f->beside[0] = 0;
+	strcpy(f->entry, entry);
+	f->directory_fd = open_directory(at, directory);
+	if (at >= 0)
+		pm_sys->close(at);
+	return f->directory_fd < 0 ? f->directory_fd : 0;
+}
+
+/*
+ * Follows symbolic links by hand, so that directory_fd ends up as the directory that really holds the entry: the one
+ * whose sync makes it durable, whatever is renamed meanwhile. Returns ABSENT where there is no such entry, 0 where it is
+ * there and is no link, -EEXIST for a link that is not to be followed.
+ */
+#define ABSENT 1
+
+static int walk(struct pm_file *f, const char *path, bool follow)
+{
+	char current[PATH_MAX];
+	if (strlen(path) >= sizeof(current))
+		return -ENAMETOOLONG;
+	strcpy(current, path);
+	for (int hop = 0; hop < SYMLINKS_MAX; hop++) {
+		int rc = enter(f, current, hop ? f->directory_fd : AT_FDCWD);
+		if (rc)
+			return rc;
+		ssize_t got = PM_RETRY(pm_sys->readlinkat(f->directory_fd, f->entry, current, sizeof(current) - 1));
+		if (got == -EINVAL) /* not a link */
+			return 0;
+		if (got < 0)
+			return got == -ENOENT ? ABSENT : (int)got;
+		if (!follow)
+			return -EEXIST;
+		if (!may_follow(f))
+			return -EACCES;
+		current[got] = 0;
+	}
+	return -ELOOP;
+}
+
+/* -EAGAIN: another process created the file meanwhile. */
+static int create(struct pm_file *f, const char *path, const struct pm_options *o)
+{
+	bool exclusive = o->flags & PM_EXCLUSIVE;
+	int rc = walk(f, path, !exclusive);
+	rc = rc == ABSENT ? create_entry(f, o) : rc ? rc : -EEXIST;
+	return rc == -EEXIST && !exclusive ? -EAGAIN : rc;
+}
+
+static int open_or_create(struct pm_file *f, const char *path, const struct pm_options *o)
+{
+	int fd = -EAGAIN;
+	/* Again if another process creates and removes the file meanwhile. */
+	for (int attempt = 0; fd == -EAGAIN && attempt < SYMLINKS_MAX; attempt++) {
+		pm_file_close_directory(f);
+		fd = o->flags & PM_EXCLUSIVE ? -ENOENT : open_existing(AT_FDCWD, path, O_RDWR);
+		if (fd == -ENOENT)
+			fd = create(f, path, o);
+	}
+	return fd;
+}
+
+/* What linkat(2) cannot do, rather than what it failed at: no /proc, no hard links here, or a rule against them. */
+static bool cannot_link(int rc)
+{
+	return rc == -ENOENT || rc == -EPERM || rc == -EACCES || rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EXDEV ||
+	       rc == -EINVAL || rc == -ELOOP;
+}
+
+int pm_file_link(struct pm_file *f, const struct pm_options *o)
+{
+	char path[40];
+	if (!f->unnamed)
+		return 0;
+	/* The lease lasts until the name is durable: no other process can rely on a file that may yet be removed. */
+	pm_file_claim(f);
+	/* AT_EMPTY_PATH would need a capability before Linux 6.10. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	int rc = PM_RETRY(pm_sys->linkat(path, f->directory_fd, f->entry));
+	f->unnamed = rc;
+	f->by_name = f->by_name || cannot_link(rc);
+	f->again = cannot_link(rc) || (rc == -EEXIST && !(o->flags & PM_EXCLUSIVE));
+	if (rc)
+		return pm_file_fail(f, rc, "the new file cannot be given its name");
+	pm_file_drop_beside(f);
+	pm_name_follow(&f->place, f->directory_fd, f->entry, &f->stx);
+	return 0;
+}
+
+/* The directory of a file that was there already; where it cannot be told for sure, all of the file system. */
+static void locate(struct pm_file *f, const char *path)
+{
+	if (walk(f, path, true) == 0 && pm_file_is_entry(f))
+		return;
+	pm_file_close_directory(f);
+	f->sync_all = true;
+}
+
+void pm_file_locate(struct pm_file *f)
+{
+	char link[40], path[PATH_MAX];
+	if (f->directory_fd >= 0 || f->sync_all || !f->stx.stx_nlink)
+		return;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
+	ssize_t got = PM_RETRY(pm_sys->readlinkat(AT_FDCWD, link, path, sizeof(path) - 1));
+	path[got > 0 ? got : 0] = 0;
+	locate(f, path);
+}
+
+/*
+ * An open(2) that waited for the lease of a process whose creation failed returns the file that this process removed then.
+ * Some servers count no links: there the path still leads to the file.
+ */
+static bool was_removed(const struct pm_file *f, const char *path)
+{
+	struct statx now;
+	if (f->stx.stx_nlink || f->unnamed || !S_ISREG(f->stx.stx_mode))
+		return false;
+	int rc = PM_RETRY(pm_sys->statx(AT_FDCWD, path, 0, &now));
+	/* Where the path does not answer the file is not shown to be found again. */
+	return rc || now.stx_ino != f->stx.stx_ino || now.stx_dev_major != f->stx.stx_dev_major ||
+	       now.stx_dev_minor != f->stx.stx_dev_minor;
+}
+
+int pm_file_open(struct pm_file *f, const char *path, const struct pm_options *o)
+{
+	f->name = path;
+	f->directory_fd = -1;
+	if (o->flags & PM_CREATE)
+		f->fd = open_or_create(f, path, o);
+	else
+		f->fd = open_existing(AT_FDCWD, path, access_mode(o));
+	if (f->fd < 0) {
+		int rc = f->fd;
+		pm_file_close_directory(f);
+		return pm_file_fail(f, rc, "the file cannot be opened");
+	}
+	int rc = look_first(f);
+	if (!rc && was_removed(f, path)) {
+		pm_file_close(f);
+		f->again = true;
+		return pm_file_fail(f, -ENOENT, "the file cannot be opened");
+	}
+	if (!rc && o->flags & PM_CREATE && !f->created && S_ISREG(f->stx.stx_mode))
+		locate(f, path);
+	return rc;
+}
+
+/* In the directory where pm_map() would create it; -EEXIST: another process created it meanwhile. */
+static int open_unnamed(struct pm_file *f, const char *path, const struct pm_options *o)
+{
+	int rc = walk(f, path, !(o->flags & PM_EXCLUSIVE));
+	if (rc != ABSENT)
+		return rc ? rc : -EEXIST;
+	int fd = PM_RETRY(pm_sys->openat(f->directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+	f->created = f->unnamed = fd >= 0;
+	return lacks_unnamed_files(fd) ? -EOPNOTSUPP : fd;
+}
+
+/* mmap(2) counts as an access; only the owner may ask for it not to be noted. */
+static int open_unnoticed(const char *path, int mode)
+{
+	int fd = open_existing(AT_FDCWD, path, mode | O_NOATIME);
+	return fd == -EPERM ? open_existing(AT_FDCWD, path, mode) : fd;
+}
+
+int pm_file_open_unseen(struct pm_file *f, const char *path, const struct pm_options *o)
+{
+	f->name = path;
+	f->directory_fd = -1;
+	f->fd = open_unnoticed(path, access_mode(o));
+	if (f->fd >= 0 && o->flags & PM_EXCLUSIVE) {
+		pm_file_close(f);
+		return pm_file_fail(f, -EEXIST, "the file cannot be created");
+	}
+	if (f->fd == -ENOENT && o->flags & PM_CREATE)
+		f->fd = open_unnamed(f, path, o);
+	if (f->fd == -EEXIST && !(o->flags & PM_EXCLUSIVE))
+		f->fd = open_unnoticed(path, access_mode(o));
+	int rc = f->fd < 0 ? pm_file_fail(f, f->fd, "the file cannot be opened") : pm_file_look(f);
+	if (rc)
+		pm_file_close(f);
+	return rc;
+}
+
+/* The caller's own description. Taking a lease would end one of his, and changes whom it signals. */
+static int take_over(struct pm_file *f, int fd)
+{
+	int rc = PM_RETRY(pm_sys->owner(fd, &f->owner));
+	if (rc)
+		return pm_file_fail(f, rc, "not a descriptor that can have a lease");
+	int held = PM_RETRY(pm_sys->getlease(fd));
+	if (held >= 0 && held != F_UNLCK)
+		return pm_fail(-EBUSY, f->call, f->name, "the descriptor has a lease already");
+	f->fd = fd;
+	f->callers = true;
+	return look_first(f);
+}
+
+int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
+{
+	char path[40];
+	f->directory_fd = -1;
+	int flags = PM_RETRY(pm_sys->flags_of(fd));
+	if (flags < 0)
+		return pm_file_fail(f, flags, "not an open descriptor");
+	if (access_mode(o) == O_RDWR && (flags & O_ACCMODE) != O_RDWR)
+		return pm_fail(-EACCES, f->call, f->name, "the descriptor is not open for reading and writing");
+	if (o->flags & PM_LEASE)
+		return take_over(f, fd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	f->fd = open_existing(AT_FDCWD, path, access_mode(o));
+	if (f->fd < 0)
+		return pm_file_fail(f, f->fd, "the file cannot be opened again through /proc/self/fd");
+	return look_first(f);
+}
+

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Zeros by write(2), before anything is faulted in. Until Linux 6.2 a write fault of a DAX file on XFS takes blocks
+ * that were set aside for the copies of shared extents, and zeroes them in neither holes nor unwritten extents
+ * (fs/dax.c dax_iomap_cow_copy): the page shows a file that was deleted. A block that is written whole has nothing else.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "error.h"
+#include "kernel/fiemap.h"
+#include "file/file.h"
+#include "sys/sys.h"
+
+#define ZEROS ((size_t)64 << 10)
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+
+struct gaps {
+	const struct pm_file *f;
+	uint64_t at, end; /* of what is still to be looked at */
+	bool fill;        /* or only look for them */
+	bool found, shared;
+	uint64_t last; /* where the last one that was found ends */
+};
+
+static bool shows_old_blocks(const struct pm_file *f)
+{
+	struct utsname kernel;
+	struct statfs stfs;
+	int major, minor;
+	if (!S_ISREG(f->stx.stx_mode) || f->created || PM_RETRY(pm_sys->uname(&kernel)))
+		return false;
+	bool zeroes = sscanf(kernel.release, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 2));
+	return !zeroes && !PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) && stfs.f_type == XFS_SUPER_MAGIC;
+}
+
+/* Step by step, each with the lease still there: who wants to open the file waits much longer than one takes. */
+static int fill(const struct pm_file *f, uint64_t at, uint64_t end)
+{
+	static const char zeros[ZEROS];
+	while (at < end) {
+		size_t step = end - at < ZEROS ? (size_t)(end - at) : ZEROS;
+		if (PM_RETRY(pm_sys->getlease(f->fd)) != F_WRLCK)
+			return -EBUSY;
+		for (size_t done = 0; done < step;) {
+			ssize_t written = PM_RETRY(pm_sys->pwrite(f->fd, zeros, step - done, at + done));
+			if (written <= 0)
+				return written ? (int)written : -EIO;
+			done += (size_t)written;
+		}
+		at += step;
+	}
+	return 0;
+}
+
+static int meet_gap(struct gaps *g, uint64_t gap_end)
+{
+	if (g->at >= gap_end)
+		return 0;
+	g->found = true;
+	g->last = gap_end;
+	return g->fill ? fill(g->f, g->at, gap_end) : 0;
+}
+
+/* What is neither a hole nor unwritten is passed by. */
+static int meet(void *arg, const struct fiemap_extent *x)
+{
+	struct gaps *g = arg;
+	uint64_t stop = x->fe_logical + x->fe_length < g->end ? x->fe_logical + x->fe_length : g->end;
+	bool written = !(x->fe_flags & FIEMAP_EXTENT_UNWRITTEN);
+	uint64_t gap_end = !written ? stop : x->fe_logical < g->end ? x->fe_logical : g->end;
+	g->shared |= x->fe_flags & FIEMAP_EXTENT_SHARED;
+	int rc = meet_gap(g, gap_end);
+	g->at = stop > g->at ? stop : g->at;
+	return rc;
+}
+
+static int walk(struct gaps *g)
+{
+	int rc = pm_each_extent(g->f->fd, g->at, g->end, meet, g);
+	return rc ? rc : meet_gap(g, g->end);
+}
+
+static int fail(const struct pm_file *f, int rc)
+{
+	return pm_file_fail(f, rc, "zeros cannot be written where nothing was");
+}
+
+/* What was never shared needs no zeros. */
+static int look_if_needed(const struct pm_file *f, bool *needed)
+{
+	struct gaps all = {.f = f, .end = f->size};
+	int rc = walk(&all);
+	*needed = all.shared;
+	return rc ? fail(f, rc) : 0;
+}
+
+/* Others could have stored into what a moment ago was a hole. */
+static int do_without(const struct pm_file *f)
+{
+	bool needed;
+	int rc = look_if_needed(f, &needed);
+	if (rc || !needed)
+		return rc;
+	return pm_fail(-EBUSY, f->call, f->name,
+	               "the file shares extents, and before Linux 6.2 holes of such a file are prepared only by its owner and "
+	               "while nobody else has it open");
+}
+
+int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
+{
+	uint64_t end = offset + length < f->size ? offset + length : f->size;
+	struct gaps seen = {.f = f, .at = offset, .end = end}, filled = {.f = f, .at = offset, .end = end, .fill = true};
+	if (offset >= end || !shows_old_blocks(f))
+		return 0;
+	int rc = walk(&seen);
+	if (rc)
+		return fail(f, rc);
+	if (!seen.found)
+		return 0;
+	/* The file is that long already, and write(2) minds the limit all the same. */
+	if (pm_file_within_limit(f, seen.last)) {
+		bool needed;
+		rc = look_if_needed(f, &needed);
+		return rc || !needed ? rc : pm_file_within_limit(f, seen.last);
+	}
+	/* The caller may store through his own description, of which a lease keeps nobody out. */
+	if (f->callers)
+		return do_without(f);
+	/* As in lease.c, but nobody needs to hear of a break: it is asked for, and given back at once. */
+	bool had = PM_RETRY(pm_sys->getlease(f->fd)) == F_WRLCK;
+	if (!had) {
+		rc = PM_RETRY(pm_sys->lease_signal(f->fd, SIGURG));
+		if (!rc)
+			rc = PM_RETRY(pm_sys->setlease(f->fd, F_WRLCK));
+		PM_RETRY(pm_sys->lease_silence(f->fd));
+		if (rc)
+			return do_without(f);
+	}
+	rc = walk(&filled);
+	if (!had)
+		PM_RETRY(pm_sys->setlease(f->fd, F_UNLCK));
+	return rc ? fail(f, rc) : 0;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * st_dev and st_ino are of the kernel where it keeps the inodes itself. Of FUSE, of 9p and of network file systems a
+ * server makes the inode numbers up, and may give one to two files: a bindfs over two disks does, and so does a server
+ * of a directory that holds a mount. The kernel still tells such files apart: a watch of inotify(7) belongs to an inode,
+ * and a second watch of the same inode has the same descriptor (fs/notify/inotify/inotify_user.c
+ * inotify_update_existing_watch). File handles are no help: 9p has none.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+
+#include "kernel/identity.h"
+#include "sys/sys.h"
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342 /* Linux 4.20 */
+#endif
+
+bool pm_needs_block_device(uint32_t f_type)
+{
+	return f_type == EXT4_SUPER_MAGIC || f_type == XFS_SUPER_MAGIC || f_type == F2FS_SUPER_MAGIC;
+}
+
+/* v9fs_statfs hands the server's f_type on; v9fs_set_super gives the mount an anonymous device (fs/super.c get_anon_bdev). */
+bool pm_is_on_block_device(uint32_t f_type, const struct statx *stx)
+{
+	return pm_needs_block_device(f_type) && stx->stx_dev_major;
+}
+
+bool pm_has_own_numbers(int fd, const struct statx *stx)
+{
+	struct statfs fs;
+	return !PM_RETRY(pm_sys->fstatfs(fd, &fs)) && pm_is_on_block_device((uint32_t)fs.f_type, stx);
+}
+
+bool pm_has_same_numbers(const struct statx *a, const struct statx *b)
+{
+	return a->stx_ino == b->stx_ino && a->stx_dev_major == b->stx_dev_major && a->stx_dev_minor == b->stx_dev_minor;
+}
+
+static int is_same_inode(int fd, const char *path)
+{
+	char own[40];
+	snprintf(own, sizeof(own), "/proc/self/fd/%d", fd);
+	return PM_RETRY(pm_sys->same_inode(own, path));
+}
+
+int pm_is_same_inode(int fd, int other)
+{
+	char path[40];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", other);
+	return is_same_inode(fd, path);
+}
+
+int pm_is_same_file(int fd, const struct statx *stx, const char *path)
+{
+	struct statx other;
+	/* Without asking a server, which may not answer. */
+	int rc = PM_RETRY(pm_sys->statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, &other));
+	if (rc || !pm_has_same_numbers(stx, &other))
+		return rc;
+	return pm_has_own_numbers(fd, stx) ? 1 : is_same_inode(fd, path);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Two facts together: the register, by number, says that this library has not got the number anew since; and the file
+ * system's device and inode say that the program has not, of a file. All anonymous inodes are one (fs/anon_inodes.c), so
+ * there the signal that fcntl(2) F_SETSIG notes in the open file description is the mark: no other call reads it as long
+ * as O_ASYNC is not set.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+
+#include "kernel/kept.h"
+#include "sys/sys.h"
+
+#define MARK SIGURG /* ignored by default, should anybody set O_ASYNC */
+#define BUCKETS 256u
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct pm_kept *bucket[BUCKETS];
+
+/* With the lock held. */
+static void take_out(struct pm_kept *k)
+{
+	struct pm_kept **at = &bucket[(unsigned)k->fd % BUCKETS];
+	while (*at && *at != k)
+		at = &(*at)->next;
+	if (*at)
+		*at = k->next;
+	k->fd = 0;
+}
+
+static void enter(struct pm_kept *k, int fd, bool marked)
+{
+	pthread_mutex_lock(&lock);
+	/* The kernel gives out a number that is free: the one that was kept before was closed. */
+	for (struct pm_kept *other = bucket[(unsigned)fd % BUCKETS], *next; other; other = next) {
+		next = other->next;
+		if (other->fd == fd)
+			take_out(other);
+	}
+	*k = (struct pm_kept){.next = bucket[(unsigned)fd % BUCKETS], .fd = fd, .marked = marked};
+	bucket[(unsigned)fd % BUCKETS] = k;
+	pthread_mutex_unlock(&lock);
+}
+
+/* The number, 0 if it was another's by then. */
+static int leave(struct pm_kept *k)
+{
+	pthread_mutex_lock(&lock);
+	int fd = k->fd;
+	if (fd)
+		take_out(k);
+	pthread_mutex_unlock(&lock);
+	return fd;
+}
+
+/* Any other failure tells nothing against it. */
+static bool has_mark(int fd)
+{
+	int mark = pm_sys->mark_of(fd);
+	return mark == MARK || (mark < 0 && mark != -EBADF);
+}
+
+int pm_keep(struct pm_kept *k, int fd)
+{
+	if (fd < 0)
+		return fd;
+	/* A sandbox may refuse it: then the register alone serves. */
+	enter(k, fd, !pm_sys->set_mark(fd, MARK));
+	return fd;
+}
+
+bool pm_is_kept(const struct pm_kept *k)
+{
+	int fd = k->fd;
+	return fd && (!k->marked || has_mark(fd));
+}
+
+void pm_kept_close(struct pm_kept *k)
+{
+	bool marked = k->marked;
+	int fd = leave(k);
+	if (fd && (!marked || has_mark(fd)))
+		pm_sys->close(fd);
+}
+
+void pm_kept_file_keep(struct pm_kept_file *id, int fd, const struct statx *stx)
+{
+	id->inode = stx->stx_ino;
+	id->major = stx->stx_dev_major;
+	id->minor = stx->stx_dev_minor;
+	enter(&id->kept, fd, false);
+}
+
+bool pm_kept_file_is_of(const struct pm_kept_file *id, const struct statx *stx)
+{
+	return stx->stx_ino == id->inode && stx->stx_dev_major == id->major && stx->stx_dev_minor == id->minor;
+}
+
+int pm_kept_file_check(struct pm_kept_file *id, const struct statx *now, int rc)
+{
+	if (rc == -EBADF || !id->kept.fd || (!rc && !pm_kept_file_is_of(id, now)))
+		atomic_store(&id->lost, true);
+	return atomic_load(&id->lost) ? -EBADF : rc;
+}
+
+int pm_kept_file_look(struct pm_kept_file *id, struct statx *now)
+{
+	int fd = id->kept.fd;
+	if (!fd || atomic_load(&id->lost))
+		return pm_kept_file_check(id, now, -EBADF);
+	return pm_kept_file_check(id, now, PM_RETRY(pm_sys->statx_now(fd, now)));
+}
+
+bool pm_kept_file_release(struct pm_kept_file *id)
+{
+	struct statx now;
+	int rc = pm_kept_file_look(id, &now);
+	/* A file that does not answer is not shown to be another. */
+	return leave(&id->kept) && rc != -EBADF;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "sys/sys.h"
+#include "kernel/sysfs.h"
+
+static bool is_of_proc(const char *path)
+{
+	return !strncmp(path, "/proc/", 6);
+}
+
+static int check(int fd, const char *path)
+{
+	struct statfs fs;
+	int rc = PM_RETRY(pm_sys->fstatfs(fd, &fs));
+	return rc ? rc : (uint32_t)fs.f_type == (is_of_proc(path) ? PROC_SUPER_MAGIC : SYSFS_MAGIC) ? 0 : -ENOSYS;
+}
+
+int pm_sysfs_open(const char *path, int flags)
+{
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, flags | O_CLOEXEC, 0));
+	int rc = fd < 0 ? fd : check(fd, path);
+	if (fd >= 0 && rc)
+		pm_sys->close(fd);
+	return rc ? rc : fd;
+}
+
+/* The device number of the sysfs that was met last, plus one: no other mounted file system has it. */
+static _Atomic uint64_t known;
+
+static int check_entry(const char *path, const struct statx *stx)
+{
+	uint64_t device = ((uint64_t)stx->stx_dev_major << 32 | stx->stx_dev_minor) + 1;
+	if (!is_of_proc(path) && atomic_load(&known) == device)
+		return 0;
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
+	if (fd < 0)
+		return fd;
+	int rc = check(fd, path);
+	pm_sys->close(fd);
+	if (!rc && !is_of_proc(path))
+		atomic_store(&known, device);
+	return rc;
+}
+
+int pm_sysfs_look(const char *path, struct statx *stx)
+{
+	int rc = PM_RETRY(pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, stx));
+	return rc ? rc : check_entry(path, stx);
+}
+
+ssize_t pm_sysfs_link(const char *path, char *text, size_t size)
+{
+	struct statx stx;
+	int rc = pm_sysfs_look(path, &stx);
+	return rc ? rc : PM_RETRY(pm_sys->readlinkat(AT_FDCWD, path, text, size));
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * On a file system that was made read-only under its open files (the emergency remount of sysrq-u) ext4 returns 0
+ * from msync and fsync without writing anything: fs/ext4/fsync.c ext4_sync_file. The pages stay dirty, and the power
+ * takes them.
+ *
+ * Asked after the sync: what it skipped for that reason is noticed, as long as nobody has made the file system
+ * writable again in between. One that became read-only after a good sync is taken for bad, which loses nothing.
+ *
+ * On an ext4 without a journal fsync and msync write the inode only if it is marked dirty (fs/ext4/fsync.c
+ * ext4_fsync_nojournal), and it is not when a block is allocated or an unwritten one converted: that changes the buffer
+ * alone (ext4_mark_inode_dirty). The data is on the medium, and nothing says that it belongs to the file. Kernels from
+ * 2026 on know better ("ext4: fix fsync(2) for nojournal mode"); which do cannot be asked.
+ *
+ * A filter of system calls (systemd-nspawn --suppress-sync=yes) or a preloaded shim (libeatmydata) has syncs return 0
+ * without making them. It does not look at the arguments, so that a sync that must fail succeeds as well.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "kernel/fiemap.h"
+#include "kernel/trusted_sync.h"
+#include "sys/sys.h"
+#include "kernel/sysfs.h"
+
+int pm_ext4_name(const struct statx *stx, char name[static PM_EXT4_NAME])
+{
+	char path[64], link[256];
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", stx->stx_dev_major, stx->stx_dev_minor);
+	ssize_t got = PM_RETRY(pm_sys->readlinkat(AT_FDCWD, path, link, sizeof(link) - 1));
+	if (got < 0)
+		return (int)got;
+	link[got] = 0;
+	const char *slash = strrchr(link, '/');
+	snprintf(name, PM_EXT4_NAME, "%.64s", slash ? slash + 1 : link);
+	return 0;
+}
+
+static ssize_t read_journal_task(const struct statx *stx, char *text, size_t size)
+{
+	char name[PM_EXT4_NAME], task[128];
+	ssize_t got = pm_ext4_name(stx, name);
+	if (got < 0)
+		return got;
+	snprintf(task, sizeof(task), "/sys/fs/ext4/%s/journal_task", name);
+	int fd = pm_sysfs_open(task, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	got = PM_RETRY(pm_sys->read(fd, text, size));
+	pm_sys->close(fd);
+	return got;
+}
+
+int pm_ext4_syncs_inodes(const struct statx *stx)
+{
+	static const char none[] = "<none>"; /* fs/ext4/sysfs.c journal_task_show */
+	char text[sizeof(none)];
+	ssize_t got = read_journal_task(stx, text, sizeof(text));
+	if (got <= 0)
+		return got ? (int)got : -ENODATA;
+	return got >= (ssize_t)strlen(none) && !memcmp(text, none, strlen(none)) ? PM_NO : PM_YES;
+}
+
+#define NOT_WRITTEN (FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DATA_INLINE)
+
+static int find_written(void *arg, const struct fiemap_extent *x)
+{
+	uint64_t *until = arg;
+	if (x->fe_logical > *until || x->fe_flags & NOT_WRITTEN)
+		return -ENODATA;
+	*until = x->fe_logical + x->fe_length;
+	return 0;
+}
+
+bool pm_is_written(int fd, uint64_t offset, uint64_t length)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length, until = offset;
+	/* Not by statx(2): once somebody has seen its times the next store must change them (fs/stat.c fill_mg_cmtime). */
+	int64_t size = PM_RETRY(pm_sys->seek_end(fd));
+	if (size < 0 || (uint64_t)size + page <= end)
+		return false;
+	end = end < (uint64_t)size ? end : (uint64_t)size;
+	return !pm_each_extent(fd, offset, end, find_written, &until) && until >= end;
+}
+
+int pm_synced(int fd, int rc)
+{
+	struct statfs now;
+	if (rc)
+		return rc;
+	/* Looks through an overlay, whose own flags say nothing of the file system below (fs/overlayfs/inode.c). */
+	rc = PM_RETRY(pm_sys->may_write(fd));
+	if (!rc || rc == -EROFS)
+		return rc;
+	/* Not allowed any more, or Linux before 5.8. */
+	rc = PM_RETRY(pm_sys->fstatfs(fd, &now));
+	return rc ? rc : now.f_flags & ST_RDONLY ? -EROFS : 0;
+}
+
+/* Where it is not known that there is a journal there may be none. */
+static bool may_leave_inode_out(int fd)
+{
+	struct statfs stfs;
+	struct statx stx;
+	if (PM_RETRY(pm_sys->fstatfs(fd, &stfs)))
+		return true;
+	if (stfs.f_type != EXT4_SUPER_MAGIC)
+		return false;
+	if (PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx)))
+		return true;
+	/* The type is of a server's file system otherwise (identity.h): its own fsync(2) does what is needed there. */
+	return stx.stx_dev_major && pm_ext4_syncs_inodes(&stx) != PM_YES;
+}
+
+int pm_sync_file(int fd, enum pm_state syncs_inodes, bool read_only)
+{
+	int rc = syncs_inodes != PM_YES && may_leave_inode_out(fd) ? PM_RETRY(pm_sys->syncfs(fd)) : 0;
+	if (!rc)
+		rc = PM_RETRY(pm_sys->fsync(fd));
+	/* The file system of a read-only descriptor may be read-only by right: then all of it was synced before. */
+	return read_only ? rc : pm_synced(fd, rc);
+}
+
+struct pm_ignored pm_syncs_ignored(unsigned calls)
+{
+	static const char *const names[PM_CALLS_COUNT] = {"msync", "fsync", "fdatasync", "syncfs", "sync_file_range"};
+	struct pm_ignored found = {.state = calls ? PM_NO : PM_UNKNOWN};
+	for (unsigned i = 0; i < PM_CALLS_COUNT; i++) {
+		unsigned call = calls & 1u << i;
+		int refusal = call == PM_CALL_MSYNC ? -EINVAL : -EBADF;
+		int rc = call ? PM_RETRY(pm_sys->wrong_sync(call)) : refusal;
+		if (!rc)
+			return (struct pm_ignored){PM_YES, 0, names[i]};
+		if (rc != refusal)
+			found = (struct pm_ignored){PM_UNKNOWN, -rc, names[i]};
+	}
+	return found;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a fault in a mapping was: the signal only says where. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "mapping/mapping.h"
+#include "kernel/sigbus.h"
+#include "sys/sys.h"
+
+int pm_guard_install(void)
+{
+	return pm_sigbus_install();
+}
+
+int pm_guard_remove(void)
+{
+	return pm_sigbus_remove();
+}
+
+/* Whether a store to that page could have needed a block: of a hole, or to replace a shared one. */
+static bool may_need_block(const struct pm_mapping *m, const struct statx *stx, uint64_t start, uint64_t length)
+{
+	pm_evidence_table e;
+	struct pm_subject s = {.backing = m->ask.backing, .fd = m->file.fd, .stx = *stx, .offset = start,
+	                       .length = length, .end = start + length};
+	if (m->flags & (PM_READ_ONLY | PM_PRIVATE))
+		return false;
+	pm_evidence_clear(e);
+	pm_evidence_extents(e, &s);
+	return e[PM_EV_ALLOCATED].state != PM_YES || e[PM_EV_EXTENTS_WRITTEN].state != PM_YES ||
+	       e[PM_EV_UNSHARED].state != PM_YES;
+}
+
+/*
+ * Why the store cannot be made: an attribute, or the block that it needed. The file system is asked for that, by the rules
+ * that held for the store (reserves, quotas). Never makes the file longer; a block to be had after all is what was wanted.
+ */
+static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t offset, uint64_t page)
+{
+	uint64_t start = offset - offset % PM_LARGEST_FOLIO;
+	uint64_t length = stx->stx_size - start < PM_LARGEST_FOLIO ? stx->stx_size - start : PM_LARGEST_FOLIO;
+	if (pm_file_is_fixed(stx) && !(m->flags & (PM_READ_ONLY | PM_PRIVATE)))
+		return -EPERM;
+	if (!may_need_block(m, stx, start, length))
+		return 0;
+	pthread_mutex_lock(&m->watch.lock);
+	pm_watch_collect(m);
+	int rc = pm_file_why_no_block(m->file.fd, stx, offset - offset % page, page);
+	pm_watch_discard(m);
+	pthread_mutex_unlock(&m->watch.lock);
+	return rc;
+}
+
+/* Finds out the error, and leaves the sentence. */
+static int judge(struct pm_mapping *m, const struct pm_fault *f)
+{
+	const char *call = "pm_guarded";
+	unsigned long long offset = f->offset, length = f->length;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct statx stx;
+	if (f->code == BUS_MCEERR_AR || f->code == BUS_MCEERR_AO)
+		return pm_fail(-EHWPOISON, call, m->name, "%s at offset %llu: %llu bytes around it are lost",
+		               pm_strerror(EHWPOISON), offset, length);
+	int rc = m->file.fd < 0 ? -ENODEV : pm_kept_file_look(&m->file.identity, &stx);
+	if (rc == -EBADF)
+		return pm_mapping_failed(m, call, rc);
+	if (rc && m->file.fd >= 0)
+		return pm_fail(-EIO, call, m->name, "nothing is to be had at offset %llu: the file system does not answer: %s", offset,
+		               pm_strerror(rc));
+	if (!rc && S_ISREG(stx.stx_mode)) {
+		if (offset - offset % page >= stx.stx_size)
+			return pm_fail(-EIO, call, m->name, "nothing at offset %llu: the file was cut off at %llu",
+			               offset, (unsigned long long)stx.stx_size);
+		pm_mapping_note_end(m, stx.stx_size);
+		rc = why_no_store(m, &stx, offset, page);
+		if (rc == -EPERM)
+			return pm_fail(rc, call, m->name, "no store at offset %llu: the file was made immutable or append-only "
+			               "(chattr +i, +a)", offset);
+		if (rc)
+			return pm_fail(rc, call, m->name, "no block for a store at offset %llu: %s%s", offset,
+			               pm_strerror(rc), pm_what_helps(rc));
+	}
+	return pm_fail(-EIO, call, m->name, "the medium failed at offset %llu (si_code %d)", offset, f->code);
+}
+
+int pm_mapping_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg, struct pm_fault *ret)
+{
+	struct pm_caught caught;
+	int value = 0;
+	if (!pm_sigbus_installed())
+		return pm_fail(-EINVAL, "pm_guarded", m->name, "pm_guard_install() was not called");
+	int rc = pm_sigbus_run(m->medium.map, m->medium.map_length, function, arg, &value, &caught);
+	if (rc)
+		return pm_fail(rc, "pm_guarded", m->name, "the signal mask cannot be set: %s", pm_strerror(rc));
+	if (!caught.code)
+		return value;
+	/* The first mapped page may begin before the mapping's offset. */
+	ret->offset = m->offset + (caught.address - (uintptr_t)m->base);
+	ret->length = caught.lsb ? (uint64_t)1 << caught.lsb : (uint64_t)sysconf(_SC_PAGESIZE);
+	ret->address = (void *)caught.address;
+	ret->code = caught.code;
+	ret->error = judge(m, ret);
+	return ret->error;
+}

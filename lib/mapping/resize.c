@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Growing and shrinking a mapping together with its file. */
+#include <errno.h>
+#include <string.h>
+
+#include "error.h"
+#include "facts/explain.h"
+#include "mapping/mapping.h"
+#include "sys/sys.h"
+
+static int check(struct pm_mapping *m, uint64_t length)
+{
+	const char *call = "pm_resize";
+	if (!length)
+		return pm_fail(-EINVAL, call, m->name, "length 0");
+	if (m->ask.backing != PM_BACKING_FILE || !S_ISREG(m->file.stx.stx_mode))
+		return pm_fail(-EINVAL, call, m->name, "only a shared mapping of a regular file can be resized");
+	if (m->flags & PM_READ_ONLY)
+		return pm_fail(-EACCES, call, m->name, "the mapping is read-only");
+	if (length > PTRDIFF_MAX - m->file.unit)
+		return pm_fail(-EOVERFLOW, call, m->name, "%llu bytes are more than a process can address",
+		               (unsigned long long)length);
+	if (m->offset > INT64_MAX - m->file.unit - length)
+		return pm_fail(-EOVERFLOW, call, m->name, "offset + length overflows");
+	return 0;
+}
+
+static int remap(struct pm_mapping *m, uint64_t length)
+{
+	uint64_t start = m->offset - m->offset % m->file.unit;
+	size_t map_length = (size_t)((m->offset + length - start + m->file.unit - 1) / m->file.unit * m->file.unit);
+	void *map = m->medium.map;
+	/* All that was recorded is drained. */
+	int rc = pm_ranges_reserve(&m->medium.writeback.recorded, map_length);
+	if (rc)
+		return pm_fail(rc, "pm_resize", m->name, "out of memory");
+	if (map_length != m->medium.map_length)
+		rc = PM_RETRY(pm_sys->mremap(&map, m->medium.map_length, map_length, MREMAP_MAYMOVE));
+	if (rc == -EFAULT) {
+		rc = pm_mapping_map_anew(m, &map, map_length);
+		if (rc)
+			return rc;
+	}
+	if (rc)
+		return pm_mapping_no_room(m->name, "pm_resize", "mremap", map_length, rc);
+	m->medium.map = map;
+	m->medium.map_length = map_length;
+	pm_medium_unsettle(&m->medium);
+	/* The range of an event is read under that lock alone. */
+	pthread_mutex_lock(&m->lock);
+	m->base = m->medium.map + (m->offset - start);
+	m->length = length;
+	pthread_mutex_unlock(&m->lock);
+	pm_medium_set_reach(&m->medium, m->offset + length);
+	pm_mapping_set_strategy(m, atomic_load(&m->strategy));
+	pm_latch_set_end(&m->user, m->offset + length);
+	return 0;
+}
+
+/* Whether the grown range still bears what was promised: refused, or the mapping is to fall back. */
+static int judge(struct pm_mapping *m, uint64_t length, struct pm_decision *ret)
+{
+	pm_evidence_table e;
+	struct pm_subject s;
+	char why[256];
+	int rc = pm_mapping_judge(m, length, e, &s, ret);
+	if (rc)
+		return pm_fail(rc, "pm_resize", m->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
+	if (ret->verdict != PM_VERDICT_REFUSED)
+		return 0;
+	pm_explain_reason(ret->reason, ret->advice, why, sizeof(why));
+	return pm_fail(ret->error, "pm_resize", m->name, "%s: %s", pm_strerror(ret->error), why);
+}
+
+static int grow(struct pm_mapping *m, uint64_t length, struct pm_news *news)
+{
+	struct pm_file *f = &m->file;
+	uint64_t old_length = m->length, end = m->offset + length;
+	struct pm_decision decision;
+	/* The new part, with the page that was mapped in part. */
+	uint64_t start = (m->offset + old_length) / f->unit * f->unit;
+	uint64_t added = (end - start + f->unit - 1) / f->unit * f->unit;
+	int rc = pm_file_grow(f, end, m->flags & PM_SPARSE);
+	uint64_t reached = f->size;
+	/* Not into the page that is mapped: it was prepared, and somebody may be storing into it. */
+	uint64_t unmapped = (m->offset + old_length + f->unit - 1) / f->unit * f->unit;
+	if (!rc && m->prepared && m->decision.direct == PM_YES && unmapped < end)
+		rc = pm_file_write_zeros(f, unmapped, end - unmapped);
+	if (!rc && m->prepared)
+		rc = pm_file_prepare(f, start, added, m->decision.direct == PM_YES);
+	if (!rc)
+		rc = pm_file_publish(f);
+	if (!rc)
+		rc = pm_file_look(f);
+	if (!rc)
+		rc = judge(m, length, &decision);
+	if (!rc)
+		rc = remap(m, length);
+	if (rc) {
+		/* What others added meanwhile is not to be undone. */
+		f->size = reached;
+		return rc;
+	}
+	pm_mapping_adopt(m, &decision, false, news);
+	if (m->prepared)
+		PM_RETRY(pm_sys->madvise(m->medium.map + m->medium.map_length - added, (size_t)added, MADV_POPULATE_WRITE));
+	return 0;
+}
+
+static int shrink(struct pm_mapping *m, uint64_t length)
+{
+	uint64_t end = m->offset + length;
+	struct pm_file *f = &m->file;
+	if (f->size != m->offset + m->length)
+		return remap(m, length);
+	bool sure;
+	if (pm_latch_others_end(m->latch, &m->user, &sure) > end)
+		return pm_fail(-EBUSY, "pm_resize", m->name, "another mapping of %s reaches beyond %llu: unmap or shrink it first",
+		               sure ? "the file" : "what may be the same file (the kernel does not tell)",
+		               (unsigned long long)end);
+	uint64_t old_length = m->length;
+	int rc = remap(m, length);
+	if (rc)
+		return rc;
+	rc = PM_RETRY(pm_sys->ftruncate(f->fd, end));
+	if (rc) {
+		remap(m, old_length);
+		return pm_fail(rc, "pm_resize", m->name, "ftruncate failed: %s", pm_strerror(rc));
+	}
+	f->size = end;
+	return pm_file_publish(f);
+}
+
+static void see_anew(struct pm_mapping *m)
+{
+	pm_evidence_table e;
+	struct pm_subject s;
+	struct pm_decision d;
+	m->watch.seen = false;
+	if (pm_mapping_judge(m, m->length, e, &s, &d))
+		return;
+	pm_watch_seed(m, e, &s);
+}
+
+/* Nothing is resized through a descriptor that leads elsewhere by now. */
+static int look_at_file(struct pm_mapping *m)
+{
+	struct statx now;
+	int rc = pm_kept_file_look(&m->file.identity, &now);
+	if (rc == -EBADF)
+		return pm_mapping_failed(m, "pm_resize", rc);
+	rc = pm_file_look(&m->file);
+	if (!rc)
+		pm_mapping_note_end(m, m->file.size);
+	return rc;
+}
+
+/* With the watch's lock held: its thread looks at what changes here. */
+static int resize(struct pm_mapping *m, uint64_t length, struct pm_news *news)
+{
+	struct pm_report before;
+	memset(&before, 0, sizeof(before));
+	m->file.call = "pm_resize";
+	m->syncs |= PM_CALL_FSYNC;
+	/* What others did until now is not to be mistaken for what this does. */
+	pm_mapping_look(m, &before, false, news);
+	int rc = look_at_file(m);
+	if (!rc && m->file.size < m->offset + m->length && m->file.size < m->offset + length)
+		rc = pm_mapping_cut_off(m, "pm_resize");
+	if (rc || (length == m->length && !pm_medium_is_cut(&m->medium)))
+		return rc;
+	m->file.created = m->file.grown = false;
+	bool grows = length > m->length;
+	if (length == m->length) /* the file reaches there again: what was cut off is zeros now */
+		return remap(m, length);
+	rc = grows ? grow(m, length, news) : shrink(m, length);
+	if (rc)
+		pm_file_undo(&m->file);
+	pm_file_release(&m->file);
+	see_anew(m);
+	return rc;
+}
+
+/* The file's attributes are taken anew by every look. */
+static int check_with_lock(struct pm_mapping *m, uint64_t length)
+{
+	pthread_mutex_lock(&m->watch.lock);
+	int rc = check(m, length);
+	pthread_mutex_unlock(&m->watch.lock);
+	return rc;
+}
+
+int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
+{
+	struct pm_news news;
+	int rc = check_with_lock(m, length);
+	if (!rc)
+		rc = pm_mapping_poison(m, "pm_resize");
+	if (!rc)
+		rc = pm_mapping_failed(m, "pm_resize", atomic_load(&m->strategy)->drain(&m->medium));
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&m->watch.lock);
+	m->file.suspect = false;
+	pm_news_begin(&news, m);
+	rc = resize(m, length, &news);
+	bool suspect = m->file.suspect;
+	pthread_mutex_unlock(&m->watch.lock);
+	pm_news_tell(m, &news);
+	return suspect ? pm_mapping_failed(m, "pm_resize", rc) : rc;
+}

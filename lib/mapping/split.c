@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A mapping that the application split: madvise(2), mprotect(2) or mlock(2) on a part make areas of it, and mremap(2)
+ * grows one area only (mm/mremap.c vma_to_resize: EFAULT). Then the whole is mapped anew and the advice given again. A
+ * protection or a lock is not: the caller that made it has a reason, and is told.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "error.h"
+#include "mapping/mapping.h"
+#include "sys/sys.h"
+#include "kernel/sysfs.h"
+
+#define LINE_SIZE 512
+
+struct walk {
+	struct pm_mapping *m;
+	char *fresh;      /* NULL: only look */
+	uint64_t at, end; /* the part of the area that is the mapping's */
+	bool inside, is_protected, is_locked;
+};
+
+struct advice {
+	const char *flag; /* of VmFlags: Linux Documentation/filesystems/proc.rst */
+	int advice;
+};
+
+static const struct advice advices[] = {
+	{" dd", MADV_DONTDUMP}, {" rr", MADV_RANDOM}, {" sr", MADV_SEQUENTIAL}, {" dc", MADV_DONTFORK}, {" wf", MADV_WIPEONFORK},
+	{" nh", MADV_NOHUGEPAGE}, {" hg", MADV_HUGEPAGE},
+};
+
+static void meet_area(struct walk *w, uint64_t start, uint64_t end, const char *protection)
+{
+	uint64_t low = (uintptr_t)w->m->medium.map, high = low + w->m->medium.map_length;
+	w->at = start > low ? start : low;
+	w->end = end < high ? end : high;
+	w->inside = w->at < w->end;
+	bool writes = protection[1] == 'w', may_write = !(w->m->flags & PM_READ_ONLY);
+	if (w->inside)
+		w->is_protected |= protection[0] != 'r' || writes != may_write || protection[2] == 'x';
+}
+
+static void meet_flags(struct walk *w, const char *line)
+{
+	w->is_locked |= strstr(line, " lo") != NULL;
+	for (size_t i = 0; w->fresh && i < sizeof(advices) / sizeof(advices[0]); i++)
+		if (strstr(line, advices[i].flag))
+			PM_RETRY(pm_sys->madvise(w->fresh + (w->at - (uintptr_t)w->m->medium.map), (size_t)(w->end - w->at),
+			                         advices[i].advice));
+}
+
+static void meet_line(struct walk *w, const char *line)
+{
+	uint64_t start, end;
+	char protection[5];
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s ", &start, &end, protection) == 3)
+		meet_area(w, start, end, protection);
+	else if (w->inside && !strncmp(line, "VmFlags:", 8))
+		meet_flags(w, line);
+}
+
+/* Line by line: the table is as long as the process has areas. */
+static int walk_areas(struct walk *w)
+{
+	char line[LINE_SIZE], buffer[4096];
+	size_t used = 0;
+	ssize_t got;
+	int fd = pm_sysfs_open("/proc/self/smaps", O_RDONLY);
+	if (fd < 0)
+		return fd;
+	while ((got = PM_RETRY(pm_sys->read(fd, buffer, sizeof(buffer)))) > 0) {
+		for (ssize_t i = 0; i < got; i++) {
+			if (buffer[i] != '\n') {
+				used += used < sizeof(line) - 1;
+				line[used - 1] = buffer[i];
+				continue;
+			}
+			line[used] = 0;
+			used = 0;
+			meet_line(w, line);
+		}
+	}
+	pm_sys->close(fd);
+	return (int)got;
+}
+
+/* What stands in the way of mapping anew; 0: nothing. */
+static int refuse(const struct pm_mapping *m, const struct walk *w, int rc)
+{
+	const char *what = w->is_protected ? "mprotect(2)" : w->is_locked ? "mlock(2)" : NULL;
+	if (rc)
+		return pm_fail(rc, "pm_resize", m->name, "parts of the mapping differ by now, and /proc/self/smaps does not say how: %s",
+		               pm_strerror(rc));
+	if (!what)
+		return 0;
+	return pm_fail(-EINVAL, "pm_resize", m->name,
+	               "%s was called on a part of the mapping, so that the kernel cannot grow it as one: undo that first", what);
+}
+
+int pm_mapping_map_anew(struct pm_mapping *m, void **ret, size_t length)
+{
+	struct walk look = {.m = m}, advise = {.m = m};
+	void *map = NULL;
+	int prot = PROT_READ | (m->flags & PM_READ_ONLY ? 0 : PROT_WRITE);
+	int flags = m->synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
+	int rc = walk_areas(&look);
+	rc = refuse(m, &look, rc);
+	if (rc)
+		return rc;
+	rc = PM_RETRY(pm_sys->mmap(&map, length, prot, flags, m->file.fd, m->medium.offset));
+	if (rc)
+		return pm_mapping_no_room(m->name, "pm_resize", "mmap", length, rc);
+	advise.fresh = map;
+	walk_areas(&advise);
+	rc = pm_sys->munmap(m->medium.map, m->medium.map_length);
+	if (rc) {
+		pm_sys->munmap(map, length);
+		return pm_fail(rc, "pm_resize", m->name, "munmap failed: %s", pm_strerror(rc));
+	}
+	*ret = map;
+	return 0;
+}
+
+/* ---- Why there is no room ---- */
+
+/* The number after a word of a small text; UINT64_MAX: there is none. */
+static uint64_t number_after(const char *path, const char *word)
+{
+	char text[4096];
+	unsigned long long number;
+	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, word) : NULL;
+	return at && sscanf(at + strlen(word), " %llu", &number) == 1 ? number : UINT64_MAX;
+}
+
+static uint64_t count_areas(void)
+{
+	char buffer[4096];
+	uint64_t lines = 0;
+	ssize_t got;
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0));
+	while (fd >= 0 && (got = PM_RETRY(pm_sys->read(fd, buffer, sizeof(buffer)))) > 0)
+		for (ssize_t i = 0; i < got; i++)
+			lines += buffer[i] == '\n';
+	if (fd >= 0)
+		pm_sys->close(fd);
+	return lines;
+}
+
+int pm_mapping_no_room(const char *name, const char *call, const char *what, size_t length, int rc)
+{
+	unsigned long long bytes = length;
+	uint64_t most = UINT64_MAX;
+	if (rc == -ENOMEM)
+		most = number_after("/proc/self/limits", "Max address space");
+	uint64_t used = most == UINT64_MAX ? 0 : number_after("/proc/self/status", "VmSize:");
+	if (most != UINT64_MAX && used != UINT64_MAX && used * 1024 + length > most)
+		return pm_fail(rc, call, name, "%s of %llu bytes failed: RLIMIT_AS is %llu, of which %llu are in use", what, bytes,
+		               (unsigned long long)most, (unsigned long long)used * 1024);
+	most = rc == -ENOMEM ? number_after("/proc/sys/vm/max_map_count", "") : UINT64_MAX;
+	used = most == UINT64_MAX ? 0 : count_areas();
+	if (used + 2 >= most)
+		return pm_fail(rc, call, name, "%s of %llu bytes failed: the process has %llu areas, and vm.max_map_count is %llu",
+		               what, bytes, (unsigned long long)used, (unsigned long long)most);
+	most = rc == -EAGAIN ? number_after("/proc/self/limits", "Max locked memory") : UINT64_MAX;
+	if (most != UINT64_MAX)
+		return pm_fail(rc, call, name, "%s of %llu bytes failed: the process locks its memory, and RLIMIT_MEMLOCK is %llu",
+		               what, bytes, (unsigned long long)most);
+	return pm_fail(rc, call, name, "%s of %llu bytes failed: %s", what, bytes, pm_strerror(rc));
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The name of the mapped file: remembered when it is mapped, taken anew when the caller acknowledges that it was moved. */
+#include <linux/magic.h>
+
+#include "mapping/mapping.h"
+#include "sys/sys.h"
+
+/* One that this call creates has its name when the call returns. */
+void pm_mapping_name_at_first(struct pm_mapping *m, pm_evidence_table e, const struct pm_subject *s)
+{
+	struct pm_file *f = &m->file;
+	m->on_overlay = e[PM_EV_FILE_SYSTEM].value == OVERLAYFS_SUPER_MAGIC;
+	if (f->created) {
+		pm_evidence_set(&e[PM_EV_NAMED], PM_YES, 0, "what creating will make of it", NULL);
+	} else if (S_ISREG(f->stx.stx_mode)) {
+		pm_name_remember(&f->place, f->fd, &f->stx);
+		pm_evidence_named_at_first(e, s);
+	}
+}
+
+bool pm_mapping_is_of_another(struct pm_mapping *m)
+{
+	struct statx now;
+	return m->on_overlay && m->flags & PM_READ_ONLY && !pm_sys->statx(m->file.fd, "", AT_EMPTY_PATH, &now) &&
+	       pm_name_is_reborn(&m->file.place, &now);
+}
+
+void pm_mapping_acknowledge_name(struct pm_mapping *m)
+{
+	pthread_mutex_lock(&m->watch.lock);
+	if (m->watch.name == PM_REASON_MOVED) {
+		pm_name_remember(&m->file.place, m->file.fd, &m->file.stx);
+		m->watch.name = PM_REASON_NONE;
+	}
+	pthread_mutex_unlock(&m->watch.lock);
+}
