@@ -2,18 +2,14 @@
 /* What strategies share: the kernel's write-back, reading and writing by it, and the way beyond the persistence domain. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "durability/strategy.h"
+#include "kernel/magic.h"
+#include "kernel/sysfs.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
-#include "kernel/sysfs.h"
-
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342 /* Linux 4.20 */
-#endif
 
 /* Documentation/ABI/testing/sysfs-bus-nvdimm: reads 1 where flush hints exist; writing 1 uses them. */
 static int region_deep_flush(unsigned region)

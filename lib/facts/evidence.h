@@ -141,6 +141,11 @@ struct pm_file_system {
 	bool is_volatile;   /* keeps its files in memory only */
 	bool syncs_inodes;  /* its fsync(2) and msync(2) write all that leads to the data */
 	bool bears_statmount, bears_cachestat;
+	/*
+	 * A lease is refused where any other open file description of the file exists: the kernel knows them all. FUSE and
+	 * network file systems grant leases that say nothing of other machines, or of what their server does.
+	 */
+	bool proves_leases;
 };
 /* NULL: not known. */
 const struct pm_file_system *pm_file_system(uint32_t magic);

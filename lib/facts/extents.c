@@ -5,12 +5,12 @@
  */
 #include <errno.h>
 #include <linux/fs.h>
-#include <linux/magic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
 #include "facts/evidence.h"
 #include "kernel/fiemap.h"
+#include "kernel/magic.h"
 #include "sys/sys.h"
 
 #define SOURCE_FIEMAP "ioctl(FS_IOC_FIEMAP)"
@@ -19,9 +19,6 @@
 	(FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_ENCODED |  \
 	 FIEMAP_EXTENT_NOT_ALIGNED)
 
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 /* fs/xfs/libxfs/xfs_fs.h: geometry version 4, 112 bytes, u32 flags at byte 92, reflink is bit 20. */
 #define XFS_GEOMETRY _IOC(_IOC_READ, 'X', 124, 112)
 #define XFS_GEOMETRY_FLAGS 92

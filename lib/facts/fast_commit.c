@@ -16,16 +16,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "facts/evidence.h"
+#include "kernel/magic.h"
+#include "kernel/sysfs.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
-#include "kernel/sysfs.h"
 
 #define SOURCE "/proc/fs/ext4/DEVICE/fc_info"
 #define TRIES 8

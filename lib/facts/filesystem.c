@@ -2,7 +2,6 @@
 /* The file system and the page cache behind a file. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,28 +11,9 @@
 
 #include "facts/evidence.h"
 #include "kernel/identity.h"
+#include "kernel/magic.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
-
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
-#ifndef FUSE_SUPER_MAGIC
-#define FUSE_SUPER_MAGIC 0x65735546
-#endif
-#ifndef CIFS_SUPER_MAGIC
-#define CIFS_SUPER_MAGIC 0xff534d42
-#endif
-#ifndef SMB2_SUPER_MAGIC
-#define SMB2_SUPER_MAGIC 0xfe534d42
-#endif
-#ifndef CEPH_SUPER_MAGIC
-#define CEPH_SUPER_MAGIC 0x00c36400
-#endif
-#ifndef EXFAT_SUPER_MAGIC
-#define EXFAT_SUPER_MAGIC 0x2011bab0
-#endif
-#define NTFS3_SUPER_MAGIC 0x7366746e /* fs/ntfs3/super.c */
 
 /*
  * What is known of each file system; later a table of quirks. statmount(2) with options and cachestat(2) reach into the
@@ -41,17 +21,19 @@
  * the old way elsewhere.
  */
 static const struct pm_file_system file_systems[] = {
-	{EXT4_SUPER_MAGIC, "ext2/ext3/ext4", "ext", .bears_statmount = true, .bears_cachestat = true},
-	{XFS_SUPER_MAGIC, "xfs", "xfs", .syncs_inodes = true, .bears_statmount = true, .bears_cachestat = true},
+	{EXT4_SUPER_MAGIC, "ext2/ext3/ext4", "ext", .bears_statmount = true, .bears_cachestat = true, .proves_leases = true},
+	{XFS_SUPER_MAGIC, "xfs", "xfs", .syncs_inodes = true, .bears_statmount = true, .bears_cachestat = true,
+	 .proves_leases = true},
 	/* Which devices it has is found by the mount's source, which statmount(2) tells from Linux 6.13 on only. */
-	{BTRFS_SUPER_MAGIC, "btrfs", "btrfs", .syncs_inodes = true, .bears_cachestat = true},
-	{F2FS_SUPER_MAGIC, "f2fs", "f2fs", .syncs_inodes = true},
+	{BTRFS_SUPER_MAGIC, "btrfs", "btrfs", .syncs_inodes = true, .bears_cachestat = true, .proves_leases = true},
+	{F2FS_SUPER_MAGIC, "f2fs", "f2fs", .syncs_inodes = true, .proves_leases = true},
 	/* Before Linux 6.9 cachestat(2) of memory that is swapped out may crash (mm/filemap.c filemap_cachestat). */
-	{TMPFS_MAGIC, "tmpfs", "tmpfs", .is_volatile = true, .syncs_inodes = true, .bears_statmount = true},
+	{TMPFS_MAGIC, "tmpfs", "tmpfs", .is_volatile = true, .syncs_inodes = true, .bears_statmount = true,
+	 .proves_leases = true},
 	{RAMFS_MAGIC, "ramfs", "ramfs", .is_volatile = true, .syncs_inodes = true},
-	{HUGETLBFS_MAGIC, "hugetlbfs", "hugetlbfs", .is_volatile = true, .syncs_inodes = true},
+	{HUGETLBFS_MAGIC, "hugetlbfs", "hugetlbfs", .is_volatile = true, .syncs_inodes = true, .proves_leases = true},
 	/* Its inodes have no page cache of their own that cachestat(2) could count. */
-	{OVERLAYFS_SUPER_MAGIC, "overlay", "overlay", .bears_statmount = true},
+	{OVERLAYFS_SUPER_MAGIC, "overlay", "overlay", .bears_statmount = true, .proves_leases = true},
 	{FUSE_SUPER_MAGIC, "fuse", "fuse", .server = "FUSE", .bears_statmount = true, .bears_cachestat = true},
 	{NFS_SUPER_MAGIC, "nfs", "nfs", .server = "NFS"},
 	{V9FS_MAGIC, "9p", "9p", .server = "9p"},
@@ -61,10 +43,12 @@ static const struct pm_file_system file_systems[] = {
 	{AFS_FS_MAGIC, "afs", "afs", .server = "AFS"},
 	{EROFS_SUPER_MAGIC_V1, "erofs", "erofs", .syncs_inodes = true, .bears_statmount = true},
 	{SQUASHFS_MAGIC, "squashfs", "squashfs", .syncs_inodes = true},
-	{MSDOS_SUPER_MAGIC, "vfat", "", .server = NULL},
-	{EXFAT_SUPER_MAGIC, "exfat", "exfat", .server = NULL},
+	{MSDOS_SUPER_MAGIC, "vfat", "", .proves_leases = true},
+	{EXFAT_SUPER_MAGIC, "exfat", "exfat", .proves_leases = true},
 	/* statmount(2) with options crashes its driver: fs/ntfs3/super.c ntfs_show_options takes the table's file for there. */
-	{NTFS3_SUPER_MAGIC, "ntfs3", "ntfs3", .server = NULL},
+	{NTFS3_SUPER_MAGIC, "ntfs3", "ntfs3", .proves_leases = true},
+	{BCACHEFS_SUPER_MAGIC, "bcachefs", "bcachefs", .proves_leases = true},
+	{ZFS_SUPER_MAGIC, "zfs", "zfs", .proves_leases = true},
 };
 
 /*

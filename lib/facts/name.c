@@ -9,21 +9,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "facts/evidence.h"
+#include "kernel/magic.h"
 #include "sys/sys.h"
 
 #define SOURCE_PATH "/proc/self/fd/N"
 #define DELETED " (deleted)"
 #define TEXT_ROOM sizeof(((struct pm_evidence *)0)->text)
-
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 
 static bool ends_with(const char *path, const char *end)
 {

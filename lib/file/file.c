@@ -2,12 +2,12 @@
 /* What every part of the file layer needs: the attributes, closing, and making the file durable. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "error.h"
 #include "file/file.h"
+#include "kernel/magic.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
 

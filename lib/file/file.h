@@ -48,7 +48,9 @@ struct pm_file {
  * name, with a write lease if that can be had. On failure nothing is open and nothing was created.
  */
 int pm_file_open(struct pm_file *, const char *path, const struct pm_options *);
-/* Removes the name that stood in for none. */
+/* Sets the nth name beside the entry that no program asks for; removes it. */
+#define PM_BESIDE_MAX 1000
+void pm_file_name_beside(struct pm_file *, unsigned n);
 void pm_file_drop_beside(struct pm_file *);
 /*
  * Gives an unnamed file its name. Where another process was first, or there is no way to name it, f->again is set: the

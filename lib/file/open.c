@@ -88,7 +88,10 @@ static bool lacks_unnamed_files(int rc)
 	return rc == -EOPNOTSUPP || rc == -EISDIR || rc == -EINVAL || rc == -ENOSYS || rc == -EPERM || rc == -ENOENT;
 }
 
-#define BESIDE_MAX 1000
+void pm_file_name_beside(struct pm_file *f, unsigned n)
+{
+	snprintf(f->beside, NAME_MAX + 1, ".%.200s.pm-%u", f->entry, n);
+}
 
 /*
  * Where the file system has no unnamed files (FUSE, NFS) a name beside the entry that no program asks for takes their place:
@@ -97,8 +100,8 @@ static bool lacks_unnamed_files(int rc)
 static int create_beside(struct pm_file *f, int flags, unsigned mode)
 {
 	int fd = -EEXIST;
-	for (unsigned n = 0; fd == -EEXIST && n < BESIDE_MAX; n++) {
-		snprintf(f->beside, NAME_MAX + 1, ".%.200s.pm-%u", f->entry, n);
+	for (unsigned n = 0; fd == -EEXIST && n < PM_BESIDE_MAX; n++) {
+		pm_file_name_beside(f, n);
 		fd = PM_RETRY(pm_sys->openat(f->directory_fd, f->beside, flags | O_CREAT | O_EXCL, mode));
 	}
 	if (fd < 0)

@@ -10,16 +10,15 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "error.h"
 #include "file/file.h"
+#include "kernel/identity.h"
 #include "sys/sys.h"
-
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 
 void pm_file_claim(struct pm_file *f)
 {
@@ -44,24 +43,22 @@ void pm_file_release(struct pm_file *f)
 	f->claimed = f->alone = false;
 }
 
-/*
- * File systems whose leases are refused where any other description of the file exists: those of this machine alone.
- * FUSE and network file systems grant leases that say nothing of other machines, or of what their server does.
- */
+/* A server's file system is on no block device, and may hand on the f_type of what it serves (fs/9p/vfs_super.c v9fs_statfs). */
+static bool is_mounted_as(const struct pm_file *f, const char *type)
+{
+	struct pm_mount_facts mount;
+	bool same = !pm_mount_read(f->fd, &f->stx, false, &mount) && type[0] && !strncmp(mount.type, type, strlen(type));
+	pm_mount_free(&mount);
+	return same;
+}
+
 static bool leases_are_proof(const struct pm_file *f)
 {
-	static const uint32_t local[] = {
-		EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC, HUGETLBFS_MAGIC, F2FS_SUPER_MAGIC,
-		MSDOS_SUPER_MAGIC, 0x2011bab0 /* exFAT */, 0x7366746e /* ntfs3 */, OVERLAYFS_SUPER_MAGIC,
-		0xca451a4e /* bcachefs */, 0x2fc12fc1 /* ZFS */,
-	};
 	struct statfs stfs;
 	if (PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)))
 		return false;
-	for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
-		if ((uint32_t)stfs.f_type == local[i])
-			return true;
-	return false;
+	const struct pm_file_system *fs = pm_file_system((uint32_t)stfs.f_type);
+	return fs && fs->proves_leases && (f->stx.stx_dev_major || is_mounted_as(f, fs->type));
 }
 
 bool pm_file_is_alone(const struct pm_file *f)
@@ -69,11 +66,60 @@ bool pm_file_is_alone(const struct pm_file *f)
 	return f->alone && PM_RETRY(pm_sys->getlease(f->fd)) == F_WRLCK && leases_are_proof(f);
 }
 
-bool pm_file_is_entry(const struct pm_file *f)
+static bool is_called(const struct pm_file *f, const char *entry)
 {
 	struct statx now;
-	return !PM_RETRY(pm_sys->statx(f->directory_fd, f->entry, AT_SYMLINK_NOFOLLOW, &now)) && now.stx_ino == f->stx.stx_ino &&
-	       now.stx_dev_major == f->stx.stx_dev_major && now.stx_dev_minor == f->stx.stx_dev_minor;
+	return !PM_RETRY(pm_sys->statx(f->directory_fd, entry, AT_SYMLINK_NOFOLLOW, &now)) && pm_has_same_numbers(&now, &f->stx);
+}
+
+bool pm_file_is_entry(const struct pm_file *f)
+{
+	return is_called(f, f->entry);
+}
+
+/*
+ * Linux removes a name, not a file: another process can rename(2) its own file over the name between any look and the
+ * unlinkat(2). So the name is moved aside first, to one that no other program knows, without replacing anything; what stands
+ * there then is removed if it is the file, and moved back if not.
+ */
+static int move_aside(struct pm_file *f)
+{
+	int rc = -EEXIST;
+	for (unsigned n = 0; rc == -EEXIST && n < PM_BESIDE_MAX; n++) {
+		pm_file_name_beside(f, n);
+		rc = PM_RETRY(pm_sys->rename_free(f->directory_fd, f->entry, f->beside));
+	}
+	if (rc)
+		f->beside[0] = 0;
+	return rc;
+}
+
+static void remove_entry(struct pm_file *f)
+{
+	char text[NAME_MAX + 100];
+	/* What it was stands if it does not answer. */
+	struct statx now;
+	if (!PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now)))
+		f->stx = now;
+	int rc = pm_file_is_entry(f) ? move_aside(f) : -ENOENT;
+	if (rc == -ENOENT) /* another process has moved it, or put another file in its place */
+		return;
+	if (rc) {
+		snprintf(text, sizeof(text), "the file was created and stays, as it cannot be renamed: %s", pm_strerror(rc));
+		pm_fail_also(text);
+		return;
+	}
+	if (is_called(f, f->beside)) {
+		pm_file_drop_beside(f);
+		return;
+	}
+	rc = PM_RETRY(pm_sys->rename_free(f->directory_fd, f->beside, f->entry));
+	if (rc) {
+		snprintf(text, sizeof(text), "another process replaced the file meanwhile, and its file is called %.200s now: %s",
+		         f->beside, pm_strerror(rc));
+		pm_fail_also(text);
+	}
+	f->beside[0] = 0;
 }
 
 /*
@@ -101,9 +147,8 @@ void pm_file_undo(struct pm_file *f)
 	if (f->created && !f->unnamed) {
 		if (!pm_file_is_alone(f))
 			pm_fail_also("the file was created and stays: another process may have it open");
-		/* Another process may have renamed it, and have put another file in its place. */
-		else if (PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &f->stx)) || pm_file_is_entry(f))
-			PM_RETRY(pm_sys->unlinkat(f->directory_fd, f->entry));
+		else
+			remove_entry(f);
 	} else if (!f->created && f->grown) {
 		undo_growth(f);
 	}

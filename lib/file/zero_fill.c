@@ -11,13 +11,11 @@
 
 #include "error.h"
 #include "kernel/fiemap.h"
+#include "kernel/magic.h"
 #include "file/file.h"
 #include "sys/sys.h"
 
 #define ZEROS ((size_t)64 << 10)
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 
 struct gaps {
 	const struct pm_file *f;

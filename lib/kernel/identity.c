@@ -8,15 +8,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 
 #include "kernel/identity.h"
+#include "kernel/magic.h"
 #include "sys/sys.h"
-
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342 /* Linux 4.20 */
-#endif
 
 bool pm_needs_block_device(uint32_t f_type)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "sys/sys.h"
+#include "kernel/magic.h"
 #include "kernel/sysfs.h"
+#include "sys/sys.h"
 
 static bool is_of_proc(const char *path)
 {

@@ -17,16 +17,16 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "kernel/fiemap.h"
+#include "kernel/magic.h"
+#include "kernel/sysfs.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
-#include "kernel/sysfs.h"
 
 int pm_ext4_name(const struct statx *stx, char name[static PM_EXT4_NAME])
 {

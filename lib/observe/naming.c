@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The name of the mapped file: remembered when it is mapped, taken anew when the caller acknowledges that it was moved. */
-#include <linux/magic.h>
 
+#include "kernel/magic.h"
 #include "mapping/mapping.h"
 #include "sys/sys.h"
 

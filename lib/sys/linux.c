@@ -14,6 +14,10 @@
 
 #include "sys/linux.h"
 
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1u /* linux/fs.h */
+#endif
+
 #ifndef SYS_cachestat
 #define SYS_cachestat 451 /* the same number on every architecture (Linux 6.5) */
 #endif
@@ -78,6 +82,11 @@ static int do_linkat(const char *path, int dir_fd, const char *entry)
 static int do_unlinkat(int dir_fd, const char *path)
 {
 	return result(unlinkat(dir_fd, path, 0));
+}
+
+static int do_rename_free(int dir_fd, const char *from, const char *to)
+{
+	return result(syscall(SYS_renameat2, dir_fd, from, dir_fd, to, RENAME_NOREPLACE));
 }
 
 static int do_drop_cache(int fd)
@@ -289,6 +298,7 @@ const struct pm_sys pm_sys_linux = {
 	.append = pm_linux_append,
 	.linkat = do_linkat,
 	.unlinkat = do_unlinkat,
+	.rename_free = do_rename_free,
 	.ftruncate = pm_linux_ftruncate,
 	.fallocate = pm_linux_fallocate,
 	.drop_cache = do_drop_cache,

@@ -89,6 +89,8 @@ struct pm_sys {
 	ssize_t (*append)(int fd, const void *buffer, size_t size); /* pwritev2(2) with RWF_APPEND (Linux 4.16) */
 	int (*linkat)(const char *path, int dir_fd, const char *entry); /* follows path */
 	int (*unlinkat)(int dir_fd, const char *path);
+	/* Within a directory, never over another entry: renameat2(2) RENAME_NOREPLACE (Linux 3.15). */
+	int (*rename_free)(int dir_fd, const char *from, const char *to);
 	int (*ftruncate)(int fd, uint64_t length);
 	int (*fallocate)(int fd, uint64_t offset, uint64_t length);
 	int (*drop_cache)(int fd); /* posix_fadvise(2) POSIX_FADV_DONTNEED, of the whole file */

@@ -33,6 +33,7 @@ lib/providers/providers
 lib/providers/libpmem lib/providers/none
 lib/providers/libunwind
 
+lib/kernel/magic
 lib/kernel/sysfs
 lib/kernel/fiemap
 lib/kernel/identity

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 
 #include "fake.h"
 #include "fake_internal.h"
+#include "kernel/magic.h"
 
 struct fake fake;
 
@@ -33,7 +33,7 @@ static bool is_breakable(const struct fake_record *r)
 {
 	enum fake_call c = r->call;
 	bool gives_back = c == FAKE_setlease && r->flags == F_UNLCK;
-	return !gives_back && c != FAKE_close && c != FAKE_munmap && c != FAKE_unlinkat && c != FAKE_euid && c != FAKE_getenv &&
+	return !gives_back && c != FAKE_close && c != FAKE_munmap && c != FAKE_unlinkat && c != FAKE_rename_free && c != FAKE_euid && c != FAKE_getenv &&
 	       c != FAKE_dlopen;
 }
 

@@ -20,7 +20,7 @@
 #include "sys/sys.h"
 
 #define FAKE_CALLS(X)                                                                                        \
-	X(openat) X(close) X(statx) X(statx_now) X(fstatfs) X(statmount) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(append) X(linkat) X(unlinkat)      \
+	X(openat) X(close) X(statx) X(statx_now) X(fstatfs) X(statmount) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(append) X(linkat) X(unlinkat) X(rename_free)      \
 	X(ftruncate) X(fallocate) X(drop_cache) X(fsync) X(fdatasync) X(syncfs) X(wrong_sync) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
 	X(mremap) X(madvise) X(mincore) X(msync) X(any_page) X(sync_file_range) X(may_write) X(cachestat) X(setlease) X(getlease)          \
 	X(owner) X(set_owner) X(set_mark) X(mark_of) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(timerfd) X(timer_set) X(inotify) X(epoll_create) X(epoll_add)    \

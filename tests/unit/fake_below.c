@@ -5,12 +5,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "fake.h"
 #include "fake_internal.h"
+#include "kernel/magic.h"
 
 #define BTRFS "/sys/fs/btrfs"
 
@@ -110,7 +110,7 @@ bool fake_below_entries(const char *directory, void (*visit)(void *arg, const ch
 /* fs/ntfs3 crashes, and what was not seen to bear it may. */
 void fake_check_statmount(uint32_t magic)
 {
-	static const uint32_t bears[] = {EXT4_SUPER_MAGIC, 0x58465342, TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, 0x65735546,
+	static const uint32_t bears[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, FUSE_SUPER_MAGIC,
 	                                 EROFS_SUPER_MAGIC_V1};
 	for (size_t i = 0; i < sizeof(bears) / sizeof(bears[0]); i++)
 		if (magic == bears[i])
@@ -120,6 +120,6 @@ void fake_check_statmount(uint32_t magic)
 
 void fake_check_cachestat(uint32_t magic)
 {
-	if (magic != EXT4_SUPER_MAGIC && magic != 0x58465342 && magic != BTRFS_SUPER_MAGIC && magic != 0x65735546)
+	if (magic != EXT4_SUPER_MAGIC && magic != XFS_SUPER_MAGIC && magic != BTRFS_SUPER_MAGIC && magic != FUSE_SUPER_MAGIC)
 		fake_violation("cachestat of a file system that may not bear it: 0x%x", magic);
 }

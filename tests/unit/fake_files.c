@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -20,10 +19,8 @@
 
 #include "fake.h"
 #include "fake_internal.h"
+#include "kernel/magic.h"
 
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 #define OPEN_MOST 64
 #define XFS_GEOMETRY _IOC(_IOC_READ, 'X', 124, 112)
 /* Numbers of the region under the file and of its bus; those of the devices below it, if it has some, follow. */

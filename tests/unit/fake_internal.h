@@ -60,6 +60,7 @@ ssize_t fake_append(int fd, const void *buffer, size_t size);
 int fake_drop_cache(int fd);
 int fake_linkat(const char *path, int dir_fd, const char *entry);
 int fake_unlinkat(int dir_fd, const char *path);
+int fake_rename_free(int dir_fd, const char *from, const char *to);
 /* Writes back what was written over bad blocks in the page cache: whether that failed. */
 bool fake_write_back_bad(void);
 /* The disk's list; NULL if the machine says something else. */

@@ -96,6 +96,12 @@ int fake_unlinkat(int dir_fd, const char *path)
 	return pm_sys_linux.unlinkat(dir_fd, path);
 }
 
+int fake_rename_free(int dir_fd, const char *from, const char *to)
+{
+	ENTER(.call = FAKE_rename_free, .fd = dir_fd);
+	return pm_sys_linux.rename_free(dir_fd, from, to);
+}
+
 bool fake_write_back_bad(void)
 {
 	bool failed = false;

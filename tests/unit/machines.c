@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The machines that the library may meet; what is left out is 0: unknown, absent, refused. */
 #include <errno.h>
-#include <linux/magic.h>
 
 #include "fake.h"
-
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
+#include "kernel/magic.h"
 
 static const struct fake_region real = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "1", false, {"", NULL}, false};
 static const struct fake_region no_domain = {"ACPI.NFIT", "nd_pmem", NULL, "0", "1", false, {"smart_notify ", NULL}, false};

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "kernel/magic.h"
 #include "sweeping.h"
 #include "sweeping_internal.h"
 #include "unit.h"
@@ -262,7 +263,7 @@ static struct fake_machine variant(unsigned number)
 		m.extent_count = COUNT(holes);
 	} else if (number == 2) {
 		m.name = "XFS with a page cache";
-		m.magic = 0x58465342;
+		m.magic = XFS_SUPER_MAGIC;
 		m.mount = "xfs /dev/vda1 rw,attr2";
 	} else {
 		m.name = "ext4 on an NVDIMM with a list of bad blocks";

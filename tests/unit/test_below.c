@@ -2,19 +2,16 @@
 /* What a file system stands on: followed down to what forgets, and to what sends no flush. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "kernel/magic.h"
 #include "unit.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PAGES 4u
-#define XFS 0x58465342
-#define FUSE 0x65735546
 #define CIFS 0xff534d42u
-#define NTFS3 0x7366746e
 #define F2FS 0xf2f52010
 #define CACHE "/queue/write_cache"
 #define SD "pci0000:00/ata1/host0/block/sda"
@@ -148,18 +145,18 @@ static const struct {
 	{EXT4_SUPER_MAGIC, "ext3 /dev/sda rw,barrier=0,data=ordered", false, PM_NO, PM_NO, NULL, "barrier=0"},
 	{EXT4_SUPER_MAGIC, "ext4 /dev/sda rw,barrier=1", false, PM_NO, PM_YES, NULL, NULL},
 	{EXT4_SUPER_MAGIC, "ext4 /dev/sda rw,nobarriers", false, PM_NO, PM_YES, NULL, NULL},
-	{XFS, "xfs /dev/sda rw,attr2,nobarrier,inode64", false, PM_NO, PM_NO, NULL, "mounted nobarrier"},
+	{XFS_SUPER_MAGIC, "xfs /dev/sda rw,attr2,nobarrier,inode64", false, PM_NO, PM_NO, NULL, "mounted nobarrier"},
 	{F2FS, "f2fs /dev/sda rw,fsync_mode=nobarrier", false, PM_NO, PM_NO, NULL, "fsync_mode=nobarrier"},
 	{F2FS, "f2fs /dev/sda rw,fsync_mode=posix", false, PM_NO, PM_YES, NULL, NULL},
 	{F2FS, "f2fs /dev/sda rw,checkpoint=disable:10%", false, PM_YES, PM_UNKNOWN, "checkpoint=disable", NULL},
 	{F2FS, "f2fs /dev/sda rw,checkpoint=enable", false, PM_NO, PM_YES, NULL, NULL},
-	{NTFS3, "ntfs3 /dev/sda rw,uid=0", false, PM_NO, PM_YES, "sda", NULL},
+	{NTFS3_SUPER_MAGIC, "ntfs3 /dev/sda rw,uid=0", false, PM_NO, PM_YES, "sda", NULL},
 	{0x1234, "strangefs /dev/sda rw", false, PM_NO, PM_UNKNOWN, "sda", "not known for this file system"},
 	/* Servers keep what they keep. */
 	{NFS_SUPER_MAGIC, "nfs4 host:/ rw,vers=4.2", true, PM_UNKNOWN, PM_UNKNOWN, "the NFS server's", NULL},
 	{V9FS_MAGIC, "9p tag rw,cache=mmap", true, PM_UNKNOWN, PM_UNKNOWN, "the 9p server's", NULL},
-	{FUSE, "fuse.sshfs a: rw", true, PM_UNKNOWN, PM_UNKNOWN, "the FUSE server's", NULL},
-	{FUSE, "fuseblk /dev/sda rw", false, PM_UNKNOWN, PM_UNKNOWN, "the FUSE server's", NULL},
+	{FUSE_SUPER_MAGIC, "fuse.sshfs a: rw", true, PM_UNKNOWN, PM_UNKNOWN, "the FUSE server's", NULL},
+	{FUSE_SUPER_MAGIC, "fuseblk /dev/sda rw", false, PM_UNKNOWN, PM_UNKNOWN, "the FUSE server's", NULL},
 	{CIFS, "cifs //a/b rw,nostrictsync", true, PM_UNKNOWN, PM_NO, "the SMB server's", "nostrictsync"},
 	{0x4321, "otherfs none rw", true, PM_UNKNOWN, PM_UNKNOWN, "otherfs: no device is known", NULL},
 	/* fs/9p passes on what its server says. */
@@ -222,7 +219,7 @@ static const struct {
 	{EXT4_SUPER_MAGIC, "ext4 /dev/vdz rw", false, PM_NO, PM_YES, "vdz", "write back"},
 	{EXT4_SUPER_MAGIC, "ext4 /dev/vdz rw,nobarrier", false, PM_NO, PM_NO, "vdz", "nobarrier"},
 	{NFS_SUPER_MAGIC, "nfs host:/ rw", true, PM_UNKNOWN, PM_UNKNOWN, "the NFS server's", NULL},
-	{NTFS3, "ntfs3 /dev/vdz rw", false, PM_NO, PM_YES, "vdz", NULL},
+	{NTFS3_SUPER_MAGIC, "ntfs3 /dev/vdz rw", false, PM_NO, PM_YES, "vdz", NULL},
 };
 
 static void start_under(int i)

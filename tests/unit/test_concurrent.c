@@ -4,16 +4,15 @@
  * tells of each failure once to each description of the file, as Linux does.
  */
 #include <errno.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "kernel/magic.h"
 #include "mapping/mapping.h"
 #include "unit.h"
 
-#define XFS 0x58465342u /* XFS_SUPER_MAGIC */
 #define THREADS 8u
 #define APART 32u /* pages from one thread's to the next: more than are written as one */
 #define BLOCK 4096u /* pages that are taken together */
@@ -239,7 +238,7 @@ static void begin_three(void)
 START_TEST(only_who_began_before_is_waited_for)
 {
 	struct persister fourth;
-	start(XFS, 0);
+	start(XFS_SUPER_MAGIC, 0);
 	begin_three();
 	hold(APART, false);
 	ck_assert(stays(&three[1]));
@@ -273,7 +272,7 @@ static void make_observer(void)
 START_TEST(who_took_the_rest_is_waited_for)
 {
 	struct persister first, second;
-	start(XFS, 0);
+	start(XFS_SUPER_MAGIC, 0);
 	make_observer();
 	/* More than are taken with those of another block. */
 	for (unsigned i = 0; i < 50; i++)
@@ -318,7 +317,7 @@ static void expect_failures(void)
 /* The one that began later was told of the failure, and is not back with it. */
 START_TEST(a_failure_that_another_was_told_of)
 {
-	start(XFS, 0);
+	start(XFS_SUPER_MAGIC, 0);
 	begin_three();
 	hold(0, false);
 	ck_assert(stays(&three[0]));
@@ -332,7 +331,7 @@ END_TEST
 /* Of its pages the one that began first wrote another's: that one is back when it ends. */
 START_TEST(who_began_without_an_observer_asks_it_for_the_others)
 {
-	start(XFS, 0);
+	start(XFS_SUPER_MAGIC, 0);
 	begin_three();
 	hold(APART, false);
 	ck_assert(stays(&three[1]));
@@ -347,7 +346,7 @@ END_TEST
 START_TEST(a_failure_that_was_told_elsewhere_is_cleared)
 {
 	struct persister alone = {.n = 3};
-	start(XFS, 0);
+	start(XFS_SUPER_MAGIC, 0);
 	fail_a_page();
 	pm_latch_fail(m->latch, 0, -EIO);
 	persist(&alone);
@@ -362,7 +361,7 @@ END_TEST
 /* A failure from before there was an observer, which is no news to it: another process was told. */
 START_TEST(a_failure_from_before_the_observer)
 {
-	start(XFS, 0);
+	start(XFS_SUPER_MAGIC, 0);
 	table.openat = fake_sys->openat;
 	kernel.told[OBSERVER] = 1;
 	begin(&three[0], 0);
@@ -380,7 +379,7 @@ END_TEST
 START_TEST(a_failure_that_was_cleared_is_not_told_again)
 {
 	struct persister alone = {.n = 3};
-	start(XFS, 0);
+	start(XFS_SUPER_MAGIC, 0);
 	make_observer();
 	kernel.fails_one_in = 1;
 	persist(&alone);
@@ -395,7 +394,7 @@ END_TEST
 /* Without an observer everybody waits for all who write; and nobody tries again to have one. */
 static const struct {
 	uint32_t magic, flags, opens;
-} without[] = {{EXT4_SUPER_MAGIC, 0, 0}, {BTRFS_SUPER_MAGIC, 0, 0}, {XFS, PM_LEASE | PM_NO_THREAD, 0}, {XFS, 0, 1}};
+} without[] = {{EXT4_SUPER_MAGIC, 0, 0}, {BTRFS_SUPER_MAGIC, 0, 0}, {XFS_SUPER_MAGIC, PM_LEASE | PM_NO_THREAD, 0}, {XFS_SUPER_MAGIC, 0, 1}};
 
 START_TEST(without_an_observer_all_are_waited_for)
 {
@@ -453,7 +452,7 @@ static void all_at_once(void)
 
 START_TEST(nothing_acknowledged_is_missing)
 {
-	start(XFS, 0);
+	start(XFS_SUPER_MAGIC, 0);
 	kernel.longest = _i & 1 ? 200 : 0;
 	step = _i & 2 ? APART : 1;
 	rounds = 2000;
@@ -465,7 +464,7 @@ END_TEST
 
 START_TEST(no_failure_is_missing)
 {
-	start(XFS, 0);
+	start(XFS_SUPER_MAGIC, 0);
 	kernel.longest = 200;
 	step = _i ? APART : 1;
 	rounds = 500;

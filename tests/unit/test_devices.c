@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Files whose data is not simply on the device that statx(2) names, or not as it was stored. */
 #include <errno.h>
-#include <linux/magic.h>
 
+#include "kernel/magic.h"
 #include "unit.h"
 
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PAGES 4u
 

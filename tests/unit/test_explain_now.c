@@ -6,11 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "kernel/magic.h"
 #include "watching.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

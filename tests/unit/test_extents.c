@@ -3,17 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
-#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "fake_internal.h"
+#include "kernel/magic.h"
 #include "unit.h"
 
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MB ((uint64_t)1 << 20)
 #define SIZE (4 * MB)

@@ -2,7 +2,6 @@
 /* What a fault was: a full file system is told from one that fails. And what the library itself leaves behind. */
 #include <errno.h>
 #include <linux/fs.h>
-#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "guarding.h"
+#include "kernel/magic.h"
 #include "mapping/mapping.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

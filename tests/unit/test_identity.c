@@ -5,18 +5,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kernel/magic.h"
 #include "mapping/mapping.h"
 #include "watching.h"
 
 #define PAGES 4u
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define XFS 0x58465342u
 
 static size_t page;
 static const char *paths[3];
@@ -62,7 +61,7 @@ static int persist(struct pm_mapping *of)
 	return pm_persist(of, pm_base(of), 1);
 }
 
-static const uint32_t of_servers[] = {0x65735546 /* FUSE */, V9FS_MAGIC, NFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS,
+static const uint32_t of_servers[] = {FUSE_SUPER_MAGIC, V9FS_MAGIC, NFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,
                                       TMPFS_MAGIC + 1, BTRFS_SUPER_MAGIC};
 
 START_TEST(one_file_does_not_poison_another_of_its_number)
@@ -181,7 +180,7 @@ END_TEST
 
 /* ---- Where the kernel keeps the inodes ---- */
 
-static const uint32_t of_kernel[] = {EXT4_SUPER_MAGIC, XFS, F2FS_SUPER_MAGIC};
+static const uint32_t of_kernel[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, F2FS_SUPER_MAGIC};
 
 START_TEST(numbers_of_the_kernel_are_believed)
 {
@@ -272,7 +271,7 @@ END_TEST
 /* The type of the server's file system lifts nothing: reflink, inodes and drains are not those of an ext4 or XFS here. */
 START_TEST(a_type_that_is_a_servers_is_not_known)
 {
-	static const uint32_t types[] = {EXT4_SUPER_MAGIC, XFS, F2FS_SUPER_MAGIC};
+	static const uint32_t types[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, F2FS_SUPER_MAGIC};
 	start(types[_i]);
 	fake.machine.reflink = PM_NO;
 	m[0] = map(paths[0]);

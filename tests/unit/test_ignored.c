@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Syncs that return 0 and are not made: a filter of system calls, or a preloaded shim. */
 #include <errno.h>
-#include <linux/magic.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -2,16 +2,13 @@
 /* An ext4 without a journal, whose syncs leave the inode out: see lib/kernel/trusted_sync.c. */
 #include <errno.h>
 #include <linux/fiemap.h>
-#include <linux/magic.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "kernel/magic.h"
 #include "unit.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 #define PAGES 40
 
 static struct fake_extent extents[2];

@@ -2,7 +2,6 @@
 /* The file's name while it is mapped: each way to lose it is told once, with its reason; what leads to the file still is none. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kernel/magic.h"
 #include "watching.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -385,7 +385,7 @@ START_TEST(a_server_that_counts_no_links)
 {
 	struct pm_mapping *m = mapped(&fake_plain, "file", NULL);
 	fake.machine.counts_no_links = true;
-	fake.machine.magic = 0x65735546;
+	fake.machine.magic = FUSE_SUPER_MAGIC;
 	ck_assert_int_eq(only(m).kind, 0);
 	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_NAMED].state, PM_YES);
 	unit_ok(pm_unmap(m));

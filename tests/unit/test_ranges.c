@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Pages that wait to be written: what is recorded comes out again, once, in order; and scattered, by which calls. */
 #include <errno.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "kernel/magic.h"
 #include "mapping/mapping.h"
 #include "unit.h"
 
@@ -302,7 +302,7 @@ static const struct {
 	bool is_apart;
 } elsewhere[] = {
 	{EXT4_SUPER_MAGIC, NULL, 0, false, true},
-	{0x58465342, NULL, 0, false, true}, /* XFS */
+	{XFS_SUPER_MAGIC, NULL, 0, false, true},
 	{BTRFS_SUPER_MAGIC, NULL, 0, false, false},
 	{OVERLAYFS_SUPER_MAGIC, NULL, 0, false, false},
 	{NFS_SUPER_MAGIC, NULL, 0, false, false},
@@ -345,7 +345,7 @@ END_TEST
 START_TEST(a_type_of_a_server_is_not_trusted)
 {
 	struct fake_machine machine = fake_plain;
-	machine.magic = _i ? EXT4_SUPER_MAGIC : 0x58465342;
+	machine.magic = _i ? EXT4_SUPER_MAGIC : XFS_SUPER_MAGIC;
 	machine.has_no_device = true;
 	map_on(&machine);
 	for (unsigned i = 0; i < 70; i++)

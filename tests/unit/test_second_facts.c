@@ -5,12 +5,12 @@
  */
 #include <errno.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "facts/evidence.h"
+#include "kernel/magic.h"
 #include "unit.h"
 
 #define SIZE 65536u
