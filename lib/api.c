@@ -452,3 +452,11 @@ int pm_probe(const char *path, const struct pm_options *options, struct pm_repor
 		rc = pm_mapping_probe(path, &o, &full);
 	return rc ? rc : give_report(&full, report, report_size);
 }
+
+#define TEXT(number) #number
+#define NUMBER(macro) TEXT(macro)
+
+const char *pm_version(void)
+{
+	return NUMBER(PM_VERSION_MAJOR) "." NUMBER(PM_VERSION_MINOR) "." NUMBER(PM_VERSION_PATCH);
+}

@@ -3,15 +3,18 @@
 """The public header serves every program, and its comments are complete.
 
   public_header.py compile HEADER WORK STANDARD... -- COMPILER...   a program of each standard includes it first
-  public_header.py comments HEADER                                  each function has its contract
+  public_header.py comments HEADER                  each function has a comment that names its page; lines fit
+  public_header.py version HEADER VERSION LIBRARY   the header and the library have the version of the project
+  public_header.py --self-test VERSION LIBRARY      the last two fail where they must
 """
 
+import ctypes
 import pathlib
 import subprocess
 import sys
+import tempfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "doc"))
-import header as reader  # noqa: E402
+import header as reader
 
 PROGRAM = """#include <pmdirect.h>
 #include <pmdirect.h>
@@ -23,6 +26,7 @@ int main(void)
 	return pm_explain(&report, 0, sizeof(report)) + pm_unmap(mapping);
 }
 """
+COLUMNS = 120
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only")
 
 
@@ -40,18 +44,45 @@ def compile_with(header, work, *rest):
 
 
 def comments(header):
-    problems = []
-    for function in reader.functions(pathlib.Path(header).read_text(encoding="utf-8")):
-        lacking = [label for label in reader.LABELS if not function.sections.get(label)]
-        if not function.summary:
-            problems.append(f"{function.name}: no comment")
-        elif lacking:
-            problems.append(f"{function.name}: the comment lacks {', '.join(lacking)}")
-    return problems
+    """Each function has a comment, which names its page; no line is longer than an editor shows."""
+    text = pathlib.Path(header).read_text(encoding="utf-8")
+    problems = [f"line {number}: more than {COLUMNS} columns" for number, line in enumerate(text.splitlines(), 1)
+                if len(line.expandtabs(8)) > COLUMNS]
+    functions = reader.functions(text)
+    for function in functions:
+        if f"{function.name}(3)" not in function.comment:
+            problems.append(f"{function.name}: no comment names its page")
+    return problems if functions else ["no function: is this the header?"]
+
+
+def version(header, project, library):
+    """meson.build, the header, the library and its file say the same."""
+    text = pathlib.Path(header).read_text(encoding="utf-8")
+    loaded = ctypes.CDLL(library)
+    loaded.pm_version.restype = ctypes.c_char_p
+    seen = {"the header": reader.version(text), "pm_version()": loaded.pm_version().decode(),
+            "the library's file": pathlib.Path(library).resolve().name.partition(".so.")[2]}
+    return [f"{place} says {said}, meson.build {project}" for place, said in seen.items() if said != project]
+
+
+def self_test(project, library):
+    with tempfile.TemporaryDirectory() as directory:
+        header = pathlib.Path(directory, "bad.h")
+        header.write_text("/* pm_one(3): x */\nPM_API int pm_one(void);\nPM_API int pm_two(void);\n" + "/" * 121 + "\n"
+                          "#define PM_VERSION_MAJOR 9\n#define PM_VERSION_MINOR 8\n#define PM_VERSION_PATCH 7\n",
+                          encoding="utf-8")
+        found = comments(header) + version(header, project, library) + version(header, "9.8.7", library)
+        header.write_text("int x;\n", encoding="utf-8")
+        found += comments(header)
+    expected = ["pm_two: no comment", "line 4: more", "the header says 9.8.7", "pm_version() says", "file says",
+                "no function"]
+    return [f"not found: {words}" for words in expected if not any(words in problem for problem in found)] + [
+        f"wrongly found: {problem}" for problem in found if "pm_one" in problem]
 
 
 def main(check, *arguments):
-    problems = {"compile": compile_with, "comments": comments}[check](*arguments)
+    checks = {"compile": compile_with, "comments": comments, "version": version, "--self-test": self_test}
+    problems = checks[check](*arguments)
     for problem in problems:
         print(problem)
     return 1 if problems else 0
