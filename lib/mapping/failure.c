@@ -18,10 +18,10 @@ bool pm_mapping_is_news(struct pm_mapping *m)
 int pm_mapping_announce(struct pm_mapping *m, const char *call, int error)
 {
 	if (pm_mapping_is_news(m)) {
-		struct pm_news news;
-		pm_news_begin(&news, m);
-		pm_news_add(&news, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = error;
-		pm_news_tell(m, &news);
+		struct pm_event_batch batch;
+		pm_mapping_begin_batch(m, &batch);
+		pm_event_batch_add(&batch, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = error;
+		pm_mapping_publish(m, &batch);
 	}
 	return pm_fail(error, call, m->name, "a write-back failed: %s; the mapping is poisoned until pm_clear_error()",
 	               pm_strerror(error));

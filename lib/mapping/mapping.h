@@ -5,21 +5,20 @@
 
 #include <stdatomic.h>
 
-#include "facts/evidence.h"
-#include "file/file.h"
-#include "shared_file.h"
-#include "facts/policy.h"
 #include "durability/strategy.h"
-
-struct pm_news;
+#include "facts/evidence.h"
+#include "facts/policy.h"
+#include "file/file.h"
+#include "observe/events.h"
+#include "observe/notifier.h"
+#include "shared_file.h"
 
 /* What watches the file while the mapping lives. Everything but the thread's own is guarded by lock. */
 struct pm_watch {
 	pthread_mutex_t lock; /* of looks: taken before pm_mapping.lock */
-	/* Descriptors, -1 if there is none: inotify(7), the table of mounts, epoll(7) of all, eventfd(2) of the queue; */
-	int inotify, mounts, sources, queued;
+	int inotify, mounts, sources; /* descriptors, -1: none. sources: epoll(7) of the others */
 	int timer;                    /* timerfd_create(2): when /proc may be searched again */
-	struct pm_kept kept_inotify, kept_mounts, kept_sources, kept_queued, kept_timer, kept_stop;
+	struct pm_kept kept_inotify, kept_mounts, kept_sources, kept_timer, kept_stop;
 	int error;                    /* positive errno: why a file that is watched has no inotify */
 	bool seen;                    /* there is something to compare with: */
 	enum pm_state unshared, allocated, dax, dax_flag, writable, alive, bad;
@@ -38,9 +37,9 @@ struct pm_watch {
 	int lease_error;          /* positive errno of the last attempt */
 	unsigned patience, pause; /* looks between attempts to return to lines, and until the next */
 
-	bool running, telling; /* the threads; telling: the handler has one of its own */
+	bool running; /* the thread */
 	bool established; /* the mapping is there to be looked at */
-	pthread_t thread, teller;
+	pthread_t thread;
 	pthread_cond_t turn; /* of the thread's life: started, established or stopped */
 	int stop;            /* eventfd(2) that ends it */
 	bool started;
@@ -69,19 +68,14 @@ struct pm_mapping {
 	pthread_mutex_t lock; /* of what a look may change, held for an instant: */
 	struct pm_decision decision;
 	_Atomic enum pm_granularity granularity;
-	enum pm_reason fell_back; /* from the start, and no event says so yet */
-	struct pm_queue *events; /* not taken yet, oldest first */
-	struct pm_queue *untold; /* to the handler, by the thread that tells */
-	pthread_cond_t to_tell;
-	bool all_told;           /* that thread is to end */
+	struct pm_event_queue events;
+	struct pm_notified notified;
 	atomic_int lost;      /* PM_FAIL_ON_DEMOTION: the error of a guarantee that was lost and not acknowledged */
 	struct pm_watch watch;
 
 	struct pm_file file;
 	struct pm_latch_user user;
 	char *name;
-	pm_event_fn *on_event;
-	void *event_arg;
 };
 
 /* path, or if it is NULL fd; anonymous memory if the options say so. */
@@ -111,7 +105,7 @@ int pm_mapping_poison(struct pm_mapping *, const char *call);
 /* Passes rc on; a failure poisons every mapping of the file, unless it is of the descriptor. */
 int pm_mapping_failed(struct pm_mapping *, const char *call, int rc);
 /* Likewise a write-back that no call of the application made. */
-void pm_mapping_failed_unasked(struct pm_mapping *, int rc, struct pm_news *);
+void pm_mapping_failed_unasked(struct pm_mapping *, int rc, struct pm_event_batch *);
 /*
  * A call has seen the file end there. What lies behind it is gone, until pm_resize(): each call on such a range fails
  * by pm_mapping_cut_off(), -ERANGE. An end at or behind the mapping's is no news.
@@ -148,34 +142,14 @@ int pm_mapping_refuse(const struct pm_file *, const struct pm_decision *);
 int pm_mapping_shape_file(struct pm_mapping *, const struct pm_options *, pm_evidence_table, struct pm_subject *);
 int pm_mapping_range(const struct pm_file *, const struct pm_options *, uint64_t *length);
 
-/*
- * Events met while the lock of looks is held; told when it is not. More than one look can bring: one for each kind.
- */
-struct pm_news {
-	struct pm_event old; /* what was in force, and the whole range */
-	unsigned count;
-	struct pm_event event[16];
-};
-void pm_news_begin(struct pm_news *, struct pm_mapping *);
-/* Adds an event on the whole range. */
-struct pm_event *pm_news_add(struct pm_news *, enum pm_event_kind, enum pm_reason);
-/* Completes the events with the state in force and the call site, queues and sends them. */
-void pm_news_tell(struct pm_mapping *, struct pm_news *);
-/* A hint was not met from the start. */
-void pm_news_fell_back(struct pm_mapping *, enum pm_reason);
-/* The oldest event not taken yet: 0 or -EAGAIN. */
-int pm_events_take(struct pm_mapping *, struct pm_event *);
-/* Whether there is one, with the lock of the mapping held. */
-bool pm_events_any(struct pm_mapping *);
-/* The next one for the handler, when there is one; false: there will be none. */
-bool pm_events_wait(struct pm_mapping *, struct pm_event *);
-void pm_events_end(struct pm_mapping *);
-void pm_events_forget(struct pm_mapping *);
+/* A batch that starts from the state in force; and its end, with no lock held. */
+void pm_mapping_begin_batch(struct pm_mapping *, struct pm_event_batch *);
+void pm_mapping_publish(struct pm_mapping *, struct pm_event_batch *);
 
 /* Takes a fresh decision; never lifts what is in force unless promote. Adds the event, if it is one. */
-void pm_mapping_adopt(struct pm_mapping *, const struct pm_decision *, bool promote, struct pm_news *);
+void pm_mapping_adopt(struct pm_mapping *, const struct pm_decision *, bool promote, struct pm_event_batch *);
 /* Gathers, decides, adopts the decision, and compares with what was seen last; with the watch's lock held. */
-int pm_mapping_look(struct pm_mapping *, struct pm_report *, bool all, struct pm_news *);
+int pm_mapping_look(struct pm_mapping *, struct pm_report *, bool all, struct pm_event_batch *);
 /*
  * Gathers what the decision needs, and what may have changed, and decides, with the watch's lock held: on the mapping as it is, or as long as it is
  * to be. Sets *ret only on success.
@@ -193,14 +167,12 @@ void pm_watch_go(struct pm_mapping *);
 void pm_watch_end(struct pm_mapping *);
 void pm_watch_thread_end(struct pm_mapping *);
 int pm_watch_descriptor(struct pm_mapping *);
-/* There is an event in the queue, or none any more. */
-void pm_watch_signal(struct pm_mapping *, bool any);
 /* What the first look compares with. */
 void pm_watch_seed(struct pm_mapping *, const struct pm_evidence *, const struct pm_subject *);
 /* Searches /proc for who has opened the file, if that is to be done; with no lock held, since it may take long. */
 void pm_watch_search(struct pm_mapping *);
 /* Compares with what was seen last, with the watch's lock held. */
-void pm_watch_compare(struct pm_mapping *, const struct pm_evidence *, const struct pm_subject *, struct pm_news *);
+void pm_watch_compare(struct pm_mapping *, const struct pm_evidence *, const struct pm_subject *, struct pm_event_batch *);
 /* Before this library writes to the file itself: what was announced until now was others. */
 void pm_watch_collect(struct pm_mapping *);
 /* Whether it is announced that another process wrote to the file or changed its size or blocks; it stays to be told. */
@@ -214,7 +186,7 @@ void pm_lease_end(struct pm_mapping *);
 /* Asks for the lease, without a thread: what must be done on a break is done on return. */
 void pm_lease_poll(struct pm_mapping *);
 /* With the watch's lock held: gives a broken lease back, or tries for one that was given back. */
-void pm_lease_turn(struct pm_mapping *, struct pm_news *);
+void pm_lease_turn(struct pm_mapping *, struct pm_event_batch *);
 
 /* split.c: maps the range of pm_resize() anew where the application has split the mapping, and gives the old one up. */
 int pm_mapping_map_anew(struct pm_mapping *, void **ret, size_t length);

@@ -365,10 +365,9 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 	m->file = (struct pm_file){.call = path || o->flags & PM_ANONYMOUS ? "pm_map" : "pm_map_fd", .name = m->name, .fd = -1, .directory_fd = -1};
 	m->flags = o->flags;
 	m->offset = o->offset;
-	m->on_event = o->on_event;
-	m->event_arg = o->event_arg;
+	pm_events_init(&m->events, o->on_event, o->event_arg, m);
+	m->events.has_listener |= o->flags & (PM_WATCH | PM_LEASE);
 	pthread_mutex_init(&m->lock, NULL);
-	pthread_cond_init(&m->to_tell, NULL);
 	pm_writeback_init(&m->medium.writeback);
 	pm_watch_init(&m->watch);
 	return m;
@@ -377,13 +376,22 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 static void release(struct pm_mapping *m)
 {
 	pm_watch_end(m);
-	pm_events_forget(m);
+	pm_events_destroy(&m->events);
 	pm_file_close(&m->file);
 	pm_writeback_destroy(&m->medium.writeback);
-	pthread_cond_destroy(&m->to_tell);
 	pthread_mutex_destroy(&m->lock);
 	free(m->name);
 	free(m);
+}
+
+/* A hint was not met from the start. */
+static void tell_demoted(struct pm_mapping *m)
+{
+	struct pm_event_batch batch;
+	struct pm_event_state before = {.offset = m->offset, .length = m->length};
+	pm_event_batch_begin(&batch, &before);
+	pm_event_batch_add(&batch, PM_EVENT_DEMOTED, m->decision.reason);
+	pm_mapping_publish(m, &batch);
 }
 
 /* One attempt. *by_name and *again as in struct pm_file. */
@@ -413,7 +421,7 @@ static int open_once(const char *path, int fd, const struct pm_options *o, struc
 	m->file.callers = false;
 	*ret = m;
 	if (m->decision.verdict == PM_VERDICT_DEMOTED)
-		pm_news_fell_back(m, m->decision.reason);
+		tell_demoted(m);
 	pm_watch_go(m);
 	pm_lease_poll(m);
 	return 0;

@@ -72,7 +72,7 @@ static int judge(struct pm_mapping *m, uint64_t length, struct pm_decision *ret)
 	return pm_fail(ret->error, "pm_resize", m->name, "%s: %s", pm_strerror(ret->error), why);
 }
 
-static int grow(struct pm_mapping *m, uint64_t length, struct pm_news *news)
+static int grow(struct pm_mapping *m, uint64_t length, struct pm_event_batch *batch)
 {
 	struct pm_file *f = &m->file;
 	uint64_t old_length = m->length, end = m->offset + length;
@@ -101,7 +101,7 @@ static int grow(struct pm_mapping *m, uint64_t length, struct pm_news *news)
 		f->size = reached;
 		return rc;
 	}
-	pm_mapping_adopt(m, &decision, false, news);
+	pm_mapping_adopt(m, &decision, false, batch);
 	if (m->prepared)
 		PM_RETRY(pm_sys->madvise(m->medium.map + m->medium.map_length - added, (size_t)added, MADV_POPULATE_WRITE));
 	return 0;
@@ -156,14 +156,14 @@ static int look_at_file(struct pm_mapping *m)
 }
 
 /* With the watch's lock held: its thread looks at what changes here. */
-static int resize(struct pm_mapping *m, uint64_t length, struct pm_news *news)
+static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *batch)
 {
 	struct pm_report before;
 	memset(&before, 0, sizeof(before));
 	m->file.call = "pm_resize";
 	m->syncs |= PM_CALL_FSYNC;
 	/* What others did until now is not to be mistaken for what this does. */
-	pm_mapping_look(m, &before, false, news);
+	pm_mapping_look(m, &before, false, batch);
 	int rc = look_at_file(m);
 	if (!rc && m->file.size < m->offset + m->length && m->file.size < m->offset + length)
 		rc = pm_mapping_cut_off(m, "pm_resize");
@@ -173,7 +173,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_news *news)
 	bool grows = length > m->length;
 	if (length == m->length) /* the file reaches there again: what was cut off is zeros now */
 		return remap(m, length);
-	rc = grows ? grow(m, length, news) : shrink(m, length);
+	rc = grows ? grow(m, length, batch) : shrink(m, length);
 	if (rc)
 		pm_file_undo(&m->file);
 	pm_file_release(&m->file);
@@ -192,7 +192,7 @@ static int check_with_lock(struct pm_mapping *m, uint64_t length)
 
 int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
 {
-	struct pm_news news;
+	struct pm_event_batch batch;
 	int rc = check_with_lock(m, length);
 	if (!rc)
 		rc = pm_mapping_poison(m, "pm_resize");
@@ -202,10 +202,10 @@ int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
 		return rc;
 	pthread_mutex_lock(&m->watch.lock);
 	m->file.suspect = false;
-	pm_news_begin(&news, m);
-	rc = resize(m, length, &news);
+	pm_mapping_begin_batch(m, &batch);
+	rc = resize(m, length, &batch);
 	bool suspect = m->file.suspect;
 	pthread_mutex_unlock(&m->watch.lock);
-	pm_news_tell(m, &news);
+	pm_mapping_publish(m, &batch);
 	return suspect ? pm_mapping_failed(m, "pm_resize", rc) : rc;
 }

@@ -1,20 +1,50 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Events: collected while something is looked at, queued for pm_next_event(), sent to whoever asked for them. */
 #include <errno.h>
 #include <stdlib.h>
 
-#include "mapping/mapping.h"
+#include "observe/events.h"
+#include "providers/providers.h"
+#include "sys/sys.h"
 
-struct pm_queue {
-	struct pm_queue *next;
+struct pm_event_node {
+	struct pm_event_node *next;
 	struct pm_event event;
 };
 
-/* One that was not taken yet and is of the same kind and reason comes to cover both. */
-static bool merge(struct pm_queue *q, const struct pm_event *event)
+/* ---- Batch ---- */
+
+void pm_event_batch_begin(struct pm_event_batch *batch, const struct pm_event_state *before)
 {
-	for (; q; q = q->next) {
-		struct pm_event *old = &q->event;
+	batch->count = 0;
+	batch->before = (struct pm_event){.size = sizeof(struct pm_event), .offset = before->offset, .length = before->length,
+	                                  .old_granularity = before->granularity, .old_sync = before->sync,
+	                                  .old_direct = before->direct};
+}
+
+struct pm_event *pm_event_batch_add(struct pm_event_batch *batch, enum pm_event_kind kind, enum pm_reason reason)
+{
+	unsigned last = PM_EVENT_BATCH - 1;
+	struct pm_event *event = &batch->event[batch->count < PM_EVENT_BATCH ? batch->count++ : last];
+	*event = batch->before;
+	event->kind = kind;
+	event->reason = reason;
+	return event;
+}
+
+static void complete(struct pm_event *event, const struct pm_event_state *after)
+{
+	event->new_granularity = after->granularity;
+	event->sync = after->sync;
+	event->direct = after->direct;
+}
+
+/* ---- Lists ---- */
+
+/* A pending event of the same kind and reason grows to cover both. */
+static bool merge(struct pm_event_node *node, const struct pm_event *event)
+{
+	for (; node; node = node->next) {
+		struct pm_event *old = &node->event;
 		if (old->kind != event->kind || old->reason != event->reason)
 			continue;
 		uint64_t end = old->offset + old->length, new_end = event->offset + event->length;
@@ -30,171 +60,134 @@ static bool merge(struct pm_queue *q, const struct pm_event *event)
 	return false;
 }
 
-/* false: there is no memory. */
-static bool append(struct pm_queue **last, const struct pm_event *event)
+/* false: out of memory. */
+static bool append(struct pm_event_node **last, const struct pm_event *event)
 {
 	if (merge(*last, event))
 		return true;
-	struct pm_queue *q = malloc(sizeof(*q));
-	if (!q)
+	struct pm_event_node *node = malloc(sizeof(*node));
+	if (!node)
 		return false;
-	q->next = NULL;
-	q->event = *event;
+	node->next = NULL;
+	node->event = *event;
 	while (*last)
 		last = &(*last)->next;
-	*last = q;
+	*last = node;
 	return true;
 }
 
-/* What was in force; what is from now on is the same until it is said otherwise. With the lock held. */
-static struct pm_event as_it_is(const struct pm_mapping *m)
+static bool pop(struct pm_event_node **first, struct pm_event *event)
 {
-	return (struct pm_event){.size = sizeof(struct pm_event), .offset = m->offset, .length = m->length,
-	                         .old_granularity = atomic_load(&m->granularity), .old_sync = m->decision.sync,
-	                         .old_direct = m->decision.direct};
-}
-
-static void complete(struct pm_event *event, const struct pm_mapping *m)
-{
-	event->new_granularity = atomic_load(&m->granularity);
-	event->sync = m->decision.sync;
-	event->direct = m->decision.direct;
-}
-
-static void from_the_start(struct pm_event *event, enum pm_reason reason)
-{
-	event->kind = PM_EVENT_DEMOTED;
-	event->reason = reason;
-	event->old_granularity = PM_GRANULARITY_UNKNOWN;
-	event->old_sync = event->old_direct = PM_UNKNOWN;
-}
-
-/* With the lock held: makes the event that was put off. */
-static void make_up(struct pm_mapping *m)
-{
-	if (!m->fell_back)
-		return;
-	struct pm_event event = as_it_is(m);
-	from_the_start(&event, m->fell_back);
-	complete(&event, m);
-	if (append(&m->events, &event))
-		m->fell_back = PM_REASON_NONE;
-}
-
-void pm_news_begin(struct pm_news *news, struct pm_mapping *m)
-{
-	news->count = 0;
-	pthread_mutex_lock(&m->lock);
-	make_up(m);
-	news->old = as_it_is(m);
-	pthread_mutex_unlock(&m->lock);
-}
-
-struct pm_event *pm_news_add(struct pm_news *news, enum pm_event_kind kind, enum pm_reason reason)
-{
-	/* There is room for every kind; each is added at most once in a look. */
-	struct pm_event *event = &news->event[news->count < 16 ? news->count++ : 15];
-	*event = news->old;
-	event->kind = kind;
-	event->reason = reason;
-	return event;
-}
-
-void pm_news_fell_back(struct pm_mapping *m, enum pm_reason reason)
-{
-	struct pm_news news;
-	/* Nobody listens: there is time until an event is asked for, or another follows. */
-	if (!m->on_event && m->watch.sources < 0) {
-		m->fell_back = reason;
-		return;
-	}
-	pm_news_begin(&news, m);
-	from_the_start(pm_news_add(&news, PM_EVENT_DEMOTED, reason), reason);
-	pm_news_tell(m, &news);
-}
-
-static bool take(struct pm_queue **first, struct pm_event *event)
-{
-	struct pm_queue *q = *first;
-	if (!q)
+	struct pm_event_node *node = *first;
+	if (!node)
 		return false;
-	*first = q->next;
-	*event = q->event;
-	free(q);
+	*first = node->next;
+	*event = node->event;
+	free(node);
 	return true;
 }
 
-static void forget(struct pm_queue *q)
+/* ---- Queue ---- */
+
+void pm_events_init(struct pm_event_queue *queue, pm_event_fn *handler, void *arg, struct pm_mapping *mapping)
 {
-	for (struct pm_queue *next; q; q = next) {
-		next = q->next;
-		free(q);
-	}
+	*queue = (struct pm_event_queue){.has_listener = handler, .fd = -1, .handler = handler, .arg = arg, .mapping = mapping};
+	pthread_mutex_init(&queue->lock, NULL);
 }
 
-void pm_news_tell(struct pm_mapping *m, struct pm_news *news)
+/* Makes the descriptor readable, or not. */
+static void set_readable(struct pm_event_queue *queue, bool is_readable)
 {
-	for (unsigned i = 0; i < news->count; i++) {
-		struct pm_event *event = &news->event[i];
-		pthread_mutex_lock(&m->lock);
-		/* In the library's own thread there is no call of the application. */
-		bool own = m->watch.running && pthread_equal(pthread_self(), m->watch.thread);
-		if (!own && (m->on_event || m->watch.sources >= 0)) {
-			/* Somebody listens; to walk the stack takes its time. */
-			pthread_mutex_unlock(&m->lock);
-			event->frames = pm_libunwind_call_site(event->frame, PM_EVENT_FRAMES, event->where, sizeof(event->where));
-			pthread_mutex_lock(&m->lock);
-		}
-		complete(event, m);
-		bool queued = append(&m->events, event), deferred = own && m->on_event && append(&m->untold, event);
-		if (queued)
-			pm_watch_signal(m, true);
-		if (deferred)
-			pthread_cond_signal(&m->to_tell);
-		pthread_mutex_unlock(&m->lock);
-		if (m->on_event && !deferred)
-			m->on_event(m, event, m->event_arg);
-	}
-	news->count = 0;
+	uint64_t one = 1;
+	if (queue->fd < 0 || !pm_is_kept(&queue->kept))
+		return;
+	if (is_readable)
+		pm_sys->write(queue->fd, &one, sizeof(one));
+	else
+		PM_RETRY(pm_sys->read(queue->fd, &one, sizeof(one)));
 }
 
-int pm_events_take(struct pm_mapping *m, struct pm_event *event)
+static int make_fd(struct pm_event_queue *queue)
 {
-	pthread_mutex_lock(&m->lock);
-	make_up(m);
-	bool taken = take(&m->events, event);
-	if (!m->events)
-		pm_watch_signal(m, false);
-	pthread_mutex_unlock(&m->lock);
+	int fd = PM_RETRY(pm_sys->eventfd());
+	if (fd < 0)
+		return fd;
+	queue->fd = pm_keep(&queue->kept, fd);
+	queue->has_listener = true;
+	if (queue->pending)
+		set_readable(queue, true);
+	return fd;
+}
+
+int pm_events_fd(struct pm_event_queue *queue)
+{
+	pthread_mutex_lock(&queue->lock);
+	int fd = queue->fd < 0 ? make_fd(queue) : pm_is_kept(&queue->kept) ? queue->fd : -EBADF;
+	pthread_mutex_unlock(&queue->lock);
+	return fd;
+}
+
+void pm_events_close_fd(struct pm_event_queue *queue)
+{
+	pthread_mutex_lock(&queue->lock);
+	pm_kept_close(&queue->kept);
+	queue->fd = -1;
+	pthread_mutex_unlock(&queue->lock);
+}
+
+void pm_events_destroy(struct pm_event_queue *queue)
+{
+	struct pm_event event;
+	while (pop(&queue->pending, &event) || pop(&queue->untold, &event))
+		;
+	pm_events_close_fd(queue);
+	pthread_mutex_destroy(&queue->lock);
+}
+
+static bool publish(struct pm_event_queue *queue, struct pm_event *event, bool is_deferred)
+{
+	/* The watcher thread has no call of the application on its stack. */
+	if (queue->has_listener && !is_deferred)
+		event->frames = pm_libunwind_call_site(event->frame, PM_EVENT_FRAMES, event->where, sizeof(event->where));
+	pthread_mutex_lock(&queue->lock);
+	if (append(&queue->pending, event))
+		set_readable(queue, true);
+	bool waits = is_deferred && queue->handler && append(&queue->untold, event);
+	pthread_mutex_unlock(&queue->lock);
+	if (queue->handler && !waits)
+		queue->handler(queue->mapping, event, queue->arg);
+	return waits;
+}
+
+bool pm_events_publish(struct pm_event_queue *queue, struct pm_event_batch *batch, const struct pm_event_state *after,
+                       bool is_deferred)
+{
+	bool waits = false;
+	for (unsigned i = 0; i < batch->count; i++) {
+		complete(&batch->event[i], after);
+		waits |= publish(queue, &batch->event[i], is_deferred);
+	}
+	batch->count = 0;
+	return waits;
+}
+
+int pm_events_take(struct pm_event_queue *queue, struct pm_event *event)
+{
+	pthread_mutex_lock(&queue->lock);
+	bool taken = pop(&queue->pending, event);
+	if (!queue->pending)
+		set_readable(queue, false);
+	pthread_mutex_unlock(&queue->lock);
 	return taken ? 0 : -EAGAIN;
 }
 
-bool pm_events_any(struct pm_mapping *m)
+bool pm_events_tell(struct pm_event_queue *queue)
 {
-	make_up(m);
-	return m->events;
-}
-
-bool pm_events_wait(struct pm_mapping *m, struct pm_event *event)
-{
-	pthread_mutex_lock(&m->lock);
-	while (!m->untold && !m->all_told)
-		pthread_cond_wait(&m->to_tell, &m->lock);
-	bool taken = take(&m->untold, event);
-	pthread_mutex_unlock(&m->lock);
+	struct pm_event event;
+	pthread_mutex_lock(&queue->lock);
+	bool taken = pop(&queue->untold, &event);
+	pthread_mutex_unlock(&queue->lock);
+	if (taken)
+		queue->handler(queue->mapping, &event, queue->arg);
 	return taken;
-}
-
-void pm_events_end(struct pm_mapping *m)
-{
-	pthread_mutex_lock(&m->lock);
-	m->all_told = true;
-	pthread_cond_signal(&m->to_tell);
-	pthread_mutex_unlock(&m->lock);
-}
-
-void pm_events_forget(struct pm_mapping *m)
-{
-	forget(m->events);
-	forget(m->untold);
 }

@@ -69,22 +69,22 @@ static struct pm_decision without_lease(struct pm_mapping *m)
  * under way as well: it takes the right to write from every page, so a store it did not see faults after it, and
  * whoever flushes that store by then finds the new strategy.
  */
-static void give_back(struct pm_mapping *m, struct pm_news *news)
+static void give_back(struct pm_mapping *m, struct pm_event_batch *batch)
 {
-	unsigned count = news->count;
+	unsigned count = batch->count;
 	bool had_lines = atomic_load(&m->granularity) >= PM_CACHE_LINE;
 	atomic_store(&m->watch.lease_held, false);
 	m->watch.lease_error = EAGAIN;
 	struct pm_decision d = without_lease(m);
-	pm_mapping_adopt(m, &d, false, news);
-	news->count = count; /* the cause is the event, not that it fell back */
+	pm_mapping_adopt(m, &d, false, batch);
+	batch->count = count; /* the cause is the event, not that it fell back */
 	if (had_lines && atomic_load(&m->granularity) == PM_PAGE) {
 		int rc = pm_strategy_writeback.sync(&m->medium);
 		if (rc)
-			pm_mapping_failed_unasked(m, rc, news);
+			pm_mapping_failed_unasked(m, rc, batch);
 	}
 	bool forced = ours(m) || PM_RETRY(pm_sys->setlease(m->file.fd, F_UNLCK)) == -EAGAIN;
-	pm_news_add(news, PM_EVENT_LEASE_BROKEN, forced ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN);
+	pm_event_batch_add(batch, PM_EVENT_LEASE_BROKEN, forced ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN);
 }
 
 /* What was done to the file meanwhile and can be undone: what was prepared may not be so any more. */
@@ -101,7 +101,7 @@ static bool is_mendable(const struct pm_mapping *m, const pm_evidence_table e, c
  * through the page cache even on a DAX file before Linux 6.1.113 and 6.2 (fs/xfs/xfs_reflink.c xfs_reflink_unshare), and
  * then the mapping shows what once was there.
  */
-static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm_subject *s, struct pm_news *news)
+static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm_subject *s, struct pm_event_batch *batch)
 {
 	struct pm_file *f = &m->file;
 	int rc = 0;
@@ -114,12 +114,12 @@ static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm
 	/* Not in the list of drains: on DAX it need not be (medium.c). */
 	rc = pm_sync_file(f->fd, f->syncs_inodes, false);
 	if (rc)
-		pm_mapping_failed_unasked(m, rc, news);
+		pm_mapping_failed_unasked(m, rc, batch);
 	return rc;
 }
 
 /* Whether user space commits alone again. */
-static bool return_to_lines(struct pm_mapping *m, struct pm_news *news)
+static bool return_to_lines(struct pm_mapping *m, struct pm_event_batch *batch)
 {
 	pm_evidence_table e;
 	struct pm_subject s;
@@ -127,20 +127,20 @@ static bool return_to_lines(struct pm_mapping *m, struct pm_news *news)
 	if (pm_mapping_judge(m, m->length, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(m, e, &s)))
 		return false;
 	/* What the intruder did is seen now or never. */
-	pm_watch_compare(m, e, &s, news);
-	int rc = mend(m, e, &s, news);
+	pm_watch_compare(m, e, &s, batch);
+	int rc = mend(m, e, &s, batch);
 	pm_watch_discard(m);
 	if (rc || pm_mapping_judge(m, m->length, e, &s, &d) || pm_mapping_error(m) || d.granularity <= PM_PAGE)
 		return false;
 	/* Mending may have taken long. */
 	if (PM_RETRY(pm_sys->getlease(m->file.fd)) != F_WRLCK)
 		return false;
-	pm_mapping_adopt(m, &d, true, news);
+	pm_mapping_adopt(m, &d, true, batch);
 	return true;
 }
 
 /* With the lease held. What failed is tried again, each time after twice as many looks. */
-static void try_to_return(struct pm_mapping *m, struct pm_news *news)
+static void try_to_return(struct pm_mapping *m, struct pm_event_batch *batch)
 {
 	struct pm_watch *w = &m->watch;
 	if (!m->synchronous || atomic_load(&m->granularity) != PM_PAGE || pm_mapping_error(m))
@@ -149,18 +149,18 @@ static void try_to_return(struct pm_mapping *m, struct pm_news *news)
 		w->pause--;
 		return;
 	}
-	w->patience = return_to_lines(m, news) ? 0 : w->patience ? w->patience * 2 : 1;
+	w->patience = return_to_lines(m, batch) ? 0 : w->patience ? w->patience * 2 : 1;
 	w->patience = w->patience > PATIENCE ? PATIENCE : w->patience;
 	w->pause = w->patience;
 }
 
-void pm_lease_turn(struct pm_mapping *m, struct pm_news *news)
+void pm_lease_turn(struct pm_mapping *m, struct pm_event_batch *batch)
 {
 	struct pm_watch *w = &m->watch;
 	if (!(m->flags & PM_LEASE))
 		return;
 	if (atomic_load(&w->lease_held) && PM_RETRY(pm_sys->getlease(m->file.fd)) != F_WRLCK) {
-		give_back(m, news);
+		give_back(m, batch);
 		return;
 	}
 	/* Whoever takes it is signalled. */
@@ -171,19 +171,19 @@ void pm_lease_turn(struct pm_mapping *m, struct pm_news *news)
 		pm_lease_take(m);
 	}
 	if (atomic_load(&w->lease_held))
-		try_to_return(m, news);
+		try_to_return(m, batch);
 }
 
 void pm_lease_poll(struct pm_mapping *m)
 {
-	struct pm_news news;
+	struct pm_event_batch batch;
 	if (!atomic_load(&m->watch.lease_held) || PM_RETRY(pm_sys->getlease(m->file.fd)) == F_WRLCK)
 		return;
 	pthread_mutex_lock(&m->watch.lock);
-	pm_news_begin(&news, m);
+	pm_mapping_begin_batch(m, &batch);
 	/* Another thread may have done it meanwhile. */
 	if (atomic_load(&m->watch.lease_held))
-		pm_lease_turn(m, &news);
+		pm_lease_turn(m, &batch);
 	pthread_mutex_unlock(&m->watch.lock);
-	pm_news_tell(m, &news);
+	pm_mapping_publish(m, &batch);
 }

@@ -73,13 +73,13 @@ static int adopt_locked(struct pm_mapping *m, const struct pm_decision *d, bool 
 	return PM_EVENT_DEMOTED;
 }
 
-void pm_mapping_adopt(struct pm_mapping *m, const struct pm_decision *d, bool may_promote, struct pm_news *news)
+void pm_mapping_adopt(struct pm_mapping *m, const struct pm_decision *d, bool may_promote, struct pm_event_batch *batch)
 {
 	pthread_mutex_lock(&m->lock);
 	int kind = adopt_locked(m, d, may_promote);
 	pthread_mutex_unlock(&m->lock);
 	if (kind)
-		pm_news_add(news, (enum pm_event_kind)kind, d->reason);
+		pm_event_batch_add(batch, (enum pm_event_kind)kind, d->reason);
 }
 
 static void fill(struct pm_report *r, const struct pm_decision *d, const struct pm_ask *ask)
@@ -133,33 +133,33 @@ int pm_mapping_judge(struct pm_mapping *m, uint64_t length, pm_evidence_table e,
 	return 0;
 }
 
-void pm_mapping_failed_unasked(struct pm_mapping *m, int rc, struct pm_news *news)
+void pm_mapping_failed_unasked(struct pm_mapping *m, int rc, struct pm_event_batch *batch)
 {
 	pm_latch_fail(m->latch, atomic_load(&m->cleared), rc);
 	if (pm_mapping_is_news(m))
-		pm_news_add(news, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = rc;
+		pm_event_batch_add(batch, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = rc;
 }
 
 /*
  * What another process wrote, allocated or cut is made durable before it is told, and before lines are promised on: they
  * do not cover it (medium.c).
  */
-static void cover_others(struct pm_mapping *m, struct pm_news *news)
+static void cover_others(struct pm_mapping *m, struct pm_event_batch *batch)
 {
 	/* Also where a hole that was punched first has made the mapping fall back meanwhile. */
 	if (!m->synchronous || pm_mapping_error(m) || !pm_watch_is_written(m))
 		return;
 	int rc = pm_medium_commit(&m->medium);
 	if (rc)
-		pm_mapping_failed_unasked(m, rc, news);
+		pm_mapping_failed_unasked(m, rc, batch);
 }
 
-int pm_mapping_look(struct pm_mapping *m, struct pm_report *r, bool all, struct pm_news *news)
+int pm_mapping_look(struct pm_mapping *m, struct pm_report *r, bool all, struct pm_event_batch *batch)
 {
 	struct pm_subject s;
 	struct pm_decision fresh;
-	pm_lease_turn(m, news);
-	cover_others(m, news);
+	pm_lease_turn(m, batch);
+	cover_others(m, batch);
 	int rc = pm_mapping_judge(m, m->length, r->evidence, &s, &fresh);
 	if (rc)
 		return rc;
@@ -170,12 +170,37 @@ int pm_mapping_look(struct pm_mapping *m, struct pm_report *r, bool all, struct 
 		m->watch.emergency = true;
 		fresh = pm_decide(r->evidence, &m->ask);
 	}
-	pm_mapping_adopt(m, &fresh, false, news);
-	pm_watch_compare(m, r->evidence, &s, news);
+	pm_mapping_adopt(m, &fresh, false, batch);
+	pm_watch_compare(m, r->evidence, &s, batch);
 	/* What was announced while this look was made is told by it as well. */
 	if (m->watch.unsettled)
-		cover_others(m, news);
+		cover_others(m, batch);
 	return 0;
+}
+
+static struct pm_event_state state_of(struct pm_mapping *m)
+{
+	pthread_mutex_lock(&m->lock);
+	struct pm_event_state state = {.granularity = atomic_load(&m->granularity), .sync = m->decision.sync,
+	                               .direct = m->decision.direct, .offset = m->offset, .length = m->length};
+	pthread_mutex_unlock(&m->lock);
+	return state;
+}
+
+void pm_mapping_begin_batch(struct pm_mapping *m, struct pm_event_batch *batch)
+{
+	struct pm_event_state before = state_of(m);
+	pm_event_batch_begin(batch, &before);
+}
+
+void pm_mapping_publish(struct pm_mapping *m, struct pm_event_batch *batch)
+{
+	if (!batch->count)
+		return;
+	struct pm_event_state after = state_of(m);
+	bool is_watcher = m->watch.running && pthread_equal(pthread_self(), m->watch.thread);
+	if (pm_events_publish(&m->events, batch, &after, is_watcher))
+		pm_notifier_wake();
 }
 
 /* No durability call succeeds any more; only a file system that is not there is worse. */
@@ -192,12 +217,12 @@ static void blame_poison(struct pm_report *r)
 
 int pm_mapping_report(struct pm_mapping *m, const char *call, struct pm_report *r, bool all)
 {
-	struct pm_news news;
+	struct pm_event_batch batch;
 	pthread_mutex_lock(&m->watch.lock);
-	pm_news_begin(&news, m);
-	int rc = pm_mapping_look(m, r, all, &news);
+	pm_mapping_begin_batch(m, &batch);
+	int rc = pm_mapping_look(m, r, all, &batch);
 	pthread_mutex_unlock(&m->watch.lock);
-	pm_news_tell(m, &news);
+	pm_mapping_publish(m, &batch);
 	if (rc)
 		return pm_fail(rc, call, m->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
 	pthread_mutex_lock(&m->lock);

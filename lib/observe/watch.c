@@ -21,7 +21,7 @@
 
 void pm_watch_init(struct pm_watch *w)
 {
-	w->inotify = w->mounts = w->sources = w->queued = w->timer = w->stop = -1;
+	w->inotify = w->mounts = w->sources = w->timer = w->stop = -1;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->turn, NULL);
 }
@@ -110,12 +110,12 @@ static int set_timer(struct pm_watch *w, unsigned ms)
 	return pm_is_kept(&w->kept_timer) ? pm_sys->timer_set(w->timer, ms) : -EBADF;
 }
 
-/* Likewise. Who had it open before anybody watched is no news, and no reason to wait with the next search. */
-static void end_search(struct pm_watch *w, const struct search *found, struct pm_news *news)
+/* Likewise. Who had it open before anybody watched is no batch, and no reason to wait with the next search. */
+static void end_search(struct pm_watch *w, const struct search *found, struct pm_event_batch *batch)
 {
 	bool new_direct = found->direct && !w->direct, new_writing = found->writing && !w->writing;
 	if (w->searched && (new_direct || new_writing))
-		pm_news_add(news, PM_EVENT_OPENED, new_direct ? PM_REASON_OPENED_DIRECT : PM_REASON_OPENED_WRITING);
+		pm_event_batch_add(batch, PM_EVENT_OPENED, new_direct ? PM_REASON_OPENED_DIRECT : PM_REASON_OPENED_WRITING);
 	w->writing = found->writing;
 	w->direct = found->direct;
 	w->searching = false;
@@ -130,7 +130,7 @@ void pm_watch_search(struct pm_mapping *m)
 {
 	struct pm_watch *w = &m->watch;
 	struct search search = {.m = m};
-	struct pm_news news;
+	struct pm_event_batch batch;
 	pthread_mutex_lock(&w->lock);
 	bool begun = begin_search(w);
 	search.file = m->file.stx;
@@ -139,10 +139,10 @@ void pm_watch_search(struct pm_mapping *m)
 		return;
 	pm_sys->each_entry("/proc", visit_process, &search);
 	pthread_mutex_lock(&w->lock);
-	pm_news_begin(&news, m);
-	end_search(w, &search, &news);
+	pm_mapping_begin_batch(m, &batch);
+	end_search(w, &search, &batch);
 	pthread_mutex_unlock(&w->lock);
-	pm_news_tell(m, &news);
+	pm_mapping_publish(m, &batch);
 }
 
 /* A look found that somebody opened it; whoever made the look need not be who searches, so it is announced further. */
@@ -161,15 +161,16 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 	struct statx now;
 	char path[40];
 	if (w->sources >= 0)
-		return pm_is_kept(&w->kept_sources) && pm_is_kept(&w->kept_queued) ? 0 : -EBADF;
+		return pm_is_kept(&w->kept_sources) ? 0 : -EBADF;
 	if (w->established && pm_kept_file_look(&m->file.identity, &now) == -EBADF)
 		return -EBADF;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->file.fd);
-	int inotify = PM_RETRY(pm_sys->inotify(path, ANNOUNCED)), queued = PM_RETRY(pm_sys->eventfd()), sources = PM_RETRY(pm_sys->epoll_create());
+	int inotify = PM_RETRY(pm_sys->inotify(path, ANNOUNCED)), sources = PM_RETRY(pm_sys->epoll_create());
 	int timer = PM_RETRY(pm_sys->timerfd());
 	/* Without it remounts are only noticed later. */
 	int mounts = PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY | O_CLOEXEC, 0));
 	/* A thread that looks by and by is better than none; without one the descriptor would be silent. */
+	int queued = threaded ? 0 : pm_events_fd(&m->events);
 	int rc = inotify < 0 && !threaded ? inotify : queued < 0 ? queued : sources < 0 ? sources : 0;
 	rc = rc ? rc : timer < 0 ? timer : PM_RETRY(pm_sys->epoll_add(sources, timer, EPOLLIN));
 	if (!rc && inotify >= 0)
@@ -179,8 +180,8 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 	if (!rc && mounts >= 0)
 		rc = PM_RETRY(pm_sys->epoll_add(sources, mounts, EPOLLPRI));
 	if (rc) {
+		pm_events_close_fd(&m->events);
 		shut(&inotify);
-		shut(&queued);
 		shut(&sources);
 		shut(&mounts);
 		shut(&timer);
@@ -189,7 +190,6 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 	pthread_mutex_lock(&m->lock);
 	w->inotify = inotify < 0 ? -1 : pm_keep(&w->kept_inotify, inotify);
 	w->error = inotify < 0 ? -inotify : 0;
-	w->queued = pm_keep(&w->kept_queued, queued);
 	w->mounts = pm_keep(&w->kept_mounts, mounts);
 	w->sources = pm_keep(&w->kept_sources, sources);
 	w->timer = pm_keep(&w->kept_timer, timer);
@@ -199,28 +199,13 @@ int pm_watch_open(struct pm_mapping *m, bool threaded)
 	return 0;
 }
 
-void pm_watch_signal(struct pm_mapping *m, bool any)
-{
-	uint64_t one = 1;
-	if (!pm_is_kept(&m->watch.kept_queued))
-		return;
-	if (any)
-		pm_sys->write(m->watch.queued, &one, sizeof(one));
-	else
-		PM_RETRY(pm_sys->read(m->watch.queued, &one, sizeof(one)));
-}
-
 int pm_watch_descriptor(struct pm_mapping *m)
 {
 	struct pm_watch *w = &m->watch;
 	pthread_mutex_lock(&w->lock);
 	int rc = pm_watch_open(m, w->running);
-	pthread_mutex_lock(&m->lock);
-	if (!rc && pm_events_any(m))
-		pm_watch_signal(m, true);
-	pthread_mutex_unlock(&m->lock);
 	if (!rc)
-		rc = w->running ? w->queued : w->sources;
+		rc = w->running ? pm_events_fd(&m->events) : w->sources;
 	bool first = w->opened && !w->searched;
 	pthread_mutex_unlock(&w->lock);
 	if (first)
@@ -306,7 +291,7 @@ static uint64_t end_of(const struct pm_mapping *m, const struct statx *stx)
 
 /* Blocks that went: one event for each cause, and whoever took them has written to the file. */
 static bool compare_extents(struct pm_mapping *m, const struct pm_evidence *e, const struct pm_subject *s,
-                            struct pm_news *news)
+                            struct pm_event_batch *batch)
 {
 	struct pm_watch *w = &m->watch;
 	struct statx now;
@@ -318,50 +303,49 @@ static bool compare_extents(struct pm_mapping *m, const struct pm_evidence *e, c
 	bool truncated = w->seen && end < w->end && end < m->offset + m->length;
 	w->end = end;
 	if (truncated)
-		place(pm_news_add(news, PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED), end, UINT64_MAX);
+		place(pm_event_batch_add(batch, PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED), end, UINT64_MAX);
 	if (hole && !truncated)
-		place(pm_news_add(news, PM_EVENT_HOLE, PM_REASON_HOLE), e[PM_EV_ALLOCATED].value, s->hole_end);
+		place(pm_event_batch_add(batch, PM_EVENT_HOLE, PM_REASON_HOLE), e[PM_EV_ALLOCATED].value, s->hole_end);
 	if (lost(&w->unshared, e[PM_EV_UNSHARED].state) && w->seen)
-		place(pm_news_add(news, PM_EVENT_SHARED, PM_REASON_SHARED), e[PM_EV_UNSHARED].value, s->shared_end);
+		place(pm_event_batch_add(batch, PM_EVENT_SHARED, PM_REASON_SHARED), e[PM_EV_UNSHARED].value, s->shared_end);
 	return truncated || hole;
 }
 
 /* A name that is lost, or lost in another way than before. */
-static void compare_name(struct pm_watch *w, const struct pm_evidence *named, struct pm_news *news)
+static void compare_name(struct pm_watch *w, const struct pm_evidence *named, struct pm_event_batch *batch)
 {
 	enum pm_reason now = pm_reason_of_name(named);
 	if (now != PM_REASON_NONE && now != w->name)
-		pm_news_add(news, PM_EVENT_NAME_LOST, now);
+		pm_event_batch_add(batch, PM_EVENT_NAME_LOST, now);
 	w->name = named->state == PM_UNKNOWN ? w->name : now;
 }
 
-static void compare_life(struct pm_watch *w, const struct pm_evidence *e, struct pm_news *news)
+static void compare_life(struct pm_watch *w, const struct pm_evidence *e, struct pm_event_batch *batch)
 {
 	if (lost(&w->dax, e[PM_EV_DAX].state))
-		pm_news_add(news, PM_EVENT_PAGE_CACHE, PM_REASON_PAGE_CACHE);
+		pm_event_batch_add(batch, PM_EVENT_PAGE_CACHE, PM_REASON_PAGE_CACHE);
 	bool is_immutable = e[PM_EV_WRITABLE].error == PM_IMMUTABLE;
 	if (lost(&w->writable, e[PM_EV_WRITABLE].state))
-		pm_news_add(news, PM_EVENT_READ_ONLY, is_immutable ? PM_REASON_IMMUTABLE : PM_REASON_READ_ONLY);
+		pm_event_batch_add(batch, PM_EVENT_READ_ONLY, is_immutable ? PM_REASON_IMMUTABLE : PM_REASON_READ_ONLY);
 	if (lost(&w->alive, e[PM_EV_FS_ONLINE].state)) {
 		bool gone = e[PM_EV_FS_ONLINE].error == ENODEV;
-		pm_news_add(news, PM_EVENT_FS_OFFLINE, gone ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN)->error =
+		pm_event_batch_add(batch, PM_EVENT_FS_OFFLINE, gone ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN)->error =
 			-e[PM_EV_FS_ONLINE].error;
 	}
 	if (w->bad != PM_YES && e[PM_EV_BAD_BLOCKS].state == PM_YES)
-		place(pm_news_add(news, PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS), e[PM_EV_BAD_BLOCKS].value, UINT64_MAX);
+		place(pm_event_batch_add(batch, PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS), e[PM_EV_BAD_BLOCKS].value, UINT64_MAX);
 	w->bad = e[PM_EV_BAD_BLOCKS].state == PM_UNKNOWN ? w->bad : e[PM_EV_BAD_BLOCKS].state;
 	enum pm_state flag = e[PM_EV_DAX_FLAG].state;
 	if (w->dax_flag != PM_UNKNOWN && flag != PM_UNKNOWN && flag != w->dax_flag)
-		pm_news_add(news, PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG);
+		pm_event_batch_add(batch, PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG);
 	w->dax_flag = flag == PM_UNKNOWN ? w->dax_flag : flag;
 }
 
 /* Of what was announced until now only what others did. */
 void pm_watch_seed(struct pm_mapping *m, const struct pm_evidence *e, const struct pm_subject *s)
 {
-	struct pm_news none;
-	none.count = 0;
-	none.old = (struct pm_event){.size = sizeof(none.old)};
+	struct pm_event_batch none;
+	pm_event_batch_begin(&none, &(struct pm_event_state){.length = 0});
 	pm_watch_discard(m);
 	compare_extents(m, e, s, &none);
 	compare_name(&m->watch, &e[PM_EV_NAMED], &none);
@@ -374,10 +358,10 @@ void pm_watch_seed(struct pm_mapping *m, const struct pm_evidence *e, const stru
  * What is announced has no place. Of a file that grew or shrank behind the range meanwhile, that is what it tells of:
  * the log that another process appends to is not this range's.
  */
-static void tell_written(struct pm_mapping *m, const struct pm_subject *s, struct pm_news *news)
+static void tell_written(struct pm_mapping *m, const struct pm_subject *s, struct pm_event_batch *batch)
 {
 	uint64_t size = s->stx.stx_size, before = m->watch.size, end = m->offset + m->length;
-	struct pm_event *event = pm_news_add(news, PM_EVENT_MODIFIED, PM_REASON_MODIFIED);
+	struct pm_event *event = pm_event_batch_add(batch, PM_EVENT_MODIFIED, PM_REASON_MODIFIED);
 	if (size == before || size < end || before < end)
 		return;
 	event->offset = least(size, before);
@@ -385,7 +369,7 @@ static void tell_written(struct pm_mapping *m, const struct pm_subject *s, struc
 }
 
 void pm_watch_compare(struct pm_mapping *m, const struct pm_evidence *e, const struct pm_subject *s,
-                      struct pm_news *news)
+                      struct pm_event_batch *batch)
 {
 	struct pm_watch *w = &m->watch;
 	uint32_t fresh = announced(w), changes = fresh | w->carried;
@@ -393,11 +377,11 @@ void pm_watch_compare(struct pm_mapping *m, const struct pm_evidence *e, const s
 	w->carried = 0;
 	/* After a copy-up what is said of the file is not of what is mapped. */
 	bool is_other = pm_reason_of_name(&e[PM_EV_NAMED]) == PM_REASON_COPIED_UP;
-	bool explained = is_other || compare_extents(m, e, s, news);
-	compare_name(w, &e[PM_EV_NAMED], news);
-	compare_life(w, e, news);
+	bool explained = is_other || compare_extents(m, e, s, batch);
+	compare_name(w, &e[PM_EV_NAMED], batch);
+	compare_life(w, e, batch);
 	if (w->seen && changes & IN_MODIFY && !explained)
-		tell_written(m, s, news);
+		tell_written(m, s, batch);
 	if (!s->file_error)
 		w->size = s->stx.stx_size;
 	if (changes & (IN_OPEN | IN_CLOSE_WRITE))
@@ -413,20 +397,6 @@ void pm_watch_end(struct pm_mapping *m)
 	pm_kept_close(&w->kept_inotify);
 	pm_kept_close(&w->kept_mounts);
 	pm_kept_close(&w->kept_sources);
-	pm_kept_close(&w->kept_queued);
 	pm_kept_close(&w->kept_timer);
-	w->inotify = w->mounts = w->sources = w->queued = w->timer = -1;
-}
-
-int pm_mapping_next_event(struct pm_mapping *m, struct pm_event *event)
-{
-	struct pm_report report;
-	int rc = pm_events_take(m, event);
-	if (rc != -EAGAIN || m->watch.running)
-		return rc;
-	memset(&report, 0, sizeof(report));
-	rc = pm_mapping_report(m, "pm_next_event", &report, false);
-	if (!rc)
-		pm_watch_search(m);
-	return rc ? rc : pm_events_take(m, event);
+	w->inotify = w->mounts = w->sources = w->timer = -1;
 }

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The threads of a mapping with PM_WATCH or PM_LEASE. One looks, and answers whoever breaks the lease; another runs the
- * handler of the events that the first one meets, since nobody knows how long that takes.
- */
+/* The thread of a mapping with PM_WATCH or PM_LEASE: it looks at the file, and answers a broken lease. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,8 +11,6 @@
 
 #define PERIOD_MS 1000
 #define PAUSE_MS 10 /* before a look, however much is announced */
-
-/* ---- The one that looks ---- */
 
 static void look(struct pm_mapping *m)
 {
@@ -102,27 +97,15 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-/* ---- The one that tells ---- */
+/* ---- Its life ---- */
 
-static void *tell(void *arg)
-{
-	struct pm_mapping *m = arg;
-	struct pm_event event;
-	while (pm_events_wait(m, &event))
-		m->on_event(m, &event, m->event_arg);
-	return NULL;
-}
-
-/* ---- Their life ---- */
-
-static int start_threads(struct pm_mapping *m)
+static int start_thread(struct pm_mapping *m)
 {
 	struct pm_watch *w = &m->watch;
 	w->stop = pm_keep(&w->kept_stop, PM_RETRY(pm_sys->eventfd()));
 	if (w->stop < 0)
 		return w->stop;
-	int rc = m->on_event ? pm_thread_start(&w->teller, tell, m) : 0;
-	w->telling = m->on_event && !rc;
+	int rc = m->events.handler ? pm_notifier_join(&m->notified, &m->events) : 0;
 	if (!rc)
 		rc = pm_thread_start(&w->thread, serve, m);
 	if (rc)
@@ -144,7 +127,7 @@ int pm_watch_start(struct pm_mapping *m)
 	int rc = pm_watch_open(m, true);
 	if (!rc)
 		pm_watch_search(m);
-	return rc ? rc : start_threads(m);
+	return rc ? rc : start_thread(m);
 }
 
 void pm_watch_go(struct pm_mapping *m)
@@ -168,11 +151,8 @@ void pm_watch_thread_end(struct pm_mapping *m)
 			pm_sys->write(w->stop, &one, sizeof(one));
 		pthread_join(w->thread, NULL);
 	}
-	if (w->telling) {
-		pm_events_end(m);
-		pthread_join(w->teller, NULL);
-	}
-	w->running = w->telling = false;
+	pm_notifier_leave(&m->notified);
+	w->running = false;
 	pm_kept_close(&w->kept_stop);
 	w->stop = -1;
 }

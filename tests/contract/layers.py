@@ -77,17 +77,19 @@ lib/file/zero_fill
 lib/file/from_medium
 lib/file/grow
 
+lib/observe/events
+lib/observe/notifier
 lib/mapping/mapping
 lib/mapping/shape
 lib/mapping/split
 lib/observe/naming
-lib/observe/events
 lib/observe/watch
 lib/observe/lease
 lib/observe/observe
 lib/observe/watcher
 lib/mapping/failure
 lib/mapping/open
+lib/mapping/next_event
 lib/mapping/fault
 lib/mapping/repair
 lib/mapping/resize
@@ -103,7 +105,7 @@ TANGLED = (
     {"lib/facts/disk", "lib/facts/below"},
     {"lib/file/file", "lib/file/undo", "lib/file/open"},
     {"lib/observe/watcher", "lib/mapping/open", "lib/mapping/failure", "lib/observe/observe", "lib/observe/lease",
-     "lib/observe/watch", "lib/observe/events"},
+     "lib/observe/watch"},
 )
 
 # The policy is pure: it sees the facts and nothing that could do anything.

@@ -238,7 +238,7 @@ static unsigned count;
 static void note_kept(void)
 {
 	const struct pm_watch *w = &m->watch;
-	const int kept[] = {m->file.fd, w->inotify, w->mounts, w->sources, w->queued, w->timer, w->stop};
+	const int kept[] = {m->file.fd, w->inotify, w->mounts, w->sources, m->events.fd, w->timer, w->stop};
 	char path[40], text[64];
 	count = 0;
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
@@ -293,7 +293,7 @@ START_TEST(all_are_closed)
 	base = pm_base(m);
 	pthread_mutex_lock(&m->watch.lock);
 	for (int fd = 3; fd < 256; fd++)
-		if (fd == m->file.fd || fd == m->watch.inotify || fd == m->watch.sources || fd == m->watch.queued ||
+		if (fd == m->file.fd || fd == m->watch.inotify || fd == m->watch.sources || fd == m->events.fd ||
 		    fd == m->watch.timer || fd == m->watch.stop)
 			close(fd);
 	pthread_mutex_unlock(&m->watch.lock);

@@ -286,7 +286,7 @@ END_TEST
 #define MOUNTED "readlinkat statx"
 /* The threads end; then the lease, and the descriptors of the watch, each shown to be the library's still. */
 #define CLOSE "mark_of close"
-#define END_OF_WATCH "mark_of write " CLOSE " statx_now setlease " CLOSE " " CLOSE " " CLOSE " " CLOSE " " CLOSE
+#define END_OF_WATCH "mark_of write " CLOSE " statx_now setlease " CLOSE " " CLOSE " " CLOSE " " CLOSE
 
 static const struct {
 	enum state state;
