@@ -12,14 +12,12 @@
  * pm(7) and pm_durability(7). Conventions that hold unless a comment says otherwise:
  *
  *   Errors   A function returning int returns 0, or a negative errno (errno(3)) or PM_E code. pm_strerror() names it;
- *            pm_error_detail() is a sentence with the call, the path and the reason. A failing call undoes what it
- *            made.
+ *            pm_error_detail() is a sentence with call, path and reason. A failing call undoes what it made.
  *   Units    Lengths and offsets are bytes. A range that leaves the mapping is -ERANGE. Length 0 does nothing and
  *            returns 0. A NULL mapping or result is -EINVAL; pm_unmap(NULL) is 0. A struct has a size that it has had:
  *            it ends where a member does, else it is -EINVAL; options above 4096 bytes are -E2BIG.
- *   End      If another process truncates the file inside the mapping, calls on a range beyond the end return -ERANGE
- *            once the library sees it, and so does pm_drain() if such a range was flushed; pm_file(7) says when.
- *            pm_resize() ends it.
+ *   End      If another process truncates the file inside the mapping, calls on a range beyond the end, and drains of
+ *            one, return -ERANGE once the library sees it (pm_file(7) says when) and until pm_resize().
  *   Numbers  The library uses no descriptor 0, 1 or 2. If the program closes or reuses one of the library's, calls
  *            return -EBADF once they see it; pm_persist() on PM_CACHE_LINE needs none and stays durable.
  *   Threads  All functions are thread-safe, except that pm_unmap() and pm_resize() must not run concurrently with any
@@ -32,7 +30,7 @@
  *            always possible with PM_WATCH or PM_LEASE, the child must not call the library before execve(2). A lease
  *            not released by pm_unmap() lasts until every child has closed its copy of the descriptor.
  *
- * What a power failure may take (never half of an aligned 8-byte word; on PM_PAGE if the device writes sectors whole):
+ * What a power failure may take (never half of an aligned 8-byte store; on PM_PAGE if the device writes sectors whole):
  *
  *   after           PM_NONE      PM_PAGE                        PM_CACHE_LINE            PM_BYTE
  *   a store         everything   all since the page's last      any subset of the lines  what no fence has
@@ -52,12 +50,9 @@ extern "C" {
 #endif
 
 #define PM_API __attribute__((visibility("default")))
-
 #define PM_VERSION_MAJOR 0 /* of the header; pm_version() is that of the library */
 #define PM_VERSION_MINOR 2
 #define PM_VERSION_PATCH 0
-
-/* ---- Words ------------------------------------------------------------------------------------ */
 
 /* What a store still needs to become durable. Ordered: a larger value promises more. */
 enum pm_granularity {
@@ -247,10 +242,8 @@ struct pm_evidence {
 struct pm_mapping;
 struct pm_event;
 
-/*
- * pm_event_fn(3): an event handler. It runs with no lock held, in the thread whose call met the event or in a thread of
- * the library that runs only handlers. It may call any function on the mapping, except pm_unmap() and pm_resize().
- */
+/* pm_event_fn(3): an event handler. It runs with no lock held, in the thread whose call met the event or in a thread of
+ * the library that runs only handlers. It may call any function on the mapping, except pm_unmap() and pm_resize(). */
 typedef void pm_event_fn(struct pm_mapping *mapping, const struct pm_event *event, void *arg);
 
 /* pm_options(3): zero it, set size, set what is wanted. All zero is a good default. */
@@ -266,7 +259,7 @@ struct pm_options {
 	void *event_arg;
 };
 
-/* pm_report(3) */
+/* pm_report(3): filled by pm_query() and pm_probe(). */
 struct pm_report {
 	size_t size; /* bytes that were filled */
 	enum pm_granularity granularity;
@@ -303,9 +296,8 @@ enum pm_event_kind {
 	PM_EVENT_NAME_LOST = 15         /* the file was unlinked, replaced, moved or copied up: see the reason */
 };
 
-#define PM_EVENT_FRAMES 16
+#define PM_EVENT_FRAMES 16 /* of pm_event(3) */
 
-/* pm_event(3) */
 struct pm_event {
 	size_t size; /* sizeof(struct pm_event) of the library */
 	enum pm_event_kind kind;
@@ -339,8 +331,8 @@ struct pm_fault {
 /* pm_map(3): maps length bytes of the file at path, from offset; NULL options: all of an existing file, read-write,
  * hints. path names a regular file, a block device or a device-dax node. *ret_mapping is written only on success.
  * Returns: 0; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE: a guarantee cannot be met; -EINVAL; -E2BIG; -ERANGE: beyond
- * the end of the file without PM_CREATE; -EEXIST; -EBUSY; -EAGAIN; -EOPNOTSUPP; -ENODEV; any error of open(2),
- * fallocate(2), mmap(2), fsync(2): all in the page.
+ * the end of the file without PM_CREATE; -EOVERFLOW; -EEXIST; -EBUSY; -EAGAIN; -EOPNOTSUPP; -ENODEV; any error of
+ * open(2), fallocate(2), mmap(2), fsync(2).
  * Crash: with PM_CREATE, before the return the file is absent, or has any size up to the one asked for and zeroes where
  * it is new. After 0 its size, blocks and directory entry are durable. */
 PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_mapping **ret_mapping);
@@ -350,9 +342,8 @@ PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_
  * Crash: as pm_map(), but the directory entry is the caller's. */
 PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping **ret_mapping);
 
-/* pm_unmap(3): drains what was flushed and ends the mapping, whatever the drain returned.
+/* pm_unmap(3): drains what was flushed and ends the mapping, whatever the drain returned. Waits for an event handler.
  * Returns: 0, or the error of the last or an earlier write-back, or of a lost guarantee (PM_FAIL_ON_DEMOTION).
- * Threads: waits for a running event handler.
  * Crash: stores that were never flushed may be lost. */
 PM_API int pm_unmap(struct pm_mapping *mapping);
 
@@ -378,11 +369,9 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
 
 /* pm_drain(3): makes durable everything that this thread passed to pm_flush(), or copied with PM_NODRAIN, on this
  * mapping. On PM_CACHE_LINE and PM_BYTE this is a fence. On PM_PAGE it writes back the pages recorded by any thread; if
- * there are none, it makes no system call. A failed write-back fails every mapping of the file in the process until
- * pm_clear_error().
- * Returns: 0; -EIO, -ENOSPC or another error of msync(2); -EROFS: the file system was made read-only; -ERANGE:
- * something flushed lies beyond the end of the file; -EBADF; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE: a guarantee
- * was lost.
+ * there are none, it makes no system call. After a failure all mappings of the file fail until pm_clear_error().
+ * Returns: 0; -EIO, -ENOSPC or another error of msync(2); -EROFS: the file system was made read-only; -ERANGE: the file
+ * ends before something flushed; -EBADF; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE: a guarantee was lost.
  * Threads: concurrent drains on PM_PAGE run in parallel, but each waits for those that started before it, so a small
  * drain may wait for a large one, and may return an error that another thread's pages caused. */
 PM_API int pm_drain(struct pm_mapping *mapping);
@@ -399,8 +388,7 @@ PM_API int pm_deep_persist(struct pm_mapping *mapping, const void *address, size
 /* pm_sync(3): makes every store to the mapping durable, flushed or not, including data written to the range by write(2)
  * or O_DIRECT. Not data or a file size outside the range: that needs fsync(2). Flushing known ranges is cheaper.
  * Returns: as pm_drain().
- * Threads: covers stores of other threads that happened before the call; on PM_CACHE_LINE not their pm_flush(), on
- * PM_BYTE not their store buffers.
+ * Threads: covers earlier stores of other threads, but not their pm_flush() (PM_CACHE_LINE) or store buffers (PM_BYTE).
  * Crash: after 0 no store of this thread made before the call is lost, except on PM_NONE. */
 PM_API int pm_sync(struct pm_mapping *mapping);
 
@@ -410,19 +398,15 @@ PM_API int pm_sync(struct pm_mapping *mapping);
 #define PM_NONTEMPORAL 0x8u /* stream past the cache if the CPU can, from 128 bytes on */
 
 /* pm_memcpy(3): copies length bytes to destination, which lies in the mapping, and persists them. source lies anywhere
- * and does not overlap. flags is 0 or any of the four above. On PM_CACHE_LINE and PM_BYTE aligned 8-byte words are
- * stored whole.
+ * and does not overlap. flags is 0 or any of the four above. By lines and bytes aligned 8-byte words are stored whole.
  * Returns: as pm_persist(); -EINVAL: unknown flag or both temporal ones; -EACCES: read-only.
  * Crash: before the return any subset of the range's words may be new. After 0 none is lost, except on PM_NONE or with
  * PM_NODRAIN or PM_NOFLUSH. */
-PM_API int pm_memcpy(struct pm_mapping *mapping, void *destination, const void *source, size_t length,
-                     unsigned flags);
+PM_API int pm_memcpy(struct pm_mapping *mapping, void *destination, const void *source, size_t length, unsigned flags);
 /* pm_memmove(3): as pm_memcpy(); source and destination may overlap. Crash: in the overlap the source is lost too. */
-PM_API int pm_memmove(struct pm_mapping *mapping, void *destination, const void *source, size_t length,
-                      unsigned flags);
+PM_API int pm_memmove(struct pm_mapping *mapping, void *destination, const void *source, size_t length, unsigned flags);
 /* pm_memset(3): as pm_memcpy(), storing the byte value. */
-PM_API int pm_memset(struct pm_mapping *mapping, void *destination, int value, size_t length,
-                     unsigned flags);
+PM_API int pm_memset(struct pm_mapping *mapping, void *destination, int value, size_t length, unsigned flags);
 
 /* pm_read(3): copies from the mapping by pread(2), so that a bad block is an error and no SIGBUS.
  * Returns: 0; -EIO: the medium is bad; -ERANGE; -ESTALE: an overlay copied the file up; -EOPNOTSUPP: private, anonymous
@@ -437,8 +421,7 @@ PM_API int pm_read(struct pm_mapping *mapping, void *destination, const void *so
  * Crash: before the return any byte of the range may be new, in any order. After 0 none is lost, except on PM_NONE. */
 PM_API int pm_write(struct pm_mapping *mapping, void *destination, const void *source, size_t length);
 
-/* pm_clear_bad_blocks(3): replaces the bad blocks of a range by zeros, by whole pages on DAX, and keeps what can be
- * read.
+/* pm_clear_bad_blocks(3): replaces the bad blocks of a range by zeros, by whole pages on DAX; keeps what can be read.
  * Returns: 0: the kernel's list has no bad block in the range; -EIO: a block cannot be cleared; -EOPNOTSUPP: nothing
  * tells which blocks are bad; -EOVERFLOW; -ENOMEM; otherwise as pm_write().
  * Threads: stores of other threads to the bad pages during the call may be lost.
@@ -446,7 +429,7 @@ PM_API int pm_write(struct pm_mapping *mapping, void *destination, const void *s
 PM_API int pm_clear_bad_blocks(struct pm_mapping *mapping, void *address, size_t length);
 
 /* pm_clear_error(3): recovers a mapping whose write-back failed: writes every cached page back again and, if that
- * succeeds, clears the error for this mapping only. Also acknowledges a lost guarantee. Rewrite first what may be lost.
+ * succeeds, clears the error for this mapping only. Also acknowledges a lost guarantee. Store lost data anew first.
  * Returns: 0, also if there was no error; else the error met: the mapping stays failed; -EACCES: failed and read-only.
  * Threads: other threads get no notice: a drain of theirs returns 0 after the clear, although its data may be gone.
  * Crash: after 0 nothing that the mapping showed at the call is lost; that need not be what was stored. */
@@ -461,12 +444,10 @@ PM_API int pm_query(struct pm_mapping *mapping, struct pm_report *report, size_t
 
 /* pm_probe(3): reports what pm_map() would get, and leaves no trace on the file system.
  * Returns: 0, also if the verdict is PM_VERDICT_REFUSED; otherwise as pm_map(). */
-PM_API int pm_probe(const char *path, const struct pm_options *options, struct pm_report *report,
-                    size_t report_size);
+PM_API int pm_probe(const char *path, const struct pm_options *options, struct pm_report *report, size_t report_size);
 
 /* pm_event_fd(3): a descriptor for poll(2) that is readable when there may be events. Never read or close it.
- * Returns: the descriptor; -EOPNOTSUPP: anonymous memory; -EMFILE, -ENFILE, -ENOMEM, -ENOSPC: no inotify(7) watch;
- * -ENOENT: no /proc. */
+ * Returns: the descriptor; -EOPNOTSUPP: anonymous; -EMFILE, -ENFILE, -ENOMEM, -ENOSPC; -ENOENT: no /proc. */
 PM_API int pm_event_fd(struct pm_mapping *mapping);
 
 /* pm_next_event(3): takes the oldest event. Without PM_WATCH and PM_LEASE it looks at the file if there is none.
@@ -493,8 +474,7 @@ PM_API const char *pm_version(void);
 
 /* ---- Faults ------------------------------------------------------------------------------------ */
 
-/* pm_guard_install(3): installs a SIGBUS handler for the process, which pm_guarded() needs; further calls only count.
- * What is in no guard goes to the handler that was there before.
+/* pm_guard_install(3): installs a SIGBUS handler, which pm_guarded() needs and which passes on all other signals.
  * Returns: 0; -EBUSY: the library's handler was left behind and is covered by another. */
 PM_API int pm_guard_install(void);
 
