@@ -60,7 +60,7 @@ void bench_options(int *argc, char **argv, const char *question)
 	}
 	*argc = left;
 	argv[left] = NULL;
-	/* In order with what the other stream says, and a line at a time where somebody watches. */
+	/* In order with what the other stream says, and a line at a time on a terminal. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
@@ -168,7 +168,7 @@ void bench_measure(const struct competitor *c, size_t count, size_t operations, 
 	for (size_t i = 0; i < count; i++)
 		c[i].run(c[i].arg, operations);
 	for (int round = 0; round < rounds; round++) {
-		/* The order turns, and turns round: nobody always goes first, or finds the caches as the same one left them. */
+		/* The order turns, and turns round: no competitor always goes first, or always after the same one. */
 		for (size_t k = 0; k < count; k++) {
 			size_t i = (k + (size_t)round / 2) % count;
 			i = round % 2 ? count - 1 - i : i;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What does it cost to append a record of 100 bytes to a log in the page cache, durable before the thread's next one,
- * with 1 to 32 threads? And with one drain for 8 records? The log is written over, so that nobody allocates.
+ * with 1 to 32 threads? And with one drain for 8 records? The log is written over, so that no record allocates.
  */
 #include <fcntl.h>
 #include <pmdirect.h>

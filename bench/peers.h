@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the programs need to let others compete. Whoever cannot, ends the program with a sentence. */
+/* What the programs need to run other libraries beside this one. A call that fails ends the program with a sentence. */
 #ifndef PM_BENCH_PEERS_H
 #define PM_BENCH_PEERS_H
 

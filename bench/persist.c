@@ -89,7 +89,7 @@ static void run_libpmem2(void *base, size_t operations)
 int main(int argc, char **argv)
 {
 	bench_options(&argc, argv, "What does pm_persist() add to the instructions it stands for? (on memory)");
-	/* One file for all, so that nobody has better placed memory. */
+	/* One file for all, so that no competitor has better placed memory. */
 	int fd = memfd_create("bench", 0);
 	struct pm_mapping *mapping;
 	struct pm_options options = {.size = sizeof(options), .length = SIZE};

@@ -31,7 +31,7 @@ static char *libpmem[MOST], *libpmem2[MOST];
 
 /*
  * Takes the place of libc's for the libraries: where MAP_SYNC is not granted libpmem remembers nothing that it could
- * search. Nobody is to rely on it here.
+ * search. No program should rely on it here.
  */
 void *granting_mmap(void *, size_t, int, int, int, off_t) __asm__("mmap");
 void *granting_mmap(void *address, size_t length, int prot, int flags, int file, off_t offset)

@@ -4,7 +4,7 @@
  * program has flushed? Random pages of 4 KiB are stored to, and then
  *
  *   in the page cache   pm_sync(), which is one msync over all; or a pm_flush() of each page and one pm_drain()
- *   on lines            likewise; or every line written back, as pm_sync() does up to 16 MiB
+ *   on lines            the same; or every line written back, as pm_sync() does up to 16 MiB
  *
  * at several shares of the mapping. The stores are part of the time: after an msync each page faults again. Where the
  * directory is not on lines, there are also those of a file in DRAM that looks like persistent memory (dax_machine.h);

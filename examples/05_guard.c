@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Somebody cuts off a file that is mapped. Without a guard the next access behind its end kills the program; in a guard
- * it is an error. Usage: guard FILE
+ * Another process cuts off a file that is mapped. Without a guard the next access behind its end kills the program; in
+ * a guard it is an error. Usage: guard FILE
  */
 #include <pmdirect.h>
 #include <stdio.h>

@@ -158,14 +158,14 @@ static int make_header(struct append_log *log, uint32_t step)
 }
 
 /*
- * Finds the end. Two things are left to do before anybody may rely on it.
+ * Finds the end. Two things are left to do before a reader may rely on it.
  *
  * What follows the end is cleared. It may hold a record whose predecessor was lost: of the pages or lines of
  * an unfinished batch a power failure keeps any. A new record that happened to be as long as the lost one
- * would make it a successor again, a record that nobody appended after that one.
+ * would make it a successor again, a record that no call appended after that one.
  *
  * What was found is synced. If the last writer died while the machine lived on, its last record may be only
- * in the page cache or the CPU's: whoever acts on it now would act on a record that a power failure takes.
+ * in the page cache or the CPU's: a reader that acts on it now would act on a record that a power failure takes.
  * pm_sync() needs no flush before, so it also completes the clearing; both may reach the medium in any order,
  * because a clearing that was cut off leaves no more than there was, and the next recovery finishes it.
  */
@@ -186,9 +186,9 @@ static int recover(struct append_log *log, bool read_only)
 }
 
 /*
- * The writer before may have met a failed write-back and ended: the page cache then shows records that the medium does not
- * hold. So the log is read from the medium. An error that the kernel had not told yet is told once, and says only that such a
- * thing happened; a log in memory has no medium.
+ * The writer before may have met a failed write-back and ended: the page cache then shows records that the medium does
+ * not hold. So the log is read from the medium. An error that the kernel had not told yet is told once, and says only
+ * that such a thing happened; a log in memory has no medium.
  */
 static int map_for_recovery(const char *path, struct pm_options *map, struct append_log *log)
 {

@@ -122,7 +122,7 @@ refused() {
 	run 1 missing list
 	complains missing
 	[ ! -e missing ] || die "listing made a file"
-	echo "some notes of somebody" >notes
+	echo "some notes of a user" >notes
 	cp notes copy
 	run 1 notes append x
 	complains 'not an append log'
@@ -148,7 +148,7 @@ soaked() {
 		[ "$(grep "^$name " acks | tail -n 1)" = "$name $records" ] || die "$name has $records records"
 		[ "$(grep -c "^$name " acks)" = $((records + 1)) ] || die "not all of $name was acknowledged"
 	done <recovered
-	# Another seed stands for records that nobody appended.
+	# Another seed stands for records that were never appended.
 	run 1 many soaked label 12 6
 	says '^label.6 wrong 1$'
 	# The last one is continued, from where it was cut.

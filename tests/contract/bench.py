@@ -18,7 +18,7 @@ MEMORY = "/dev/shm"  # where nothing waits for a disk
 
 
 def problems_of(lines):
-    """The machine comes first; each case has competitors, of whom each took some time."""
+    """The machine comes first; each case has competitors, and each of them took some time."""
     entries = [json.loads(line) for line in lines]
     if not entries or "machine" not in entries[0]:
         return ["it does not say what the machine is"]

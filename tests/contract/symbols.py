@@ -28,7 +28,7 @@ FORBIDDEN = re.compile(r"""^_*(?:
   | signal|sigaction|sigprocmask|pthread_sigmask|sigaltstack|raise|kill|alarm|setitimer
   | setlocale|pthread_atfork|register_atfork
   )(?:_chk|64)?$""", re.VERBOSE)
-# Only for who asks for a guard: the unit tests' fake machine sees to that.
+# Only for a program that asks for a guard: the unit tests' fake machine sees to that.
 TABLED = {"sigaction", "pthread_sigmask"}
 NEEDED = re.compile(r"^(?:libc\.so\.\d+|ld-linux[\w.-]*)$")
 # What a compiler may make of an assignment or a loop, and of the instrumentation of a special build.
@@ -112,7 +112,7 @@ def signals(archive):
             seen = True
             if not re.search(r"(?:^|_)sys_\w+\.c\.o$", member):
                 problems.append(f"{line.split()[-1]}: called by {member}")
-    return problems if seen else ["nobody touches signals: is this the library?"]
+    return problems if seen else ["no object touches signals: is this the library?"]
 
 
 BAD_HEADER = "PM_API int pm_there(void);\n/**\n * pm_gone - x\n */\nPM_API int pm_gone(void);\n"

@@ -85,7 +85,8 @@ _FOUR = (Volume("/dev/pmem0", "ext4", "dax=always", "-b 4096", "/mnt/ext4-dax"),
          Volume("/dev/vdb", "xfs", where="/mnt/xfs-disk"))
 
 
-# For ways.sh: one file system for each way, so that what commits for one does not for another. Nothing commits by itself.
+# For ways.sh: one file system for each way, so that what commits for one does not for another. Nothing commits by
+# itself.
 _WAYS = tuple(Volume(f"/dev/pmem{number}", fs, options, mkfs, f"/mnt/{name}")
               for number, (name, fs, options, mkfs) in enumerate(
                   [(f"ext4-{i}", "ext4", "dax=always,commit=300", "-b 4096") for i in range(15)] +
@@ -150,9 +151,9 @@ _ROWS = (
             NVDIMM + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
     Backing("matrix-power-memctrl", "as matrix-memctrl, many devices for one power cut of them all",
             NVDIMM * 31 + DEVDAX + VIRTIO_PMEM * 2 + DISK * 8, TMPFS, "", "mem-ctrl", modules=MATRIX_MODULES),
-    Backing("matrix-power-nodomain", "as matrix-nodomain, likewise",
+    Backing("matrix-power-nodomain", "as matrix-nodomain, for one power cut",
             NVDIMM * 2 + DEVDAX + DISK, TMPFS, modules="ext4 xfs ntfs3"),
-    Backing("matrix-power-eadr", "as matrix-eadr, likewise",
+    Backing("matrix-power-eadr", "as matrix-eadr, for one power cut",
             NVDIMM * 2 + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
     Backing("power", "ext4 and xfs, each on pmem with DAX and on a disk, for power cuts",
             NVDIMM * 2 + DISK * 2,

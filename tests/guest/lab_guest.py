@@ -31,7 +31,7 @@ _KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic nokaslr
                      "rcupdate.rcu_expedited=1 8250.nr_uarts=1")
 
 # Rarely the emulator's second CPU runs an int3 of the kernel that patches its own code (jump labels) after the patch is
-# done and nobody expects it any more: an oops, most often in the boot, where most of the patching is.
+# done and the runner does not expect it any more: an oops, most often in the boot, where most of the patching is.
 _BOOTS = 3
 
 # QEMU 7.2 leaves an address in the flags register after some cmpxchg16b, which Linux 6.12 uses on each allocation
@@ -263,7 +263,7 @@ class Guest:
         return lines
 
     def send_line(self, line):
-        """Sends a line (bytes) to whoever reads the ack port in the guest."""
+        """Sends a line (bytes) to the program that reads the ack port in the guest."""
         channel = self._channels["ack"]
         channel.setblocking(True)
         channel.sendall(line + b"\n")
@@ -290,7 +290,7 @@ class Guest:
         self.ready = None
 
     def _stage(self):
-        """Writes the initrd, and the images if nobody else keeps them."""
+        """Writes the initrd, and the images if no other guest keeps them."""
         if self._directory:
             return
         self._directory = tempfile.mkdtemp(prefix="pmdirect-guest-")

@@ -12,8 +12,8 @@ and tells the host of what it has persisted; then the guest is killed, booted ag
 must be there. The cut takes what was only in the guest's memory: page cache, metadata, what a driver has not handed
 over. No CPU cache is emulated: a store into an NVDIMM is in its image at once, flushed or not. So the rows with DAX show
 that name, size and blocks are durable and that the file is where it seems to be, with or without a persistence domain;
-not that a flush was needed, or that none was (eADR). Likewise a disk, or the host behind virtiofs, keeps what it was
-given, told to flush or not. What reaches them is counted in test_flushes.c.
+not that a flush was needed, or that none was (eADR). In the same way a disk, or the host behind virtiofs, keeps
+what it was given, told to flush or not. What reaches them is counted in test_flushes.c.
 """
 
 import argparse

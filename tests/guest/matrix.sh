@@ -116,8 +116,9 @@ zram_disk() {
 	echo 1 >/sys/block/zram0/reset && echo 64M >/sys/block/zram0/disksize
 }
 
-# The kernel's NFS server without its tools: who may mount is what they would have answered (fs/nfsd/export.c
-# svc_export_parse, expkey_parse). 9218: insecure_port, no_subtree_check and fsid; without NFSEXP_ASYNC.
+# The kernel's NFS server without its tools: the clients that may mount are what they would have answered
+# (fs/nfsd/export.c svc_export_parse, expkey_parse). 9218: insecure_port, no_subtree_check and fsid; without
+# NFSEXP_ASYNC.
 nfs_server() {
 	RPC=/proc/net/rpc FOREVER=2147483647
 	modprobe nfsd && modprobe nfsv4 && ifconfig lo 127.0.0.1 up && mkdir -p /var/lib/nfs/v4recovery || return 1

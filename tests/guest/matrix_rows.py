@@ -66,7 +66,7 @@ ROWS = (
         _ext4("dax=inode,data=journal") + " && inherit"),
     Row("ext4-encrypted", "ext4, dax=always, encrypted directory",
         _ext4(mkfs="-O encrypt") + " && make_directory && ./seal encrypt $D", kernels="6.1"),
-    Row("ext4-encrypted-dax", "likewise, and the kernel makes its files DAX all the same", "", machine="",
+    Row("ext4-encrypted-dax", "as ext4-encrypted, and the kernel makes its files DAX all the same", "", machine="",
         kernels="6.12", power=VOLATILE),
     Row("ext4-verity", "ext4, dax=always, file under fs-verity",
         _ext4("dax=never", mkfs="-O verity") + " && prepared && ./seal verity $D/prepared && "
@@ -149,7 +149,7 @@ ROWS = (
     Row("devdax-nodomain", "device-dax, no persistence domain stated", "NODE=$DAX", machine=NODOMAIN),
     Row("blockdev", "block device node of a disk", "NODE=$DISK"),
     Row("blockdev-pmem", "block device node of pmem", "NODE=$A"),
-    # Somebody who accepts MAP_SYNC without knowing it
+    # Kernels and shims that accept MAP_SYNC without knowing it
     Row("shim-all", "ext4, dax=always, a shim accepts every flag", _ext4(), "env LD_PRELOAD=/t/libswallow_all.so"),
     Row("shim-sync", "ext4, dax=always, a shim takes MAP_SYNC away", _ext4(),
         "env LD_PRELOAD=/t/libswallow_sync.so"),

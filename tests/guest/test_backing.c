@@ -54,8 +54,8 @@ struct expected {
 /* What is mapped. A device is one where the backing has it. */
 enum kind {
 	NEW_FILES, /* made by the test, in DIRECTORY */
-	OLD_FILE,  /* DIRECTORY/prepared, written by somebody else */
-	READ_ONLY, /* likewise, and nobody may write to it */
+	OLD_FILE,  /* DIRECTORY/prepared, written by another process */
+	READ_ONLY, /* the same file, which no user may write to */
 	MEMFD,
 };
 
@@ -89,7 +89,7 @@ static const struct row {
 	{"overlay-tmpfs", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = "the upper layer counts"},
 	{"xfs-disk", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
 	{"e820-ext4", IMPOSTOR, IMPOSTOR, -PM_ENOTSYNC, 0,
-	 .note = "the kernel accepts MAP_SYNC; nobody can know whether the memory survives"},
+	 .note = "the kernel accepts MAP_SYNC; whether the memory survives cannot be known"},
 	{"virtio-pmem-ext4", ASYNCHRONOUS, ASYNCHRONOUS, -PM_ENOTSYNC, 0,
 	 .note = "durable by the flush command that msync sends to the host"},
 	{"tmpfs", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = NULL},
@@ -123,16 +123,16 @@ static const struct row {
 	{"xfs-cloned", SHARED, SPARSE, -PM_ENOTSYNC, 0, OLD_FILE,
 	 "prepared, it has its own extents again, and is as xfs-dax-reflink"},
 	{"xfs-realtime", REGION_UNKNOWN, REGION_UNKNOWN, -PM_ENOTSYNC, 0,
-	 .note = "statx names the data device; nobody looks up on which memory the file is"},
+	 .note = "statx names the data device; the library does not look up on which memory the file is"},
 	{"virtio-pmem-xfs", ASYNCHRONOUS, ASYNCHRONOUS, -PM_ENOTSYNC, 0, .note = "as virtio-pmem-ext4"},
 	{"dm-linear", PROVEN_LINE, SPARSE, 0, 0, .note = "the regions of all devices below count"},
-	{"dm-stripe", PROVEN_LINE, SPARSE, 0, 0, .note = "likewise"},
+	{"dm-stripe", PROVEN_LINE, SPARSE, 0, 0, .note = "as dm-linear"},
 	{"dm-mixed", IMPOSTOR, IMPOSTOR, -PM_ENOTSYNC, 0, .note = "the worst of the devices below counts"},
 	{"dm-flakey", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT,
 	 .note = "DAX does not pass it: xfs mounts without, ext4 refuses the mount"},
 	{"loop", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = "DAX does not pass it"},
 	{"overlay-upper", REFUSED, REFUSED, -PM_ENOTSYNC, 0, .note = "overlayfs does not know MAP_SYNC"},
-	{"overlay-lower", REFUSED, REFUSED, -PM_ENOTSYNC, 0, READ_ONLY, "likewise"},
+	{"overlay-lower", REFUSED, REFUSED, -PM_ENOTSYNC, 0, READ_ONLY, "as overlay-upper"},
 	{"overlay-volatile", VOLATILE_DIRECT, VOLATILE_DIRECT, -PM_EVOLATILE, 0,
 	 .note = "the overlay leaves fsync(2) out"},
 	{"erofs-dax", REFUSED, REFUSED, -PM_ENOTSYNC, 0, READ_ONLY, "erofs does not know MAP_SYNC; nothing is stored"},
@@ -310,7 +310,7 @@ static void count_event(struct pm_mapping *m, const struct pm_event *event, void
 	fell_back += event->kind == PM_EVENT_DEMOTED;
 }
 
-/* A hole punched by somebody else takes the promise away; a query notices, says so once, and persist goes on. */
+/* A hole that another process punches takes the promise away; a query notices, says so once, and persist goes on. */
 static void try_demotion(const char *path)
 {
 	static const struct expected demoted = SPARSE;

@@ -70,7 +70,9 @@ static bool tells_failure(int fd)
 	return sync_file_range(fd, INT64_MAX - 1, 1, SYNC_FILE_RANGE_WAIT_BEFORE) == -1 && errno == EIO;
 }
 
-/* That the kernel forgets: the reason for the latch. And that each description is told, once: the use of an observer. */
+/*
+ * That the kernel forgets: the reason for the latch. And that each description is told, once: the use of an observer.
+ */
 static void check_kernel(const char *path)
 {
 	int fd = open(path, O_RDWR), observer = open(path, O_RDONLY);
@@ -138,7 +140,7 @@ struct drainer {
 	int flushed, rc, later[3];
 };
 
-/* Nobody stores to the page of another, so that each knows what it must have lost. */
+/* Each thread stores to its own page, so that it knows what it must have lost. */
 static void *drain(void *arg)
 {
 	struct drainer *d = arg;
@@ -147,7 +149,7 @@ static void *drain(void *arg)
 		base[d->page[i]] = d->stored;
 		d->flushed |= pm_flush(d->mapping, base + d->page[i], 1);
 	}
-	/* From here on any of them may fail, and poison the mapping for who has not begun. */
+	/* From here on any of them may fail, and poison the mapping for a thread that has not begun. */
 	pthread_barrier_wait(d->gate);
 	d->rc = pm_drain(d->mapping);
 	d->later[0] = pm_flush(d->mapping, base + d->page[0], 1);
@@ -172,7 +174,7 @@ static void drain_at_once(struct pm_mapping *m, struct drainer d[static THREADS]
 	pthread_barrier_destroy(&gate);
 }
 
-/* The kernel tells only one of those who wait; all have lost their pages. */
+/* The kernel reports the error to one of the waiting calls; all have lost their pages. */
 static void check_all_failed(const struct drainer d[static THREADS], int round)
 {
 	for (size_t i = 0; i < THREADS; i++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Provokes what can happen to a file under a live mapping, for real, and expects each cause to be told once, with the
- * right reason, and nothing else. Runs in the guest: test_events BACKING DIRECTORY [final|guarantee CAUSE]. A final cause leaves
- * the file system unusable.
+ * right reason, and nothing else. Runs in the guest: test_events BACKING DIRECTORY [final|guarantee CAUSE]. A final
+ * cause leaves the file system unusable.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -316,7 +316,7 @@ static struct pm_mapping *map_new(unsigned flags, enum pm_request sync)
 	return m;
 }
 
-/* An emergency is not announced by the table of mounts either: nobody may keep what it said. */
+/* The table of mounts does not announce an emergency either: what it said may not be kept. */
 static void check_mount(struct pm_mapping *m, bool read_only)
 {
 	struct pm_report r;
@@ -393,7 +393,9 @@ static void wait_for(struct pm_mapping *m, enum pm_event_kind kind, enum pm_gran
 	CHECK(event.new_granularity == now, "%s", pm_granularity_name(event.new_granularity));
 }
 
-/* A guarantee on a file system that can share extents; somebody who reads is enough to break it, for a while. */
+/*
+ * A guarantee on a file system that can share extents; another process that reads is enough to break it, for a while.
+ */
 static void lease(void)
 {
 	static const struct cause reader = {.name = "lease", .act = do_nothing, .flags = O_RDONLY};

@@ -156,7 +156,7 @@ static uint64_t place_of(int fd)
 	return map->fm_extents[0].fe_physical - map->fm_extents[0].fe_logical;
 }
 
-/* The device has a page cache of its own, which nobody who uses the file looks into. Ends the use of the file. */
+/* The device has a page cache of its own, which no user of the file reads. Ends the use of the file. */
 static void check_block_device(void)
 {
 	struct pm_mapping *m = map(0, PM_HINT);
@@ -180,7 +180,7 @@ static void check_block_device(void)
 static atomic_bool stop;
 static atomic_uint lost_stores;
 
-/* Stores into the first sector of a page; nobody else does. */
+/* Stores into the first sector of a page, as the only thread. */
 static void *store_on(void *arg)
 {
 	volatile uint64_t *at = arg;
@@ -226,7 +226,7 @@ static void check_collision(void)
 	CHECK(failed + atomic_load(&lost_stores) == 0);
 	CHECK(stale + gone == 0 || refused);
 	CHECK(!is_direct() || stale + gone + refused == 0);
-	/* Once it is over; the first attempt may still meet an error that nobody has seen yet. */
+	/* Once it is over; the first attempt may still meet an error that no call has returned yet. */
 	CHECK(pm_clear_error(m) == 0 || pm_clear_error(m) == 0);
 	CHECK(pm_persist(m, page, PAGE) == 0 && !memcmp(page, on_file(fd, 3 * PAGE), PAGE));
 	close(fd);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a store costs the file system: commits of its journal and page faults while one byte of each page is stored, in a
- * mapping that was prepared and in one that was not. Runs in the guest as root: test_prepared DIRECTORY...
+ * What a store costs the file system: commits of its journal and page faults while one byte of each page is stored, in
+ * a mapping that was prepared and in one that was not. Runs in the guest as root: test_prepared DIRECTORY...
  */
 #include <fcntl.h>
 #include <stdbool.h>
@@ -25,7 +25,7 @@ struct cost {
 	long commits, faults;
 };
 
-/* The number behind the words, in a file of the kernel's; -1 if it is not to be had. */
+/* The number behind the words, in a file of the kernel's; -1 if it cannot be read. */
 static long number_in(const char *path, const char *words)
 {
 	char text[4096];
@@ -157,9 +157,9 @@ static void look_at_unprepared(const char *directory)
 }
 
 /*
- * ext4 commits what the set-up changed five seconds later, when the run has ended. XFS forces its log every half minute to
- * cover or to tidy it (fs/xfs/xfs_log.c xfs_log_worker), which may fall into one run of the three. The program's own pages
- * may be missing in the first.
+ * ext4 commits what the set-up changed five seconds later, when the run has ended. XFS forces its log every half minute
+ * to cover or to tidy it (fs/xfs/xfs_log.c xfs_log_worker), which may fall into one run of the three. The program's own
+ * pages may be missing in the first.
  */
 static void look_at(const char *directory)
 {

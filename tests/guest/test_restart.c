@@ -75,7 +75,9 @@ int main(int argc, char **argv)
 	waitpid(first, &status, 0);
 	CHECK(status == 0);
 	ask("heal");
-	/* The control: whoever does not ask for the medium is shown what it does not hold, and told that it is durable. */
+	/*
+	 * The control: a mapping without PM_FROM_MEDIUM shows what the medium does not hold, and its drains return 0.
+	 */
 	CHECK(map(argv[1], 0, &m) == 0);
 	CHECK(((char *)pm_base(m))[AT] == 'N');
 	CHECK(pm_sync(m) == 0);

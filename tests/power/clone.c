@@ -8,7 +8,7 @@
  * The file holds numbers that only grow, each in a page of its own. "trusting" takes the kernel's word and holds no
  * lease: it clones the file, stores into two pages and waits for the cut. It tells:
  *   "acked SLOT NUMBER"    durable from now on
- *   "risk SLOT"            somebody else is about to wipe it
+ *   "risk SLOT"            another process is about to wipe it
  *   "cloned N", "cut N", "punched N", "promoted N", "demoted N REASON"  what was done so far
  *   "now"                  cut the power
  *   "leak TEXT", "failed TEXT"                      what must not be
@@ -111,7 +111,7 @@ static void clone_it(struct work *w)
 		fail("FICLONE", strerror(errno));
 	memcpy(w->cloned, w->content, sizeof(w->cloned));
 	w->has_clone = true;
-	/* Also while somebody still has the file open. */
+	/* Also while another process still has the file open. */
 	for (unsigned i = w->leasing ? draw(w, 3) : 0; i; i--)
 		store(w, 1 + draw(w, BURST));
 	close(from);

@@ -5,9 +5,9 @@
   clone.py --program PROGRAM [--rounds N] [--deeds N] [--trusting] [--seed N] [--kernel KERNEL] [--lib FILE]...
 
 PROGRAM (clone.c) tells what is durable; after a boot from the same image every such number, or a later one, must be in
-its place, unless somebody was about to wipe it. With --deeds a cut comes no earlier than after so many deeds of others.
-With --trusting the library's rule is off: it takes the kernel's word and holds no lease. Then the test passes if
-something is lost.
+its place, unless another process was about to wipe it. With --deeds a cut comes no earlier than after so many deeds of
+others. With --trusting the library's rule is off: it takes the kernel's word and holds no lease. Then the test passes
+if something is lost.
 
 The exit status is 0 if all is well, 1 if not, 77 where this machine lacks a part of the lab.
 """

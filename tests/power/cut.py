@@ -8,7 +8,7 @@ The script runs in a guest with $1 = before, and again with $1 = after when the 
 same images. What it writes to descriptor 3 is for the host, in lines:
 
   promise NAME DIGEST   this content is durable, and must be found after the cut
-  control NAME DIGEST   nobody who keeps his word has promised this content: of each group of controls (NAME up to
+  control NAME DIGEST   no call that keeps its promise has promised this content: of each group of controls (NAME up to
                         the first /) at least one must not be found, else the cut proves nothing
   note TEXT             shown
   cut                   to be killed now

@@ -27,7 +27,7 @@ static int skip_msync(void *address, size_t length)
 	return 0;
 }
 
-/* ---- likewise; no-fsync: creating and growing leave name, size and blocks to chance ---- */
+/* ---- the same for files; no-fsync: creating and growing leave name, size and blocks to chance ---- */
 
 static int skip_fsync(int fd)
 {
@@ -35,11 +35,14 @@ static int skip_fsync(int fd)
 	return 0;
 }
 
-/* ---- no-map-sync: a direct mapping whose faults do not commit, over blocks that nobody prepared ---- */
+/* ---- no-map-sync: a direct mapping whose faults do not commit, over blocks that were not prepared ---- */
 
 static int map_without_sync(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
 {
-	/* The trials on a page of the file and on a byte of memory are left alone: they show that the flag is swallowed. */
+	/*
+	 * The trials on a page of the file and on a byte of memory are left alone: they show that the flag is
+	 * swallowed.
+	 */
 	bool trial = length <= (size_t)sysconf(_SC_PAGESIZE);
 	return pm_sys_linux.mmap(address, length, prot, trial ? flags : flags & ~MAP_SYNC, fd, offset);
 }

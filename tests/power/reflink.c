@@ -73,7 +73,9 @@ static struct pm_mapping *map(const char *path, unsigned flags, size_t length)
 	return m;
 }
 
-/* A mapping whose pages are durable and were looked at since somebody cloned the file: they are in the page tables. */
+/*
+ * A mapping whose pages are durable and were read since another process cloned the file: they are in the page tables.
+ */
 static struct pm_mapping *map_cloned(const char *path, size_t length, char clone[PATH_MAX])
 {
 	struct pm_mapping *m = map(path, PM_CREATE | PM_PREPARE, length);
@@ -186,7 +188,7 @@ static int unshare(const char *verb, const char *name, const char *path)
 
 /* ---- Grown ---- */
 
-/* Leaves no free block without content; of a file system that nobody else writes to. */
+/* Leaves no free block without content; of a file system that no other process writes to. */
 static int soil(const char *path)
 {
 	static char bytes[1 << 20];
@@ -248,8 +250,8 @@ static int grow(const char *how, const char *verb, const char *name, const char 
 }
 
 /*
- * While another description of the file is open: refused, and as long as it was made, since what that may rely on is not
- * taken back; or else zeros.
+ * While another description of the file is open: refused, and as long as it was made, since what that may rely on is
+ * not taken back; or else zeros.
  */
 static int grow_open(bool refused, const char *name, const char *path)
 {

@@ -6,7 +6,7 @@
  *                                   them and, if that is said to have worked, tells VERB (promise or control). If it
  *                                   has not, waits for /tmp/back, clears the error and persists again. What could
  *                                   not be made durable to the end is a control
- *   went_away late VERB NAME FILE   likewise, but stores only when /tmp/gone has appeared
+ *   went_away late VERB NAME FILE   the same, but stores only when /tmp/gone has appeared
  *   went_away found NAME FILE       tells what the file holds
  *   went_away shutdown DIRECTORY    shuts the file system down as after an error, without writing its log
  */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Processes that create, grow and resize one file at once. In each round some of them meet a failure at a random call: no
- * space, no memory, a limit, a guarantee that cannot be met, an error of the medium. Afterwards every byte that a process was
- * told durable must be in the file, no process may have met a SIGBUS, and where none succeeded there is no file.
+ * Processes that create, grow and resize one file at once. In each round some of them meet a failure at a random call:
+ * no space, no memory, a limit, a guarantee that cannot be met, an error of the medium. Afterwards every byte that a
+ * process was told durable must be in the file, no process may have met a SIGBUS, and where none succeeded there is no
+ * file.
  *
  *   race DIRECTORY PROCESSES ROUNDS [SEED]    0: nothing was lost; "-": TMPDIR, or /var/tmp
  *   race --mutate WHICH DIRECTORY ...         0: something was lost, as it must be with the rule switched off:
  *        lease   every lease is granted, and is none: what another process has is undone
- *        name    likewise, and files are created by their name, and unlinked
+ *        name    the same, and files are created by their name, and unlinked
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -39,7 +39,7 @@ enum fake_call {
 enum fake_sync {
 	FAKE_REFUSES,  /* MAP_SYNC: with EOPNOTSUPP, or errno_of_refusal */
 	FAKE_ACCEPTS,  /* as Linux does */
-	FAKE_SWALLOWS_FILES, /* likewise of files; memory it leaves to Linux */
+	FAKE_SWALLOWS_FILES, /* the same for files; memory it leaves to Linux */
 	FAKE_SWALLOWS, /* accepts MAP_SYNC and every other flag: a shim or a sandbox */
 };
 
@@ -47,7 +47,9 @@ enum fake_sync {
 struct fake_region {
 	const char *provider, *devtype, *persistence_domain, *deep_flush, *write_cache;
 	bool deep_flush_denied; /* writing it needs a right that we do not have */
-	/* Flags of its two DIMMs, nmem0 and nmem1, up to NULL, which does not tell; unless the machine tells of health. */
+	/*
+	 * Flags of its two DIMMs, nmem0 and nmem1, up to NULL, which does not tell; unless the machine tells of health.
+	 */
 	const char *flags[2];
 	bool is_read_only;
 };
@@ -64,8 +66,8 @@ struct fake_health {
 	const char *start;             /* in sectors: the file system lies on a partition */
 	const char *dimm[2];           /* mapping0 and mapping1 of the region */
 	const char *dirty_shutdown[2]; /* of nmem4 and nmem5 */
-	const char *id[2];             /* likewise */
-	const char *flags[2];          /* likewise; NULL: none is set */
+	const char *id[2];             /* of each DIMM */
+	const char *flags[2];          /* of each DIMM; NULL: none is set */
 	const char *family;            /* the directory of those, if not nfit */
 	const char *set_cookie, *numa_node;
 	const uint64_t *physical; /* where on the disk each extent begins; NULL: at 0 */
@@ -93,7 +95,7 @@ struct fake_machine {
 	const char *granularity_word; /* PMDIRECT_GRANULARITY */
 	const struct fake_health *health; /* NULL: nothing is told */
 	const char *block;            /* where the disk hangs, after "devices/"; NULL: as region and below say */
-	const char *node_block;       /* likewise, of a node that is mapped itself */
+	const char *node_block;       /* the same of a node that is mapped itself */
 	const char *slaves[3];        /* names of the devices below it */
 	const char *attributes[8][2]; /* of /sys/dev/block/259:3 or what lies below: the end of the path, and the text */
 	struct {
@@ -170,7 +172,7 @@ struct fake {
 	bool really_syncs;     /* msync, fsync, fdatasync and syncfs reach the kernel */
 	bool loads_providers;  /* dlopen works */
 	unsigned processes;    /* so many are to be seen in /proc; 0: all */
-	bool guards;           /* the test uses the guard: else nobody may touch a signal */
+	bool guards;           /* the test uses the guard: else no code may touch a signal */
 	bool recovers;         /* from a failed write-back: then mincore tells what was touched, which is what is asked */
 	/*
 	 * The medium under the file: what is bad, in bytes of the file; the list of bad blocks says so unless

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The little that the library may read of sysfs and procfs, any other file of sysfs is a violation; the environment; and
- * the extents of files.
+ * The little that the library may read of sysfs and procfs, any other file of sysfs is a violation; the environment;
+ * and the extents of files.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -479,7 +479,7 @@ int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flag
 	return fake.really_syncs ? pm_sys_linux.sync_file_range(fd, offset, length, flags) : 0;
 }
 
-/* What a filter or shim ignores is made by nobody, right or wrong. */
+/* What a filter or shim ignores never reaches the kernel, right or wrong. */
 int fake_wrong_sync(unsigned call)
 {
 	ENTER(.call = FAKE_wrong_sync, .fd = -1, .flags = call);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What only the guard asks for: signals, which nobody else may touch, and a block inside a file. */
+/* What only the guard asks for: signals, which no other code may touch, and a block inside a file. */
 #include "fake.h"
 #include "fake_internal.h"
 

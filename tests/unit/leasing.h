@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the tests of leases share: a mapping that has one, and others who open its file. */
+/* What the tests of leases share: a mapping that has one, and other processes that open its file. */
 #ifndef LEASING_H
 #define LEASING_H
 

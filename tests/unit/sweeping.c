@@ -15,7 +15,7 @@
 #include "sweeping_internal.h"
 #include "unit.h"
 
-/* A new entry of the table that the fake machine does not know would be swept by nobody. */
+/* No test would sweep a new entry of the table that the fake machine does not know. */
 _Static_assert(sizeof(struct pm_sys) / sizeof(void (*)(void)) == FAKE_CALLS_COUNT,
                "every entry of struct pm_sys is in FAKE_CALLS()");
 
@@ -50,7 +50,7 @@ void sweep_begin(void)
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		abort();
-	/* Millions of calls on files that nobody needs to have on a disk. */
+	/* Millions of calls on files that need no disk. */
 	if (!getenv("TMPDIR") && !access("/dev/shm", W_OK))
 		setenv("TMPDIR", "/dev/shm", 1);
 }

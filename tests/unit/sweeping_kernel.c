@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A kernel between the library and the fake machine, for one file: it knows what of it the medium holds. A page reaches it
- * by a write-back that succeeded, a line by the CPU's and a fence. What a write-back could not write is clean from then on,
- * and lost, until it is stored to or faulted in for writing (mm/filemap.c); the size and the entry are durable when they
- * were synced.
+ * A kernel between the library and the fake machine, for one file: it knows what of it the medium holds. A page reaches
+ * it by a write-back that succeeded, a line by the CPU's and a fence. What a write-back could not write is clean from
+ * then on, and lost, until it is stored to or faulted in for writing (mm/filemap.c); the size and the entry are durable
+ * when they were synced.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -296,7 +296,7 @@ static int kernel_madvise(void *address, size_t length, int advice)
 	return rc;
 }
 
-/* Nobody waits for the library's threads. */
+/* The sweep does not wait for the library's threads. */
 static int kernel_poll(struct pollfd *fds, unsigned count, int timeout_ms)
 {
 	return below->poll(fds, count, timeout_ms > 1 ? 1 : timeout_ms);

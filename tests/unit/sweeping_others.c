@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the kernel of the sweep tells of other processes: announcements of what they do, and who has the file open. */
+/*
+ * What the kernel of the sweep tells of other processes: announcements of what they do, and which of them has the file
+ * open.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -30,7 +33,7 @@ static int kernel_inotify(const char *path, uint32_t mask)
 	return fake_opened(ends[0]);
 }
 
-/* Likewise. The sweep has one file. */
+/* The sweep has one file. */
 static int kernel_same_inode(const char *path, const char *other)
 {
 	struct fake_record r = {.call = FAKE_same_inode, .fd = -1};

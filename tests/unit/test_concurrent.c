@@ -30,11 +30,11 @@ static struct {
 	pthread_cond_t changed;
 	uint32_t medium[PAGES];
 	bool lost[PAGES];    /* a failure made the page clean */
-	bool held[PAGES];    /* whoever writes it waits */
+	bool held[PAGES];    /* a call that writes it waits */
 	bool reached[PAGES]; /* and does now */
 	unsigned failures, told[DESCRIPTIONS];
 	unsigned fails_one_in; /* of the pages written; 0: none */
-	unsigned longest; /* writing takes at most so long, and a flush likewise, in microseconds */
+	unsigned longest; /* writing takes at most so long, and so may a flush, in microseconds */
 	unsigned asked, opens; /* the observer, so often */
 	bool has_no_observer;
 	uint32_t random;
@@ -56,7 +56,7 @@ static uint32_t random_below(uint32_t end)
 	return (kernel.random ^= kernel.random << 5) % end;
 }
 
-/* Likewise; it is let go while the page is held. */
+/* With the lock held; it is let go while the page is held. */
 static void write_page(unsigned n)
 {
 	kernel.reached[n] = true;
@@ -75,7 +75,7 @@ static void write_page(unsigned n)
 	}
 }
 
-/* Likewise. */
+/* With the lock held. */
 static int tell(enum description d)
 {
 	int rc = kernel.told[d] != kernel.failures ? -EIO : 0;
@@ -83,7 +83,7 @@ static int tell(enum description d)
 	return rc;
 }
 
-/* Likewise; it is let go. */
+/* With the lock held; it is let go. */
 static void take_time(void)
 {
 	unsigned time = kernel.longest ? random_below(kernel.longest) : 0;
@@ -93,7 +93,7 @@ static void take_time(void)
 	pthread_mutex_lock(&kernel.lock);
 }
 
-/* Likewise. Until the failure is told another may be told of it; it is told before the flush. */
+/* With the lock held. Until the error is reported another call may receive it; it is reported before the flush. */
 static int write_pages(size_t first, size_t end)
 {
 	for (size_t n = first; n < end; n++)
@@ -127,7 +127,7 @@ static int kernel_sync_file_range(int fd, uint64_t offset, uint64_t length, unsi
 	return rc;
 }
 
-/* What somebody was told of is no news to a description that is made now (lib/errseq.c). */
+/* A description that is made now does not report an error that another one has reported (lib/errseq.c). */
 static int kernel_openat(int directory, const char *path, int flags, unsigned mode)
 {
 	kernel.opens++;
@@ -234,7 +234,7 @@ static void begin_three(void)
 		begin(&three[i], i * APART);
 }
 
-/* Who began later need not be waited for; who began earlier must be, since it may write what this one flushed. */
+/* A later drain need not be waited for; an earlier one must be, since it may write what this one flushed. */
 START_TEST(only_who_began_before_is_waited_for)
 {
 	struct persister fourth;
@@ -257,7 +257,7 @@ START_TEST(only_who_began_before_is_waited_for)
 }
 END_TEST
 
-/* From here on there is one, of whoever begins. */
+/* From here on there is one, of any drain that begins. */
 static void make_observer(void)
 {
 	struct persister first, second;
@@ -314,7 +314,7 @@ static void expect_failures(void)
 	stop();
 }
 
-/* The one that began later was told of the failure, and is not back with it. */
+/* The one that began later received the error, and has not returned it yet. */
 START_TEST(a_failure_that_another_was_told_of)
 {
 	start(XFS_SUPER_MAGIC, 0);
@@ -391,7 +391,7 @@ START_TEST(a_failure_that_was_cleared_is_not_told_again)
 }
 END_TEST
 
-/* Without an observer everybody waits for all who write; and nobody tries again to have one. */
+/* Without an observer each drain waits for all that write; and none tries again to have one. */
 static const struct {
 	uint32_t magic, flags, opens;
 } without[] = {{EXT4_SUPER_MAGIC, 0, 0}, {BTRFS_SUPER_MAGIC, 0, 0}, {XFS_SUPER_MAGIC, PM_LEASE | PM_NO_THREAD, 0}, {XFS_SUPER_MAGIC, 0, 1}};

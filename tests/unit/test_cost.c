@@ -75,7 +75,7 @@ static const struct {
 	[PROMOTED_POLLED] = {"lines again without a thread", &fake_xfs_reflink, PM_LEASE | PM_NO_THREAD},
 };
 
-/* As if somebody opened the file, and kept it open. */
+/* As if another process opened the file, and kept it open. */
 static void lose_lease(void)
 {
 	fake_fail(FAKE_getlease, 0, EAGAIN);
@@ -83,7 +83,7 @@ static void lose_lease(void)
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
 }
 
-/* Whoever has taken the lease again, this thread or the library's, promotes the mapping at its next look. */
+/* The thread that has taken the lease again, this one or the library's, promotes the mapping at its next look. */
 static void wait_for_promotion(void)
 {
 	fake_fail(FAKE_getlease, 0, 0);
@@ -179,7 +179,7 @@ OPERATION(copy_and_unmap, copy_nodrain() || unmap())
 
 enum column { BY_PAGES, BY_ALL_PAGES, BY_FILE, BY_NOTHING, BY_BYTES, BY_LINES, BY_POLLED_LINES, COLUMNS };
 
-/* Lines cost the same, whoever watches, and whatever the mapping was before. */
+/* Lines cost the same, whether or not the file is watched, and whatever the mapping was before. */
 static const enum column column_of[STATES] = {
 	[PAGES] = BY_PAGES, [DEMOTED] = BY_ALL_PAGES, [READ_ONLY] = BY_FILE, [VOLATILE] = BY_NOTHING, [BYTES] = BY_BYTES,
 	[LINES] = BY_LINES, [LEASED] = BY_LINES, [PROMOTED] = BY_LINES, [POLLED] = BY_POLLED_LINES,
@@ -273,7 +273,10 @@ END_TEST
 
 /* ---- Life, truth, and writing ---- */
 
-/* The trial of MAP_SYNC, on the file, with what smaps shows of it, and on memory; what the region says, and the extents. */
+/*
+ * The trial of MAP_SYNC, on the file, with what smaps shows of it, and on memory; what the region says, and the
+ * extents.
+ */
 #define TRIAL "mmap openat fstatfs read close munmap memfd_create mmap close"
 #define ATTRIBUTE " openat fstatfs read close"
 /* The mount, the disk and its queue; of persistent memory what its region and its bus are. */
@@ -343,7 +346,9 @@ START_TEST(what_a_life_costs)
 }
 END_TEST
 
-/* Where lines are chosen: the directory is found, the file and the directory are synced, the extents looked at again. */
+/*
+ * Where lines are chosen: the directory is found, the file and the directory are synced, the extents looked at again.
+ */
 #define PUBLISH " readlinkat openat readlinkat statx fsync may_write fsync ioctl "
 
 /* The region is known from the mapping before. With a thread /proc is searched first, which has no fixed count. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Somebody cuts the file off inside the mapping: no 0 for bytes that it no longer has, and all else as before. */
+/*
+ * Another process cuts the file off inside the mapping: no 0 for bytes that it no longer has, and all else as before.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -108,7 +110,7 @@ END_TEST
 
 static const struct fake_machine *const pages_and_lines[] = {&fake_plain, &fake_dax, &fake_eadr};
 
-/* Once seen, by whatever call, it is told of every range behind the end, and of no other. */
+/* Once seen, by whatever call, every range behind the end returns it, and no other. */
 START_TEST(once_noticed_it_is_told_everywhere)
 {
 	char bytes[64] = "";
@@ -136,7 +138,7 @@ START_TEST(once_noticed_it_is_told_everywhere)
 }
 END_TEST
 
-/* What names no range: whoever recorded it, everybody is told, until the mapping is resized. */
+/* What names no range: every thread gets the error, whichever recorded the range, until the mapping is resized. */
 START_TEST(a_drain_tells_of_what_was_recorded)
 {
 	start(&fake_plain, NULL);
@@ -223,7 +225,7 @@ START_TEST(demoted_drains_tell)
 }
 END_TEST
 
-/* Somebody makes the file longer again: zeros, where acknowledged bytes were. */
+/* Another process makes the file longer again: zeros, where acknowledged bytes were. */
 START_TEST(a_file_that_grows_again_is_still_told)
 {
 	start(pages_and_lines[_i], NULL);

@@ -13,7 +13,7 @@ static const struct fake_region caches = {"ACPI.NFIT", "nd_pmem", "cpu_cache", "
 static const struct fake_region no_domain = {"ACPI.NFIT", "nd_pmem", NULL, "0", "1", false, {NULL, NULL}, false};
 static const struct fake_region dram = {"e820", "nd_pmem", NULL, NULL, "1", false, {NULL, NULL}, false};
 static const struct fake_region forgets = {"ACPI.NFIT", "nd_volatile", "memory_controller", NULL, "1", false, {"", NULL}, false};
-static const struct fake_region strange = {"somebody", "nd_pmem", NULL, NULL, "1", false, {NULL, NULL}, false};
+static const struct fake_region strange = {"unheard-of", "nd_pmem", NULL, NULL, "1", false, {NULL, NULL}, false};
 static const struct fake_region virtio = {"virtio-pmem", "nd_pmem", NULL, NULL, "1", false, {NULL, NULL}, false};
 
 static const struct pm_report *report_of(const struct pm_options *o)
@@ -107,7 +107,10 @@ START_TEST(one_device_below_that_is_not_to_be_seen)
 	fake_start(&fake_dax);
 	fake.machine.region = NULL;
 	fake.machine.below[0] = fake.machine.below[1] = &memory;
-	/* Links: the device, the first below, the second below, by who follows the file system down; then the same again. */
+	/*
+	 * Links: the device, the first below, the second below, by the walk down from the file system; then the same
+	 * again.
+	 */
 	fake_fail(FAKE_readlinkat, 3 + 3, EACCES);
 	struct pm_mapping *m = unit_map(unit_file("file", PAGES * unit_page()), NULL);
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);

@@ -58,7 +58,7 @@ START_TEST(a_hint_that_is_not_met_is_an_event)
 }
 END_TEST
 
-/* Who asks late hears how it was from the start, and of what came after it next. */
+/* A program that asks late gets the event of the start first, and then what came after it. */
 START_TEST(a_hint_that_is_not_met_is_told_to_who_asks_later)
 {
 	struct pm_event event;

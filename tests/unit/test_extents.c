@@ -209,7 +209,7 @@ START_TEST(mount_options_that_concern_us)
 		/* For good: fs/ext4/super.c never takes it back. */
 		{"ext4 /dev/sda1 rw,relatime,emergency_ro", "ext4 emergency_ro"},
 	};
-	/* One mapping, so that whoever keeps what he read is found out. */
+	/* One mapping, so that an answer that was kept from before shows. */
 	fake_start(&fake_dax);
 	bool by_table = _i == 1;
 	fake_fail(FAKE_statmount, 0, by_table ? ENOSYS : 0);
@@ -228,7 +228,7 @@ START_TEST(mount_options_that_concern_us)
 		ck_assert_uint_eq(fake_calls(FAKE_statmount), 1);
 	}
 	ck_assert_int_eq(unit_query(m)->reason, PM_REASON_READ_ONLY);
-	/* Neither is to be had. */
+	/* Neither can be opened. */
 	fake_fail(FAKE_statmount, 0, EPERM);
 	fake_fail(FAKE_read, 0, EIO);
 	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_MOUNT].state, PM_UNKNOWN);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * RLIMIT_FSIZE: SIGXFSZ, which ends the program, never comes of a call of the library, also where the end of the file or
- * the limit moves between the question and the call. Here all is real.
+ * RLIMIT_FSIZE: SIGXFSZ, which ends the program, never comes of a call of the library, also where the end of the file
+ * or the limit moves between the question and the call. Here all is real.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -62,7 +62,7 @@ static int call(int which, int fd)
 }
 #define CALLS 5
 
-/* The caller has the signal free; blocked; blocked, and one is pending that is his own. */
+/* The caller has the signal free; blocked; blocked, and one is pending that is the caller's own. */
 START_TEST(no_signal_comes_of_a_call)
 {
 	sigset_t set;

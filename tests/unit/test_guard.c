@@ -144,7 +144,7 @@ START_TEST(the_fault_says_where)
 }
 END_TEST
 
-/* The bytes of its last page that the mapping does not own are still in nobody else's. */
+/* The bytes of its last page that the mapping does not own are in no other mapping. */
 START_TEST(around_the_mapping)
 {
 	struct pm_fault f;
@@ -200,7 +200,7 @@ START_TEST(the_innermost_guard_of_the_address_returns)
 	ck_assert_int_eq(pm_guarded(a, nested, &n, &f, sizeof(f)), -EIO);
 	guarding_check(&f, a, in_a, -EIO);
 	ck_assert(!n.went_on);
-	/* The inner one is gone: after it the outer one serves, and b is nobody's. */
+	/* The inner one is gone: after it the outer one serves, and no guard serves b. */
 	n = (struct nest){.inner = b, .at = pm_base(b), .later = in_a};
 	ck_assert_int_eq(pm_guarded(a, nested, &n, &f, sizeof(f)), -EIO);
 	ck_assert(n.went_on);

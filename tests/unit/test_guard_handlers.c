@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Whoever handled SIGBUS before must not notice the guard. What a process does without it is the measure: each case
- * runs in two children, one with the guard, and they must come to the same end.
+ * A program that handled SIGBUS before must not notice the guard. What a process does without it is the measure: each
+ * case runs in two children, one with the guard, and they must come to the same end.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Installing and removing, with others who do the same. */
+/* Installing and removing, beside other code that does the same. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -161,7 +161,7 @@ START_TEST(one_that_lies_over_ours)
 }
 END_TEST
 
-/* Somebody sets the default: nobody can be passing on to ours. */
+/* The program sets the default: no handler can be passing on to ours. */
 START_TEST(ours_was_thrown_away)
 {
 	guarding_start();

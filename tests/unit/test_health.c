@@ -71,7 +71,7 @@ START_TEST(what_a_device_lacks)
 {
 	struct fake_health h = {.bad_blocks = NULL, .physical = disk};
 	start(&fake_plain, &h);
-	h.start = _i ? "64" : NULL; /* a partition of such a disk likewise */
+	h.start = _i ? "64" : NULL; /* the same of a partition of such a disk */
 	struct pm_mapping *m = unit_map(unit_file("f", SIZE), NULL);
 	for (unsigned times = 0; times < 3; times++) {
 		fake.machine.replaced = times / 2;

@@ -268,7 +268,9 @@ END_TEST
 
 /* ---- What else stands on it ---- */
 
-/* The type of the server's file system lifts nothing: reflink, inodes and drains are not those of an ext4 or XFS here. */
+/*
+ * The type of the server's file system lifts nothing: reflink, inodes and drains are not those of an ext4 or XFS here.
+ */
 START_TEST(a_type_that_is_a_servers_is_not_known)
 {
 	static const uint32_t types[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, F2FS_SUPER_MAGIC};
@@ -288,7 +290,7 @@ START_TEST(a_type_that_is_a_servers_is_not_known)
 }
 END_TEST
 
-/* Another process writes to another file of the number: nobody has opened this one. */
+/* Another process writes to another file of the number: no process has opened this one. */
 static bool is_told(const char *path)
 {
 	int told[2], says[2];

@@ -177,7 +177,7 @@ START_TEST(a_guarantee_that_is_lost)
 }
 END_TEST
 
-/* One that fails as it must not says nothing: the real ones will fail likewise. Lines are not promised. */
+/* One that fails as it must not says nothing: the real ones will fail, too. Lines are not promised. */
 START_TEST(a_filter_that_refuses)
 {
 	static const int errors[] = {EPERM, ENOSYS, EACCES};

@@ -69,7 +69,7 @@ START_TEST(everything_is_written_as_long_as_blocks_change)
 }
 END_TEST
 
-/* Of extents that are not told nobody knows whether they change. */
+/* Whether extents change cannot be known where the file system does not report them. */
 START_TEST(extents_that_are_not_known_to_be_written)
 {
 	static const uint32_t flags[] = {FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC, FIEMAP_EXTENT_DATA_INLINE};

@@ -330,7 +330,7 @@ START_TEST(no_signal_reaches_the_application)
 		while (!is_in(&x, 10))
 			unit_ok(pm_persist(m, pm_base(m), 1));
 		dismiss(&x);
-		/* Whoever looks first must not be the one who is signalled the next time. */
+		/* The thread that looks first must not be the one that is signalled the next time. */
 		while (pm_granularity_of(m) == PM_PAGE) {
 			unit_query(m);
 			usleep(1000);

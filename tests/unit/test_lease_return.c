@@ -218,7 +218,9 @@ START_TEST(what_the_intruder_wrote_is_told_after_mending)
 }
 END_TEST
 
-/* With the lease it is known that nobody has it open, and who waits for it would wait for the search as well. */
+/*
+ * With the lease no other process has the file open, and a process that waits for it would wait for the search as well.
+ */
 START_TEST(nobody_is_searched_for_under_a_lease)
 {
 	struct pm_event event;
@@ -241,7 +243,7 @@ START_TEST(nobody_is_searched_for_under_a_lease)
 }
 END_TEST
 
-/* A clone that is over before anybody looks: what it shared is taken apart, and told all the same. */
+/* A clone that is over before the next look: what it shared is unshared, and reported all the same. */
 START_TEST(what_a_quick_intruder_shared_is_told)
 {
 	pthread_t intruder;
@@ -316,7 +318,7 @@ END_TEST
 
 /* ---- The end ---- */
 
-/* Nobody acknowledged that the guarantee was lost: it is said, and nothing else is lost with it. */
+/* No call acknowledged that the guarantee was lost: pm_unmap() returns it, and nothing else is lost with it. */
 START_TEST(an_end_after_a_loss_writes_back_all_the_same)
 {
 	leased_path = unit_file("file", 1 << 20);

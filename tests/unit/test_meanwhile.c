@@ -364,7 +364,7 @@ static void *persist_often(void *mapping)
 	return NULL;
 }
 
-/* The thread is in a list of those who write, on a stack that goes. */
+/* The thread is in the list of drains that write, on a stack that goes. */
 START_TEST(a_thread_that_is_cancelled_leaves_nothing_behind)
 {
 	pthread_t thread;
@@ -405,7 +405,7 @@ static void start_waiting(struct pm_mapping *m, pthread_t *writer, pthread_t wai
 	wait_for(m, &m->medium.writeback.waiting, WAITING);
 }
 
-/* Who waited for the write-back that failed is told, also where he looks when it has been cleared. */
+/* A call that waited for the failed write-back gets its error, also if it wakes after the clearing. */
 START_TEST(clearing_hides_nothing_from_those_who_wait)
 {
 	pthread_t writer, clearer, waiting[WAITING];
@@ -431,7 +431,7 @@ START_TEST(clearing_hides_nothing_from_those_who_wait)
 		ck_assert_int_eq((int)(intptr_t)rc, -EIO);
 		pthread_join(clearer, &rc);
 		ck_assert_ptr_null(rc);
-		/* Who was told late may have latched it again. */
+		/* A call that got the error late may have latched it again. */
 		unit_ok(pm_clear_error(m));
 		unit_ok(pm_clear_error(other));
 	}

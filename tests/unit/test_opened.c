@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who opens a file that is mapped: told once, if it is to write and another process. /proc is searched for it, which may
- * take long: not too often, and nobody waits who did not ask.
+ * Another process opens a mapped file for writing: one event. /proc is searched for it, which may
+ * take long: not too often, and no thread waits that did not ask.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -79,14 +79,14 @@ START_TEST(an_opening_is_told_once)
 		return;
 	if (openings[_i].act != only_inherit)
 		ck_assert(is_readable(m, WAIT_MS));
-	/* Somebody who only reads makes the search begin, which must not find what a child inherited. */
+	/* A process that only reads makes the search begin, which must not find what a child inherited. */
 	int fd = open(watched_path, O_RDONLY);
 	struct pm_event e = only(m);
 	ck_assert_int_eq(e.reason, openings[_i].reason);
 	ck_assert_int_eq(e.kind, e.reason ? PM_EVENT_OPENED : 0);
 	close(fd);
 	ck_assert_int_eq(only(m).kind, 0);
-	/* Another opening makes it look again, and find who was found before. */
+	/* Another opening makes it look again, and find the process that was found before. */
 	close(open(watched_path, O_RDONLY));
 	ck_assert_int_eq(only(m).kind, 0);
 	close(told[1]);
@@ -98,7 +98,7 @@ END_TEST
 
 /* ---- The search ---- */
 
-/* Somebody is here, and gone again. */
+/* A process has the file open, and closes it again. */
 static void peek(void)
 {
 	int fd = open(watched_path, O_RDONLY);
@@ -129,7 +129,7 @@ START_TEST(searches_have_a_pause_between_them)
 		return;
 	pid_t pid = child(open_to_write, told);
 	ck_assert_int_eq(only(m).kind, 0);
-	/* Nobody polls in vain meanwhile, and nothing is forgotten. */
+	/* The descriptor does not wake a poll in vain meanwhile, and nothing is forgotten. */
 	ck_assert(!is_readable(m, 0));
 	fake_timer_goes_off();
 	ck_assert(is_readable(m, WAIT_MS));

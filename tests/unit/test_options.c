@@ -177,7 +177,7 @@ START_TEST(a_right_that_is_missing)
 }
 END_TEST
 
-/* Somebody holds a lease: with O_NONBLOCK open(2) does not wait for it, and the library may. */
+/* Another process holds a lease: with O_NONBLOCK open(2) does not wait for it, and the library may. */
 START_TEST(a_lease_is_waited_for)
 {
 	const char *path = unit_file("file", 10);

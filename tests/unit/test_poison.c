@@ -145,7 +145,7 @@ START_TEST(every_mapping_of_the_file_is_suspect)
 	check_poisoned(last, -EIO);
 	ck_assert_int_eq(pm_unmap(later), -EIO);
 	ck_assert_int_eq(pm_unmap(last), -EIO);
-	/* Nobody is left who remembers. */
+	/* No mapping is left that remembers. */
 	struct pm_mapping *fresh = map();
 	check_whole(fresh);
 	unit_ok(pm_unmap(fresh));

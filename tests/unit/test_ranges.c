@@ -127,7 +127,7 @@ START_TEST(room_grows_and_never_shrinks)
 }
 END_TEST
 
-/* Another thread has set the page and not yet its block: who finds the page set may not rely on that thread. */
+/* Another thread has set the page and not yet its block: a thread that finds the page set may not rely on the other. */
 START_TEST(a_page_half_recorded_by_another_is_recorded)
 {
 	struct reader r;

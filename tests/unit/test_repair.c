@@ -284,7 +284,7 @@ START_TEST(own_writes_are_no_news)
 	unit_ok(pm_clear_bad_blocks(m, base, SIZE));
 	ck_assert_uint_eq(fake.bad[0].length, 0);
 	ck_assert_int_eq(only(m).kind, 0);
-	/* What somebody else wrote just before is. */
+	/* What another process wrote just before is. */
 	int fd = open(watched_path, O_WRONLY);
 	ck_assert_int_eq(pwrite(fd, "y", 1, 100), 1);
 	unit_ok(pm_write(m, base, "x", 1));

@@ -270,7 +270,7 @@ START_TEST(a_want_of_descriptors_changes_nothing)
 }
 END_TEST
 
-/* errseq.rst: whoever hears of a failed write-back hears of it alone, and later calls succeed. */
+/* errseq.rst: one call receives the error of a failed write-back, and later calls succeed. */
 START_TEST(a_failed_sync_poisons)
 {
 	uint64_t page = unit_page();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every call of the table fails once while something happens to the file: events, the threads that watch, a lease that is
- * broken and taken again, a fault in a guarded function.
+ * Every call of the table fails once while something happens to the file: events, the threads that watch, a lease that
+ * is broken and taken again, a fault in a guarded function.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -182,7 +182,7 @@ static int store(void *at)
 	return 0;
 }
 
-/* What the kernel sends where no block is to be had. */
+/* What the kernel sends where it finds no block. */
 static int forge(void *at)
 {
 	siginfo_t info;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where inotify is not to be had a mapping is made all the same, says what it misses, and notices the rest by looks. */
+/* Without inotify a mapping is made all the same, says what it misses, and notices the rest by looks. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -28,7 +28,7 @@ START_TEST(a_mapping_without_inotify)
 	pm_explain(r, text, sizeof(text));
 	ck_assert_ptr_nonnull(strstr(text, "cannot be watched"));
 	ck_assert_uint_eq(fake_calls(FAKE_inotify), 1);
-	/* Nobody announces it. */
+	/* The kernel does not announce it. */
 	ck_assert_int_eq(truncate(leased_path, 5000), 0);
 	struct pm_event event = next_of(m, PM_EVENT_TRUNCATED);
 	ck_assert_uint_eq(event.offset, 5000);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What happens to a file under a live mapping: each cause is one event, with the reason and the place; nothing is none. */
+/*
+ * What happens to a file under a live mapping: each cause is one event, with the reason and the place; nothing is none.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
@@ -69,7 +71,7 @@ START_TEST(a_look_without_a_descriptor)
 }
 END_TEST
 
-/* ---- What nobody announces ---- */
+/* ---- What the kernel does not announce ---- */
 
 static const struct fake_extent with_hole[] = {{.logical = 0, .length = 8192}, {.logical = 16384, .length = 1 << 20}};
 static const struct fake_extent with_clone[] = {
@@ -305,7 +307,7 @@ START_TEST(events_not_taken_yet_are_merged)
 }
 END_TEST
 
-/* What may be slow is only asked for by who wants to see it. */
+/* What may be slow is asked only for a full report. */
 START_TEST(the_verdict_alone_is_cheap)
 {
 	struct pm_report r;

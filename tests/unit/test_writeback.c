@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Page granularity: how many calls, over what, and who shares them. */
+/* Page granularity: how many calls, over what, and which drains share them. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>

@@ -126,7 +126,7 @@ START_TEST(what_is_written_is_kept)
 }
 END_TEST
 
-/* Who has the file open may store into a hole at any time. */
+/* A process that has the file open may store into a hole at any time. */
 START_TEST(others_have_the_file_open)
 {
 	uint64_t page = unit_page();
@@ -148,7 +148,7 @@ START_TEST(others_have_the_file_open)
 }
 END_TEST
 
-/* No lease keeps out who uses the description that it is on. */
+/* A lease does not keep out a process that uses the leased description. */
 START_TEST(a_description_that_is_the_callers)
 {
 	uint64_t page = unit_page();
@@ -189,7 +189,7 @@ START_TEST(a_call_fails)
 }
 END_TEST
 
-/* A newer kernel; another file system; a file that nobody can have cloned; and one without holes. */
+/* A newer kernel; another file system; a file that cannot have been cloned; and one without holes. */
 START_TEST(nothing_is_done_elsewhere)
 {
 	static const struct {
