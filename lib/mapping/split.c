@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A mapping that the application split: madvise(2), mprotect(2) or mlock(2) on a part make areas of it, and mremap(2)
- * grows one area only (mm/mremap.c vma_to_resize: EFAULT). Then the whole is mapped anew and the advice given again. A
- * protection or a lock is not: the caller that made it has a reason, and is told.
+ * grows one area only (mm/mremap.c vma_to_resize: EFAULT). Then the whole is mapped anew and the advice given again, and
+ * if every part is locked in memory, so is the new mapping. A protection or a lock of a part only is not: the caller that
+ * made it has a reason, and is told.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,8 @@ struct walk {
 	struct pm_mapping *m;
 	char *fresh;      /* NULL: only look */
 	uint64_t at, end; /* the part of the area that is the mapping's */
-	bool inside, is_protected, is_locked;
+	bool inside, is_protected;
+	uint64_t locked; /* bytes */
 };
 
 struct advice {
@@ -48,7 +50,7 @@ static void meet_area(struct walk *w, uint64_t start, uint64_t end, const char *
 
 static void meet_flags(struct walk *w, const char *line)
 {
-	w->is_locked |= strstr(line, " lo") != NULL;
+	w->locked += strstr(line, " lo") ? w->end - w->at : 0;
 	for (size_t i = 0; w->fresh && i < sizeof(advices) / sizeof(advices[0]); i++)
 		if (strstr(line, advices[i].flag))
 			PM_RETRY(pm_sys->madvise(w->fresh + (w->at - (uintptr_t)w->m->medium.map), (size_t)(w->end - w->at),
@@ -93,7 +95,8 @@ static int walk_areas(struct walk *w)
 /* What stands in the way of mapping anew; 0: nothing. */
 static int refuse(const struct pm_mapping *m, const struct walk *w, int rc)
 {
-	const char *what = w->is_protected ? "mprotect(2)" : w->is_locked ? "mlock(2)" : NULL;
+	bool differs = w->locked && w->locked != m->medium.map_length;
+	const char *what = w->is_protected ? "mprotect(2)" : differs ? "mlock(2) or munlock(2)" : NULL;
 	if (rc)
 		return pm_fail(rc, "pm_resize", m->name, "parts of the mapping differ by now, and /proc/self/smaps does not say how: %s",
 		               pm_strerror(rc));
@@ -101,6 +104,27 @@ static int refuse(const struct pm_mapping *m, const struct walk *w, int rc)
 		return 0;
 	return pm_fail(-EINVAL, "pm_resize", m->name,
 	               "%s was called on a part of the mapping, so that the kernel cannot grow it as one: undo that first", what);
+}
+
+/* The number after a word of a small text; UINT64_MAX: there is none. */
+static uint64_t number_after(const char *path, const char *word)
+{
+	char text[4096];
+	unsigned long long number;
+	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, word) : NULL;
+	return at && sscanf(at + strlen(word), " %llu", &number) == 1 ? number : UINT64_MAX;
+}
+
+/* EAGAIN: RLIMIT_MEMLOCK; EPERM: it is 0 (mm/mmap.c do_mmap). */
+static int fail_to_lock(const struct pm_mapping *m, size_t length, int rc)
+{
+	uint64_t most = rc == -EAGAIN || rc == -EPERM ? number_after("/proc/self/limits", "Max locked memory") : UINT64_MAX;
+	if (most == UINT64_MAX)
+		return pm_mapping_no_room(m->name, "pm_resize", "mmap", length, rc);
+	return pm_fail(rc, "pm_resize", m->name,
+	               "the mapping is locked in memory and was split, so that it is mapped anew: %zu bytes beside the old %zu "
+	               "exceed RLIMIT_MEMLOCK, which is %llu; raise it, or munlock(2) the mapping first",
+	               length, m->medium.map_length, (unsigned long long)most);
 }
 
 int pm_mapping_map_anew(struct pm_mapping *m, void **ret, size_t length)
@@ -113,7 +137,11 @@ int pm_mapping_map_anew(struct pm_mapping *m, void **ret, size_t length)
 	rc = refuse(m, &look, rc);
 	if (rc)
 		return rc;
+	/* Where the process locks all that it maps (mlockall(2) MCL_FUTURE), the kernel locks it anyway, MCL_ONFAULT or not. */
+	flags |= look.locked ? MAP_LOCKED : 0;
 	rc = PM_RETRY(pm_sys->mmap(&map, length, prot, flags, m->file.fd, m->medium.offset));
+	if (rc && look.locked)
+		return fail_to_lock(m, length, rc);
 	if (rc)
 		return pm_mapping_no_room(m->name, "pm_resize", "mmap", length, rc);
 	advise.fresh = map;
@@ -128,15 +156,6 @@ int pm_mapping_map_anew(struct pm_mapping *m, void **ret, size_t length)
 }
 
 /* ---- Why there is no room ---- */
-
-/* The number after a word of a small text; UINT64_MAX: there is none. */
-static uint64_t number_after(const char *path, const char *word)
-{
-	char text[4096];
-	unsigned long long number;
-	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, word) : NULL;
-	return at && sscanf(at + strlen(word), " %llu", &number) == 1 ? number : UINT64_MAX;
-}
 
 static uint64_t count_areas(void)
 {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "mapping/mapping.h"
 #include "unit.h"
@@ -104,6 +105,108 @@ START_TEST(what_would_be_lost_is_refused)
 }
 END_TEST
 
+/* ---- All of it is locked ---- */
+
+static bool lock_and_split(char *base)
+{
+	return !mlock(base, SIZE) && !madvise(base + PART, PART, MADV_DONTDUMP) && has_flag(base, " lo");
+}
+
+START_TEST(a_lock_of_all_is_kept)
+{
+	start(&fake_plain, 0);
+	char *base = pm_base(m);
+	if (!lock_and_split(base))
+		return; /* RLIMIT_MEMLOCK */
+	unit_ok(pm_memset(m, base, 7, 100, 0));
+	unit_ok(pm_resize(m, 16 * SIZE));
+	base = pm_base(m);
+	for (unsigned at = 0; at < 16 * SIZE; at += PART)
+		ck_assert(has_flag(base + at, " lo"));
+	ck_assert(has_flag(base + PART, " dd") && !has_flag(base, " dd") && !has_flag(base + 2 * PART, " dd"));
+	ck_assert(base[99] == 7 && unit_has_pattern(base + 100, 100, SIZE - 100));
+	/* Again, and then a part is unlocked. */
+	ck_assert_int_eq(madvise(base, PART, MADV_RANDOM), 0);
+	unit_ok(pm_resize(m, 17 * SIZE));
+	base = pm_base(m);
+	ck_assert(has_flag(base + 16 * SIZE, " lo") && has_flag(base, " rr") && has_flag(base + PART, " dd"));
+	ck_assert_int_eq(munlock(base, PART), 0);
+	ck_assert_int_eq(pm_resize(m, 18 * SIZE), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "munlock(2)"));
+	ck_assert_int_eq(munlock(base, 17 * SIZE), 0);
+	unit_ok(pm_resize(m, 18 * SIZE));
+	ck_assert(!has_flag(pm_base(m), " lo"));
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_mapped_bytes(), 0);
+	ck_assert_uint_eq(fake_open_files(), 0);
+}
+END_TEST
+
+/* Under mlockall(2) the kernel locks what is mapped later; with MCL_ONFAULT without filling it. */
+static const int futures[] = {MCL_FUTURE, MCL_FUTURE | 4 /* MCL_ONFAULT */};
+
+START_TEST(a_process_that_locks_everything)
+{
+	if (mlockall(futures[_i]))
+		return;
+	start(&fake_plain, PM_CREATE);
+	char *base = pm_base(m);
+	ck_assert_int_eq(madvise(base + PART, PART, MADV_DONTDUMP), 0);
+	ck_assert(has_flag(base, " lo"));
+	unit_ok(pm_resize(m, 16 * SIZE));
+	base = pm_base(m);
+	ck_assert(has_flag(base, " lo") && has_flag(base + PART, " lo") && has_flag(base + 15 * SIZE, " lo"));
+	ck_assert(unit_has_pattern(base, 0, SIZE));
+	unit_ok(pm_unmap(m));
+	munlockall();
+}
+END_TEST
+
+static int no_second;
+
+static void refuse_the_second(enum fake_call c)
+{
+	if (c != FAKE_mremap)
+		return;
+	fake.hook = NULL;
+	fake_fail(FAKE_mmap, 1, no_second);
+}
+
+static const struct {
+	int error;
+	const char *words[2];
+} limits[] = {
+	{EAGAIN, {"RLIMIT_MEMLOCK", "beside the old"}},
+	{EPERM, {"RLIMIT_MEMLOCK", "munlock(2)"}},
+	{ENOMEM, {"mmap of", "failed"}},
+};
+
+START_TEST(a_limit_on_locks_is_told)
+{
+	start(&fake_plain, 0);
+	char *base = pm_base(m);
+	/* Else it would not be reached. */
+	struct rlimit old, some = {4 * SIZE, 0};
+	ck_assert_int_eq(getrlimit(RLIMIT_MEMLOCK, &old), 0);
+	some.rlim_max = old.rlim_max;
+	if (!lock_and_split(base) || setrlimit(RLIMIT_MEMLOCK, &some))
+		return;
+	no_second = limits[_i].error;
+	fake.hook = refuse_the_second;
+	ck_assert_int_eq(pm_resize(m, 16 * SIZE), -limits[_i].error);
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert_msg(strstr(pm_error_detail(), limits[_i].words[i]) != NULL, "%s", pm_error_detail());
+	setrlimit(RLIMIT_MEMLOCK, &old);
+	ck_assert_ptr_eq(pm_base(m), base);
+	ck_assert_uint_eq(pm_length(m), SIZE);
+	ck_assert_uint_eq(unit_size_of(path), SIZE);
+	ck_assert(has_flag(base, " lo"));
+	unit_ok(pm_resize(m, 16 * SIZE));
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_mapped_bytes(), 0);
+}
+END_TEST
+
 /* The second mapping fails, or nothing says how the parts differ. */
 START_TEST(a_failure_leaves_all_as_before)
 {
@@ -135,5 +238,8 @@ int main(void)
 	tcase_add_loop_test(c, advice_is_kept, 0, 2 * (int)(sizeof(advices) / sizeof(advices[0])));
 	tcase_add_loop_test(c, what_would_be_lost_is_refused, 0, 4);
 	tcase_add_loop_test(c, a_failure_leaves_all_as_before, 0, 2);
+	tcase_add_test(c, a_lock_of_all_is_kept);
+	tcase_add_loop_test(c, a_process_that_locks_everything, 0, 2);
+	tcase_add_loop_test(c, a_limit_on_locks_is_told, 0, (int)(sizeof(limits) / sizeof(limits[0])));
 	return unit_run();
 }
