@@ -229,7 +229,7 @@ struct copy {
 
 /* Looks again: the stores were made after the first look, and may have met what demoted the mapping meanwhile. */
 __attribute__((noinline)) static int finish_copy(struct pm_mapping *m, const struct pm_strategy *before,
-                                                 struct pm_rest rest, const struct copy *c)
+                                                 struct pm_unflushed rest, const struct copy *c)
 {
 	if (rest.length && !(c->flags & PM_NOFLUSH))
 		before->flush(&m->medium, rest.address, rest.length);
@@ -245,7 +245,7 @@ __attribute__((noinline)) static int move_with_care(struct pm_mapping *m, const 
 	if (rc || !c.length)
 		return rc;
 	const struct pm_strategy *strategy = strategy_of(m);
-	struct pm_rest rest = {c.destination, c.length};
+	struct pm_unflushed rest = {c.destination, c.length};
 	if (strategy->granularity >= PM_CACHE_LINE)
 		rest = pm_copy(&m->medium, strategy, c.destination, source, c.length, c.flags);
 	else
@@ -259,7 +259,7 @@ __attribute__((noinline)) static int set_with_care(struct pm_mapping *m, int val
 	if (rc || !c.length)
 		return rc;
 	const struct pm_strategy *strategy = strategy_of(m);
-	struct pm_rest rest = {c.destination, c.length};
+	struct pm_unflushed rest = {c.destination, c.length};
 	if (strategy->granularity >= PM_CACHE_LINE)
 		rest = pm_fill(&m->medium, strategy, c.destination, value, c.length, c.flags);
 	else
@@ -276,7 +276,7 @@ static inline bool is_plain(struct pm_mapping *m, const void *destination, size_
 }
 
 /* As in pm_persist() nothing is stored between the write-back and the fence. */
-static inline int finish_plain(struct pm_mapping *m, struct pm_rest rest, const char *call, void *destination,
+static inline int finish_plain(struct pm_mapping *m, struct pm_unflushed rest, const char *call, void *destination,
                                size_t length)
 {
 	int (*persist_lines)(const void *, size_t) = atomic_load_explicit(&m->persist_lines, memory_order_acquire);
@@ -290,7 +290,7 @@ static inline int move(struct pm_mapping *m, const char *call, void *destination
 {
 	if (__builtin_expect(!m, 0))
 		return pm_no_mapping(call);
-	pm_copy_expect(destination, length);
+	pm_copy_prefetch(destination, length);
 	if (!is_plain(m, destination, length, flags))
 		return move_with_care(m, source, (struct copy){call, destination, length, flags});
 	return finish_plain(m, pm_copy(&m->medium, &pm_strategy_cacheline, destination, source, length, flags), call,
@@ -311,7 +311,7 @@ int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length,
 {
 	if (__builtin_expect(!m, 0))
 		return pm_no_mapping("pm_memset");
-	pm_copy_expect(destination, length);
+	pm_copy_prefetch(destination, length);
 	if (!is_plain(m, destination, length, flags))
 		return set_with_care(m, value, (struct copy){"pm_memset", destination, length, flags});
 	return finish_plain(m, pm_fill(&m->medium, &pm_strategy_cacheline, destination, value, length, flags), "pm_memset",

@@ -74,18 +74,18 @@ __attribute__((always_inline)) static inline void expect_edges(const char *to, s
  * The edges are stored and written back when the lines are on their way: a store that waits for its line, and a
  * write-back, hold up streamed stores that follow.
  */
-static inline struct pm_rest put_edges(struct pm_medium *m, const struct pm_strategy *strategy, char *to,
+static inline struct pm_unflushed put_edges(struct pm_medium *m, const struct pm_strategy *strategy, char *to,
                                        struct parts p, const char *first, const char *last, int value)
 {
 	char *end = to + p.head + p.lines;
 	if (p.head)
 		store(m->cpu, to, first, value, p.head);
 	if (!p.tail)
-		return (struct pm_rest){p.head ? to : NULL, p.head};
+		return (struct pm_unflushed){p.head ? to : NULL, p.head};
 	if (p.head)
 		strategy->flush(m, to, p.head);
 	store(m->cpu, end, last, value, p.tail);
-	return (struct pm_rest){end, p.tail};
+	return (struct pm_unflushed){end, p.tail};
 }
 
 /* ---- Over its own source ---- */
@@ -114,7 +114,7 @@ static void stream_down(const struct pm_cpu *cpu, char *to, const char *from, si
 	}
 }
 
-__attribute__((noinline)) static struct pm_rest move(struct pm_medium *m, const struct pm_strategy *strategy, char *to,
+__attribute__((noinline)) static struct pm_unflushed move(struct pm_medium *m, const struct pm_strategy *strategy, char *to,
                                                      const char *from, size_t length, unsigned flags)
 {
 	char first[LINE_MOST], last[LINE_MOST];
@@ -123,7 +123,7 @@ __attribute__((noinline)) static struct pm_rest move(struct pm_medium *m, const 
 			store_down(m->cpu, to, from, length);
 		else
 			store(m->cpu, to, from, 0, length);
-		return (struct pm_rest){to, length};
+		return (struct pm_unflushed){to, length};
 	}
 	struct parts p = part(m->cpu, to, length);
 	memcpy(first, from, p.head);
@@ -137,7 +137,7 @@ __attribute__((noinline)) static struct pm_rest move(struct pm_medium *m, const 
 
 /* ---- ---- */
 
-__attribute__((noinline)) static struct pm_rest copy_lines(struct pm_medium *m, const struct pm_strategy *strategy,
+__attribute__((noinline)) static struct pm_unflushed copy_lines(struct pm_medium *m, const struct pm_strategy *strategy,
                                                            char *to, const char *from, size_t length)
 {
 	struct parts p = part(m->cpu, to, length);
@@ -146,7 +146,7 @@ __attribute__((noinline)) static struct pm_rest copy_lines(struct pm_medium *m, 
 	return put_edges(m, strategy, to, p, from, from + p.head + p.lines, 0);
 }
 
-struct pm_rest pm_copy(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, const void *source,
+struct pm_unflushed pm_copy(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, const void *source,
                        size_t length, unsigned flags)
 {
 	uintptr_t ahead = (uintptr_t)destination - (uintptr_t)source;
@@ -155,16 +155,16 @@ struct pm_rest pm_copy(struct pm_medium *m, const struct pm_strategy *strategy, 
 	if (streams(m->cpu, length, flags))
 		return copy_lines(m, strategy, destination, source, length);
 	store(m->cpu, destination, source, 0, length);
-	return (struct pm_rest){destination, length};
+	return (struct pm_unflushed){destination, length};
 }
 
-struct pm_rest pm_fill(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, int value,
+struct pm_unflushed pm_fill(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, int value,
                        size_t length, unsigned flags)
 {
 	char *to = destination;
 	if (!streams(m->cpu, length, flags)) {
 		store(m->cpu, to, NULL, value, length);
-		return (struct pm_rest){to, length};
+		return (struct pm_unflushed){to, length};
 	}
 	struct parts p = part(m->cpu, to, length);
 	expect_edges(to, p);

@@ -3,7 +3,7 @@
 #ifndef PM_COPY_H
 #define PM_COPY_H
 
-#include "durability/strategy.h"
+#include "durability/engine.h"
 
 /*
  * From here on whole lines are streamed. Where that becomes faster than storing and writing back depends on what was done
@@ -17,7 +17,7 @@
  * Fetches the lines that will be stored into, while the call is still being checked: the stores themselves wait until
  * the fence before them is through. A prefetch never faults.
  */
-__attribute__((always_inline)) static inline void pm_copy_expect(const char *to, size_t length)
+__attribute__((always_inline)) static inline void pm_copy_prefetch(const char *to, size_t length)
 {
 	if (length >= PM_STREAM_FROM)
 		return;
@@ -27,7 +27,7 @@ __attribute__((always_inline)) static inline void pm_copy_expect(const char *to,
 }
 
 /* What of a copy is still to be flushed; length may be 0, and address is NULL then. */
-struct pm_rest {
+struct pm_unflushed {
 	const void *address;
 	size_t length;
 };
@@ -36,9 +36,9 @@ struct pm_rest {
  * flags are those of pm_memcpy(). source may overlap destination. length > 0. The rest is left to the caller, who can
  * persist it by one call in which the write-back and the fence stand together: see pm_cpu.persist.
  */
-struct pm_rest pm_copy(struct pm_medium *, const struct pm_strategy *, void *destination, const void *source,
+struct pm_unflushed pm_copy(struct pm_medium *, const struct pm_strategy *, void *destination, const void *source,
                        size_t length, unsigned flags);
-struct pm_rest pm_fill(struct pm_medium *, const struct pm_strategy *, void *destination, int value, size_t length,
+struct pm_unflushed pm_fill(struct pm_medium *, const struct pm_strategy *, void *destination, int value, size_t length,
                        unsigned flags);
 
 #endif

@@ -1,44 +1,35 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The pages that wait to be written: a bit each, and a bit for every block of pages that may have one set. Recording
- * takes no lock, and writes to shared memory only what is not there yet.
+ * A bit for each page, and a bit for every block of pages that may have one set. Adding takes no lock, and writes to shared
+ * memory only what is not there yet.
  *
- * A bit found set is left alone, without a fence between the caller's store and the look. Whoever took the bit just
- * after that look writes the page later, and the kernel protects the page from stores before it writes
- * (mm/page-writeback.c folio_clear_dirty_for_io; fs/dax.c dax_writeback_one): that waits for every store another
- * CPU still makes through the old translation, and a store that comes too late for it faults before the look.
+ * A bit that is set already is left alone, without a fence between the caller's store and the load of the bit. The thread
+ * that takes the bit just after that load writes the page later, and the kernel protects the page from stores before it
+ * writes (mm/page-writeback.c folio_clear_dirty_for_io; fs/dax.c dax_writeback_one). The kernel waits there for every store
+ * that another CPU still makes through the old translation, and a later store faults before the load.
  *
- * The order that loses nothing: the page is set before its block, and the block is taken before its pages. Who sees
- * the block set sees it before it is taken, and whoever takes it finds the page.
+ * The order that loses nothing: the page is set before its block, and the block is taken before its pages. A thread that
+ * sees the block set sees it before it is taken, and the thread that takes it finds the page.
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "durability/strategy.h"
+#include "durability/page_set.h"
 
 #define WORD 64u      /* pages in a word */
 #define BLOCK 64u     /* words in a block: 16 MiB of 4 KiB pages, eight lines of memory */
-#define GAP_PAGES 16u /* between runs that are written as one: see take_word() */
+#define GAP_PAGES 16u /* between runs that are written as one: take_word() */
 #define MOST_RUNS (BLOCK * WORD / (GAP_PAGES + 2) + 1) /* in a block */
 
-#define SMALL ((size_t)4096)
-
-void *pm_zeros(size_t size)
-{
-	void *memory = size > SMALL ? calloc(1, size) : malloc(size);
-	return memory && size <= SMALL ? memset(memory, 0, size) : memory;
-}
-
-int pm_ranges_reserve(struct pm_ranges *r, size_t length)
+int pm_page_set_reserve(struct pm_page_set *r, size_t length)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	size_t words = (length / page + WORD - 1) / WORD, blocks = (words + BLOCK - 1) / BLOCK;
 	size_t tops = (blocks + WORD - 1) / WORD;
 	if (words <= r->words)
 		return 0;
-	_Atomic uint64_t *pages = pm_zeros((blocks * BLOCK + tops) * sizeof(*pages));
+	_Atomic uint64_t *pages = calloc(blocks * BLOCK + tops, sizeof(*pages));
 	if (!pages)
 		return -ENOMEM;
 	free((void *)r->pages);
@@ -49,7 +40,7 @@ int pm_ranges_reserve(struct pm_ranges *r, size_t length)
 	return 0;
 }
 
-void pm_ranges_free(struct pm_ranges *r)
+void pm_page_set_free(struct pm_page_set *r)
 {
 	free((void *)r->pages);
 }
@@ -60,7 +51,7 @@ static inline void set(_Atomic uint64_t *word, uint64_t bits)
 		atomic_fetch_or(word, bits);
 }
 
-void pm_ranges_add(struct pm_ranges *r, size_t offset, size_t length)
+void pm_page_set_add(struct pm_page_set *r, size_t offset, size_t length)
 {
 	size_t first = offset >> r->shift, last = (offset + length - 1) >> r->shift;
 	for (size_t word = first / WORD; word <= last / WORD; word++) {
@@ -73,7 +64,7 @@ void pm_ranges_add(struct pm_ranges *r, size_t offset, size_t length)
 }
 
 /* The first block at or after this one that may have pages; as many as there are if there is none. */
-static size_t find_block(const struct pm_ranges *r, size_t block)
+static size_t find_block(const struct pm_page_set *r, size_t block)
 {
 	while (block * BLOCK < r->words) {
 		uint64_t found = atomic_load(&r->blocks[block / WORD]) & ~0ull << block % WORD;
@@ -88,7 +79,7 @@ static size_t find_block(const struct pm_ranges *r, size_t block)
  * Runs with a gap of up to 64 KiB are one: to write the gap, if it is dirty at all, costs a disk no more than the calls
  * that would spare it (bench/page_flush).
  */
-static void take_word(struct pm_ranges *r, size_t word, struct pm_walk *w)
+static void take_word(struct pm_page_set *r, size_t word, struct pm_page_walk *w)
 {
 	uint64_t bits = atomic_load(&r->pages[word]) ? atomic_exchange(&r->pages[word], 0) : 0;
 	while (bits) {
@@ -103,15 +94,15 @@ static void take_word(struct pm_ranges *r, size_t word, struct pm_walk *w)
 	}
 }
 
-_Static_assert(PM_RUNS >= MOST_RUNS, "a walk gets ahead");
+_Static_assert(PM_PAGE_RUNS >= MOST_RUNS, "a walk gets ahead");
 
-void pm_ranges_take(struct pm_ranges *r, struct pm_walk *w)
+void pm_page_set_take(struct pm_page_set *r, struct pm_page_walk *w)
 {
 	w->count = 0;
 	for (;;) {
 		w->block = find_block(r, w->block);
 		w->more = w->block * BLOCK < r->words;
-		if (!w->more || w->count + MOST_RUNS > PM_RUNS)
+		if (!w->more || w->count + MOST_RUNS > PM_PAGE_RUNS)
 			return;
 		atomic_fetch_and(&r->blocks[w->block / WORD], ~(1ull << w->block % WORD));
 		for (size_t i = 0; i < BLOCK; i++)

@@ -67,8 +67,8 @@ struct pm_subject {
 	uint64_t hole_end, shared_end; /* found: where the first hole, and the first shared part, end */
 	uint64_t device_entry; /* found: number of its entry in /sys/dev/block; 0: not looked at, or none */
 	uint32_t file_system; /* found: its f_type where that is not a server's; else 0 */
-	enum pm_state syncs_inodes; /* found: the row of that name */
-	bool may_leave_inode_out; /* found: an ext4, or what may be one, of which that is not yes */
+	enum pm_state fsync_complete; /* found: the row of that name */
+	bool fsync_may_skip_inode; /* found: an ext4, or what may be one, of which that is not yes */
 	unsigned region;     /* found: number of the nd region, else ~0u */
 	bool caches_may_stay; /* found: a direct file whose CPU caches are not known to survive, be they written back or not */
 };
@@ -139,7 +139,7 @@ struct pm_file_system {
 	const char *type;   /* what the name of its type begins with in the table of mounts; "": not compared */
 	const char *server; /* which kind of server keeps the data; NULL: none does */
 	bool is_volatile;   /* keeps its files in memory only */
-	bool syncs_inodes;  /* its fsync(2) and msync(2) write all that leads to the data */
+	bool fsync_complete;  /* its fsync(2) and msync(2) write all that leads to the data */
 	bool bears_statmount, bears_cachestat;
 	/*
 	 * A lease is refused where any other open file description of the file exists: the kernel knows them all. FUSE and
@@ -153,7 +153,7 @@ const struct pm_file_system *pm_file_system(uint32_t magic);
 /* mount.c: what was found of the mount by an earlier look. */
 struct pm_known_mount {
 	unsigned place; /* in the list of file systems, from 1; 0: nothing is known */
-	enum pm_state syncs_inodes;
+	enum pm_state fsync_complete;
 	enum pm_state flushes; /* where it is settled: the row PM_EV_DEVICE_FLUSH */
 	bool is_verified;      /* the table of mounts has the type that fstatfs(2) told */
 	bool is_settled;       /* what lies below is no memory, and cannot be exchanged */

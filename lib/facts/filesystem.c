@@ -22,16 +22,16 @@
  */
 static const struct pm_file_system file_systems[] = {
 	{EXT4_SUPER_MAGIC, "ext2/ext3/ext4", "ext", .bears_statmount = true, .bears_cachestat = true, .proves_leases = true},
-	{XFS_SUPER_MAGIC, "xfs", "xfs", .syncs_inodes = true, .bears_statmount = true, .bears_cachestat = true,
+	{XFS_SUPER_MAGIC, "xfs", "xfs", .fsync_complete = true, .bears_statmount = true, .bears_cachestat = true,
 	 .proves_leases = true},
 	/* Which devices it has is found by the mount's source, which statmount(2) tells from Linux 6.13 on only. */
-	{BTRFS_SUPER_MAGIC, "btrfs", "btrfs", .syncs_inodes = true, .bears_cachestat = true, .proves_leases = true},
-	{F2FS_SUPER_MAGIC, "f2fs", "f2fs", .syncs_inodes = true, .proves_leases = true},
+	{BTRFS_SUPER_MAGIC, "btrfs", "btrfs", .fsync_complete = true, .bears_cachestat = true, .proves_leases = true},
+	{F2FS_SUPER_MAGIC, "f2fs", "f2fs", .fsync_complete = true, .proves_leases = true},
 	/* Before Linux 6.9 cachestat(2) of memory that is swapped out may crash (mm/filemap.c filemap_cachestat). */
-	{TMPFS_MAGIC, "tmpfs", "tmpfs", .is_volatile = true, .syncs_inodes = true, .bears_statmount = true,
+	{TMPFS_MAGIC, "tmpfs", "tmpfs", .is_volatile = true, .fsync_complete = true, .bears_statmount = true,
 	 .proves_leases = true},
-	{RAMFS_MAGIC, "ramfs", "ramfs", .is_volatile = true, .syncs_inodes = true},
-	{HUGETLBFS_MAGIC, "hugetlbfs", "hugetlbfs", .is_volatile = true, .syncs_inodes = true, .proves_leases = true},
+	{RAMFS_MAGIC, "ramfs", "ramfs", .is_volatile = true, .fsync_complete = true},
+	{HUGETLBFS_MAGIC, "hugetlbfs", "hugetlbfs", .is_volatile = true, .fsync_complete = true, .proves_leases = true},
 	/* Its inodes have no page cache of their own that cachestat(2) could count. */
 	{OVERLAYFS_SUPER_MAGIC, "overlay", "overlay", .bears_statmount = true, .proves_leases = true},
 	{FUSE_SUPER_MAGIC, "fuse", "fuse", .server = "FUSE", .bears_statmount = true, .bears_cachestat = true},
@@ -41,8 +41,8 @@ static const struct pm_file_system file_systems[] = {
 	{SMB2_SUPER_MAGIC, "cifs", "", .server = "SMB"},
 	{CEPH_SUPER_MAGIC, "ceph", "ceph", .server = "Ceph"},
 	{AFS_FS_MAGIC, "afs", "afs", .server = "AFS"},
-	{EROFS_SUPER_MAGIC_V1, "erofs", "erofs", .syncs_inodes = true, .bears_statmount = true},
-	{SQUASHFS_MAGIC, "squashfs", "squashfs", .syncs_inodes = true},
+	{EROFS_SUPER_MAGIC_V1, "erofs", "erofs", .fsync_complete = true, .bears_statmount = true},
+	{SQUASHFS_MAGIC, "squashfs", "squashfs", .fsync_complete = true},
 	{MSDOS_SUPER_MAGIC, "vfat", "", .proves_leases = true},
 	{EXFAT_SUPER_MAGIC, "exfat", "exfat", .proves_leases = true},
 	/* statmount(2) with options crashes its driver: fs/ntfs3/super.c ntfs_show_options takes the table's file for there. */
@@ -115,32 +115,32 @@ static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 }
 
 /* MAP_SYNC has each write fault sync the file as msync does: fs/dax.c dax_finish_sync_fault. */
-static void syncs_inodes(pm_evidence_table e, struct pm_subject *s, size_t place)
+static void fsync_complete(pm_evidence_table e, struct pm_subject *s, size_t place)
 {
 	const struct pm_evidence *fs = &e[PM_EV_FILE_SYSTEM];
 	bool is_ext4 = fs->state == PM_YES && fs->value == EXT4_SUPER_MAGIC;
-	int state = (int)s->syncs_inodes;
-	bool answers_itself = place && file_systems[place - 1].syncs_inodes;
+	int state = (int)s->fsync_complete;
+	bool answers_itself = place && file_systems[place - 1].fsync_complete;
 	if (state == PM_UNKNOWN)
-		state = is_ext4 ? pm_ext4_syncs_inodes(&s->stx) : answers_itself ? PM_YES : PM_UNKNOWN;
-	s->syncs_inodes = state < 0 ? PM_UNKNOWN : (enum pm_state)state;
-	s->may_leave_inode_out = (is_ext4 || fs->error) && s->syncs_inodes != PM_YES;
-	pm_evidence_set(&e[PM_EV_FSYNC_COMPLETE], s->syncs_inodes, state < 0 ? -state : fs->error,
+		state = is_ext4 ? pm_ext4_fsync_is_complete(&s->stx) : answers_itself ? PM_YES : PM_UNKNOWN;
+	s->fsync_complete = state < 0 ? PM_UNKNOWN : (enum pm_state)state;
+	s->fsync_may_skip_inode = (is_ext4 || fs->error) && s->fsync_complete != PM_YES;
+	pm_evidence_set(&e[PM_EV_FSYNC_COMPLETE], s->fsync_complete, state < 0 ? -state : fs->error,
 	                is_ext4 ? "/sys/fs/ext4/DEVICE/journal_task" : fs->source,
 	                state == PM_NO ? "ext4 without a journal" : NULL);
 }
 
 void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 {
-	s->syncs_inodes = PM_UNKNOWN;
-	s->may_leave_inode_out = false;
+	s->fsync_complete = PM_UNKNOWN;
+	s->fsync_may_skip_inode = false;
 	s->file_system = 0;
 	if (!S_ISREG(s->stx.stx_mode)) {
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_NO, 0, "statx(2): a device node", NULL);
 		return;
 	}
 	struct pm_known_mount known = pm_known_mount(s);
-	s->syncs_inodes = known.syncs_inodes;
+	s->fsync_complete = known.fsync_complete;
 	/* A file system that just now let a file be opened for writing takes writes: if it is known, there is nothing to ask. */
 	if (known.place && s->just_opened) {
 		identify(e, known.place, "fstatfs(2) of an earlier file of the mount");
@@ -151,11 +151,11 @@ void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 	bool is_known = e[PM_EV_FILE_SYSTEM].state == PM_YES;
 	size_t place = is_known ? place_of_type((uint32_t)e[PM_EV_FILE_SYSTEM].value) : 0;
 	s->file_system = is_known ? (uint32_t)e[PM_EV_FILE_SYSTEM].value : 0;
-	syncs_inodes(e, s, place);
+	fsync_complete(e, s, place);
 	if (place != known.place)
 		known = (struct pm_known_mount){0};
 	known.place = (unsigned)place;
-	known.syncs_inodes = s->syncs_inodes;
+	known.fsync_complete = s->fsync_complete;
 	pm_know_mount(s, &known);
 	encrypted(e, s);
 }

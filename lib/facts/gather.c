@@ -185,7 +185,7 @@ static void sync_ignored(pm_evidence_table e, const struct pm_subject *s, unsign
 {
 	if (s->backing != PM_BACKING_FILE || e[PM_EV_VOLATILE].state == PM_YES)
 		return;
-	struct pm_ignored found = pm_syncs_ignored(calls | (s->may_leave_inode_out ? PM_CALL_SYNCFS : 0));
+	struct pm_ignored found = pm_syncs_ignored(calls | (s->fsync_may_skip_inode ? PM_CALL_SYNCFS : 0));
 	pm_evidence_set(&e[PM_EV_SYNC_IGNORED], found.state, found.error, "a sync that must fail", found.name);
 }
 

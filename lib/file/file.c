@@ -99,7 +99,7 @@ static int sync_file_system(const struct pm_file *f)
 
 int pm_file_publish(struct pm_file *f)
 {
-	int rc = pm_sync_file(f->fd, f->syncs_inodes, f->read_only);
+	int rc = pm_sync_file(f->fd, f->fsync_complete, f->read_only);
 	f->suspect = rc;
 	if (rc)
 		return pm_file_fail(f, rc, "fsync failed");

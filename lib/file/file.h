@@ -22,7 +22,7 @@ struct pm_file {
 	bool kept;        /* for longer than a call, and so: */
 	struct pm_kept_file identity;
 	bool read_only;   /* opened for reading */
-	enum pm_state syncs_inodes; /* as the row of that name, once it is found; unknown: to be asked for */
+	enum pm_state fsync_complete; /* as the row of that name, once it is found; unknown: to be asked for */
 	int directory_fd; /* with PM_CREATE by path, or located: holds the entry; else -1 */
 	bool sync_all;    /* likewise: the entry's directory is not known for sure */
 	bool created;     /* by this call */

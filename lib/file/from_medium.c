@@ -64,7 +64,7 @@ int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
 {
 	uint64_t end = offset + length, first;
 	/* What is dirty would stay; an error that no process was told yet is told here. */
-	int rc = pm_sync_file(f->fd, f->syncs_inodes, f->read_only);
+	int rc = pm_sync_file(f->fd, f->fsync_complete, f->read_only);
 	f->suspect = rc;
 	if (rc)
 		return pm_file_fail(f, rc, "PM_FROM_MEDIUM: a write-back of the file failed, now or before; its pages are clean now, and "

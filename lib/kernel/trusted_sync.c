@@ -56,7 +56,7 @@ static ssize_t read_journal_task(const struct statx *stx, char *text, size_t siz
 	return got;
 }
 
-int pm_ext4_syncs_inodes(const struct statx *stx)
+int pm_ext4_fsync_is_complete(const struct statx *stx)
 {
 	static const char none[] = "<none>"; /* fs/ext4/sysfs.c journal_task_show */
 	char text[sizeof(none)];
@@ -77,7 +77,7 @@ static int find_written(void *arg, const struct fiemap_extent *x)
 	return 0;
 }
 
-bool pm_is_written(int fd, uint64_t offset, uint64_t length)
+bool pm_extents_are_written(int fd, uint64_t offset, uint64_t length)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length, until = offset;
 	/* Not by statx(2): once somebody has seen its times the next store must change them (fs/stat.c fill_mg_cmtime). */
@@ -88,7 +88,7 @@ bool pm_is_written(int fd, uint64_t offset, uint64_t length)
 	return !pm_each_extent(fd, offset, end, find_written, &until) && until >= end;
 }
 
-int pm_synced(int fd, int rc)
+int pm_verify_sync(int fd, int rc)
 {
 	struct statfs now;
 	if (rc)
@@ -103,7 +103,7 @@ int pm_synced(int fd, int rc)
 }
 
 /* Where it is not known that there is a journal there may be none. */
-static bool may_leave_inode_out(int fd)
+static bool fsync_may_skip_inode(int fd)
 {
 	struct statfs stfs;
 	struct statx stx;
@@ -114,16 +114,16 @@ static bool may_leave_inode_out(int fd)
 	if (PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx)))
 		return true;
 	/* The type is of a server's file system otherwise (identity.h): its own fsync(2) does what is needed there. */
-	return stx.stx_dev_major && pm_ext4_syncs_inodes(&stx) != PM_YES;
+	return stx.stx_dev_major && pm_ext4_fsync_is_complete(&stx) != PM_YES;
 }
 
-int pm_sync_file(int fd, enum pm_state syncs_inodes, bool read_only)
+int pm_sync_file(int fd, enum pm_state fsync_complete, bool read_only)
 {
-	int rc = syncs_inodes != PM_YES && may_leave_inode_out(fd) ? PM_RETRY(pm_sys->syncfs(fd)) : 0;
+	int rc = fsync_complete != PM_YES && fsync_may_skip_inode(fd) ? PM_RETRY(pm_sys->syncfs(fd)) : 0;
 	if (!rc)
 		rc = PM_RETRY(pm_sys->fsync(fd));
 	/* The file system of a read-only descriptor may be read-only by right: then all of it was synced before. */
-	return read_only ? rc : pm_synced(fd, rc);
+	return read_only ? rc : pm_verify_sync(fd, rc);
 }
 
 struct pm_ignored pm_syncs_ignored(unsigned calls)

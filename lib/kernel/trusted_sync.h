@@ -18,15 +18,15 @@ int pm_ext4_name(const struct statx *, char name[static PM_EXT4_NAME]);
  * Whether a sync of a file on an ext4 writes all that leads to its data, the inode included. No: there is no journal;
  * -errno: sysfs does not tell. It does not change as long as the file system is mounted.
  */
-int pm_ext4_syncs_inodes(const struct statx *);
+int pm_ext4_fsync_is_complete(const struct statx *);
 /* Whether every block of the range, which ends in the last page of the file or before, is allocated and written. */
-bool pm_is_written(int fd, uint64_t offset, uint64_t length);
+bool pm_extents_are_written(int fd, uint64_t offset, uint64_t length);
 
 /*
  * Passes on rc, what a sync of the file behind fd returned, which must be a regular file open for writing. Success is
  * believed only while its file system can still be written to; else -EROFS.
  */
-int pm_synced(int fd, int rc);
+int pm_verify_sync(int fd, int rc);
 /*
  * Whether one of the calls, PM_CALL_... of sys.h, is answered by something that is not the kernel: each is made so that it
  * must fail. Yes: the named one succeeded. Unknown: the named one failed as it must not, or there are none.
@@ -38,6 +38,6 @@ struct pm_ignored {
 };
 struct pm_ignored pm_syncs_ignored(unsigned calls);
 /* fsync(2), with what it may leave out by the above, which is asked for unless it is known. read_only: so is the descriptor. */
-int pm_sync_file(int fd, enum pm_state syncs_inodes, bool read_only);
+int pm_sync_file(int fd, enum pm_state fsync_complete, bool read_only);
 
 #endif

@@ -87,7 +87,7 @@ int pm_mapping_clear(struct pm_mapping *m)
 	if (!rc || !pm_mapping_error(m))
 		return rc;
 	unsigned failures = atomic_load(&m->latch->failures);
-	rc = pm_writeback_recover(&m->medium);
+	rc = pm_page_recover(&m->medium);
 	if (rc == -EBADF)
 		return pm_mapping_failed(m, "pm_clear_error", rc);
 	if (rc) {

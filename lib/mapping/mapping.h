@@ -5,7 +5,9 @@
 
 #include <stdatomic.h>
 
-#include "durability/strategy.h"
+#include "durability/direct.h"
+#include "durability/page.h"
+#include "durability/writeback_calls.h"
 #include "facts/evidence.h"
 #include "facts/policy.h"
 #include "file/file.h"

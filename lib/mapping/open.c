@@ -111,7 +111,7 @@ int pm_mapping_mmap(const struct pm_file *f, const struct pm_ask *ask, const str
 
 static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
 {
-	if (pm_ranges_reserve(&m->medium.writeback.recorded, (size_t)s->length))
+	if (pm_page_set_reserve(&m->medium.writeback.recorded, (size_t)s->length))
 		return pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
 	void *map = m->prepared ? huge_page_hint(s->offset, (size_t)s->length) : NULL;
 	int rc = pm_mapping_mmap(&m->file, &m->ask, s, m->synchronous, &map);
@@ -150,14 +150,14 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	atomic_store(&m->medium.end, UINT64_MAX);
 	m->medium.read_only = m->flags & PM_READ_ONLY;
 	m->medium.leased = m->flags & PM_LEASE;
-	m->medium.node = !S_ISREG(m->file.stx.stx_mode);
+	m->medium.is_device = !S_ISREG(m->file.stx.stx_mode);
 	m->medium.file_system = s->file_system;
 	m->medium.device_dax = m->ask.backing == PM_BACKING_DEVICE_DAX;
 	m->medium.region = s->region;
-	m->medium.lines_first = s->caches_may_stay && m->ask.backing == PM_BACKING_FILE;
+	m->medium.flush_caches_before_msync = s->caches_may_stay && m->ask.backing == PM_BACKING_FILE;
 	m->medium.device_major = s->stx.stx_dev_major;
 	m->medium.device_minor = s->stx.stx_dev_minor;
-	atomic_store(&m->medium.syncs_inodes, s->may_leave_inode_out ? PM_NO : PM_YES);
+	atomic_store(&m->medium.fsync, s->fsync_may_skip_inode ? PM_FSYNC_NEEDS_SYNCFS : PM_FSYNC_COMPLETE);
 	if (g >= PM_CACHE_LINE)
 		m->medium.libpmem = pm_libpmem_load(NULL);
 	static const struct pm_strategy *const of_granularity[] = {
@@ -261,7 +261,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	if (m->decision.verdict == PM_VERDICT_REFUSED)
 		return pm_mapping_refuse(f, &m->decision);
 	f->read_only = o->flags & PM_READ_ONLY;
-	f->syncs_inodes = s.syncs_inodes;
+	f->fsync_complete = s.fsync_complete;
 	rc = pm_mapping_shape_file(m, o, e, &s);
 	if (rc)
 		return rc;
@@ -351,7 +351,7 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 
 static struct pm_mapping *allocate(const char *path, int fd, const struct pm_options *o)
 {
-	struct pm_mapping *m = pm_zeros(sizeof(*m));
+	struct pm_mapping *m = calloc(1, sizeof(*m));
 	if (!m)
 		return NULL;
 	if (path || o->flags & PM_ANONYMOUS)
@@ -368,7 +368,7 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 	pm_events_init(&m->events, o->on_event, o->event_arg, m);
 	m->events.has_listener |= o->flags & (PM_WATCH | PM_LEASE);
 	pthread_mutex_init(&m->lock, NULL);
-	pm_writeback_init(&m->medium.writeback);
+	pm_page_init(&m->medium.writeback);
 	pm_watch_init(&m->watch);
 	return m;
 }
@@ -378,7 +378,7 @@ static void release(struct pm_mapping *m)
 	pm_watch_end(m);
 	pm_events_destroy(&m->events);
 	pm_file_close(&m->file);
-	pm_writeback_destroy(&m->medium.writeback);
+	pm_page_destroy(&m->medium.writeback);
 	pthread_mutex_destroy(&m->lock);
 	free(m->name);
 	free(m);
@@ -446,7 +446,7 @@ int pm_mapping_close(struct pm_mapping *m)
 		rc = pm_mapping_failed(m, "pm_unmap", atomic_load(&m->strategy)->drain(&m->medium));
 	rc = rc ? rc : lost;
 	if (m->synchronous && !pm_medium_look(&m->medium))
-		pm_medium_touch(&m->medium);
+		pm_touch(&m->medium);
 	pm_watch_end(m);
 	int unmapped = PM_RETRY(pm_sys->munmap(m->medium.map, m->medium.map_length));
 	if (!rc && unmapped)

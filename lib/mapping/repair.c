@@ -122,7 +122,7 @@ static int write_file(struct pm_mapping *m, const char *call, const void *source
 static int finish(struct pm_mapping *m, const char *call, void *address, size_t length)
 {
 	uint64_t end = m->offset + (uint64_t)((char *)address - m->base) + length;
-	int rc = pm_mapping_failed(m, call, pm_writeback_range(&m->medium, address, length));
+	int rc = pm_mapping_failed(m, call, pm_page_write_range(&m->medium, address, length));
 	return !rc && end > atomic_load(&m->medium.end) ? pm_mapping_cut_off(m, call) : rc;
 }
 

@@ -31,7 +31,7 @@ static int remap(struct pm_mapping *m, uint64_t length)
 	size_t map_length = (size_t)((m->offset + length - start + m->file.unit - 1) / m->file.unit * m->file.unit);
 	void *map = m->medium.map;
 	/* All that was recorded is drained. */
-	int rc = pm_ranges_reserve(&m->medium.writeback.recorded, map_length);
+	int rc = pm_page_set_reserve(&m->medium.writeback.recorded, map_length);
 	if (rc)
 		return pm_fail(rc, "pm_resize", m->name, "out of memory");
 	if (map_length != m->medium.map_length)
@@ -45,7 +45,7 @@ static int remap(struct pm_mapping *m, uint64_t length)
 		return pm_mapping_no_room(m->name, "pm_resize", "mremap", map_length, rc);
 	m->medium.map = map;
 	m->medium.map_length = map_length;
-	pm_medium_unsettle(&m->medium);
+	pm_forget_complete_fsync(&m->medium);
 	/* The range of an event is read under that lock alone. */
 	pthread_mutex_lock(&m->lock);
 	m->base = m->medium.map + (m->offset - start);

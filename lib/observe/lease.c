@@ -112,7 +112,7 @@ static int mend(struct pm_mapping *m, const pm_evidence_table e, const struct pm
 	if (rc)
 		return rc;
 	/* Not in the list of drains: on DAX it need not be (medium.c). */
-	rc = pm_sync_file(f->fd, f->syncs_inodes, false);
+	rc = pm_sync_file(f->fd, f->fsync_complete, false);
 	if (rc)
 		pm_mapping_failed_unasked(m, rc, batch);
 	return rc;

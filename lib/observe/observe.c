@@ -17,10 +17,10 @@ static void demote(struct pm_mapping *m, enum pm_granularity to)
 {
 	if (m->ask.backing == PM_BACKING_FILE && to <= PM_PAGE) {
 		if (atomic_load(&m->granularity) > PM_PAGE) {
-			pm_writeback_demoted(&m->medium.writeback);
+			pm_page_demoted(&m->medium.writeback);
 			pm_mapping_set_strategy(m, &pm_strategy_writeback);
 		}
-	} else if (to == PM_CACHE_LINE && atomic_load(&m->strategy) != &pm_strategy_promoted) {
+	} else if (to == PM_CACHE_LINE && atomic_load(&m->strategy) != &pm_strategy_line_after_page) {
 		pm_mapping_set_strategy(m, &pm_strategy_cacheline);
 	}
 	atomic_store(&m->granularity, to);
@@ -32,8 +32,8 @@ static void demote(struct pm_mapping *m, enum pm_granularity to)
  */
 static void promote(struct pm_mapping *m, enum pm_granularity to)
 {
-	pm_writeback_promoted(&m->medium.writeback);
-	pm_mapping_set_strategy(m, &pm_strategy_promoted);
+	pm_page_promoted(&m->medium.writeback);
+	pm_mapping_set_strategy(m, &pm_strategy_line_after_page);
 	atomic_store(&m->granularity, to);
 }
 
@@ -119,7 +119,7 @@ int pm_mapping_judge(struct pm_mapping *m, uint64_t length, pm_evidence_table e,
 		s->uses_libpmem = m->medium.libpmem;
 		s->lease_held = m->watch.lease_held;
 		s->lease_error = m->watch.lease_error;
-		s->syncs = m->syncs | (atomic_load(&m->medium.apart) == PM_YES ? PM_CALL_SYNC_FILE_RANGE : 0);
+		s->syncs = m->syncs | (atomic_load(&m->medium.can_write_ranges) == PM_YES ? PM_CALL_SYNC_FILE_RANGE : 0);
 		s->watched = m->watch.sources < 0 ? PM_UNKNOWN : m->watch.inotify < 0 ? PM_NO : PM_YES;
 		s->watch_error = m->watch.error;
 		s->emergency = m->watch.emergency;
@@ -149,7 +149,7 @@ static void cover_others(struct pm_mapping *m, struct pm_event_batch *batch)
 	/* Also where a hole that was punched first has made the mapping fall back meanwhile. */
 	if (!m->synchronous || pm_mapping_error(m) || !pm_watch_is_written(m))
 		return;
-	int rc = pm_medium_commit(&m->medium);
+	int rc = pm_commit_inode(&m->medium);
 	if (rc)
 		pm_mapping_failed_unasked(m, rc, batch);
 }

@@ -42,14 +42,13 @@ lib/kernel/sigbus
 lib/kernel/trusted_sync
 lib/shared_file
 
-lib/durability/strategy
 lib/durability/page_set
-lib/durability/medium
-lib/durability/volatile
-lib/durability/fence
-lib/durability/cacheline
-lib/durability/writeback
-lib/durability/promoted
+lib/durability/tickets
+lib/durability/engine
+lib/durability/writeback_calls
+lib/durability/deep
+lib/durability/direct
+lib/durability/page
 lib/durability/copy
 
 lib/facts/evidence
@@ -203,9 +202,9 @@ def check(root, objects):
 
 
 VIOLATIONS = {
-    "lib/durability/cacheline.c": ('#include "mapping/mapping.h"\n', "mapping.h does not stand above it"),
-    "lib/durability/fence.c": ('#include "durability/promoted.h"\n', "promoted.h does not stand above it"),
-    "lib/durability/medium.c": ('#  include "facts/evidence.h"\n', "evidence.h does not stand above it"),
+    "lib/durability/direct.c": ('#include "mapping/mapping.h"\n', "mapping.h does not stand above it"),
+    "lib/durability/engine.c": ('#include "durability/page.h"\n', "page.h does not stand above it"),
+    "lib/durability/deep.c": ('#  include "facts/evidence.h"\n', "evidence.h does not stand above it"),
     "lib/cpu/none.c": ('#include "sys/sys.h"\n', "sys.h does not stand above it"),
     "lib/sys/linux.c": ('#include "../cpu/none.c"\n', "is no header of a file in the list"),
     "lib/facts/policy.c": ("#include <string.h>\n", "may not include string.h"),
@@ -218,7 +217,7 @@ VIOLATIONS = {
 }
 # Must not be taken for violations.
 INNOCENT = {
-    "lib/durability/volatile.c": '#include "durability/strategy.h"\n#include "cpu/cpu.h"\n#include <pmdirect.h>\n',
+    "lib/durability/page.c": '#include "durability/engine.h"\n#include "cpu/cpu.h"\n#include <pmdirect.h>\n',
     "lib/api.c": '#include "mapping/mapping.h"\n#include "sys/sys.h"\n/* not "api.h" */\n#include <sys/mman.h>\n',
     "lib/facts/policy.h": '#include "facts/evidence.h"\n#include <stdbool.h>\n',
     "examples/log.h": "#include <pmdirect.h>\n",

@@ -91,7 +91,7 @@ static void wait_for_promotion(void)
 		unit_query(m);
 		usleep(1000);
 	}
-	ck_assert_ptr_eq(atomic_load(&m->strategy), &pm_strategy_promoted);
+	ck_assert_ptr_eq(atomic_load(&m->strategy), &pm_strategy_line_after_page);
 }
 
 /* What is asked once in a process has been asked. */

@@ -247,7 +247,7 @@ START_TEST(the_librarys_own_accesses_leave_nothing_behind)
 	fake_start(&machines[_i]);
 	fake.guards = true;
 	struct pm_mapping *m = unit_map(guarding_path, NULL);
-	ck_assert_int_eq(m->medium.lines_first, _i > 0);
+	ck_assert_int_eq(m->medium.flush_caches_before_msync, _i > 0);
 	m->medium.cpu = &touching_cpu;
 	pm_mapping_set_strategy(m, m->strategy);
 	for (int i = 0; i < LIBRARY_CALLS; i++) {
@@ -259,8 +259,8 @@ START_TEST(the_librarys_own_accesses_leave_nothing_behind)
 		/* Of lines a sync asks first where the file ends; what accesses no byte asks then. */
 		bool is_access = i < 3 || (_i > 0 && (i != SYNC || _i == 2));
 		ck_assert_msg(rc == (is_access ? -EIO : -ERANGE), "call %d: %d", i, rc);
-		ck_assert_ptr_null(m->medium.writeback.writing);
-		ck_assert(!m->medium.writeback.recovering);
+		ck_assert_ptr_null(m->medium.writeback.tickets.writing);
+		ck_assert(!m->medium.writeback.tickets.recovering);
 		ck_assert_int_eq(pthread_create(&other, NULL, use_it, m), 0);
 		pthread_join(other, &failed);
 		ck_assert_ptr_null(failed);

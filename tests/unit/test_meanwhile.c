@@ -307,14 +307,14 @@ static void *only_drain(void *mapping)
 }
 
 /* Until so many wait in a list. */
-static void wait_for(struct pm_mapping *m, struct pm_drain *const *list, int wanted)
+static void wait_for(struct pm_mapping *m, struct pm_drain_ticket *const *list, int wanted)
 {
 	for (int found = 0; found < wanted; usleep(1000)) {
-		pthread_mutex_lock(&m->medium.writeback.lock);
+		pthread_mutex_lock(&m->medium.writeback.tickets.lock);
 		found = 0;
-		for (const struct pm_drain *d = *list; d; d = d->next)
+		for (const struct pm_drain_ticket *d = *list; d; d = d->next)
 			found++;
-		pthread_mutex_unlock(&m->medium.writeback.lock);
+		pthread_mutex_unlock(&m->medium.writeback.tickets.lock);
 	}
 }
 
@@ -339,9 +339,9 @@ START_TEST(a_drain_that_a_clearing_blocks_is_told_of_its_failure)
 		while (!atomic_load(&held))
 			usleep(1000);
 		ck_assert_int_eq(pthread_create(&second, NULL, clear, drained), 0);
-		wait_for(drained, &drained->medium.writeback.blocked, 1);
+		wait_for(drained, &drained->medium.writeback.tickets.blocked, 1);
 		ck_assert_int_eq(pthread_create(&drainer, NULL, only_drain, drained), 0);
-		wait_for(drained, &drained->medium.writeback.blocked, 2);
+		wait_for(drained, &drained->medium.writeback.tickets.blocked, 2);
 		atomic_store(&released, true);
 		pthread_join(first, &rc);
 		ck_assert_int_eq((int)(intptr_t)rc, -EIO);
@@ -402,7 +402,7 @@ static void start_waiting(struct pm_mapping *m, pthread_t *writer, pthread_t wai
 		usleep(1000);
 	for (int i = 0; i < WAITING; i++)
 		ck_assert_int_eq(pthread_create(&waiting[i], NULL, persist, m), 0);
-	wait_for(m, &m->medium.writeback.waiting, WAITING);
+	wait_for(m, &m->medium.writeback.tickets.waiting, WAITING);
 }
 
 /* A call that waited for the failed write-back gets its error, also if it wakes after the clearing. */

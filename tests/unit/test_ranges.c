@@ -17,7 +17,7 @@
 /* More than 1 GiB of 4 KiB pages, where the uppermost words change. */
 #define MODEL_PAGES 300000u
 
-static struct pm_ranges ranges;
+static struct pm_page_set ranges;
 static bool model[MODEL_PAGES];
 
 /* Half of the ranges lie in a corner, so that they meet. */
@@ -32,30 +32,30 @@ static void add_some(unsigned count, size_t page)
 		size_t from = first * page + unit_random() % page, to = (end - 1) * page + 1 + unit_random() % page;
 		if (from >= to)
 			continue;
-		pm_ranges_add(&ranges, from, to - from);
+		pm_page_set_add(&ranges, from, to - from);
 		memset(&model[first], true, end - first);
 	}
 }
 
 /* Runs of a walk, one by one; those that two parts of it cut are one. */
 struct reader {
-	struct pm_walk walk;
+	struct pm_page_walk walk;
 	size_t next;
 };
 
 static void begin(struct reader *r)
 {
 	r->walk.block = r->next = 0;
-	pm_ranges_take(&ranges, &r->walk);
+	pm_page_set_take(&ranges, &r->walk);
 }
 
-static bool read_run(struct reader *r, struct pm_run *run)
+static bool read_run(struct reader *r, struct pm_page_run *run)
 {
 	if (r->next == r->walk.count)
 		return false;
 	*run = r->walk.run[r->next++];
 	if (r->next == r->walk.count && r->walk.more) {
-		pm_ranges_take(&ranges, &r->walk);
+		pm_page_set_take(&ranges, &r->walk);
 		r->next = r->walk.count && r->walk.run[0].first - run->end <= GAP;
 		run->end = r->next ? r->walk.run[0].end : run->end;
 	}
@@ -69,13 +69,13 @@ static bool is_empty(void)
 	return !r.walk.count && !r.walk.more;
 }
 
-static bool expect_run(size_t *at, struct pm_run *run)
+static bool expect_run(size_t *at, struct pm_page_run *run)
 {
 	while (*at < MODEL_PAGES && !model[*at])
 		++*at;
 	if (*at == MODEL_PAGES)
 		return false;
-	*run = (struct pm_run){*at, *at};
+	*run = (struct pm_page_run){*at, *at};
 	for (; *at < MODEL_PAGES && *at - run->end <= GAP; ++*at)
 		if (model[*at])
 			run->end = *at + 1;
@@ -85,10 +85,10 @@ static bool expect_run(size_t *at, struct pm_run *run)
 START_TEST(what_is_recorded_comes_out_in_order_and_once)
 {
 	size_t page = unit_page();
-	ranges = (struct pm_ranges){0};
-	ck_assert_int_eq(pm_ranges_reserve(&ranges, MODEL_PAGES * page), 0);
+	ranges = (struct pm_page_set){0};
+	ck_assert_int_eq(pm_page_set_reserve(&ranges, MODEL_PAGES * page), 0);
 	for (unsigned round = 0; round < 200; round++) {
-		struct pm_run run, expected;
+		struct pm_page_run run, expected;
 		struct reader r;
 		size_t at = 0;
 		memset(model, 0, sizeof(model));
@@ -103,27 +103,27 @@ START_TEST(what_is_recorded_comes_out_in_order_and_once)
 		}
 		ck_assert(!read_run(&r, &run));
 	}
-	pm_ranges_free(&ranges);
+	pm_page_set_free(&ranges);
 }
 END_TEST
 
 START_TEST(room_grows_and_never_shrinks)
 {
 	size_t page = unit_page();
-	ranges = (struct pm_ranges){0};
-	struct pm_run run;
+	ranges = (struct pm_page_set){0};
+	struct pm_page_run run;
 	struct reader r;
 	ck_assert(is_empty());
 	for (size_t pages = 1; pages < MODEL_PAGES; pages = pages * 3 + 1) {
-		ck_assert_int_eq(pm_ranges_reserve(&ranges, pages * page), 0);
-		ck_assert_int_eq(pm_ranges_reserve(&ranges, page), 0);
-		pm_ranges_add(&ranges, (pages - 1) * page, page);
+		ck_assert_int_eq(pm_page_set_reserve(&ranges, pages * page), 0);
+		ck_assert_int_eq(pm_page_set_reserve(&ranges, page), 0);
+		pm_page_set_add(&ranges, (pages - 1) * page, page);
 		begin(&r);
 		ck_assert(read_run(&r, &run));
 		ck_assert_uint_eq(run.first, pages - 1);
 		ck_assert_uint_eq(run.end, pages);
 	}
-	pm_ranges_free(&ranges);
+	pm_page_set_free(&ranges);
 }
 END_TEST
 
@@ -131,43 +131,43 @@ END_TEST
 START_TEST(a_page_half_recorded_by_another_is_recorded)
 {
 	struct reader r;
-	struct pm_run run;
-	ranges = (struct pm_ranges){0};
-	ck_assert_int_eq(pm_ranges_reserve(&ranges, unit_page()), 0);
+	struct pm_page_run run;
+	ranges = (struct pm_page_set){0};
+	ck_assert_int_eq(pm_page_set_reserve(&ranges, unit_page()), 0);
 	atomic_store(&ranges.pages[0], 1);
 	ck_assert(is_empty());
-	pm_ranges_add(&ranges, 0, 1);
+	pm_page_set_add(&ranges, 0, 1);
 	begin(&r);
 	ck_assert(read_run(&r, &run) && !read_run(&r, &run));
-	pm_ranges_free(&ranges);
+	pm_page_set_free(&ranges);
 }
 END_TEST
 
 /* What is recorded behind a walk is left to the next one: its runs ascend. A block is taken with all that is in it. */
 START_TEST(a_walk_does_not_turn_back)
 {
-	struct pm_walk w = {0};
+	struct pm_page_walk w = {0};
 	size_t block = 64 * 64, page = unit_page();
-	ranges = (struct pm_ranges){0};
-	ck_assert_int_eq(pm_ranges_reserve(&ranges, 8 * block * page), 0);
+	ranges = (struct pm_page_set){0};
+	ck_assert_int_eq(pm_page_set_reserve(&ranges, 8 * block * page), 0);
 	for (size_t at = block; at < 2 * block; at += GAP + 2)
-		pm_ranges_add(&ranges, at * page, 1);
-	pm_ranges_add(&ranges, 3 * block * page, 1);
-	pm_ranges_take(&ranges, &w);
+		pm_page_set_add(&ranges, at * page, 1);
+	pm_page_set_add(&ranges, 3 * block * page, 1);
+	pm_page_set_take(&ranges, &w);
 	ck_assert_uint_eq(w.count, (block + GAP + 1) / (GAP + 2));
 	ck_assert_uint_eq(w.run[w.count - 1].end, 2 * block - (block - 1) % (GAP + 2));
 	ck_assert(w.more);
-	pm_ranges_add(&ranges, 0, 1);
-	pm_ranges_add(&ranges, block * page, 1);
-	pm_ranges_take(&ranges, &w);
+	pm_page_set_add(&ranges, 0, 1);
+	pm_page_set_add(&ranges, block * page, 1);
+	pm_page_set_take(&ranges, &w);
 	ck_assert_uint_eq(w.run[0].first, 3 * block);
 	ck_assert(w.count == 1 && !w.more);
 	w.block = 0;
-	pm_ranges_take(&ranges, &w);
+	pm_page_set_take(&ranges, &w);
 	ck_assert(w.count == 2 && !w.more);
 	ck_assert(w.run[0].first == 0 && w.run[1].first == block);
 	ck_assert(is_empty());
-	pm_ranges_free(&ranges);
+	pm_page_set_free(&ranges);
 }
 END_TEST
 

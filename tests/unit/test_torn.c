@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "durability/copy.h"
+#include "durability/direct.h"
 #include "unit.h"
 
 #define OLD 0xaaaaaaaaaaaaaaaaull

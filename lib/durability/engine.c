@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include "durability/engine.h"
+#include "sys/sys.h"
+
+void pm_medium_note_end(struct pm_medium *m, uint64_t end)
+{
+	uint64_t known = atomic_load(&m->end);
+	while (end < m->reach && end < known && !atomic_compare_exchange_weak(&m->end, &known, end))
+		;
+}
+
+void pm_medium_set_reach(struct pm_medium *m, uint64_t reach)
+{
+	m->reach = reach;
+	atomic_store(&m->end, UINT64_MAX);
+	atomic_store(&m->writeback.cut, false);
+	atomic_store(&m->writeback.furthest, 0);
+}
+
+int pm_medium_look(struct pm_medium *m)
+{
+	struct statx now;
+	/* Nothing is written through the descriptor of a node, nor asked of it; but it is synced where it is read-only. */
+	if (!m->identity || (m->is_device && !m->read_only))
+		return 0;
+	int rc = pm_kept_file_look(m->identity, &now);
+	if (!rc && S_ISREG(now.stx_mode))
+		pm_medium_note_end(m, now.stx_size);
+	return rc;
+}
+
+int pm_medium_read(const struct pm_medium *m, void *destination, uint64_t offset, size_t length)
+{
+	for (size_t done = 0; done < length;) {
+		ssize_t got = PM_RETRY(pm_sys->pread(m->fd, (char *)destination + done, length - done, offset + done));
+		if (got <= 0)
+			return got ? (int)got : -ENODATA;
+		done += (size_t)got;
+	}
+	return 0;
+}
+
+int pm_medium_write(const struct pm_medium *m, const void *source, uint64_t offset, size_t length)
+{
+	for (size_t done = 0; done < length;) {
+		ssize_t put = PM_RETRY(pm_sys->pwrite(m->fd, (const char *)source + done, length - done, offset + done));
+		if (put <= 0)
+			return put ? (int)put : -EIO;
+		done += (size_t)put;
+	}
+	return 0;
+}
+
+/* ---- PM_NONE ---- */
+
+static int nothing_range(struct pm_medium *m, const void *address, size_t length)
+{
+	(void)m;
+	(void)address;
+	(void)length;
+	return 0;
+}
+
+static int nothing(struct pm_medium *m)
+{
+	(void)m;
+	return 0;
+}
+
+const struct pm_strategy pm_strategy_volatile = {
+	.granularity = PM_NONE,
+	.flush = nothing_range,
+	.drain = nothing,
+	.persist = nothing_range,
+	.deepen = nothing_range,
+	.sync = nothing,
+};

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How stores become durable. A strategy sees a medium, never a mapping: it is tested alone, and cannot reach up. The caller
+ * has checked ranges and errors; lengths are not 0.
+ */
+#ifndef PM_ENGINE_H
+#define PM_ENGINE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cpu/cpu.h"
+#include "durability/page_set.h"
+#include "durability/tickets.h"
+#include "kernel/kept.h"
+#include "pmdirect.h"
+#include "providers/providers.h"
+
+/* What page write-back has to do (page.c). A drain takes everything that is recorded, whichever thread recorded it. */
+struct pm_writeback {
+	struct pm_page_set recorded;
+	atomic_bool whole;         /* the whole mapping is recorded */
+	_Atomic uint64_t furthest; /* the end in the mapping of what was recorded since the last drain took it */
+	atomic_bool cut;           /* the file ended before something that was recorded */
+	atomic_bool all;           /* every drain covers the whole mapping: pm_page_demoted() */
+	struct pm_tickets tickets; /* its lock guards these: */
+	struct pm_kept kept_error_fd;
+	int error_fd; /* a second description of the file, by which only write-back errors are read; < 0: none */
+};
+
+/* Whether an fsync or msync of the file writes its inode (kernel/trusted_sync.h). */
+enum pm_fsync {
+	PM_FSYNC_COMPLETE = 0,
+	PM_FSYNC_NEEDS_SYNCFS = 1,
+	PM_FSYNC_COMPLETE_WHILE_WRITTEN = 2, /* as long as every block of the range is written */
+};
+
+struct pm_medium {
+	char *map;         /* page-aligned */
+	size_t map_length; /* whole pages */
+	uint64_t offset;   /* of map in the file */
+	int fd;            /* the library's own description; -1 for anonymous memory */
+	uint32_t file_system; /* its f_type; 0: not known for sure */
+	struct pm_kept_file *identity; /* of fd; NULL without */
+	uint64_t reach;               /* in the file: the end of the mapping */
+	_Atomic uint64_t end;         /* of the file, where it was seen before reach; else UINT64_MAX */
+	bool read_only;
+	bool leased;    /* no other description of the file may be opened, not by this library either */
+	bool is_device; /* a device node: the file system of the node is not that of the data */
+	bool device_dax;
+	bool flush_caches_before_msync; /* a direct medium whose CPU caches msync does not, or may at some time not, write back */
+	unsigned device_major, device_minor; /* of the file system */
+	unsigned region; /* of a device-dax: number of its nd region, ~0u if unknown */
+	_Atomic unsigned char can_write_ranges; /* enum pm_state: what pm_can_write_ranges() found */
+	_Atomic unsigned char fsync;            /* enum pm_fsync */
+	const struct pm_cpu *cpu;
+	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
+	struct pm_writeback writeback;
+};
+
+struct pm_strategy {
+	enum pm_granularity granularity;
+	int (*flush)(struct pm_medium *, const void *address, size_t length);
+	int (*drain)(struct pm_medium *);
+	int (*persist)(struct pm_medium *, const void *address, size_t length);
+	/* After a successful persist of the range: beyond the persistence domain. */
+	int (*deepen)(struct pm_medium *, const void *address, size_t length);
+	int (*sync)(struct pm_medium *);
+};
+
+/* PM_NONE: nothing makes the stores durable, so nothing is done. */
+extern const struct pm_strategy pm_strategy_volatile;
+
+/*
+ * Whether the descriptor still leads to the file, and where the file ends: 0, -EBADF, or why the file does not answer. To
+ * be called before anything is written through the descriptor, and after what is to be trusted.
+ */
+int pm_medium_look(struct pm_medium *);
+/* The least end ever seen holds. */
+void pm_medium_note_end(struct pm_medium *, uint64_t end);
+static inline bool pm_medium_is_cut(const struct pm_medium *m)
+{
+	return atomic_load_explicit(&m->end, memory_order_relaxed) < m->reach;
+}
+/* The mapping ends there by now, and the file not before. */
+void pm_medium_set_reach(struct pm_medium *, uint64_t reach);
+
+/* Reads the file at that offset with the kernel's copy, which turns a bad block into -EIO; -ENODATA: the file ends. */
+int pm_medium_read(const struct pm_medium *, void *destination, uint64_t offset, size_t length);
+/* Writes it. After an error the file holds the new bytes up to an unknown point. Nothing is durable yet. */
+int pm_medium_write(const struct pm_medium *, const void *source, uint64_t offset, size_t length);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "durability/writeback_calls.h"
+#include "kernel/magic.h"
+#include "kernel/trusted_sync.h"
+#include "sys/sys.h"
+
+/* Blocks may have been taken away since the range was found written. */
+static bool is_fsync_complete(const struct pm_medium *m, uint64_t offset, size_t length)
+{
+	switch (atomic_load(&m->fsync)) {
+	case PM_FSYNC_COMPLETE:
+		return true;
+	case PM_FSYNC_COMPLETE_WHILE_WRITTEN:
+		return pm_extents_are_written(m->fd, offset, length);
+	default:
+		return false;
+	}
+}
+
+/*
+ * Where fsync may skip the inode, syncfs writes everything first (trusted_sync.c). That ends when every block of the range
+ * was written before a syncfs that succeeded: from then on the inode does not change.
+ */
+int pm_complete_fsync(struct pm_medium *m, uint64_t offset, size_t length)
+{
+	if (is_fsync_complete(m, offset, length))
+		return 0;
+	bool written = pm_extents_are_written(m->fd, m->offset, m->map_length);
+	int rc = PM_RETRY(pm_sys->syncfs(m->fd));
+	atomic_store(&m->fsync, written && !rc ? PM_FSYNC_COMPLETE_WHILE_WRITTEN : PM_FSYNC_NEEDS_SYNCFS);
+	return rc;
+}
+
+void pm_forget_complete_fsync(struct pm_medium *m)
+{
+	unsigned char found = PM_FSYNC_COMPLETE_WHILE_WRITTEN;
+	atomic_compare_exchange_strong(&m->fsync, &found, PM_FSYNC_NEEDS_SYNCFS);
+}
+
+int pm_write_back_file(struct pm_medium *m)
+{
+	int rc = pm_complete_fsync(m, m->offset, m->map_length);
+	return rc ? rc : PM_RETRY(pm_sys->fdatasync(m->fd));
+}
+
+int pm_write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	low &= ~(page - 1);
+	high = (high + page - 1) & ~(page - 1);
+	int rc = pm_complete_fsync(m, m->offset + (low - (uintptr_t)m->map), high - low);
+	if (!rc)
+		rc = PM_RETRY(pm_sys->msync((void *)low, high - low));
+	return m->is_device ? rc : pm_verify_sync(m->fd, rc);
+}
+
+/*
+ * sync_file_range(2) writes the pages of a range and waits for them. It leaves out what makes them durable: the metadata,
+ * and the flush of the device's cache. A later msync makes up for both where it treats the whole file, whatever its range,
+ * and where the metadata of a page is ready before the write-back of the page ends:
+ *
+ *   ext4   fs/ext4/fsync.c ext4_sync_file: msync only waits for its range. It commits the inode's last transaction, and
+ *       flushes the device if that commit brings no flush. An unwritten extent is converted in a transaction before its
+ *       pages leave write-back: fs/ext4/page-io.c ext4_end_io_end.
+ *   ext4 without a journal, ext2 (they have its magic)   ext4_fsync_nojournal, fs/ext2/file.c ext2_fsync: msync only waits
+ *       for its range. Then it writes the blocks that point to data, of the whole file (fs/buffer.c sync_mapping_buffers),
+ *       the inode, and flushes the device. An inode that only had extents converted is skipped: trusted_sync.c.
+ *   XFS    fs/xfs/xfs_file.c xfs_file_fsync: the same with the log up to the inode's last change, or a flush;
+ *       fs/xfs/xfs_aops.c xfs_end_ioend converts before it ends write-back.
+ *   btrfs  fs/btrfs/file.c btrfs_sync_file writes the whole file in any case: one msync is the least.
+ *   Other file systems are not known. An overlay's descriptor has no pages of its own to write.
+ *
+ * Errors come with the wait, by the descriptor's own account (fs/sync.c, file_check_and_advance_wb_err). Before
+ * Linux 5.2 WRITE_AND_WAIT skips pages that are under write-back already: WB_SYNC_NONE.
+ */
+static enum pm_state find_whether_ranges_can_be_written(const struct pm_medium *m)
+{
+	struct utsname name;
+	int major, minor;
+	if (m->is_device || m->read_only || (m->file_system != EXT4_SUPER_MAGIC && m->file_system != XFS_SUPER_MAGIC))
+		return PM_NO;
+	if (PM_RETRY(pm_sys->uname(&name)) || sscanf(name.release, "%d.%d", &major, &minor) != 2 || major < 5 ||
+	    (major == 5 && minor < 2))
+		return PM_NO;
+	/* A sandbox may refuse the call with any error, or have it succeed without doing anything. */
+	return pm_syncs_ignored(PM_CALL_SYNC_FILE_RANGE).state == PM_NO ? PM_YES : PM_NO;
+}
+
+static bool ranges_are_known_to_work(struct pm_medium *m)
+{
+	unsigned char can = atomic_load(&m->can_write_ranges);
+	if (can == PM_UNKNOWN)
+		atomic_store(&m->can_write_ranges, can = (unsigned char)find_whether_ranges_can_be_written(m));
+	return can == PM_YES;
+}
+
+bool pm_can_write_ranges(struct pm_medium *m)
+{
+	/* Where syncfs writes everything first, no range is left to write. */
+	return ranges_are_known_to_work(m) && is_fsync_complete(m, m->offset, m->map_length);
+}
+
+/*
+ * On XFS the file notes each page that cannot be written, whether it finds no block (fs/iomap/buffered-io.c) or the device
+ * fails, and every description of the file reports that once (lib/errseq.c, mm/filemap.c file_check_and_advance_wb_err).
+ * What the file does not note fails each call that is concerned: a log that was shut down (fs/xfs/xfs_file.c
+ * xfs_file_fsync), and the flush that each call makes itself. ext4 differs: where a page finds no block ext4 drops the page,
+ * and only the call that tried to write it learns of it (fs/ext4/inode.c mpage_release_unused_pages).
+ */
+int pm_open_error_fd(struct pm_medium *m)
+{
+	struct statx now;
+	char path[40];
+	/* fs/sync.c: where a file has at most 2^32 pages the question of pm_read_error() is not answered. */
+	if (sizeof(void *) < 8 || m->leased || m->file_system != XFS_SUPER_MAGIC || !ranges_are_known_to_work(m))
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->fd);
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	if (fd < 0 || (!PM_RETRY(pm_sys->statx_now(fd, &now)) && pm_kept_file_is_of(m->identity, &now)))
+		return fd;
+	pm_sys->close(fd);
+	return -1;
+}
+
+int pm_read_error(int fd)
+{
+	/* Where no file has pages. */
+	return PM_RETRY(pm_sys->sync_file_range(fd, INT64_MAX - 1, 1, SYNC_FILE_RANGE_WAIT_BEFORE));
+}
