@@ -78,8 +78,8 @@ enum pm_grade {
 	PM_GRADE_NONE = 0,     /* the kernel did not accept MAP_SYNC, or it was not asked for */
 	PM_GRADE_ACCEPTED = 1, /* accepted, but a fact that the promise stands on is missing or unknown */
 	PM_GRADE_TRUSTED = 2,  /* accepted and taken at its word (PM_TRUST_KERNEL): trusted, not proven */
-	PM_GRADE_PROMISED = 3, /* all facts hold, except that the platform states no persistence domain */
-	PM_GRADE_PROVEN = 4    /* all facts hold and the region states its persistence domain */
+	PM_GRADE_PROMISED = 3, /* all facts hold, but the region states no domain, or an NVDIMM not its state */
+	PM_GRADE_PROVEN = 4    /* all facts hold, the domain is stated and the NVDIMMs are armed */
 };
 
 enum pm_verdict {
@@ -113,7 +113,7 @@ enum pm_reason {
 	PM_REASON_NO_DOMAIN = 19,         /* the region does not state a persistence domain */
 	PM_REASON_TRUSTED = 20,           /* the kernel was taken at its word (PM_TRUST_KERNEL) */
 	PM_REASON_NO_WRITE_BACK = 21,     /* device-dax has no kernel write-back to fall back to */
-	PM_REASON_WRITE_BACK_FAILED = 22, /* a write-back failed: the mapping is failed until pm_clear_error() */
+	PM_REASON_WRITE_BACK_FAILED = 22, /* a write-back failed: the mapping is poisoned until pm_clear_error() */
 	PM_REASON_NOT_PROMOTED = 23,      /* the evidence would now allow finer granularity */
 	PM_REASON_LEASE_REFUSED = 24,     /* extents can be shared, and the lease cannot be taken now */
 	PM_REASON_LEASE_BROKEN = 25,      /* events only: another process opens the file, and waits for the mapping */
@@ -280,7 +280,7 @@ struct pm_report {
 /* How fast, and by what, each is noticed: pm_events(7). */
 enum pm_event_kind {
 	PM_EVENT_DEMOTED = 1,           /* what was asked for is not met: the kernel's write-back serves */
-	PM_EVENT_WRITE_BACK_FAILED = 2, /* a write-back failed: the mapping is failed until pm_clear_error() */
+	PM_EVENT_WRITE_BACK_FAILED = 2, /* a write-back failed: the mapping is poisoned until pm_clear_error() */
 	PM_EVENT_PROMOTED = 3,          /* user space may commit alone again */
 	PM_EVENT_LEASE_BROKEN = 4,      /* another process opens the file; the mapping was demoted first */
 	PM_EVENT_SHARED = 5,            /* extents of the range are shared with another file now (reflink, dedupe) */
@@ -369,7 +369,7 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
 
 /* pm_drain(3): makes durable everything that this thread passed to pm_flush(), or copied with PM_NODRAIN, on this
  * mapping. On PM_CACHE_LINE and PM_BYTE this is a fence. On PM_PAGE it writes back the pages recorded by any thread; if
- * there are none, it makes no system call. After a failure all mappings of the file fail until pm_clear_error().
+ * there are none, it makes no system call. A failure poisons all mappings of the file until pm_clear_error().
  * Returns: 0; -EIO, -ENOSPC or another error of msync(2); -EROFS: the file system was made read-only; -ERANGE: the file
  * ends before something flushed; -EBADF; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE: a guarantee was lost.
  * Threads: concurrent drains on PM_PAGE run in parallel, but each waits for those that started before it, so a small
@@ -428,9 +428,9 @@ PM_API int pm_write(struct pm_mapping *mapping, void *destination, const void *s
  * Crash: before the return a bad page may hold what it held, be bad, or hold zeros. After 0 the zeros are durable. */
 PM_API int pm_clear_bad_blocks(struct pm_mapping *mapping, void *address, size_t length);
 
-/* pm_clear_error(3): recovers a mapping whose write-back failed: writes every cached page back again and, if that
- * succeeds, clears the error for this mapping only. Also acknowledges a lost guarantee. Store lost data anew first.
- * Returns: 0, also if there was no error; else the error met: the mapping stays failed; -EACCES: failed and read-only.
+/* pm_clear_error(3): recovers a mapping that a failed write-back poisoned: writes every cached page again and, if
+ * that succeeds, clears the error for this mapping only. Acknowledges a lost guarantee. Store lost data anew first.
+ * Returns: 0, also if there was no error; else the error met: it stays poisoned; -EACCES: poisoned and read-only.
  * Threads: other threads get no notice: a drain of theirs returns 0 after the clear, although its data may be gone.
  * Crash: after 0 nothing that the mapping showed at the call is lost; that need not be what was stored. */
 PM_API int pm_clear_error(struct pm_mapping *mapping);
@@ -489,7 +489,7 @@ typedef int pm_guarded_fn(void *arg);
 /* pm_guarded(3): calls function(arg); a load or store in the mapping that cannot be served ends it there. Guards nest.
  * Returns: what function returned; -EIO: truncated, or a bad medium; -ENOSPC, -EDQUOT: no block left; -EPERM:
  * immutable; -EHWPOISON: a memory error; -EINVAL: no pm_guard_install(), no function, or fault_size.
- * Crash: what the function stored is no more durable than any store. The mapping is not failed. */
+ * Crash: what the function stored is no more durable than any store. The mapping is not poisoned. */
 PM_API int pm_guarded(struct pm_mapping *mapping, pm_guarded_fn *function, void *arg, struct pm_fault *fault,
                       size_t fault_size);
 
