@@ -78,7 +78,7 @@ static void look_at_dimm(struct pm_evidence *row, unsigned dimm)
 	bool cannot_save = false;
 	int rc = pm_dimm_read(dimm, "flags", flags, sizeof(flags));
 	enum pm_state state = rc ? PM_UNKNOWN : state_of_flags(flags, &cannot_save, &flag);
-	snprintf(text, sizeof(text), "nmem%u%s%s", dimm, rc ? " does not say" : ": ", rc ? "" : flag);
+	snprintf(text, sizeof(text), "nmem%u%s%s", dimm, rc ? " does not report" : ": ", rc ? "" : flag);
 	take_worse(row, state, -rc, cannot_save, text);
 }
 
@@ -92,7 +92,7 @@ void pm_evidence_armed(struct pm_evidence *row, unsigned region)
 		look_at_dimm(row, dimm);
 	/* The first part that is not there ends the list. */
 	if (!n || rc != -ENOENT)
-		take_worse(row, PM_UNKNOWN, -rc, 0, "not all NVDIMMs are told");
+		take_worse(row, PM_UNKNOWN, -rc, 0, "not all NVDIMMs are shown");
 	snprintf(path, sizeof(path), ND_DEVICES "region%u/read_only", region);
 	rc = pm_read_text(path, text, sizeof(text));
 	bool is_writable = rc > 0 && !strcmp(text, "0");

@@ -160,7 +160,7 @@ void pm_below_path(const char *path, unsigned depth, struct pm_below *b)
 		pm_below_device(device, depth, b);
 	} else if (rc || (rc = PM_RETRY(pm_sys->fstatfs(fd, &stfs)))) {
 		const char *end = strlen(path) > 28 ? path + strlen(path) - 28 : path;
-		pm_below_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: not to be reached", end > path ? "..." : "", end);
+		pm_below_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: cannot be reached", end > path ? "..." : "", end);
 	} else {
 		const struct pm_file_system *fs = pm_file_system((uint32_t)stfs.f_type);
 		rc = pm_mount_read(fd, &stx, by_statmount(fs, &stx, false), &mount);
@@ -218,7 +218,7 @@ void pm_evidence_below(pm_evidence_table e, const struct pm_subject *s, bool ane
 	if (rc && b.flushes == PM_YES) { /* whatever the options are */
 		b.flushes = PM_UNKNOWN;
 		b.error = -rc;
-		say(b.how, "its mount is not to be seen");
+		say(b.how, "its mount is not visible");
 	}
 	set_rows(e, &b, SOURCE);
 	pm_mount_row(e, &mount, rc);

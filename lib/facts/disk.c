@@ -129,7 +129,7 @@ static void ask_queue(const char *disk, struct pm_below *b)
 		ask_disk(disk, b);
 	} else {
 		b->error = rc == -ENOENT ? 0 : -rc;
-		say(b->how, "queue/write_cache is not to be read");
+		say(b->how, "queue/write_cache cannot be read");
 	}
 }
 
@@ -214,9 +214,9 @@ static void walk_loop(const char *disk, const char *name, unsigned depth, struct
 	char path[PATH_MAX], type[32], read_only[4] = "";
 	int rc = read_of(disk, "loop/backing_file", path, sizeof(path));
 	if (rc || path[0] != '/')
-		pm_below_end(&all, rc == -ENOENT ? 0 : -rc, "%.20s: its file is not told", name);
+		pm_below_end(&all, rc == -ENOENT ? 0 : -rc, "%.20s: its backing file is not shown", name);
 	else if (!may_be_behind(disk, path))
-		pm_below_end(&all, 0, "%.20s: its file is not to be seen from here", name);
+		pm_below_end(&all, 0, "%.20s: its file is not visible from here", name);
 	else
 		pm_below_path(path, depth + 1, &all);
 	/* drivers/block/loop.c: one that is to be written sends fsync(2) on, unless its queue says otherwise. */
@@ -244,7 +244,7 @@ static void ask_region(const char *link, const char *name, struct pm_below *disk
 	snprintf(path, sizeof(path), "/sys/bus/nd/devices/ndbus%lu/provider", strtoul(bus + 6, NULL, 10));
 	if (pm_read_text(path, text, sizeof(text)) > 0 && !strcmp(text, "e820")) {
 		disk->is_volatile = PM_UNKNOWN;
-		say(disk->what, "%.20s: ordinary memory that poses as persistent", name);
+		say(disk->what, "%.20s: ordinary memory presented as pmem", name);
 	}
 }
 

@@ -72,12 +72,12 @@ static const struct {
 } reasons[] = {
 	[PM_REASON_NONE] = {"none", "every fact holds"},
 	[PM_REASON_PRIVATE] = {"private", "a private copy never reaches the file"},
-	[PM_REASON_ANONYMOUS] = {"anonymous", "there is no file behind the memory"},
+	[PM_REASON_ANONYMOUS] = {"anonymous", "the mapping has no file"},
 	[PM_REASON_VOLATILE] = {"volatile", "the file system or region keeps its data in volatile memory"},
 	[PM_REASON_AVOIDED] = {"avoided", "the caller asked for the kernel's write-back"},
 	[PM_REASON_ENV_OVERRIDE] = {"env-override", "PMDIRECT_GRANULARITY in the environment lowers the promise"},
-	[PM_REASON_MAP_SYNC_IGNORED] = {"map-sync-ignored", "MAP_SYNC was accepted, and the kernel does not show that it is honoured: a "
-	                                      "sandbox or a preloaded shim may ignore it"},
+	[PM_REASON_MAP_SYNC_IGNORED] = {"map-sync-ignored", "MAP_SYNC was accepted, and the kernel does not confirm that it is "
+	                                                    "honoured: a sandbox or a preloaded shim may ignore it"},
 	[PM_REASON_PAGE_CACHE] = {"page-cache", "the file is not DAX, so its pages go through the page cache"},
 	[PM_REASON_DIRECT_UNKNOWN] = {"direct-unknown", "the kernel does not say whether the file is DAX"},
 	[PM_REASON_SYNC_REFUSED] = {"sync-refused", "the kernel refuses MAP_SYNC for this file"},
@@ -85,24 +85,23 @@ static const struct {
 	[PM_REASON_EMULATED_PMEM] = {"emulated-pmem", "the region is ordinary DRAM presented as persistent memory; "
 	                                    "whether anything survives is not known"},
 	[PM_REASON_REGION_UNKNOWN] = {"region-unknown", "the memory region behind the file is not identified"},
-	[PM_REASON_FLUSH_COMMAND] = {"flush-command", "the device needs a flush command of the kernel (virtio-pmem)"},
-	[PM_REASON_EXTENTS_UNKNOWN] = {"extents-unknown", "the file system does not tell the extents of the range"},
+	[PM_REASON_FLUSH_COMMAND] = {"flush-command", "the device needs a flush command, which only the kernel can send (virtio-pmem)"},
+	[PM_REASON_EXTENTS_UNKNOWN] = {"extents-unknown", "the file system does not report the extents of the range"},
 	[PM_REASON_HOLE] = {"hole", "part of the range is not allocated, so a store may need the file system"},
 	[PM_REASON_UNWRITTEN] = {"unwritten", "part of the range is allocated but not written, so a store may need "
 	                                      "the file system"},
 	[PM_REASON_SHARED] = {"shared", "part of the range is shared with another file, so a store must copy it"},
-	[PM_REASON_SHAREABLE] = {"shareable", "the file system can share extents (reflink) at any time, and no "
-	                                      "lease would announce it"},
+	[PM_REASON_SHAREABLE] = {"shareable", "the file system can share extents (reflink) at any time, and the "
+	                                      "mapping has no lease"},
 	[PM_REASON_NO_DOMAIN] = {"no-domain", "the region does not state its persistence domain"},
-	[PM_REASON_TRUSTED] = {"trusted", "the kernel's word is trusted, not proven, because the caller asked for that"},
+	[PM_REASON_TRUSTED] = {"trusted", "the kernel's word is trusted, not proven, because the caller set PM_TRUST_KERNEL"},
 	[PM_REASON_NO_WRITE_BACK] = {"no-write-back", "device-dax has no write-back in the kernel"},
 	[PM_REASON_WRITE_BACK_FAILED] = {"write-back-failed", "a write-back failed"},
-	[PM_REASON_NOT_PROMOTED] = {"not-promoted", "the evidence would allow more now than when the mapping was made or "
-	                                              "demoted"},
-	[PM_REASON_LEASE_REFUSED] = {"lease-refused", "the file system can share extents, and the lease that would announce "
-	                                              "it cannot be taken now"},
-	[PM_REASON_LEASE_BROKEN] = {"lease-broken", "another process opens the file, so the lease was given up"},
-	[PM_REASON_LEASE_FORCED] = {"lease-forced", "the kernel took the lease before the mapping could fall back: what was "
+	[PM_REASON_NOT_PROMOTED] = {"not-promoted", "the evidence would allow a finer granularity now than when the mapping "
+	                                              "was made or demoted"},
+	[PM_REASON_LEASE_REFUSED] = {"lease-refused", "the file system can share extents, and the lease cannot be taken now"},
+	[PM_REASON_LEASE_BROKEN] = {"lease-broken", "another process opens the file, so the mapping released its lease"},
+	[PM_REASON_LEASE_FORCED] = {"lease-forced", "the kernel took the lease before the mapping was demoted: what was "
 	                                            "acknowledged meanwhile was not safe until now"},
 	[PM_REASON_TRUNCATED] = {"truncated", "the file ends inside the range"},
 	[PM_REASON_DAX_FLAG] = {"dax-flag", "the inode's DAX flag was changed; it counts when the inode is next loaded"},
@@ -113,20 +112,20 @@ static const struct {
 	[PM_REASON_SHUT_DOWN] = {"shut-down", "the file system was shut down"},
 	[PM_REASON_DEVICE_GONE] = {"device-gone", "the device under the file system is gone"},
 	[PM_REASON_BAD_BLOCKS] = {"bad-blocks", "the medium has bad blocks in the range"},
-	[PM_REASON_FSYNC_INCOMPLETE] = {"fsync-incomplete", "it is not known that a sync writes all that leads to the data: an ext4 without "
-	                                          "a journal leaves the inode out"},
+	[PM_REASON_FSYNC_INCOMPLETE] = {"fsync-incomplete", "a sync may not write all that leads to the data: an ext4 "
+	                                                    "without a journal leaves the inode out"},
 	[PM_REASON_UNLINKED] = {"unlinked", "the file has lost its name: it was unlinked, or another file replaced it"},
 	[PM_REASON_MOVED] = {"moved", "the file has another path than when it was mapped"},
-	[PM_REASON_UNNAMED] = {"unnamed", "the file never had a name, so nothing finds it after a restart"},
+	[PM_REASON_UNNAMED] = {"unnamed", "the file never had a name, so a restarted program cannot find it"},
 	[PM_REASON_COPIED_UP] = {"copied-up", "the overlay copied the file up, so its path leads to another file now"},
-	[PM_REASON_SYNC_IGNORED] = {"sync-ignored", "a sync that must fail does not fail as it must: a filter or a preloaded "
+	[PM_REASON_SYNC_IGNORED] = {"sync-ignored", "a sync that must fail did not fail as it must: a filter or a preloaded "
 	                                            "shim answers syncs itself"},
 	[PM_REASON_NO_DEVICE_FLUSH] = {"no-device-flush", "the mount or the device's queue sends no flush to the volatile "
 	                                                  "cache of the device"},
-	[PM_REASON_FAST_COMMIT] = {"fast-commit", "ext4 may commit by fast_commit, under which a store can be lost when "
-	                                          "another process changes the file's extents, and no lease is held"},
+	[PM_REASON_FAST_COMMIT] = {"fast-commit", "ext4 may use fast_commit, which can lose a store when another process "
+	                                          "changes the file's extents, and the mapping has no lease"},
 	[PM_REASON_NOT_ARMED] = {"not-armed", "an NVDIMM of the region is not armed to save its data at power-off, or does not "
-	                                      "say that it is, or the region is read-only"},
+	                                      "report that it is, or the region is read-only"},
 	[PM_REASON_IMMUTABLE] = {"immutable", "the file was made immutable or append-only"},
 };
 
@@ -135,16 +134,16 @@ static const char *const advices[] = {
 	[PM_ADVICE_PREPARE] = "map with PM_PREPARE",
 	[PM_ADVICE_MOUNT_DAX] = "put the file on persistent memory with DAX (mount -o dax, or the inode's DAX flag)",
 	[PM_ADVICE_REAL_MEDIUM] = "use an identified persistent medium",
-	[PM_ADVICE_STATE_DOMAIN] = "ask the platform's maker for firmware that states the domain, or ask for a hint",
+	[PM_ADVICE_STATE_DOMAIN] = "install firmware that states the persistence domain, or ask for a hint",
 	[PM_ADVICE_UNSET_ENV] = "unset PMDIRECT_GRANULARITY",
-	[PM_ADVICE_LEAVE_SANDBOX] = "run without it",
+	[PM_ADVICE_LEAVE_SANDBOX] = "run without the sandbox, filter or shim",
 	[PM_ADVICE_OTHER_CPU] = "use a CPU with CLWB, CLFLUSHOPT, CLFLUSH or DC CVAP",
 	[PM_ADVICE_USE_FSDAX] = "use a file on a DAX file system",
 	[PM_ADVICE_REWRITE] = "map with PM_PREPARE, or copy the file and map the copy",
 	[PM_ADVICE_MAP_AGAIN] = "unmap and map again",
 	[PM_ADVICE_LEASE] = ("map with PM_LEASE, or use a file system without reflink (mkfs.xfs -m reflink=0) and without "
 	                     "fast_commit (tune2fs -O ^fast_commit)"),
-	[PM_ADVICE_CLOSE_OTHER_OPENS] = "let no other process have the file open, and map it as its owner",
+	[PM_ADVICE_CLOSE_OTHER_OPENS] = "close every other descriptor of the file, and map it as its owner",
 	[PM_ADVICE_JOURNAL] = "give the file system a journal (tune2fs -O has_journal)",
 	[PM_ADVICE_BARRIER] = "mount with barriers, and set the queue's write_cache to \"write back\"",
 	[PM_ADVICE_NAME] = "give the file a name (linkat(2)), or map the file that has the name now",
@@ -252,7 +251,7 @@ static void say_end(struct text *t, const struct pm_report *r, enum gravity *g)
 	if (!says(r, PM_EV_IN_FILE, PM_NO))
 		return;
 	say(t,
-	    "The file ends at %" PRIu64 ", inside the range: what was stored behind is lost, an access there raises SIGBUS; %s. ",
+	    "The file ends at %" PRIu64 ", inside the range: what was stored behind it is lost, and an access there raises SIGBUS; %s. ",
 	    r->evidence[PM_EV_IN_FILE].value, advices[PM_ADVICE_MAP_AGAIN]);
 	worsen(g, IN_PART);
 }
@@ -271,7 +270,7 @@ static void say_name(struct text *t, const struct pm_report *r, enum gravity *g)
 		    "pm_clear_error() if the new path is meant. ",
 		    named->text);
 	else
-		say(t, "No path leads to the file (%.55s): nothing finds what is stored after a restart; %s. ", named->text,
+		say(t, "No path leads to the file (%.55s): a restarted program cannot find what is stored; %s. ", named->text,
 		    advices[PM_ADVICE_NAME]);
 	worsen(g, IN_PART);
 }
@@ -283,7 +282,7 @@ static void say_bad_blocks(struct text *t, const struct pm_report *r, enum gravi
 		return;
 	say(t,
 	    "The medium has bad blocks in the range (%.55s, the first at file offset %" PRIu64
-	    "): a load there may end the process; restore the file from a copy. ",
+	    "): a load there may raise SIGBUS; restore the file from a copy. ",
 	    bad->text, bad->value);
 	worsen(g, IN_PART);
 }
@@ -302,7 +301,7 @@ static void say_immutable(struct text *t, const struct pm_report *r, enum gravit
 static void say_granularity(struct text *t, const struct pm_report *r)
 {
 	static const char *const durable[] = {
-		[PM_GRANULARITY_UNKNOWN] = "What makes a store durable could not be found out.",
+		[PM_GRANULARITY_UNKNOWN] = "What makes a store durable is not known.",
 		[PM_NONE] = "Nothing is known to make a store durable here.",
 		[PM_PAGE] = "Stores become durable by the kernel's write-back of whole pages (msync).",
 		[PM_CACHE_LINE] = "Stores become durable by cache-line write-back and a fence, without a system call.",
@@ -311,7 +310,7 @@ static void say_granularity(struct text *t, const struct pm_report *r)
 	size_t g = (size_t)r->granularity < COUNT(durable) ? (size_t)r->granularity : 0;
 	say(t, "%s ", durable[g]);
 	if (g >= PM_CACHE_LINE)
-		say(t, "What another process does to the file by write(2) or fallocate(2) is covered by pm_sync() only. ");
+		say(t, "Only pm_sync() covers what another process does to the file by write(2) or fallocate(2). ");
 }
 
 static void say_properties(struct text *t, const struct pm_report *r, enum gravity g)
@@ -354,19 +353,19 @@ static bool is_said(enum pm_reason reason)
 static void say_verdict(struct text *t, const struct pm_report *r, enum gravity g)
 {
 	static const char *const verdicts[] = {
-		[PM_VERDICT_UNKNOWN] = "Nothing could be judged",
-		[PM_VERDICT_MET] = "What was asked for is met",
+		[PM_VERDICT_UNKNOWN] = "There is no verdict",
+		[PM_VERDICT_MET] = "Every request is met",
 		[PM_VERDICT_DEMOTED] = "A hint is not met",
 		[PM_VERDICT_REFUSED] = "A guarantee cannot be met",
 	};
 	char why[256];
 	size_t v = (size_t)r->verdict < COUNT(verdicts) ? (size_t)r->verdict : 0;
 	if (g != SOUND && is_said(r->reason)) {
-		say(t, "%s. ", v == PM_VERDICT_REFUSED ? "So a guarantee is not met" : "So what was asked for is not met");
+		say(t, "%s. ", v == PM_VERDICT_REFUSED ? "So a guarantee is not met" : "So a request is not met");
 		return;
 	}
 	if (g != SOUND && v == PM_VERDICT_MET) {
-		say(t, "Apart from that what was asked for is met. ");
+		say(t, "Apart from that every request is met. ");
 		return;
 	}
 	pm_explain_reason(r->reason, PM_ADVICE_NONE, why, sizeof(why));
@@ -391,7 +390,7 @@ static void say_environment(struct text *t, const struct pm_report *r)
 		say(t, "PMDIRECT_GRANULARITY=%.55s changes nothing: it is neither page nor cache_line. ", forced->text);
 	/* Whose promise it is, or where the way down ended. */
 	if (r->granularity == PM_PAGE && says(r, PM_EV_VOLATILE, PM_UNKNOWN) && r->evidence[PM_EV_VOLATILE].text[0])
-		say(t, "Whether the medium keeps it is not known (%.55s). ", r->evidence[PM_EV_VOLATILE].text);
+		say(t, "Whether the medium keeps the data is not known (%.55s). ", r->evidence[PM_EV_VOLATILE].text);
 	if (says(r, PM_EV_WATCHED, PM_NO))
 		say(t,
 		    "The file cannot be watched (inotify, error %d): a write or an open by another process is not noticed, a "

@@ -249,7 +249,7 @@ void pm_evidence_residency(pm_evidence_table e, const struct pm_subject *s)
 		rc = may_know_pages(s) ? first_of_mincore(s, &first) : -EPERM;
 	}
 	bool found = !rc && first < s->length;
-	const char *text = rc == -EPERM ? "told to the owner, and to users who may write" : NULL;
+	const char *text = rc == -EPERM ? "known to the owner and to users with write access" : NULL;
 	pm_evidence_set(row, rc ? PM_UNKNOWN : found ? PM_YES : PM_NO, -rc, source, text);
 	row->value = found ? s->offset + first : 0;
 }

@@ -116,11 +116,11 @@ static void swallowed(pm_evidence_table e, int shown)
 	int rc = try_map_sync_on_memory();
 	if (rc != -EOPNOTSUPP) {
 		pm_evidence_set(row, !rc ? PM_YES : PM_UNKNOWN, -rc, "the same mmap(2) of a memfd",
-		                !rc ? "accepted, where it cannot be" : NULL);
+		                !rc ? "also accepted for a memory file" : NULL);
 		return;
 	}
 	pm_evidence_set(row, shown > 0 ? PM_NO : shown ? PM_UNKNOWN : PM_YES, shown < 0 ? -shown : 0, SMAPS_SOURCE,
-	                shown > 0 ? "set; and refused, where it must be" : shown ? "not to be read" : "accepted, yet not set");
+	                shown > 0 ? "set, and refused for a memory file" : shown ? "cannot be read" : "accepted, yet not set");
 }
 
 static void map_sync_and_check(pm_evidence_table e, const struct pm_subject *s)
@@ -169,7 +169,7 @@ static void lease_possible(pm_evidence_table e, const struct pm_subject *s)
 		pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], PM_NO, EINVAL, source, "not on device-dax");
 	else
 		pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], possible, s->lease_held ? 0 : s->lease_error, source,
-		                possible == PM_UNKNOWN ? text : s->lease_error == EAGAIN ? "somebody else has the file open" : NULL);
+		                possible == PM_UNKNOWN ? text : s->lease_error == EAGAIN ? "the file is open elsewhere" : NULL);
 }
 
 /* The rest of what is announced is found by looks as well, only later. */
@@ -177,7 +177,7 @@ static void watched(pm_evidence_table e, const struct pm_subject *s)
 {
 	if (s->watched != PM_UNKNOWN)
 		pm_evidence_set(&e[PM_EV_WATCHED], s->watched, s->watch_error, "inotify(7)",
-		                s->watched == PM_NO ? "no events WRITTEN, OPENED; TRUNCATED, HOLE by a look" : NULL);
+		                s->watched == PM_NO ? "no events MODIFIED, OPENED; TRUNCATED, HOLE by a look" : NULL);
 }
 
 /* Of memory no sync is promised anything; a private copy and a device-dax have none. */

@@ -76,7 +76,7 @@ int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
 		return 0;
 	if (!may_know(f))
 		return pm_fail(-EACCES, f->call, f->name,
-		               "PM_FROM_MEDIUM: only the owner of the file, or a process that may write it, is told what is cached");
+		               "PM_FROM_MEDIUM: the kernel reports what is cached only to the owner of the file and to a process that may write it");
 	return pm_fail(-EBUSY, f->call, f->name,
 	               "PM_FROM_MEDIUM: the page at %llu stays cached: another mapping holds it; end every mapping of the file first",
 	               (unsigned long long)first);

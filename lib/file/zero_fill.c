@@ -106,7 +106,7 @@ static int do_without(const struct pm_file *f)
 		return rc;
 	return pm_fail(-EBUSY, f->call, f->name,
 	               "the file shares extents, and before Linux 6.2 holes of such a file are prepared only by its owner and "
-	               "while nobody else has it open");
+	               "while it is open nowhere else");
 }
 
 int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)

@@ -68,11 +68,11 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 	if (rc == -EBADF)
 		return pm_mapping_failed(m, call, rc);
 	if (rc && m->file.fd >= 0)
-		return pm_fail(-EIO, call, m->name, "nothing is to be had at offset %llu: the file system does not answer: %s", offset,
+		return pm_fail(-EIO, call, m->name, "no data at offset %llu: the file system does not answer: %s", offset,
 		               pm_strerror(rc));
 	if (!rc && S_ISREG(stx.stx_mode)) {
 		if (offset - offset % page >= stx.stx_size)
-			return pm_fail(-EIO, call, m->name, "nothing at offset %llu: the file was cut off at %llu",
+			return pm_fail(-EIO, call, m->name, "offset %llu is past the end of the file (cut off at %llu)",
 			               offset, (unsigned long long)stx.stx_size);
 		pm_mapping_note_end(m, stx.stx_size);
 		rc = why_no_store(m, &stx, offset, page);

@@ -181,9 +181,9 @@ static int start_watch(struct pm_mapping *m, const struct pm_options *o)
 	int error = m->flags & PM_LEASE && !m->watch.lease_held ? -m->watch.lease_error : 0;
 	if (!error || o->sync != PM_GUARANTEE)
 		return 0;
-	const char *why = error == -EAGAIN ? "somebody else has the file open" :
+	const char *why = error == -EAGAIN ? "the file is open elsewhere, by another process or another descriptor" :
 	                  error == -EACCES ? "only the owner may take one" : pm_strerror(error);
-	return pm_fail(error, m->file.call, m->file.name, "the lease is not to be had: %s", why);
+	return pm_fail(error, m->file.call, m->file.name, "cannot take the lease: %s", why);
 }
 
 /* Preparing may have taken longer than the kernel waits for a lease that somebody wants to break. */

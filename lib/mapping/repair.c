@@ -186,7 +186,7 @@ static int find(struct pm_mapping *m, uint64_t offset, uint64_t end, uint64_t *f
 		return 0;
 	bool none = rc == -ENODATA || rc == -ENOENT || rc == -EXDEV || rc == -EINVAL || rc == -ENOTTY;
 	return pm_fail(none ? -EOPNOTSUPP : rc, "pm_clear_bad_blocks", m->name,
-	               "it cannot be found out which blocks are bad: %s", pm_strerror(rc));
+	               "the kernel does not report which blocks are bad: %s", pm_strerror(rc));
 }
 
 static int rewrite_all(struct pm_mapping *m, uint64_t low, uint64_t high, bool *any)

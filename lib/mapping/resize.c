@@ -116,7 +116,7 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 	bool sure;
 	if (pm_latch_others_end(m->latch, &m->user, &sure) > end)
 		return pm_fail(-EBUSY, "pm_resize", m->name, "another mapping of %s reaches beyond %llu: unmap or shrink it first",
-		               sure ? "the file" : "what may be the same file (the kernel does not tell)",
+		               sure ? "the file" : "what may be the same file (the kernel does not say)",
 		               (unsigned long long)end);
 	uint64_t old_length = m->length;
 	int rc = remap(m, length);

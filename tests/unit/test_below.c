@@ -61,7 +61,7 @@ static const struct disk {
 	 NULL},
 	{"pci0/nvme/nvme0/nvme0n1/nvme0n1p2", {0}, {{"259:3/../queue/write_cache", "write back"}, {CACHE, NULL}}, PM_NO,
 	 PM_YES, "nvme0n1", NULL},
-	{SD, {0}, {{CACHE, NULL}}, PM_NO, PM_UNKNOWN, NULL, "not to be read"},
+	{SD, {0}, {{CACHE, NULL}}, PM_NO, PM_UNKNOWN, NULL, "cannot be read"},
 	/* Memory. */
 	{"virtual/block/ram1", {0}, {{0}}, PM_YES, PM_UNKNOWN, "ram1", NULL},
 	{"virtual/block/zram0", {0}, {{0}}, PM_YES, PM_UNKNOWN, "zram0", NULL},
@@ -164,7 +164,7 @@ static const struct {
 	{OVERLAYFS_SUPER_MAGIC, "9p tag rw,upperdir=/", true, PM_UNKNOWN, PM_UNKNOWN, "9p: no device is known", NULL},
 	{BTRFS_SUPER_MAGIC, "btrfs /dev/vdc rw,subvol=/", true, PM_UNKNOWN, PM_UNKNOWN, "btrfs: its devices", NULL},
 	{OVERLAYFS_SUPER_MAGIC, "overlay overlay rw,lowerdir=/a", true, PM_UNKNOWN, PM_UNKNOWN, "without an upper layer", NULL},
-	{OVERLAYFS_SUPER_MAGIC, "overlay overlay rw,upperdir=/no/where", true, PM_UNKNOWN, PM_UNKNOWN, "/no/where: not to be",
+	{OVERLAYFS_SUPER_MAGIC, "overlay overlay rw,upperdir=/no/where", true, PM_UNKNOWN, PM_UNKNOWN, "/no/where: cannot be",
 	 NULL},
 	{OVERLAYFS_SUPER_MAGIC, "overlay overlay rw,upperdir=/no/where,volatile", true, PM_YES, PM_UNKNOWN, "mounted volatile",
 	 NULL},
@@ -254,7 +254,7 @@ START_TEST(a_loop_device)
 	check(unders[_i].mount, unders[_i].is_volatile, unders[_i].flushes, unders[_i].what, unders[_i].how);
 	/* Another file by that name is too short: it is of another mount namespace. */
 	fake.machine.attributes[1][1] = "4096";
-	check("too short", PM_UNKNOWN, PM_UNKNOWN, "not to be seen from here", NULL);
+	check("too short", PM_UNKNOWN, PM_UNKNOWN, "not visible from here", NULL);
 	fake.machine.attributes[0][1] = "/no/file (deleted)";
 	fake.machine.attributes[1][1] = "2048";
 	check("deleted", PM_UNKNOWN, PM_UNKNOWN, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Words: names, sentences, and how much of a report one gets. */
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stddef.h>
@@ -31,6 +32,34 @@ START_TEST(every_value_has_a_name)
 	ck_assert_str_eq(pm_state_name(PM_UNKNOWN), "unknown");
 	ck_assert_str_eq(pm_state_name(PM_NO), "no");
 	ck_assert_str_eq(pm_state_name(PM_YES), "yes");
+}
+END_TEST
+
+/* The manual says that the name of a reason is the end of its constant, in lower case and with hyphens. */
+START_TEST(a_reason_is_named_as_its_constant)
+{
+#define NAMED(constant) {PM_REASON_##constant, #constant}
+	static const struct {
+		enum pm_reason reason;
+		const char *constant;
+	} named[] = {
+		NAMED(NONE), NAMED(PRIVATE), NAMED(ANONYMOUS), NAMED(VOLATILE), NAMED(AVOIDED), NAMED(ENV_OVERRIDE),
+		NAMED(MAP_SYNC_IGNORED), NAMED(PAGE_CACHE), NAMED(DIRECT_UNKNOWN), NAMED(SYNC_REFUSED), NAMED(CPU),
+		NAMED(EMULATED_PMEM), NAMED(REGION_UNKNOWN), NAMED(FLUSH_COMMAND), NAMED(EXTENTS_UNKNOWN), NAMED(HOLE),
+		NAMED(UNWRITTEN), NAMED(SHARED), NAMED(SHAREABLE), NAMED(NO_DOMAIN), NAMED(TRUSTED), NAMED(NO_WRITE_BACK),
+		NAMED(WRITE_BACK_FAILED), NAMED(NOT_PROMOTED), NAMED(LEASE_REFUSED), NAMED(LEASE_BROKEN),
+		NAMED(LEASE_FORCED), NAMED(TRUNCATED), NAMED(DAX_FLAG), NAMED(MODIFIED), NAMED(OPENED_WRITING),
+		NAMED(OPENED_DIRECT), NAMED(READ_ONLY), NAMED(SHUT_DOWN), NAMED(DEVICE_GONE), NAMED(BAD_BLOCKS),
+		NAMED(FSYNC_INCOMPLETE), NAMED(UNLINKED), NAMED(MOVED), NAMED(UNNAMED), NAMED(COPIED_UP),
+		NAMED(SYNC_IGNORED), NAMED(NO_DEVICE_FLUSH), NAMED(FAST_COMMIT), NAMED(NOT_ARMED), NAMED(IMMUTABLE),
+	};
+	ck_assert_uint_eq(COUNT(named), PM_REASON_IMMUTABLE + 1);
+	for (size_t i = 0; i < COUNT(named); i++) {
+		const char *name = pm_reason_name(named[i].reason), *c = named[i].constant;
+		ck_assert_uint_eq(strlen(name), strlen(c));
+		for (size_t j = 0; c[j]; j++)
+			ck_assert_msg(name[j] == (c[j] == '_' ? '-' : tolower((unsigned char)c[j])), "%s: %s", c, name);
+	}
 }
 END_TEST
 
@@ -201,6 +230,7 @@ int main(void)
 {
 	TCase *c = unit_case("explain");
 	tcase_add_test(c, every_value_has_a_name);
+	tcase_add_test(c, a_reason_is_named_as_its_constant);
 	tcase_add_test(c, no_value_is_too_strange);
 	tcase_add_test(c, errors_with_and_without_their_sign);
 	tcase_add_test(c, every_value_has_a_sentence);

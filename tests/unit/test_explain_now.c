@@ -130,7 +130,7 @@ static const struct state {
 	{&fake_plain, emergency, {0}, "The file system is read-only", {"mount it again"}, {PROMISES, "Advice: put"}},
 	{&fake_dax, poisoned, {0}, "The mapping is poisoned by a failed write-back (error -5", {"pm_clear_error()"}, {PROMISES}},
 	{&fake_plain, poisoned, {0}, "The mapping is poisoned", {"pm_clear_error()", "not met"}, {PROMISES, "Advice: put"}},
-	{&fake_dax, truncated, {0}, "The file ends at 5000", {"what was stored behind is lost", "map again"},
+	{&fake_dax, truncated, {0}, "The file ends at 5000", {"what was stored behind it is lost", "map again"},
 	 {"every fact holds", "proven by", "user space commits alone", "PM_PREPARE"}},
 	{&fake_plain, truncated, {0}, "The file ends at 5000", {"map again"}, {"every fact holds", "proven by", "Advice: put"}},
 	{&fake_dax, unlinked, {0}, "No path leads to the file (unlinked)", {"linkat(2)", "not met", "cache-line"},

@@ -57,7 +57,7 @@ START_TEST(somebody_has_it_open_already)
 	fake_start(&fake_xfs_reflink);
 	unsigned flags = PM_LEASE | (_i ? PM_NO_THREAD : 0);
 	ck_assert_int_eq(pm_map(leased_path, UNIT_OPTIONS(.flags = flags, .sync = PM_GUARANTEE), &m), -EAGAIN);
-	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "somebody else has the file open"));
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "cannot take the lease: the file is open elsewhere"));
 	ck_assert_uint_eq(fake_open_files(), 0);
 	m = unit_map(leased_path, UNIT_OPTIONS(.flags = flags));
 	const struct pm_report *r = unit_query(m);

@@ -65,8 +65,8 @@ static const struct {
 	{{"map_fail ", "silent"}, false, PM_NO, "nmem70: map_fail", PM_PAGE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
 	{{"", NULL}, true, PM_NO, "the region is read-only", PM_PAGE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
 	{{"flush_fail ", NULL}, false, PM_UNKNOWN, "nmem70: flush_fail", PM_CACHE_LINE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
-	{{"silent", ""}, false, PM_UNKNOWN, "nmem70 does not say", PM_CACHE_LINE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
-	{{NULL, NULL}, false, PM_UNKNOWN, "not all NVDIMMs are told", PM_CACHE_LINE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
+	{{"silent", ""}, false, PM_UNKNOWN, "nmem70 does not report", PM_CACHE_LINE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
+	{{NULL, NULL}, false, PM_UNKNOWN, "not all NVDIMMs are shown", PM_CACHE_LINE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
 	{{"flag_of_its_own_not_armed not_armed_ever", NULL}, false, PM_YES, "", PM_CACHE_LINE, PM_REASON_NONE, 0},
 };
 

@@ -23,7 +23,7 @@ START_TEST(a_mapping_without_inotify)
 	ck_assert_int_eq(r->verdict, PM_VERDICT_MET);
 	ck_assert_int_eq(e->state, PM_NO);
 	ck_assert_int_eq(e->error, errors[_i]);
-	ck_assert_ptr_nonnull(strstr(e->text, "WRITTEN"));
+	ck_assert_ptr_nonnull(strstr(e->text, "MODIFIED"));
 	ck_assert_ptr_nonnull(strstr(e->text, "OPENED"));
 	pm_explain(r, text, sizeof(text));
 	ck_assert_ptr_nonnull(strstr(text, "cannot be watched"));
