@@ -17,46 +17,6 @@
 #define SOURCE "the mount and /sys/dev/block"
 #define say(text, ...) snprintf(text, sizeof(text), __VA_ARGS__)
 
-struct btrfs {
-	const char *device; /* name of one of its devices */
-	bool is_found;
-	unsigned depth;
-	struct pm_below *b;
-};
-
-static void visit_btrfs_device(void *arg, const char *name)
-{
-	struct btrfs *f = arg;
-	char path[128];
-	snprintf(path, sizeof(path), "/sys/class/block/%.64s", name);
-	pm_below_device(path, f->depth + 1, f->b);
-}
-
-static void visit_btrfs(void *arg, const char *name)
-{
-	struct btrfs *f = arg;
-	struct statx stx;
-	char path[192];
-	snprintf(path, sizeof(path), "/sys/fs/btrfs/%.64s/devices/%.64s", name, f->device);
-	if (f->is_found || pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &stx))
-		return;
-	f->is_found = true;
-	snprintf(path, sizeof(path), "/sys/fs/btrfs/%.64s/devices", name);
-	pm_sys->each_entry(path, visit_btrfs_device, f);
-}
-
-/* The table of mounts names one of its devices. */
-static void walk_btrfs(const struct pm_mount_facts *mount, unsigned depth, struct pm_below *b)
-{
-	const char *slash = mount->device ? strrchr(mount->device, '/') : NULL;
-	struct btrfs f = {.device = slash ? slash + 1 : "", .depth = depth, .b = b};
-	if (f.device[0])
-		pm_sys->each_entry("/sys/fs/btrfs", visit_btrfs, &f);
-	if (!b->is_met)
-		pm_below_end(b, 0, "btrfs: its devices are not found in sysfs");
-	b->is_settled = false; /* btrfs-device(8) add, remove, replace */
-}
-
 static void walk_overlay(const struct pm_mount_facts *mount, unsigned depth, struct pm_below *b)
 {
 	char path[PATH_MAX];
@@ -97,16 +57,6 @@ static void apply_options(const struct pm_mount_facts *mount, struct pm_below *b
 	say(b->how, b->has_no_cache ? "mounted %s; the disk has no volatile cache" : "mounted %s", option);
 }
 
-/* Logs and data that lie on other devices than statx(2) names. */
-static void walk_other_devices(const struct pm_mount_facts *mount, unsigned depth, struct pm_below *b)
-{
-	static const char *const options[] = {"logdev=", "rtdev="};
-	char path[PATH_MAX];
-	for (size_t i = 0; i < 2; i++)
-		if (!pm_mount_path(mount, options[i], path, sizeof(path)))
-			pm_below_path(path, depth + 1, b);
-}
-
 static void walk_mounted(const struct statx *stx, const struct pm_file_system *fs, const struct pm_mount_facts *mount,
                          unsigned depth, struct pm_below *b)
 {
@@ -121,12 +71,13 @@ static void walk_mounted(const struct statx *stx, const struct pm_file_system *f
 	else if (fs && !strcmp(fs->name, "overlay"))
 		walk_overlay(mount, depth, b);
 	else if (fs && !strcmp(fs->name, "btrfs"))
-		walk_btrfs(mount, depth, b);
+		pm_below_btrfs(mount, depth, b);
 	else if (stx->stx_dev_major)
 		pm_below_device(device, depth, b);
 	else
 		pm_below_end(b, 0, "%.31s: no device is known", mount->type ? mount->type : "its file system");
-	walk_other_devices(mount, depth, b);
+	if (!fs || !fs->server)
+		pm_below_members(fs, mount, stx, depth, b);
 	if (!fs && b->flushes == PM_YES) {
 		b->flushes = PM_UNKNOWN;
 		say(b->how, "not known for this file system");
@@ -214,6 +165,7 @@ void pm_evidence_below(pm_evidence_table e, const struct pm_subject *s, bool ane
 		fs = NULL;
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, 0, mount.source, mount.type);
 	}
+	b.no_outer_journal = s->no_outer_journal;
 	walk_mounted(&s->stx, fs, &mount, 0, &b);
 	if (rc && b.flushes == PM_YES) { /* whatever the options are */
 		b.flushes = PM_UNKNOWN;

@@ -283,6 +283,7 @@ static bool is_partition(const char *name, const char *parent, size_t length)
 void pm_below_device(const char *directory, unsigned depth, struct pm_below *b)
 {
 	char link[256], disk[DIRECTORY_MOST + 4], parent[64] = "";
+	b->device[0] = 0;
 	ssize_t got = depth < PM_BELOW_DEPTH ? PM_RETRY(pm_sys->readlinkat(AT_FDCWD, directory, link, sizeof(link) - 1)) : -ELOOP;
 	if (got < 0) {
 		pm_below_end(b, got == -ENOENT ? 0 : (int)-got, "its device is not found in sysfs");
@@ -291,6 +292,7 @@ void pm_below_device(const char *directory, unsigned depth, struct pm_below *b)
 	link[got] = 0;
 	char *slash = strrchr(link, '/');
 	const char *name = slash ? slash + 1 : link, *up = slash;
+	say(b->device, "%s", name);
 	while (up && up > link && up[-1] != '/')
 		up--;
 	if (up && slash - up < (ssize_t)sizeof(parent))

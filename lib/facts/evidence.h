@@ -68,6 +68,7 @@ struct pm_subject {
 	uint64_t device_entry; /* found: number of its entry in /sys/dev/block; 0: not looked at, or none */
 	uint32_t file_system; /* found: its f_type where that is not a server's; else 0 */
 	enum pm_state fsync_complete; /* found: the row of that name */
+	bool no_outer_journal; /* found: an ext4 whose journal lies on no other device */
 	bool fsync_may_skip_inode; /* found: an ext4, or what may be one, of which that is not yes */
 	unsigned region;     /* found: number of the nd region, else ~0u */
 	bool caches_may_stay; /* found: a direct file whose CPU caches are not known to survive, be they written back or not */
@@ -155,6 +156,7 @@ struct pm_known_mount {
 	unsigned place; /* in the list of file systems, from 1; 0: nothing is known */
 	enum pm_state fsync_complete;
 	enum pm_state flushes; /* where it is settled: the row PM_EV_DEVICE_FLUSH */
+	bool no_outer_journal; /* of an ext4: on no other device */
 	bool is_verified;      /* the table of mounts has the type that fstatfs(2) told */
 	bool is_settled;       /* what lies below is no memory, and cannot be exchanged */
 };
@@ -184,16 +186,18 @@ void pm_mount_row(pm_evidence_table, struct pm_mount_facts *, int rc);
 /* below.c: what the file system stands on: whether it forgets, and whether flushes reach it. */
 void pm_evidence_below(pm_evidence_table, const struct pm_subject *, bool anew);
 
-/* ---- for below.c and disk.c ---- */
+/* ---- for below.c, disk.c and members.c ---- */
 
 /* What was found on the way down. */
 struct pm_below {
 	enum pm_state is_volatile, flushes;
 	bool has_no_cache; /* each disk says so itself: there is nothing to flush */
 	bool is_settled;   /* nothing on the way can be exchanged while it is in use */
+	bool no_outer_journal; /* beforehand: of the ext4 that it begins with */
 	bool is_met;       /* there was a disk, or what stands for one */
 	int error;         /* positive errno */
 	char what[56], how[56]; /* texts of the two */
+	char device[65];        /* the name in sysfs of the device that was asked for last; "": it is not there */
 };
 /* Of two things below the worse one counts. */
 void pm_below_merge(struct pm_below *, const struct pm_below *other);
@@ -203,6 +207,10 @@ void pm_below_forgets(struct pm_below *, const char *what);
 void pm_below_device(const char *directory, unsigned depth, struct pm_below *);
 void pm_below_path(const char *path, unsigned depth, struct pm_below *);
 #define PM_BELOW_DEPTH 8u /* of things upon things */
+/* All devices of a btrfs; and those of another file system beyond b->device, which its first device is. */
+void pm_below_btrfs(const struct pm_mount_facts *, unsigned depth, struct pm_below *b);
+void pm_below_members(const struct pm_file_system *, const struct pm_mount_facts *, const struct statx *, unsigned depth,
+                      struct pm_below *b);
 
 /* negative_cache.c: whether that part of the device is known to be missing; and that it is from now on. */
 enum pm_device_part { PM_DEVICE_REGION = 1, PM_DEVICE_BAD_BLOCKS = 2 };

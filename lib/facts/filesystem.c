@@ -122,7 +122,7 @@ static void fsync_complete(pm_evidence_table e, struct pm_subject *s, size_t pla
 	int state = (int)s->fsync_complete;
 	bool answers_itself = place && file_systems[place - 1].fsync_complete;
 	if (state == PM_UNKNOWN)
-		state = is_ext4 ? pm_ext4_fsync_is_complete(&s->stx) : answers_itself ? PM_YES : PM_UNKNOWN;
+		state = is_ext4 ? pm_ext4_fsync_is_complete(&s->stx, &s->no_outer_journal) : answers_itself ? PM_YES : PM_UNKNOWN;
 	s->fsync_complete = state < 0 ? PM_UNKNOWN : (enum pm_state)state;
 	s->fsync_may_skip_inode = (is_ext4 || fs->error) && s->fsync_complete != PM_YES;
 	pm_evidence_set(&e[PM_EV_FSYNC_COMPLETE], s->fsync_complete, state < 0 ? -state : fs->error,
@@ -141,6 +141,7 @@ void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 	}
 	struct pm_known_mount known = pm_known_mount(s);
 	s->fsync_complete = known.fsync_complete;
+	s->no_outer_journal = known.no_outer_journal;
 	/* A file system that just now let a file be opened for writing takes writes: if it is known, there is nothing to ask. */
 	if (known.place && s->just_opened) {
 		identify(e, known.place, "fstatfs(2) of an earlier file of the mount");
@@ -156,6 +157,7 @@ void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 		known = (struct pm_known_mount){0};
 	known.place = (unsigned)place;
 	known.fsync_complete = s->fsync_complete;
+	known.no_outer_journal = s->no_outer_journal;
 	pm_know_mount(s, &known);
 	encrypted(e, s);
 }

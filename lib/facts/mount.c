@@ -20,7 +20,7 @@
 #define MOUNTS 16
 #define PLACE_BITS 6
 #define STATE_BITS 2
-#define KNOWN_BITS (PLACE_BITS + 2 * STATE_BITS + 2)
+#define KNOWN_BITS (PLACE_BITS + 2 * STATE_BITS + 3)
 
 static _Atomic uint64_t mounts[MOUNTS];
 
@@ -29,14 +29,16 @@ struct pm_known_mount pm_known_mount(const struct pm_subject *s)
 	uint64_t id = s->stx.stx_mnt_id, found = atomic_load(&mounts[id % MOUNTS]);
 	if (!(s->stx.stx_mask & STATX_MNT_ID_UNIQUE) || found >> KNOWN_BITS != id)
 		return (struct pm_known_mount){0};
-	return (struct pm_known_mount){.is_settled = found & 1, .is_verified = found >> 1 & 1, .flushes = found >> 2 & 3,
-	                               .fsync_complete = found >> 4 & 3, .place = found >> 6 & ((1u << PLACE_BITS) - 1)};
+	return (struct pm_known_mount){.is_settled = found & 1, .is_verified = found >> 1 & 1, .no_outer_journal = found >> 2 & 1,
+	                               .flushes = found >> 3 & 3, .fsync_complete = found >> 5 & 3,
+	                               .place = found >> 7 & ((1u << PLACE_BITS) - 1)};
 }
 
 void pm_know_mount(const struct pm_subject *s, const struct pm_known_mount *k)
 {
-	uint64_t id = s->stx.stx_mnt_id, facts = (uint64_t)k->place << 6 | (uint64_t)k->fsync_complete << 4 |
-	                                         (uint64_t)k->flushes << 2 | (uint64_t)k->is_verified << 1 | k->is_settled;
+	uint64_t id = s->stx.stx_mnt_id, facts = (uint64_t)k->place << 7 | (uint64_t)k->fsync_complete << 5 |
+	                                         (uint64_t)k->flushes << 3 | (uint64_t)k->no_outer_journal << 2 |
+	                                         (uint64_t)k->is_verified << 1 | k->is_settled;
 	if (k->place && s->stx.stx_mask & STATX_MNT_ID_UNIQUE)
 		atomic_store(&mounts[id % MOUNTS], id << KNOWN_BITS | facts);
 }

@@ -15,11 +15,16 @@ static bool is_of_proc(const char *path)
 	return !strncmp(path, "/proc/", 6);
 }
 
+static int judge(const struct statfs *fs, const char *path)
+{
+	return (uint32_t)fs->f_type == (is_of_proc(path) ? PROC_SUPER_MAGIC : SYSFS_MAGIC) ? 0 : -ENOSYS;
+}
+
 static int check(int fd, const char *path)
 {
 	struct statfs fs;
 	int rc = PM_RETRY(pm_sys->fstatfs(fd, &fs));
-	return rc ? rc : (uint32_t)fs.f_type == (is_of_proc(path) ? PROC_SUPER_MAGIC : SYSFS_MAGIC) ? 0 : -ENOSYS;
+	return rc ? rc : judge(&fs, path);
 }
 
 int pm_sysfs_open(const char *path, int flags)
@@ -31,21 +36,34 @@ int pm_sysfs_open(const char *path, int flags)
 	return rc ? rc : fd;
 }
 
-/* The device number of the sysfs that was met last, plus one: no other mounted file system has it. */
-static _Atomic uint64_t known;
+/* The device numbers of the sysfs and of the procfs that were met last, plus one: no other mounted file system has them. */
+static _Atomic uint64_t known[2];
+
+static int check_path(const char *path)
+{
+	struct statfs fs;
+	int rc = PM_RETRY(pm_sys->statfs(path, &fs));
+	return rc ? rc : judge(&fs, path);
+}
+
+static int check_link(const char *path)
+{
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
+	int rc = fd < 0 ? fd : check(fd, path);
+	if (fd >= 0)
+		pm_sys->close(fd);
+	return rc;
+}
 
 static int check_entry(const char *path, const struct statx *stx)
 {
 	uint64_t device = ((uint64_t)stx->stx_dev_major << 32 | stx->stx_dev_minor) + 1;
-	if (!is_of_proc(path) && atomic_load(&known) == device)
+	bool proc = is_of_proc(path);
+	if (atomic_load(&known[proc]) == device)
 		return 0;
-	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
-	if (fd < 0)
-		return fd;
-	int rc = check(fd, path);
-	pm_sys->close(fd);
-	if (!rc && !is_of_proc(path))
-		atomic_store(&known, device);
+	int rc = S_ISLNK(stx->stx_mode) ? check_link(path) : check_path(path);
+	if (!rc)
+		atomic_store(&known[proc], device);
 	return rc;
 }
 

@@ -41,29 +41,56 @@ int pm_ext4_name(const struct statx *stx, char name[static PM_EXT4_NAME])
 	return 0;
 }
 
-static ssize_t read_journal_task(const struct statx *stx, char *text, size_t size)
+/*
+ * fs/jbd2/journal.c jbd2_journal_init_inode; fs/ext4/ext4.h EXT4_JOURNAL_INO. Another inode has it only where the journal was
+ * made under a mounted file system, until e2fsck(8) moves it.
+ */
+int pm_ext4_find_journal(const char *name)
 {
-	char name[PM_EXT4_NAME], task[128];
-	ssize_t got = pm_ext4_name(stx, name);
-	if (got < 0)
-		return got;
+	struct statx entry;
+	char path[128];
+	snprintf(path, sizeof(path), PM_JOURNALS "/%.64s-8", name);
+	int rc = pm_sysfs_look(path, &entry);
+	if (rc)
+		return rc;
+	/* The name is as good as the link that it was read from. */
+	snprintf(path, sizeof(path), "/sys/fs/ext4/%.64s", name);
+	rc = pm_sysfs_look(path, &entry);
+	return rc == -ENOENT ? -ENODEV : rc;
+}
+
+static ssize_t read_journal_task(const char *name, char *text, size_t size)
+{
+	char task[128];
 	snprintf(task, sizeof(task), "/sys/fs/ext4/%s/journal_task", name);
 	int fd = pm_sysfs_open(task, O_RDONLY);
 	if (fd < 0)
 		return fd;
-	got = PM_RETRY(pm_sys->read(fd, text, size));
+	ssize_t got = PM_RETRY(pm_sys->read(fd, text, size));
 	pm_sys->close(fd);
 	return got;
 }
 
-int pm_ext4_fsync_is_complete(const struct statx *stx)
+int pm_ext4_fsync_is_complete(const struct statx *stx, bool *no_outer_journal)
 {
 	static const char none[] = "<none>"; /* fs/ext4/sysfs.c journal_task_show */
-	char text[sizeof(none)];
-	ssize_t got = read_journal_task(stx, text, sizeof(text));
+	char name[PM_EXT4_NAME], text[sizeof(none)];
+	int rc = pm_ext4_name(stx, name);
+	if (rc)
+		return rc;
+	/* It has one; that is the cheaper question. */
+	bool inside = !pm_ext4_find_journal(name);
+	if (no_outer_journal)
+		*no_outer_journal = inside;
+	if (inside)
+		return PM_YES;
+	ssize_t got = read_journal_task(name, text, sizeof(text));
 	if (got <= 0)
 		return got ? (int)got : -ENODATA;
-	return got >= (ssize_t)strlen(none) && !memcmp(text, none, strlen(none)) ? PM_NO : PM_YES;
+	bool has_none = got >= (ssize_t)strlen(none) && !memcmp(text, none, strlen(none));
+	if (no_outer_journal)
+		*no_outer_journal = has_none;
+	return has_none ? PM_NO : PM_YES;
 }
 
 #define NOT_WRITTEN (FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DATA_INLINE)
@@ -114,7 +141,7 @@ static bool fsync_may_skip_inode(int fd)
 	if (PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx)))
 		return true;
 	/* The type is of a server's file system otherwise (identity.h): its own fsync(2) does what is needed there. */
-	return stx.stx_dev_major && pm_ext4_fsync_is_complete(&stx) != PM_YES;
+	return stx.stx_dev_major && pm_ext4_fsync_is_complete(&stx, NULL) != PM_YES;
 }
 
 int pm_sync_file(int fd, enum pm_state fsync_complete, bool read_only)

@@ -14,11 +14,15 @@
  * and /proc/fs/ext4.
  */
 int pm_ext4_name(const struct statx *, char name[static PM_EXT4_NAME]);
+#define PM_JOURNALS "/proc/fs/jbd2"
+/* Whether the journal of that ext4 lies inside it: 0; -ENOENT: it has none, or one elsewhere; another -errno. */
+int pm_ext4_find_journal(const char *name);
 /*
  * Whether a sync of a file on an ext4 writes all that leads to its data, the inode included. No: there is no journal;
- * -errno: sysfs does not tell. It does not change as long as the file system is mounted.
+ * -errno: sysfs does not tell. It does not change as long as the file system is mounted. *no_outer_journal, if not NULL: it
+ * was seen that no journal of it lies on another device.
  */
-int pm_ext4_fsync_is_complete(const struct statx *);
+int pm_ext4_fsync_is_complete(const struct statx *, bool *no_outer_journal);
 /* Whether every block of the range, which ends in the last page of the file or before, is allocated and written. */
 bool pm_extents_are_written(int fd, uint64_t offset, uint64_t length);
 

@@ -45,6 +45,11 @@ static int do_statx_now(int fd, struct statx *stx)
 	return result(syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_SIZE | STATX_NLINK, stx));
 }
 
+static int do_statfs(const char *path, struct statfs *stfs)
+{
+	return result(statfs(path, stfs));
+}
+
 static int do_fstatfs(int fd, struct statfs *stfs)
 {
 	return result(fstatfs(fd, stfs));
@@ -288,6 +293,7 @@ const struct pm_sys pm_sys_linux = {
 	.statx = do_statx,
 	.statx_now = do_statx_now,
 	.fstatfs = do_fstatfs,
+	.statfs = do_statfs,
 	.statmount = pm_linux_statmount,
 	.seek_end = do_seek_end,
 	.readlinkat = do_readlinkat,

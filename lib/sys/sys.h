@@ -79,6 +79,7 @@ struct pm_sys {
 	 */
 	int (*statx_now)(int fd, struct statx *stx);
 	int (*fstatfs)(int fd, struct statfs *stfs);
+	int (*statfs)(const char *path, struct statfs *stfs); /* follows path */
 	int (*statmount)(int fd, struct pm_mount *mount); /* statx(2) for the mount's id, and statmount(2) */
 	int64_t (*seek_end)(int fd);
 	ssize_t (*readlinkat)(int dir_fd, const char *path, char *buffer, size_t size);

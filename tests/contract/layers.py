@@ -61,6 +61,7 @@ lib/facts/extents
 lib/facts/mount
 lib/facts/filesystem
 lib/facts/disk
+lib/facts/members
 lib/facts/below
 lib/facts/region
 lib/facts/health

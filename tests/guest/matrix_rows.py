@@ -78,6 +78,9 @@ ROWS = (
     Row("ext4-nobarrier", "ext4 on a disk, mounted nobarrier", _ext4("nobarrier", "$DISK"), power=NO_FLUSH),
     Row("ext4-write-through", "ext4 on a disk with a cache, whose queue was set to write through",
         "write_through $DISK && " + _ext4("defaults", "$DISK"), power=NO_FLUSH),
+    Row("ext4-journal-brd", "ext4 on a disk, its journal on a RAM disk (brd)",
+        "ram_disk && mkfs.ext4 -q -F -b 4096 -O journal_dev $RAM && " + _ext4("defaults", "$DISK", "-J device=$RAM"),
+        power=VOLATILE),
     # XFS
     Row("xfs-dax", "xfs without reflink, dax=always, domain memory_controller", _xfs()),
     Row("xfs-dax-unprivileged", "xfs without reflink, dax=always, used without any privilege", _xfs(), NOBODY),
@@ -98,6 +101,8 @@ ROWS = (
     Row("xfs-realtime", "xfs, dax=always, file on a realtime device on other persistent memory",
         _xfs("dax=always,rtdev=$B", mkfs="-m reflink=0 -d rtinherit=1 -r rtdev=$B")),
     Row("xfs-disk", "xfs on a disk", _xfs("defaults", "$DISK")),
+    Row("xfs-log-brd", "xfs on a disk, its log on a RAM disk (brd)",
+        "ram_disk && " + _xfs("logdev=$RAM", "$DISK", "-m reflink=0 -l logdev=$RAM"), power=VOLATILE),
     # Memory that is not what it looks like
     Row("e820-ext4", "ext4, dax=always, on plain DRAM posing as pmem (memmap=)", _ext4(node="$E820"), power=DRAM),
     Row("virtio-pmem-ext4", "ext4, dax=always, on virtio-pmem", _ext4(node="$VIRTIO")),

@@ -86,6 +86,8 @@ static const struct row {
 	{"ext4-write-through", NO_FLUSH, NO_FLUSH, -PM_EVOLATILE, -PM_EVOLATILE,
 	 .note = "the disk itself says that its cache is write back"},
 	{"loop-tmpfs", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = "the file behind the loop device counts"},
+	{"ext4-journal-brd", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = "its journal counts"},
+	{"xfs-log-brd", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = "its log counts"},
 	{"overlay-tmpfs", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = "the upper layer counts"},
 	{"xfs-disk", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
 	{"e820-ext4", IMPOSTOR, IMPOSTOR, -PM_ENOTSYNC, 0,

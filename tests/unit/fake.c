@@ -149,6 +149,17 @@ static int fake_fstatfs(int fd, struct statfs *stfs)
 	return rc;
 }
 
+static int fake_statfs(const char *path, struct statfs *stfs)
+{
+	struct fake_record r = {.call = FAKE_statfs};
+	snprintf(r.path, sizeof(r.path), "%s", path);
+	int rc = fake_enter(&r);
+	if (rc || !fake_is_virtual(path))
+		return rc ? rc : pm_sys_linux.statfs(path, stfs);
+	stfs->f_type = fake_type_at(path);
+	return fake_virtual_exists(path) ? 0 : -ENOENT;
+}
+
 static int64_t fake_seek_end(int fd)
 {
 	ENTER(.call = FAKE_seek_end, .fd = fd);

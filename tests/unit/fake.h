@@ -20,7 +20,7 @@
 #include "sys/sys.h"
 
 #define FAKE_CALLS(X)                                                                                        \
-	X(openat) X(close) X(statx) X(statx_now) X(fstatfs) X(statmount) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(append) X(linkat) X(unlinkat) X(rename_free)      \
+	X(openat) X(close) X(statx) X(statx_now) X(fstatfs) X(statfs) X(statmount) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(append) X(linkat) X(unlinkat) X(rename_free)      \
 	X(ftruncate) X(fallocate) X(drop_cache) X(fsync) X(fdatasync) X(syncfs) X(wrong_sync) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
 	X(mremap) X(madvise) X(mincore) X(msync) X(any_page) X(sync_file_range) X(may_write) X(cachestat) X(setlease) X(getlease)          \
 	X(owner) X(set_owner) X(set_mark) X(mark_of) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(timerfd) X(timer_set) X(inotify) X(epoll_create) X(epoll_add)    \
@@ -103,6 +103,10 @@ struct fake_machine {
 		const char *mount; /* of those */
 		bool has_no_device;
 	} under;
+	/* Of all ext4: what /proc/fs/jbd2 lists, NULL at first: the journal of this one, inside it; the name of its thread. */
+	const char *journals[3], *journal_thread;
+	bool hides_journals;          /* no /proc/fs/jbd2 */
+	const char *disk_map;         /* of an f2fs: the end of that file; NULL: there is none */
 	const char *mount;            /* end of the line in mountinfo, after the " - "; NULL: of another namespace */
 	uint64_t cached_from;         /* all before that file offset is not in the page cache */
 	bool has_no_device;           /* but a number of the file system's own, as tmpfs, btrfs and overlay */

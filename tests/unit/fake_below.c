@@ -26,6 +26,70 @@ bool fake_is_below(int fd)
 	return flags >= 0 && flags & O_PATH && fake.machine.under.magic;
 }
 
+/* The place of a disk after "devices/", by its name. */
+static void place(const char *name, char *text, size_t size)
+{
+	bool hardware = !strncmp(name, "vd", 2) || !strncmp(name, "sd", 2) || !strncmp(name, "nvme", 4);
+	snprintf(text, size, "../../devices/%s/block/%s", hardware ? "pci0000:00/host0" : "virtual", name);
+}
+
+#define JOURNALS "/proc/fs/jbd2"
+
+bool fake_tells_members(const char *path)
+{
+	return !strncmp(path, JOURNALS, strlen(JOURNALS)) || !strncmp(path, "/proc/fs/f2fs/", 14) || !strcmp(path, "/proc/312/comm");
+}
+
+static bool journal_exists(const char *path)
+{
+	const char *name = path[strlen(JOURNALS)] ? last_of(path) : NULL;
+	if (fake.machine.hides_journals)
+		return false;
+	for (int i = 0; name && i < 3 && fake.machine.journals[i]; i++)
+		if (!strcmp(fake.machine.journals[i], name))
+			return true;
+	return !name || (!fake.machine.journals[0] && !fake.machine.lacks_journal && !fake.machine.hides_journal);
+}
+
+/* Of a path of procfs, too. */
+static bool members_attribute(const char *path, const char **value)
+{
+	if (!strcmp(path, "/proc/312/comm"))
+		*value = fake.machine.journal_thread;
+	else if (!strncmp(path, "/proc/fs/f2fs/", 14))
+		*value = fake.machine.disk_map;
+	else
+		return false;
+	return true;
+}
+
+/* The first is 259:30. */
+static const char *const nodes[] = {"vdj", "ram5", "vdk", "zram3", "dm-7", "mapper"};
+
+bool fake_is_node(const char *path, struct statx *stx)
+{
+	/* The working directory is /. */
+	path += path[0] == '/';
+	for (unsigned i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
+		if (strncmp(path, "dev/fake/", 9) || strcmp(path + 9, nodes[i]))
+			continue;
+		*stx = (struct statx){.stx_mode = S_IFBLK, .stx_rdev_major = FAKE_MAJOR, .stx_rdev_minor = 30 + i};
+		return true;
+	}
+	return false;
+}
+
+static bool node_link(const char *path, char *text, size_t size)
+{
+	unsigned minor;
+	if (sscanf(path, "/sys/dev/block/259:%u", &minor) != 1 || minor < 30 || minor >= 30 + sizeof(nodes) / sizeof(nodes[0]) ||
+	    strchr(path + 15, '/'))
+		return false;
+	/* Its name in sysfs is another. */
+	place(strcmp(nodes[minor - 30], "mapper") ? nodes[minor - 30] : "vdk", text, size);
+	return true;
+}
+
 /* Of a path "DISK/..." of sysfs: the attribute with the longest name, which ends it. */
 bool fake_below_attribute(const char *path, const char **value)
 {
@@ -33,6 +97,8 @@ bool fake_below_attribute(const char *path, const char **value)
 	const char *const(*own)[2] = fake.machine.attributes;
 	size_t length = strlen(path), longest = 0;
 	*value = NULL;
+	if (members_attribute(path, value))
+		return true;
 	if (strncmp(path, "/sys/dev/block/", 15) && strncmp(path, "/sys/class/block/", 17))
 		return false;
 	for (size_t i = 0; i < sizeof(fake.machine.attributes) / sizeof(fake.machine.attributes[0]) && own[i][0]; i++) {
@@ -54,13 +120,6 @@ bool fake_below_attribute(const char *path, const char **value)
 	return false;
 }
 
-/* The place of a disk after "devices/", by its name. */
-static void place(const char *name, char *text, size_t size)
-{
-	bool hardware = !strncmp(name, "vd", 2) || !strncmp(name, "sd", 2) || !strncmp(name, "nvme", 4);
-	snprintf(text, size, "../../devices/%s/block/%s", hardware ? "pci0000:00/host0" : "virtual", name);
-}
-
 bool fake_below_link(const char *path, char *text, size_t size)
 {
 	bool is_slave = strstr(path, "/slaves/") && strncmp(last_of(path), "pmem", 4);
@@ -70,6 +129,8 @@ bool fake_below_link(const char *path, char *text, size_t size)
 		snprintf(text, size, "../../devices/%s", fake.machine.node_block);
 	else if (!strcmp(path, "/sys/dev/block/259:13"))
 		place("vdz", text, size);
+	else if (node_link(path, text, size))
+		;
 	else if (is_slave || !strncmp(path, "/sys/class/block/", 17))
 		place(last_of(path), text, size);
 	else
@@ -87,6 +148,11 @@ static bool is_slave(const char *name)
 
 bool fake_below_exists(const char *path)
 {
+	if (!strncmp(path, JOURNALS, strlen(JOURNALS)))
+		return journal_exists(path);
+	/* Another process's journal, inside its file system, is no device. */
+	if (!strncmp(path, "/sys/class/block/", 17))
+		return !strchr(path + 17, '-') || !strncmp(path + 17, "dm-", 3);
 	return !strncmp(path, BTRFS "/5e1f/devices/", sizeof(BTRFS "/5e1f/devices/") - 1) && is_slave(last_of(path));
 }
 
@@ -97,6 +163,9 @@ bool fake_below_entries(const char *directory, void (*visit)(void *arg, const ch
 	if (!strcmp(directory, BTRFS)) {
 		visit(arg, "features");
 		visit(arg, "5e1f");
+	} else if (!strcmp(directory, JOURNALS)) {
+		for (int i = 0; i < 3 && fake.machine.journals[i]; i++)
+			visit(arg, fake.machine.journals[i]);
 	} else if (!strcmp(last_of(directory), "scsi_disk")) {
 		visit(arg, "0:0:0:0");
 	} else if (!lists || !fake.machine.slaves[0]) {

@@ -57,7 +57,7 @@ bool fake_is_virtual(const char *path)
 {
 	return !strncmp(path, "/sys/", 5) || !strcmp(path, "/proc/self/mountinfo") ||
 	       (!strcmp(path, "/proc/self/smaps") && smaps[0] && !fake.machine.shows_real_smaps) || !strncmp(path, "/proc/self/fdinfo/", 18) ||
-	       fake_is_ext4(path);
+	       fake_is_ext4(path) || fake_tells_members(path);
 }
 
 bool fake_virtual_exists(const char *path)
@@ -397,9 +397,15 @@ int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 	snprintf(r.path, sizeof(r.path), "%s", path);
 	int rc = fake_enter(&r);
 	if (!rc && fake_is_virtual(path)) {
-		*stx = (struct statx){.stx_ino = fake_entry_number(), .stx_dev_minor = fake.machine.over_sysfs ? 99 : 21};
+		bool proc = !strncmp(path, "/proc/", 6);
+		unsigned over = proc ? fake.machine.over_proc : fake.machine.over_sysfs;
+		char link[128];
+		uint16_t mode = fake_virtual_link(path, link, sizeof(link)) >= 0 ? S_IFLNK : S_IFDIR;
+		*stx = (struct statx){.stx_ino = fake_entry_number(), .stx_mode = mode, .stx_dev_minor = (over ? 98u : 21u) + proc};
 		return fake_virtual_exists(path) ? 0 : -ENOENT;
 	}
+	if (!rc && fake_is_node(path, stx))
+		return 0;
 	if (!rc && !path[0])
 		rc = -fake.machine.statx_errno;
 	if (rc || (rc = pm_sys_linux.statx(dir_fd, path, flags, stx)))

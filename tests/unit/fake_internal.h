@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #define FAKE_VIRTUAL_FD 1000000
@@ -81,6 +82,10 @@ int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flag
 int fake_wrong_sync(unsigned call);
 /* fake_below.c */
 bool fake_is_below(int fd);
+/* A path of procfs that tells of the devices of a file system. */
+bool fake_tells_members(const char *path);
+/* A node of a device that a mount option names; its number. */
+bool fake_is_node(const char *path, struct statx *stx);
 bool fake_below_attribute(const char *path, const char **value);
 bool fake_below_link(const char *path, char *text, size_t size);
 bool fake_below_exists(const char *path);

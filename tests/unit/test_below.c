@@ -181,6 +181,7 @@ START_TEST(a_mount)
 	fake.machine.magic = mounts[_i].magic;
 	fake.machine.mount = mounts[_i].mount;
 	fake.machine.has_no_device = mounts[_i].has_no_device;
+	fake.machine.disk_map = "one device";
 	check(mounts[_i].mount, mounts[_i].is_volatile, mounts[_i].flushes, mounts[_i].what, mounts[_i].how);
 	/* And by the table alone, as before Linux 6.11. */
 	fake_fail(FAKE_statmount, 0, ENOSYS);

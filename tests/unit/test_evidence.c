@@ -210,9 +210,9 @@ static const struct {
 	{"nfit_test.0", "nd_pmem", "cpu_cache", PM_NO, PM_UNKNOWN, PM_PAGE, PM_REASON_EMULATED_PMEM},
 	{"nfit_test.1", "nd_pmem", NULL, PM_NO, PM_UNKNOWN, PM_PAGE, PM_REASON_EMULATED_PMEM},
 	{"virtio-pmem", "nd_pmem", "memory_controller", PM_YES, PM_NO, PM_PAGE, PM_REASON_FLUSH_COMMAND},
-	{"unheard-of", "nd_pmem", NULL, PM_UNKNOWN, PM_UNKNOWN, PM_PAGE, PM_REASON_REGION_UNKNOWN},
-	{"unheard-of", "nd_pmem", "unknown", PM_UNKNOWN, PM_UNKNOWN, PM_PAGE, PM_REASON_REGION_UNKNOWN},
-	{"unheard-of", "nd_pmem", "memory_controller", PM_YES, PM_YES, PM_CACHE_LINE, PM_REASON_NONE},
+	{"somebody", "nd_pmem", NULL, PM_UNKNOWN, PM_UNKNOWN, PM_PAGE, PM_REASON_REGION_UNKNOWN},
+	{"somebody", "nd_pmem", "unknown", PM_UNKNOWN, PM_UNKNOWN, PM_PAGE, PM_REASON_REGION_UNKNOWN},
+	{"somebody", "nd_pmem", "memory_controller", PM_YES, PM_YES, PM_CACHE_LINE, PM_REASON_NONE},
 	{NULL, "nd_pmem", NULL, PM_UNKNOWN, PM_UNKNOWN, PM_PAGE, PM_REASON_REGION_UNKNOWN},
 	{"ACPI.NFIT", NULL, "memory_controller", PM_YES, PM_UNKNOWN, PM_PAGE, PM_REASON_REGION_UNKNOWN},
 	{"ACPI.NFIT", "nd_blk", "memory_controller", PM_YES, PM_UNKNOWN, PM_PAGE, PM_REASON_REGION_UNKNOWN},
@@ -335,8 +335,8 @@ START_TEST(mapping_asks_only_what_it_must)
 	fake_start(&fake_plain);
 	struct pm_mapping *m = unit_map(path, NULL);
 	/*
-	 * openat, statx, fstatfs, what sysfs knows of the ext4 (readlinkat, openat, fstatfs, read, close), its mount
-	 * and disk (statmount, and the same five), a wrong sync, readlinkat of its name, mmap.
+	 * openat, statx, fstatfs, the journal of the ext4 (readlinkat, and where that and a journal lead: statx, statfs), its mount
+	 * and disk (statmount, readlinkat, openat, fstatfs, read, close), a wrong sync, readlinkat of its name, mmap.
 	 */
 	ck_assert_uint_eq(fake_syscalls(), 17);
 	ck_assert_uint_eq(fake_calls(FAKE_mmap), 1);

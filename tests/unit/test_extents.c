@@ -165,6 +165,7 @@ START_TEST(a_file_system_by_its_number)
 	fake.machine.magic = file_systems[_i].magic;
 	fake.machine.mount = file_systems[_i].mount;
 	fake.machine.reflink = PM_NO;
+	fake.machine.disk_map = "one device";
 	const struct pm_report *r = report_of(file_of(SIZE), NULL);
 	ck_assert_int_eq(r->evidence[PM_EV_FILE_SYSTEM].state, file_systems[_i].known);
 	ck_assert_str_eq(r->evidence[PM_EV_FILE_SYSTEM].text, file_systems[_i].name);

@@ -143,6 +143,7 @@ START_TEST(who_is_believed)
 	fake.machine.magic = others[_i].magic ? others[_i].magic : fake.machine.magic;
 	fake.machine.lacks_journal = others[_i].lacks;
 	fake.machine.hides_journal = others[_i].hides;
+	fake.machine.hides_journals = others[_i].errno_of_open;
 	fake_fail(FAKE_openat, 2, others[_i].errno_of_open); /* the first is of the file */
 	struct pm_mapping *m = unit_map(path, NULL);
 	fake_fail(FAKE_openat, 0, 0);

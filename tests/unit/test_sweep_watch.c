@@ -255,6 +255,6 @@ int main(void)
 		FAKE_fdatasync, FAKE_mincore, FAKE_sync_file_range,
 		FAKE_memfd_create, FAKE_seek_end, FAKE_cachestat, FAKE_syncfs, FAKE_any_page, FAKE_statmount, FAKE_fsync,
 		FAKE_file_size_limit, FAKE_flags_of, FAKE_fallocate, FAKE_mremap, FAKE_signal_self, FAKE_statx_now,
-		FAKE_same_inode, FAKE_collapse};
+		FAKE_same_inode, FAKE_collapse, FAKE_statfs};
 	return sweep_end(unit_run(), elsewhere, COUNT(elsewhere));
 }
