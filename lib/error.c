@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "pmdirect.h"
+#include "sys/errno_text.h"
 
 static __thread char detail[512];
 

@@ -15,7 +15,4 @@ void pm_fail_also(const char *more);
 /* What the caller can do about that error, as the end of a sentence; "" where nothing is known. */
 const char *pm_what_helps(int error);
 
-/* What the libc calls an errno; NULL for none. The libc decides which file has it. */
-const char *pm_errno_text(int code);
-
 #endif

@@ -64,7 +64,7 @@ int pm_commit_inode(struct pm_medium *m)
 void pm_touch(struct pm_medium *m)
 {
 	if (!m->device_dax && !m->is_device && !m->read_only)
-		PM_RETRY(pm_sys->touch(m->fd));
+		PM_RETRY(pm_sys->futimens_now(m->fd));
 }
 
 int pm_sync_lines(struct pm_medium *m)

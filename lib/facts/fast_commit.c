@@ -114,7 +114,7 @@ static int open_unnamed(const struct pm_subject *s)
 	struct statx stx;
 	uint64_t limit = UINT64_MAX;
 	/* Beyond it the kernel would send SIGXFSZ. */
-	PM_RETRY(pm_sys->file_size_limit(&limit));
+	PM_RETRY(pm_sys->getrlimit_fsize(&limit));
 	if (limit < BLOCKS * (uint64_t)s->stx.stx_blksize)
 		return -EFBIG;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", s->fd);
@@ -137,14 +137,14 @@ static int open_unnamed(const struct pm_subject *s)
 /* In a file that is all holes. Whether it was done. */
 static bool collapse(int fd, uint64_t block)
 {
-	return !PM_RETRY(pm_sys->ftruncate(fd, BLOCKS * block)) && !PM_RETRY(pm_sys->collapse(fd, 0, block));
+	return !PM_RETRY(pm_sys->ftruncate(fd, BLOCKS * block)) && !PM_RETRY(pm_sys->fallocate_collapse(fd, 0, block));
 }
 
 /* A change of the inode alone, and a commit of it. */
 static bool change(const struct pm_subject *s, int unnamed, int attempt)
 {
 	int rc = unnamed >= 0 ? PM_RETRY(pm_sys->ftruncate(unnamed, (uint64_t)attempt + 1))
-	                      : PM_RETRY(pm_sys->allocate_inside(s->fd, s->offset, s->unit));
+	                      : PM_RETRY(pm_sys->fallocate_keep_size(s->fd, s->offset, s->unit));
 	return !rc && !PM_RETRY(pm_sys->fsync(unnamed >= 0 ? unnamed : s->fd));
 }
 

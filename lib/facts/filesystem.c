@@ -225,7 +225,7 @@ static int first_of_mincore(const struct pm_subject *s, uint64_t *first)
 static bool may_know_pages(const struct pm_subject *s)
 {
 	bool owner = s->stx.stx_uid == pm_sys->euid() && s->stx.stx_uid != NO_USER;
-	return owner || !PM_RETRY(pm_sys->may_write(s->fd));
+	return owner || !PM_RETRY(pm_sys->faccessat2_write(s->fd));
 }
 
 /*

@@ -286,8 +286,8 @@ static void page_size(struct pm_evidence *row, const struct pm_subject *s, enum 
 		pm_evidence_set(row, PM_UNKNOWN, 0, s->map ? "not asked for cached pages" : "not mapped", NULL);
 		return;
 	}
-	int small = PM_RETRY(pm_sys->any_page(s->map, (size_t)s->length, PM_PAGE_PRESENT, PM_PAGE_HUGE));
-	int huge = small ? 0 : PM_RETRY(pm_sys->any_page(s->map, (size_t)s->length, PM_PAGE_PRESENT | PM_PAGE_HUGE, 0));
+	int small = PM_RETRY(pm_sys->pagemap_scan(s->map, (size_t)s->length, PM_PAGE_PRESENT, PM_PAGE_HUGE));
+	int huge = small ? 0 : PM_RETRY(pm_sys->pagemap_scan(s->map, (size_t)s->length, PM_PAGE_PRESENT | PM_PAGE_HUGE, 0));
 	int error = small < 0 ? -small : huge < 0 ? -huge : 0;
 	pm_evidence_set(row, small > 0 || huge > 0 ? PM_YES : PM_UNKNOWN, error, source, NULL);
 	row->value = small > 0 ? s->unit : huge > 0 ? HUGE_PAGE : 0;

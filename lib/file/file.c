@@ -19,7 +19,7 @@ int pm_file_fail(const struct pm_file *f, int rc, const char *what)
 int pm_file_within_limit(const struct pm_file *f, uint64_t end)
 {
 	uint64_t limit = UINT64_MAX;
-	PM_RETRY(pm_sys->file_size_limit(&limit));
+	PM_RETRY(pm_sys->getrlimit_fsize(&limit));
 	if (end <= limit)
 		return 0;
 	return pm_fail(-EFBIG, f->call, f->name,
@@ -50,7 +50,7 @@ int pm_file_look(struct pm_file *f)
 		return 0;
 	}
 	if (S_ISBLK(f->stx.stx_mode)) {
-		int64_t end = PM_RETRY(pm_sys->seek_end(f->fd));
+		int64_t end = PM_RETRY(pm_sys->lseek_end(f->fd));
 		f->size = end < 0 ? 0 : (uint64_t)end;
 		return end < 0 ? pm_file_fail(f, (int)end, "cannot determine the size of the block device") : 0;
 	}
@@ -80,7 +80,7 @@ void pm_file_close(struct pm_file *f)
 	pm_file_release(f);
 	bool ours = f->fd >= 0 && (!f->kept || pm_kept_file_release(&f->identity));
 	if (ours && f->callers)
-		PM_RETRY(pm_sys->set_owner(f->fd, &f->owner));
+		PM_RETRY(pm_sys->fcntl_setown(f->fd, &f->owner));
 	else if (ours)
 		pm_sys->close(f->fd);
 	f->fd = -1;

@@ -47,7 +47,7 @@ static int drop(struct pm_file *f, uint64_t offset, uint64_t end, uint64_t *firs
 	int rc = 0;
 	*first = offset;
 	for (int attempt = 0; attempt < ATTEMPTS && !rc && *first < end; attempt++) {
-		rc = PM_RETRY(pm_sys->drop_cache(f->fd));
+		rc = PM_RETRY(pm_sys->fadvise_dontneed(f->fd));
 		if (!rc)
 			rc = find_cached(f, offset, end, first);
 	}
@@ -57,7 +57,7 @@ static int drop(struct pm_file *f, uint64_t offset, uint64_t end, uint64_t *firs
 /* mincore(2) says of every page that it is cached to a process that may neither write the file nor owns it. */
 static bool may_know(const struct pm_file *f)
 {
-	return f->stx.stx_uid == pm_sys->euid() || !PM_RETRY(pm_sys->may_write(f->fd));
+	return f->stx.stx_uid == pm_sys->euid() || !PM_RETRY(pm_sys->faccessat2_write(f->fd));
 }
 
 int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)

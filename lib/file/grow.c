@@ -138,7 +138,7 @@ static ssize_t append_by_description(const struct pm_file *f, size_t step)
 /* Of zeros, at the end that the file has when the kernel writes them, wherever another process has moved it. */
 static ssize_t append(const struct pm_file *f, uint64_t end, size_t step)
 {
-	ssize_t put = PM_RETRY(pm_sys->append(f->fd, zeros, step));
+	ssize_t put = PM_RETRY(pm_sys->pwritev2_append(f->fd, zeros, step));
 	/* RWF_APPEND is missing (before Linux 4.16), or filtered. */
 	if (!is_missing((int)put) && put != -EINVAL)
 		return put;
@@ -157,7 +157,7 @@ static int append_zeros(const struct pm_file *f, uint64_t end)
 {
 	bool exact = f->unnamed || f->alone;
 	for (;;) {
-		int64_t size = PM_RETRY(pm_sys->seek_end(f->fd));
+		int64_t size = PM_RETRY(pm_sys->lseek_end(f->fd));
 		if (size < 0 || (uint64_t)size >= end)
 			return size < 0 ? (int)size : 0;
 		uint64_t missing = end - (uint64_t)size, step = missing;
@@ -165,7 +165,7 @@ static int append_zeros(const struct pm_file *f, uint64_t end)
 			step = missing / SHARE > f->unit ? missing / SHARE : f->unit;
 		ssize_t put = append(f, (uint64_t)size, step < ZEROS ? (size_t)step : ZEROS);
 		/* Beyond RLIMIT_FSIZE there is nothing to append any more, unless another process has lowered the limit. */
-		if (put == -EFBIG && PM_RETRY(pm_sys->seek_end(f->fd)) >= (int64_t)end)
+		if (put == -EFBIG && PM_RETRY(pm_sys->lseek_end(f->fd)) >= (int64_t)end)
 			return 0;
 		if (put <= 0)
 			return put ? (int)put : -EIO;
@@ -221,7 +221,7 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 	 */
 	rc = sparse ? 0 : is_room_for(f, end - f->original_size);
 	if (!rc && !f->unnamed)
-		rc = allocate_by(pm_sys->allocate_inside, f, from, end - from);
+		rc = allocate_by(pm_sys->fallocate_keep_size, f, from, end - from);
 	if (!rc)
 		rc = allocate_range(f, from, end - from);
 	if (is_missing(rc))

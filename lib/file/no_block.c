@@ -20,7 +20,7 @@ static bool is_reason(int rc)
 static int ask(int fd, const struct statx *stx, uint64_t start, uint64_t end)
 {
 	end = end < stx->stx_size ? end : stx->stx_size;
-	return start < end ? PM_RETRY(pm_sys->allocate_inside(fd, start, end - start)) : 0;
+	return start < end ? PM_RETRY(pm_sys->fallocate_keep_size(fd, start, end - start)) : 0;
 }
 
 /* Without fallocate(2) the file system's counter of free blocks is the only witness; it knows no quota. */

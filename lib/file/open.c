@@ -334,7 +334,7 @@ int pm_file_open_unseen(struct pm_file *f, const char *path, const struct pm_opt
 /* The caller's own description. Taking a lease would end one of his, and changes whom it signals. */
 static int take_over(struct pm_file *f, int fd)
 {
-	int rc = PM_RETRY(pm_sys->owner(fd, &f->owner));
+	int rc = PM_RETRY(pm_sys->fcntl_getown(fd, &f->owner));
 	if (rc)
 		return pm_file_fail(f, rc, "not a descriptor that can have a lease");
 	int held = PM_RETRY(pm_sys->getlease(fd));
@@ -349,7 +349,7 @@ int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
 {
 	char path[40];
 	f->directory_fd = -1;
-	int flags = PM_RETRY(pm_sys->flags_of(fd));
+	int flags = PM_RETRY(pm_sys->fcntl_getfl(fd));
 	if (flags < 0)
 		return pm_file_fail(f, flags, "not an open descriptor");
 	if (access_mode(o) == O_RDWR && (flags & O_ACCMODE) != O_RDWR)

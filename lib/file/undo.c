@@ -87,7 +87,7 @@ static int move_aside(struct pm_file *f)
 	int rc = -EEXIST;
 	for (unsigned n = 0; rc == -EEXIST && n < PM_BESIDE_MAX; n++) {
 		pm_file_name_beside(f, n);
-		rc = PM_RETRY(pm_sys->rename_free(f->directory_fd, f->entry, f->beside));
+		rc = PM_RETRY(pm_sys->renameat2_noreplace(f->directory_fd, f->entry, f->beside));
 	}
 	if (rc)
 		f->beside[0] = 0;
@@ -113,7 +113,7 @@ static void remove_entry(struct pm_file *f)
 		pm_file_drop_beside(f);
 		return;
 	}
-	rc = PM_RETRY(pm_sys->rename_free(f->directory_fd, f->beside, f->entry));
+	rc = PM_RETRY(pm_sys->renameat2_noreplace(f->directory_fd, f->beside, f->entry));
 	if (rc) {
 		snprintf(text, sizeof(text), "another process replaced the file meanwhile, and its file is called %.200s now: %s",
 		         f->beside, pm_strerror(rc));

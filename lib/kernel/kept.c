@@ -58,7 +58,7 @@ static int leave(struct pm_kept *k)
 /* Any other failure tells nothing against it. */
 static bool has_mark(int fd)
 {
-	int mark = pm_sys->mark_of(fd);
+	int mark = pm_sys->fcntl_getsig(fd);
 	return mark == MARK || (mark < 0 && mark != -EBADF);
 }
 
@@ -67,7 +67,7 @@ int pm_keep(struct pm_kept *k, int fd)
 	if (fd < 0)
 		return fd;
 	/* A sandbox may refuse it: then the register alone serves. */
-	enter(k, fd, !pm_sys->set_mark(fd, MARK));
+	enter(k, fd, !pm_sys->fcntl_setsig(fd, MARK));
 	return fd;
 }
 

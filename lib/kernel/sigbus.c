@@ -56,7 +56,7 @@ static void die_as_without_us(const siginfo_t *info)
 {
 	const struct sigaction by_default = {.sa_handler = SIG_DFL};
 	PM_RETRY(pm_sys->sigaction(SIGBUS, &by_default, NULL));
-	pm_sys->signal_self(info);
+	pm_sys->rt_tgsigqueueinfo(info);
 }
 
 static void pass_on(int number, siginfo_t *info, void *context)
@@ -230,16 +230,16 @@ int pm_sigbus_run(const void *low, size_t length, int (*function)(void *), void 
 	sigemptyset(&sigbus);
 	sigaddset(&sigbus, SIGBUS);
 	/* The kernel kills where a fault meets a blocked signal. */
-	int rc = PM_RETRY(pm_sys->thread_mask(SIG_UNBLOCK, &sigbus, &g.mask));
+	int rc = PM_RETRY(pm_sys->pthread_sigmask(SIG_UNBLOCK, &sigbus, &g.mask));
 	if (rc)
 		return rc;
 	*value = call(&g, function, arg, *value);
 	innermost = g.outer;
 	atomic_signal_fence(memory_order_seq_cst);
 	if (g.has_left)
-		PM_RETRY(pm_sys->thread_mask(SIG_SETMASK, &g.mask, NULL));
+		PM_RETRY(pm_sys->pthread_sigmask(SIG_SETMASK, &g.mask, NULL));
 	else if (sigismember(&g.mask, SIGBUS) == 1)
-		PM_RETRY(pm_sys->thread_mask(SIG_BLOCK, &sigbus, NULL));
+		PM_RETRY(pm_sys->pthread_sigmask(SIG_BLOCK, &sigbus, NULL));
 	*c = g.caught;
 	return 0;
 }

@@ -108,7 +108,7 @@ bool pm_extents_are_written(int fd, uint64_t offset, uint64_t length)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length, until = offset;
 	/* Not by statx(2): once somebody has seen its times the next store must change them (fs/stat.c fill_mg_cmtime). */
-	int64_t size = PM_RETRY(pm_sys->seek_end(fd));
+	int64_t size = PM_RETRY(pm_sys->lseek_end(fd));
 	if (size < 0 || (uint64_t)size + page <= end)
 		return false;
 	end = end < (uint64_t)size ? end : (uint64_t)size;
@@ -121,7 +121,7 @@ int pm_verify_sync(int fd, int rc)
 	if (rc)
 		return rc;
 	/* Looks through an overlay, whose own flags say nothing of the file system below (fs/overlayfs/inode.c). */
-	rc = PM_RETRY(pm_sys->may_write(fd));
+	rc = PM_RETRY(pm_sys->faccessat2_write(fd));
 	if (!rc || rc == -EROFS)
 		return rc;
 	/* Not allowed any more, or Linux before 5.8. */

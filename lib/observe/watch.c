@@ -58,7 +58,7 @@ static void visit_descriptor(void *arg, const char *entry)
 	if (pm_is_same_file(search->m->file.fd, ours, path) <= 0)
 		return;
 	/* Who was forked from this process holds the library's own description; where that cannot be told nobody is blamed. */
-	if (PM_RETRY(pm_sys->same_description(search->process, atoi(entry), search->m->file.fd)))
+	if (PM_RETRY(pm_sys->kcmp_file(search->process, atoi(entry), search->m->file.fd)))
 		return;
 	snprintf(path, sizeof(path), "%sinfo/%.20s", search->directory, entry);
 	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, "flags:") : NULL;

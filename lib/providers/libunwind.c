@@ -56,7 +56,7 @@ static void describe(void *address, char *where, size_t where_size)
 static bool may_open_pipe(void)
 {
 	for (int fd = 0; fd < 3; fd++)
-		if (pm_sys->flags_of(fd) == -EBADF)
+		if (pm_sys->fcntl_getfl(fd) == -EBADF)
 			return false;
 	return true;
 }

@@ -11,7 +11,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "sys/linux.h"
+#include "sys/calls.h"
 
 int pm_linux_opened(int fd)
 {
@@ -90,7 +90,7 @@ int pm_linux_poll(struct pollfd *fds, unsigned count, int timeout_ms)
 	return result(poll(fds, count, timeout_ms));
 }
 
-int pm_linux_same_description(int process, int fd, int own_fd)
+int pm_linux_kcmp_file(int process, int fd, int own_fd)
 {
 	int rc = result(syscall(SYS_kcmp, getpid(), process, KCMP_FILE, own_fd, fd));
 	return rc < 0 ? rc : rc == 0;
@@ -125,7 +125,7 @@ struct kernel_scan_arg {
 	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, inverted, mask, any_of, wanted;
 };
 
-int pm_linux_any_page(const void *address, size_t length, uint64_t all, uint64_t none)
+int pm_linux_pagemap_scan(const void *address, size_t length, uint64_t all, uint64_t none)
 {
 	struct kernel_page_region found;
 	struct kernel_scan_arg scan = {.size = sizeof(scan), .start = (uintptr_t)address, .end = (uintptr_t)address + length,

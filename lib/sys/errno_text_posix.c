@@ -2,7 +2,7 @@
 /* Static text, for a number that the libc knows. */
 #include <string.h>
 
-#include "error.h"
+#include "sys/errno_text.h"
 
 const char *pm_errno_text(int code)
 {

@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "sys/linux.h"
+#include "sys/calls.h"
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1u /* linux/fs.h */
@@ -55,7 +55,7 @@ static int do_fstatfs(int fd, struct statfs *stfs)
 	return result(fstatfs(fd, stfs));
 }
 
-static int64_t do_seek_end(int fd)
+static int64_t do_lseek_end(int fd)
 {
 	off_t end = lseek(fd, 0, SEEK_END);
 	return end < 0 ? -errno : end;
@@ -89,12 +89,12 @@ static int do_unlinkat(int dir_fd, const char *path)
 	return result(unlinkat(dir_fd, path, 0));
 }
 
-static int do_rename_free(int dir_fd, const char *from, const char *to)
+static int do_renameat2_noreplace(int dir_fd, const char *from, const char *to)
 {
 	return result(syscall(SYS_renameat2, dir_fd, from, dir_fd, to, RENAME_NOREPLACE));
 }
 
-static int do_drop_cache(int fd)
+static int do_fadvise_dontneed(int fd)
 {
 	return -posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }
@@ -119,7 +119,7 @@ static int do_ioctl(int fd, unsigned long request, void *arg)
 	return result(syscall(SYS_ioctl, fd, request, arg));
 }
 
-static int do_flags_of(int fd)
+static int do_fcntl_getfl(int fd)
 {
 	return result(fcntl(fd, F_GETFL));
 }
@@ -134,25 +134,25 @@ static int do_getlease(int fd)
 	return result(fcntl(fd, F_GETLEASE));
 }
 
-static int do_owner(int fd, struct pm_owner *owner)
+static int do_fcntl_getown(int fd, struct pm_owner *owner)
 {
 	int rc = result(fcntl(fd, F_GETOWN_EX, &owner->owner));
 	owner->signal = rc ? 0 : result(fcntl(fd, F_GETSIG));
 	return rc ? rc : owner->signal < 0 ? owner->signal : 0;
 }
 
-static int do_set_owner(int fd, const struct pm_owner *owner)
+static int do_fcntl_setown(int fd, const struct pm_owner *owner)
 {
 	int rc = result(fcntl(fd, F_SETOWN_EX, &owner->owner));
 	return rc ? rc : result(fcntl(fd, F_SETSIG, owner->signal));
 }
 
-static int do_set_mark(int fd, int signal)
+static int do_fcntl_setsig(int fd, int signal)
 {
 	return result(fcntl(fd, F_SETSIG, signal));
 }
 
-static int do_mark_of(int fd)
+static int do_fcntl_getsig(int fd)
 {
 	return result(fcntl(fd, F_GETSIG));
 }
@@ -160,7 +160,7 @@ static int do_mark_of(int fd)
 static int do_lease_signal(int fd, int signal)
 {
 	struct pm_owner owner = {{F_OWNER_TID, (pid_t)syscall(SYS_gettid)}, signal};
-	return do_set_owner(fd, &owner);
+	return do_fcntl_setown(fd, &owner);
 }
 
 static int do_lease_silence(int fd)
@@ -192,7 +192,7 @@ static int do_memfd_create(const char *name)
 	return pm_linux_opened(memfd_create(name, MFD_CLOEXEC));
 }
 
-static int do_file_size_limit(uint64_t *limit)
+static int do_getrlimit_fsize(uint64_t *limit)
 {
 	struct rlimit r;
 	int rc = result(getrlimit(RLIMIT_FSIZE, &r));
@@ -237,7 +237,7 @@ static int do_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned
 	return result(sync_file_range(fd, (off64_t)offset, (off64_t)length, flags));
 }
 
-static int do_may_write(int fd)
+static int do_faccessat2_write(int fd)
 {
 	return result(syscall(SYS_faccessat2, fd, "", W_OK, AT_EMPTY_PATH | AT_EACCESS));
 }
@@ -262,27 +262,27 @@ static int do_sigaction(int number, const struct sigaction *action, struct sigac
 	return result(sigaction(number, action, old));
 }
 
-static int do_thread_mask(int how, const sigset_t *set, sigset_t *old)
+static int do_pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 {
 	return -pthread_sigmask(how, set, old);
 }
 
-static int do_signal_self(const siginfo_t *info)
+static int do_rt_tgsigqueueinfo(const siginfo_t *info)
 {
 	return result(syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), info->si_signo, info));
 }
 
-static int do_allocate_inside(int fd, uint64_t offset, uint64_t length)
+static int do_fallocate_keep_size(int fd, uint64_t offset, uint64_t length)
 {
 	return result(fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length));
 }
 
-static int do_touch(int fd)
+static int do_futimens_now(int fd)
 {
 	return result(futimens(fd, NULL));
 }
 
-static int do_collapse(int fd, uint64_t offset, uint64_t length)
+static int do_fallocate_collapse(int fd, uint64_t offset, uint64_t length)
 {
 	return result(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, (off_t)offset, (off_t)length));
 }
@@ -295,31 +295,31 @@ const struct pm_sys pm_sys_linux = {
 	.fstatfs = do_fstatfs,
 	.statfs = do_statfs,
 	.statmount = pm_linux_statmount,
-	.seek_end = do_seek_end,
+	.lseek_end = do_lseek_end,
 	.readlinkat = do_readlinkat,
 	.read = do_read,
 	.write = pm_linux_write,
 	.pread = do_pread,
 	.pwrite = pm_linux_pwrite,
-	.append = pm_linux_append,
+	.pwritev2_append = pm_linux_pwritev2_append,
 	.linkat = do_linkat,
 	.unlinkat = do_unlinkat,
-	.rename_free = do_rename_free,
+	.renameat2_noreplace = do_renameat2_noreplace,
 	.ftruncate = pm_linux_ftruncate,
 	.fallocate = pm_linux_fallocate,
-	.drop_cache = do_drop_cache,
+	.fadvise_dontneed = do_fadvise_dontneed,
 	.fsync = do_fsync,
 	.fdatasync = do_fdatasync,
 	.syncfs = do_syncfs,
 	.wrong_sync = pm_linux_wrong_sync,
 	.ioctl = do_ioctl,
-	.flags_of = do_flags_of,
+	.fcntl_getfl = do_fcntl_getfl,
 	.setlease = do_setlease,
 	.getlease = do_getlease,
-	.owner = do_owner,
-	.set_owner = do_set_owner,
-	.set_mark = do_set_mark,
-	.mark_of = do_mark_of,
+	.fcntl_getown = do_fcntl_getown,
+	.fcntl_setown = do_fcntl_setown,
+	.fcntl_setsig = do_fcntl_setsig,
+	.fcntl_getsig = do_fcntl_getsig,
 	.lease_signal = do_lease_signal,
 	.lease_silence = do_lease_silence,
 	.signalfd = pm_linux_signalfd,
@@ -331,30 +331,30 @@ const struct pm_sys pm_sys_linux = {
 	.epoll_create = pm_linux_epoll_create,
 	.epoll_add = pm_linux_epoll_add,
 	.poll = pm_linux_poll,
-	.same_description = pm_linux_same_description,
+	.kcmp_file = pm_linux_kcmp_file,
 	.each_entry = pm_linux_each_entry,
 	.uname = do_uname,
 	.mmap = do_mmap,
 	.munmap = do_munmap,
 	.memfd_create = do_memfd_create,
-	.file_size_limit = do_file_size_limit,
+	.getrlimit_fsize = do_getrlimit_fsize,
 	.mremap = do_mremap,
 	.madvise = do_madvise,
 	.mincore = do_mincore,
 	.msync = do_msync,
-	.any_page = pm_linux_any_page,
+	.pagemap_scan = pm_linux_pagemap_scan,
 	.sync_file_range = do_sync_file_range,
-	.may_write = do_may_write,
+	.faccessat2_write = do_faccessat2_write,
 	.cachestat = do_cachestat,
 	.euid = do_euid,
 	.getenv = do_getenv,
 	.dlopen = do_dlopen,
 	.sigaction = do_sigaction,
-	.thread_mask = do_thread_mask,
-	.signal_self = do_signal_self,
-	.allocate_inside = do_allocate_inside,
-	.touch = do_touch,
-	.collapse = do_collapse,
+	.pthread_sigmask = do_pthread_sigmask,
+	.rt_tgsigqueueinfo = do_rt_tgsigqueueinfo,
+	.fallocate_keep_size = do_fallocate_keep_size,
+	.futimens_now = do_futimens_now,
+	.fallocate_collapse = do_fallocate_collapse,
 };
 
 const struct pm_sys *pm_sys = &pm_sys_linux;

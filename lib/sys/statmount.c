@@ -2,7 +2,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "sys/linux.h"
+#include "sys/calls.h"
 
 #ifndef SYS_statmount
 #define SYS_statmount 457 /* the same number on every architecture (Linux 6.8) */

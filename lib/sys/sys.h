@@ -81,32 +81,32 @@ struct pm_sys {
 	int (*fstatfs)(int fd, struct statfs *stfs);
 	int (*statfs)(const char *path, struct statfs *stfs); /* follows path */
 	int (*statmount)(int fd, struct pm_mount *mount); /* statx(2) for the mount's id, and statmount(2) */
-	int64_t (*seek_end)(int fd);
+	int64_t (*lseek_end)(int fd);
 	ssize_t (*readlinkat)(int dir_fd, const char *path, char *buffer, size_t size);
 	ssize_t (*read)(int fd, void *buffer, size_t size);
 	ssize_t (*write)(int fd, const void *buffer, size_t size);
 	ssize_t (*pread)(int fd, void *buffer, size_t size, uint64_t offset);
 	ssize_t (*pwrite)(int fd, const void *buffer, size_t size, uint64_t offset);
-	ssize_t (*append)(int fd, const void *buffer, size_t size); /* pwritev2(2) with RWF_APPEND (Linux 4.16) */
+	ssize_t (*pwritev2_append)(int fd, const void *buffer, size_t size); /* pwritev2(2) with RWF_APPEND (Linux 4.16) */
 	int (*linkat)(const char *path, int dir_fd, const char *entry); /* follows path */
 	int (*unlinkat)(int dir_fd, const char *path);
 	/* Within a directory, never over another entry: renameat2(2) RENAME_NOREPLACE (Linux 3.15). */
-	int (*rename_free)(int dir_fd, const char *from, const char *to);
+	int (*renameat2_noreplace)(int dir_fd, const char *from, const char *to);
 	int (*ftruncate)(int fd, uint64_t length);
 	int (*fallocate)(int fd, uint64_t offset, uint64_t length);
-	int (*drop_cache)(int fd); /* posix_fadvise(2) POSIX_FADV_DONTNEED, of the whole file */
+	int (*fadvise_dontneed)(int fd); /* posix_fadvise(2) POSIX_FADV_DONTNEED, of the whole file */
 	int (*fsync)(int fd);
 	int (*fdatasync)(int fd);
 	int (*syncfs)(int fd);
 	int (*wrong_sync)(unsigned call); /* one of PM_CALL_..., made so that it must fail; 0: it did not */
 	int (*ioctl)(int fd, unsigned long request, void *arg);
-	int (*flags_of)(int fd); /* fcntl(F_GETFL) */
+	int (*fcntl_getfl)(int fd); /* fcntl(F_GETFL) */
 	int (*setlease)(int fd, int type);
 	int (*getlease)(int fd);
-	int (*owner)(int fd, struct pm_owner *owner);
-	int (*set_owner)(int fd, const struct pm_owner *owner);
-	int (*set_mark)(int fd, int signal); /* F_SETSIG, of the open file description; and F_GETSIG */
-	int (*mark_of)(int fd);
+	int (*fcntl_getown)(int fd, struct pm_owner *owner);
+	int (*fcntl_setown)(int fd, const struct pm_owner *owner);
+	int (*fcntl_setsig)(int fd, int signal); /* F_SETSIG, of the open file description; and F_GETSIG */
+	int (*fcntl_getsig)(int fd);
 	int (*lease_signal)(int fd, int signal); /* when it breaks: which signal, to this thread */
 	int (*lease_silence)(int fd); /* or nobody */
 	int (*signalfd)(int signal);
@@ -118,37 +118,35 @@ struct pm_sys {
 	int (*epoll_add)(int epoll, int fd, uint32_t events);
 	int (*poll)(struct pollfd *fds, unsigned count, int timeout_ms);
 	int (*same_inode)(const char *path, const char *other); /* by the watches of an inotify(7): 1 if it is one */
-	int (*same_description)(int process, int fd, int own_fd); /* kcmp(2): 1 if they are one */
+	int (*kcmp_file)(int process, int fd, int own_fd); /* kcmp(2): 1 if they are one */
 	int (*each_entry)(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 	int (*uname)(struct utsname *name);
 	int (*mmap)(void **address, size_t length, int prot, int flags, int fd, uint64_t offset);
 	int (*munmap)(void *address, size_t length);
 	int (*memfd_create)(const char *name);
-	int (*file_size_limit)(uint64_t *limit); /* getrlimit(RLIMIT_FSIZE) */
+	int (*getrlimit_fsize)(uint64_t *limit); /* getrlimit(RLIMIT_FSIZE) */
 	int (*mremap)(void **address, size_t old_length, size_t new_length, int flags);
 	int (*madvise)(void *address, size_t length, int advice);
 	int (*mincore)(void *address, size_t length, unsigned char *vector);
 	int (*msync)(void *address, size_t length);
 	/* Whether a page of the range has all these categories and none of those: 1 or 0 (PAGEMAP_SCAN, Linux 6.7). */
-	int (*any_page)(const void *address, size_t length, uint64_t all, uint64_t none);
+	int (*pagemap_scan)(const void *address, size_t length, uint64_t all, uint64_t none);
 	int (*sync_file_range)(int fd, uint64_t offset, uint64_t length, unsigned flags);
-	int (*may_write)(int fd); /* faccessat2(2) with W_OK and the effective ids */
+	int (*faccessat2_write)(int fd); /* faccessat2(2) with W_OK and the effective ids */
 	int (*cachestat)(int fd, uint64_t offset, uint64_t length, struct pm_cachestat *stat);
 	unsigned (*euid)(void);
 	const char *(*getenv)(const char *name); /* secure_getenv(3): no system call, but an input */
 	void *(*dlopen)(const char *path);       /* likewise */
 	int (*sigaction)(int number, const struct sigaction *action, struct sigaction *old);
-	int (*thread_mask)(int how, const sigset_t *set, sigset_t *old); /* of the thread */
-	int (*signal_self)(const siginfo_t *info);                   /* the calling thread: rt_tgsigqueueinfo(2) */
-	int (*allocate_inside)(int fd, uint64_t offset, uint64_t length); /* FALLOC_FL_KEEP_SIZE */
-	int (*touch)(int fd); /* futimens(3): both times are now */
-	int (*collapse)(int fd, uint64_t offset, uint64_t length);        /* FALLOC_FL_COLLAPSE_RANGE */
+	int (*pthread_sigmask)(int how, const sigset_t *set, sigset_t *old); /* of the thread */
+	int (*rt_tgsigqueueinfo)(const siginfo_t *info);                   /* the calling thread: rt_tgsigqueueinfo(2) */
+	int (*fallocate_keep_size)(int fd, uint64_t offset, uint64_t length); /* FALLOC_FL_KEEP_SIZE */
+	int (*futimens_now)(int fd); /* futimens(3): both times are now */
+	int (*fallocate_collapse)(int fd, uint64_t offset, uint64_t length);        /* FALLOC_FL_COLLAPSE_RANGE */
 };
 
 extern const struct pm_sys pm_sys_linux;
 extern const struct pm_sys *pm_sys;
-/* An entry of that table, which has a file of its own. */
-int pm_linux_wrong_sync(unsigned call);
 
 /* Starts a thread that no signal reaches: 0 or -errno. The libc decides which file has it. */
 int pm_thread_start(pthread_t *, void *(*run)(void *), void *arg);

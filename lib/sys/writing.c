@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "sys/linux.h"
+#include "sys/calls.h"
 
 #ifndef RWF_APPEND
 #define RWF_APPEND 0x10 /* linux/fs.h */
@@ -64,7 +64,7 @@ ssize_t pm_linux_pwrite(int fd, const void *buffer, size_t size, uint64_t offset
 	return end_hush(&h, pwrite(fd, buffer, size, (off_t)offset));
 }
 
-ssize_t pm_linux_append(int fd, const void *buffer, size_t size)
+ssize_t pm_linux_pwritev2_append(int fd, const void *buffer, size_t size)
 {
 	struct iovec part = {(void *)(uintptr_t)buffer, size};
 	struct hush h = hush();

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "sys/sys.h"
+#include "sys/calls.h"
 
 static int make(unsigned call)
 {

@@ -20,14 +20,16 @@ ORDER = """
 include/pmdirect
 lib/cpu/cpu
 lib/cpu/x86_64 lib/cpu/aarch64 lib/cpu/none
-lib/error
+lib/sys/errno_text
 lib/sys/errno_text_gnu lib/sys/errno_text_posix
+lib/error
 lib/sys/sys
+lib/sys/calls
 lib/sys/wrong_sync
-lib/sys/linux
 lib/sys/descriptors
 lib/sys/statmount
 lib/sys/writing
+lib/sys/linux
 lib/sys/thread_gnu lib/sys/thread_posix
 lib/providers/providers
 lib/providers/libpmem lib/providers/none
@@ -100,8 +102,6 @@ lib/api
 
 # Files that use each other still.
 TANGLED = (
-    {"lib/sys/linux", "lib/sys/descriptors", "lib/sys/statmount", "lib/sys/writing"},
-    {"lib/error", "lib/sys/errno_text_gnu"},
     {"lib/facts/disk", "lib/facts/below"},
     {"lib/file/file", "lib/file/undo", "lib/file/open"},
     {"lib/observe/watcher", "lib/mapping/open", "lib/mapping/failure", "lib/observe/observe", "lib/observe/lease",

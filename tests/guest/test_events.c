@@ -54,7 +54,7 @@ static int do_punch(int fd)
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 65536, 65536);
 }
 
-static int do_collapse(int fd)
+static int do_fallocate_collapse(int fd)
 {
 	return fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 65536, 65536);
 }
@@ -200,7 +200,7 @@ static const struct cause {
 	{"punch", do_punch, O_RDWR, ANYWHERE, false,
 	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}, {PM_EVENT_HOLE, PM_REASON_HOLE, 65536, 65536}},
 	 {PM_EVENT_DEMOTED, PM_REASON_HOLE, 0, 0}},
-	{"collapse", do_collapse, O_RDWR, ANYWHERE, false,
+	{"collapse", do_fallocate_collapse, O_RDWR, ANYWHERE, false,
 	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}, {PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, SIZE - 65536, 0}},
 	 {PM_EVENT_DEMOTED, PM_REASON_TRUNCATED, 0, 0}},
 	{"clone", do_clone, O_RDONLY, REFLINK, false, {{PM_EVENT_SHARED, PM_REASON_SHARED, 0, 0}}, {0}},

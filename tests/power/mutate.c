@@ -139,7 +139,7 @@ __attribute__((constructor)) static void mutate(void)
 		mutant.madvise = skip_populate;
 		mutant.ioctl = pretend_written;
 	} else if (name && !strcmp(name, "believe-msync")) {
-		mutant.may_write = still_writable;
+		mutant.faccessat2_write = still_writable;
 	} else if (name && !strcmp(name, "hide-shared")) {
 		mutant.ioctl = hide_shared;
 	} else if (name && !strcmp(name, "believe-faults")) {

@@ -73,9 +73,9 @@ static int do_fallocate(int fd, uint64_t offset, uint64_t length)
 	return fails ? -ENOSPC : rc;
 }
 
-static int do_allocate_inside(int fd, uint64_t offset, uint64_t length)
+static int do_fallocate_keep_size(int fd, uint64_t offset, uint64_t length)
 {
-	return strikes() ? -ENOSPC : pm_sys_linux.allocate_inside(fd, offset, length);
+	return strikes() ? -ENOSPC : pm_sys_linux.fallocate_keep_size(fd, offset, length);
 }
 
 static int do_mmap(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
@@ -130,7 +130,7 @@ static void stand_between(void)
 {
 	table = pm_sys_linux;
 	table.fallocate = do_fallocate;
-	table.allocate_inside = do_allocate_inside;
+	table.fallocate_keep_size = do_fallocate_keep_size;
 	table.mmap = do_mmap;
 	table.mremap = do_mremap;
 	table.fsync = do_fsync;

@@ -33,7 +33,7 @@ static bool is_breakable(const struct fake_record *r)
 {
 	enum fake_call c = r->call;
 	bool gives_back = c == FAKE_setlease && r->flags == F_UNLCK;
-	return !gives_back && c != FAKE_close && c != FAKE_munmap && c != FAKE_unlinkat && c != FAKE_rename_free && c != FAKE_euid && c != FAKE_getenv &&
+	return !gives_back && c != FAKE_close && c != FAKE_munmap && c != FAKE_unlinkat && c != FAKE_renameat2_noreplace && c != FAKE_euid && c != FAKE_getenv &&
 	       c != FAKE_dlopen;
 }
 
@@ -128,9 +128,9 @@ static int fake_close(int fd)
 	return rc;
 }
 
-static int fake_may_write(int fd)
+static int fake_faccessat2_write(int fd)
 {
-	ENTER(.call = FAKE_may_write, .fd = fd);
+	ENTER(.call = FAKE_faccessat2_write, .fd = fd);
 	return fake_is_read_only() ? -EROFS : 0;
 }
 
@@ -160,10 +160,10 @@ static int fake_statfs(const char *path, struct statfs *stfs)
 	return fake_virtual_exists(path) ? 0 : -ENOENT;
 }
 
-static int64_t fake_seek_end(int fd)
+static int64_t fake_lseek_end(int fd)
 {
-	ENTER(.call = FAKE_seek_end, .fd = fd);
-	return pm_sys_linux.seek_end(fd);
+	ENTER(.call = FAKE_lseek_end, .fd = fd);
+	return pm_sys_linux.lseek_end(fd);
 }
 
 static ssize_t fake_readlinkat(int dir_fd, const char *path, char *buffer, size_t size)
@@ -242,10 +242,10 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 	return fake_xfs(request, arg);
 }
 
-static int fake_flags_of(int fd)
+static int fake_fcntl_getfl(int fd)
 {
-	ENTER(.call = FAKE_flags_of, .fd = fd);
-	return pm_sys_linux.flags_of(fd);
+	ENTER(.call = FAKE_fcntl_getfl, .fd = fd);
+	return pm_sys_linux.fcntl_getfl(fd);
 }
 
 static int fake_uname(struct utsname *name)
@@ -265,10 +265,10 @@ static int fake_memfd_create(const char *name)
 	return fake_opened(pm_sys_linux.memfd_create(name));
 }
 
-static int fake_file_size_limit(uint64_t *limit)
+static int fake_getrlimit_fsize(uint64_t *limit)
 {
-	ENTER(.call = FAKE_file_size_limit, .fd = -1);
-	return pm_sys_linux.file_size_limit(limit);
+	ENTER(.call = FAKE_getrlimit_fsize, .fd = -1);
+	return pm_sys_linux.getrlimit_fsize(limit);
 }
 
 static int64_t whole_pages(size_t length)
@@ -354,9 +354,9 @@ static int fake_mincore(void *address, size_t length, unsigned char *vector)
 	return pm_sys_linux.mincore(address, length, vector);
 }
 
-static int fake_any_page(const void *address, size_t length, uint64_t all, uint64_t none)
+static int fake_pagemap_scan(const void *address, size_t length, uint64_t all, uint64_t none)
 {
-	ENTER(.call = FAKE_any_page, .fd = -1, .address = (uintptr_t)address, .length = length);
+	ENTER(.call = FAKE_pagemap_scan, .fd = -1, .address = (uintptr_t)address, .length = length);
 	if (!fake.machine.tells_pages)
 		return -ENOTTY;
 	bool huge = fake.machine.has_huge_pages && !(none & PM_PAGE_HUGE);

@@ -20,12 +20,12 @@
 #include "sys/sys.h"
 
 #define FAKE_CALLS(X)                                                                                        \
-	X(openat) X(close) X(statx) X(statx_now) X(fstatfs) X(statfs) X(statmount) X(seek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(append) X(linkat) X(unlinkat) X(rename_free)      \
-	X(ftruncate) X(fallocate) X(drop_cache) X(fsync) X(fdatasync) X(syncfs) X(wrong_sync) X(ioctl) X(flags_of) X(uname) X(memfd_create) X(file_size_limit) X(mmap) X(munmap)    \
-	X(mremap) X(madvise) X(mincore) X(msync) X(any_page) X(sync_file_range) X(may_write) X(cachestat) X(setlease) X(getlease)          \
-	X(owner) X(set_owner) X(set_mark) X(mark_of) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(timerfd) X(timer_set) X(inotify) X(epoll_create) X(epoll_add)    \
-	X(poll) X(same_inode) X(same_description) X(each_entry) X(euid) X(getenv) X(dlopen)                      \
-	X(sigaction) X(thread_mask) X(signal_self) X(allocate_inside) X(collapse) X(touch)
+	X(openat) X(close) X(statx) X(statx_now) X(fstatfs) X(statfs) X(statmount) X(lseek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(pwritev2_append) X(linkat) X(unlinkat) X(renameat2_noreplace)      \
+	X(ftruncate) X(fallocate) X(fadvise_dontneed) X(fsync) X(fdatasync) X(syncfs) X(wrong_sync) X(ioctl) X(fcntl_getfl) X(uname) X(memfd_create) X(getrlimit_fsize) X(mmap) X(munmap)    \
+	X(mremap) X(madvise) X(mincore) X(msync) X(pagemap_scan) X(sync_file_range) X(faccessat2_write) X(cachestat) X(setlease) X(getlease)          \
+	X(fcntl_getown) X(fcntl_setown) X(fcntl_setsig) X(fcntl_getsig) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(timerfd) X(timer_set) X(inotify) X(epoll_create) X(epoll_add)    \
+	X(poll) X(same_inode) X(kcmp_file) X(each_entry) X(euid) X(getenv) X(dlopen)                      \
+	X(sigaction) X(pthread_sigmask) X(rt_tgsigqueueinfo) X(fallocate_keep_size) X(fallocate_collapse) X(futimens_now)
 
 enum fake_call {
 #define X(name) FAKE_##name,

@@ -39,9 +39,9 @@ void fake_commits(void)
 }
 
 /* No file of a test has anything to collapse. */
-int fake_collapse(int fd, uint64_t offset, uint64_t length)
+int fake_fallocate_collapse(int fd, uint64_t offset, uint64_t length)
 {
-	ENTER(.call = FAKE_collapse, .fd = fd, .offset = offset, .length = length);
+	ENTER(.call = FAKE_fallocate_collapse, .fd = fd, .offset = offset, .length = length);
 	if (fake.machine.refuses_collapse)
 		return -EOPNOTSUPP;
 	if (!fake.machine.counts_commits_only)
@@ -49,8 +49,8 @@ int fake_collapse(int fd, uint64_t offset, uint64_t length)
 	return 0;
 }
 
-int fake_touch(int fd)
+int fake_futimens_now(int fd)
 {
-	ENTER(.call = FAKE_touch, .fd = fd);
-	return pm_sys_linux.touch(fd);
+	ENTER(.call = FAKE_futimens_now, .fd = fd);
+	return pm_sys_linux.futimens_now(fd);
 }

@@ -16,23 +16,23 @@ int fake_sigaction(int number, const struct sigaction *action, struct sigaction 
 	return rc ? rc : pm_sys_linux.sigaction(number, action, old);
 }
 
-int fake_thread_mask(int how, const sigset_t *set, sigset_t *old)
+int fake_pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 {
-	int rc = enter(FAKE_thread_mask);
-	return rc ? rc : pm_sys_linux.thread_mask(how, set, old);
+	int rc = enter(FAKE_pthread_sigmask);
+	return rc ? rc : pm_sys_linux.pthread_sigmask(how, set, old);
 }
 
-int fake_signal_self(const siginfo_t *info)
+int fake_rt_tgsigqueueinfo(const siginfo_t *info)
 {
-	int rc = enter(FAKE_signal_self);
-	return rc ? rc : pm_sys_linux.signal_self(info);
+	int rc = enter(FAKE_rt_tgsigqueueinfo);
+	return rc ? rc : pm_sys_linux.rt_tgsigqueueinfo(info);
 }
 
-int fake_allocate_inside(int fd, uint64_t offset, uint64_t length)
+int fake_fallocate_keep_size(int fd, uint64_t offset, uint64_t length)
 {
-	struct fake_record r = {.call = FAKE_allocate_inside, .fd = fd, .offset = offset, .length = length};
+	struct fake_record r = {.call = FAKE_fallocate_keep_size, .fd = fd, .offset = offset, .length = length};
 	int rc = fake_enter(&r);
 	if (!rc && fake.machine.lacks_fallocate)
 		rc = -EOPNOTSUPP;
-	return rc ? rc : pm_sys_linux.allocate_inside(fd, offset, length);
+	return rc ? rc : pm_sys_linux.fallocate_keep_size(fd, offset, length);
 }

@@ -57,27 +57,27 @@ void *fake_dlopen(const char *path);
 /* fake_medium.c */
 ssize_t fake_pread(int fd, void *buffer, size_t size, uint64_t offset);
 ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset);
-ssize_t fake_append(int fd, const void *buffer, size_t size);
-int fake_drop_cache(int fd);
+ssize_t fake_pwritev2_append(int fd, const void *buffer, size_t size);
+int fake_fadvise_dontneed(int fd);
 int fake_linkat(const char *path, int dir_fd, const char *entry);
 int fake_unlinkat(int dir_fd, const char *path);
-int fake_rename_free(int dir_fd, const char *from, const char *to);
+int fake_renameat2_noreplace(int dir_fd, const char *from, const char *to);
 /* Writes back what was written over bad blocks in the page cache: whether that failed. */
 bool fake_write_back_bad(void);
 /* The disk's list; NULL if the machine says something else. */
 const char *fake_bad_list(char *text, size_t size);
 
 int fake_sigaction(int number, const struct sigaction *action, struct sigaction *old);
-int fake_thread_mask(int how, const sigset_t *set, sigset_t *old);
-int fake_signal_self(const siginfo_t *info);
-int fake_allocate_inside(int fd, uint64_t offset, uint64_t length);
+int fake_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
+int fake_rt_tgsigqueueinfo(const siginfo_t *info);
+int fake_fallocate_keep_size(int fd, uint64_t offset, uint64_t length);
 
 /* fake_commit.c: a path of procfs or sysfs that is an ext4's own; what it counts; it commits. */
 bool fake_is_ext4(const char *path);
 int fake_counters(char *text, size_t size);
 void fake_commits(void);
-int fake_collapse(int fd, uint64_t offset, uint64_t length);
-int fake_touch(int fd);
+int fake_fallocate_collapse(int fd, uint64_t offset, uint64_t length);
+int fake_futimens_now(int fd);
 int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags);
 int fake_wrong_sync(unsigned call);
 /* fake_below.c */
@@ -115,10 +115,10 @@ int fake_fiemap(struct fiemap *);
 struct pollfd;
 int fake_setlease(int fd, int type);
 int fake_getlease(int fd);
-int fake_owner(int fd, struct pm_owner *owner);
-int fake_set_owner(int fd, const struct pm_owner *owner);
-int fake_set_mark(int fd, int signal);
-int fake_mark_of(int fd);
+int fake_fcntl_getown(int fd, struct pm_owner *owner);
+int fake_fcntl_setown(int fd, const struct pm_owner *owner);
+int fake_fcntl_setsig(int fd, int signal);
+int fake_fcntl_getsig(int fd);
 int fake_lease_signal(int fd, int signal);
 int fake_lease_silence(int fd);
 int fake_signalfd(int signal);
@@ -130,7 +130,7 @@ int fake_epoll_create(void);
 int fake_epoll_add(int epoll, int fd, uint32_t events);
 int fake_poll(struct pollfd *fds, unsigned count, int timeout_ms);
 int fake_same_inode(const char *path, const char *other);
-int fake_same_description(int process, int fd, int own_fd);
+int fake_kcmp_file(int process, int fd, int own_fd);
 int fake_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 
 void fake_cpu_start(void);

@@ -70,18 +70,18 @@ ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
 	return pm_sys_linux.pwrite(fd, buffer, (size + 1) / 2, offset);
 }
 
-ssize_t fake_append(int fd, const void *buffer, size_t size)
+ssize_t fake_pwritev2_append(int fd, const void *buffer, size_t size)
 {
-	ENTER(.call = FAKE_append, .fd = fd, .length = size);
-	return pm_sys_linux.append(fd, buffer, (size + 1) / 2);
+	ENTER(.call = FAKE_pwritev2_append, .fd = fd, .length = size);
+	return pm_sys_linux.pwritev2_append(fd, buffer, (size + 1) / 2);
 }
 
-int fake_drop_cache(int fd)
+int fake_fadvise_dontneed(int fd)
 {
-	ENTER(.call = FAKE_drop_cache, .fd = fd);
+	ENTER(.call = FAKE_fadvise_dontneed, .fd = fd);
 	if (fake.machine.dax == PM_YES)
 		fake_violation("a DAX file has no page cache to drop");
-	return pm_sys_linux.drop_cache(fd);
+	return pm_sys_linux.fadvise_dontneed(fd);
 }
 
 int fake_linkat(const char *path, int dir_fd, const char *entry)
@@ -96,10 +96,10 @@ int fake_unlinkat(int dir_fd, const char *path)
 	return pm_sys_linux.unlinkat(dir_fd, path);
 }
 
-int fake_rename_free(int dir_fd, const char *from, const char *to)
+int fake_renameat2_noreplace(int dir_fd, const char *from, const char *to)
 {
-	ENTER(.call = FAKE_rename_free, .fd = dir_fd);
-	return pm_sys_linux.rename_free(dir_fd, from, to);
+	ENTER(.call = FAKE_renameat2_noreplace, .fd = dir_fd);
+	return pm_sys_linux.renameat2_noreplace(dir_fd, from, to);
 }
 
 bool fake_write_back_bad(void)

@@ -20,28 +20,28 @@ int fake_getlease(int fd)
 	return pm_sys_linux.getlease(fd);
 }
 
-int fake_owner(int fd, struct pm_owner *owner)
+int fake_fcntl_getown(int fd, struct pm_owner *owner)
 {
-	ENTER(.call = FAKE_owner, .fd = fd);
-	return pm_sys_linux.owner(fd, owner);
+	ENTER(.call = FAKE_fcntl_getown, .fd = fd);
+	return pm_sys_linux.fcntl_getown(fd, owner);
 }
 
-int fake_set_owner(int fd, const struct pm_owner *owner)
+int fake_fcntl_setown(int fd, const struct pm_owner *owner)
 {
-	ENTER(.call = FAKE_set_owner, .fd = fd);
-	return pm_sys_linux.set_owner(fd, owner);
+	ENTER(.call = FAKE_fcntl_setown, .fd = fd);
+	return pm_sys_linux.fcntl_setown(fd, owner);
 }
 
-int fake_set_mark(int fd, int signal)
+int fake_fcntl_setsig(int fd, int signal)
 {
-	ENTER(.call = FAKE_set_mark, .fd = fd, .flags = (unsigned long)signal);
-	return fd >= FAKE_VIRTUAL_FD ? 0 : pm_sys_linux.set_mark(fd, signal);
+	ENTER(.call = FAKE_fcntl_setsig, .fd = fd, .flags = (unsigned long)signal);
+	return fd >= FAKE_VIRTUAL_FD ? 0 : pm_sys_linux.fcntl_setsig(fd, signal);
 }
 
-int fake_mark_of(int fd)
+int fake_fcntl_getsig(int fd)
 {
-	ENTER(.call = FAKE_mark_of, .fd = fd);
-	return fd >= FAKE_VIRTUAL_FD ? SIGURG : pm_sys_linux.mark_of(fd);
+	ENTER(.call = FAKE_fcntl_getsig, .fd = fd);
+	return fd >= FAKE_VIRTUAL_FD ? SIGURG : pm_sys_linux.fcntl_getsig(fd);
 }
 
 int fake_lease_signal(int fd, int signal)
@@ -120,10 +120,10 @@ int fake_same_inode(const char *path, const char *other)
 	return pm_sys_linux.same_inode(path, other);
 }
 
-int fake_same_description(int process, int fd, int own_fd)
+int fake_kcmp_file(int process, int fd, int own_fd)
 {
-	ENTER(.call = FAKE_same_description, .fd = own_fd);
-	return pm_sys_linux.same_description(process, fd, own_fd);
+	ENTER(.call = FAKE_kcmp_file, .fd = own_fd);
+	return pm_sys_linux.kcmp_file(process, fd, own_fd);
 }
 
 struct some {

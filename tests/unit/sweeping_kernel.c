@@ -219,7 +219,7 @@ static int resized(int fd, int rc)
 
 static ssize_t kernel_append(int fd, const void *buffer, size_t size)
 {
-	ssize_t rc = below->append(fd, buffer, size);
+	ssize_t rc = below->pwritev2_append(fd, buffer, size);
 	return rc < 0 ? rc : resized(fd, 0) + rc;
 }
 
@@ -403,7 +403,7 @@ void kernel_start(const char *path)
 	table.openat = kernel_openat;
 	table.ftruncate = kernel_ftruncate;
 	table.fallocate = kernel_fallocate;
-	table.append = kernel_append;
+	table.pwritev2_append = kernel_append;
 	table.linkat = kernel_linkat;
 	table.mmap = kernel_mmap;
 	table.mremap = kernel_mremap;

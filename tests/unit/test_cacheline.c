@@ -34,9 +34,9 @@ static void unmap(void)
 /* The file is asked where it ends; then the kernel commits what others did to it: an msync of the last page. */
 static void check_commit(void)
 {
-	unit_expect(fake_calls(FAKE_msync) == 1 && fake_calls(FAKE_may_write) == 1 && fake_calls(FAKE_statx_now) == 1);
+	unit_expect(fake_calls(FAKE_msync) == 1 && fake_calls(FAKE_faccessat2_write) == 1 && fake_calls(FAKE_statx_now) == 1);
 	unit_expect(fake_syscalls() == 4);
-	unit_expect(fake_calls(FAKE_touch) == 1);
+	unit_expect(fake_calls(FAKE_futimens_now) == 1);
 	unit_expect(fake_find(FAKE_msync, 0)->address == (uintptr_t)base + size - unit_page());
 	unit_expect(fake_find(FAKE_msync, 0)->length == unit_page());
 	for (unsigned i = 0; i < FAKE_CALLS_COUNT; i++)
@@ -140,7 +140,7 @@ START_TEST(the_kernel_knows_what_was_stored_to_a_large_mapping)
 	ck_assert_uint_eq(fake.lines, whole[_i].by_kernel ? 0 : (whole[_i].size + LINE - 1) / LINE);
 	bool by_file = whole[_i].flags & PM_READ_ONLY, by_nobody = fake.machine.is_device_dax;
 	ck_assert_uint_eq(fake_calls(FAKE_msync), !by_file && !by_nobody);
-	ck_assert_uint_eq(fake_calls(FAKE_may_write), !by_file && !by_nobody);
+	ck_assert_uint_eq(fake_calls(FAKE_faccessat2_write), !by_file && !by_nobody);
 	ck_assert_uint_eq(fake_calls(FAKE_fdatasync), by_file);
 	/* But for those of the thread that watches over the lease. */
 	/* Whether the kernel writes lines back now: before, and where it does, whether it still did. */
@@ -276,7 +276,7 @@ START_TEST(deep_is_through_the_kernel)
 	ck_assert_uint_eq(fake.fences, 1);
 	/* With the questions what the file is, and whether the msync can be believed. */
 	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
-	ck_assert_uint_eq(fake_calls(FAKE_may_write), 1);
+	ck_assert_uint_eq(fake_calls(FAKE_faccessat2_write), 1);
 	ck_assert_uint_eq(fake_syscalls(), 3);
 	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->address, (uintptr_t)base);
 	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->length, 2 * page);
@@ -331,7 +331,7 @@ START_TEST(deep_with_a_provider)
 	unit_ok(pm_deep_persist(m, base + 5, 10));
 	ck_assert_uint_eq(provider_drains, 1);
 	/* Only what the file is, and whether the provider's sync can be believed. */
-	ck_assert_uint_eq(fake_calls(FAKE_may_write), 1);
+	ck_assert_uint_eq(fake_calls(FAKE_faccessat2_write), 1);
 	ck_assert_uint_eq(fake_syscalls(), 2);
 	fake.machine.is_read_only = true;
 	ck_assert_int_eq(pm_deep_persist(m, base + 5, 10), -EROFS);

@@ -45,9 +45,9 @@ static void steal(enum theft theft)
 static void check_untouched(enum theft theft)
 {
 	static const enum fake_call harmful[] = {FAKE_write, FAKE_pwrite, FAKE_ftruncate, FAKE_fallocate, FAKE_fsync,
-	                                         FAKE_fdatasync, FAKE_syncfs, FAKE_setlease, FAKE_set_owner,
+	                                         FAKE_fdatasync, FAKE_syncfs, FAKE_setlease, FAKE_fcntl_setown,
 	                                         FAKE_lease_signal, FAKE_sync_file_range, FAKE_close, FAKE_read,
-	                                         FAKE_allocate_inside};
+	                                         FAKE_fallocate_keep_size};
 	for (size_t i = 0; i < sizeof(harmful) / sizeof(harmful[0]); i++) {
 		const struct fake_record *r;
 		for (unsigned n = 0; (r = fake_find(harmful[i], n)); n++)

@@ -167,12 +167,12 @@ OPERATION(copy_and_unmap, copy_nodrain() || unmap())
 /* ---- Durability ---- */
 
 /* An msync, whether it can be believed, and whether the file still has what was written: its descriptor and its end. */
-#define MSYNC "msync may_write statx_now"
+#define MSYNC "msync faccessat2_write statx_now"
 /* The time of the file is moved, where it still is the file. */
-#define TOUCH "statx_now touch"
-#define COMMIT " msync may_write"
+#define TOUCH "statx_now futimens_now"
+#define COMMIT " msync faccessat2_write"
 /* As lines know no kernel, they ask that first. */
-#define DEEP "statx_now msync may_write"
+#define DEEP "statx_now msync faccessat2_write"
 #define FILE_SYNC "statx_now fdatasync"
 /* A read-only mapping refuses it. */
 #define REFUSED NULL
@@ -288,8 +288,8 @@ END_TEST
 /* Of an ext4: which one is mounted, for what is remembered of it. */
 #define MOUNTED "readlinkat statx"
 /* The threads end; then the lease, and the descriptors of the watch, each shown to be the library's still. */
-#define CLOSE "mark_of close"
-#define END_OF_WATCH "mark_of write " CLOSE " statx_now setlease " CLOSE " " CLOSE " " CLOSE " " CLOSE
+#define CLOSE "fcntl_getsig close"
+#define END_OF_WATCH "fcntl_getsig write " CLOSE " statx_now setlease " CLOSE " " CLOSE " " CLOSE " " CLOSE
 
 static const struct {
 	enum state state;
@@ -297,15 +297,15 @@ static const struct {
 	int (*run)(void);
 	const char *cost;
 } life[] = {
-	{PAGES, "write", write_byte, "statx_now file_size_limit pwrite " MSYNC},
-	{VOLATILE, "write", write_byte, "statx_now file_size_limit pwrite " MSYNC},
+	{PAGES, "write", write_byte, "statx_now getrlimit_fsize pwrite " MSYNC},
+	{VOLATILE, "write", write_byte, "statx_now getrlimit_fsize pwrite " MSYNC},
 	/* On DAX the extents are looked at. */
-	{LINES, "write", write_byte, "statx_now file_size_limit ioctl pwrite " MSYNC},
-	{BYTES, "write", write_byte, "statx_now file_size_limit ioctl pwrite " MSYNC},
-	{DEMOTED, "write", write_byte, "statx_now file_size_limit ioctl pwrite " MSYNC},
-	{POLLED, "write", write_byte, "getlease statx_now file_size_limit flags_of ioctl pwrite " MSYNC},
+	{LINES, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
+	{BYTES, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
+	{DEMOTED, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
+	{POLLED, "write", write_byte, "getlease statx_now getrlimit_fsize fcntl_getfl ioctl pwrite " MSYNC},
 	/* What is announced of others is told from what is announced of this. */
-	{LEASED, "write", write_byte, "mark_of read statx_now file_size_limit flags_of ioctl pwrite mark_of read mark_of read " MSYNC},
+	{LEASED, "write", write_byte, "fcntl_getsig read statx_now getrlimit_fsize fcntl_getfl ioctl pwrite fcntl_getsig read fcntl_getsig read " MSYNC},
 
 	{PAGES, "query, verdict", query_verdict, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat ioctl"},
 	{PAGES, "query", query_all, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat ioctl uname cachestat"},
@@ -349,7 +349,7 @@ END_TEST
 /*
  * Where lines are chosen: the directory is found, the file and the directory are synced, the extents looked at again.
  */
-#define PUBLISH " readlinkat openat readlinkat statx fsync may_write fsync ioctl "
+#define PUBLISH " readlinkat openat readlinkat statx fsync faccessat2_write fsync ioctl "
 
 /* The region is known from the mapping before. With a thread /proc is searched first, which has no fixed count. */
 static const struct {

@@ -54,8 +54,8 @@ START_TEST(whether_it_is_on)
 {
 	start(&machines[_i].is);
 	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = machines[_i].flags));
-	ck_assert_msg(fake_calls(FAKE_collapse) == machines[_i].collapses && fake_calls(FAKE_fsync) == machines[_i].fsyncs,
-	              "%s: %u collapses, %u fsyncs", machines[_i].name, fake_calls(FAKE_collapse), fake_calls(FAKE_fsync));
+	ck_assert_msg(fake_calls(FAKE_fallocate_collapse) == machines[_i].collapses && fake_calls(FAKE_fsync) == machines[_i].fsyncs,
+	              "%s: %u collapses, %u fsyncs", machines[_i].name, fake_calls(FAKE_fallocate_collapse), fake_calls(FAKE_fsync));
 	const struct pm_report *r = unit_query(m);
 	ck_assert_msg(r->evidence[PM_EV_FAST_COMMIT].state == machines[_i].state, "%s: %s", machines[_i].name,
 	              pm_state_name(r->evidence[PM_EV_FAST_COMMIT].state));
@@ -110,7 +110,7 @@ START_TEST(no_limit_of_size_is_met)
 	start(&(struct fake_machine){.fast_commit = FAKE_COUNTERS_OFF, .has_unnamed_files = true});
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &least), 0);
 	unit_ok(pm_unmap(unit_map(path, NULL)));
-	ck_assert_uint_eq(fake_calls(FAKE_collapse), 0);
+	ck_assert_uint_eq(fake_calls(FAKE_fallocate_collapse), 0);
 }
 END_TEST
 
@@ -156,7 +156,7 @@ START_TEST(a_probe_changes_nothing)
 	unit_ok(pm_probe(path, NULL, &r, sizeof(r)));
 	ck_assert_int_eq(r.reason, PM_REASON_FAST_COMMIT);
 	ck_assert_int_eq(r.evidence[PM_EV_FAST_COMMIT].state, PM_UNKNOWN);
-	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside) + fake_calls(FAKE_fsync), 0);
+	ck_assert_uint_eq(fake_calls(FAKE_fallocate_keep_size) + fake_calls(FAKE_fsync), 0);
 }
 END_TEST
 

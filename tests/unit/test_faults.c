@@ -220,9 +220,9 @@ START_TEST(zeros_where_nothing_can_be_appended)
 	int other = open(path, O_RDONLY | O_CLOEXEC);
 	fake_start(&fake_plain);
 	fake_fail(FAKE_fallocate, 0, EOPNOTSUPP);
-	fake_fail(FAKE_allocate_inside, 0, EOPNOTSUPP);
+	fake_fail(FAKE_fallocate_keep_size, 0, EOPNOTSUPP);
 	fake_fail(FAKE_madvise, 0, EINVAL);
-	fake_fail(FAKE_append, 0, ENOSYS);
+	fake_fail(FAKE_pwritev2_append, 0, ENOSYS);
 	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 3 * SIZE));
 	ck_assert_uint_eq(fake_calls(FAKE_pwrite), 0);
 	ck_assert_uint_ge(unit_size_of(path), 3 * SIZE);
@@ -244,10 +244,10 @@ START_TEST(zeros_where_nothing_can_be_allocated)
 	int other = exists && contested_by_other ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	unsigned open_before = unit_open_files();
 	fake_fail(FAKE_fallocate, 0, EOPNOTSUPP);
-	fake_fail(FAKE_allocate_inside, 0, EOPNOTSUPP);
+	fake_fail(FAKE_fallocate_keep_size, 0, EOPNOTSUPP);
 	/* It is not asked for: PM_PREPARE would need it. */
 	fake_fail(FAKE_madvise, 0, EINVAL);
-	fake_fail(FAKE_append, 3, ENOSPC);
+	fake_fail(FAKE_pwritev2_append, 3, ENOSPC);
 	ck_assert_int_eq(pm_map(path, o, &m), -ENOSPC);
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), pm_strerror(ENOSPC)));
 	if (other >= 0) {
@@ -272,7 +272,7 @@ START_TEST(zeros_without_appending)
 {
 	fake_start(&fake_plain);
 	fake_fail(FAKE_fallocate, 0, ENOSYS);
-	fake_fail(FAKE_append, 0, EOPNOTSUPP);
+	fake_fail(FAKE_pwritev2_append, 0, EOPNOTSUPP);
 	struct pm_mapping *m = unit_map(unit_path("file"), UNIT_OPTIONS(.flags = PM_CREATE, .length = 300000));
 	ck_assert_uint_eq(fake_calls(FAKE_ftruncate), 0);
 	ck_assert(unit_is_zero(pm_base(m), 300000));

@@ -53,7 +53,7 @@ static int call(int which, int fd)
 	case 1:
 		return (int)pm_sys_linux.pwrite(fd, byte, 1, LIMIT);
 	case 2:
-		return (int)pm_sys_linux.append(fd, byte, 1);
+		return (int)pm_sys_linux.pwritev2_append(fd, byte, 1);
 	case 3:
 		return pm_sys_linux.ftruncate(fd, LENGTH + 1);
 	default:
@@ -105,7 +105,7 @@ static ssize_t append_behind_another(int fd, const void *buffer, size_t size)
 	limit_to(0);
 	ck_assert_int_eq(truncate(path, (off_t)(lowered ? LIMIT / 2 : LIMIT)), 0);
 	limit_to(lowered ? LIMIT / 2 : LIMIT);
-	return pm_sys_linux.append(fd, buffer, size);
+	return pm_sys_linux.pwritev2_append(fd, buffer, size);
 }
 
 /* Another process grows the file to the limit where the library is about to append, or lowers the limit as well. */
@@ -116,8 +116,8 @@ START_TEST(another_process_moves_the_end)
 	lowered = _i;
 	int other = open(path, O_RDONLY | O_CLOEXEC);
 	table = pm_sys_linux;
-	table.fallocate = table.allocate_inside = no_fallocate;
-	table.append = append_behind_another;
+	table.fallocate = table.fallocate_keep_size = no_fallocate;
+	table.pwritev2_append = append_behind_another;
 	pm_sys = &table;
 	limit_to(LIMIT);
 	int rc = pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = LIMIT), &m);

@@ -112,9 +112,9 @@ START_TEST(a_failed_sync_is_told_and_nothing_is_mapped)
 		return;
 	fake_fail(FAKE_fsync, 1, EIO);
 	ck_assert_int_eq(attempt(0), -EIO);
-	ck_assert_uint_eq(fake_calls(FAKE_drop_cache), 0);
+	ck_assert_uint_eq(fake_calls(FAKE_fadvise_dontneed), 0);
 	ck_assert_int_eq(attempt(0), 0);
-	fake_fail(FAKE_drop_cache, 1, ENOSYS);
+	fake_fail(FAKE_fadvise_dontneed, 1, ENOSYS);
 	ck_assert_int_eq(attempt(0), -ENOSYS);
 	fake_fail(FAKE_mincore, 1, ENOMEM);
 	ck_assert_int_eq(attempt(0), -ENOMEM);
@@ -129,7 +129,7 @@ START_TEST(where_there_is_nothing_to_drop)
 	fake_stop();
 	start(&fake_dax);
 	ck_assert_int_eq(attempt(0), 0);
-	ck_assert_uint_eq(fake_calls(FAKE_drop_cache) + fake_calls(FAKE_mincore), 0);
+	ck_assert_uint_eq(fake_calls(FAKE_fadvise_dontneed) + fake_calls(FAKE_mincore), 0);
 	struct pm_mapping *m;
 	ck_assert_int_eq(pm_map(NULL, UNIT_OPTIONS(.flags = PM_FROM_MEDIUM | PM_ANONYMOUS, .length = 1), &m), -EINVAL);
 	/* A new file has nothing cached, and nothing on the medium. */

@@ -68,17 +68,17 @@ START_TEST(why_it_failed)
 	fake.machine.extents = extents;
 	fake.machine.extent_count = COUNT(extents);
 	fake.machine.fiemap_errno = causes[_i].fiemap_errno;
-	fake_fail(FAKE_allocate_inside, 0, causes[_i].allocate_errno);
-	fake_interrupt(FAKE_allocate_inside, 2);
+	fake_fail(FAKE_fallocate_keep_size, 0, causes[_i].allocate_errno);
+	fake_interrupt(FAKE_fallocate_keep_size, 2);
 	char *at = (char *)pm_base(m) + 3 * page;
 	fake_forget();
 	ck_assert_int_eq(pm_guarded(m, guarding_forge, &(struct guarding_forged){BUS_ADRERR, at, 0}, &f, sizeof(f)),
 	                 causes[_i].error);
 	guarding_check(&f, m, at, causes[_i].error);
-	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside) > 0, causes[_i].is_asked);
+	ck_assert_uint_eq(fake_calls(FAKE_fallocate_keep_size) > 0, causes[_i].is_asked);
 	if (causes[_i].is_asked) {
-		ck_assert_uint_eq(fake_find(FAKE_allocate_inside, 0)->offset, 3 * page);
-		ck_assert_uint_eq(fake_find(FAKE_allocate_inside, 0)->length, page);
+		ck_assert_uint_eq(fake_find(FAKE_fallocate_keep_size, 0)->offset, 3 * page);
+		ck_assert_uint_eq(fake_find(FAKE_fallocate_keep_size, 0)->length, page);
 	}
 	/* The last page, of which only a part belongs to the file. */
 	fake.machine.extent_count = 1;
@@ -87,7 +87,7 @@ START_TEST(why_it_failed)
 	pm_guarded(m, guarding_forge, &(struct guarding_forged){BUS_ADRERR, at, 0}, &f, sizeof(f));
 	ck_assert_ptr_null(strstr(pm_error_detail(), "cut off"));
 	if (causes[_i].is_asked)
-		ck_assert_uint_eq(fake_find(FAKE_allocate_inside, 0)->length, page - 10);
+		ck_assert_uint_eq(fake_find(FAKE_fallocate_keep_size, 0)->length, page - 10);
 	ck_assert_uint_eq(unit_size_of(guarding_path), size);
 	unit_ok(pm_unmap(m));
 }
@@ -95,7 +95,7 @@ END_TEST
 
 static void cut_meanwhile(enum fake_call c)
 {
-	if (c == FAKE_allocate_inside)
+	if (c == FAKE_fallocate_keep_size)
 		guarding_cut(0);
 }
 
@@ -111,7 +111,7 @@ START_TEST(asking_makes_no_file_longer)
 	fake.hook = cut_meanwhile;
 	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
 	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -EIO);
-	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside), 2);
+	ck_assert_uint_eq(fake_calls(FAKE_fallocate_keep_size), 2);
 	ck_assert_uint_eq(unit_size_of(guarding_path), 0);
 	unit_ok(pm_unmap(m));
 }
@@ -136,7 +136,7 @@ START_TEST(asking_is_no_news)
 		ck_assert_int_eq(pwrite(fd, "x", 1, 0), 1);
 	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
 	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -EIO);
-	ck_assert_uint_eq(fake_calls(FAKE_allocate_inside), 2);
+	ck_assert_uint_eq(fake_calls(FAKE_fallocate_keep_size), 2);
 	ck_assert_int_eq(pm_next_event(m, &event, sizeof(event)), _i ? 0 : -EAGAIN);
 	unit_ok(pm_unmap(m));
 	close(fd);

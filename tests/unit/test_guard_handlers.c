@@ -171,7 +171,7 @@ static int spy_on_death(const siginfo_t *info)
 {
 	outcome->death_code = info->si_code;
 	outcome->death_address = info->si_code > 0 ? (char *)info->si_addr - base : 0;
-	return pm_sys_linux.signal_self(info);
+	return pm_sys_linux.rt_tgsigqueueinfo(info);
 }
 
 static void child(int disposition, size_t happening)
@@ -184,7 +184,7 @@ static void child(int disposition, size_t happening)
 	foreign = mmap(NULL, GUARDING_PAGES * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	dispose(disposition);
 	spying = pm_sys_linux;
-	spying.signal_self = spy_on_death;
+	spying.rt_tgsigqueueinfo = spy_on_death;
 	pm_sys = &spying;
 	if (has_guard)
 		unit_ok(pm_guard_install());

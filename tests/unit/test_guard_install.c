@@ -246,7 +246,7 @@ START_TEST(a_failing_system_call)
 		ck_assert(!guards());
 		unit_ok(pm_guard_install());
 		struct pm_mapping *m = unit_map(guarding_path, NULL);
-		fake_fail(FAKE_thread_mask, 1, EINVAL);
+		fake_fail(FAKE_pthread_sigmask, 1, EINVAL);
 		guarding_ran = 0;
 		ck_assert_int_eq(pm_guarded(m, guarding_load, pm_base(m), NULL, 0), -EINVAL);
 		ck_assert_int_eq(guarding_ran, 0);

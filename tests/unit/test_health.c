@@ -334,7 +334,7 @@ START_TEST(pages_that_linux_tells_of)
 {
 	size_t size = 8 * unit_page();
 	char *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int none = pm_sys_linux.any_page(base, size, PM_PAGE_PRESENT, PM_PAGE_HUGE);
+	int none = pm_sys_linux.pagemap_scan(base, size, PM_PAGE_PRESENT, PM_PAGE_HUGE);
 	if (none < 0) {
 		printf("not tried: pages, since this kernel does not tell of them (%s)\n", strerror(-none));
 		munmap(base, size);
@@ -342,9 +342,9 @@ START_TEST(pages_that_linux_tells_of)
 	}
 	ck_assert_int_eq(none, 0);
 	base[3 * unit_page()] = 1;
-	ck_assert_int_eq(pm_sys_linux.any_page(base, size, PM_PAGE_PRESENT, PM_PAGE_HUGE), 1);
-	ck_assert_int_eq(pm_sys_linux.any_page(base, size, PM_PAGE_PRESENT | PM_PAGE_HUGE, 0), 0);
-	ck_assert_int_eq(pm_sys_linux.any_page(base, 3 * unit_page(), PM_PAGE_PRESENT, PM_PAGE_HUGE), 0);
+	ck_assert_int_eq(pm_sys_linux.pagemap_scan(base, size, PM_PAGE_PRESENT, PM_PAGE_HUGE), 1);
+	ck_assert_int_eq(pm_sys_linux.pagemap_scan(base, size, PM_PAGE_PRESENT | PM_PAGE_HUGE, 0), 0);
+	ck_assert_int_eq(pm_sys_linux.pagemap_scan(base, 3 * unit_page(), PM_PAGE_PRESENT, PM_PAGE_HUGE), 0);
 	munmap(base, size);
 }
 END_TEST

@@ -262,7 +262,7 @@ START_TEST(success_on_a_read_only_file_system_is_not_believed)
 {
 	static const int answers[] = {0, ENOSYS /* Linux before 5.8 */, EACCES /* the mode of the file has changed */};
 	start(&fake_plain);
-	fake_fail(FAKE_may_write, 0, answers[_i / CALLS]);
+	fake_fail(FAKE_faccessat2_write, 0, answers[_i / CALLS]);
 	struct pm_mapping *m = map(), *other = map();
 	unit_ok(pm_flush(m, pm_base(m), 1));
 	fake.machine.is_read_only = true;
@@ -288,7 +288,7 @@ START_TEST(success_that_cannot_be_checked_is_not_believed)
 {
 	start(&fake_plain);
 	struct pm_mapping *m = map();
-	fake_fail(FAKE_may_write, 0, ENOSYS);
+	fake_fail(FAKE_faccessat2_write, 0, ENOSYS);
 	unit_ok(pm_persist(m, pm_base(m), 1));
 	fake_fail(FAKE_fstatfs, 1, ESTALE);
 	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -ESTALE);

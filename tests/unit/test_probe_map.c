@@ -300,7 +300,7 @@ START_TEST(residency_is_told_to_those_who_may_know)
 	/* So that there are pages. */
 	ck_assert_int_eq(*(volatile char *)pm_base(m), unit_pattern(0));
 	fake_fail(FAKE_cachestat, 0, residencies[_i].cachestat);
-	fake_fail(FAKE_may_write, 0, residencies[_i].may_write);
+	fake_fail(FAKE_faccessat2_write, 0, residencies[_i].may_write);
 	const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_RESIDENT];
 	ck_assert_int_eq(e->state, residencies[_i].resident);
 	ck_assert_int_eq(e->error, residencies[_i].error);

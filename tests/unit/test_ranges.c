@@ -211,7 +211,7 @@ static void check_range(unsigned nth, size_t first, size_t count, unsigned long 
 static void check_msync(size_t first, size_t count)
 {
 	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
-	ck_assert_uint_eq(fake_calls(FAKE_may_write), 1);
+	ck_assert_uint_eq(fake_calls(FAKE_faccessat2_write), 1);
 	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->address, (uintptr_t)base + first * page);
 	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->length, count * page);
 }

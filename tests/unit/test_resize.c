@@ -322,11 +322,11 @@ END_TEST
 START_TEST(a_want_of_space_changes_no_size)
 {
 	map(&fake_plain, 4 * unit_page(), UNIT_OPTIONS(.flags = 0));
-	fake_fail(FAKE_allocate_inside, 0, ENOSPC);
+	fake_fail(FAKE_fallocate_keep_size, 0, ENOSPC);
 	ck_assert_int_eq(pm_resize(m, 20 * unit_page()), -ENOSPC);
 	ck_assert_uint_eq(fake_calls(FAKE_fallocate), 0);
 	ck_assert_uint_eq(unit_size_of(path), 4 * unit_page());
-	fake_fail(FAKE_allocate_inside, 0, 0);
+	fake_fail(FAKE_fallocate_keep_size, 0, 0);
 	unit_ok(pm_unmap(m));
 }
 END_TEST

@@ -84,7 +84,7 @@ static void (*act)(void);
 /* Right before the call that takes the name away, whichever that is. */
 static void intrude(enum fake_call c)
 {
-	if ((c != FAKE_rename_free && c != FAKE_unlinkat) || ++attempt != at_attempt)
+	if ((c != FAKE_renameat2_noreplace && c != FAKE_unlinkat) || ++attempt != at_attempt)
 		return;
 	act();
 }
@@ -147,7 +147,7 @@ END_TEST
 
 static void replace_and_create(enum fake_call c)
 {
-	if (c != FAKE_rename_free || ++attempt > 2)
+	if (c != FAKE_renameat2_noreplace || ++attempt > 2)
 		return;
 	if (attempt == 1)
 		replaces();
@@ -195,7 +195,7 @@ START_TEST(what_cannot_be_renamed_stays)
 	struct pm_mapping *m = NULL;
 	path = unit_path("file");
 	fake_start(&fake_plain);
-	fake_fail(FAKE_rename_free, 0, missing[_i]);
+	fake_fail(FAKE_renameat2_noreplace, 0, missing[_i]);
 	fake_fail(FAKE_fsync, 1, EIO);
 	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = SIZE), &m), -EIO);
 	ck_assert(unit_exists(path));

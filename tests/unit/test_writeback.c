@@ -40,7 +40,7 @@ static void unmap(void)
 static void check_msync(unsigned calls, size_t first, size_t end)
 {
 	ck_assert_uint_eq(fake_calls(FAKE_msync), calls);
-	ck_assert_uint_eq(fake_calls(FAKE_may_write), calls);
+	ck_assert_uint_eq(fake_calls(FAKE_faccessat2_write), calls);
 	ck_assert_uint_eq(fake_syscalls(), 3 * calls);
 	if (!calls)
 		return;
@@ -247,10 +247,10 @@ START_TEST(a_signal_is_not_seen)
 {
 	map_on(&fake_plain, NULL);
 	fake_interrupt(FAKE_msync, 3);
-	fake_interrupt(FAKE_may_write, 2);
+	fake_interrupt(FAKE_faccessat2_write, 2);
 	unit_ok(pm_persist(m, base, 1));
 	ck_assert_uint_eq(fake_calls(FAKE_msync), 4);
-	ck_assert_uint_eq(fake_calls(FAKE_may_write), 3);
+	ck_assert_uint_eq(fake_calls(FAKE_faccessat2_write), 3);
 	ck_assert_uint_eq(fake_syscalls(), 8);
 	unmap();
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Between the files that make the real system calls. */
-#ifndef PM_LINUX_H
-#define PM_LINUX_H
+#ifndef PM_CALLS_H
+#define PM_CALLS_H
 
 #include <errno.h>
 
@@ -21,10 +21,11 @@ int pm_linux_opened(int fd);
 /* Without the SIGXFSZ that the kernel sends beyond RLIMIT_FSIZE: see writing.c. */
 ssize_t pm_linux_write(int fd, const void *buffer, size_t size);
 ssize_t pm_linux_pwrite(int fd, const void *buffer, size_t size, uint64_t offset);
-ssize_t pm_linux_append(int fd, const void *buffer, size_t size);
+ssize_t pm_linux_pwritev2_append(int fd, const void *buffer, size_t size);
 int pm_linux_ftruncate(int fd, uint64_t length);
 int pm_linux_fallocate(int fd, uint64_t offset, uint64_t length);
 
+int pm_linux_wrong_sync(unsigned call);
 int pm_linux_statmount(int fd, struct pm_mount *mount);
 int pm_linux_signalfd(int signal);
 int pm_linux_eventfd(void);
@@ -35,8 +36,8 @@ int pm_linux_same_inode(const char *path, const char *other);
 int pm_linux_epoll_create(void);
 int pm_linux_epoll_add(int epoll, int fd, uint32_t events);
 int pm_linux_poll(struct pollfd *fds, unsigned count, int timeout_ms);
-int pm_linux_same_description(int process, int fd, int own_fd);
+int pm_linux_kcmp_file(int process, int fd, int own_fd);
 int pm_linux_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
-int pm_linux_any_page(const void *address, size_t length, uint64_t all, uint64_t none);
+int pm_linux_pagemap_scan(const void *address, size_t length, uint64_t all, uint64_t none);
 
 #endif
