@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Public entry: check arguments, look at the poison, delegate; nothing else. */
+/* The public entry: each function checks its arguments and the poison, and delegates; nothing else. */
 #include <errno.h>
 #include <string.h>
 
@@ -81,7 +81,7 @@ static inline bool in_range(const struct pm_mapping *m, const void *address, siz
 	return __builtin_expect(at <= m->length && length <= m->length - at, 1);
 }
 
-/* Of a range in the mapping, which is not empty: whether the file was seen to end before it does. */
+/* Whether the file was seen to end before the end of a range in the mapping, which is not empty. */
 static inline bool is_beyond(const struct pm_mapping *m, const void *address, size_t length)
 {
 	uint64_t end = m->offset + ((uintptr_t)address - (uintptr_t)m->base) + length;
@@ -100,7 +100,7 @@ static inline const struct pm_strategy *strategy_of(struct pm_mapping *m)
 	return atomic_load_explicit(&m->strategy, memory_order_acquire);
 }
 
-/* What a call on that range returns, after its work was done: the end may have been seen meanwhile. */
+/* The result of a call on that range, after its work was done. A drain may have seen a new end meanwhile. */
 static int finish_range(struct pm_mapping *m, const char *call, const void *address, size_t length, int rc)
 {
 	if (rc)
@@ -143,7 +143,10 @@ __attribute__((noinline)) static int persist_with_care(struct pm_mapping *m, con
 	return rc ? rc : finish_range(m, call, address, length, strategy_of(m)->persist(&m->medium, address, length));
 }
 
-/* Where lines are the strategy nothing can fail after the checks, and the call ends in the CPU's, without a stack. */
+/*
+ * On the strategy for lines nothing can fail after the checks, and the call ends in the CPU's function, without a
+ * stack.
+ */
 static inline int persist(struct pm_mapping *m, const char *call, const void *address, size_t length)
 {
 	if (__builtin_expect(!m, 0))
@@ -168,16 +171,16 @@ int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
 	int rc = persist(m, call, address, length);
 	if (rc || !length)
 		return rc;
-	/* Demoted meanwhile, it may have been persisted by lines: the way further is that of lines. */
+	/* A demotion meanwhile may have come after the persist by lines: then the way further is that of lines. */
 	const struct pm_strategy *after = strategy_of(m);
 	rc = (before->granularity > after->granularity ? before : after)->deepen(&m->medium, address, length);
-	/* The lines are where pm_persist() brings them; only the way further failed. */
+	/* The lines are durable as after pm_persist(); only the way further failed. */
 	if (rc && m->medium.device_dax)
 		return pm_fail(rc, call, m->name, "the region's deep_flush: %s", pm_strerror(rc));
 	return finish_range(m, call, address, length, rc);
 }
 
-/* Lines of pages that are gone would fault: what is left before the end is written back. */
+/* Lines of pages that are gone would fault, so only what is left before the end is written back. */
 static int sync_up_to_end(struct pm_mapping *m, const char *call)
 {
 	uint64_t end = atomic_load(&m->medium.end);
@@ -219,7 +222,7 @@ static int check_copy(struct pm_mapping *m, const char *call, const void *destin
 	return rc ? rc : pm_mapping_poison(m, call);
 }
 
-/* A copy that is under way. */
+/* A copy under way. */
 struct copy {
 	const char *call;
 	void *destination;
@@ -227,7 +230,7 @@ struct copy {
 	unsigned flags;
 };
 
-/* Looks again: the stores were made after the first look, and may have met what demoted the mapping meanwhile. */
+/* Checks again: the stores were made after the first check, and the mapping may have been demoted meanwhile. */
 __attribute__((noinline)) static int finish_copy(struct pm_mapping *m, const struct pm_strategy *before,
                                                  struct pm_unflushed rest, const struct copy *c)
 {
@@ -267,7 +270,7 @@ __attribute__((noinline)) static int set_with_care(struct pm_mapping *m, int val
 	return finish_copy(m, strategy, rest, &c);
 }
 
-/* Lines are the strategy, and check_copy() has nothing to find. */
+/* On the strategy for lines check_copy() finds nothing. */
 static inline bool is_plain(struct pm_mapping *m, const void *destination, size_t length, unsigned flags)
 {
 	return atomic_load_explicit(&m->persist_lines, memory_order_acquire) && length &&
@@ -350,7 +353,7 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
 		return pm_fail(-EOPNOTSUPP, "pm_read", m->name, "only a shared mapping of a file can be read by read(2)");
 	int rc = pm_medium_read(&m->medium, destination, m->offset + (uint64_t)((const char *)source - m->base), length);
-	/* What a number that the program closed or reused leads to is not the mapping's. */
+	/* If the program closed or reused the number, it leads to a file that is not the mapping's. */
 	if (pm_medium_look(&m->medium) == -EBADF)
 		return pm_mapping_failed(m, "pm_read", -EBADF);
 	if (!rc && pm_mapping_is_of_another(m))
@@ -361,7 +364,7 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 	return rc ? pm_fail(rc, "pm_read", m->name, "the range cannot be read: %s", pm_strerror(rc)) : 0;
 }
 
-/* What write(2) is to change must be the file's, and ours to write. */
+/* write(2) must change the mapped file, and the descriptor must be the library's. */
 static int check_write(struct pm_mapping *m, const char *call, const void *destination, size_t length)
 {
 	if (!m)
@@ -392,7 +395,7 @@ int pm_clear_bad_blocks(struct pm_mapping *m, void *address, size_t length)
 
 /* ---- Truth ---- */
 
-/* Hands out as much of the report as there is room for. */
+/* Copies as much of the report as the caller has room for. */
 static int give_report(const struct pm_report *full, struct pm_report *report, size_t size)
 {
 	size_t given = size < sizeof(*full) ? size : sizeof(*full);

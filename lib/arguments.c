@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a caller hands over, before anything is done with it. */
+/* The arguments of a caller, before anything is done with them. */
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
@@ -39,7 +39,10 @@ static const char *contradiction(const struct pm_options *o)
 	return NULL;
 }
 
-/* Structs come in sizes: each ends where a field does. The ends, in order, from the first that makes sense. */
+/*
+ * A struct has had several sizes, and each ends where a field does. The ends, in order, from the first that makes
+ * sense.
+ */
 #define END(type, field) (offsetof(struct type, field) + sizeof(((struct type *)0)->field))
 static const size_t option_ends[] = {END(pm_options, direct), END(pm_options, flags), END(pm_options, mode),
                                      offsetof(struct pm_options, offset), /* behind it, where that is aligned */
@@ -54,7 +57,7 @@ static const size_t fault_ends[] = {END(pm_fault, code), END(pm_fault, offset), 
                                     END(pm_fault, address)};
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define ENDS(array) array, COUNT(array)
-#define MOST_BYTES ((size_t)4096) /* of a struct that is still to be believed */
+#define MOST_BYTES ((size_t)4096) /* of a struct that is accepted */
 
 /* A larger struct is a newer one; padding may follow the last field. */
 static bool ends_with_field(size_t size, const size_t *end, size_t count)
@@ -76,7 +79,7 @@ int pm_no_mapping(const char *call)
 	return pm_null_argument(call, NULL, "the mapping");
 }
 
-/* Takes options of any version of the struct; what this one does not know must not be set. */
+/* Accepts options of any version of the struct; what this version does not know must not be set. */
 int pm_take_options(const char *call, const char *path, const struct pm_options *in, struct pm_options *out)
 {
 	*out = (struct pm_options){.size = sizeof(*out)};
@@ -97,7 +100,7 @@ int pm_take_options(const char *call, const char *path, const struct pm_options 
 	return wrong ? pm_fail(-EINVAL, call, path, "%s", wrong) : 0;
 }
 
-/* Without the rows, or with as many as there is whole room for. */
+/* Without the rows, or with as many rows as fit whole. */
 int pm_check_report(const char *call, const char *name, const struct pm_report *report, size_t size)
 {
 	size_t head = offsetof(struct pm_report, evidence);

@@ -7,10 +7,10 @@
 
 #include "pmdirect.h"
 
-/* Each returns 0, or -errno with the sentence of that call. */
+/* Each returns 0, or -errno with the sentence of the call. */
 int pm_null_argument(const char *call, const char *name, const char *what);
 int pm_no_mapping(const char *call) __attribute__((cold));
-/* Takes options of any version of the struct, also none; *ret is a whole one of this. */
+/* Accepts options of any version of the struct, and none; *ret is a complete one of this version. */
 int pm_take_options(const char *call, const char *path, const struct pm_options *, struct pm_options *ret);
 int pm_check_report(const char *call, const char *name, const struct pm_report *, size_t size);
 

@@ -12,7 +12,7 @@ static __thread char detail[512];
 
 int pm_fail(int code, const char *call, const char *subject, const char *format, ...)
 {
-	/* Built aside: an argument may be the previous detail. */
+	/* Built in another buffer: an argument may be the previous detail. */
 	char text[sizeof(detail)];
 	int used = subject ? snprintf(text, sizeof(text), "%s '%.255s': ", call, subject)
 	                   : snprintf(text, sizeof(text), "%s: ", call);

@@ -12,7 +12,7 @@ int pm_fail(int code, const char *call, const char *subject, const char *format,
 /* Adds to the sentence what the failing call could not take back. */
 void pm_fail_also(const char *more);
 
-/* What the caller can do about that error, as the end of a sentence; "" where nothing is known. */
+/* What the caller can do about the error, as the end of a sentence; "" where the library knows nothing. */
 const char *pm_what_helps(int error);
 
 #endif

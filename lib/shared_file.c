@@ -12,10 +12,10 @@
 #define BUCKETS 64
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct pm_latch *bucket[BUCKETS]; /* each in the order of their numbers */
+static struct pm_latch *bucket[BUCKETS]; /* each in the order of its numbers */
 static uint64_t made;
 
-/* The first one of these numbers, and after that number. */
+/* The first latch of these numbers behind that one. */
 static struct pm_latch **find(uint64_t device, uint64_t inode, uint64_t after)
 {
 	struct pm_latch **at = &bucket[(inode ^ device) % BUCKETS];
@@ -33,8 +33,8 @@ static void drop_if_unused(struct pm_latch *latch)
 }
 
 /*
- * With the lock held, which it gives up meanwhile: the question may reach a server. So the latch is pinned, and its file
- * held by a descriptor with O_PATH, which takes no record locks with it when it is closed, as another would.
+ * With the lock held, which it releases meanwhile: the question may reach a server. So the latch is pinned, and its
+ * file held by a descriptor with O_PATH. Closing such a descriptor drops no record locks, unlike any other.
  */
 static int is_of_file(struct pm_latch *latch, int fd, const struct statx *stx)
 {
@@ -45,7 +45,7 @@ static int is_of_file(struct pm_latch *latch, int fd, const struct statx *stx)
 	latch->pins++;
 	pthread_mutex_unlock(&lock);
 	int same = other < 0 ? other : PM_RETRY(pm_sys->statx(other, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, &now));
-	/* The caller closed that mapping's descriptor, and its number is of another file. */
+	/* The program closed that mapping's descriptor, and its number leads to another file. */
 	if (!same && !pm_has_same_numbers(stx, &now))
 		same = -ESTALE;
 	same = same < 0 ? same : pm_is_same_inode(fd, other);
@@ -57,8 +57,8 @@ static int is_of_file(struct pm_latch *latch, int fd, const struct statx *stx)
 }
 
 /*
- * With the lock held, which it gives up meanwhile: the latch of the file. NULL: there is none; or that cannot be found
- * out, which is told. A latch whose last user left while it was pinned is none any more.
+ * With the lock held, which it releases meanwhile: the latch of the file. NULL: there is none; or the kernel does not
+ * say, which *sure tells. A latch whose last user left while it was pinned does not count any more.
  */
 static struct pm_latch *find_same(uint64_t device, int fd, const struct statx *stx, bool *unsure)
 {
@@ -122,7 +122,7 @@ void pm_latch_fail(struct pm_latch *latch, unsigned failures, int error)
 	pthread_mutex_unlock(&lock);
 }
 
-/* With the lock held: the furthest user but self, of the file or of what may be the same one. */
+/* With the lock held: the furthest user except self, of the file or of what may be the same file. */
 static struct pm_latch_user *find_furthest(const struct pm_latch *latch, const struct pm_latch_user *self, bool *sure)
 {
 	struct pm_latch *other;

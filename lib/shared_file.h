@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the mappings of one file in this process share: that a write-back failed. The kernel's error is
- * about the file, not about a range (errseq.rst), so one failure makes every mapping of the file suspect.
+ * What the mappings of one file in this process share: that a write-back failed. The kernel's error concerns the file,
+ * not a range (errseq.rst), so one failure makes every mapping of the file suspect.
  *
- * Two mappings are of one file where the kernel says so (identity.h). Where it does not tell, they share no failure: the
- * description of each still reports its own. But for whatever would take pages away they count as one.
+ * Two mappings are of one file where the kernel says so (identity.h). Where the kernel does not say, they share no
+ * failure: the description of each still reports its own. But for anything that takes pages away they count as one.
  */
 #ifndef PM_LATCH_H
 #define PM_LATCH_H
@@ -25,20 +25,23 @@ struct pm_latch {
 	uint64_t device, inode;
 	uint64_t number; /* in the order in which they are made */
 	unsigned pins;   /* calls that compare it with another file, without the lock */
-	bool unsure;     /* may be of the same file as another one of these numbers */
+	bool unsure;     /* may be of the same file as another latch of these numbers */
 	struct pm_latch_user *users;
 	atomic_uint failures; /* how often a write-back of this file failed */
 	atomic_int error;     /* the last one */
 };
 
-/* Joins the latch of the file user->fd, making it if there is no other user, which is told. NULL: no memory. */
+/* Joins the latch of the file user->fd, creating it if there is no other user; *alone says so. NULL: no memory. */
 struct pm_latch *pm_latch_join(const struct statx *, struct pm_latch_user *, bool *alone);
 void pm_latch_leave(struct pm_latch *, struct pm_latch_user *);
-/* Adds a failure to the so many known to the caller; one that became known meanwhile was shared, and is the same. */
+/*
+ * Adds a failure to the number known to the caller. A failure that became known meanwhile was shared, and is the same
+ * one.
+ */
 void pm_latch_fail(struct pm_latch *, unsigned failures, int error);
 /*
- * The furthest end of any other user, of this file or of what may be the same one; 0: there is none. Sets *sure to whether
- * that one is of this file.
+ * The furthest end of any other user, of this file or of what may be the same file; 0: there is none. Sets *sure to
+ * whether that user is of this file.
  */
 uint64_t pm_latch_others_end(struct pm_latch *, const struct pm_latch_user *, bool *sure);
 void pm_latch_set_end(struct pm_latch_user *, uint64_t end);

@@ -21,7 +21,7 @@ int pm_each_extent(int fd, uint64_t start, uint64_t end, int (*visit)(void *arg,
 		}
 		if (rc)
 			return rc;
-		/* The last one; or a file system that does not advance. */
+		/* The last extent; or a file system that does not advance. */
 		if (map->fm_mapped_extents < EXTENTS_A_CALL || at <= map->fm_start)
 			break;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The extents of a file, as the file system tells them: ioctl_fiemap, Documentation/filesystems/fiemap.rst. */
+/* The extents of a file, as the file system reports them: ioctl_fiemap, Documentation/filesystems/fiemap.rst. */
 #ifndef PM_EXTENTS_H
 #define PM_EXTENTS_H
 
@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /*
- * Calls visit for each extent that meets [start, end), in order; the first and the last may reach out of it. Ends early
- * with what visit returns, if that is not 0. 0, or -errno: the file system does not tell.
+ * Calls visit for each extent that meets [start, end), in order; the first and the last may extend beyond it. Ends
+ * early with the result of visit, if that is not 0. Returns 0, or -errno where the file system does not report extents.
  */
 int pm_each_extent(int fd, uint64_t start, uint64_t end, int (*visit)(void *arg, const struct fiemap_extent *), void *arg);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * st_dev and st_ino are of the kernel where it keeps the inodes itself. Of FUSE, of 9p and of network file systems a
- * server makes the inode numbers up, and may give one to two files: a bindfs over two disks does, and so does a server
- * of a directory that holds a mount. The kernel still tells such files apart: a watch of inotify(7) belongs to an inode,
- * and a second watch of the same inode has the same descriptor (fs/notify/inotify/inotify_user.c
- * inotify_update_existing_watch). File handles are no help: 9p has none.
+ * Where the kernel keeps the inodes itself, st_dev and st_ino are the kernel's. On FUSE, 9p and network file systems a
+ * server makes the inode numbers up, and may give one number to two files: a bindfs over two disks does, and so does a
+ * server of a directory that holds a mount. The kernel still tells such files apart: a watch of inotify(7) belongs to
+ * an inode, and a second watch of the same inode has the same descriptor (fs/notify/inotify/inotify_user.c
+ * inotify_update_existing_watch). File handles do not help: 9p has none.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,10 @@ bool pm_needs_block_device(uint32_t f_type)
 	return f_type == EXT4_SUPER_MAGIC || f_type == XFS_SUPER_MAGIC || f_type == F2FS_SUPER_MAGIC;
 }
 
-/* v9fs_statfs hands the server's f_type on; v9fs_set_super gives the mount an anonymous device (fs/super.c get_anon_bdev). */
+/*
+ * v9fs_statfs passes on the server's f_type; v9fs_set_super gives the mount an anonymous device (fs/super.c
+ * get_anon_bdev).
+ */
 bool pm_is_on_block_device(uint32_t f_type, const struct statx *stx)
 {
 	return pm_needs_block_device(f_type) && stx->stx_dev_major;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Two facts together: the register, by number, says that this library has not got the number anew since; and the file
- * system's device and inode say that the program has not, of a file. All anonymous inodes are one (fs/anon_inodes.c), so
- * there the signal that fcntl(2) F_SETSIG notes in the open file description is the mark: no other call reads it as long
- * as O_ASYNC is not set.
+ * Two facts count together. The register, by number, says that the library has not received the number anew since. The
+ * device and inode of a file say that the program has not. All anonymous inodes are one inode (fs/anon_inodes.c), so
+ * there the mark is the signal that fcntl(2) F_SETSIG stores in the open file description: no other call reads it while
+ * O_ASYNC is not set.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -13,7 +13,7 @@
 #include "kernel/kept.h"
 #include "sys/sys.h"
 
-#define MARK SIGURG /* ignored by default, should anybody set O_ASYNC */
+#define MARK SIGURG /* ignored by default, in case the program sets O_ASYNC */
 #define BUCKETS 256u
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -33,7 +33,7 @@ static void take_out(struct pm_kept *k)
 static void enter(struct pm_kept *k, int fd, bool marked)
 {
 	pthread_mutex_lock(&lock);
-	/* The kernel gives out a number that is free: the one that was kept before was closed. */
+	/* The kernel gives out only a free number, so the descriptor that was kept before was closed. */
 	for (struct pm_kept *other = bucket[(unsigned)fd % BUCKETS], *next; other; other = next) {
 		next = other->next;
 		if (other->fd == fd)
@@ -44,7 +44,7 @@ static void enter(struct pm_kept *k, int fd, bool marked)
 	pthread_mutex_unlock(&lock);
 }
 
-/* The number, 0 if it was another's by then. */
+/* The number; 0 if it belonged to another descriptor by then. */
 static int leave(struct pm_kept *k)
 {
 	pthread_mutex_lock(&lock);
@@ -55,7 +55,7 @@ static int leave(struct pm_kept *k)
 	return fd;
 }
 
-/* Any other failure tells nothing against it. */
+/* Any other failure says nothing against it. */
 static bool has_mark(int fd)
 {
 	int mark = pm_sys->fcntl_getsig(fd);
@@ -66,7 +66,7 @@ int pm_keep(struct pm_kept *k, int fd)
 {
 	if (fd < 0)
 		return fd;
-	/* A sandbox may refuse it: then the register alone serves. */
+	/* A sandbox may refuse the mark: then the register alone serves. */
 	enter(k, fd, !pm_sys->fcntl_setsig(fd, MARK));
 	return fd;
 }
@@ -117,6 +117,6 @@ bool pm_kept_file_release(struct pm_kept_file *id)
 {
 	struct statx now;
 	int rc = pm_kept_file_look(id, &now);
-	/* A file that does not answer is not shown to be another. */
+	/* A file that does not answer is not proven to be another one. */
 	return leave(&id->kept) && rc != -EBADF;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Descriptors that the library keeps for longer than a call. The table of descriptors is the program's: it may close
- * any number, and the kernel gives the number to what is opened next. So each use of a kept descriptor that could harm
- * another file, or would be believed, shows first that the number still leads where it did.
+ * Descriptors that the library keeps for longer than one call. The table of descriptors belongs to the program: it may
+ * close any number, and the kernel gives the number to the file that is opened next. So the library checks that a
+ * number still leads to its file before each use that could harm another file, or whose answer counts.
  */
 #ifndef PM_KEPT_H
 #define PM_KEPT_H
@@ -24,26 +24,29 @@ struct pm_kept_file {
 	struct pm_kept kept;
 	uint64_t inode;
 	uint32_t major, minor;
-	atomic_bool lost; /* it was found to be another file's, or closed: from then on for ever */
+	atomic_bool lost; /* the number was closed or leads to another file; it stays so */
 };
 
 /*
- * Keeps the descriptor of an eventfd, an inotify instance or the like: they have no identity of their own, so each gets a
- * mark. Passes fd on, also a negative one.
+ * Keeps the descriptor of an eventfd, an inotify instance or the like. These have no identity of their own, so each
+ * gets a mark. Returns fd, also a negative one.
  */
 int pm_keep(struct pm_kept *, int fd);
 bool pm_is_kept(const struct pm_kept *);
-/* Closes it, unless the number is another's by now. */
+/* Closes the descriptor, unless the number belongs to another file by now. */
 void pm_kept_close(struct pm_kept *);
 
-/* Keeps the descriptor of a file, by what statx(2) told of it. */
+/* Keeps the descriptor of a file, by its identity in the result of statx(2). */
 void pm_kept_file_keep(struct pm_kept_file *, int fd, const struct statx *);
 bool pm_kept_file_is_of(const struct pm_kept_file *, const struct statx *);
-/* Fills *now and returns 0 if the descriptor still leads to the file; -EBADF if not, now or before; else -errno. */
+/*
+ * Fills *now and returns 0 if the descriptor still leads to the file, -EBADF if it does not or did not before,
+ * otherwise -errno.
+ */
 int pm_kept_file_look(struct pm_kept_file *, struct statx *now);
-/* As the former, of what another call told of the descriptor, and its result. */
+/* The same check on what another call found: its statx(2) and its result. */
 int pm_kept_file_check(struct pm_kept_file *, const struct statx *now, int rc);
-/* Gives the descriptor up: whether it is to be closed. */
+/* Releases the descriptor, and returns whether it must be closed. */
 bool pm_kept_file_release(struct pm_kept_file *);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* f_type of statfs(2), with those that linux/magic.h lacks or has only since lately. */
+/* f_type of statfs(2), with the types that linux/magic.h lacks, or has only in new versions. */
 #ifndef PM_MAGIC_H
 #define PM_MAGIC_H
 

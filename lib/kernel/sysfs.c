@@ -36,7 +36,9 @@ int pm_sysfs_open(const char *path, int flags)
 	return rc ? rc : fd;
 }
 
-/* The device numbers of the sysfs and of the procfs that were met last, plus one: no other mounted file system has them. */
+/*
+ * The device numbers of the sysfs and the procfs that were met last, plus one: no other mounted file system has them.
+ */
 static _Atomic uint64_t known[2];
 
 static int check_path(const char *path)

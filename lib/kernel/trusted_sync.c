@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * On a file system that was made read-only under its open files (the emergency remount of sysrq-u) ext4 returns 0
- * from msync and fsync without writing anything: fs/ext4/fsync.c ext4_sync_file. The pages stay dirty, and the power
- * takes them.
+ * On a file system that was made read-only under its open files (by the emergency remount of sysrq-u) ext4 returns 0
+ * from msync and fsync without writing anything: fs/ext4/fsync.c ext4_sync_file. The pages stay dirty, and a power
+ * failure takes them.
  *
- * Asked after the sync: what it skipped for that reason is noticed, as long as nobody has made the file system
- * writable again in between. One that became read-only after a good sync is taken for bad, which loses nothing.
+ * The library asks after the sync: so it notices what the sync skipped, unless the file system was made writable again
+ * in between. A file system that became read-only after a good sync counts as failed, which loses nothing.
  *
  * On an ext4 without a journal fsync and msync write the inode only if it is marked dirty (fs/ext4/fsync.c
- * ext4_fsync_nojournal), and it is not when a block is allocated or an unwritten one converted: that changes the buffer
- * alone (ext4_mark_inode_dirty). The data is on the medium, and nothing says that it belongs to the file. Kernels from
- * 2026 on know better ("ext4: fix fsync(2) for nojournal mode"); which do cannot be asked.
+ * ext4_fsync_nojournal). It is not marked when a block is allocated or an unwritten one converted: that changes the
+ * buffer alone (ext4_mark_inode_dirty). The data is on the medium, and no metadata says that it belongs to the file.
+ * Kernels from 2026 on do it right ("ext4: fix fsync(2) for nojournal mode"); a program cannot ask which ones.
  *
- * A filter of system calls (systemd-nspawn --suppress-sync=yes) or a preloaded shim (libeatmydata) has syncs return 0
- * without making them. It does not look at the arguments, so that a sync that must fail succeeds as well.
+ * A filter of system calls (systemd-nspawn --suppress-sync=yes) or a preloaded shim (libeatmydata) returns 0 from syncs
+ * without making them. It does not look at the arguments, so a sync that must fail succeeds as well.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,8 +42,8 @@ int pm_ext4_name(const struct statx *stx, char name[static PM_EXT4_NAME])
 }
 
 /*
- * fs/jbd2/journal.c jbd2_journal_init_inode; fs/ext4/ext4.h EXT4_JOURNAL_INO. Another inode has it only where the journal was
- * made under a mounted file system, until e2fsck(8) moves it.
+ * fs/jbd2/journal.c jbd2_journal_init_inode; fs/ext4/ext4.h EXT4_JOURNAL_INO. The journal has another inode only if it
+ * was created under a mounted file system, until e2fsck(8) moves it.
  */
 int pm_ext4_find_journal(const char *name)
 {
@@ -78,7 +78,7 @@ int pm_ext4_fsync_is_complete(const struct statx *stx, bool *no_outer_journal)
 	int rc = pm_ext4_name(stx, name);
 	if (rc)
 		return rc;
-	/* It has one; that is the cheaper question. */
+	/* It has a journal; this question is the cheaper one. */
 	bool inside = !pm_ext4_find_journal(name);
 	if (no_outer_journal)
 		*no_outer_journal = inside;
@@ -107,7 +107,10 @@ static int find_written(void *arg, const struct fiemap_extent *x)
 bool pm_extents_are_written(int fd, uint64_t offset, uint64_t length)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length, until = offset;
-	/* Not by statx(2): once somebody has seen its times the next store must change them (fs/stat.c fill_mg_cmtime). */
+	/*
+	 * Not by statx(2): once the times of a file were seen, the next store must change them (fs/stat.c
+	 * fill_mg_cmtime).
+	 */
 	int64_t size = PM_RETRY(pm_sys->lseek_end(fd));
 	if (size < 0 || (uint64_t)size + page <= end)
 		return false;
@@ -120,16 +123,18 @@ int pm_verify_sync(int fd, int rc)
 	struct statfs now;
 	if (rc)
 		return rc;
-	/* Looks through an overlay, whose own flags say nothing of the file system below (fs/overlayfs/inode.c). */
+	/*
+	 * This sees through an overlay, whose own flags say nothing about the file system below (fs/overlayfs/inode.c).
+	 */
 	rc = PM_RETRY(pm_sys->faccessat2_write(fd));
 	if (!rc || rc == -EROFS)
 		return rc;
-	/* Not allowed any more, or Linux before 5.8. */
+	/* The caller may not write any more, or Linux is before 5.8. */
 	rc = PM_RETRY(pm_sys->fstatfs(fd, &now));
 	return rc ? rc : now.f_flags & ST_RDONLY ? -EROFS : 0;
 }
 
-/* Where it is not known that there is a journal there may be none. */
+/* Where a journal is not known to exist there may be none. */
 static bool fsync_may_skip_inode(int fd)
 {
 	struct statfs stfs;
@@ -140,7 +145,10 @@ static bool fsync_may_skip_inode(int fd)
 		return false;
 	if (PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx)))
 		return true;
-	/* The type is of a server's file system otherwise (identity.h): its own fsync(2) does what is needed there. */
+	/*
+	 * Otherwise the type is that of a server's file system (identity.h), whose own fsync(2) does what is needed
+	 * there.
+	 */
 	return stx.stx_dev_major && pm_ext4_fsync_is_complete(&stx, NULL) != PM_YES;
 }
 

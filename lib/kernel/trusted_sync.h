@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Whether the kernel's word that something was written back is to be believed. */
+/* Whether a sync that the kernel calls successful wrote everything. */
 #ifndef PM_SYNCED_H
 #define PM_SYNCED_H
 
@@ -15,33 +15,36 @@
  */
 int pm_ext4_name(const struct statx *, char name[static PM_EXT4_NAME]);
 #define PM_JOURNALS "/proc/fs/jbd2"
-/* Whether the journal of that ext4 lies inside it: 0; -ENOENT: it has none, or one elsewhere; another -errno. */
+/* Whether the journal of that ext4 lies inside it: 0; -ENOENT: there is none, or it lies elsewhere; another -errno. */
 int pm_ext4_find_journal(const char *name);
 /*
  * Whether a sync of a file on an ext4 writes all that leads to its data, the inode included. No: there is no journal;
- * -errno: sysfs does not tell. It does not change as long as the file system is mounted. *no_outer_journal, if not NULL: it
- * was seen that no journal of it lies on another device.
+ * -errno: sysfs does not report it. The answer does not change while the file system is mounted. *no_outer_journal, if
+ * not NULL: no journal of it lies on another device.
  */
 int pm_ext4_fsync_is_complete(const struct statx *, bool *no_outer_journal);
 /* Whether every block of the range, which ends in the last page of the file or before, is allocated and written. */
 bool pm_extents_are_written(int fd, uint64_t offset, uint64_t length);
 
 /*
- * Passes on rc, what a sync of the file behind fd returned, which must be a regular file open for writing. Success is
- * believed only while its file system can still be written to; else -EROFS.
+ * Returns rc, the result of a sync of the regular file behind fd, which is open for writing. Success counts only while
+ * the file system is writable; otherwise -EROFS.
  */
 int pm_verify_sync(int fd, int rc);
 /*
- * Whether one of the calls, PM_CALL_... of sys.h, is answered by something that is not the kernel: each is made so that it
- * must fail. Yes: the named one succeeded. Unknown: the named one failed as it must not, or there are none.
+ * Whether something else than the kernel answers one of the calls, PM_CALL_... of sys.h. Each is made so that it must
+ * fail. Yes: the named call succeeded. Unknown: the named call failed with another error, or there are no calls.
  */
 struct pm_ignored {
 	enum pm_state state;
-	int error; /* the positive errno that it must not fail with */
+	int error; /* the positive errno that does not fit */
 	const char *name;
 };
 struct pm_ignored pm_syncs_ignored(unsigned calls);
-/* fsync(2), with what it may leave out by the above, which is asked for unless it is known. read_only: so is the descriptor. */
+/*
+ * fsync(2), and first whatever fsync(2) may leave out, which is found out unless it is known. read_only: so is the
+ * descriptor.
+ */
 int pm_sync_file(int fd, enum pm_state fsync_complete, bool read_only);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libpmem's constructor walks sysfs with fchdir(2), which would make relative opens of other threads go astray. It
- * is therefore loaded in a thread that has a working directory of its own (unshare(2) CLONE_FS needs no privilege).
+ * The constructor of libpmem walks sysfs with fchdir(2), which would misdirect relative opens of other threads. So it
+ * is loaded in a thread that has a working directory of its own (unshare(2) CLONE_FS needs no privilege).
  *
- * PMEM_* variables in the environment can make libpmem leave flushes out; with any of them set it is
- * not used, so that the environment cannot lift a promise.
+ * PMEM_* variables in the environment can make libpmem leave flushes out. With any of them set libpmem is not used, so
+ * the environment cannot lift a promise.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -40,7 +40,7 @@ static bool environment_interferes(void)
 	return false;
 }
 
-/* Runs in the loading thread; returns text for the report. */
+/* Runs in the loading thread; returns a text for the report. */
 static void *load(void *unused)
 {
 	(void)unused;
@@ -65,7 +65,7 @@ static void load_once(void)
 	pthread_attr_t attributes;
 	sigset_t all;
 	void *text = (void *)"not loaded: no thread";
-	/* No handler of the application is to run in it. */
+	/* No handler of the application must run in this thread. */
 	sigfillset(&all);
 	pthread_attr_init(&attributes);
 	pthread_attr_setsigmask_np(&attributes, &all);

@@ -27,7 +27,7 @@ bool pm_libunwind_loaded(const char **reason)
 	return !strcmp(*reason, "loaded");
 }
 
-/* The object this code is in: frames inside it say nothing about the application. */
+/* The object that this code is in: its frames say nothing about the application. */
 static bool inside_library(void *address)
 {
 	Dl_info here, there;
@@ -50,8 +50,8 @@ static void describe(void *address, char *where, size_t where_size)
 }
 
 /*
- * libunwind opens a pipe when it first looks at memory, and keeps it. Where the program has closed one of the first
- * three descriptors the pipe would get that number, and what is written to standard output would fill it.
+ * libunwind opens a pipe when it first reads memory, and keeps it. If the program has closed one of the first three
+ * descriptors, the pipe would get that number, and output of the program would fill it.
  */
 static bool may_open_pipe(void)
 {
@@ -69,7 +69,7 @@ unsigned pm_libunwind_call_site(void **frame, unsigned most, char *where, size_t
 	int first = 0;
 	while (first < depth && inside_library(stack[first]))
 		first++;
-	/* Linked statically, everything is one object: then the whole stack is the application's. */
+	/* In a static program everything is one object: then the whole stack is the application's. */
 	if (first == depth)
 		first = 0;
 	unsigned count = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A build without the companions: the native code serves. */
+/* A build without libpmem and libunwind: the native code serves. */
 #include "providers/providers.h"
 
 #define REASON "built without it"

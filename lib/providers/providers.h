@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Companions that are loaded when first needed, by the path they were installed at when the library was
- * built, so that a program that maps a plain file never pays for them. Each has a native substitute.
+ * Libraries that are loaded when they are first needed, by the path that they had when this library was built. A
+ * program that maps a plain file never pays for them. Each has a native substitute.
  */
 #ifndef PM_PROVIDERS_H
 #define PM_PROVIDERS_H
@@ -17,16 +17,16 @@ struct pm_libpmem {
 };
 
 /*
- * Loads libpmem at the first call; NULL where it is not to be had. reason, if not NULL, receives static text
- * that says what is in use and why.
+ * Loads libpmem at the first call; NULL where it is not available. reason, if not NULL, receives static text that says
+ * what is used and why.
  */
 const struct pm_libpmem *pm_libpmem_load(const char **reason);
 /* The same without loading: NULL unless it was loaded before. */
 const struct pm_libpmem *pm_libpmem_loaded(const char **reason);
 
 /*
- * libunwind: return addresses of the caller's stack, the application's first, into frame[0 .. most-1]; returns how
- * many. where receives the first as text. Loads it at the first call; 0 where it is not to be had.
+ * Stores return addresses of the caller's stack, the application's first, in frame[0 .. most-1], and returns how many.
+ * where receives the first as text. Loads libunwind at the first call; 0 where it is not available.
  */
 unsigned pm_libunwind_call_site(void **frame, unsigned most, char *where, size_t where_size);
 bool pm_libunwind_loaded(const char **reason);
