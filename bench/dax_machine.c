@@ -5,6 +5,7 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,8 +20,9 @@ static struct pm_sys fake;
 
 static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 {
-	/* An ext4 of a kernel without fast commits: its directories are there, and nothing is counted. */
-	if (!strcmp(path, "/sys/fs/ext4/pmem0") || !strcmp(path, "/proc/fs/ext4/pmem0")) {
+	/* An ext4 with a journal, of a kernel without fast commits: its directories are there, and nothing is counted. */
+	if (!strcmp(path, "/sys/fs/ext4/pmem0") || !strcmp(path, "/proc/fs/ext4/pmem0") ||
+	    !strcmp(path, "/proc/fs/jbd2/pmem0-8")) {
 		*stx = (struct statx){.stx_ino = 1};
 		return 0;
 	}
@@ -45,6 +47,15 @@ static int fake_fstatfs(int fd, struct statfs *stfs)
 	int rc = fd < ATTRIBUTE_FD ? pm_sys_linux.fstatfs(fd, stfs) : 0;
 	stfs->f_type = fd < ATTRIBUTE_FD ? EXT4_SUPER_MAGIC : fd == SMAPS_FD ? PROC_SUPER_MAGIC : SYSFS_MAGIC;
 	return rc;
+}
+
+static int fake_statfs(const char *path, struct statfs *stfs)
+{
+	bool proc = !strncmp(path, "/proc/", 6);
+	if (!proc && strncmp(path, "/sys/", 5))
+		return pm_sys_linux.statfs(path, stfs);
+	*stfs = (struct statfs){.f_type = proc ? PROC_SUPER_MAGIC : SYSFS_MAGIC};
+	return 0;
 }
 
 static _Thread_local void *mapped; /* with MAP_SYNC, last */
@@ -132,6 +143,7 @@ void dax_machine_install(void)
 	fake.statx = fake_statx;
 	fake.statx_now = fake_statx_now;
 	fake.fstatfs = fake_fstatfs;
+	fake.statfs = fake_statfs;
 	fake.mmap = fake_mmap;
 	fake.ioctl = fake_ioctl;
 	fake.readlinkat = fake_readlinkat;
