@@ -5,7 +5,7 @@ The host turns a row into QEMU arguments and into /lab/settings, which
 guest-init.sh reads; "before" and "after" name shell functions of that file.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MIB = 1 << 20
 # mkfs.xfs refuses devices below 300 MiB.
@@ -16,7 +16,8 @@ DEVICE_SIZE = 512 * MIB
 class Device:
     """An emulated device; image names the golden image it starts from."""
 
-    kind: str                # nvdimm, virtio-pmem, disk, or share: a directory of the host
+    kind: str                # nvdimm, unarmed (an NVDIMM that keeps nothing), virtio-pmem, disk, cached-disk
+                             # (lab_disk.py); share or 9p: a directory of the host
     image: str = "blank"     # blank, fsdax or devdax
 
 
@@ -51,7 +52,8 @@ class Backing:
         for device in self.devices:
             wanted += {"nvdimm": ["nfit", "nd_pmem"],
                        "virtio-pmem": ["virtio_pmem", "nd_pmem"],
-                       "disk": ["virtio_blk"], "share": ["virtiofs"]}[device.kind]
+                       "disk": ["virtio_blk"], "cached-disk": ["virtio_blk"], "share": ["virtiofs"],
+                       "unarmed": ["nfit", "nd_pmem"], "9p": ["9pnet_virtio", "9p"]}[device.kind]
             if device.image == "devdax":
                 wanted += ["device_dax", "dax_pmem"]
         wanted += [volume.fs for volume in self.volumes if volume.fs != "tmpfs"]
@@ -59,9 +61,11 @@ class Backing:
 
 
 NVDIMM = (Device("nvdimm", "fsdax"),)
+UNARMED = (Device("unarmed", "fsdax"),)
 DEVDAX = (Device("nvdimm", "devdax"),)
 VIRTIO_PMEM = (Device("virtio-pmem"),)
 DISK = (Device("disk"),)
+CACHED_DISK = (Device("cached-disk"),)
 SHARE = (Device("share"),)
 MATRIX_MODULES = ("ext4 xfs btrfs overlay fuse loop dm-mod dm-flakey erofs "
                   "xts cts ecb sha512_generic nls_cp437 nls_ascii vfat exfat")
@@ -147,8 +151,9 @@ _ROWS = (
     Backing("matrix-nodomain", "NVDIMMs that state no persistence domain; for matrix.py",
             NVDIMM + DEVDAX + DISK, TMPFS, modules="ext4 xfs ntfs3"),
     # An NVDIMM takes a slot of what a daemon can share with its guest, so that the share is where they are few.
-    Backing("matrix-eadr", "NVDIMM with domain cpu_cache, and a directory of the host; for matrix.py",
-            NVDIMM + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
+    Backing("matrix-eadr", "NVDIMM with domain cpu_cache, one that is not armed, and a directory of the host; for matrix.py",
+            NVDIMM + UNARMED + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
+    Backing("matrix-9p", "a directory of the host by 9p; for matrix.py", (Device("9p"),), TMPFS),
     Backing("matrix-power-memctrl", "as matrix-memctrl, many devices for one power cut of them all",
             NVDIMM * 31 + DEVDAX + VIRTIO_PMEM * 2 + DISK * 8, TMPFS, "", "mem-ctrl", modules=MATRIX_MODULES),
     Backing("matrix-power-nodomain", "as matrix-nodomain, for one power cut",
@@ -159,6 +164,11 @@ _ROWS = (
             NVDIMM * 2 + DISK * 2,
             _FOUR,
             "/dev/pmem0", "mem-ctrl", directory="/mnt"),
+    Backing("power-cached", "ext4 and xfs, each on a disk with a volatile cache that a power cut empties",
+            CACHED_DISK * 2, tuple(replace(volume, node=node) for volume, node in zip(_FOUR[2:], (VDA, "/dev/vdb"))),
+            VDA, directory="/mnt"),
+    Backing("cached-disks", "many disks with volatile caches, without file systems; for flushes.sh",
+            CACHED_DISK * 19, TMPFS, "/dev/vds", modules="ext4 xfs btrfs loop dm-mod"),
     Backing("ext4-dax-fastcommit", "ext4 dax=always with fast_commit, domain memory_controller",
             NVDIMM, (Volume(PMEM, "ext4", "dax=always", "-b 4096 -O fast_commit"),), PMEM, "mem-ctrl"),
     Backing("ext4-nojournal", "ext4 without a journal, twice on pmem with dax=always and four times on a disk",

@@ -23,8 +23,8 @@ import lab_backings
 from lab_cpio import Archive, LabError, Missing, elf_closure
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SOURCES = ("lab_backings.py", "lab_cache.py", "lab_cpio.py", "lab_guest.py", "lab_share.py",
-           "guest-init.sh")
+SOURCES = ("lab_backings.py", "lab_cache.py", "lab_cpio.py", "lab_disk.py", "lab_guest.py",
+           "lab_share.py", "guest-init.sh")
 
 # The small cloud flavour boots faster; the generic one has every driver.
 KERNELS = ("linux-image-cloud-amd64", "linux-image-amd64")
@@ -35,7 +35,8 @@ MODULES = ("virtio_pci", "virtio_console", "virtio_blk", "nfit", "nd_pmem", "nd_
 OPTIONAL_MODULES = ("crc32c_generic", "crc32c_intel")
 # As those, and loaded only where asked for: what encrypted directories need, memory as a disk, other file systems.
 LAZY_MODULES = ("xts", "cts", "ecb", "sha512_generic", "brd", "lzo-rle", "zram",
-                "nls_cp437", "nls_ascii", "vfat", "exfat", "ntfs3", "nfsd", "nfsv4")
+                "nls_cp437", "nls_ascii", "vfat", "exfat", "ntfs3", "nfsd", "nfsv4",
+                "9pnet_virtio", "9p")
 ARCHIVE_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 HOST_TOOLS = ("qemu-system-x86_64", "busybox", "ldd", "dpkg-deb", "depmod")
 GUEST_TOOLS = ("mkfs.ext4", "mkfs.xfs", "xfs_io", "chattr", "lsattr", "dmsetup", "setpriv")

@@ -20,6 +20,7 @@ import time
 import lab_backings
 from lab_cache import find_tool
 from lab_cpio import Archive, LabError
+from lab_disk import Disk
 from lab_share import Share, die_with_parent, why_not
 
 CHANNELS = ("console", "out", "ctl", "ack")
@@ -120,16 +121,19 @@ class Images:
         self.paths = []
         self.share = ""    # a directory, where the backing has one and this host can share it
         self.no_share = ""  # why not
+        self.has_directory = False  # which QEMU or a daemon opens files in while the guest runs
         for number, device in enumerate(backing.devices):
             path = os.path.join(directory, f"{device.kind}{number}.img")
-            if device.kind == "share":
+            if device.kind in ("share", "9p"):
                 os.mkdir(path)
+                self.has_directory = True
+            if device.kind == "share":
                 self.no_share = why_not(path, directory)
                 self.share = "" if self.no_share else path
-            elif device.image == "blank":
+            elif device.image == "blank" and device.kind != "9p":
                 with open(path, "wb") as stream:
                     stream.truncate(lab_backings.DEVICE_SIZE)
-            else:
+            elif device.kind != "9p":
                 copy_sparse(lab.image(device.image), path)
             self.paths.append(path)
 
@@ -168,9 +172,13 @@ class Guest:
         self._throw_away = images is None
         self._argument = ""
         self._boots = 0
+        self._powered = 0          # how often, with the boots that did not succeed
         self._directory = None
         self._process = None
         self._share = None
+        self.seed = 0              # of what cached disks lose
+        self.last_words = []       # of the disks that lost their power, since the start
+        self._disks = {}           # by the number of the device
         self._selector = None
         self._channels = {}
         self._reset()
@@ -186,6 +194,7 @@ class Guest:
     def start(self, argument=""):
         """Boots; argument (one word) is $LAB_ARGUMENT to the job."""
         self._boots = 1
+        self.last_words = []
         self._boot(argument)
 
     def _boot(self, argument):
@@ -195,6 +204,7 @@ class Guest:
         self._reset()
         self._stage()
         self._start_share()
+        self._start_disks()
         command = self._command(argument)
         theirs = {}
         for name in CHANNELS:
@@ -207,7 +217,8 @@ class Guest:
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                pass_fds=[end.fileno() for end in theirs.values()],
+                pass_fds=[end.fileno() for end in theirs.values()] +
+                         [disk.theirs.fileno() for disk in self._disks.values()],
                 preexec_fn=die_with_parent)
         finally:
             for end in theirs.values():
@@ -224,6 +235,9 @@ class Guest:
         if self._share:
             self._share.close()
             self._share = None
+        for number, disk in self._disks.items():
+            self.last_words.append(f"disk {number}: {disk.lose_power()}")
+        self._disks = {}
         for name in list(self._channels):
             if name != "ctl":  # what became of the boot matters no more
                 self._drain(name)
@@ -308,6 +322,12 @@ class Guest:
                 os.unlink(path)  # of the boot before
             self._share = Share(self.images.share, path)
 
+    def _start_disks(self):
+        for number, device in enumerate(self.backing.devices):
+            if device.kind == "cached-disk":
+                self._disks[number] = Disk(self.images.paths[number], f"{self.seed}/{number}/{self._powered}")
+        self._powered += 1
+
     def _command(self, argument):
         machine = "q35,nvdimm=on,usb=off,sata=off,smbus=off"
         if self._share:
@@ -331,7 +351,10 @@ class Guest:
                         "-chardev", f"socket,id=share,path={os.path.join(self._directory, 'share.socket')}",
                         "-device", "vhost-user-fs-pci,chardev=share,tag=lab"]
         for number, device in enumerate(self.backing.devices):
-            command += _device_arguments(device.kind, number, self.images.paths[number])
+            if number in self._disks:
+                command += _cached_disk_arguments(number, self._disks[number].theirs.fileno())
+            else:
+                command += _device_arguments(device.kind, number, self.images.paths[number])
         return command
 
     def _until(self, condition, timeout):
@@ -395,7 +418,7 @@ class Guest:
             self.ready = float(rest)
             self.images.fresh = False
             self._booted = len(self._console)
-            if self._throw_away and not self.images.share:
+            if self._throw_away and not self.images.has_directory:
                 # QEMU has it all open; now not even a kill -9 of us leaves litter.
                 shutil.rmtree(self._directory, ignore_errors=True)
         elif verb == "exit":
@@ -418,12 +441,20 @@ def _channel_arguments(name, descriptor):
     return arguments + ["-device", f"virtserialport,chardev={name},name={name}"]
 
 
+def _cached_disk_arguments(number, descriptor):
+    return ["-blockdev", f"driver=nbd,node-name=disk{number},server.type=fd,server.str={descriptor}",
+            "-device", f"virtio-blk-pci,drive=disk{number},write-cache=on"]
+
+
 def _device_arguments(kind, number, path):
     if kind == "share":
         return []
     if kind == "disk":
         return ["-drive", f"file={path},if=virtio,format=raw,cache=writeback"]
-    front = "virtio-pmem-pci" if kind == "virtio-pmem" else "nvdimm"
+    if kind == "9p":
+        return ["-fsdev", f"local,id=fs{number},path={path},security_model=none",
+                "-device", f"virtio-9p-pci,fsdev=fs{number},mount_tag=lab"]
+    front = {"virtio-pmem": "virtio-pmem-pci", "unarmed": "nvdimm,unarmed=on"}.get(kind, "nvdimm")
     return ["-object", f"memory-backend-file,id=mem{number},share=on,mem-path={path},"
                        f"size={os.path.getsize(path)}",
             "-device", f"{front},memdev=mem{number},id=dev{number}"]

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Cuts the power once, at a moment that a script chooses, and compares what is left with what was promised.
 
-  cut.py [--kernel KERNEL] [--lib FILE]... [--env NAME=VALUE]... [--times N] BACKING SCRIPT [FILES...]
+  cut.py [--kernel KERNEL] [--lib FILE]... [--env NAME=VALUE]... [--times N] [--seed N] BACKING SCRIPT [FILES...]
 
 The script runs in a guest with $1 = before, and again with $1 = after when the guest was killed and booted from the
 same images. What it writes to descriptor 3 is for the host, in lines:
@@ -58,13 +58,13 @@ class Account:
         for name, digest in self.promises.items():
             if self.found.get(name) != digest:
                 self.problems.append(f"LOST: {name}: {self._found(name)}, promised {digest}")
-        groups = {name.split("/")[0]: False for name in self.controls}
+        groups = {}
         for name, digest in self.controls.items():
-            lost = self.found.get(name) != digest
-            groups[name.split("/")[0]] |= lost
-            print(f"control {name}: {'lost, as it must be' if lost else 'is there'}")
+            groups.setdefault(name.split("/")[0], []).append(self.found.get(name) != digest)
+        for group, lost in groups.items():
+            print(f"controls {group}: {sum(lost)} of {len(lost)} lost")
         self.problems += [f"{group}: nothing was lost, so the cut shows nothing"
-                          for group, lost in groups.items() if not lost]
+                          for group, lost in groups.items() if not any(lost)]
         if not self.promises:
             self.problems.append("nothing was promised")
         print(f"{len(self.promises)} promises, {len(self.controls)} controls in {len(groups)} groups")
@@ -82,12 +82,15 @@ def listen(guest, account):
         account.take(line.decode(errors="replace"))
 
 
-def cut(guest, account):
+def cut(guest, account, seed):
+    guest.seed = seed
     guest.start("before")
     listen(guest, account)
     if not account.ready_for_cut:
         account.problems.append("the script ended before the cut")
     guest.kill9()
+    for words in guest.last_words:
+        print(words)
     account.ready_for_cut = False
     guest.start("after")
     listen(guest, account)
@@ -96,18 +99,18 @@ def cut(guest, account):
 
 def test(options):
     """As often as is asked for, each time on new images; the status of the worst."""
-    statuses = [test_once(options) for _ in range(options.times)]
+    statuses = [test_once(options, options.seed + number) for number in range(options.times)]
     if options.times > 1:
         print(f"{options.times} cuts, {len([status for status in statuses if status])} with something amiss")
     return max(statuses)
 
 
-def test_once(options):
+def test_once(options, seed):
     account = Account()
     with open(options.script, encoding="utf-8") as stream:
         job = lab.Job(lab.exports(options.env) + JOB + stream.read())
     lab.add_files(job, options.files, options.lib)
-    failed = lab.run_on_images(options.backing, job, lambda guest: cut(guest, account), lab.write_output)
+    failed = lab.run_on_images(options.backing, job, lambda guest: cut(guest, account, seed), lab.write_output)
     account.judge()
     for problem in account.problems:
         print(problem)
@@ -118,6 +121,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--times", type=int, default=1, metavar="N")
+    lab.add_seed_option(parser)
     parser.add_argument("backing", choices=lab.BACKINGS)
     parser.add_argument("script")
     parser.add_argument("files", nargs="*")

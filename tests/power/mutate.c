@@ -124,6 +124,31 @@ static int hide_counters(int dir_fd, const char *path, int flags, unsigned mode)
 	return slash && !strcmp(slash, "/fc_info") ? -ENOENT : pm_sys_linux.openat(dir_fd, path, flags, mode);
 }
 
+/* ---- believe-flushes: what says that flushes are left out reads otherwise ---- */
+
+static void overwrite(char *text, size_t size, const char *words, const char *with)
+{
+	char *at;
+	while ((at = memmem(text, size, words, strlen(words))))
+		memcpy(at, with, strlen(words));
+}
+
+static ssize_t read_believing(int fd, void *buffer, size_t size)
+{
+	ssize_t got = pm_sys_linux.read(fd, buffer, size);
+	overwrite(buffer, got > 0 ? (size_t)got : 0, "nobarrier", "something");
+	overwrite(buffer, got > 0 ? (size_t)got : 0, "write through", "write back\n\n\n");
+	return got;
+}
+
+static int statmount_believing(int fd, struct pm_mount *mount)
+{
+	int rc = pm_sys_linux.statmount(fd, mount);
+	if (!rc && mount->options)
+		overwrite(mount->options, strlen(mount->options), "nobarrier", "something");
+	return rc;
+}
+
 __attribute__((constructor)) static void mutate(void)
 {
 	const char *name = getenv("PMDIRECT_MUTATION");
@@ -149,9 +174,12 @@ __attribute__((constructor)) static void mutate(void)
 		mutant.madvise = unshare_by_fallocate;
 	} else if (name && !strcmp(name, "believe-fast-commit")) {
 		mutant.openat = hide_counters;
+	} else if (name && !strcmp(name, "believe-flushes")) {
+		mutant.read = read_believing;
+		mutant.statmount = statmount_believing;
 	} else {
 		fprintf(stderr, "PMDIRECT_MUTATION must be no-writeback, no-fsync, no-map-sync, believe-msync, hide-shared, "
-		                "believe-faults, unshare-by-fallocate or believe-fast-commit\n");
+		                "believe-faults, unshare-by-fallocate, believe-fast-commit or believe-flushes\n");
 		exit(2);
 	}
 	pm_sys = &mutant;

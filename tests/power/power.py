@@ -3,7 +3,7 @@
 """Cuts the power while logs are written, and counts what is left of them.
 
   power.py --program PROGRAM [--rounds N] [--seed N] [--backings A,B...]
-           [--mutation NAME] [--kernel KERNEL] [--lib FILE]...
+           [--disks plain|cached] [--mutation NAME] [--kernel KERNEL] [--lib FILE]...
 
 In one guest a writer for each backing appends records and tells the host of
 each one that is durable. At a random moment the guest is killed and booted
@@ -11,9 +11,10 @@ again from the same images; the logs are recovered, compared with what was
 acknowledged, and continued, until the power is cut again. PROGRAM writes and
 recovers the logs: append_log, or another that talks as append_log_soak.h says.
 
-A cut takes what never left the guest's memory. It does not take what a disk
-was given and was not told to flush, nor cache lines: stores into an emulated
-NVDIMM are in its image at once.
+A cut takes what never left the guest's memory. It does not take cache lines:
+stores into an emulated NVDIMM are in its image at once. What a disk was given
+and was not told to flush it takes with --disks cached only, where there is no
+NVDIMM.
 
 With --mutation the library is broken on purpose, which PROGRAM must have been
 built for (mutate.c); then the test passes if records are lost on each backing
@@ -37,6 +38,9 @@ import lab
 # What a prepared mapping must be.
 GRANULARITY = {"ext4-dax": "cache line", "xfs-dax": "cache line",
                "ext4-disk": "page", "xfs-disk": "page"}
+# By the option --disks: the row of the lab, and its backings.
+MACHINES = {"plain": ("power", list(GRANULARITY)),
+            "cached": ("power-cached", ["ext4-disk", "xfs-disk"])}
 # Where a mutation must lose records.
 MUTATIONS = {"no-writeback": (all, ("ext4-disk", "xfs-disk")),
              # Any other commit of the file system's journal makes up for it.
@@ -211,11 +215,12 @@ class Test:
         mutation = self.options.mutation
         job = lab.Job(lab.exports([f"PMDIRECT_MUTATION={mutation}"] if mutation else []) + script)
         lab.add_files(job, [self.options.program], self.options.lib)
-        status = lab.run_on_images("power", job, self._rounds)
+        status = lab.run_on_images(MACHINES[self.options.disks][0], job, self._rounds)
         self._report()
         return status
 
     def _rounds(self, guest):
+        guest.seed = self.options.seed
         for self.round in range(self.options.rounds + 1):
             # A boot first checks what the round before has left, then begins the next one.
             guest.start(",".join(self._begin_with()))
@@ -226,6 +231,8 @@ class Test:
             if self.round < self.options.rounds:
                 self._write(guest)
             guest.kill9()
+            for words in guest.last_words:
+                print(words, flush=True)
         for account in self.accounts.values():
             print(account.summary())
         return self._status()
@@ -319,6 +326,10 @@ def backings(text):
 
 
 def test(options):
+    has = MACHINES[options.disks][1]
+    options.backings = options.backings or has
+    if not set(options.backings).issubset(has):
+        raise lab.LabError(f"with --disks {options.disks} there are {', '.join(has)}")
     if options.mutation and not set(options.backings).intersection(MUTATIONS[options.mutation][1]):
         raise lab.LabError(f"{options.mutation} harms none of these backings")
     return Test(options).run()
@@ -328,7 +339,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--program", "--append-log", required=True)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--backings", type=backings, default=list(GRANULARITY), metavar="A,B...")
+    parser.add_argument("--backings", type=backings, metavar="A,B...")
+    parser.add_argument("--disks", choices=MACHINES, default="plain")
     parser.add_argument("--mutation", choices=MUTATIONS)
     lab.add_seed_option(parser)
     return lab.run_test(parser, test)
