@@ -37,7 +37,8 @@ This page is made by `doc/backings.py`; a test compares.
 """
 # What the library knows by name and no row is of.
 CLOSING = """
-Not tried: 9p, of which both kernels lack the client (CONFIG_NET_9P), and ntfs3 on 6.1, which lacks its driver.
+Not tried: ntfs3 on 6.1, which lacks its driver, and 9p on 6.12: the cloud flavour of both kernels lacks the client
+(CONFIG_NET_9P).
 """
 HEAD = ("backing", "kernel", "granularity", "sync", "direct", "grade", "verdict", "reason", "sparse", "advice",
         "sync guarantee", "direct guarantee", "power", "note")
@@ -55,8 +56,9 @@ def line(cells):
 def row_line(row, expected):
     granularity, sync, direct, grade, reason, advice, guarantee, direct_guarantee, sparse, note = expected
     met = granularity in ("cache line", "byte") and direct == "yes"
+    verdict = "met" if met else "refused" if granularity == "unknown" else "demoted"
     return line((f"**{row.name}**: {row.summary}", row.kernels, granularity, sync, direct, grade,
-                 "met" if met else "demoted", reason, sparse if sparse != reason else "", advice, guarantee,
+                 verdict, reason, sparse if sparse != reason else "", advice, guarantee,
                  direct_guarantee, row.power or "survived", note))
 
 

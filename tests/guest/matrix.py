@@ -53,7 +53,7 @@ def check_rows(program):
 
 def pmem_devices(backing):
     """How many block devices of persistent memory the machine is to have."""
-    kinds = [device for device in backing.devices if device.kind not in ("disk", "share") and device.image != "devdax"]
+    kinds = [device for device in backing.devices if device.kind not in ("disk", "share", "9p") and device.image != "devdax"]
     return len(kinds) + ("memmap=" in backing.kernel)
 
 

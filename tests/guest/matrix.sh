@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Makes one backing after the other in one guest. Begins the job that matrix.py writes; goes on with its rows.
 
-# The devices of provider $1; which number each got depends on the order in which the drivers found them.
+# The devices of provider $1; which number each got depends on the order in which the drivers found them. $2: 1 for those
+# that are only to be read, because their NVDIMM is not armed.
 pmem_of() {
 	for block in /sys/block/pmem*; do
+		[ -e "$block" ] || continue
 		path=$(readlink -f "$block")
 		bus=${path#*/ndbus}
-		[ "$(cat "/sys/bus/nd/devices/ndbus${bus%%/*}/provider")" = "$1" ] && echo "/dev/${block##*/}"
+		[ "$(cat "/sys/bus/nd/devices/ndbus${bus%%/*}/provider")" = "$1" ] &&
+			[ "$(cat "$(region_of "$block")/read_only")" = "${2:-0}" ] && echo "/dev/${block##*/}"
 	done
+}
+
+region_of() {
+	path=$(readlink -f "/sys/block/${1##*/}")
+	region=${path#*/region}
+	echo "/sys/bus/nd/devices/region${region%%/*}"
 }
 
 # $1: how many pmem devices there are to be.
@@ -19,6 +28,7 @@ find_devices() {
 		sleep 0.02
 	done
 	NVDIMMS=$(pmem_of ACPI.NFIT)
+	UNARMED=$(pmem_of ACPI.NFIT 1)
 	E820=$(pmem_of e820)
 	VIRTIOS=$(pmem_of virtio-pmem)
 	DAX=$(ls -d /dev/dax* 2>/dev/null)
@@ -38,13 +48,19 @@ choose_devices() {
 
 ### What set-ups are made of
 
+# Each row has a directory of its own, since they all show the same one of the host.
+plan9_mount() {
+	in_kernel 9p || return
+	mount -t 9p -o "trans=virtio,version=9p2000.L,msize=262144,cache=$1" lab "$M" && D=$M/$R
+}
+
 # What need not be, whatever is required, is 78.
 share_mount() {
 	[ -z "$NO_SHARE" ] || { echo "$NO_SHARE"; return 78; }
 	mount -t virtiofs lab "$M"
 }
 
-# ntfs3 is not in every kernel.
+# ntfs3 and 9p are not in every kernel.
 in_kernel() { grep -qw "$1" /proc/filesystems || { echo "this kernel has no $1"; return 78; }; }
 
 need() { [ -x "/usr/sbin/$1" ] || { echo "$1 is not installed"; return 77; }; }
@@ -106,6 +122,9 @@ loop_file() {
 }
 
 write_through() { QUEUE=/sys/block/${1##*/}/queue/write_cache && echo "write through" >"$QUEUE"; }
+
+# Whether the region of the NVDIMM that is not armed is only to be read, as the kernel makes it.
+unarmed_region() { echo "$1" >"$(region_of "$UNARMED")/read_only"; }
 
 # Memory as a disk.
 ram_disk() { [ -b /dev/ram0 ] || modprobe brd rd_nr=1 rd_size=65536; RAM=/dev/ram0; }

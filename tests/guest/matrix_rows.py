@@ -21,14 +21,17 @@ class Row:
     power: str = ""           # why it is in no power cut; in one, the set-up keeps what is there if $FORMAT is empty
 
 
-NODOMAIN, EADR = "matrix-nodomain", "matrix-eadr"
+NODOMAIN, EADR, PLAN9 = "matrix-nodomain", "matrix-eadr", "matrix-9p"
 NOBODY = "as_uid 65534"
+GENERIC = "6.1, not the cloud flavour"
 
 # All other rows are in a power cut.
 VOLATILE = "nothing is promised"
 READ_ONLY = "nothing is stored"
-# The emulator's disks keep what they were given, flushed or not: such a cut shows nothing of it.
+# The emulator's own disks keep what they were given, flushed or not; those of tests/power/flushes.sh do not.
 NO_FLUSH = "nothing is promised"
+NOT_MAPPED = "nothing can be mapped"
+NOT_CUT = "not tried"
 # The library makes it durable as well as can be, and says that it cannot know. Here it is known: the emulator's memory
 # is gone with the emulator.
 DRAM = "the medium is memory that the cut takes"
@@ -107,6 +110,11 @@ ROWS = (
     Row("e820-ext4", "ext4, dax=always, on plain DRAM posing as pmem (memmap=)", _ext4(node="$E820"), power=DRAM),
     Row("virtio-pmem-ext4", "ext4, dax=always, on virtio-pmem", _ext4(node="$VIRTIO")),
     Row("virtio-pmem-xfs", "xfs, dax=always, on virtio-pmem", _xfs(node="$VIRTIO")),
+    Row("ext4-unarmed", "ext4, dax=always, on an NVDIMM that is not armed, whose region was made writable",
+        "unarmed_region 0 && " + _ext4(node="$UNARMED"), machine=EADR, power=VOLATILE),
+    Row("ext4-unarmed-ro", "ext4, dax=always, on an NVDIMM that is not armed, in its read-only region",
+        "unarmed_region 0 && " + _ext4(node="$UNARMED") + " && prepared && umount $M && unarmed_region 1 && "
+        "mount -t ext4 -o ro,dax=always $UNARMED $M", machine=EADR, power=VOLATILE),
     # Devices in between
     Row("dm-linear", "ext4, dax=always, on dm-linear over pmem", "linear $A && " + _ext4(node="/dev/mapper/$R")),
     Row("dm-stripe", "xfs, dax=always, on dm-stripe over two pmem",
@@ -139,6 +147,12 @@ ROWS = (
     Row("exfat", "exfat on a disk", "need mkfs.exfat && volume exfat $DISK umask=0"),
     Row("ntfs3", "ntfs3 on a disk", "in_kernel ntfs3 && need mkfs.ntfs && volume ntfs3 $DISK umask=0,force",
         machine=NODOMAIN, kernels="6.12"),
+    Row("9p-none", "a directory of the host by 9p, cache=none", "plan9_mount none", machine=PLAN9,
+        kernels=GENERIC, power=NOT_MAPPED),
+    Row("9p-mmap", "a directory of the host by 9p, cache=mmap", "plan9_mount mmap", machine=PLAN9,
+        kernels=GENERIC, power=NOT_CUT),
+    Row("9p-loose", "a directory of the host by 9p, cache=loose", "plan9_mount loose", machine=PLAN9,
+        kernels=GENERIC, power=NOT_CUT),
     Row("nfs", "NFS 4.2, whose server has an ext4 on a disk",
         f"under {_ext4('defaults', '$DISK')} && nfs_mount"),
     # Memory, and no file system at all

@@ -39,7 +39,6 @@ struct expected {
 #define PAGE_CACHE {PM_PAGE, PM_NO, PM_NO, PM_GRADE_NONE, PM_REASON_PAGE_CACHE, PM_ADVICE_MOUNT_DAX}
 #define SHAREABLE ACCEPTED(PM_REASON_SHAREABLE, PM_ADVICE_LEASE)
 #define FAST_COMMIT ACCEPTED(PM_REASON_FAST_COMMIT, PM_ADVICE_LEASE)
-#define FAST_COMMIT ACCEPTED(PM_REASON_FAST_COMMIT, PM_ADVICE_LEASE)
 #define NO_JOURNAL ACCEPTED(PM_REASON_FSYNC_INCOMPLETE, PM_ADVICE_JOURNAL)
 #define IMPOSTOR ACCEPTED(PM_REASON_EMULATED_PMEM, PM_ADVICE_REAL_MEDIUM)
 #define ASYNCHRONOUS {PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_FLUSH_COMMAND, PM_ADVICE_REAL_MEDIUM}
@@ -47,6 +46,8 @@ struct expected {
 #define NO_FLUSH {PM_NONE, PM_NO, PM_NO, PM_GRADE_NONE, PM_REASON_NO_DEVICE_FLUSH, PM_ADVICE_BARRIER}
 #define VOLATILE_DIRECT {PM_NONE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM}
 #define REFUSED {PM_PAGE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_SYNC_REFUSED, PM_ADVICE_MOUNT_DAX}
+#define NOT_ARMED {PM_NONE, PM_NO, PM_YES, PM_GRADE_NONE, PM_REASON_NOT_ARMED, PM_ADVICE_REAL_MEDIUM}
+#define NOTHING {PM_GRANULARITY_UNKNOWN, PM_UNKNOWN, PM_UNKNOWN, PM_GRADE_NONE, PM_REASON_NONE, PM_ADVICE_NONE}
 #define SHARED ACCEPTED(PM_REASON_SHARED, PM_ADVICE_REWRITE)
 #define REGION_UNKNOWN ACCEPTED(PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM)
 #define SWALLOWED(direct) {PM_PAGE, PM_NO, direct, PM_GRADE_NONE, PM_REASON_MAP_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX}
@@ -57,6 +58,7 @@ enum kind {
 	OLD_FILE,  /* DIRECTORY/prepared, written by another process */
 	READ_ONLY, /* the same file, which no user may write to */
 	MEMFD,
+	UNMAPPABLE, /* the file system has no shared mappings */
 };
 
 static const struct row {
@@ -148,6 +150,13 @@ static const struct row {
 	 .note = "after a power failure the kernel mounts it with the option force only"},
 	{"nfs", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT,
 	 .note = "the promise is the server's"},
+	{"ext4-unarmed", NOT_ARMED, NOT_ARMED, -PM_EVOLATILE, 0,
+	 .note = "root can write to its region all the same, and nothing is durable there"},
+	{"ext4-unarmed-ro", NOT_ARMED, NOT_ARMED, -PM_EVOLATILE, 0, READ_ONLY, "what was stored there may be gone"},
+	{"9p-none", NOTHING, NOTHING, -ENODEV, -ENODEV, UNMAPPABLE,
+	 "no shared mappings: pm_map() and pm_probe() fail, and say so"},
+	{"9p-mmap", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = "the promise is the server's"},
+	{"9p-loose", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = "as 9p-mmap"},
 	{"brd", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = NULL},
 	{"zram", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = NULL},
 	{"blockdev-brd", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = NULL},
@@ -394,6 +403,30 @@ static void try_memfd(const struct row *row)
 	close(fd);
 }
 
+/* Foretold by the probe, with the same error and words, and nothing is left behind. -EINVAL: 9p before Linux 6.4. */
+static void try_unmappable(const char *directory)
+{
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE, .length = SIZE};
+	struct pm_mapping *m;
+	struct pm_report r;
+	char path[256];
+	snprintf(path, sizeof(path), "%s/file", directory);
+	for (int time = 0; time < 2; time++) {
+		int rc = pm_map(path, &o, &m);
+		CHECK(rc == -ENODEV || rc == -EINVAL, "%d: %s", rc, pm_error_detail());
+		CHECK(strstr(pm_error_detail(), "no shared mappings") != NULL);
+		CHECK(time || access(path, F_OK) != 0, "the file was left behind");
+		int probe_rc = pm_probe(path, &o, &r, sizeof(r));
+		bool is_foretold = probe_rc == rc && strstr(pm_error_detail(), "no shared mappings");
+		CHECK(is_foretold || (!time && cannot_probe(path, o.flags)), "%d, pm_map: %d", probe_rc, rc);
+		printf("refused: %s\n", pm_error_detail());
+		/* Once more with a file that exists. */
+		int fd = open(path, O_RDWR | O_CREAT, 0600);
+		CHECK(fd >= 0 && ftruncate(fd, (off_t)SIZE) == 0, "%s", strerror(errno));
+		close(fd);
+	}
+}
+
 static const struct row *find_row(const char *name)
 {
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -429,6 +462,8 @@ static void try_row(const struct row *row, const char *directory, const char *de
 		try_files(row, directory);
 	else if (row->kind == MEMFD)
 		try_memfd(row);
+	else if (row->kind == UNMAPPABLE)
+		try_unmappable(directory);
 	else
 		try_file(row, path, row->kind == READ_ONLY ? PM_READ_ONLY : 0);
 }
