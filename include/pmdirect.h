@@ -41,7 +41,6 @@
  */
 #ifndef PMDIRECT_H
 #define PMDIRECT_H
-
 #include <stddef.h>
 #include <stdint.h>
 
@@ -136,7 +135,8 @@ enum pm_reason {
 	PM_REASON_NO_DEVICE_FLUSH = 42,   /* the mount or the queue sends no flush to the device's volatile cache */
 	PM_REASON_FAST_COMMIT = 43,       /* ext4 with fast_commit, or not known to be without, and no lease is held */
 	PM_REASON_NOT_ARMED = 44,         /* an NVDIMM of the region is not armed, or the region is read-only */
-	PM_REASON_IMMUTABLE = 45          /* the file was made immutable or append-only */
+	PM_REASON_IMMUTABLE = 45,         /* the file was made immutable or append-only */
+	PM_REASON_MOUNTED_OVER = 46       /* a mount over the file, or over a directory of its path, hides it */
 };
 
 /* What a person can do about the reason: pm_evidence(7). */

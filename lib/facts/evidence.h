@@ -37,6 +37,7 @@ enum pm_name_end {
 	PM_NAME_MOVED = EREMCHG,
 	PM_NAME_NEVER = ENOLINK,
 	PM_NAME_COPIED_UP = ESTALE,
+	PM_NAME_MOUNTED_OVER = EBUSY, /* a mount hides it; the path leads to another file, or to none */
 };
 
 /* The error of the row of writing: the file is immutable or append-only, whatever its file system is. */
@@ -97,7 +98,7 @@ void pm_name_forget(struct pm_name *, const struct statx *);
  * the kernel goes on to tell no path (fs/dcache.c d_mark_tmpfile).
  */
 void pm_name_follow(struct pm_name *, int directory_fd, const char *entry, const struct statx *);
-void pm_evidence_named_at_first(pm_evidence_table, const struct pm_subject *);
+void pm_evidence_named_at_first(pm_evidence_table, const struct pm_subject *, bool by_path);
 bool pm_name_is_reborn(const struct pm_name *, const struct statx *);
 /* Again, after extents changed. */
 void pm_evidence_extents(pm_evidence_table, struct pm_subject *);
@@ -180,6 +181,8 @@ void pm_mount_free(struct pm_mount_facts *);
 const char *pm_mount_option(const struct pm_mount_facts *, const char *name);
 /* The same as a path. -ENOENT: it is not there. */
 int pm_mount_path(const struct pm_mount_facts *, const char *name, char *path, size_t size);
+/* Whether the mount of the open file is in the process's table, and so below its root directory: 1 or 0, or -errno. */
+int pm_mount_is_listed(int fd);
 /* Sets the row of what pm_mount_read() returned; takes the options apart. */
 void pm_mount_row(pm_evidence_table, struct pm_mount_facts *, int rc);
 

@@ -119,6 +119,20 @@ static unsigned mount_of_descriptor(int fd)
 	return at && sscanf(at, "mnt_id: %u", &id) == 1 ? id : 0;
 }
 
+int pm_mount_is_listed(int fd)
+{
+	int error;
+	unsigned mount = mount_of_descriptor(fd), id;
+	char *table = mount ? read_whole("/proc/self/mountinfo", &error) : NULL, *rest = NULL;
+	if (!table)
+		return mount ? error : -ENODATA;
+	bool found = false;
+	for (char *line = strtok_r(table, "\n", &rest); line && !found; line = strtok_r(NULL, "\n", &rest))
+		found = sscanf(line, "%u", &id) == 1 && id == mount;
+	free(table);
+	return found;
+}
+
 static int read_table(int fd, const struct statx *stx, struct pm_mount_facts *f)
 {
 	char *rest = NULL, *best_line = NULL;

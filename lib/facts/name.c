@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "facts/evidence.h"
+#include "kernel/identity.h"
 #include "kernel/magic.h"
 #include "sys/sys.h"
 
@@ -36,15 +37,45 @@ static int path_of(int fd, char path[PATH_MAX])
 	return got < 0 ? (int)got : path[0] == '/' ? 0 : -EREMOTE;
 }
 
+static int find(const char *path, struct statx *found)
+{
+	int rc = pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, found);
+	return rc == -ENOTDIR ? -ENOENT : rc;
+}
+
 /* 1: to the file; 0: to another; -ENOENT: to none; another -errno: that cannot be found out. */
-static int leads_to(const char *path, const struct statx *file)
+static int leads_to(const char *path, int fd, const struct statx *file)
 {
 	struct statx found;
-	int rc = pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, &found);
-	if (rc)
-		return rc == -ENOTDIR ? -ENOENT : rc;
-	return found.stx_ino == file->stx_ino && found.stx_dev_major == file->stx_dev_major &&
-	       found.stx_dev_minor == file->stx_dev_minor;
+	int rc = find(path, &found);
+	if (rc || !pm_has_same_numbers(&found, file))
+		return rc;
+	/* A server may give one number to two files. */
+	return S_ISREG(found.stx_mode) ? pm_is_same_file(fd, file, path) : 0;
+}
+
+/* Before Linux 5.8 a mount has no number: then only one of another file system is told. */
+static bool is_of_another_mount(const struct statx *a, const struct statx *b)
+{
+	const uint32_t told = STATX_MNT_ID | STATX_MNT_ID_UNIQUE;
+	if ((a->stx_mask & told) && (a->stx_mask & told) == (b->stx_mask & told))
+		return a->stx_mnt_id != b->stx_mnt_id;
+	return a->stx_dev_major != b->stx_dev_major || a->stx_dev_minor != b->stx_dev_minor;
+}
+
+/*
+ * The kernel tells the path of the file as if nothing were mounted over it, or over a directory above it. After chroot(2) it
+ * tells the path of a file outside as before as well (fs/d_path.c prepend_path), and the same text leads elsewhere: then the
+ * table of mounts does not have the file's mount (fs/proc_namespace.c show_mountinfo). NULL: nothing hides it.
+ */
+static const char *hidden_by(const struct pm_subject *s, const char *path)
+{
+	struct statx found;
+	int rc = find(path, &found);
+	bool is_other = !rc && is_of_another_mount(&found, &s->stx) && leads_to(path, s->fd, &s->stx) == 0;
+	if ((!is_other && rc != -ENOENT) || pm_mount_is_listed(s->fd) != 1)
+		return NULL;
+	return is_other ? "another file is mounted over it: " : "a mount hides its path: ";
 }
 
 /* O_TMPFILE gives a file the number of its inode for a name (fs/dcache.c d_mark_tmpfile), memfd_create(2) a prefix. */
@@ -58,9 +89,9 @@ static bool never_had_a_name(const char *path, const struct statx *file)
 /* ---- What is remembered ---- */
 
 /* The file's name may itself end as that of a removed one. */
-static void cut_deleted(char *path, const struct statx *file)
+static void cut_deleted(char *path, int fd, const struct statx *file)
 {
-	if (ends_with(path, DELETED) && leads_to(path, file) != 1 && !never_had_a_name(path, file))
+	if (ends_with(path, DELETED) && leads_to(path, fd, file) != 1 && !never_had_a_name(path, file))
 		path[strlen(path) - strlen(DELETED)] = 0;
 }
 
@@ -71,7 +102,7 @@ void pm_name_remember(struct pm_name *name, int fd, const struct statx *file)
 	free(name->path);
 	char *copy = rc ? NULL : strdup(path);
 	if (copy)
-		cut_deleted(copy, file);
+		cut_deleted(copy, fd, file);
 	name->path = copy;
 	name->now_is_removed = copy && strcmp(copy, path) != 0;
 	name->error = rc ? -rc : copy ? 0 : ENOMEM;
@@ -162,7 +193,7 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 			set(e, PM_NO, PM_NAME_NEVER, "never had a name", 0);
 		return;
 	}
-	int old = then ? leads_to(then, &now) : -ENOENT;
+	int old = then ? leads_to(then, s->fd, &now) : -ENOENT;
 	if (old == 1) {
 		set_path(e, PM_YES, 0, "", then, links);
 		return;
@@ -181,7 +212,7 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 static void set_moved(pm_evidence_table e, const struct pm_subject *s, const char *path)
 {
 	const char *then = s->name->path, *entry = strrchr(path, '/');
-	if (leads_to(then, &s->stx) == 1)
+	if (leads_to(then, s->fd, &s->stx) == 1)
 		set_path(e, PM_YES, 0, "", then, s->stx.stx_nlink);
 	else if (e[PM_EV_FILE_SYSTEM].value == NFS_SUPER_MAGIC && !strncmp(entry, "/.nfs", 5))
 		set_path(e, PM_NO, PM_NAME_REMOVED, "unlinked, and kept as ", entry + 1, 0);
@@ -191,16 +222,17 @@ static void set_moved(pm_evidence_table e, const struct pm_subject *s, const cha
 		set_path(e, PM_NO, PM_NAME_MOVED, "moved to ", path, s->stx.stx_nlink);
 }
 
-static void judge(pm_evidence_table e, const struct pm_subject *s, const char *path)
+static void judge(pm_evidence_table e, const struct pm_subject *s, const char *path, bool was_just_followed)
 {
 	const char *then = s->name->path;
 	unsigned links = s->stx.stx_nlink;
 	bool is_same = then && !strcmp(path, then), removed = ends_with(path, DELETED);
 	if (is_same && links && !removed) {
-		set_path(e, PM_YES, 0, "", path, links);
+		const char *why = was_just_followed ? NULL : hidden_by(s, path);
+		set_path(e, why ? PM_NO : PM_YES, why ? PM_NAME_MOUNTED_OVER : 0, why ? why : "", path, links);
 		return;
 	}
-	int rc = leads_to(path, &s->stx);
+	int rc = leads_to(path, s->fd, &s->stx);
 	if (rc == 1 && (is_same || !then))
 		set_path(e, PM_YES, 0, "", path, links);
 	else if (rc == 1)
@@ -240,7 +272,7 @@ static void set_unknown(pm_evidence_table e, const struct pm_subject *s, int err
 	set(e, is_gone ? PM_NO : PM_UNKNOWN, is_gone ? PM_NAME_REMOVED : error, is_gone ? "unlinked" : NULL, s->stx.stx_nlink);
 }
 
-void pm_evidence_named_at_first(pm_evidence_table e, const struct pm_subject *s)
+void pm_evidence_named_at_first(pm_evidence_table e, const struct pm_subject *s, bool by_path)
 {
 	char path[PATH_MAX];
 	if (!S_ISREG(s->stx.stx_mode))
@@ -250,7 +282,7 @@ void pm_evidence_named_at_first(pm_evidence_table e, const struct pm_subject *s)
 		return;
 	}
 	snprintf(path, sizeof(path), "%s%s", s->name->path, s->name->now_is_removed ? DELETED : "");
-	judge(e, s, path);
+	judge(e, s, path, by_path);
 }
 
 void pm_evidence_named(pm_evidence_table e, const struct pm_subject *s)
@@ -267,5 +299,5 @@ void pm_evidence_named(pm_evidence_table e, const struct pm_subject *s)
 	if (rc)
 		set_unknown(e, s, -rc);
 	else
-		judge(e, s, path);
+		judge(e, s, path, false);
 }

@@ -239,6 +239,8 @@ enum pm_reason pm_reason_of_name(const struct pm_evidence *named)
 		return PM_REASON_MOVED;
 	case PM_NAME_NEVER:
 		return PM_REASON_UNNAMED;
+	case PM_NAME_MOUNTED_OVER:
+		return PM_REASON_MOUNTED_OVER;
 	case PM_NAME_COPIED_UP:
 		return PM_REASON_COPIED_UP;
 	default:

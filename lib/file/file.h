@@ -18,6 +18,7 @@ struct pm_file {
 	const char *name; /* the path, or "fd N" */
 	int fd;           /* the library's own open file description */
 	bool callers;     /* for now it is the caller's, who hands it over if all goes well; else it gets back: */
+	bool by_descriptor; /* by which the caller gave it; no path was followed */
 	struct pm_owner owner;
 	bool kept;        /* for longer than a call, and so: */
 	struct pm_kept_file identity;

@@ -348,6 +348,7 @@ static int take_over(struct pm_file *f, int fd)
 int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
 {
 	char path[40];
+	f->by_descriptor = true;
 	f->directory_fd = -1;
 	int flags = PM_RETRY(pm_sys->fcntl_getfl(fd));
 	if (flags < 0)

@@ -14,7 +14,7 @@ void pm_mapping_name_at_first(struct pm_mapping *m, pm_evidence_table e, const s
 		pm_evidence_set(&e[PM_EV_NAMED], PM_YES, 0, "what creating will make of it", NULL);
 	} else if (S_ISREG(f->stx.stx_mode)) {
 		pm_name_remember(&f->place, f->fd, &f->stx);
-		pm_evidence_named_at_first(e, s);
+		pm_evidence_named_at_first(e, s, !f->by_descriptor);
 	}
 }
 

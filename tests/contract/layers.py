@@ -58,9 +58,9 @@ lib/facts/policy
 lib/facts/explain
 lib/facts/armed
 lib/facts/negative_cache
-lib/facts/name
 lib/facts/extents
 lib/facts/mount
+lib/facts/name
 lib/facts/filesystem
 lib/facts/disk
 lib/facts/members

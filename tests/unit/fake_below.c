@@ -20,6 +20,14 @@ static const char *last_of(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+int fake_over(struct statx *stx)
+{
+	stx->stx_mnt_id++;
+	if (fake.machine.over == FAKE_A_FILE)
+		stx->stx_ino++;
+	return fake.machine.over == FAKE_A_DIRECTORY ? -ENOENT : 0;
+}
+
 bool fake_is_below(int fd)
 {
 	int flags = fd < FAKE_VIRTUAL_FD ? fcntl(fd, F_GETFL) : -1;

@@ -150,7 +150,7 @@ static int content(const char *path, int flags, char *text, size_t size)
 		         "22 1 8:1 / / rw - ext4 /dev/sda1 rw,nodax\n"
 		         "%u 22 %u:%u / /mnt rw shared:1 - %s\n"
 		         "%u 22 0:99 / /under rw - %s\n",
-		         FAKE_MOUNT, FAKE_MAJOR, FAKE_MINOR + fake.machine.hides_device, value ? value : "fuse none rw",
+		         FAKE_MOUNT + 100 * fake.machine.has_another_root, FAKE_MAJOR, FAKE_MINOR + fake.machine.hides_device, value ? value : "fuse none rw",
 		         FAKE_MOUNT + 1, fake.machine.under.mount ? fake.machine.under.mount : "fuse none rw");
 		return 0;
 	}
@@ -411,6 +411,8 @@ int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 	if (rc || (rc = pm_sys_linux.statx(dir_fd, path, flags, stx)))
 		return rc;
 	rc = answer_statx(stx);
+	if (path[0] && fake.machine.over)
+		return fake_over(stx);
 	if (!path[0] && fake_is_below(dir_fd)) {
 		stx->stx_dev_major = fake.machine.under.has_no_device ? 0 : FAKE_MAJOR;
 		stx->stx_dev_minor = FAKE_MINOR + 10;

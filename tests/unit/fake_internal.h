@@ -82,6 +82,7 @@ int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flag
 int fake_wrong_sync(unsigned call);
 /* fake_below.c */
 bool fake_is_below(int fd);
+int fake_over(struct statx *stx); /* what its path leads to */
 /* A path of procfs that tells of the devices of a file system. */
 bool fake_tells_members(const char *path);
 /* A node of a device that a mount option names; its number. */

@@ -307,11 +307,11 @@ static const struct {
 	/* What is announced of others is told from what is announced of this. */
 	{LEASED, "write", write_byte, "fcntl_getsig read statx_now getrlimit_fsize fcntl_getfl ioctl pwrite fcntl_getsig read fcntl_getsig read " MSYNC},
 
-	{PAGES, "query, verdict", query_verdict, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat ioctl"},
-	{PAGES, "query", query_all, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat ioctl uname cachestat"},
-	{LINES, "query, verdict", query_verdict, "statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " statx readlinkat ioctl"},
+	{PAGES, "query, verdict", query_verdict, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl"},
+	{PAGES, "query", query_all, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl uname cachestat"},
+	{LINES, "query, verdict", query_verdict, "statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " statx readlinkat statx ioctl"},
 	{POLLED, "query, verdict", query_verdict,
-	 "getlease statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " ioctl " REGION " wrong_sync ioctl ioctl statx readlinkat ioctl"},
+	 "getlease statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " ioctl " REGION " wrong_sync ioctl ioctl statx readlinkat statx ioctl"},
 
 	{PAGES, "unmap", unmap, "munmap statx_now close"},
 	{READ_ONLY, "unmap", unmap, "munmap statx_now close"},
