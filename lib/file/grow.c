@@ -10,6 +10,7 @@
 
 #include "error.h"
 #include "file/file.h"
+#include "kernel/fiemap.h"
 #include "sys/sys.h"
 
 /* Page-cache pages are written out in steps, so that preparing a large file does not fill memory. */
@@ -45,9 +46,45 @@ static int allocate_by(int (*call)(int, uint64_t, uint64_t), const struct pm_fil
 	return 0;
 }
 
-static int allocate_range(const struct pm_file *f, uint64_t offset, uint64_t length)
+static bool is_want(int rc)
 {
-	return allocate_by(pm_sys->fallocate, f, offset, length);
+	return rc == -ENOSPC || rc == -EDQUOT;
+}
+
+struct holes {
+	const struct pm_file *f;
+	uint64_t at, end; /* of what is still to be looked at */
+};
+
+static int fill_hole(struct holes *h, uint64_t stop)
+{
+	return h->at < stop ? allocate_by(pm_sys->fallocate_keep_size, h->f, h->at, stop - h->at) : 0;
+}
+
+static int pass_extent(void *arg, const struct fiemap_extent *x)
+{
+	struct holes *h = arg;
+	uint64_t stop = x->fe_logical + x->fe_length;
+	int rc = fill_hole(h, x->fe_logical < h->end ? x->fe_logical : h->end);
+	h->at = stop > h->at ? stop : h->at;
+	return rc;
+}
+
+/*
+ * Blocks for a range, without a change of the size. XFS wants as much free space, and as much of the quota, as the range is
+ * long, whether it needs a block or not (fs/xfs/xfs_bmap_util.c xfs_alloc_file_space): where that is refused it is asked for
+ * the holes alone.
+ */
+static int reserve(const struct pm_file *f, uint64_t offset, uint64_t length)
+{
+	struct holes h = {.f = f, .at = offset, .end = offset + length};
+	int rc = allocate_by(pm_sys->fallocate_keep_size, f, offset, length);
+	if (!is_want(rc))
+		return rc;
+	int filled = pm_each_extent(f->fd, h.at, h.end, pass_extent, &h);
+	if (!filled)
+		filled = fill_hole(&h, h.end);
+	return filled ? rc : 0;
 }
 
 /* A page found no block. */
@@ -93,7 +130,7 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 		return 0;
 	uint64_t end = offset + length < f->size ? offset + length : f->size;
 	/* In one call first: the faults then find large extents. */
-	int rc = allocate_range(f, offset, end - offset);
+	int rc = reserve(f, offset, end - offset);
 	if (rc && !is_missing(rc))
 		return pm_file_fail(f, rc, "the range cannot be allocated");
 	void *map = NULL;
@@ -196,6 +233,16 @@ static int grow_without_fallocate(const struct pm_file *f, uint64_t end, bool sp
 	return append_zeros(f, end);
 }
 
+/* Of what was reserved the last block is enough: XFS would want all of it once more. */
+static int set_size(const struct pm_file *f, uint64_t from, uint64_t end)
+{
+	int rc = allocate_by(pm_sys->fallocate, f, from, end - from);
+	/* Not even that is free, and not needed. */
+	if (is_want(rc) && from == end - 1 && pm_file_is_alone(f))
+		rc = PM_RETRY(pm_sys->ftruncate(f->fd, end));
+	return rc;
+}
+
 int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 {
 	if (end <= f->size)
@@ -220,10 +267,12 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 	 * size stays. fallocate(2) never shrinks.
 	 */
 	rc = sparse ? 0 : is_room_for(f, end - f->original_size);
-	if (!rc && !f->unnamed)
-		rc = allocate_by(pm_sys->fallocate_keep_size, f, from, end - from);
+	if (!rc && !f->unnamed) {
+		rc = reserve(f, from, end - from);
+		from = end - 1;
+	}
 	if (!rc)
-		rc = allocate_range(f, from, end - from);
+		rc = set_size(f, from, end);
 	if (is_missing(rc))
 		rc = grow_without_fallocate(f, end, sparse);
 	return rc ? fail_to_grow(f, rc) : 0;

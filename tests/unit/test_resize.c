@@ -322,11 +322,37 @@ END_TEST
 START_TEST(a_want_of_space_changes_no_size)
 {
 	map(&fake_plain, 4 * unit_page(), UNIT_OPTIONS(.flags = 0));
-	fake_fail(FAKE_fallocate_keep_size, 0, ENOSPC);
+	const struct fake_extent there = {0, 4 * unit_page(), 0};
+	fake.machine.extents = &there;
+	fake.machine.extent_count = 1;
+	fake_fail(FAKE_fallocate_keep_size, 0, ENOSPC); /* of the range, and of its holes */
 	ck_assert_int_eq(pm_resize(m, 20 * unit_page()), -ENOSPC);
 	ck_assert_uint_eq(fake_calls(FAKE_fallocate), 0);
 	ck_assert_uint_eq(unit_size_of(path), 4 * unit_page());
 	fake_fail(FAKE_fallocate_keep_size, 0, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* XFS wants as much space as the range is long, though no block of it is missing: then the holes alone are asked for. */
+START_TEST(blocks_that_are_there_are_not_wanted_again)
+{
+	uint64_t page = unit_page();
+	const struct fake_extent there[] = {{0, 8 * page, 0}, {12 * page, 4 * page, FIEMAP_EXTENT_UNWRITTEN}};
+	map(&fake_plain, 4 * page, UNIT_OPTIONS(.flags = 0));
+	fake.machine.extents = there;
+	fake.machine.extent_count = 2;
+	fake_fail(FAKE_fallocate_keep_size, 1, ENOSPC);
+	fake_forget();
+	unit_ok(pm_resize(m, 20 * page));
+	ck_assert_uint_eq(fake_calls(FAKE_fallocate_keep_size), 3);
+	ck_assert_uint_eq(fake_find(FAKE_fallocate_keep_size, 1)->offset, 8 * page);
+	ck_assert_uint_eq(fake_find(FAKE_fallocate_keep_size, 1)->length, 4 * page);
+	ck_assert_uint_eq(fake_find(FAKE_fallocate_keep_size, 2)->offset, 16 * page);
+	ck_assert_uint_eq(fake_find(FAKE_fallocate_keep_size, 2)->length, 4 * page);
+	/* The size takes one block more, at most. */
+	ck_assert_uint_eq(fake_find(FAKE_fallocate, 0)->length, 1);
+	ck_assert_uint_eq(unit_size_of(path), 20 * page);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -360,6 +386,7 @@ int main(void)
 	tcase_add_test(c, a_failed_sync_poisons);
 	tcase_add_test(c, what_others_added_is_not_undone);
 	tcase_add_test(c, a_want_of_space_changes_no_size);
+	tcase_add_test(c, blocks_that_are_there_are_not_wanted_again);
 	tcase_add_test(c, a_poisoned_mapping_is_not_resized);
 	return unit_run();
 }
