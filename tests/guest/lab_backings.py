@@ -89,6 +89,13 @@ _FOUR = (Volume("/dev/pmem0", "ext4", "dax=always", "-b 4096", "/mnt/ext4-dax"),
          Volume("/dev/vdb", "xfs", where="/mnt/xfs-disk"))
 
 
+# Likewise, each with quotas of users and projects.
+_LIMITED = tuple(replace(volume, options=f"{volume.options},{options}", mkfs=f"{volume.mkfs} {mkfs}".strip())
+                 for volume in _FOUR
+                 for options, mkfs in [("usrquota,prjquota", "-I 256 -O quota,project") if volume.fs == "ext4" else
+                                       ("uquota,pquota", "")])
+
+
 # For ways.sh: one file system for each way, so that what commits for one does not for another. Nothing commits by
 # itself.
 _WAYS = tuple(Volume(f"/dev/pmem{number}", fs, options, mkfs, f"/mnt/{name}")
@@ -169,6 +176,8 @@ _ROWS = (
             VDA, directory="/mnt"),
     Backing("cached-disks", "many disks with volatile caches, without file systems; for flushes.sh",
             CACHED_DISK * 19, TMPFS, "/dev/vds", modules="ext4 xfs btrfs loop dm-mod"),
+    Backing("limits", "as power, with quotas of users and projects",
+            NVDIMM * 2 + DISK * 2, _LIMITED, "/dev/pmem0", "mem-ctrl", modules="quota_v2", directory="/mnt"),
     Backing("ext4-dax-fastcommit", "ext4 dax=always with fast_commit, domain memory_controller",
             NVDIMM, (Volume(PMEM, "ext4", "dax=always", "-b 4096 -O fast_commit"),), PMEM, "mem-ctrl"),
     Backing("ext4-nojournal", "ext4 without a journal, twice on pmem with dax=always and four times on a disk",

@@ -6,6 +6,7 @@
  * file.
  *
  *   race DIRECTORY PROCESSES ROUNDS [SEED]    0: nothing was lost; "-": TMPDIR, or /var/tmp
+ *   race --quota DIRECTORY ...                likewise, and some must have failed for a quota that is set there
  *   race --mutate WHICH DIRECTORY ...         0: something was lost, as it must be with the rule switched off:
  *        lease   every lease is granted, and is none: what another process has is undone
  *        name    the same, and files are created by their name, and unlinked
@@ -34,6 +35,7 @@
 /* What each process was told to be durable. */
 static struct shared {
 	atomic_uint waiting, go;
+	atomic_uint quota; /* calls and stores that failed for one */
 	struct told {
 		unsigned value; /* 0: nothing */
 		bool mapped;    /* pm_map() succeeded, be it without a store */
@@ -42,6 +44,7 @@ static struct shared {
 } *shared;
 
 static const char *mutation = "";
+static bool has_quota;
 static uint32_t seed;
 static unsigned slots;
 
@@ -146,8 +149,27 @@ static void stand_between(void)
 
 /* ---- One process ---- */
 
+struct copy {
+	struct pm_mapping *m;
+	char *to;
+	const char *text;
+};
+
+static int copy(void *arg)
+{
+	struct copy *c = arg;
+	return pm_memcpy(c->m, c->to, c->text, strlen(c->text) + 1, 0);
+}
+
+static void note_quota(int rc)
+{
+	if (rc == -EDQUOT)
+		atomic_fetch_add(&shared->quota, 1);
+}
+
 static void store(struct pm_mapping *m, unsigned self, uint64_t length)
 {
+	struct pm_fault fault = {0};
 	struct told *told = &shared->told[self];
 	uint64_t at = (uint64_t)self * SLOT;
 	told->mapped = true;
@@ -156,11 +178,17 @@ static void store(struct pm_mapping *m, unsigned self, uint64_t length)
 		return;
 	unsigned value = chance(UINT32_MAX) | 1;
 	char text[32];
-	int size = snprintf(text, sizeof(text), "%u", value) + 1;
-	if (pm_memcpy(m, (char *)pm_base(m) + at, text, (size_t)size, 0))
-		told->value = 0; /* unknown from now on: the old or the new */
-	else
-		told->value = value;
+	snprintf(text, sizeof(text), "%u", value);
+	struct copy c = {m, (char *)pm_base(m) + at, text};
+	int rc = pm_guarded(m, copy, &c, &fault, sizeof(fault));
+	note_quota(rc);
+	/* A hole that gets no block for a quota: the store is not made, and the byte stays what it was. */
+	if (fault.error && !(has_quota && fault.error == -EDQUOT)) {
+		dprintf(STDOUT_FILENO, "  process %u: %s\n", self, pm_error_detail());
+		_exit(1);
+	}
+	if (!fault.error)
+		told->value = rc ? 0 : value; /* 0: unknown from now on, the old or the new */
 }
 
 static void limit_files(rlim_t to)
@@ -180,12 +208,14 @@ static void step(const char *path, unsigned self)
 	o.direct = kind == 0 ? PM_GUARANTEE : PM_HINT;
 	limit_files(kind == 1 ? o.length / 2 : RLIM_INFINITY);
 	int rc = pm_map(path, &o, &m);
+	note_quota(rc);
 	if (!rc) {
 		store(m, self, o.length);
 		if (chance(2)) {
 			uint64_t longer = o.length + (1 + chance(slots)) * SLOT;
 			limit_files(chance(4) ? RLIM_INFINITY : longer - 1);
 			rc = pm_resize(m, longer);
+			note_quota(rc);
 			if (!rc || shared->told[self].value)
 				store(m, self, pm_length(m));
 		}
@@ -198,6 +228,8 @@ static int live(const char *path, unsigned self, uint32_t own_seed)
 {
 	seed = own_seed;
 	stand_between();
+	if (pm_guard_install())
+		return 1;
 	atomic_fetch_add(&shared->waiting, 1);
 	while (!atomic_load(&shared->go))
 		usleep(20);
@@ -238,6 +270,7 @@ static unsigned look(const char *path, unsigned processes, bool existed)
 	return lost;
 }
 
+static unsigned refused; /* for a quota */
 static unsigned left; /* rounds where no process succeeded and a file was left */
 
 static unsigned play(const char *path, unsigned processes)
@@ -265,12 +298,15 @@ static unsigned play(const char *path, unsigned processes)
 		waitpid(pid[i], &status, 0);
 		if (!WIFEXITED(status))
 			lost++, printf("  process %u: signal %d\n", i, WTERMSIG(status));
+		else if (WEXITSTATUS(status))
+			lost++, printf("  process %u: status %d\n", i, WEXITSTATUS(status));
 	}
 	lost += look(path, processes, existed);
 	bool any = existed;
 	for (unsigned i = 0; i < processes; i++)
 		any |= shared->told[i].mapped;
 	left += !any && !access(path, F_OK);
+	refused += atomic_load(&shared->quota);
 	return lost;
 }
 
@@ -281,6 +317,11 @@ int main(int argc, char **argv)
 		mutation = argv[2];
 		argv += 2;
 		argc -= 2;
+	}
+	if (argc > 2 && !strcmp(argv[1], "--quota")) {
+		has_quota = true;
+		argv++;
+		argc--;
 	}
 	if (argc < 4)
 		return 2;
@@ -298,6 +339,9 @@ int main(int argc, char **argv)
 	for (; played < rounds && !(mutation[0] && lost); played++)
 		lost += play(path, processes);
 	unlink(path);
-	printf("%u rounds of %u processes: %u lost; %u files left by failures\n", played, processes, lost, left);
+	printf("%u rounds of %u processes: %u lost; %u files left by failures; %u failed for a quota\n", played, processes, lost,
+	       left, refused);
+	if (has_quota && !refused)
+		return printf("the quota was never met\n"), 1;
 	return mutation[0] ? !lost : lost != 0;
 }
