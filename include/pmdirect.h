@@ -43,7 +43,6 @@
 #define PMDIRECT_H
 #include <stddef.h>
 #include <stdint.h>
-
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -136,7 +135,8 @@ enum pm_reason {
 	PM_REASON_FAST_COMMIT = 43,       /* ext4 with fast_commit, or not known to be without, and no lease is held */
 	PM_REASON_NOT_ARMED = 44,         /* an NVDIMM of the region is not armed, or the region is read-only */
 	PM_REASON_IMMUTABLE = 45,         /* the file was made immutable or append-only */
-	PM_REASON_MOUNTED_OVER = 46       /* a mount over the file, or over a directory of its path, hides it */
+	PM_REASON_MOUNTED_OVER = 46,      /* a mount over the file, or over a directory of its path, hides it */
+	PM_REASON_DESCRIPTOR_LOST = 47    /* the program closed or reused the library's descriptor of the file */
 };
 
 /* What a person can do about the reason: pm_evidence(7). */

@@ -158,6 +158,12 @@ static const char *keeper(const char *link, const char *name)
 {
 	if (is_named(name, "ublkb"))
 		return "a process (ublk)";
+	/* mtdram, phram and slram are memory, and show no difference (drivers/mtd/mtdblock.c). */
+	if (is_named(name, "mtdblock"))
+		return "flash or memory (MTD)";
+	/* drivers/target/loopback/tcm_loop.c: a SCSI disk in front of a file, a disk or memory. */
+	if (strstr(link, "/tcm_loop_"))
+		return "a backstore (tcm_loop)";
 	if (is_one_of(name, remote_names))
 		return "another process or machine";
 	/* drivers/scsi/scsi_transport_iscsi.c; drivers/nvme/host/fabrics.c */

@@ -126,6 +126,7 @@ static const struct {
 	                                          "changes the file's extents, and the mapping has no lease"},
 	[PM_REASON_NOT_ARMED] = {"not-armed", "an NVDIMM of the region is not armed to save its data at power-off, or does not "
 	                                      "report that it is, or the region is read-only"},
+	[PM_REASON_DESCRIPTOR_LOST] = {"descriptor-lost", "the program closed or reused the library's descriptor of the file"},
 	[PM_REASON_MOUNTED_OVER] = {"mounted-over", "a mount over the file, or over a directory of its path, hides it"},
 	[PM_REASON_IMMUTABLE] = {"immutable", "the file was made immutable or append-only"},
 };

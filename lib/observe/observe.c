@@ -215,6 +215,20 @@ static void blame_poison(struct pm_report *r)
 	r->advice = PM_ADVICE_CLEAR_ERROR;
 }
 
+/* Nothing is known of the file, and a write-back through its descriptor would be of another file. */
+static void blame_descriptor(struct pm_report *r, bool all)
+{
+	bool guaranteed = r->sync_request == PM_GUARANTEE || r->direct_request == PM_GUARANTEE;
+	r->verdict = guaranteed ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
+	r->grade = PM_GRADE_NONE;
+	r->sync = r->sync == PM_YES ? PM_UNKNOWN : r->sync;
+	r->reason = PM_REASON_DESCRIPTOR_LOST;
+	r->advice = PM_ADVICE_MAP_AGAIN;
+	r->error = r->error ? r->error : -EBADF;
+	if (all)
+		pm_evidence_set(&r->evidence[PM_EV_OWN_DESCRIPTION], PM_NO, EBADF, "statx(2)", "closed or reused by the program");
+}
+
 int pm_mapping_report(struct pm_mapping *m, const char *call, struct pm_report *r, bool all)
 {
 	struct pm_event_batch batch;
@@ -234,6 +248,8 @@ int pm_mapping_report(struct pm_mapping *m, const char *call, struct pm_report *
 	if (r->error)
 		blame_poison(r);
 	r->error = r->error ? r->error : atomic_load(&m->lost);
+	if (atomic_load(&m->file.identity.lost))
+		blame_descriptor(r, all);
 	return 0;
 }
 

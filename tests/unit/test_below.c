@@ -72,6 +72,9 @@ static const struct disk {
 	{"virtual/block/ublkb0", {0}, {{0}}, PM_UNKNOWN, PM_UNKNOWN, "a process", NULL},
 	{"platform/host2/session1/target2:0:0/2:0:0:1/block/sdc", {0}, {{0}}, PM_UNKNOWN, PM_UNKNOWN, "another machine", NULL},
 	{"virtual/nvme-fabrics/ctl/nvme1/nvme1n1", {0}, {{0}}, PM_UNKNOWN, PM_UNKNOWN, "another machine", NULL},
+	{"tcm_loop_0/tcm_loop_adapter_0/host3/target3:0:1/3:0:1:0/block/sdd", {0}, {{0}}, PM_UNKNOWN, PM_UNKNOWN, "a backstore",
+	 NULL},
+	{"platform/mtdram/mtd/mtd0/mtdblock0", {0}, {{0}}, PM_UNKNOWN, PM_UNKNOWN, "flash or memory", NULL},
 	{"virtual/block/zd0", {0}, {{0}}, PM_UNKNOWN, PM_UNKNOWN, "unknown kind", NULL},
 	{"virtual/block/ramfoo", {0}, {{0}}, PM_UNKNOWN, PM_UNKNOWN, "unknown kind", NULL},
 	/* Upon others: the worst counts. */
@@ -164,6 +167,8 @@ static const struct {
 	{OVERLAYFS_SUPER_MAGIC, "9p tag rw,upperdir=/", true, PM_UNKNOWN, PM_UNKNOWN, "9p: no device is known", NULL},
 	{BTRFS_SUPER_MAGIC, "btrfs /dev/vdc rw,subvol=/", true, PM_UNKNOWN, PM_UNKNOWN, "btrfs: its devices", NULL},
 	{OVERLAYFS_SUPER_MAGIC, "overlay overlay rw,lowerdir=/a", true, PM_UNKNOWN, PM_UNKNOWN, "without an upper layer", NULL},
+	{OVERLAYFS_SUPER_MAGIC, "overlay overlay rw,upperdir=up,workdir=work", true, PM_UNKNOWN, PM_UNKNOWN,
+	 "its upper layer is relative", NULL},
 	{OVERLAYFS_SUPER_MAGIC, "overlay overlay rw,upperdir=/no/where", true, PM_UNKNOWN, PM_UNKNOWN, "/no/where: cannot be",
 	 NULL},
 	{OVERLAYFS_SUPER_MAGIC, "overlay overlay rw,upperdir=/no/where,volatile", true, PM_YES, PM_UNKNOWN, "mounted volatile",

@@ -220,6 +220,14 @@ START_TEST(a_query_knows_nothing)
 	fake_forget();
 	const struct pm_report *r = unit_query(m);
 	ck_assert_int_le((int)r->granularity, PM_PAGE);
+	ck_assert_int_eq(r->reason, PM_REASON_DESCRIPTOR_LOST);
+	ck_assert_int_eq(r->advice, PM_ADVICE_MAP_AGAIN);
+	ck_assert_int_eq(r->verdict, PM_VERDICT_DEMOTED);
+	ck_assert_int_eq(r->grade, PM_GRADE_NONE);
+	ck_assert_int_eq(r->error, -EBADF);
+	ck_assert_int_eq(r->evidence[PM_EV_OWN_DESCRIPTION].state, PM_NO);
+	ck_assert_int_eq(r->evidence[PM_EV_OWN_DESCRIPTION].error, EBADF);
+	ck_assert_int_eq(r->evidence[PM_EV_FILE_SYSTEM].state, PM_UNKNOWN);
 	for (unsigned n = 0; fake_find(FAKE_ioctl, n); n++)
 		ck_assert_int_ne(fake_find(FAKE_ioctl, n)->fd, number);
 	ck_assert_int_eq(persist(), -EBADF);

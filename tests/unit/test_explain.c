@@ -19,7 +19,7 @@ START_TEST(every_value_has_a_name)
 		for (int j = 0; j < i; j++)
 			ck_assert_str_ne(name, pm_evidence_name((enum pm_evidence_row)j));
 	}
-	for (int i = 0; i <= PM_REASON_MOUNTED_OVER; i++) {
+	for (int i = 0; i <= PM_REASON_DESCRIPTOR_LOST; i++) {
 		const char *name = pm_reason_name((enum pm_reason)i);
 		ck_assert_str_ne(name, "unknown");
 		ck_assert_ptr_null(strchr(name, ' '));
@@ -96,7 +96,7 @@ END_TEST
 START_TEST(every_value_has_a_sentence)
 {
 	char text[300], other[300];
-	for (int i = 0; i <= PM_REASON_MOUNTED_OVER; i++) {
+	for (int i = 0; i <= PM_REASON_DESCRIPTOR_LOST; i++) {
 		pm_explain_reason((enum pm_reason)i, PM_ADVICE_NONE, text, sizeof(text));
 		ck_assert_uint_gt(strlen(text), 10);
 		ck_assert_ptr_null(strstr(text, "unknown reason"));
