@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a CPU can do for durability. One file in cpu/ is built, chosen by meson; it fills one table after
- * asking the CPU, so that the rest of the library has no #if and tests can count every instruction.
+ * What a CPU can do for durability. meson chooses one file of cpu/. It asks the CPU and fills one table, so the rest of
+ * the library has no #if, and tests can count every instruction.
  */
 #ifndef PM_CPU_H
 #define PM_CPU_H
@@ -23,17 +23,16 @@ struct pm_cpu {
 	 * fence would be waited for as well. length 0, at NULL: only the fence. */
 	int (*persist)(const void *address, size_t length);
 	/*
-	 * Stores length bytes from the lowest to the highest, so that source may be destination or overlap it from
-	 * above. An aligned 8-byte word that lies in the destination is stored whole. NULL: the CPU has nothing better
-	 * than words.
+	 * Stores length bytes from the lowest to the highest, so source may be destination, or overlap it from above.
+	 * An aligned 8-byte word inside the destination is stored whole. NULL: the CPU has nothing better than words.
 	 */
 	void (*copy)(void *destination, const void *source, size_t length);
 	void (*set)(void *destination, int value, size_t length);
 	/*
-	 * Streams whole lines past the cache, needing only a fence; words are stored whole. Both lengths are multiples
-	 * of line, destination is line-aligned. A line is read before it is stored, and lines from the lowest to the
-	 * highest: source may be destination or overlap it from above, or from anywhere if it is one line. NULL: not
-	 * available.
+	 * Streams whole lines past the cache and needs only a fence; words are stored whole. Both lengths are multiples
+	 * of line, and destination is line-aligned. A line is read before it is stored, and lines are stored from the
+	 * lowest to the highest: source may be destination or overlap it from above, or from anywhere if it is one
+	 * line. NULL: not available.
 	 */
 	void (*stream_copy)(void *destination, const void *source, size_t length);
 	void (*stream_set)(void *destination, int value, size_t length);
@@ -42,8 +41,7 @@ struct pm_cpu {
 /* The table for this machine; always the same pointer. Never NULL. */
 const struct pm_cpu *pm_cpu(void);
 
-/* Every table that this CPU can run, the best first, which is that of pm_cpu(); NULL from their number on. For tests.
- */
+/* Every table that this CPU can run, the best first, which is that of pm_cpu(); NULL behind the last. For tests. */
 const struct pm_cpu *pm_cpu_variant(unsigned index);
 
 /* Tests put a counting table here before mapping. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A CPU about which nothing is known: it promises nothing, so every mapping is served by the kernel. */
+/* An unknown CPU: it promises nothing, so the kernel serves every mapping. */
 #include <stdatomic.h>
 
 #include "cpu/cpu.h"

@@ -24,7 +24,10 @@
 #include "cpu/cpu.h"
 
 #define LINE ((uintptr_t)64)
-/* The first-level cache for data is no smaller, and a second-level cache hardly larger. Without a copy's edges. */
+/*
+ * The first-level data cache is no smaller than this, and a second-level cache hardly larger. Without the edges of a
+ * copy.
+ */
 #define WIDE_FROM ((size_t)32768 - LINE)
 #define WIDE_TO (((size_t)2 << 20) - LINE)
 
@@ -62,7 +65,10 @@ typedef uint64_t __attribute__((may_alias)) word;
 typedef uint32_t __attribute__((may_alias, aligned(1))) four_bytes;
 typedef uint16_t __attribute__((may_alias, aligned(1))) two_bytes;
 
-/* volatile: exactly these stores, not merged, not cut, not made a call of memcpy(3), which promises no whole words. */
+/*
+ * volatile: exactly these stores, not merged, not cut, and not turned into a call of memcpy(3), which does not keep
+ * words whole.
+ */
 #define STORE(type)                                                                                                    \
 	do {                                                                                                           \
 		type v_;                                                                                               \
@@ -72,7 +78,7 @@ typedef uint16_t __attribute__((may_alias, aligned(1))) two_bytes;
 		from += step * sizeof(v_);                                                                             \
 	} while (0)
 
-/* step is 1 to copy; 0 to store the same bytes over and over, as many as the largest vector has. */
+/* step is 1 to copy; 0 to store the same bytes again and again, as many as the largest vector has. */
 #define DEFINE_STORES(name, feature, vector)                                                                           \
 	__attribute__((target(feature), always_inline)) static inline void name##_some(char *to, const char *from,     \
 	                                                                               size_t length, size_t step)     \
@@ -105,7 +111,7 @@ typedef uint16_t __attribute__((may_alias, aligned(1))) two_bytes;
 	__attribute__((target(feature))) static void set_##name(void *to, int value, size_t length)                    \
 	{                                                                                                              \
 		const word all = (unsigned char)value * (word)0x0101010101010101;                                      \
-		/* As one store: loads that a store is only a part of would wait for the fence before it. */           \
+		/* As one store: a load that needs more than one store would wait for the fence before it. */           \
 		const vector pattern = (vector){0} + all;                                                              \
 		name##_some(to, (const char *)&pattern, length, 0);                                                    \
 	}
@@ -115,7 +121,7 @@ DEFINE_STORES(avx2, "avx2", words4)
 
 /* ---- Streams ---- */
 
-/* A line at a time, read whole before it is stored. The compiler adds the vzeroupper. */
+/* One line at a time, read whole before it is stored. The compiler adds the vzeroupper. */
 #define DEFINE_STREAM_COPY(name, feature, vector, load, stream)                                                        \
 	__attribute__((target(feature))) static void name(void *destination, const void *source, size_t length)        \
 	{                                                                                                              \
@@ -173,7 +179,7 @@ static const struct pm_cpu tables[INSTRUCTIONS][VECTORS] = {
 	[CLFLUSHOPT] = TABLES("clflushopt", write_back_clflushopt),
 	[CLFLUSH] = TABLES("clflush", write_back_clflush),
 };
-/* A line size these loops do not know: no promise. */
+/* These loops do not know the line size: no promise. */
 static const struct pm_cpu with_other_line =
 	TABLE("clflush with an unknown line size", write_back_clflush, false, sse2, sse2);
 
@@ -199,7 +205,7 @@ static enum instruction best_instruction(void)
 	return has & (1u << 24) ? CLWB : has & (1u << 23) ? CLFLUSHOPT : CLFLUSH;
 }
 
-/* CPUID.1 ECX bit 27 OSXSAVE: the system lets XCR0 tell which registers it saves for each thread. */
+/* CPUID.1 ECX bit 27 OSXSAVE: XCR0 shows which registers the system saves for each thread. */
 static bool system_saves(unsigned registers)
 {
 	unsigned a, b, c, d;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is large enough is streamed: its whole lines go past the cache, and only the edges, the parts of lines at both
- * ends, are stored and written back. The rest is stored and written back. Nowhere is an aligned 8-byte word torn, which
+ * A large range is streamed: its whole lines go past the cache, and only the edges, the parts of lines at both ends,
+ * are stored and written back. A small range is stored and written back. No aligned 8-byte word is ever torn, which
  * memcpy(3) does not promise: it may store overlapping words.
  */
 #include <stdint.h>
@@ -9,7 +9,7 @@
 
 #include "durability/copy.h"
 
-/* On the stack, for what would be stored over before it is read. */
+/* On the stack, for bytes that would be overwritten before they are read. */
 #define PART 512u
 #define LINE_MOST 256u /* pm_cpu.line */
 
@@ -51,7 +51,7 @@ static inline bool streams(const struct pm_cpu *cpu, size_t length, unsigned fla
 	return !(flags & (PM_NOFLUSH | PM_TEMPORAL)) && cpu->stream_copy;
 }
 
-/* What of a range is whole lines, and what is before and behind them. */
+/* The whole lines of a range, and what lies before and behind them. */
 struct parts {
 	size_t head, lines, tail;
 };
@@ -71,8 +71,8 @@ __attribute__((always_inline)) static inline void expect_edges(const char *to, s
 }
 
 /*
- * The edges are stored and written back when the lines are on their way: a store that waits for its line, and a
- * write-back, hold up streamed stores that follow.
+ * The edges are stored and written back while the lines are on their way: a store that waits for its line, and a
+ * write-back, delay the streamed stores that follow.
  */
 static inline struct pm_unflushed put_edges(struct pm_medium *m, const struct pm_strategy *strategy, char *to,
                                        struct parts p, const char *first, const char *last, int value)
@@ -103,7 +103,10 @@ static void store_down(const struct pm_cpu *cpu, char *to, const char *from, siz
 	}
 }
 
-/* Likewise: a stream reads a line before it stores it, and parts no longer than the distance do not overlap. */
+/*
+ * From the end as well: a stream reads a line before it stores it, and parts no longer than the distance do not
+ * overlap.
+ */
 static void stream_down(const struct pm_cpu *cpu, char *to, const char *from, size_t n)
 {
 	size_t distance = (size_t)(to - from) & ~(cpu->line - 1), most = distance ? distance : cpu->line;

@@ -6,16 +6,17 @@
 #include "durability/engine.h"
 
 /*
- * From here on whole lines are streamed. Where that becomes faster than storing and writing back depends on what was done
- * to the lines before, which nobody knows: by bench/copy --cut on a Xeon (Cascade Lake) at 384 bytes if they are scattered;
- * at 256, or at once if misaligned, for the same ones again; at 640, or 160 if misaligned, one range behind the other.
- * 256 is where no case loses what another wins, and the unit in which persistent memory writes (Yang et al., FAST 2020).
+ * From here on whole lines are streamed. Where streaming becomes faster than storing and writing back depends on what
+ * was done to the lines before, which the library does not know. bench/copy --cut on a Xeon (Cascade Lake): at 384
+ * bytes if the lines are scattered; at 256, or at once if misaligned, for the same lines again; at 640, or 160 if
+ * misaligned, for one range behind the other. At 256 no case loses what another wins, and it is the unit in which
+ * persistent memory writes (Yang et al., FAST 2020).
  */
 #define PM_STREAM_FROM 256u
 
 /*
- * Fetches the lines that will be stored into, while the call is still being checked: the stores themselves wait until
- * the fence before them is through. A prefetch never faults.
+ * Fetches the lines that will be stored to while the call is still being checked: the stores themselves wait until the
+ * fence before them has completed. A prefetch never faults.
  */
 __attribute__((always_inline)) static inline void pm_copy_prefetch(const char *to, size_t length)
 {
@@ -26,15 +27,15 @@ __attribute__((always_inline)) static inline void pm_copy_prefetch(const char *t
 		__builtin_prefetch(to + at, 1);
 }
 
-/* What of a copy is still to be flushed; length may be 0, and address is NULL then. */
+/* The part of a copy that must still be flushed; length may be 0, and address is NULL then. */
 struct pm_unflushed {
 	const void *address;
 	size_t length;
 };
 
 /*
- * flags are those of pm_memcpy(). source may overlap destination. length > 0. The rest is left to the caller, who can
- * persist it by one call in which the write-back and the fence stand together: see pm_cpu.persist.
+ * flags are those of pm_memcpy(). source may overlap destination. length > 0. The caller persists the rest, by one call
+ * in which write-back and fence stand together: see pm_cpu.persist.
  */
 struct pm_unflushed pm_copy(struct pm_medium *, const struct pm_strategy *, void *destination, const void *source,
                        size_t length, unsigned flags);

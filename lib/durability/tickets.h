@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who waits for whom when several threads drain one mapping, and which of them a failed write-back fails.
+ * The order of several threads that drain one mapping: which drain waits for which, and which of them a failed
+ * write-back fails.
  *
  * Drains write at the same time. A drain may take pages that another thread recorded, so each waits for the drains that
  * began before it had taken all. A recovery (pm_clear_error()) keeps new drains from starting, and waits for those that
  * write.
  *
- * After a failure the kernel has reported the error and marked the pages clean (Documentation/core-api/errseq.rst), so a
- * second msync returns 0 with the data not on the medium. The first error is therefore latched until the recovery.
+ * After a failure the kernel has reported the error and marked the pages clean (Documentation/core-api/errseq.rst), so
+ * a second msync returns 0 with the data not on the medium. The first error is therefore latched until the recovery.
  */
 #ifndef PM_TICKETS_H
 #define PM_TICKETS_H

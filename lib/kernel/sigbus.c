@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A kernel that cannot serve a load or store sends SIGBUS to the thread at that instruction (force_sig_fault). The
- * thread's guards form a list through its stack; the innermost that stands for the address is where it goes on.
+ * When the kernel cannot serve a load or store it sends SIGBUS to the thread at that instruction (force_sig_fault). The
+ * guards of a thread form a list through its stack; the thread continues at the innermost guard that covers the
+ * address.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -25,16 +26,16 @@ struct guard {
 	struct pm_caught caught;
 };
 
-/* Reached without a call of the loader's, which may allocate: a handler must not. */
+/* Reached without a call of the loader, which may allocate: a handler must not. */
 static __thread struct guard *volatile innermost __attribute__((tls_model("initial-exec")));
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of installing and removing */
 static atomic_uint users;
-static bool is_linked; /* the handler is installed, be it below somebody else's */
-/* What was there before. A handler may be reading the one while the other is filled. */
+static bool is_linked; /* the handler is installed, perhaps below another handler */
+/* The previous disposition. A handler may read one entry while the other is filled. */
 static struct sigaction before[2];
 static struct sigaction *_Atomic previous = before;
-static atomic_bool previous_is_spent; /* it was for once only (SA_RESETHAND) */
+static atomic_bool previous_is_spent; /* it was installed for one signal only (SA_RESETHAND) */
 
 /* ---- The handler ---- */
 
@@ -51,7 +52,7 @@ static bool is_disposition(const struct sigaction *a, void (*disposition)(int))
 	return a->sa_handler == disposition;
 }
 
-/* With the siginfo it came with; it is delivered when the handler returns, at the instruction that faulted. */
+/* With its own siginfo; it is delivered when the handler returns, at the instruction that faulted. */
 static void die_as_without_us(const siginfo_t *info)
 {
 	const struct sigaction by_default = {.sa_handler = SIG_DFL};
@@ -62,7 +63,10 @@ static void die_as_without_us(const siginfo_t *info)
 static void pass_on(int number, siginfo_t *info, void *context)
 {
 	const struct sigaction *p = atomic_load(&previous);
-	/* A fault cannot be ignored: the kernel then kills (force_sig_info). What is only sent can. */
+	/*
+	 * A fault cannot be ignored: the kernel then kills the process (force_sig_info). A signal that was sent can be
+	 * ignored.
+	 */
 	bool is_forced = info->si_code > 0 && info->si_code != BUS_MCEERR_AO;
 	bool is_spent = (unsigned)p->sa_flags & SA_RESETHAND && atomic_exchange(&previous_is_spent, true);
 	if (is_spent || is_disposition(p, SIG_DFL) || (is_disposition(p, SIG_IGN) && is_forced))
@@ -77,7 +81,7 @@ static void pass_on(int number, siginfo_t *info, void *context)
 
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
-	/* Not of a signal that somebody sent, nor of a misaligned access, which is the program's fault. */
+	/* Not a signal that a process sent, nor a misaligned access, which is a bug of the program. */
 	int code = info->si_code;
 	bool is_loss = code == BUS_MCEERR_AO;
 	bool is_fault = code == BUS_ADRERR || code == BUS_OBJERR || code == BUS_MCEERR_AR;
@@ -89,7 +93,9 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 	g->caught = (struct pm_caught){.code = code, .address = (uintptr_t)info->si_addr};
 	if (code == BUS_MCEERR_AO || code == BUS_MCEERR_AR)
 		g->caught.lsb = (unsigned)info->si_addr_lsb;
-	/* News may come anywhere, also while a lock of the C library is held. */
+	/*
+	 * A report of a memory error (BUS_MCEERR_AO) may arrive anywhere, even while a lock of the C library is held.
+	 */
 	if (is_loss)
 		return;
 	g->has_left = true;
@@ -98,7 +104,7 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 
 /* ---- Installing ---- */
 
-/* The kernel gives the handler what the previous one asked for: its mask, its stack, its flags. */
+/* The kernel gives this handler what the previous one asked for: its mask, its stack, its flags. */
 static void remember(const struct sigaction *found, struct sigaction *ours)
 {
 	struct sigaction *p = atomic_load(&previous) == before ? before + 1 : before;
@@ -109,7 +115,7 @@ static void remember(const struct sigaction *found, struct sigaction *ours)
 	ours->sa_sigaction = on_sigbus;
 	ours->sa_flags = (int)(((unsigned)found->sa_flags & ~SA_RESETHAND) | SA_SIGINFO);
 	if (is_disposition(found, SIG_DFL) || is_disposition(found, SIG_IGN)) {
-		/* No call is to be interrupted that was not before. */
+		/* No call must be interrupted that was not interrupted before. */
 		ours->sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
 		sigemptyset(&ours->sa_mask);
 	}
@@ -122,7 +128,7 @@ static int link_in(const struct sigaction *found)
 	int rc = PM_RETRY(pm_sys->sigaction(SIGBUS, &ours, &replaced));
 	if (rc)
 		return rc;
-	/* Somebody was quicker: his is the one to pass on to. */
+	/* Another thread was faster: its handler is the one to pass on to. */
 	if (replaced.sa_handler != found->sa_handler)
 		remember(&replaced, &unused);
 	is_linked = true;
@@ -137,7 +143,7 @@ static int install_locked(void)
 		return pm_fail(rc, "pm_guard_install", NULL, "sigaction failed: %s", pm_strerror(rc));
 	bool is_ours = found.sa_sigaction == on_sigbus;
 	bool is_handler = !is_disposition(&found, SIG_DFL) && !is_disposition(&found, SIG_IGN);
-	/* Ours above one that passes on to ours would go round in circles. */
+	/* If the library's handler lay above one that passes on to it, a fault would circle for ever. */
 	if (is_linked && !is_ours && is_handler && !atomic_load(&users))
 		return pm_fail(-EBUSY, "pm_guard_install", NULL,
 		               "a handler lies over the library's, and whether it passes faults on is not known");
@@ -157,7 +163,7 @@ int pm_sigbus_install(void)
 	return rc;
 }
 
-/* 0, or -EBUSY where the handler in force is not ours. */
+/* 0, or -EBUSY if another handler is in force. */
 static int unlink_ours(void)
 {
 	struct sigaction now, replaced, back = *atomic_load(&previous);
@@ -170,7 +176,7 @@ static int unlink_ours(void)
 	if (rc)
 		return rc;
 	if (replaced.sa_sigaction != on_sigbus) {
-		/* Installed between the two calls. */
+		/* Another handler was installed between the two calls. */
 		rc = PM_RETRY(pm_sys->sigaction(SIGBUS, &replaced, NULL));
 		is_linked = !rc;
 		return rc ? rc : -EBUSY;
@@ -179,7 +185,7 @@ static int unlink_ours(void)
 	return 0;
 }
 
-/* A handler that cannot be put back stays in force, and its user with it: the call can be made again. */
+/* A handler that cannot be removed stays in force, and its user count with it: the call can be repeated. */
 static int unlink_last(void)
 {
 	int rc = unlink_ours();
@@ -229,7 +235,7 @@ int pm_sigbus_run(const void *low, size_t length, int (*function)(void *), void 
 	sigset_t sigbus;
 	sigemptyset(&sigbus);
 	sigaddset(&sigbus, SIGBUS);
-	/* The kernel kills where a fault meets a blocked signal. */
+	/* The kernel kills the process if a fault meets a blocked signal. */
 	int rc = PM_RETRY(pm_sys->pthread_sigmask(SIG_UNBLOCK, &sigbus, &g.mask));
 	if (rc)
 		return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * SIGBUS, caught in a range of addresses for as long as a function runs. Knows nothing of files. What the handler
- * touches is the stack, one thread-local pointer and what was there before it: that makes it async-signal-safe.
+ * Catches SIGBUS in a range of addresses while a function runs. It knows nothing of files. The handler touches only the
+ * stack, one thread-local pointer and the previous disposition, so it is async-signal-safe.
  */
 #ifndef PM_SIGBUS_H
 #define PM_SIGBUS_H
@@ -16,14 +16,14 @@ struct pm_caught {
 	unsigned lsb; /* of a memory error: it concerns 1 << lsb bytes */
 };
 
-/* As the public functions of like name; they leave the sentence. */
+/* These do what the public functions of the same name do, and leave the sentence. */
 int pm_sigbus_install(void);
 int pm_sigbus_remove(void);
 bool pm_sigbus_installed(void);
 
 /*
- * Runs function(arg) and stores its value. Where a fault in [low, low + length) ends it, *value is left as it is. News
- * of a memory error that nobody has touched yet (BUS_MCEERR_AO) does not end it. Returns 0, or -errno if nothing ran.
+ * Runs function(arg) and stores its value. If a fault in [low, low + length) ends it, *value keeps its old content. A
+ * memory error that no access has met yet (BUS_MCEERR_AO) does not end it. Returns 0, or -errno if nothing ran.
  */
 int pm_sigbus_run(const void *low, size_t length, int (*function)(void *), void *arg, int *value,
                   struct pm_caught *);
