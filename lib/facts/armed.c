@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Whether the NVDIMMs of a region keep what is stored in them (Documentation/ABI/testing/sysfs-bus-nfit,
- * sysfs-bus-papr-pmem). The kernel makes the region of one that is not armed read-only (drivers/nvdimm/region_devs.c
- * nd_region_create), and root can make it writable all the same.
+ * sysfs-bus-papr-pmem). The kernel makes the region of an unarmed NVDIMM read-only (drivers/nvdimm/region_devs.c
+ * nd_region_create), and root can make it writable again.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -43,8 +43,9 @@ static bool has_flag(const char *flags, const char *flag)
 }
 
 /*
- * not_armed: it cannot accept persistent writes. Where the last save, restore or mapping failed it may be the next. A flush
- * that failed was the platform's, at the last power-off, and leaves the next one open. The rest says nothing about that.
+ * not_armed: the NVDIMM cannot accept persistent writes. If the last save, restore or mapping failed, the next one may
+ * fail. flush_fail: the platform's flush failed at the last power-off, so the next flush is unknown. The other flags
+ * say nothing about the data.
  */
 static enum pm_state state_of_flags(const char *flags, bool *cannot_save, const char **flag)
 {
@@ -90,7 +91,7 @@ void pm_evidence_armed(struct pm_evidence *row, unsigned region)
 	pm_evidence_set(row, PM_YES, 0, SOURCE, NULL);
 	for (; n < DIMMS_MOST && !(rc = pm_dimm_find(region, n, &dimm)); n++)
 		look_at_dimm(row, dimm);
-	/* The first part that is not there ends the list. */
+	/* The first part that does not exist ends the list. */
 	if (!n || rc != -ENOENT)
 		take_worse(row, PM_UNKNOWN, -rc, 0, "not all NVDIMMs are shown");
 	snprintf(path, sizeof(path), ND_DEVICES "region%u/read_only", region);

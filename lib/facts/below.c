@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a file system stands on, followed down to what can be known: an overlay to its upper layer, a loop device to the
- * file behind it, dm, md and bcache to the devices below, everything else to the disk. Two questions: whether it forgets at
- * power-off (PM_EV_VOLATILE), and whether a sync ends in a flush of the disk's volatile cache (PM_EV_DEVICE_FLUSH). Of
- * several answers the worst counts. What cannot be followed is unknown, and the text says where the way ended.
+ * What a file system stands on, followed down as far as it can be known: an overlay to its upper layer, a loop device
+ * to its backing file, dm, md and bcache to the devices below, everything else to the disk. Two questions: whether it
+ * loses its content at power-off (PM_EV_VOLATILE), and whether a sync ends in a flush of the disk's volatile cache
+ * (PM_EV_DEVICE_FLUSH). Of several answers the worst counts. What cannot be followed is unknown, and the text says
+ * where the way ended.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@ static void walk_overlay(const struct pm_mount_facts *mount, unsigned depth, str
 	int rc = pm_mount_path(mount, "upperdir=", path, sizeof(path));
 	if (rc)
 		pm_below_end(b, 0, rc == -ENOENT ? "overlay without an upper layer: nothing is stored" : "overlay: path too long");
-	else if (path[0] != '/') /* to where the process was that mounted it */
+	else if (path[0] != '/') /* relative to the directory of the process that mounted it */
 		pm_below_end(b, 0, "overlay: the path of its upper layer is relative");
 	else
 		pm_below_path(path, depth + 1, b);
@@ -33,7 +34,10 @@ static void walk_overlay(const struct pm_mount_facts *mount, unsigned depth, str
 		pm_below_forgets(b, "overlay mounted volatile");
 }
 
-/* Whether an option has the file system send no flush; the options of several (their show_options). */
+/*
+ * The option that makes the file system leave flushes out, if there is one; the names come from the show_options of
+ * several file systems.
+ */
 static const char *silencer(const struct pm_mount_facts *mount)
 {
 	static const char *const options[] = {"nobarrier", "barrier=0", "barrier=none", "nostrictsync",
@@ -48,7 +52,7 @@ static const char *silencer(const struct pm_mount_facts *mount)
 static void apply_options(const struct pm_mount_facts *mount, struct pm_below *b)
 {
 	const char *checkpoint = pm_mount_option(mount, "checkpoint="), *option = silencer(mount);
-	/* Documentation/filesystems/f2fs.rst: what follows the mount is gone after a power failure. */
+	/* Documentation/filesystems/f2fs.rst: a power failure takes everything written since the mount. */
 	if (checkpoint && !strncmp(checkpoint, "disable", 7))
 		pm_below_forgets(b, "f2fs mounted checkpoint=disable");
 	if (!option)
@@ -85,19 +89,22 @@ static void walk_mounted(const struct statx *stx, const struct pm_file_system *f
 	apply_options(mount, b);
 }
 
-/* A server passes its own f_type on (fs/9p/vfs_super.c v9fs_statfs): the table of mounts knows which file system it is. */
+/*
+ * A server passes on its own f_type (fs/9p/vfs_super.c v9fs_statfs). The table of mounts has the type of the mount
+ * itself.
+ */
 static bool is_type_of(const struct pm_file_system *fs, const struct pm_mount_facts *mount)
 {
 	return !fs->type[0] || fs->is_volatile || !strncmp(mount->type, fs->type, strlen(fs->type));
 }
 
-/* What fstatfs(2) says of a file system without a block device is not taken for it before its mount was seen. */
+/* Of a file system without a block device the answer of fstatfs(2) does not count before its mount was seen. */
 static bool by_statmount(const struct pm_file_system *fs, const struct statx *stx, bool is_verified)
 {
 	return fs && fs->bears_statmount && (stx->stx_dev_major || is_verified);
 }
 
-/* The path may be that of another mount namespace, or one that this process may not enter. */
+/* The path may belong to another mount namespace, or lead where this process may not enter. */
 void pm_below_path(const char *path, unsigned depth, struct pm_below *b)
 {
 	struct statx stx;
@@ -126,7 +133,7 @@ void pm_below_path(const char *path, unsigned depth, struct pm_below *b)
 
 static void set_rows(pm_evidence_table e, const struct pm_below *b, const char *source)
 {
-	/* What is volatile for another reason stays so. */
+	/* A backing that is volatile for another reason stays volatile. */
 	if (e[PM_EV_VOLATILE].state != PM_YES)
 		pm_evidence_set(&e[PM_EV_VOLATILE], b->is_volatile, b->is_volatile ? 0 : b->error, source, b->what);
 	pm_evidence_set(&e[PM_EV_DEVICE_FLUSH], b->flushes, b->flushes ? 0 : b->error, source, b->how);
@@ -157,7 +164,7 @@ void pm_evidence_below(pm_evidence_table e, const struct pm_subject *s, bool ane
 	}
 	bool is_known = e[PM_EV_FILE_SYSTEM].state == PM_YES;
 	const struct pm_file_system *fs = is_known ? pm_file_system((uint32_t)e[PM_EV_FILE_SYSTEM].value) : NULL;
-	/* At pm_map() nothing is open that the rest could change. */
+	/* At pm_map() the rest could not change any decision. */
 	if (!anew && fs && fs->is_volatile)
 		return;
 	int rc = pm_mount_read(s->fd, &s->stx, by_statmount(fs, &s->stx, known.is_verified), &mount);

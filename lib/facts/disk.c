@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A disk, followed down in sysfs to what keeps the data: whether that forgets at power-off, and whether a flush reaches the
- * volatile cache of the disk.
+ * A disk, followed down in sysfs to the device that keeps the data: whether that device loses its content at power-off,
+ * and whether a flush reaches the volatile cache of the disk.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@ __attribute__((format(printf, 3, 4))) static void write_text(char *text, size_t 
 	va_end(args);
 }
 
-/* For an array; what does not fit is cut off. */
+/* Writes into an array and cuts off what does not fit. */
 #define say(text, ...) write_text(text, sizeof(text), __VA_ARGS__)
 
 /* Volatile before unknown before not; not flushed before unknown before flushed. */
@@ -93,9 +93,9 @@ static void visit_scsi(void *arg, const char *name)
 }
 
 /*
- * The kernel knows of no volatile cache, or was told so: queue/write_cache can be written. The disk itself may know better:
- * a virtio disk is asked at each look (drivers/block/virtio_blk.c cache_type_show), of a SCSI disk the driver remembers
- * what it said, or what root had it believe for a while ("temporary write through").
+ * The kernel knows of no volatile cache, or root has said so: queue/write_cache can be written. The disk itself may
+ * know better: a virtio disk is asked at each look (drivers/block/virtio_blk.c cache_type_show); of a SCSI disk the
+ * driver remembers its last answer, or what root has set for a while ("temporary write through").
  */
 static void ask_disk(const char *disk, struct pm_below *b)
 {
@@ -135,7 +135,7 @@ static void ask_queue(const char *disk, struct pm_below *b)
 
 /* ---- What a disk is ---- */
 
-/* Whether it is that and a number. */
+/* Whether name is the prefix and a number. */
 static bool is_named(const char *name, const char *prefix)
 {
 	size_t length = strlen(prefix);
@@ -185,7 +185,10 @@ static void visit_slave(void *arg, const char *name)
 	pm_below_device(path, s->depth + 1, s->b);
 }
 
-/* A flush passes on where the device sends it on: its own queue says so as long as a device below has a cache. */
+/*
+ * A stacked device passes a flush on where its own queue says "write back", which it does as long as a device below has
+ * a cache.
+ */
 static void walk_stacked(const char *disk, const char *name, unsigned depth, struct pm_below *b)
 {
 	struct pm_below all = {0};
@@ -204,7 +207,10 @@ static void walk_stacked(const char *disk, const char *name, unsigned depth, str
 	pm_below_merge(b, &all);
 }
 
-/* Its backing file may be of another mount namespace, where the name leads elsewhere: then the size tells most often. */
+/*
+ * The backing file may belong to another mount namespace, in which its name leads elsewhere. Then the size shows it
+ * most often.
+ */
 static bool may_be_behind(const char *disk, const char *path)
 {
 	char sectors[32];
@@ -225,7 +231,7 @@ static void walk_loop(const char *disk, const char *name, unsigned depth, struct
 		pm_below_end(&all, 0, "%.20s: its file is not visible from here", name);
 	else
 		pm_below_path(path, depth + 1, &all);
-	/* drivers/block/loop.c: one that is to be written sends fsync(2) on, unless its queue says otherwise. */
+	/* drivers/block/loop.c: a writable loop device passes fsync(2) on, unless its queue says otherwise. */
 	bool silent = !read_of(disk, "queue/write_cache", type, sizeof(type)) && strcmp(type, "write back");
 	if (silent && !read_of(disk, "ro", read_only, sizeof(read_only)) && !strcmp(read_only, "0")) {
 		all.flushes = PM_NO;
@@ -235,7 +241,7 @@ static void walk_loop(const char *disk, const char *name, unsigned depth, struct
 	pm_below_merge(b, &all);
 }
 
-/* Persistent memory as a disk: whether it is any is in its region (region.c). */
+/* Persistent memory as a disk. Whether the memory is persistent is a question to its region (region.c). */
 static void ask_region(const char *link, const char *name, struct pm_below *disk)
 {
 	const char *bus = strstr(link, "/ndbus"), *region = strstr(link, "/region");
@@ -283,8 +289,8 @@ static bool is_partition(const char *name, const char *parent, size_t length)
 }
 
 /*
- * The link is not looked at for being of sysfs, which would take a call more of every mapping: what it leads to is, by its
- * attributes.
+ * That the link lies on sysfs is not checked, which would cost each mapping one more call. The attributes that it leads
+ * to are checked.
  */
 void pm_below_device(const char *directory, unsigned depth, struct pm_below *b)
 {
@@ -306,7 +312,7 @@ void pm_below_device(const char *directory, unsigned depth, struct pm_below *b)
 	bool part = parent[0] && is_partition(name, parent, strlen(parent));
 	snprintf(disk, sizeof(disk), "%s%s", directory, part ? "/.." : "");
 	name = part ? parent : name;
-	/* drivers/scsi/scsi_debug.c hangs its memory at a bus of its own. */
+	/* drivers/scsi/scsi_debug.c puts its memory on a bus of its own. */
 	if (is_one_of(name, memory_names) || strstr(link, "/pseudo_"))
 		pm_below_forgets(b, name);
 	else if (is_one_of(name, stacked_names))

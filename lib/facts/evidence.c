@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What every gatherer of evidence needs. */
+/* Functions that every gatherer of evidence needs. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

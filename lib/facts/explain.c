@@ -181,7 +181,7 @@ void pm_explain_reason(enum pm_reason reason, enum pm_advice advice, char *text,
 	snprintf(text, size, "%s%s%s", sentence, what[0] ? "; " : "", what);
 }
 
-/* Text that keeps counting past the end of its room. */
+/* A text that goes on counting behind the end of its buffer. */
 struct text {
 	char *at;
 	size_t room, length;
@@ -207,7 +207,7 @@ static bool says(const struct pm_report *r, enum pm_evidence_row row, enum pm_st
 
 /* ---- What is lost, the worst first ---- */
 
-/* What a loss leaves of the rest of the report. The errors of the rows are those that pmdirect.h lists. */
+/* How much of the rest of the report a loss leaves. The errors of the rows are those that pmdirect.h lists. */
 enum gravity { SOUND, IN_PART, NOT_DURABLE };
 
 static void worsen(enum gravity *g, enum gravity to)
@@ -332,7 +332,7 @@ static void say_properties(struct text *t, const struct pm_report *r, enum gravi
 	say(t, "%s ", directs[(size_t)r->direct < COUNT(directs) ? (size_t)r->direct : 0]);
 }
 
-/* What it says was said above, in more words. */
+/* Whether the reason was said above, in more words. */
 static bool is_said(enum pm_reason reason)
 {
 	switch (reason) {
@@ -391,7 +391,7 @@ static void say_environment(struct text *t, const struct pm_report *r)
 		say(t, "Tainted: PMDIRECT_GRANULARITY=%.55s lowers the promise. ", forced->text);
 	if (says(r, PM_EV_ENV_OVERRIDE, PM_NO) && forced->text[0])
 		say(t, "PMDIRECT_GRANULARITY=%.55s changes nothing: it is neither page nor cache_line. ", forced->text);
-	/* Whose promise it is, or where the way down ended. */
+	/* Names the server that makes the promise, or where the way down ended. */
 	if (r->granularity == PM_PAGE && says(r, PM_EV_VOLATILE, PM_UNKNOWN) && r->evidence[PM_EV_VOLATILE].text[0])
 		say(t, "Whether the medium keeps the data is not known (%.55s). ", r->evidence[PM_EV_VOLATILE].text);
 	if (says(r, PM_EV_WATCHED, PM_NO))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The words for what the policy decided. */
+/* The words for the decision of the policy. */
 #ifndef PM_EXPLAIN_H
 #define PM_EXPLAIN_H
 
@@ -7,7 +7,7 @@
 
 #include "pmdirect.h"
 
-/* "reason; advice" as one sentence part, cut to size. */
+/* Writes "reason; advice" as one part of a sentence, cut to size. */
 void pm_explain_reason(enum pm_reason, enum pm_advice, char *text, size_t size);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Whether a store could still need the file system: FIEMAP (ioctl_fiemap, Documentation/filesystems/fiemap.rst)
- * shows holes, unwritten and shared extents to anybody who has the file open.
+ * Whether a store could still need the file system: FIEMAP (ioctl_fiemap, Documentation/filesystems/fiemap.rst) shows
+ * holes, unwritten and shared extents to every process that has the file open.
  */
 #include <errno.h>
 #include <linux/fs.h>
@@ -14,7 +14,7 @@
 #include "sys/sys.h"
 
 #define SOURCE_FIEMAP "ioctl(FS_IOC_FIEMAP)"
-/* Anything that says the block map is not final, or not a plain block map. */
+/* Any flag that says that the block map is not final, or not a plain block map. */
 #define NOT_WRITTEN                                                                                          \
 	(FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_ENCODED |  \
 	 FIEMAP_EXTENT_NOT_ALIGNED)
@@ -35,13 +35,13 @@ struct defect {
 	uint64_t from, to;
 };
 
-/* Of each kind in what has been looked at. */
+/* The first of each kind in the extents that were seen. */
 struct defects {
 	struct defect hole, unwritten, shared;
-	uint64_t until; /* where the extents looked at end */
+	uint64_t until; /* where those extents end */
 };
 
-/* Extents come in order; what adjoins the first part belongs to it. */
+/* Extents come in order; a part that adjoins the first one belongs to it. */
 static void note(struct defect *first, uint64_t from, uint64_t to)
 {
 	if (first->from == NOWHERE)
@@ -85,7 +85,7 @@ void pm_evidence_extents(pm_evidence_table e, struct pm_subject *s)
 	struct defects d = {none, none, none, s->offset};
 	uint64_t size = s->stx.stx_size, end = s->end < size ? s->end : size;
 	int rc = S_ISREG(s->stx.stx_mode) ? scan(s, end, &d) : -EOPNOTSUPP;
-	/* A file that ends inside the range has nothing there that a store could reach. */
+	/* Behind the end of a file that ends inside the range there is no block that a store could reach. */
 	if (size < s->end)
 		note(&d.hole, size, s->end);
 	s->hole_end = d.hole.to;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Whether an ext4 commits by fast_commit, with which MAP_SYNC is broken: the fault that lets a store in asks whether the
- * inode is in a list of those to be committed fast (fs/ext4/inode.c ext4_inode_datasync_dirty), and no inode is put there
- * once something that a fast commit cannot record was done to any file (fs/ext4/fast_commit.c ext4_fc_mark_ineligible).
- * So a block that was allocated for the store belongs to no file after a power failure.
+ * Whether an ext4 commits by fast_commit, which breaks MAP_SYNC: the write fault asks whether the inode is in the list
+ * of inodes to be committed fast (fs/ext4/inode.c ext4_inode_datasync_dirty), and no inode enters that list once any
+ * file was changed in a way that a fast commit cannot record (fs/ext4/fast_commit.c ext4_fc_mark_ineligible). So a
+ * block that was allocated for the store belongs to no file after a power failure.
  *
- * Neither the mount options nor sysfs tell of it. /proc/fs/ext4/DEVICE/fc_info counts what was committed fast and what could
- * not be, only where it is on: more than 0 says yes. Where all is 0 something is done that is counted at once: a range is
- * collapsed, in an unnamed file. Where that cannot be had the file itself is changed without a change of its content, and
- * synced; of commits at the same moment by other processes one is counted, so that is done more than once.
+ * Neither the mount options nor sysfs show it. /proc/fs/ext4/DEVICE/fc_info counts what was committed fast and what
+ * could not be, only where fast_commit is on: more than 0 means yes. If everything is 0, the library does something
+ * that is counted at once: it collapses a range of an unnamed file. If it can create no such file, it changes the
+ * mapped file without a change of its content, and syncs it. Of several commits at the same moment the kernel counts
+ * one, so the library repeats this.
  *
- * A file system is mounted with it or without it, and its directory in sysfs is another's after the next mount
- * (fs/kernfs/dir.c __kernfs_new_node): the answer is remembered by the number of that directory.
+ * A file system keeps fast_commit on or off while it is mounted, and its directory in sysfs is another one after the
+ * next mount (fs/kernfs/dir.c __kernfs_new_node). So the answer is remembered by the number of that directory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -74,8 +75,8 @@ static enum pm_state without_counters(const char *name, int rc)
 }
 
 /*
- * "fc stats:", lines of a number and what it counts, and lines of a reason in quotes and a number (ext4_fc_info_show). Yes:
- * something was counted; no: nothing was; unknown: it is not that.
+ * "fc stats:", lines of a number and what it counts, and lines of a reason in quotes and a number (ext4_fc_info_show).
+ * Yes: a number is above 0; no: none is; unknown: the text has another form.
  */
 static enum pm_state count(char *text)
 {
@@ -107,7 +108,7 @@ static enum pm_state look_at_counters(const char *name, int *error, bool *older)
 
 #define BLOCKS 2 /* of the unnamed file */
 
-/* An unnamed file of the same file system, in the file's directory. */
+/* An unnamed file of the same file system, in the directory of the file. */
 static int open_unnamed(const struct pm_subject *s)
 {
 	char link[40], path[PATH_MAX];
@@ -134,13 +135,13 @@ static int open_unnamed(const struct pm_subject *s)
 	return rc ? rc : -EXDEV;
 }
 
-/* In a file that is all holes. Whether it was done. */
+/* In a file that is all holes. Returns whether it was done. */
 static bool collapse(int fd, uint64_t block)
 {
 	return !PM_RETRY(pm_sys->ftruncate(fd, BLOCKS * block)) && !PM_RETRY(pm_sys->fallocate_collapse(fd, 0, block));
 }
 
-/* A change of the inode alone, and a commit of it. */
+/* Changes the inode alone, and commits the change. */
 static bool change(const struct pm_subject *s, int unnamed, int attempt)
 {
 	int rc = unnamed >= 0 ? PM_RETRY(pm_sys->ftruncate(unnamed, (uint64_t)attempt + 1))
@@ -148,7 +149,7 @@ static bool change(const struct pm_subject *s, int unnamed, int attempt)
 	return !rc && !PM_RETRY(pm_sys->fsync(unnamed >= 0 ? unnamed : s->fd));
 }
 
-/* All was 0. */
+/* For counters that are all 0. */
 static enum pm_state provoke(pm_evidence_table e, const struct pm_subject *s, const char *name, int *error)
 {
 	bool older;

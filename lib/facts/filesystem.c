@@ -16,15 +16,15 @@
 #include "sys/sys.h"
 
 /*
- * What is known of each file system; later a table of quirks. statmount(2) with options and cachestat(2) reach into the
- * driver or its page cache: they are asked where they were seen to do no harm (pm_below(7), What is asked of whom), and
- * the old way elsewhere.
+ * What the library knows of each file system; later a table of quirks. statmount(2) with options and cachestat(2) reach
+ * into the driver or its page cache. They are called where they were seen to do no harm, and the old way serves
+ * elsewhere (pm_below(7), Which calls are made on which file system).
  */
 static const struct pm_file_system file_systems[] = {
 	{EXT4_SUPER_MAGIC, "ext2/ext3/ext4", "ext", .bears_statmount = true, .bears_cachestat = true, .proves_leases = true},
 	{XFS_SUPER_MAGIC, "xfs", "xfs", .fsync_complete = true, .bears_statmount = true, .bears_cachestat = true,
 	 .proves_leases = true},
-	/* Which devices it has is found by the mount's source, which statmount(2) tells from Linux 6.13 on only. */
+	/* The source of the mount leads to its devices; statmount(2) has the source only from Linux 6.13 on. */
 	{BTRFS_SUPER_MAGIC, "btrfs", "btrfs", .fsync_complete = true, .bears_cachestat = true, .proves_leases = true},
 	{F2FS_SUPER_MAGIC, "f2fs", "f2fs", .fsync_complete = true, .proves_leases = true},
 	/* Before Linux 6.9 cachestat(2) of memory that is swapped out may crash (mm/filemap.c filemap_cachestat). */
@@ -32,7 +32,7 @@ static const struct pm_file_system file_systems[] = {
 	 .proves_leases = true},
 	{RAMFS_MAGIC, "ramfs", "ramfs", .is_volatile = true, .fsync_complete = true},
 	{HUGETLBFS_MAGIC, "hugetlbfs", "hugetlbfs", .is_volatile = true, .fsync_complete = true, .proves_leases = true},
-	/* Its inodes have no page cache of their own that cachestat(2) could count. */
+	/* Overlay inodes have no page cache of their own that cachestat(2) could count. */
 	{OVERLAYFS_SUPER_MAGIC, "overlay", "overlay", .bears_statmount = true, .proves_leases = true},
 	{FUSE_SUPER_MAGIC, "fuse", "fuse", .server = "FUSE", .bears_statmount = true, .bears_cachestat = true},
 	{NFS_SUPER_MAGIC, "nfs", "nfs", .server = "NFS"},
@@ -45,16 +45,19 @@ static const struct pm_file_system file_systems[] = {
 	{SQUASHFS_MAGIC, "squashfs", "squashfs", .fsync_complete = true},
 	{MSDOS_SUPER_MAGIC, "vfat", "", .proves_leases = true},
 	{EXFAT_SUPER_MAGIC, "exfat", "exfat", .proves_leases = true},
-	/* statmount(2) with options crashes its driver: fs/ntfs3/super.c ntfs_show_options takes the table's file for there. */
+	/*
+	 * statmount(2) with options crashes its driver: fs/ntfs3/super.c ntfs_show_options takes the table's file for
+	 * granted.
+	 */
 	{NTFS3_SUPER_MAGIC, "ntfs3", "ntfs3", .proves_leases = true},
 	{BCACHEFS_SUPER_MAGIC, "bcachefs", "bcachefs", .proves_leases = true},
 	{ZFS_SUPER_MAGIC, "zfs", "zfs", .proves_leases = true},
 };
 
 /*
- * No file system encrypts what is stored past its page cache. Linux 6.12 makes files in an encrypted directory of
- * an ext4 with dax=always DAX all the same: they are stored as they are, and decrypted into noise the next time they
- * are loaded.
+ * No file system encrypts what is stored past its page cache. Linux 6.12 makes files in an encrypted directory of an
+ * ext4 with dax=always DAX all the same: they are stored as they are, and decrypted into noise the next time they are
+ * loaded.
  */
 static void encrypted(pm_evidence_table e, const struct pm_subject *s)
 {
@@ -98,8 +101,8 @@ static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 		return;
 	}
 	/*
-	 * Set by mount options and by an emergency alike (fs/statfs.c flags_by_sb); not by the errors of an ext4 from
-	 * Linux 6.15 on, which stand in its options: fs/ext4/super.c EXT4_FLAGS_EMERGENCY_RO.
+	 * Mount options and an emergency set this flag (fs/statfs.c flags_by_sb). The errors of an ext4 from Linux 6.15
+	 * on do not: they show in its options (fs/ext4/super.c EXT4_FLAGS_EMERGENCY_RO).
 	 */
 	pm_evidence_set(&e[PM_EV_WRITABLE], stfs.f_flags & ST_RDONLY ? PM_NO : PM_YES, 0, "fstatfs(2)", NULL);
 	uint32_t type = (uint32_t)stfs.f_type;
@@ -114,7 +117,7 @@ static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 	e[PM_EV_FILE_SYSTEM].value = type;
 }
 
-/* MAP_SYNC has each write fault sync the file as msync does: fs/dax.c dax_finish_sync_fault. */
+/* Under MAP_SYNC each write fault syncs the file as msync does: fs/dax.c dax_finish_sync_fault. */
 static void fsync_complete(pm_evidence_table e, struct pm_subject *s, size_t place)
 {
 	const struct pm_evidence *fs = &e[PM_EV_FILE_SYSTEM];
@@ -142,7 +145,10 @@ void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 	struct pm_known_mount known = pm_known_mount(s);
 	s->fsync_complete = known.fsync_complete;
 	s->no_outer_journal = known.no_outer_journal;
-	/* A file system that just now let a file be opened for writing takes writes: if it is known, there is nothing to ask. */
+	/*
+	 * A file system that has just opened a file for writing accepts writes. If it is known, there is nothing to
+	 * ask.
+	 */
 	if (known.place && s->just_opened) {
 		identify(e, known.place, "fstatfs(2) of an earlier file of the mount");
 		pm_evidence_set(&e[PM_EV_WRITABLE], PM_YES, 0, "open(2) for writing", NULL);
@@ -165,9 +171,9 @@ void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 /* ---- The page cache ---- */
 
 /*
- * The kernel takes its time for every page that is there, and not for those that are not: so it is asked for one page,
- * for more as long as there is none, and for less as soon as there are some. Both find the offset in the range of the
- * first page, or s->length.
+ * The kernel spends time on every page that is cached, and none on the others. So it is asked for one page, for more
+ * while there is none, and for less once there are some. Both functions find the offset in the range of the first page,
+ * or s->length.
  */
 #define STEP 4
 
@@ -175,7 +181,7 @@ static int first_of_cachestat(const struct pm_subject *s, uint64_t *first)
 {
 	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	uint64_t piece = page, end = s->length;
-	bool known = false; /* some are before the end */
+	bool known = false; /* some pages lie before the end */
 	for (*first = 0; *first < end;) {
 		struct pm_cachestat stat;
 		uint64_t length = end - *first < piece ? end - *first : piece;
@@ -191,7 +197,7 @@ static int first_of_cachestat(const struct pm_subject *s, uint64_t *first)
 			continue;
 		}
 		*first += length;
-		if (*first == end) /* what went meanwhile is looked for behind it */
+		if (*first == end) /* pages that went meanwhile are looked for behind it */
 			known = false;
 		end = known ? end : s->length;
 		piece = known ? piece : length * STEP;
@@ -217,7 +223,7 @@ static int first_of_mincore(const struct pm_subject *s, uint64_t *first)
 }
 
 /*
- * Of a file that belongs to another user and cannot be written, mincore(2) says that all of it is there (mm/mincore.c
+ * If a file belongs to another user and cannot be written, mincore(2) says that every page is cached (mm/mincore.c
  * can_do_mincore). 65534 stands for every user that a namespace does not know.
  */
 #define NO_USER 65534u
@@ -229,9 +235,9 @@ static bool may_know_pages(const struct pm_subject *s)
 }
 
 /*
- * mincore(2) on a DAX file reports page-table entries, not a page cache. cachestat(2) must not be called
- * on a file that may be DAX: mm/filemap.c filemap_cachestat takes its entries for page-cache shadows, and an
- * unprivileged call crashes Linux 6.12.
+ * mincore(2) on a DAX file reports page-table entries, not a page cache. cachestat(2) must not be called on a file that
+ * may be DAX: mm/filemap.c filemap_cachestat takes its entries for page-cache shadows, and an unprivileged call crashes
+ * Linux 6.12.
  */
 void pm_evidence_residency(pm_evidence_table e, const struct pm_subject *s)
 {

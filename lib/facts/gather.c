@@ -16,21 +16,24 @@
 #define SMAPS_SOURCE "/proc/self/smaps VmFlags sf"
 #define MAP_SYNC_SOURCE "mmap(MAP_SHARED_VALIDATE|MAP_SYNC)"
 
-/* Says something of this process at this moment, nothing of the file. */
+/* An error of this process at this moment, which says nothing about the file. */
 static bool is_shortage(int error)
 {
 	return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN;
 }
 
-/* Where /proc/self/smaps begins, so that little of it is to be read: below programs, above what may never be mapped. */
+/*
+ * An address near the beginning of /proc/self/smaps, so that little of it must be read: below programs, and above what
+ * may never be mapped.
+ */
 #define LOW ((uintptr_t)64 << 10)
 #define LOW_TRIES 8u /* other threads may be here as well */
 #define READS_MOST 16u
 
-/* What the entry of a mapping in smaps says (fs/proc/task_mmu.c show_smap_vma_flags): whether VM_SYNC is set. */
+/* Whether the entry of a mapping in smaps shows VM_SYNC (fs/proc/task_mmu.c show_smap_vma_flags). */
 static int read_vm_sync(const void *map)
 {
-	/* A line before it makes every entry begin alike. */
+	/* With a line end before it every entry begins alike. */
 	char text[2048] = "\n", begin[32];
 	size_t used = 1;
 	ssize_t got = -ENODATA;
@@ -39,7 +42,7 @@ static int read_vm_sync(const void *map)
 	if (fd < 0)
 		return fd;
 	for (unsigned i = 0; i < READS_MOST && rc == -ENODATA; i++) {
-		/* What cannot be the entry any more goes. */
+		/* Drops text that cannot belong to the entry any more. */
 		if (used > sizeof(text) / 2 && !strstr(text, begin)) {
 			memmove(text, text + used - sizeof(begin), sizeof(begin));
 			used = sizeof(begin);
@@ -59,7 +62,7 @@ static int read_vm_sync(const void *map)
 	return got < 0 ? (int)got : rc;
 }
 
-/* On success *shown is whether the mapping has the flag: 1, 0 or -errno. */
+/* On success *shown says whether the mapping has the flag: 1, 0 or -errno. */
 static int try_map_sync(const struct pm_subject *s, int *shown)
 {
 	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0), rc = 0;
@@ -85,7 +88,7 @@ static void map_sync(pm_evidence_table e, const struct pm_subject *s, int *shown
 	pm_evidence_set(&e[PM_EV_MAP_SYNC], !rc ? PM_YES : is_shortage(-rc) ? PM_UNKNOWN : PM_NO, -rc, MAP_SYNC_SOURCE, NULL);
 }
 
-/* Memory of our own is never synchronous: whoever accepts the flag there does not know it (mm/shmem.c). */
+/* Memory files are never synchronous: a kernel or shim that accepts the flag there does not know it (mm/shmem.c). */
 static int try_map_sync_on_memory(void)
 {
 	void *map = NULL;
@@ -100,9 +103,9 @@ static int try_map_sync_on_memory(void)
 }
 
 /*
- * An accepted flag is contradicted by a file known not to be DAX, by being accepted where it cannot be, and by a mapping
- * that does not have it. That a mapping has it proves nothing alone: the kernel sets it also where it means nothing
- * (mm/mmap.c do_mmap, without MAP_SHARED_VALIDATE).
+ * Three facts contradict an accepted flag: a file that is known not to be DAX, acceptance for a memory file, and a
+ * mapping that does not show the flag. That a mapping shows it proves nothing alone: the kernel also sets it where it
+ * means nothing (mm/mmap.c do_mmap, without MAP_SHARED_VALIDATE).
  */
 static void swallowed(pm_evidence_table e, int shown)
 {
@@ -147,7 +150,7 @@ static void dax_attribute(pm_evidence_table e, const struct pm_subject *s)
 	                "/sys/dev/char/M:m/subsystem", NULL);
 }
 
-/* The environment may lower the promise. Anything but the two words is shown and has no effect. */
+/* The environment may lower the promise. Any value except the two words is shown and has no effect. */
 static void forced(pm_evidence_table e)
 {
 	struct pm_evidence *row = &e[PM_EV_ENV_OVERRIDE];
@@ -158,7 +161,7 @@ static void forced(pm_evidence_table e)
 	row->value = page ? PM_PAGE : line ? PM_CACHE_LINE : 0;
 }
 
-/* Trying would be seen by others, so only what the mapping was told when it asked. */
+/* A trial would be visible to other processes, so the row shows only the result of the mapping's own attempt. */
 static void lease_possible(pm_evidence_table e, const struct pm_subject *s)
 {
 	const char *source = LEASE_SOURCE;
@@ -172,7 +175,7 @@ static void lease_possible(pm_evidence_table e, const struct pm_subject *s)
 		                possible == PM_UNKNOWN ? text : s->lease_error == EAGAIN ? "the file is open elsewhere" : NULL);
 }
 
-/* The rest of what is announced is found by looks as well, only later. */
+/* Looks find the other announced changes as well, only later. */
 static void watched(pm_evidence_table e, const struct pm_subject *s)
 {
 	if (s->watched != PM_UNKNOWN)
@@ -180,7 +183,7 @@ static void watched(pm_evidence_table e, const struct pm_subject *s)
 		                s->watched == PM_NO ? "no events MODIFIED, OPENED; TRUNCATED, HOLE by a look" : NULL);
 }
 
-/* Of memory no sync is promised anything; a private copy and a device-dax have none. */
+/* A sync of memory promises nothing; a private copy and a device-dax have no sync. */
 static void sync_ignored(pm_evidence_table e, const struct pm_subject *s, unsigned calls)
 {
 	if (s->backing != PM_BACKING_FILE || e[PM_EV_VOLATILE].state == PM_YES)
@@ -206,12 +209,12 @@ void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool tr
 		return;
 	map_sync_and_check(e, s);
 	bool direct = e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES;
-	/* Also where a direct file refused: the region may say why. */
+	/* Also where a direct file was refused: the region may say why. */
 	if (direct || e[PM_EV_MAP_SYNC].state == PM_YES)
 		pm_evidence_region(e, s);
 	if (e[PM_EV_MAP_SYNC].state != PM_YES)
 		return;
-	/* The metadata that lines stand on was made durable by fsync(2). */
+	/* fsync(2) made the metadata durable that lines depend on. */
 	if (!(s->syncs & PM_CALL_FSYNC) && e[PM_EV_SYNC_IGNORED].state == PM_NO)
 		sync_ignored(e, s, PM_CALL_FSYNC);
 	cpu(e);
@@ -252,17 +255,17 @@ void pm_evidence_for_look(pm_evidence_table e, struct pm_subject *s)
 		return;
 	if (e[PM_EV_ALLOCATED].state == PM_UNKNOWN)
 		pm_evidence_extents(e, s);
-	/* It also tells of an ext4 that was shut down. */
+	/* This also shows that an ext4 was shut down. */
 	if (e[PM_EV_MAP_SYNC].state == PM_UNKNOWN && s->backing != PM_BACKING_PRIVATE) {
 		map_sync_and_check(e, s);
 	}
 	pm_evidence_life(e, s);
-	/* Of what goes through the page cache the kernel tells by failing. */
+	/* For files in the page cache the kernel reports a bad block as an error. */
 	if (e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES)
 		pm_evidence_bad_blocks(e, s);
 }
 
-/* Linux 6.15 and later: after an error, which fstatfs(2) does not show. */
+/* Linux 6.15 and later: an error, which fstatfs(2) does not show. */
 static void emergency(pm_evidence_table e, struct pm_subject *s)
 {
 	s->emergency |= strstr(e[PM_EV_MOUNT].text, "emergency_ro") != NULL;

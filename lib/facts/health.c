@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The health of the medium, for reports only; no decision stands on it. Sources: the kernel's list of bad blocks
+ * The health of the medium, for reports only; no decision depends on it. Sources: the kernel's list of bad blocks
  * (block/badblocks.c, drivers/nvdimm/region_devs.c) against the file's extents, and the attributes of the region and of
  * its DIMMs (Documentation/ABI/testing/sysfs-bus-nvdimm, sysfs-bus-nfit, sysfs-bus-papr-pmem).
  */
@@ -20,7 +20,7 @@
 #define ND_DEVICES "/sys/bus/nd/devices/"
 #define SOURCE_BLOCKS "/sys/dev/block/M:m/badblocks against the extents"
 #define SOURCE_REGION ND_DEVICES "regionN/badblocks"
-#define SECTOR 512u /* of every list, whatever the device's own block is */
+#define SECTOR 512u /* of every list, whatever the block size of the device is */
 #define HUGE_PAGE ((uint64_t)2 << 20) /* of x86-64, and of 64-bit Arm with pages of 4 KiB */
 /* The kernel's table has PAGE_SIZE / 8 entries, and sysfs shows one page of text at most. */
 #define ENTRIES_MOST 512
@@ -28,10 +28,10 @@
 #define LINE_MOST 42
 #define DIMMS_MOST 32
 
-/* Bad parts of a disk in bytes, ascending, as the kernel keeps them. */
+/* Bad parts of a disk in bytes, ascending, in the order of the kernel. */
 struct bad_list {
 	unsigned count;
-	bool cut; /* there may be more than sysfs shows */
+	bool cut; /* the list may be longer than sysfs shows */
 	struct {
 		uint64_t start, end;
 	} entry[ENTRIES_MOST];
@@ -45,7 +45,10 @@ struct bad_range {
 
 /* ---- The list ---- */
 
-/* Whole text, not trimmed: a disk whose driver keeps no list shows an empty line, an empty list shows nothing. */
+/*
+ * Reads the whole text, not trimmed: a disk whose driver keeps no list shows an empty line, an empty list shows
+ * nothing.
+ */
 static ssize_t read_list_text(const char *path, char *text, size_t size)
 {
 	int fd = pm_sysfs_open(path, O_RDONLY);
@@ -84,7 +87,7 @@ static int read_list(const char *path, struct bad_list *list)
 	return 0;
 }
 
-/* Adds what is bad in [physical, physical + length) of the disk, which holds the file from offset logical. */
+/* Adds the bad parts of [physical, physical + length) of the disk, which holds the file from offset logical on. */
 static void count_bad(const struct bad_list *list, uint64_t physical, uint64_t length, uint64_t logical,
                       struct bad_range *bad)
 {
@@ -109,7 +112,7 @@ static void count_bad(const struct bad_list *list, uint64_t physical, uint64_t l
 
 /* ---- The extents of the range on the disk ---- */
 
-/* Without a place on this disk: nothing there, or a place that is no block address (fiemap.rst). */
+/* Extents without a place on this disk: nothing is there, or the place is no block address (fiemap.rst). */
 #define NO_ADDRESS (FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_DATA_INLINE)
 
 struct search {
@@ -135,7 +138,7 @@ static int count_in_file(const struct pm_subject *s, const struct bad_list *list
 	return pm_each_extent(s->fd, s->offset, s->end, count_in_extent, &in);
 }
 
-/* The disk's list; of a partition its disk's, with *shift set to where the partition begins there. */
+/* The list of the disk. A partition has the list of its disk; *shift is where the partition begins there. */
 static int read_list_of_block(const struct pm_subject *s, struct bad_list *list, uint64_t *shift)
 {
 	char device[64], path[96], start[24];
@@ -166,9 +169,9 @@ static int count_in_range(pm_evidence_table e, const struct pm_subject *s, struc
 	}
 	if (!S_ISREG(s->stx.stx_mode))
 		return -EOPNOTSUPP;
-	/* Of an XFS real-time file the addresses are not of this list. */
+	/* The addresses of an XFS real-time file do not belong to this list. */
 	rc = pm_data_elsewhere(e, s);
-	/* Most often there is nothing to look for. */
+	/* Most often the list is empty. */
 	return rc || !list->count ? rc : count_in_file(s, list, shift, bad);
 }
 
@@ -199,7 +202,7 @@ static void bad_blocks_of_file(pm_evidence_table e, const struct pm_subject *s)
 	row->value = bad.bytes ? bad.first : 0;
 }
 
-/* Where in its region a device-dax begins is told to root only: a list that is not empty leaves it open. */
+/* Only root can read where in its region a device-dax begins, so a list that is not empty leaves the row unknown. */
 static void bad_blocks_of_region(struct pm_evidence *row, const struct pm_subject *s)
 {
 	struct bad_list list;
@@ -224,7 +227,7 @@ static void numa_node(struct pm_evidence *row, const struct pm_subject *s)
 	row->value = known ? strtoull(text, NULL, 10) : 0;
 }
 
-/* The sum over all DIMMs: unknown as long as one of them does not say. */
+/* The sum over all DIMMs: unknown if one of them does not report. */
 static void unsafe_shutdowns(struct pm_evidence *row, const struct pm_subject *s)
 {
 	unsigned dimm, n = 0;
@@ -237,7 +240,7 @@ static void unsafe_shutdowns(struct pm_evidence *row, const struct pm_subject *s
 			break;
 		sum += strtoull(text, NULL, 0);
 	}
-	/* The first part that is not there ends the list. */
+	/* The first part that does not exist ends the list. */
 	bool told = n && rc == -ENOENT && pm_dimm_find(s->region, n, &dimm) == -ENOENT;
 	pm_evidence_set(row, !told ? PM_UNKNOWN : sum ? PM_YES : PM_NO, told ? 0 : -rc,
 	                ND_DEVICES "nmemN/*/dirty_shutdown", NULL);

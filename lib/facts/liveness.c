@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Whether the file system and the file still are what they were, and what the inode would like to be. */
+/* Whether the file system and the file are still what they were, and the inode's DAX flag. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -10,7 +10,9 @@
 #include "sys/sys.h"
 #include "kernel/sysfs.h"
 
-/* Of a private mapping MAP_SYNC is not asked; any new one is refused as well, without regard to what it is for. */
+/*
+ * A private mapping is not tried with MAP_SYNC. After a shutdown the kernel refuses any new mapping, whatever its kind.
+ */
 static bool refuses_a_copy(const struct pm_subject *s)
 {
 	void *map = NULL;
@@ -23,8 +25,8 @@ static bool refuses_a_copy(const struct pm_subject *s)
 }
 
 /*
- * A file system that was shut down answers with EIO: XFS statx(2) (xfs_vn_getattr), ext4 any new mmap(2)
- * (ext4_file_mmap). A device that was removed leaves its mount behind, not its entry in sysfs.
+ * A file system that was shut down answers with EIO: XFS to statx(2) (xfs_vn_getattr), ext4 to any new mmap(2)
+ * (ext4_file_mmap). A device that was removed leaves its mount behind, and no entry in sysfs.
  */
 static void alive(pm_evidence_table e, struct pm_subject *s)
 {
@@ -40,7 +42,7 @@ static void alive(pm_evidence_table e, struct pm_subject *s)
 		return;
 	int rc = pm_sysfs_look(path, &link);
 	s->device_entry = rc ? 0 : link.stx_ino;
-	/* Without sysfs nothing can be told. */
+	/* Without sysfs nothing is known. */
 	if (rc == -ENOENT && pm_sysfs_look("/sys/dev/block", &link))
 		return;
 	enum pm_state state = !rc ? PM_YES : rc == -ENOENT ? PM_NO : PM_UNKNOWN;
@@ -57,8 +59,8 @@ static void dax_flag(pm_evidence_table e, const struct pm_subject *s)
 }
 
 /*
- * A write fault checks the file as open(2) does (fs/ext4/inode.c ext4_page_mkwrite; a write by XFS goes on). What went
- * read-only for an error stays so, whatever the flags say (see emergency() in evidence.c).
+ * A write fault checks the file as open(2) does (fs/ext4/inode.c ext4_page_mkwrite; XFS goes on writing). A file system
+ * that became read-only by an error stays so, whatever the flags say (see emergency() in gather.c).
  */
 static void writable(pm_evidence_table e, const struct pm_subject *s)
 {
@@ -74,7 +76,7 @@ static void writable(pm_evidence_table e, const struct pm_subject *s)
 		                attributes & immutable ? "immutable" : "append-only");
 }
 
-/* After a copy-up it is another file's size. */
+/* After a copy-up the size is that of another file. */
 static void in_file(pm_evidence_table e, const struct pm_subject *s)
 {
 	struct pm_evidence *row = &e[PM_EV_IN_FILE];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The mount behind a file: what is known of it from before, and its options. */
+/* The mount behind a file: what an earlier look found out, and its options. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -14,8 +14,8 @@
 /* ---- What is known from before ---- */
 
 /*
- * A mount is of one file system as long as it is there, and from Linux 6.8 on its id is never another's. From the highest
- * bit down: the id, then the members of struct pm_known_mount in their order.
+ * A mount keeps its file system as long as it exists, and from Linux 6.8 on no other mount gets its id. From the
+ * highest bit down: the id, then the members of struct pm_known_mount in their order.
  */
 #define MOUNTS 16
 #define PLACE_BITS 6
@@ -45,7 +45,7 @@ void pm_know_mount(const struct pm_subject *s, const struct pm_known_mount *k)
 
 /* ---- Its options ---- */
 
-/* Whole content of a procfs file, which has no size; to be freed. NULL: not to be read, *error says why. */
+/* The whole content of a procfs file, which has no size; to be freed. NULL: it cannot be read, and *error says why. */
 static char *read_whole(const char *path, int *error)
 {
 	int fd = pm_sysfs_open(path, O_RDONLY);
@@ -79,8 +79,8 @@ static char *read_whole(const char *path, int *error)
 }
 
 /*
- * Whether a line is of the file's mount: for sure by the mount's id, maybe by the device, which on an overlay is
- * often another one (Documentation/filesystems/overlayfs.rst, "Inode properties").
+ * Whether a line describes the file's mount: for certain by the id of the mount, perhaps by the device, which on an
+ * overlay is often another one (Documentation/filesystems/overlayfs.rst, "Inode properties").
  */
 enum match { MATCH_NONE, MATCH_DEVICE, MATCH_MOUNT };
 
@@ -109,7 +109,7 @@ static bool parse_mount(char *line, struct pm_mount_facts *f)
 	return true;
 }
 
-/* The id that the table has (proc(5) fdinfo); that of statx(2) may be another. 0: not to be had. */
+/* The id in the table (proc(5) fdinfo); that of statx(2) may differ. 0: it cannot be read. */
 static unsigned mount_of_descriptor(int fd)
 {
 	char path[40], text[256];
@@ -152,14 +152,14 @@ static int read_table(int fd, const struct statx *stx, struct pm_mount_facts *f)
 }
 
 /*
- * One mount is asked for where that can be done, for the table is long in the making. To keep the table and read it again
- * when poll(2) says so would not do: it says nothing of FSCONFIG_CMD_RECONFIGURE (fsconfig(2), what mount(8) uses now)
- * and of a remount in another mount namespace, which both change the options.
+ * The kernel is asked for one mount where possible, since it takes long to make the table. Keeping the table until
+ * poll(2) announces a change would not do: poll(2) announces neither FSCONFIG_CMD_RECONFIGURE (fsconfig(2), which
+ * mount(8) uses now) nor a remount in another mount namespace, and both change the options.
  */
 int pm_mount_read(int fd, const struct statx *stx, bool by_statmount, struct pm_mount_facts *f)
 {
 	*f = (struct pm_mount_facts){.source = "statmount(2)"};
-	/* Linux before 6.11; or the mount is of another namespace, and the table may have the device. */
+	/* Linux before 6.11; or the mount belongs to another namespace, and the table may have the device. */
 	if (!by_statmount || PM_RETRY(pm_sys->statmount(fd, &f->asked)))
 		return read_table(fd, stx, f);
 	f->read_only = f->asked.read_only;
@@ -193,7 +193,7 @@ static int octal(const char *at)
 	return (at[0] - '0') * 64 + (at[1] - '0') * 8 + (at[2] - '0');
 }
 
-/* What would end it is written in octal (fs/seq_file.c seq_escape). */
+/* The kernel writes characters that would end the text in octal (fs/seq_file.c seq_escape). */
 int pm_mount_path(const struct pm_mount_facts *f, const char *name, char *path, size_t size)
 {
 	const char *at = pm_mount_option(f, name);
@@ -213,9 +213,11 @@ int pm_mount_path(const struct pm_mount_facts *f, const char *name, char *path, 
 
 /* ---- The row ---- */
 
-#define TYPE_MOST 31 /* what is shown of a type's name */
+#define TYPE_MOST 31 /* what the row shows of the name of a type */
 
-/* Of flushes, and what an overlay, a server or a file system with logs of its own does in their place. */
+/*
+ * Options that concern flushes, and their counterparts of an overlay, a server or a file system with logs of its own.
+ */
 static bool concerns_writeback(const char *o)
 {
 	static const char *const names[] = {"volatile", "fsync=", "fsync_mode=", "data=", "checkpoint=", "nostrictsync",

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Whether a path leads to the file: what nothing finds after a restart is lost, however durable its blocks are.
+ * Whether a path leads to the file: a restarted program finds its data by a path only, however durable the blocks are.
  *
- * The kernel tells the path of an open file (proc(5), /proc/PID/fd): it follows renames of the file and of every directory
- * above it, and ends in " (deleted)" once the name is removed (fs/d_path.c path_with_deleted). It tells none of the other
- * names of the file, and none that an unnamed file is given later: for those there is the number of links.
+ * The kernel reports the path of an open file (proc(5), /proc/PID/fd). The path follows renames of the file and of
+ * every directory above it, and ends in " (deleted)" once the name is removed (fs/d_path.c path_with_deleted). The
+ * kernel reports neither the other names of the file, nor a name that an unnamed file gets later: only the number of
+ * links shows those.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +44,7 @@ static int find(const char *path, struct statx *found)
 	return rc == -ENOTDIR ? -ENOENT : rc;
 }
 
-/* 1: to the file; 0: to another; -ENOENT: to none; another -errno: that cannot be found out. */
+/* 1: to the file; 0: to another; -ENOENT: to none; another -errno: not known. */
 static int leads_to(const char *path, int fd, const struct statx *file)
 {
 	struct statx found;
@@ -78,7 +79,7 @@ static const char *hidden_by(const struct pm_subject *s, const char *path)
 	return is_other ? "another file is mounted over it: " : "a mount hides its path: ";
 }
 
-/* O_TMPFILE gives a file the number of its inode for a name (fs/dcache.c d_mark_tmpfile), memfd_create(2) a prefix. */
+/* O_TMPFILE names a file by the number of its inode (fs/dcache.c d_mark_tmpfile), memfd_create(2) by a prefix. */
 static bool never_had_a_name(const char *path, const struct statx *file)
 {
 	char end[48];
@@ -121,7 +122,7 @@ static int is_file(int fd, const struct statx *file)
 
 void pm_name_follow(struct pm_name *name, int directory_fd, const char *entry, const struct statx *file)
 {
-	/* O_PATH is no opening of the file: a lease stands (fs/open.c do_dentry_open). */
+	/* O_PATH does not open the file: a lease is not broken (fs/open.c do_dentry_open). */
 	int fd = PM_RETRY(pm_sys->openat(directory_fd, entry, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
 	if (fd >= 0 && is_file(fd, file) != 1) {
 		pm_sys->close(fd);
@@ -132,7 +133,7 @@ void pm_name_follow(struct pm_name *name, int directory_fd, const char *entry, c
 
 void pm_name_forget(struct pm_name *name, const struct statx *file)
 {
-	/* A number that the program closed may be of another file by now, and is that file's. */
+	/* If the program closed the number, it may lead to another file by now. */
 	int rc = name->fd ? is_file(name->fd, file) : 0;
 	if (rc && rc != -EBADF)
 		pm_sys->close(name->fd);
@@ -160,7 +161,7 @@ static void set_path(pm_evidence_table e, enum pm_state state, int error, const 
 	set(e, state, error, text, links);
 }
 
-/* The numbers of links that a server tells need not be any. */
+/* A server may make up the number of links. */
 static bool counts_links(const struct pm_evidence *fs)
 {
 	switch (fs->value) {
@@ -180,11 +181,14 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 	const char *then = s->name->path;
 	struct statx now = s->stx;
 	char text[TEXT_ROOM] = "";
-	/* Removed between the two questions, it had a link more. */
+	/* If the name was removed between the two questions, the number of links was one higher. */
 	int rc = PM_RETRY(pm_sys->statx(s->fd, "", AT_EMPTY_PATH, &now));
 	unsigned links = now.stx_nlink;
 	if (never_had_a_name(path, &now)) {
-		/* Linked since: the kernel goes on to call it unnamed, and only the number of links tells. */
+		/*
+		 * The file was linked later: the kernel goes on to call it unnamed, and only the number of links shows
+		 * the name.
+		 */
 		if (rc)
 			set(e, PM_UNKNOWN, -rc, "", 0);
 		else if (links)
@@ -206,8 +210,9 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 }
 
 /*
- * The path leads to the file and is another one. In another root directory (chroot(2)) the kernel tells what is left of the
- * same path; which of the two happened is not known then. An NFS client renames what it cannot remove yet.
+ * The path leads to the file and differs from the first one. In another root directory (chroot(2)) the kernel shows the
+ * rest of the same path, and which of the two happened is not known. An NFS client renames a file that it cannot remove
+ * yet.
  */
 static void set_moved(pm_evidence_table e, const struct pm_subject *s, const char *path)
 {
@@ -241,14 +246,14 @@ static void judge(pm_evidence_table e, const struct pm_subject *s, const char *p
 		set_removed(e, s, path);
 	else if (!links && counts_links(&e[PM_EV_FILE_SYSTEM]))
 		set(e, PM_NO, PM_NAME_REMOVED, "unlinked", 0);
-	else /* unmounted (MNT_DETACH), or of a mount that this process does not see */
+	else /* unmounted (MNT_DETACH), or on a mount that this process does not see */
 		set_path(e, PM_UNKNOWN, rc < 0 ? -rc : 0, "not found at ", path, links);
 }
 
 /*
- * An overlay copies a file of a lower layer up when it is first opened for writing: then the path and every descriptor
- * lead to the copy, and a mapping made before stays with the original (fs/overlayfs/file.c ovl_mmap). Only the birth of
- * the inode tells them apart: its number is kept.
+ * An overlay copies a file of a lower layer up when it is first opened for writing. Then the path and every descriptor
+ * lead to the copy, and a mapping that was made before stays with the original (fs/overlayfs/file.c ovl_mmap). Only the
+ * inode's time of birth differs: its number is kept.
  */
 static bool is_copied_up(pm_evidence_table e, const struct pm_subject *s)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the device behind a file was found not to have. Attributes of a device and its place are there before its entry
- * in /sys/dev/block is (Linux drivers/base/core.c device_add), and the number of an entry is never given to another
- * (fs/kernfs/dir.c __kernfs_new_node): as long as the entry is the same one, what was missing is not looked for again.
- * What was there is.
+ * What the device behind a file was found to lack. The attributes and the place of a device exist before its entry in
+ * /sys/dev/block does (Linux drivers/base/core.c device_add), and no other entry ever gets its number (fs/kernfs/dir.c
+ * __kernfs_new_node). So while the entry is the same one, a missing part is not looked for again. A part that exists is
+ * read again.
  */
 #include <pthread.h>
 
@@ -33,7 +33,7 @@ static unsigned find(const struct pm_subject *s)
 
 bool pm_device_lacks(const struct pm_subject *s, enum pm_device_part part)
 {
-	/* tmpfs, btrfs, overlay: no single device; the number is none of sysfs (fs/super.c get_anon_bdev). */
+	/* tmpfs, btrfs, overlay: no single device; the number is not in sysfs (fs/super.c get_anon_bdev). */
 	if (S_ISREG(s->stx.stx_mode) && !s->stx.stx_dev_major)
 		return true;
 	if (!s->device_entry)

@@ -2,15 +2,15 @@
 #include "facts/policy.h"
 
 /*
- * Whether PM_TRUST_KERNEL lifts a row that is not as wanted: what the kernel's word covers (holes, unwritten extents,
- * a clone that may come), not what is known to break it. PROOF_ONLY: only a no stands in the way, an unknown leaves it
- * promised.
+ * Whether PM_TRUST_KERNEL lifts a row that is not as wanted. It lifts what the kernel's word covers (holes, unwritten
+ * extents, a clone that may come), not what is known to break that word. PROOF_ONLY: only a no stops the promise; with
+ * an unknown the grade is promised.
  */
 enum lift { LIFT_NEVER, LIFT_UNKNOWN, LIFT_ALWAYS, PROOF_ONLY };
 
 /*
- * What user-space durability stands on, in the order a person would want to hear of it. The first row that
- * is not as wanted is the reason.
+ * The facts that user-space durability depends on, the most instructive first. The first row that is not as wanted is
+ * the reason.
  */
 struct rule {
 	enum pm_evidence_row row;
@@ -34,7 +34,7 @@ static const struct rule rules[] = {
 	 false},
 	{PM_EV_ARMED, PM_YES, PM_REASON_NOT_ARMED, PM_REASON_NOT_ARMED, PM_ADVICE_REAL_MEDIUM, PROOF_ONLY, false},
 	{PM_EV_FSYNC_COMPLETE, PM_YES, PM_REASON_FSYNC_INCOMPLETE, PM_REASON_FSYNC_INCOMPLETE, PM_ADVICE_JOURNAL, LIFT_ALWAYS, true},
-	/* Stores to what is written need no commit, until another process punches, cuts or regrows it. */
+	/* Stores to written blocks need no commit, until another process punches, cuts or regrows the file. */
 	{PM_EV_FAST_COMMIT, PM_NO, PM_REASON_FAST_COMMIT, PM_REASON_FAST_COMMIT, PM_ADVICE_LEASE, LIFT_UNKNOWN, true},
 	{PM_EV_UNSHARED, PM_YES, PM_REASON_SHARED, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_REWRITE, LIFT_UNKNOWN, true},
 	{PM_EV_ALLOCATED, PM_YES, PM_REASON_HOLE, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, LIFT_ALWAYS, true},
@@ -54,7 +54,7 @@ static void blame(struct pm_decision *d, enum pm_reason reason, enum pm_advice a
 	d->advice = advice;
 }
 
-/* Where no store is known to become durable, whatever is done. */
+/* The cases in which no store is known to become durable. */
 static bool is_volatile(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
 {
 	if (ask->backing == PM_BACKING_PRIVATE)
@@ -73,15 +73,15 @@ static bool is_volatile(const struct pm_evidence *e, const struct pm_ask *ask, s
 		return false;
 	d->granularity = PM_NONE;
 	d->sync = PM_NO;
-	/* A crash of the process or the kernel is survived, and what is not ignored is done. */
+	/* A crash of the process or the kernel takes nothing, and syncs that are not ignored are made. */
 	d->best_effort = d->reason == PM_REASON_SYNC_IGNORED || d->reason == PM_REASON_NO_DEVICE_FLUSH ||
 	                 d->reason == PM_REASON_NOT_ARMED;
 	return true;
 }
 
 /*
- * An ext4 without a journal has every drain sync the whole file system until the blocks of the range are written
- * (pm_durability(7)): preparing the file helps at once, and needs no other medium.
+ * On an ext4 without a journal every drain syncs the whole file system until the blocks of the range are written
+ * (pm_lines(7)): preparing the file helps at once, and needs no other medium.
  */
 static enum pm_advice advice_for_pages(const struct pm_evidence *e)
 {
@@ -89,7 +89,7 @@ static enum pm_advice advice_for_pages(const struct pm_evidence *e)
 	return e[PM_EV_FSYNC_COMPLETE].state == PM_NO && is_unwritten ? PM_ADVICE_PREPARE : PM_ADVICE_MOUNT_DAX;
 }
 
-/* What rules out user-space durability before the evidence for it is even looked at. */
+/* What rules out user-space durability before the evidence for it counts. */
 static bool is_lowered(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
 {
 	const struct pm_evidence *forced = &e[PM_EV_ENV_OVERRIDE];
@@ -116,7 +116,7 @@ static bool lifts(const struct rule *rule, enum pm_state state, bool trust)
 	return trust && (rule->lift == LIFT_ALWAYS || (rule->lift == LIFT_UNKNOWN && state == PM_UNKNOWN));
 }
 
-/* A fact is missing: trusted if it may be, otherwise the end of the promise. Returns whether to go on. */
+/* A fact is missing: it is lifted where it may be, otherwise the promise ends here. Returns whether to go on. */
 static bool missing(struct pm_decision *d, enum pm_reason reason, enum pm_advice advice, bool lifted)
 {
 	if (lifted && d->grade != PM_GRADE_TRUSTED) {
@@ -129,7 +129,7 @@ static bool missing(struct pm_decision *d, enum pm_reason reason, enum pm_advice
 	return lifted;
 }
 
-/* As long as a lease is held no other process has the file open, and none can change its blocks. */
+/* While a lease is held no other process has the file open, so none can change its blocks. */
 static bool is_moot(const struct rule *rule, const struct pm_evidence *e, const struct pm_ask *ask)
 {
 	if (rule->advice == PM_ADVICE_LEASE && e[PM_EV_LEASE_HELD].state == PM_YES)
@@ -137,7 +137,7 @@ static bool is_moot(const struct rule *rule, const struct pm_evidence *e, const 
 	return rule->files_only && ask->backing == PM_BACKING_DEVICE_DAX;
 }
 
-/* Walks the facts. On return the grade is set, and the reason where it is below proven. */
+/* Walks through the facts. On return the grade is set, and the reason if the grade is below proven. */
 static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, bool trust, struct pm_decision *d)
 {
 	if (d->direct == PM_UNKNOWN &&
@@ -171,7 +171,7 @@ static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, b
 		d->grade = PM_GRADE_PROVEN;
 }
 
-/* A virtio-pmem refuses MAP_SYNC for a reason that can be named. */
+/* A virtio-pmem refuses MAP_SYNC for a reason that has a name. */
 static void refine_refusal(const struct pm_evidence *e, struct pm_decision *d)
 {
 	if (d->reason == PM_REASON_SYNC_REFUSED && e[PM_EV_CPU_FLUSH_SUFFICES].state == PM_NO)
@@ -190,7 +190,7 @@ static void set_granularity(const struct pm_evidence *e, const struct pm_ask *as
 		d->granularity = PM_NONE; /* there is no kernel write-back to fall back to */
 	else
 		d->granularity = PM_PAGE;
-	/* What a device-dax does not promise is done all the same: lines are all that can be flushed there. */
+	/* A device-dax flushes lines even where it promises nothing: there is nothing else to flush. */
 	d->best_effort = d->granularity == PM_NONE;
 	if (d->reason == PM_REASON_AVOIDED && ask->backing == PM_BACKING_DEVICE_DAX)
 		blame(d, PM_REASON_NO_WRITE_BACK, PM_ADVICE_USE_FSDAX);
@@ -204,7 +204,7 @@ static void set_sync(const struct pm_evidence *e, struct pm_decision *d)
 		d->sync = PM_NO;
 }
 
-/* A guarantee needs proof; a hint is met by whatever grants user space the commit. */
+/* A guarantee needs proof; a hint is met by any granularity that lets user space commit. */
 static void judge(const struct pm_ask *ask, struct pm_decision *d)
 {
 	bool fast = d->granularity >= PM_CACHE_LINE;
@@ -249,8 +249,8 @@ enum pm_reason pm_reason_of_name(const struct pm_evidence *named)
 }
 
 /*
- * The worst first. Where the file system takes no store any more, or the file has no place for it, a flush of lines would
- * succeed all the same: there only the kernel tells what a sync is worth.
+ * The worst first. Where the file system accepts no store any more, or the file has no place for it, a flush of lines
+ * would still succeed: there only the kernel knows what a sync is worth.
  */
 static bool takes_no_store(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
 {
@@ -266,7 +266,7 @@ static bool takes_no_store(const struct pm_evidence *e, const struct pm_ask *ask
 	return true;
 }
 
-/* What was stored is durable, and yet not what was asked for. */
+/* What was stored is durable, and the request is not met. */
 static bool is_out_of_reach(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
 {
 	enum pm_reason reason = pm_reason_of_name(&e[PM_EV_NAMED]);
@@ -279,7 +279,7 @@ static bool is_out_of_reach(const struct pm_evidence *e, const struct pm_ask *as
 	return true;
 }
 
-/* A guarantee is of the file, and ends with it. */
+/* A guarantee is about the file, and ends with it. */
 static void lose(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
 {
 	if (ask->backing != PM_BACKING_FILE || d->granularity < PM_PAGE)

@@ -24,11 +24,11 @@ struct pm_decision {
 	enum pm_verdict verdict;
 	enum pm_reason reason;
 	enum pm_advice advice;
-	unsigned best_effort; /* on PM_NONE: whether what makes stores durable elsewhere is to be done all the same */
-	int error; /* what pm_map() returns if the verdict is refused, else 0 */
+	unsigned best_effort; /* on PM_NONE: make the syncs that make stores durable elsewhere all the same */
+	int error; /* the result of pm_map() if the verdict is refused, else 0 */
 };
 
-/* What the row says became of the file's name; PM_REASON_NONE where it has one, or that is not known. */
+/* What the row says about the file's name; PM_REASON_NONE if the file has its name, or that is not known. */
 enum pm_reason pm_reason_of_name(const struct pm_evidence *named);
 
 struct pm_decision pm_decide(const struct pm_evidence evidence[PM_EVIDENCE_ROWS], const struct pm_ask *ask);

@@ -2,8 +2,8 @@
 /*
  * From the file's device to the memory region behind it: /sys/dev/block/M:m is a link whose target names the bus
  * (ndbusN) and the region (regionN) on its way. Attributes: Documentation/ABI/testing/sysfs-bus-nvdimm and
- * sysfs-bus-nfit. A device-mapper device has no region on its way: those of the devices below it count, each fact
- * as the worst of them has it.
+ * sysfs-bus-nfit. A device-mapper device has no region on its way: the regions of the devices below it count, and of
+ * each fact the worst answer.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,22 +19,22 @@
 
 #define ND_DEVICES "/sys/bus/nd/devices/"
 #define SOURCE_LINK "/sys/dev/{block,char}/M:m"
-#define DEPTH_MAX 4 /* of devices upon devices */
+#define DEPTH_MAX 4 /* of stacked devices */
 #define SOURCE_REGION ND_DEVICES "regionN/"
 
-/* What sysfs says of one region. Each text is empty if the attribute is absent. */
+/* The attributes of one region in sysfs. A text is empty if the attribute does not exist. */
 struct region {
-	char link[256]; /* the key: where the device hangs */
+	char link[256]; /* the key: the place of the device */
 	unsigned number;
 	int domain_error;
-	int shortage; /* an attribute that is there could not be read */
+	int shortage; /* an attribute that exists could not be read */
 	struct pm_evidence armed;
 	char provider[56], devtype[32], domain[32], deep_flush[8], write_cache[8];
 };
 
 /*
- * Attributes of a region do not change while its device hangs at the same place, except those that root writes;
- * they are read once, so that mapping stays cheap, and again for every report.
+ * The attributes of a region do not change while its device stays at the same place, except those that root writes.
+ * They are read once, so that mapping stays cheap, and again for every report.
  */
 static struct {
 	pthread_mutex_t lock;
@@ -114,8 +114,8 @@ static void read_region(struct region *r, const char *bus, const char *device)
 }
 
 /*
- * Returns 0 with *r filled, -ENOTBLK for a device that only stands on others, or another -errno. fresh: do not take
- * it from the cache.
+ * Returns 0 with *r filled, -ENOTBLK for a device that only stands on others, or another -errno. fresh: not from the
+ * cache.
  */
 static int find_region(const char *device, bool fresh, struct region *r)
 {
@@ -131,7 +131,7 @@ static int find_region(const char *device, bool fresh, struct region *r)
 		return 0;
 	r->number = (unsigned)strtoul(region + strlen("/region"), NULL, 10);
 	read_region(r, bus + strlen("/ndbus"), device);
-	/* Half an answer is shown, not kept. */
+	/* A partial answer is shown and not cached. */
 	if (!r->shortage)
 		cache_add(r);
 	return 0;
@@ -148,8 +148,8 @@ static bool states_domain(const struct region *r)
 }
 
 /*
- * e820 is DRAM set aside by the kernel command line, nfit_test is vmalloc memory of a kernel test. A real one is
- * known by name, or by stating its persistence domain.
+ * e820 is DRAM set aside by the kernel command line; nfit_test is vmalloc memory of a kernel test. Real memory is known
+ * by its provider, or states its persistence domain.
  */
 static enum pm_state is_real(const struct region *r)
 {
@@ -165,7 +165,7 @@ static void domain_rows(pm_evidence_table e, const struct region *r)
 	static const char source[] = SOURCE_REGION "persistence_domain";
 	enum pm_state stated = states_domain(r) ? PM_YES : r->domain[0] ? PM_NO : PM_UNKNOWN;
 	pm_evidence_set(&e[PM_EV_DOMAIN], stated, -r->domain_error, source, r->domain);
-	/* libpmem asks whether every region of the machine has it; it says nothing of this one. */
+	/* libpmem asks whether every region of the machine has it; that says nothing about this region. */
 	enum pm_state caches = includes_caches(r) ? PM_YES : states_domain(r) ? PM_NO : PM_UNKNOWN;
 	pm_evidence_set(&e[PM_EV_CPU_CACHE], caches, 0, source, r->domain);
 }
@@ -196,7 +196,7 @@ static void region_rows(pm_evidence_table e, const struct region *r)
 
 /* ---- Devices upon devices ---- */
 
-/* Of two devices that a file may lie on, the one that promises less counts: no before unknown before yes. */
+/* If a file may lie on two devices, the one that promises less counts: no before unknown before yes. */
 static void take_worse(pm_evidence_table e, const pm_evidence_table other, bool first)
 {
 	static const enum pm_evidence_row rows[] = {PM_EV_REGION, PM_EV_PROVIDER, PM_EV_CPU_FLUSH_SUFFICES, PM_EV_DOMAIN,
@@ -213,7 +213,7 @@ static void take_worse(pm_evidence_table e, const pm_evidence_table other, bool 
 
 static int gather(pm_evidence_table e, struct pm_subject *s, const char *device, unsigned depth);
 
-/* The directory slaves of a device, and what its entries are found to be. */
+/* The directory slaves of a device, and the result for its entries. */
 struct below {
 	struct pm_evidence *e;
 	struct pm_subject *s;
@@ -251,7 +251,7 @@ static int gather(pm_evidence_table e, struct pm_subject *s, const char *device,
 	struct region r;
 	if (depth == 0 && pm_device_lacks(s, PM_DEVICE_REGION))
 		return -ENODEV;
-	/* A mapped subject is one being reported on: look again. */
+	/* A mapped subject belongs to a report: read the attributes again. */
 	int rc = find_region(device, s->map != NULL, &r);
 	if (depth == 0 && rc == -ENODEV)
 		pm_device_lacked(s, PM_DEVICE_REGION);
