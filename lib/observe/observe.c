@@ -59,7 +59,9 @@ static int adopt_locked(struct pm_mapping *m, const struct pm_decision *d, bool 
 		if (now >= PM_CACHE_LINE)
 			return 0;
 		m->decision.sync = PM_NO;
-		if (d->grade < PM_GRADE_TRUSTED) /* there is worse */
+		/* From none to pages: what the medium lacked was mended, and what else is amiss is usual of pages. */
+		bool is_mended = now == PM_NONE && (d->reason == PM_REASON_PAGE_CACHE || d->reason == PM_REASON_AVOIDED);
+		if (d->grade < PM_GRADE_TRUSTED && !is_mended) /* there is worse */
 			return 0;
 		m->decision.grade = PM_GRADE_ACCEPTED;
 		m->decision.verdict = m->ask.sync == PM_GUARANTEE ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;

@@ -296,6 +296,11 @@ START_TEST(a_mount_that_is_known)
 	fake.machine.mount = "ext4 /dev/sda rw";
 	struct pm_mapping *third = map(PM_HINT);
 	ck_assert_int_eq(pm_granularity_of(third), PM_PAGE);
+	/* Those that were made before promise no more than then, and say so. */
+	ck_assert_int_eq(unit_query(second)->granularity, PM_NONE);
+	ck_assert_int_eq(unit_query(second)->reason, PM_REASON_NOT_PROMOTED);
+	ck_assert_int_eq(unit_query(second)->advice, PM_ADVICE_MAP_AGAIN);
+	ck_assert_int_eq(unit_query(m)->reason, PM_REASON_NOT_PROMOTED);
 	unit_ok(pm_unmap(m));
 	unit_ok(pm_unmap(second));
 	unit_ok(pm_unmap(third));
