@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Between the files that make the real system calls. */
+/* Shared by the files that make the real system calls. */
 #ifndef PM_CALLS_H
 #define PM_CALLS_H
 
@@ -13,8 +13,8 @@ static inline int result(long rc)
 }
 
 /*
- * What a call that makes a descriptor returned: the descriptor, at least 3, or -errno. A program that closed 0, 1 or 2
- * gets those numbers for what it opens next, and its library for standard output writes there.
+ * The result of a call that makes a descriptor: the descriptor, at least 3, or -errno. If a program closed 0, 1 or 2,
+ * the kernel would give that number to the next descriptor, and output of the program would go there.
  */
 int pm_linux_opened(int fd);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Calls about descriptors: their numbers, what they tell of, and directories. */
+/* Calls about descriptors: their numbers, the files that they lead to, and directories. */
 #include <dirent.h>
 #include <linux/kcmp.h>
 #include <sys/epoll.h>
@@ -45,7 +45,7 @@ int pm_linux_timerfd(void)
 
 int pm_linux_timer_set(int fd, unsigned ms)
 {
-	/* A time of 0 would be never. */
+	/* A time of 0 would disarm the timer. */
 	struct itimerspec when = {.it_value = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = ms ? (long)(ms % 1000) * 1000000 : 1}};
 	return result(timerfd_settime(fd, 0, &when, NULL));
 }

@@ -22,7 +22,7 @@
 #define SYS_cachestat 451 /* the same number on every architecture (Linux 6.5) */
 #endif
 #ifndef SYS_faccessat2
-#define SYS_faccessat2 439 /* likewise (Linux 5.8) */
+#define SYS_faccessat2 439 /* the same number on every architecture (Linux 5.8) */
 #endif
 
 static int do_openat(int dir_fd, const char *path, int flags, unsigned mode)

@@ -46,7 +46,7 @@ int pm_linux_statmount(int fd, struct pm_mount *mount)
 	rc = result(syscall(SYS_statmount, &request, mount->room, sizeof(mount->room), 0));
 	if (rc)
 		return rc;
-	/* A string that is empty is not told, nor is one that the kernel does not know. */
+	/* The kernel leaves out an empty string, and one that it does not know. */
 	uint64_t told = answer->mask, known = told & MOUNT_SUPPORTED ? told | answer->supported_mask : told;
 	if (~told & (MOUNT_SB_BASIC | MOUNT_TYPE) || ~known & MOUNT_OPTIONS)
 		return -EOPNOTSUPP;

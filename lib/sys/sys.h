@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every system call the library makes, in one table, so that tests can count them, make them fail and
- * stand another machine underneath. Each entry returns what the call returns, with a failure already
- * turned into -errno. A descriptor that an entry returns is at least 3. The table is replaced only by tests, before any
- * other thread exists.
+ * Every system call of the library, in one table, so that tests can count calls, make them fail, and put another
+ * machine underneath. Each entry returns the result of the call, with a failure turned into -errno. A descriptor that
+ * an entry returns is at least 3. Only tests replace the table, before any other thread exists.
  */
 #ifndef PM_SYS_H
 #define PM_SYS_H
@@ -36,7 +35,7 @@
 	(SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
 #endif
 #ifndef STATX_MNT_ID_UNIQUE
-#define STATX_MNT_ID_UNIQUE 0x4000u /* Linux 6.8: an id that is never another's */
+#define STATX_MNT_ID_UNIQUE 0x4000u /* Linux 6.8: an id that no other mount ever gets */
 #endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
@@ -47,13 +46,13 @@ struct pm_cachestat {
 	uint64_t cached, dirty, writeback, evicted, recently_evicted;
 };
 
-/* Whom the kernel signals about a descriptor: fcntl(2) F_GETOWN_EX, F_GETSIG. */
+/* The process or thread that the kernel signals about a descriptor: fcntl(2) F_GETOWN_EX, F_GETSIG. */
 struct pm_owner {
 	struct f_owner_ex owner;
 	int signal;
 };
 
-/* What statmount(2) tells of a mount (Linux 6.11), by the names of mountinfo in proc(5). */
+/* What statmount(2) reports of a mount (Linux 6.11), by the names of mountinfo in proc(5). */
 struct pm_mount {
 	bool read_only; /* the super block: its "ro" is not among the options */
 	const char *type, *subtype;
@@ -74,8 +73,8 @@ struct pm_sys {
 	int (*close)(int fd);
 	int (*statx)(int dir_fd, const char *path, int flags, struct statx *stx);
 	/*
-	 * Type, inode, size and links of an open file, and nothing of its times: once those were seen the next store must
-	 * change them (Linux 6.13 fs/stat.c fill_mg_cmtime), and a drain after it commits the inode.
+	 * Type, inode, size and links of an open file, without its times: once the times were seen, the next store must
+	 * change them (Linux 6.13 fs/stat.c fill_mg_cmtime), and the drain after it commits the inode.
 	 */
 	int (*statx_now)(int fd, struct statx *stx);
 	int (*fstatfs)(int fd, struct statfs *stfs);
@@ -98,7 +97,7 @@ struct pm_sys {
 	int (*fsync)(int fd);
 	int (*fdatasync)(int fd);
 	int (*syncfs)(int fd);
-	int (*wrong_sync)(unsigned call); /* one of PM_CALL_..., made so that it must fail; 0: it did not */
+	int (*wrong_sync)(unsigned call); /* one of PM_CALL_..., made so that it must fail; 0: it did not fail */
 	int (*ioctl)(int fd, unsigned long request, void *arg);
 	int (*fcntl_getfl)(int fd); /* fcntl(F_GETFL) */
 	int (*setlease)(int fd, int type);
@@ -107,18 +106,18 @@ struct pm_sys {
 	int (*fcntl_setown)(int fd, const struct pm_owner *owner);
 	int (*fcntl_setsig)(int fd, int signal); /* F_SETSIG, of the open file description; and F_GETSIG */
 	int (*fcntl_getsig)(int fd);
-	int (*lease_signal)(int fd, int signal); /* when it breaks: which signal, to this thread */
-	int (*lease_silence)(int fd); /* or nobody */
+	int (*lease_signal)(int fd, int signal); /* on a lease break: sends that signal to this thread */
+	int (*lease_silence)(int fd); /* sends no signal */
 	int (*signalfd)(int signal);
 	int (*eventfd)(void);
 	int (*timerfd)(void);
-	int (*timer_set)(int fd, unsigned ms); /* readable then, not before; 0: at once */
+	int (*timer_set)(int fd, unsigned ms); /* becomes readable after that time; 0: at once */
 	int (*inotify)(const char *path, uint32_t mask); /* a descriptor that watches the one path */
 	int (*epoll_create)(void);
 	int (*epoll_add)(int epoll, int fd, uint32_t events);
 	int (*poll)(struct pollfd *fds, unsigned count, int timeout_ms);
-	int (*same_inode)(const char *path, const char *other); /* by the watches of an inotify(7): 1 if it is one */
-	int (*kcmp_file)(int process, int fd, int own_fd); /* kcmp(2): 1 if they are one */
+	int (*same_inode)(const char *path, const char *other); /* by the watches of an inotify(7): 1 if both are one file */
+	int (*kcmp_file)(int process, int fd, int own_fd); /* kcmp(2): 1 if both are one description */
 	int (*each_entry)(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 	int (*uname)(struct utsname *name);
 	int (*mmap)(void **address, size_t length, int prot, int flags, int fd, uint64_t offset);
@@ -129,14 +128,17 @@ struct pm_sys {
 	int (*madvise)(void *address, size_t length, int advice);
 	int (*mincore)(void *address, size_t length, unsigned char *vector);
 	int (*msync)(void *address, size_t length);
-	/* Whether a page of the range has all these categories and none of those: 1 or 0 (PAGEMAP_SCAN, Linux 6.7). */
+	/*
+	 * Whether a page of the range has all of the first categories and none of the second: 1 or 0 (PAGEMAP_SCAN,
+	 * Linux 6.7).
+	 */
 	int (*pagemap_scan)(const void *address, size_t length, uint64_t all, uint64_t none);
 	int (*sync_file_range)(int fd, uint64_t offset, uint64_t length, unsigned flags);
 	int (*faccessat2_write)(int fd); /* faccessat2(2) with W_OK and the effective ids */
 	int (*cachestat)(int fd, uint64_t offset, uint64_t length, struct pm_cachestat *stat);
 	unsigned (*euid)(void);
 	const char *(*getenv)(const char *name); /* secure_getenv(3): no system call, but an input */
-	void *(*dlopen)(const char *path);       /* likewise */
+	void *(*dlopen)(const char *path);       /* the same, for a symbol of that object */
 	int (*sigaction)(int number, const struct sigaction *action, struct sigaction *old);
 	int (*pthread_sigmask)(int how, const sigset_t *set, sigset_t *old); /* of the thread */
 	int (*rt_tgsigqueueinfo)(const siginfo_t *info);                   /* the calling thread: rt_tgsigqueueinfo(2) */
@@ -148,10 +150,10 @@ struct pm_sys {
 extern const struct pm_sys pm_sys_linux;
 extern const struct pm_sys *pm_sys;
 
-/* Starts a thread that no signal reaches: 0 or -errno. The libc decides which file has it. */
+/* Starts a thread that receives no signal: 0 or -errno. The libc decides which file has it. */
 int pm_thread_start(pthread_t *, void *(*run)(void *), void *arg);
 
-/* A signal may interrupt any blocking call; the caller of the library never sees it. */
+/* A signal may interrupt any blocking call; the caller of the library never sees that. */
 #define PM_RETRY(call)                                                                                       \
 	(__extension__({                                                                                     \
 		__typeof__(call) rc_;                                                                        \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The thread inherits the signal mask of its maker, which blocks every signal meanwhile. */
+/* The thread inherits the signal mask of its creator, which blocks every signal meanwhile. */
 #include "sys/sys.h"
 
 int pm_thread_start(pthread_t *thread, void *(*run)(void *), void *arg)

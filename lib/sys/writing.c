@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Calls that write to a file or change its size. Beyond RLIMIT_FSIZE they fail with EFBIG, and the kernel sends SIGXFSZ to
- * the thread, which ends a program that does not handle it (fs/read_write.c generic_write_check_limits, fs/attr.c
- * inode_newsize_ok). The callers ask for the limit first, but another process may move the end of the file, or the limit,
- * before the call: so the signal is blocked meanwhile, and taken back.
+ * Calls that write to a file or change its size. Beyond RLIMIT_FSIZE they fail with EFBIG, and the kernel sends SIGXFSZ
+ * to the thread, which ends a program that does not handle it (fs/read_write.c generic_write_check_limits, fs/attr.c
+ * inode_newsize_ok). The callers ask for the limit first. But another process may move the end of the file, or the
+ * limit, before the call: so the signal is blocked meanwhile, and taken back.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -20,7 +20,7 @@
 
 struct hush {
 	sigset_t before;
-	bool pending; /* the caller has blocked the signal, and one waits for it */
+	bool pending; /* the caller has blocked the signal, and one is pending */
 };
 
 static void only_limit_signal(sigset_t *set)

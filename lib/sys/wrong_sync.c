@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The calls that make stores durable, each made so that the kernel must refuse it before it looks at anything: msync(2)
- * of an address that is no page's (mm/msync.c), the others of a descriptor that cannot be (fs/sync.c). They go the way
- * that the real ones go, through the C library: a preloaded shim answers both, and so does a filter of system calls.
+ * The calls that make stores durable, each made so that the kernel must refuse it before it checks anything else:
+ * msync(2) of an address that is not page-aligned (mm/msync.c), the others of an invalid descriptor (fs/sync.c). They
+ * take the same way as the real ones, through the C library: a preloaded shim answers both, and so does a filter of
+ * system calls.
  */
 #include <errno.h>
 #include <fcntl.h>
