@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "durability/writeback_calls.h"
-#include "kernel/magic.h"
+#include "kernel/quirks.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
 
@@ -75,17 +75,11 @@ int pm_write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
  *   btrfs  fs/btrfs/file.c btrfs_sync_file writes the whole file in any case: one msync is the least.
  *   Other file systems are not known. An overlay's descriptor has no pages of its own to write.
  *
- * Errors come with the wait, by the descriptor's own account (fs/sync.c, file_check_and_advance_wb_err). Before
- * Linux 5.2 WRITE_AND_WAIT skips pages that are under write-back already: WB_SYNC_NONE.
+ * Errors come with the wait, by the descriptor's own account (fs/sync.c, file_check_and_advance_wb_err).
  */
 static enum pm_state find_whether_ranges_can_be_written(const struct pm_medium *m)
 {
-	struct utsname name;
-	int major, minor;
-	if (m->is_device || m->read_only || (m->file_system != EXT4_SUPER_MAGIC && m->file_system != XFS_SUPER_MAGIC))
-		return PM_NO;
-	if (PM_RETRY(pm_sys->uname(&name)) || sscanf(name.release, "%d.%d", &major, &minor) != 2 || major < 5 ||
-	    (major == 5 && minor < 2))
+	if (m->is_device || m->read_only || !pm_has_quirk(m->file_system, PM_FS_RANGES))
 		return PM_NO;
 	/* A sandbox may refuse the call with any error, or have it succeed without doing anything. */
 	return pm_syncs_ignored(PM_CALL_SYNC_FILE_RANGE).state == PM_NO ? PM_YES : PM_NO;
@@ -117,7 +111,7 @@ int pm_open_error_fd(struct pm_medium *m)
 	struct statx now;
 	char path[40];
 	/* fs/sync.c: where a file has at most 2^32 pages the question of pm_read_error() is not answered. */
-	if (sizeof(void *) < 8 || m->leased || m->file_system != XFS_SUPER_MAGIC || !ranges_are_known_to_work(m))
+	if (sizeof(void *) < 8 || m->leased || !pm_has_quirk(m->file_system, PM_FS_ERRORS_TO_ALL) || !ranges_are_known_to_work(m))
 		return -1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->fd);
 	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));

@@ -66,7 +66,7 @@ static void walk_mounted(const struct statx *stx, const struct pm_file_system *f
 {
 	char device[64];
 	snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", stx->stx_dev_major, stx->stx_dev_minor);
-	if (fs && fs->is_volatile) {
+	if (fs && pm_has_quirk(fs->magic, PM_FS_VOLATILE)) {
 		pm_below_forgets(b, fs->name);
 		return;
 	}
@@ -95,13 +95,13 @@ static void walk_mounted(const struct statx *stx, const struct pm_file_system *f
  */
 static bool is_type_of(const struct pm_file_system *fs, const struct pm_mount_facts *mount)
 {
-	return !fs->type[0] || fs->is_volatile || !strncmp(mount->type, fs->type, strlen(fs->type));
+	return !fs->type[0] || pm_has_quirk(fs->magic, PM_FS_VOLATILE) || !strncmp(mount->type, fs->type, strlen(fs->type));
 }
 
 /* Of a file system without a block device the answer of fstatfs(2) does not count before its mount was seen. */
 static bool by_statmount(const struct pm_file_system *fs, const struct statx *stx, bool is_verified)
 {
-	return fs && fs->bears_statmount && (stx->stx_dev_major || is_verified);
+	return fs && pm_has_quirk(fs->magic, PM_FS_STATMOUNT) && (stx->stx_dev_major || is_verified);
 }
 
 /* The path may belong to another mount namespace, or lead where this process may not enter. */
@@ -165,7 +165,7 @@ void pm_evidence_below(pm_evidence_table e, const struct pm_subject *s, bool ane
 	bool is_known = e[PM_EV_FILE_SYSTEM].state == PM_YES;
 	const struct pm_file_system *fs = is_known ? pm_file_system((uint32_t)e[PM_EV_FILE_SYSTEM].value) : NULL;
 	/* At pm_map() the rest could not change any decision. */
-	if (!anew && fs && fs->is_volatile)
+	if (!anew && fs && pm_has_quirk(fs->magic, PM_FS_VOLATILE))
 		return;
 	int rc = pm_mount_read(s->fd, &s->stx, by_statmount(fs, &s->stx, known.is_verified), &mount);
 	if (!rc && fs && !is_type_of(fs, &mount)) {

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include "kernel/quirks.h"
 #include "pmdirect.h"
 #include "sys/sys.h"
 
@@ -138,25 +139,7 @@ int pm_data_elsewhere(pm_evidence_table, const struct pm_subject *);
 void pm_evidence_file_system(pm_evidence_table, struct pm_subject *);
 void pm_evidence_residency(pm_evidence_table, const struct pm_subject *);
 
-/* What the library knows of a file system beforehand. */
-struct pm_file_system {
-	uint32_t magic;
-	const char *name;
-	const char *type;   /* how its type begins in the table of mounts; "": not compared */
-	const char *server; /* the kind of server that keeps the data; NULL: none */
-	bool is_volatile;   /* keeps its files in memory only */
-	bool fsync_complete;  /* its fsync(2) and msync(2) write all that leads to the data */
-	bool bears_statmount, bears_cachestat;
-	/*
-	 * A lease is refused where any other open file description of the file exists, since the kernel knows them all.
-	 * FUSE and network file systems grant leases that say nothing about other machines, or about their server.
-	 */
-	bool proves_leases;
-};
-/* NULL: not known. */
-const struct pm_file_system *pm_file_system(uint32_t magic);
-
-/* mount.c: what an earlier look found out about the mount. */
+/* mount.c: what was found of the mount by an earlier look. */
 struct pm_known_mount {
 	unsigned place; /* in the list of file systems, from 1; 0: nothing is known */
 	enum pm_state fsync_complete;

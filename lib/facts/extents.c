@@ -10,7 +10,7 @@
 
 #include "facts/evidence.h"
 #include "kernel/fiemap.h"
-#include "kernel/magic.h"
+#include "kernel/quirks.h"
 #include "sys/sys.h"
 
 #define SOURCE_FIEMAP "ioctl(FS_IOC_FIEMAP)"
@@ -106,7 +106,7 @@ int pm_data_elsewhere(pm_evidence_table e, const struct pm_subject *s)
 	struct fsxattr attributes = {0};
 	if (e[PM_EV_FILE_SYSTEM].state == PM_UNKNOWN && e[PM_EV_FILE_SYSTEM].error)
 		return -e[PM_EV_FILE_SYSTEM].error;
-	if (e[PM_EV_FILE_SYSTEM].state != PM_YES || e[PM_EV_FILE_SYSTEM].value != XFS_SUPER_MAGIC)
+	if (!pm_has_quirk(s->file_system, PM_FS_REALTIME_DEVICE))
 		return 0;
 	int rc = PM_RETRY(pm_sys->ioctl(s->fd, FS_IOC_FSGETXATTR, &attributes));
 	return rc ? rc : attributes.fsx_xflags & FS_XFLAG_REALTIME ? -EXDEV : 0;
@@ -119,18 +119,14 @@ void pm_evidence_shareable(pm_evidence_table e, const struct pm_subject *s)
 	uint32_t flags;
 	if (e[PM_EV_FILE_SYSTEM].state != PM_YES)
 		return;
-	switch (e[PM_EV_FILE_SYSTEM].value) {
-	case EXT4_SUPER_MAGIC:
-		pm_evidence_set(row, PM_NO, 0, "ext2, ext3 and ext4 have no reflink", NULL);
-		break;
-	case XFS_SUPER_MAGIC: {
+	if (pm_has_quirk(s->file_system, PM_FS_NEVER_SHARES)) {
+		pm_evidence_set(row, PM_NO, 0, e[PM_EV_FILE_SYSTEM].source, "the file system has no reflink");
+	} else if (pm_has_quirk(s->file_system, PM_FS_TELLS_SHARING)) {
 		int rc = PM_RETRY(pm_sys->ioctl(s->fd, XFS_GEOMETRY, geometry));
 		memcpy(&flags, (char *)geometry + XFS_GEOMETRY_FLAGS, sizeof(flags));
 		enum pm_state state = rc ? PM_UNKNOWN : flags & XFS_GEOMETRY_REFLINK ? PM_YES : PM_NO;
 		pm_evidence_set(row, state, -rc, "ioctl(XFS_IOC_FSGEOMETRY)", NULL);
-		break;
-	}
-	default:
+	} else {
 		pm_evidence_set(row, PM_UNKNOWN, 0, "not known for this file system", NULL);
 	}
 }

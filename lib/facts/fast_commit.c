@@ -23,7 +23,7 @@
 #include <string.h>
 
 #include "facts/evidence.h"
-#include "kernel/magic.h"
+#include "kernel/quirks.h"
 #include "kernel/sysfs.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
@@ -205,7 +205,7 @@ void pm_evidence_fast_commit(pm_evidence_table e, const struct pm_subject *s)
 	struct pm_evidence *row = &e[PM_EV_FAST_COMMIT];
 	const struct pm_evidence *fs = &e[PM_EV_FILE_SYSTEM];
 	int error = 0;
-	if (fs->state == PM_YES && fs->value != EXT4_SUPER_MAGIC)
+	if (fs->state == PM_YES && !pm_has_quirk((uint32_t)fs->value, PM_FS_FAST_COMMIT))
 		pm_evidence_set(row, PM_NO, 0, fs->source, "only ext4 has it");
 	else if (fs->state == PM_YES && e[PM_EV_FSYNC_COMPLETE].state == PM_NO)
 		pm_evidence_set(row, PM_NO, 0, e[PM_EV_FSYNC_COMPLETE].source, "no journal");

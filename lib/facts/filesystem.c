@@ -11,53 +11,14 @@
 
 #include "facts/evidence.h"
 #include "kernel/identity.h"
-#include "kernel/magic.h"
+#include "kernel/quirks.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
 
 /*
- * What the library knows of each file system; later a table of quirks. statmount(2) with options and cachestat(2) reach
- * into the driver or its page cache. They are called where they were seen to do no harm, and the old way serves
- * elsewhere (pm_below(7), Which calls are made on which file system).
- */
-static const struct pm_file_system file_systems[] = {
-	{EXT4_SUPER_MAGIC, "ext2/ext3/ext4", "ext", .bears_statmount = true, .bears_cachestat = true, .proves_leases = true},
-	{XFS_SUPER_MAGIC, "xfs", "xfs", .fsync_complete = true, .bears_statmount = true, .bears_cachestat = true,
-	 .proves_leases = true},
-	/* The source of the mount leads to its devices; statmount(2) has the source only from Linux 6.13 on. */
-	{BTRFS_SUPER_MAGIC, "btrfs", "btrfs", .fsync_complete = true, .bears_cachestat = true, .proves_leases = true},
-	{F2FS_SUPER_MAGIC, "f2fs", "f2fs", .fsync_complete = true, .proves_leases = true},
-	/* Before Linux 6.9 cachestat(2) of memory that is swapped out may crash (mm/filemap.c filemap_cachestat). */
-	{TMPFS_MAGIC, "tmpfs", "tmpfs", .is_volatile = true, .fsync_complete = true, .bears_statmount = true,
-	 .proves_leases = true},
-	{RAMFS_MAGIC, "ramfs", "ramfs", .is_volatile = true, .fsync_complete = true},
-	{HUGETLBFS_MAGIC, "hugetlbfs", "hugetlbfs", .is_volatile = true, .fsync_complete = true, .proves_leases = true},
-	/* Overlay inodes have no page cache of their own that cachestat(2) could count. */
-	{OVERLAYFS_SUPER_MAGIC, "overlay", "overlay", .bears_statmount = true, .proves_leases = true},
-	{FUSE_SUPER_MAGIC, "fuse", "fuse", .server = "FUSE", .bears_statmount = true, .bears_cachestat = true},
-	{NFS_SUPER_MAGIC, "nfs", "nfs", .server = "NFS"},
-	{V9FS_MAGIC, "9p", "9p", .server = "9p"},
-	{CIFS_SUPER_MAGIC, "cifs", "cifs", .server = "SMB"},
-	{SMB2_SUPER_MAGIC, "cifs", "", .server = "SMB"},
-	{CEPH_SUPER_MAGIC, "ceph", "ceph", .server = "Ceph"},
-	{AFS_FS_MAGIC, "afs", "afs", .server = "AFS"},
-	{EROFS_SUPER_MAGIC_V1, "erofs", "erofs", .fsync_complete = true, .bears_statmount = true},
-	{SQUASHFS_MAGIC, "squashfs", "squashfs", .fsync_complete = true},
-	{MSDOS_SUPER_MAGIC, "vfat", "", .proves_leases = true},
-	{EXFAT_SUPER_MAGIC, "exfat", "exfat", .proves_leases = true},
-	/*
-	 * statmount(2) with options crashes its driver: fs/ntfs3/super.c ntfs_show_options takes the table's file for
-	 * granted.
-	 */
-	{NTFS3_SUPER_MAGIC, "ntfs3", "ntfs3", .proves_leases = true},
-	{BCACHEFS_SUPER_MAGIC, "bcachefs", "bcachefs", .proves_leases = true},
-	{ZFS_SUPER_MAGIC, "zfs", "zfs", .proves_leases = true},
-};
-
-/*
- * No file system encrypts what is stored past its page cache. Linux 6.12 makes files in an encrypted directory of an
- * ext4 with dax=always DAX all the same: they are stored as they are, and decrypted into noise the next time they are
- * loaded.
+ * No file system encrypts what is stored past its page cache. Linux 6.12 makes files in an encrypted directory of
+ * an ext4 with dax=always DAX all the same: they are stored as they are, and decrypted into noise the next time they
+ * are loaded.
  */
 static void encrypted(pm_evidence_table e, const struct pm_subject *s)
 {
@@ -67,27 +28,12 @@ static void encrypted(pm_evidence_table e, const struct pm_subject *s)
 		                "encrypted, yet DAX: will not be read back");
 }
 
-static size_t place_of_type(uint32_t magic)
+static void identify(pm_evidence_table e, const struct pm_file_system *fs, const char *source)
 {
-	size_t place = sizeof(file_systems) / sizeof(file_systems[0]);
-	while (place && file_systems[place - 1].magic != magic)
-		place--;
-	return place;
-}
-
-const struct pm_file_system *pm_file_system(uint32_t magic)
-{
-	size_t place = place_of_type(magic);
-	return place ? &file_systems[place - 1] : NULL;
-}
-
-static void identify(pm_evidence_table e, size_t place, const char *source)
-{
-	const char *name = file_systems[place - 1].name;
-	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_YES, 0, source, name);
-	e[PM_EV_FILE_SYSTEM].value = file_systems[place - 1].magic;
-	if (file_systems[place - 1].is_volatile)
-		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, source, name);
+	pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_YES, 0, source, fs->name);
+	e[PM_EV_FILE_SYSTEM].value = fs->magic;
+	if (pm_has_quirk(fs->magic, PM_FS_VOLATILE))
+		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, source, fs->name);
 }
 
 static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
@@ -107,9 +53,9 @@ static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 	pm_evidence_set(&e[PM_EV_WRITABLE], stfs.f_flags & ST_RDONLY ? PM_NO : PM_YES, 0, "fstatfs(2)", NULL);
 	uint32_t type = (uint32_t)stfs.f_type;
 	bool is_of_server = pm_needs_block_device(type) && !pm_is_on_block_device(type, &s->stx);
-	size_t place = place_of_type(type);
-	if (place && !is_of_server) {
-		identify(e, place, "fstatfs(2)");
+	const struct pm_file_system *fs = pm_file_system(type);
+	if (fs && !is_of_server) {
+		identify(e, fs, "fstatfs(2)");
 		return;
 	}
 	snprintf(text, sizeof(text), "f_type 0x%x%s", type, is_of_server ? " of a server, as there is no device" : "");
@@ -118,12 +64,12 @@ static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 }
 
 /* Under MAP_SYNC each write fault syncs the file as msync does: fs/dax.c dax_finish_sync_fault. */
-static void fsync_complete(pm_evidence_table e, struct pm_subject *s, size_t place)
+static void fsync_complete(pm_evidence_table e, struct pm_subject *s)
 {
 	const struct pm_evidence *fs = &e[PM_EV_FILE_SYSTEM];
-	bool is_ext4 = fs->state == PM_YES && fs->value == EXT4_SUPER_MAGIC;
+	bool is_ext4 = pm_has_quirk(s->file_system, PM_FS_FSYNC_BY_JOURNAL);
 	int state = (int)s->fsync_complete;
-	bool answers_itself = place && file_systems[place - 1].fsync_complete;
+	bool answers_itself = pm_has_quirk(s->file_system, PM_FS_FSYNC_COMPLETE);
 	if (state == PM_UNKNOWN)
 		state = is_ext4 ? pm_ext4_fsync_is_complete(&s->stx, &s->no_outer_journal) : answers_itself ? PM_YES : PM_UNKNOWN;
 	s->fsync_complete = state < 0 ? PM_UNKNOWN : (enum pm_state)state;
@@ -150,18 +96,17 @@ void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 	 * ask.
 	 */
 	if (known.place && s->just_opened) {
-		identify(e, known.place, "fstatfs(2) of an earlier file of the mount");
+		identify(e, pm_file_system_at(known.place), "fstatfs(2) of an earlier file of the mount");
 		pm_evidence_set(&e[PM_EV_WRITABLE], PM_YES, 0, "open(2) for writing", NULL);
 	} else {
 		ask_file_system(e, s);
 	}
-	bool is_known = e[PM_EV_FILE_SYSTEM].state == PM_YES;
-	size_t place = is_known ? place_of_type((uint32_t)e[PM_EV_FILE_SYSTEM].value) : 0;
-	s->file_system = is_known ? (uint32_t)e[PM_EV_FILE_SYSTEM].value : 0;
-	fsync_complete(e, s, place);
+	s->file_system = e[PM_EV_FILE_SYSTEM].state == PM_YES ? (uint32_t)e[PM_EV_FILE_SYSTEM].value : 0;
+	unsigned place = pm_file_system_place(s->file_system);
+	fsync_complete(e, s);
 	if (place != known.place)
 		known = (struct pm_known_mount){0};
-	known.place = (unsigned)place;
+	known.place = place;
 	known.fsync_complete = s->fsync_complete;
 	known.no_outer_journal = s->no_outer_journal;
 	pm_know_mount(s, &known);
@@ -248,9 +193,8 @@ void pm_evidence_residency(pm_evidence_table e, const struct pm_subject *s)
 		return;
 	}
 	const char *source = "cachestat(2)";
-	const struct pm_file_system *fs = pm_file_system((uint32_t)e[PM_EV_FILE_SYSTEM].value);
-	bool bears = e[PM_EV_DAX].state == PM_NO && e[PM_EV_FILE_SYSTEM].state == PM_YES && fs && fs->bears_cachestat;
-	int rc = bears ? first_of_cachestat(s, &first) : -ENOSYS;
+	bool may_ask = e[PM_EV_DAX].state == PM_NO && pm_has_quirk(s->file_system, PM_FS_CACHESTAT);
+	int rc = may_ask ? first_of_cachestat(s, &first) : -ENOSYS;
 	/* cachestat(2) refuses by the same rule from Linux 6.13 on (mm/filemap.c can_do_cachestat). */
 	if (rc && rc != -EPERM && s->map) {
 		source = "mincore(2)";

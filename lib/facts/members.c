@@ -14,13 +14,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "facts/evidence.h"
-#include "kernel/magic.h"
+#include "kernel/quirks.h"
 #include "kernel/sysfs.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
@@ -224,8 +223,8 @@ void pm_below_members(const struct pm_file_system *fs, const struct pm_mount_fac
 	/* Where the first device is not found, or forgets, no other makes it worse. */
 	if (!fs || !b->device[0] || b->is_volatile == PM_YES)
 		return;
-	if (fs->magic == EXT4_SUPER_MAGIC && !b->no_outer_journal)
+	if (pm_has_quirk(fs->magic, PM_FS_JOURNAL_DEVICE) && !b->no_outer_journal)
 		walk_journal(stx, depth, b);
-	else if (fs->magic == F2FS_SUPER_MAGIC)
+	else if (pm_has_quirk(fs->magic, PM_FS_DEVICE_LIST))
 		walk_f2fs(depth, b);
 }

@@ -16,7 +16,7 @@
 
 #include "facts/evidence.h"
 #include "kernel/identity.h"
-#include "kernel/magic.h"
+#include "kernel/quirks.h"
 #include "sys/sys.h"
 
 #define SOURCE_PATH "/proc/self/fd/N"
@@ -161,21 +161,6 @@ static void set_path(pm_evidence_table e, enum pm_state state, int error, const 
 	set(e, state, error, text, links);
 }
 
-/* A server may make up the number of links. */
-static bool counts_links(const struct pm_evidence *fs)
-{
-	switch (fs->value) {
-	case EXT4_SUPER_MAGIC:
-	case XFS_SUPER_MAGIC:
-	case BTRFS_SUPER_MAGIC:
-	case F2FS_SUPER_MAGIC:
-	case TMPFS_MAGIC:
-		return fs->state == PM_YES;
-	default:
-		return false;
-	}
-}
-
 static void set_removed(pm_evidence_table e, const struct pm_subject *s, const char *path)
 {
 	const char *then = s->name->path;
@@ -219,7 +204,7 @@ static void set_moved(pm_evidence_table e, const struct pm_subject *s, const cha
 	const char *then = s->name->path, *entry = strrchr(path, '/');
 	if (leads_to(then, s->fd, &s->stx) == 1)
 		set_path(e, PM_YES, 0, "", then, s->stx.stx_nlink);
-	else if (e[PM_EV_FILE_SYSTEM].value == NFS_SUPER_MAGIC && !strncmp(entry, "/.nfs", 5))
+	else if (pm_has_quirk(s->file_system, PM_FS_RENAMES_REMOVED) && !strncmp(entry, "/.nfs", 5))
 		set_path(e, PM_NO, PM_NAME_REMOVED, "unlinked, and kept as ", entry + 1, 0);
 	else if (ends_with(then, path))
 		set_path(e, PM_UNKNOWN, 0, "moved, or another root: ", path, s->stx.stx_nlink);
@@ -244,7 +229,7 @@ static void judge(pm_evidence_table e, const struct pm_subject *s, const char *p
 		set_moved(e, s, path);
 	else if (removed)
 		set_removed(e, s, path);
-	else if (!links && counts_links(&e[PM_EV_FILE_SYSTEM]))
+	else if (!links && pm_has_quirk(s->file_system, PM_FS_COUNTS_LINKS))
 		set(e, PM_NO, PM_NAME_REMOVED, "unlinked", 0);
 	else /* unmounted (MNT_DETACH), or on a mount that this process does not see */
 		set_path(e, PM_UNKNOWN, rc < 0 ? -rc : 0, "not found at ", path, links);
@@ -255,12 +240,12 @@ static void judge(pm_evidence_table e, const struct pm_subject *s, const char *p
  * lead to the copy, and a mapping that was made before stays with the original (fs/overlayfs/file.c ovl_mmap). Only the
  * inode's time of birth differs: its number is kept.
  */
-static bool is_copied_up(pm_evidence_table e, const struct pm_subject *s)
+static bool is_copied_up(const struct pm_subject *s)
 {
 	const struct pm_name *name = s->name;
 	bool opened_for_writing = s->writable && s->backing == PM_BACKING_FILE;
 	bool is_remembered = name->path || name->error; /* pm_probe() has no earlier look */
-	return is_remembered && !opened_for_writing && e[PM_EV_FILE_SYSTEM].value == OVERLAYFS_SUPER_MAGIC && !s->file_error &&
+	return is_remembered && !opened_for_writing && pm_has_quirk(s->file_system, PM_FS_IS_OVERLAY) && !s->file_error &&
 	       pm_name_is_reborn(name, &s->stx);
 }
 
@@ -273,7 +258,7 @@ bool pm_name_is_reborn(const struct pm_name *name, const struct statx *now)
 
 static void set_unknown(pm_evidence_table e, const struct pm_subject *s, int error)
 {
-	bool is_gone = !s->file_error && !s->stx.stx_nlink && counts_links(&e[PM_EV_FILE_SYSTEM]);
+	bool is_gone = !s->file_error && !s->stx.stx_nlink && pm_has_quirk(s->file_system, PM_FS_COUNTS_LINKS);
 	set(e, is_gone ? PM_NO : PM_UNKNOWN, is_gone ? PM_NAME_REMOVED : error, is_gone ? "unlinked" : NULL, s->stx.stx_nlink);
 }
 
@@ -295,7 +280,7 @@ void pm_evidence_named(pm_evidence_table e, const struct pm_subject *s)
 	char path[PATH_MAX];
 	if (!S_ISREG(s->stx.stx_mode) || !s->name)
 		return;
-	if (is_copied_up(e, s)) {
+	if (is_copied_up(s)) {
 		set(e, PM_NO, PM_NAME_COPIED_UP, "copied up: the path leads to the copy", s->stx.stx_nlink);
 		return;
 	}

@@ -7,7 +7,7 @@
 
 #include "error.h"
 #include "file/file.h"
-#include "kernel/magic.h"
+#include "kernel/quirks.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
 
@@ -31,7 +31,7 @@ int pm_file_within_limit(const struct pm_file *f, uint64_t end)
 static void look_for_huge_pages(struct pm_file *f)
 {
 	struct statfs stfs;
-	if (f->stx.stx_blksize > f->unit && !PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) && (uint32_t)stfs.f_type == HUGETLBFS_MAGIC)
+	if (f->stx.stx_blksize > f->unit && !PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) && pm_has_quirk((uint32_t)stfs.f_type, PM_FS_HUGE_PAGES))
 		f->unit = f->stx.stx_blksize;
 }
 

@@ -58,7 +58,7 @@ static bool leases_are_proof(const struct pm_file *f)
 	if (PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)))
 		return false;
 	const struct pm_file_system *fs = pm_file_system((uint32_t)stfs.f_type);
-	return fs && fs->proves_leases && (f->stx.stx_dev_major || is_mounted_as(f, fs->type));
+	return fs && pm_has_quirk(fs->magic, PM_FS_LEASES_PROVE) && (f->stx.stx_dev_major || is_mounted_as(f, fs->type));
 }
 
 bool pm_file_is_alone(const struct pm_file *f)

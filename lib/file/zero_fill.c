@@ -10,9 +10,9 @@
 #include <stdio.h>
 
 #include "error.h"
-#include "kernel/fiemap.h"
-#include "kernel/magic.h"
 #include "file/file.h"
+#include "kernel/fiemap.h"
+#include "kernel/quirks.h"
 #include "sys/sys.h"
 
 #define ZEROS ((size_t)64 << 10)
@@ -27,13 +27,9 @@ struct gaps {
 
 static bool shows_old_blocks(const struct pm_file *f)
 {
-	struct utsname kernel;
 	struct statfs stfs;
-	int major, minor;
-	if (!S_ISREG(f->stx.stx_mode) || f->created || PM_RETRY(pm_sys->uname(&kernel)))
-		return false;
-	bool zeroes = sscanf(kernel.release, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 2));
-	return !zeroes && !PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) && stfs.f_type == XFS_SUPER_MAGIC;
+	return S_ISREG(f->stx.stx_mode) && !f->created && !PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) &&
+	       pm_has_quirk((uint32_t)stfs.f_type, PM_FS_SHOWS_OLD_BLOCKS);
 }
 
 /* Step by step, each with the lease still there: who wants to open the file waits much longer than one takes. */

@@ -11,12 +11,12 @@
 #include <stdio.h>
 
 #include "kernel/identity.h"
-#include "kernel/magic.h"
+#include "kernel/quirks.h"
 #include "sys/sys.h"
 
 bool pm_needs_block_device(uint32_t f_type)
 {
-	return f_type == EXT4_SUPER_MAGIC || f_type == XFS_SUPER_MAGIC || f_type == F2FS_SUPER_MAGIC;
+	return pm_has_quirk(f_type, PM_FS_ON_BLOCK_DEVICE);
 }
 
 /*

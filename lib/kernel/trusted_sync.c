@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #include "kernel/fiemap.h"
-#include "kernel/magic.h"
+#include "kernel/quirks.h"
 #include "kernel/sysfs.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
@@ -141,7 +141,7 @@ static bool fsync_may_skip_inode(int fd)
 	struct statx stx;
 	if (PM_RETRY(pm_sys->fstatfs(fd, &stfs)))
 		return true;
-	if (stfs.f_type != EXT4_SUPER_MAGIC)
+	if (!pm_has_quirk((uint32_t)stfs.f_type, PM_FS_FSYNC_BY_JOURNAL))
 		return false;
 	if (PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx)))
 		return true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The name of the mapped file: remembered when it is mapped, taken anew when the caller acknowledges that it was moved. */
 
-#include "kernel/magic.h"
+#include "kernel/quirks.h"
 #include "mapping/mapping.h"
 #include "sys/sys.h"
 
@@ -9,7 +9,7 @@
 void pm_mapping_name_at_first(struct pm_mapping *m, pm_evidence_table e, const struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;
-	m->on_overlay = e[PM_EV_FILE_SYSTEM].value == OVERLAYFS_SUPER_MAGIC;
+	m->on_overlay = pm_has_quirk(s->file_system, PM_FS_IS_OVERLAY);
 	if (f->created) {
 		pm_evidence_set(&e[PM_EV_NAMED], PM_YES, 0, "what creating will make of it", NULL);
 	} else if (S_ISREG(f->stx.stx_mode)) {

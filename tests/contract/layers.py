@@ -36,6 +36,7 @@ lib/providers/libpmem lib/providers/none
 lib/providers/libunwind
 
 lib/kernel/magic
+lib/kernel/quirks
 lib/kernel/sysfs
 lib/kernel/fiemap
 lib/kernel/identity
