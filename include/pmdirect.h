@@ -235,7 +235,6 @@ struct pm_evidence {
 #define PM_TRUST_KERNEL 0x80u      /* accepted means usable; works under PM_HINT only, and the report says so */
 #define PM_WATCH 0x100u            /* a thread of the library watches the file: pm_events(7) */
 #define PM_LEASE 0x200u            /* hold a write lease: lets XFS with reflink be PM_CACHE_LINE; see pm_lease(7) */
-#define PM_NO_THREAD 0x400u        /* with PM_LEASE: no thread; every durability call asks for the lease */
 #define PM_FAIL_ON_DEMOTION 0x800u /* a guarantee lost later fails every durability call until pm_clear_error() */
 #define PM_FROM_MEDIUM 0x1000u     /* drop the file's cached pages first: map what the medium holds */
 

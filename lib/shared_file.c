@@ -155,3 +155,15 @@ void pm_latch_set_end(struct pm_latch_user *user, uint64_t end)
 	user->end = end;
 	pthread_mutex_unlock(&lock);
 }
+
+void pm_errors_add(struct pm_errors *e, int error)
+{
+	if (e->latch)
+		pm_latch_fail(e->latch, atomic_load(&e->error_seen), error);
+}
+
+bool pm_errors_mark_reported(struct pm_errors *e)
+{
+	unsigned failures = atomic_load(&e->latch->failures);
+	return atomic_exchange(&e->error_reported, failures) != failures;
+}

@@ -46,4 +46,26 @@ void pm_latch_fail(struct pm_latch *, unsigned failures, int error);
 uint64_t pm_latch_others_end(struct pm_latch *, const struct pm_latch_user *, bool *sure);
 void pm_latch_set_end(struct pm_latch_user *, uint64_t end);
 
+/* How far one mapping has come with the failures of its file. */
+struct pm_errors {
+	struct pm_latch *latch;     /* NULL: no file that could fail */
+	atomic_uint error_seen;     /* latch->failures up to which the mapping was cleared */
+	atomic_uint error_reported; /* latch->failures up to which an event was sent */
+};
+
+/* The error that the mapping is poisoned with; 0: none. */
+static inline int pm_errors_current(const struct pm_errors *e)
+{
+	if (!e->latch)
+		return 0;
+	unsigned failures = atomic_load_explicit(&e->latch->failures, memory_order_acquire);
+	if (__builtin_expect(failures == atomic_load_explicit(&e->error_seen, memory_order_relaxed), 1))
+		return 0;
+	return atomic_load(&e->latch->error);
+}
+/* Poisons every mapping of the file. */
+void pm_errors_add(struct pm_errors *, int error);
+/* Whether the last failure has not been reported by an event yet; from now on it has. */
+bool pm_errors_mark_reported(struct pm_errors *);
+
 #endif

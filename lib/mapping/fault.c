@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "mapping/mapping.h"
+#include "mapping/gate.h"
 #include "kernel/sigbus.h"
 #include "sys/sys.h"
 
@@ -24,7 +24,7 @@ int pm_guard_remove(void)
 static bool may_need_block(const struct pm_mapping *m, const struct statx *stx, uint64_t start, uint64_t length)
 {
 	pm_evidence_table e;
-	struct pm_subject s = {.backing = m->ask.backing, .fd = m->file.fd, .stx = *stx, .offset = start,
+	struct pm_subject s = {.backing = pm_mapping_backing(m), .fd = m->file.fd, .stx = *stx, .offset = start,
 	                       .length = length, .end = start + length};
 	if (m->flags & (PM_READ_ONLY | PM_PRIVATE))
 		return false;
@@ -46,11 +46,11 @@ static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t 
 		return -EPERM;
 	if (!may_need_block(m, stx, start, length))
 		return 0;
-	pthread_mutex_lock(&m->watch.lock);
-	pm_watch_collect(m);
+	pthread_mutex_lock(&m->observed.lock);
+	pm_own_write_begin(&m->observed.sources);
 	int rc = pm_file_why_no_block(m->file.fd, stx, offset - offset % page, page);
-	pm_watch_discard(m);
-	pthread_mutex_unlock(&m->watch.lock);
+	pm_own_write_end(&m->observed.sources);
+	pthread_mutex_unlock(&m->observed.lock);
 	return rc;
 }
 
@@ -66,7 +66,7 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 		               pm_strerror(EHWPOISON), offset, length);
 	int rc = m->file.fd < 0 ? -ENODEV : pm_kept_file_look(&m->file.identity, &stx);
 	if (rc == -EBADF)
-		return pm_mapping_failed(m, call, rc);
+		return pm_gate_leave(m, call, rc);
 	if (rc && m->file.fd >= 0)
 		return pm_fail(-EIO, call, m->name, "no data at offset %llu: the file system does not answer: %s", offset,
 		               pm_strerror(rc));
@@ -74,7 +74,7 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 		if (offset - offset % page >= stx.stx_size)
 			return pm_fail(-EIO, call, m->name, "offset %llu is past the end of the file (cut off at %llu)",
 			               offset, (unsigned long long)stx.stx_size);
-		pm_mapping_note_end(m, stx.stx_size);
+		pm_gate_note_end(m, stx.stx_size);
 		rc = why_no_store(m, &stx, offset, page);
 		if (rc == -EPERM)
 			return pm_fail(rc, call, m->name, "no store at offset %llu: the file was made immutable or append-only "
@@ -98,7 +98,7 @@ int pm_mapping_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg,
 	if (!caught.code)
 		return value;
 	/* The first mapped page may begin before the mapping's offset. */
-	ret->offset = m->offset + (caught.address - (uintptr_t)m->base);
+	ret->offset = m->mapped.range.offset + (caught.address - (uintptr_t)m->base);
 	ret->length = caught.lsb ? (uint64_t)1 << caught.lsb : (uint64_t)sysconf(_SC_PAGESIZE);
 	ret->address = (void *)caught.address;
 	ret->code = caught.code;

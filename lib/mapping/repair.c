@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "mapping/mapping.h"
+#include "mapping/gate.h"
 #include "sys/sys.h"
 
 #define SECTOR 512u /* of the list: what lies in it is lost together */
@@ -30,18 +30,18 @@ static int look_at(struct pm_mapping *m, const char *call, uint64_t offset, uint
 	struct statx fresh;
 	int rc = pm_kept_file_look(&m->file.identity, &fresh);
 	if (rc == -EBADF)
-		return pm_mapping_failed(m, call, rc);
+		return pm_gate_leave(m, call, rc);
 	if (rc)
 		return pm_fail(rc, call, m->name, "statx failed: %s", pm_strerror(rc));
 	now.stx.stx_size = fresh.stx_size;
 	now.stx.stx_attributes = fresh.stx_attributes;
 	now.stx.stx_attributes_mask = fresh.stx_attributes_mask;
 	if (S_ISREG(now.stx.stx_mode)) {
-		pm_mapping_note_end(m, fresh.stx_size);
+		pm_gate_note_end(m, fresh.stx_size);
 		if (fresh.stx_size < offset + length)
-			return pm_mapping_cut_off(m, call);
+			return pm_gate_cut_off(m, call);
 	}
-	pm_mapping_subject(&now, &m->ask, offset, length, true, s);
+	pm_assess_subject(&now, &m->mapped.ask, (struct pm_range){offset, length}, true, s);
 	return 0;
 }
 
@@ -110,25 +110,25 @@ static int write_locked(struct pm_mapping *m, const char *call, const void *sour
 /* Under the lock of looks, so that the own change is told from those of others. */
 static int write_file(struct pm_mapping *m, const char *call, const void *source, uint64_t offset, size_t length)
 {
-	pthread_mutex_lock(&m->watch.lock);
-	pm_watch_collect(m);
+	pthread_mutex_lock(&m->observed.lock);
+	pm_own_write_begin(&m->observed.sources);
 	int rc = write_locked(m, call, source, offset, length);
-	pm_watch_discard(m);
-	pthread_mutex_unlock(&m->watch.lock);
+	pm_own_write_end(&m->observed.sources);
+	pthread_mutex_unlock(&m->observed.lock);
 	return rc;
 }
 
 /* What was written is made durable, as far as the file still has it. */
 static int finish(struct pm_mapping *m, const char *call, void *address, size_t length)
 {
-	uint64_t end = m->offset + (uint64_t)((char *)address - m->base) + length;
-	int rc = pm_mapping_failed(m, call, pm_page_write_range(&m->medium, address, length));
-	return !rc && end > atomic_load(&m->medium.end) ? pm_mapping_cut_off(m, call) : rc;
+	uint64_t end = m->mapped.range.offset + (uint64_t)((char *)address - m->base) + length;
+	int rc = pm_gate_leave(m, call, pm_page_write_range(&m->medium, address, length));
+	return !rc && end > atomic_load(&m->medium.end) ? pm_gate_cut_off(m, call) : rc;
 }
 
 int pm_mapping_write(struct pm_mapping *m, void *destination, const void *source, size_t length)
 {
-	uint64_t offset = m->offset + (uint64_t)((char *)destination - m->base);
+	uint64_t offset = m->mapped.range.offset + (uint64_t)((char *)destination - m->base);
 	int rc = write_file(m, "pm_write", source, offset, length);
 	return rc ? rc : finish(m, "pm_write", destination, length);
 }
@@ -175,9 +175,9 @@ static int rewrite(struct pm_mapping *m, char *page, uint64_t first, uint64_t by
 static int find(struct pm_mapping *m, uint64_t offset, uint64_t end, uint64_t *first, uint64_t *bytes)
 {
 	struct pm_subject s;
-	pthread_mutex_lock(&m->watch.lock);
+	pthread_mutex_lock(&m->observed.lock);
 	int rc = look_at(m, "pm_clear_bad_blocks", offset, end - offset, &s);
-	pthread_mutex_unlock(&m->watch.lock);
+	pthread_mutex_unlock(&m->observed.lock);
 	if (rc)
 		return rc;
 	s.offset = offset;
@@ -207,7 +207,7 @@ static int rewrite_all(struct pm_mapping *m, uint64_t low, uint64_t high, bool *
 
 int pm_mapping_clear_bad_blocks(struct pm_mapping *m, void *address, size_t length)
 {
-	uint64_t low = m->offset + (uint64_t)((char *)address - m->base), first, bytes;
+	uint64_t low = m->mapped.range.offset + (uint64_t)((char *)address - m->base), first, bytes;
 	bool any = false;
 	int rc = rewrite_all(m, low, low + length, &any);
 	if (rc || !any)

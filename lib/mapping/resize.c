@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Growing and shrinking a mapping together with its file. */
 #include <errno.h>
-#include <string.h>
 
 #include "error.h"
-#include "facts/explain.h"
-#include "mapping/mapping.h"
+#include "mapping/area.h"
+#include "mapping/gate.h"
+#include "observe/observe.h"
 #include "sys/sys.h"
 
 static int check(struct pm_mapping *m, uint64_t length)
@@ -13,22 +13,22 @@ static int check(struct pm_mapping *m, uint64_t length)
 	const char *call = "pm_resize";
 	if (!length)
 		return pm_fail(-EINVAL, call, m->name, "length 0");
-	if (m->ask.backing != PM_BACKING_FILE || !S_ISREG(m->file.stx.stx_mode))
+	if (pm_mapping_backing(m) != PM_BACKING_FILE || !S_ISREG(m->file.stx.stx_mode))
 		return pm_fail(-EINVAL, call, m->name, "only a shared mapping of a regular file can be resized");
 	if (m->flags & PM_READ_ONLY)
 		return pm_fail(-EACCES, call, m->name, "the mapping is read-only");
 	if (length > PTRDIFF_MAX - m->file.unit)
 		return pm_fail(-EOVERFLOW, call, m->name, "%llu bytes are more than a process can address",
 		               (unsigned long long)length);
-	if (m->offset > INT64_MAX - m->file.unit - length)
+	if (m->mapped.range.offset > INT64_MAX - m->file.unit - length)
 		return pm_fail(-EOVERFLOW, call, m->name, "offset + length overflows");
 	return 0;
 }
 
 static int remap(struct pm_mapping *m, uint64_t length)
 {
-	uint64_t start = m->offset - m->offset % m->file.unit;
-	size_t map_length = (size_t)((m->offset + length - start + m->file.unit - 1) / m->file.unit * m->file.unit);
+	uint64_t start = m->mapped.range.offset - m->mapped.range.offset % m->file.unit;
+	size_t map_length = (size_t)((m->mapped.range.offset + length - start + m->file.unit - 1) / m->file.unit * m->file.unit);
 	void *map = m->medium.map;
 	/* All that was recorded is drained. */
 	int rc = pm_page_set_reserve(&m->medium.writeback.recorded, map_length);
@@ -42,18 +42,18 @@ static int remap(struct pm_mapping *m, uint64_t length)
 			return rc;
 	}
 	if (rc)
-		return pm_mapping_no_room(m->name, "pm_resize", "mremap", map_length, rc);
+		return pm_area_no_room(m->name, "pm_resize", "mremap", map_length, rc);
 	m->medium.map = map;
 	m->medium.map_length = map_length;
 	pm_forget_complete_fsync(&m->medium);
 	/* The range of an event is read under that lock alone. */
-	pthread_mutex_lock(&m->lock);
-	m->base = m->medium.map + (m->offset - start);
-	m->length = length;
-	pthread_mutex_unlock(&m->lock);
-	pm_medium_set_reach(&m->medium, m->offset + length);
-	pm_mapping_set_strategy(m, atomic_load(&m->strategy));
-	pm_latch_set_end(&m->user, m->offset + length);
+	pthread_mutex_lock(&m->terms.lock);
+	m->base = m->medium.map + (m->mapped.range.offset - start);
+	m->mapped.range.length = length;
+	pthread_mutex_unlock(&m->terms.lock);
+	pm_medium_set_reach(&m->medium, m->mapped.range.offset + length);
+	pm_terms_set_strategy(&m->terms, &m->medium, atomic_load(&m->terms.strategy));
+	pm_latch_set_end(&m->user, m->mapped.range.offset + length);
 	return 0;
 }
 
@@ -62,32 +62,28 @@ static int judge(struct pm_mapping *m, uint64_t length, struct pm_decision *ret)
 {
 	pm_evidence_table e;
 	struct pm_subject s;
-	char why[256];
-	int rc = pm_mapping_judge(m, length, e, &s, ret);
+	int rc = pm_assess(&m->mapped, &m->medium, length, &m->observed.lease, &m->observed.sources, e, &s, ret);
 	if (rc)
 		return pm_fail(rc, "pm_resize", m->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
-	if (ret->verdict != PM_VERDICT_REFUSED)
-		return 0;
-	pm_explain_reason(ret->reason, ret->advice, why, sizeof(why));
-	return pm_fail(ret->error, "pm_resize", m->name, "%s: %s", pm_strerror(ret->error), why);
+	return ret->verdict == PM_VERDICT_REFUSED ? pm_assess_refuse(&m->file, ret) : 0;
 }
 
 static int grow(struct pm_mapping *m, uint64_t length, struct pm_event_batch *batch)
 {
 	struct pm_file *f = &m->file;
-	uint64_t old_length = m->length, end = m->offset + length;
+	uint64_t old_length = m->mapped.range.length, end = m->mapped.range.offset + length;
 	struct pm_decision decision;
 	/* The new part, with the page that was mapped in part. */
-	uint64_t start = (m->offset + old_length) / f->unit * f->unit;
+	uint64_t start = (m->mapped.range.offset + old_length) / f->unit * f->unit;
 	uint64_t added = (end - start + f->unit - 1) / f->unit * f->unit;
 	int rc = pm_file_grow(f, end, m->flags & PM_SPARSE);
 	uint64_t reached = f->size;
 	/* Not into the page that is mapped: it was prepared, and somebody may be storing into it. */
-	uint64_t unmapped = (m->offset + old_length + f->unit - 1) / f->unit * f->unit;
-	if (!rc && m->prepared && m->decision.direct == PM_YES && unmapped < end)
+	uint64_t unmapped = (m->mapped.range.offset + old_length + f->unit - 1) / f->unit * f->unit;
+	if (!rc && m->mapped.is_prepared && m->terms.decision.direct == PM_YES && unmapped < end)
 		rc = pm_file_write_zeros(f, unmapped, end - unmapped);
-	if (!rc && m->prepared)
-		rc = pm_file_prepare(f, start, added, m->decision.direct == PM_YES);
+	if (!rc && m->mapped.is_prepared)
+		rc = pm_file_prepare(f, start, added, m->terms.decision.direct == PM_YES);
 	if (!rc)
 		rc = pm_file_publish(f);
 	if (!rc)
@@ -101,24 +97,24 @@ static int grow(struct pm_mapping *m, uint64_t length, struct pm_event_batch *ba
 		f->size = reached;
 		return rc;
 	}
-	pm_mapping_adopt(m, &decision, false, batch);
-	if (m->prepared)
+	pm_observed_adopt(&m->observed, &decision, false, batch);
+	if (m->mapped.is_prepared)
 		PM_RETRY(pm_sys->madvise(m->medium.map + m->medium.map_length - added, (size_t)added, MADV_POPULATE_WRITE));
 	return 0;
 }
 
 static int shrink(struct pm_mapping *m, uint64_t length)
 {
-	uint64_t end = m->offset + length;
+	uint64_t end = m->mapped.range.offset + length;
 	struct pm_file *f = &m->file;
-	if (f->size != m->offset + m->length)
+	if (f->size != m->mapped.range.offset + m->mapped.range.length)
 		return remap(m, length);
 	bool sure;
-	if (pm_latch_others_end(m->latch, &m->user, &sure) > end)
+	if (pm_latch_others_end(m->errors.latch, &m->user, &sure) > end)
 		return pm_fail(-EBUSY, "pm_resize", m->name, "another mapping of %s reaches beyond %llu: unmap or shrink it first",
 		               sure ? "the file" : "what may be the same file (the kernel does not say)",
 		               (unsigned long long)end);
-	uint64_t old_length = m->length;
+	uint64_t old_length = m->mapped.range.length;
 	int rc = remap(m, length);
 	if (rc)
 		return rc;
@@ -136,10 +132,11 @@ static void see_anew(struct pm_mapping *m)
 	pm_evidence_table e;
 	struct pm_subject s;
 	struct pm_decision d;
-	m->watch.seen = false;
-	if (pm_mapping_judge(m, m->length, e, &s, &d))
+	m->observed.snapshot.is_taken = false;
+	if (pm_observed_assess(&m->observed, e, &s, &d))
 		return;
-	pm_watch_seed(m, e, &s);
+	pm_own_write_end(&m->observed.sources);
+	pm_snapshot_take(&m->observed.snapshot, e, &s, m->mapped.range);
 }
 
 /* Nothing is resized through a descriptor that leads elsewhere by now. */
@@ -148,30 +145,30 @@ static int look_at_file(struct pm_mapping *m)
 	struct statx now;
 	int rc = pm_kept_file_look(&m->file.identity, &now);
 	if (rc == -EBADF)
-		return pm_mapping_failed(m, "pm_resize", rc);
+		return pm_gate_leave(m, "pm_resize", rc);
 	rc = pm_file_look(&m->file);
 	if (!rc)
-		pm_mapping_note_end(m, m->file.size);
+		pm_gate_note_end(m, m->file.size);
 	return rc;
 }
 
-/* With the watch's lock held: its thread looks at what changes here. */
+/* With the lock of observations held: the watcher thread looks at what changes here. */
 static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *batch)
 {
-	struct pm_report before;
-	memset(&before, 0, sizeof(before));
+	pm_evidence_table before;
 	m->file.call = "pm_resize";
-	m->syncs |= PM_CALL_FSYNC;
+	m->mapped.syncs |= PM_CALL_FSYNC;
 	/* What others did until now is not to be mistaken for what this does. */
-	pm_mapping_look(m, &before, false, batch);
+	pm_observe_locked(&m->observed, before, false, batch);
 	int rc = look_at_file(m);
-	if (!rc && m->file.size < m->offset + m->length && m->file.size < m->offset + length)
-		rc = pm_mapping_cut_off(m, "pm_resize");
-	if (rc || (length == m->length && !pm_medium_is_cut(&m->medium)))
+	uint64_t end = m->mapped.range.offset + (length < m->mapped.range.length ? length : m->mapped.range.length);
+	if (!rc && m->file.size < end)
+		rc = pm_gate_cut_off(m, "pm_resize");
+	if (rc || (length == m->mapped.range.length && !pm_medium_is_cut(&m->medium)))
 		return rc;
 	m->file.created = m->file.grown = false;
-	bool grows = length > m->length;
-	if (length == m->length) /* the file reaches there again: what was cut off is zeros now */
+	bool grows = length > m->mapped.range.length;
+	if (length == m->mapped.range.length) /* the file reaches there again: what was cut off is zeros now */
 		return remap(m, length);
 	rc = grows ? grow(m, length, batch) : shrink(m, length);
 	if (rc)
@@ -184,9 +181,9 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 /* The file's attributes are taken anew by every look. */
 static int check_with_lock(struct pm_mapping *m, uint64_t length)
 {
-	pthread_mutex_lock(&m->watch.lock);
+	pthread_mutex_lock(&m->observed.lock);
 	int rc = check(m, length);
-	pthread_mutex_unlock(&m->watch.lock);
+	pthread_mutex_unlock(&m->observed.lock);
 	return rc;
 }
 
@@ -195,17 +192,17 @@ int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
 	struct pm_event_batch batch;
 	int rc = check_with_lock(m, length);
 	if (!rc)
-		rc = pm_mapping_poison(m, "pm_resize");
+		rc = pm_gate_enter(m, "pm_resize");
 	if (!rc)
-		rc = pm_mapping_failed(m, "pm_resize", atomic_load(&m->strategy)->drain(&m->medium));
+		rc = pm_gate_leave(m, "pm_resize", atomic_load(&m->terms.strategy)->drain(&m->medium));
 	if (rc)
 		return rc;
-	pthread_mutex_lock(&m->watch.lock);
+	pthread_mutex_lock(&m->observed.lock);
 	m->file.suspect = false;
-	pm_mapping_begin_batch(m, &batch);
+	pm_observe_begin(&m->observed, &batch);
 	rc = resize(m, length, &batch);
 	bool suspect = m->file.suspect;
-	pthread_mutex_unlock(&m->watch.lock);
-	pm_mapping_publish(m, &batch);
-	return suspect ? pm_mapping_failed(m, "pm_resize", rc) : rc;
+	pthread_mutex_unlock(&m->observed.lock);
+	pm_observe_publish(&m->observed, &batch, false);
+	return suspect ? pm_gate_leave(m, "pm_resize", rc) : rc;
 }

@@ -4,16 +4,8 @@
 #include <stdio.h>
 
 #include "error.h"
-#include "facts/explain.h"
 #include "mapping/mapping.h"
 #include "sys/sys.h"
-
-int pm_mapping_refuse(const struct pm_file *f, const struct pm_decision *d)
-{
-	char why[256];
-	pm_explain_reason(d->reason, d->advice, why, sizeof(why));
-	return pm_fail(d->error, f->call, f->name, "%s: %s", pm_strerror(d->error), why);
-}
 
 /* A created file is prepared as well as it can be; where it was asked for, a failure is one. */
 static int prepare_file(struct pm_mapping *m, const struct pm_options *o, bool direct, const struct pm_subject *s)
@@ -24,7 +16,7 @@ static int prepare_file(struct pm_mapping *m, const struct pm_options *o, bool d
 		rc = pm_file_prepare(f, s->offset, s->length, direct);
 	if (rc != -EOPNOTSUPP || o->flags & PM_PREPARE)
 		return rc;
-	m->prepared = false;
+	m->mapped.is_prepared = false;
 	return f->unnamed ? pm_file_write_all(f, f->size) : 0;
 }
 
@@ -35,7 +27,7 @@ static int prepare_file(struct pm_mapping *m, const struct pm_options *o, bool d
  */
 static int publish(struct pm_mapping *m, const struct pm_options *o, bool lines)
 {
-	if (!S_ISREG(m->file.stx.stx_mode) || m->file.unnamed || !(o->flags & PM_CREATE || m->prepared || lines))
+	if (!S_ISREG(m->file.stx.stx_mode) || m->file.unnamed || !(o->flags & PM_CREATE || m->mapped.is_prepared || lines))
 		return 0;
 	if (lines)
 		pm_file_locate(&m->file);
@@ -46,7 +38,7 @@ static int publish(struct pm_mapping *m, const struct pm_options *o, bool lines)
 static void look_again(struct pm_mapping *m, pm_evidence_table e, struct pm_subject *s)
 {
 	pm_evidence_extents(e, s);
-	m->decision = pm_decide(e, &m->ask);
+	m->terms.decision = pm_decide(e, &m->mapped.ask);
 }
 
 /* Before the file is touched. On a direct medium, and in a file that was just created, nothing is cached. */
@@ -64,26 +56,26 @@ static int start_from_medium(struct pm_mapping *m, pm_evidence_table e, const st
 int pm_mapping_shape_file(struct pm_mapping *m, const struct pm_options *o, pm_evidence_table e, struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;
-	bool lines = m->decision.granularity >= PM_CACHE_LINE;
-	bool grown = m->offset + m->length > f->size, direct = e[PM_EV_DAX].state == PM_YES;
+	bool lines = m->terms.decision.granularity >= PM_CACHE_LINE;
+	bool grown = m->mapped.range.offset + m->mapped.range.length > f->size, direct = e[PM_EV_DAX].state == PM_YES;
 	int rc = o->flags & PM_FROM_MEDIUM ? start_from_medium(m, e, s) : 0;
 	if (!rc)
-		rc = pm_file_grow(f, m->offset + m->length, o->flags & PM_SPARSE);
-	if (!rc && m->prepared)
+		rc = pm_file_grow(f, m->mapped.range.offset + m->mapped.range.length, o->flags & PM_SPARSE);
+	if (!rc && m->mapped.is_prepared)
 		rc = prepare_file(m, o, direct, s);
 	if (!rc)
 		rc = publish(m, o, lines);
 	if (S_ISREG(f->stx.stx_mode)) /* it ends where it was made to end */
 		s->stx.stx_size = f->stx.stx_size = f->size;
-	if (rc || (!grown && !m->prepared && !lines) || e[PM_EV_MAP_SYNC].state != PM_YES)
+	if (rc || (!grown && !m->mapped.is_prepared && !lines) || e[PM_EV_MAP_SYNC].state != PM_YES)
 		return rc;
 	look_again(m, e, s);
-	if (!lines && m->decision.granularity >= PM_CACHE_LINE) {
+	if (!lines && m->terms.decision.granularity >= PM_CACHE_LINE) {
 		/* Another process made what was missing meanwhile, and that is not synced. */
 		rc = publish(m, o, true);
 		if (rc)
 			return rc;
 		look_again(m, e, s);
 	}
-	return m->decision.verdict == PM_VERDICT_REFUSED ? pm_mapping_refuse(f, &m->decision) : 0;
+	return m->terms.decision.verdict == PM_VERDICT_REFUSED ? pm_assess_refuse(f, &m->terms.decision) : 0;
 }

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "error.h"
+#include "mapping/area.h"
 #include "mapping/mapping.h"
 #include "sys/sys.h"
 #include "kernel/sysfs.h"
@@ -106,21 +107,12 @@ static int refuse(const struct pm_mapping *m, const struct walk *w, int rc)
 	               "%s was called on a part of the mapping, so that the kernel cannot grow it as one: undo that first", what);
 }
 
-/* The number after a word of a small text; UINT64_MAX: there is none. */
-static uint64_t number_after(const char *path, const char *word)
-{
-	char text[4096];
-	unsigned long long number;
-	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, word) : NULL;
-	return at && sscanf(at + strlen(word), " %llu", &number) == 1 ? number : UINT64_MAX;
-}
-
 /* EAGAIN: RLIMIT_MEMLOCK; EPERM: it is 0 (mm/mmap.c do_mmap). */
 static int fail_to_lock(const struct pm_mapping *m, size_t length, int rc)
 {
-	uint64_t most = rc == -EAGAIN || rc == -EPERM ? number_after("/proc/self/limits", "Max locked memory") : UINT64_MAX;
+	uint64_t most = rc == -EAGAIN || rc == -EPERM ? pm_area_number_after("/proc/self/limits", "Max locked memory") : UINT64_MAX;
 	if (most == UINT64_MAX)
-		return pm_mapping_no_room(m->name, "pm_resize", "mmap", length, rc);
+		return pm_area_no_room(m->name, "pm_resize", "mmap", length, rc);
 	return pm_fail(rc, "pm_resize", m->name,
 	               "the mapping is locked in memory and was split, so that it is mapped anew: %zu bytes beside the old %zu "
 	               "exceed RLIMIT_MEMLOCK, which is %llu; raise it, or munlock(2) the mapping first",
@@ -132,7 +124,7 @@ int pm_mapping_map_anew(struct pm_mapping *m, void **ret, size_t length)
 	struct walk look = {.m = m}, advise = {.m = m};
 	void *map = NULL;
 	int prot = PROT_READ | (m->flags & PM_READ_ONLY ? 0 : PROT_WRITE);
-	int flags = m->synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
+	int flags = m->terms.is_synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
 	int rc = walk_areas(&look);
 	rc = refuse(m, &look, rc);
 	if (rc)
@@ -143,7 +135,7 @@ int pm_mapping_map_anew(struct pm_mapping *m, void **ret, size_t length)
 	if (rc && look.locked)
 		return fail_to_lock(m, length, rc);
 	if (rc)
-		return pm_mapping_no_room(m->name, "pm_resize", "mmap", length, rc);
+		return pm_area_no_room(m->name, "pm_resize", "mmap", length, rc);
 	advise.fresh = map;
 	walk_areas(&advise);
 	rc = pm_sys->munmap(m->medium.map, m->medium.map_length);
@@ -153,42 +145,4 @@ int pm_mapping_map_anew(struct pm_mapping *m, void **ret, size_t length)
 	}
 	*ret = map;
 	return 0;
-}
-
-/* ---- Why there is no room ---- */
-
-static uint64_t count_areas(void)
-{
-	char buffer[4096];
-	uint64_t lines = 0;
-	ssize_t got;
-	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0));
-	while (fd >= 0 && (got = PM_RETRY(pm_sys->read(fd, buffer, sizeof(buffer)))) > 0)
-		for (ssize_t i = 0; i < got; i++)
-			lines += buffer[i] == '\n';
-	if (fd >= 0)
-		pm_sys->close(fd);
-	return lines;
-}
-
-int pm_mapping_no_room(const char *name, const char *call, const char *what, size_t length, int rc)
-{
-	unsigned long long bytes = length;
-	uint64_t most = UINT64_MAX;
-	if (rc == -ENOMEM)
-		most = number_after("/proc/self/limits", "Max address space");
-	uint64_t used = most == UINT64_MAX ? 0 : number_after("/proc/self/status", "VmSize:");
-	if (most != UINT64_MAX && used != UINT64_MAX && used * 1024 + length > most)
-		return pm_fail(rc, call, name, "%s of %llu bytes failed: RLIMIT_AS is %llu, of which %llu are in use", what, bytes,
-		               (unsigned long long)most, (unsigned long long)used * 1024);
-	most = rc == -ENOMEM ? number_after("/proc/sys/vm/max_map_count", "") : UINT64_MAX;
-	used = most == UINT64_MAX ? 0 : count_areas();
-	if (used + 2 >= most)
-		return pm_fail(rc, call, name, "%s of %llu bytes failed: the process has %llu areas, and vm.max_map_count is %llu",
-		               what, bytes, (unsigned long long)used, (unsigned long long)most);
-	most = rc == -EAGAIN ? number_after("/proc/self/limits", "Max locked memory") : UINT64_MAX;
-	if (most != UINT64_MAX)
-		return pm_fail(rc, call, name, "%s of %llu bytes failed: the process locks its memory, and RLIMIT_MEMLOCK is %llu",
-		               what, bytes, (unsigned long long)most);
-	return pm_fail(rc, call, name, "%s of %llu bytes failed: %s", what, bytes, pm_strerror(rc));
 }

@@ -1,57 +1,106 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The thread of a mapping with PM_WATCH or PM_LEASE: it looks at the file, and answers a broken lease. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/signalfd.h>
 
-#include "mapping/mapping.h"
+#include "facts/evidence.h"
+#include "kernel/sysfs.h"
+#include "observe/watcher.h"
 #include "sys/sys.h"
 
 #define PERIOD_MS 1000
-#define PAUSE_MS 10 /* before a look, however much is announced */
+#define PAUSE_MS 10 /* what is announced has often not happened quite yet (fs/file_table.c __fput) */
 
-static void look(struct pm_mapping *m)
+enum source { WAKE, SIGNAL, INOTIFY, MOUNTS, SOURCES };
+
+static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER; /* of the thread; taken before: */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed_cond = PTHREAD_COND_INITIALIZER;
+static struct {
+	unsigned holders; /* guarded by life, as is the thread */
+	pthread_t thread;
+
+	int id; /* of the thread; 0: it has not started yet */
+	bool must_end;
+	struct pm_kept wake, signal, mounts;
+	struct pm_inotify *inotify;
+	int inotify_error;
+	struct pm_watched *members, *current; /* current: the thread looks at it */
+	uint64_t tick, scan, quiet; /* when: all are due; /proc may be scanned; announcements are read again */
+	bool signal_is_foreign;     /* one of the application's is pending */
+} watcher;
+
+/* ---- Descriptors ---- */
+
+static void wake(void)
 {
-	struct pm_report report;
-	memset(&report, 0, sizeof(report));
-	/* What cannot be gathered now is gathered the next time. */
-	pm_mapping_report(m, "a look", &report, false);
+	uint64_t one = 1;
+	if (pm_is_kept(&watcher.wake))
+		pm_sys->write(watcher.wake.fd, &one, sizeof(one));
 }
 
-static bool must_stop(struct pm_watch *w)
+static void wake_from_outside(void)
 {
-	pthread_mutex_lock(&w->lock);
-	bool stopped = w->stopped;
-	pthread_mutex_unlock(&w->lock);
-	return stopped;
+	pthread_mutex_lock(&lock);
+	wake();
+	pthread_mutex_unlock(&lock);
 }
 
-/* Takes the lease in this thread, so that it is the one to be signalled, and waits until the mapping is made. */
-static int begin(struct pm_mapping *m, struct pm_kept *kept)
+static int renew(struct pm_kept *kept, int (*make)(void))
 {
-	struct pm_watch *w = &m->watch;
-	/* Kept before pm_map() returns: from then on the program may close the number and use it. */
-	int fd = m->flags & PM_LEASE ? pm_keep(kept, PM_RETRY(pm_sys->signalfd(SIGIO))) : -1;
-	pthread_mutex_lock(&w->lock);
-	if (m->flags & PM_LEASE && fd < 0)
-		w->failure = fd;
-	else if (m->flags & PM_LEASE)
-		pm_lease_take(m);
-	w->started = true;
-	pthread_cond_broadcast(&w->turn);
-	while (!w->established && !w->stopped)
-		pthread_cond_wait(&w->turn, &w->lock);
-	pthread_mutex_unlock(&w->lock);
-	return fd;
+	return pm_is_kept(kept) ? 0 : pm_keep(kept, PM_RETRY(make()));
+}
+
+static int make_signal(void)
+{
+	return pm_sys->signalfd(SIGIO);
+}
+
+static int make_mounts(void)
+{
+	return pm_sys->openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY | O_CLOEXEC, 0);
+}
+
+static int make_wake(void)
+{
+	return pm_sys->eventfd();
+}
+
+static void close_all(void)
+{
+	pm_kept_close(&watcher.wake);
+	pm_kept_close(&watcher.signal);
+	pm_kept_close(&watcher.mounts);
+	if (watcher.inotify)
+		pm_inotify_give_up(watcher.inotify);
+	watcher.inotify = NULL;
+}
+
+/* Also again what the program closed: a new member is watched as if that had not happened. */
+static int open_all(void)
+{
+	int rc = renew(&watcher.wake, make_wake);
+	if (rc >= 0)
+		rc = renew(&watcher.signal, make_signal);
+	/* Without it a remount is noticed by the next tick. */
+	if (rc >= 0)
+		renew(&watcher.mounts, make_mounts);
+	if (watcher.inotify && !pm_inotify_is_kept(watcher.inotify)) {
+		pm_inotify_give_up(watcher.inotify);
+		watcher.inotify = NULL;
+	}
+	if (rc >= 0 && !watcher.inotify)
+		watcher.inotify = pm_inotify_open(wake_from_outside, &watcher.inotify_error);
+	return rc < 0 ? rc : 0;
 }
 
 /*
- * Takes the signal of the lease. The descriptor also tells of one sent to the process, which is the application's and
- * must stay pending.
+ * Takes the signal of a lease. The descriptor also shows a signal that was sent to the process, which is the application's
+ * and must stay pending.
  */
-static bool take_signal(int fd)
+static bool take_signal(void)
 {
 	char text[4096];
 	unsigned long long pending = ~0ull;
@@ -59,100 +108,252 @@ static bool take_signal(int fd)
 	const char *at = pm_read_text("/proc/thread-self/status", text, sizeof(text)) > 0 ? strstr(text, "SigPnd:") : NULL;
 	if (at)
 		sscanf(at, "SigPnd: %llx", &pending);
-	return pending >> (SIGIO - 1) & 1 && PM_RETRY(pm_sys->read(fd, &info, sizeof(info))) > 0;
+	return pending >> (SIGIO - 1) & 1 && pm_is_kept(&watcher.signal) && PM_RETRY(pm_sys->read(watcher.signal.fd, &info, sizeof(info))) > 0;
 }
 
-/* What the program closed behind the library's back would wake the thread for ever, and be another's: it only looks then. */
-static void forget_foreign(struct pollfd *p, const struct pm_kept *kept)
+/* A descriptor that the program closed, or replaced, would wake the thread for ever: it is not polled any more. */
+static struct pollfd poll_of(const struct pm_kept *kept, short events)
 {
-	if (!p->revents || pm_is_kept(kept))
+	return (struct pollfd){.fd = pm_is_kept(kept) ? kept->fd : -1, .events = events};
+}
+
+/* ---- Members ---- */
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a && a < b ? a : b;
+}
+
+/* With the lock held, which it gives up meanwhile. The member stays in the list, since whoever removes it waits. */
+static void look_at(struct pm_watched *w, uint64_t now)
+{
+	watcher.current = w;
+	w->due = 0;
+	pthread_mutex_unlock(&lock);
+	bool has_looked = w->look(w->arg);
+	pthread_mutex_lock(&lock);
+	if (!has_looked)
+		w->due = now + PAUSE_MS;
+	watcher.current = NULL;
+	pthread_cond_broadcast(&changed_cond);
+}
+
+/* SIGIO is not queued: one signal may stand for several broken leases. */
+static void answer_leases(uint64_t now)
+{
+	for (struct pm_watched *w = watcher.members; w; w = w->next)
+		if (pm_lease_is_broken(w->lease))
+			look_at(w, now);
+}
+
+/* Between two looks, and between two processes of a scan: leases wait for one of them at most. */
+static void answer_signal(uint64_t now)
+{
+	struct pollfd p = poll_of(&watcher.signal, POLLIN);
+	if (p.fd >= 0 && pm_sys->poll(&p, 1, 0) > 0 && take_signal())
+		answer_leases(now);
+}
+
+static void look_at_due(uint64_t now)
+{
+	bool is_tick = now >= watcher.tick;
+	if (is_tick)
+		watcher.tick = now + PERIOD_MS;
+	for (struct pm_watched *w = watcher.members; w; w = w->next) {
+		if (!w->due && pm_sources_have_arrived(w->sources))
+			w->due = now + PAUSE_MS;
+		if (!is_tick && (!w->due || w->due > now))
+			continue;
+		look_at(w, now);
+		answer_signal(now);
+	}
+}
+
+static void make_all_due(uint64_t at)
+{
+	for (struct pm_watched *w = watcher.members; w; w = w->next)
+		w->due = sooner(w->due, at);
+}
+
+/* ---- What wakes the thread ---- */
+
+/* While the thread is quiet, announcements wait; leases do not. */
+static void prepare(struct pollfd fds[SOURCES], uint64_t now)
+{
+	static const struct pm_kept none;
+	bool is_quiet = now < watcher.quiet;
+	fds[WAKE] = poll_of(&watcher.wake, POLLIN);
+	fds[SIGNAL] = poll_of(watcher.signal_is_foreign ? &none : &watcher.signal, POLLIN);
+	fds[INOTIFY] = poll_of(is_quiet || !watcher.inotify ? &none : &watcher.inotify->kept, POLLIN);
+	fds[MOUNTS] = poll_of(is_quiet ? &none : &watcher.mounts, POLLPRI);
+}
+
+static int until_due(uint64_t now)
+{
+	uint64_t at = sooner(watcher.signal_is_foreign ? now + PAUSE_MS : 0, watcher.tick);
+	if (watcher.quiet > now)
+		at = sooner(watcher.quiet, at);
+	for (struct pm_watched *w = watcher.members; w; w = w->next) {
+		at = sooner(w->due, at);
+		if (atomic_load(&w->openers->scan_due))
+			at = sooner(watcher.scan, at);
+	}
+	return at > now ? (int)(at - now) : 0;
+}
+
+static void take_up(const struct pollfd fds[SOURCES], uint64_t now)
+{
+	uint64_t count;
+	if (fds[WAKE].revents && pm_is_kept(&watcher.wake))
+		PM_RETRY(pm_sys->read(fds[WAKE].fd, &count, sizeof(count)));
+	bool was_foreign = watcher.signal_is_foreign;
+	watcher.signal_is_foreign = fds[SIGNAL].revents && !take_signal();
+	/* The application's signal hides the next one: for a while the leases are asked instead. */
+	if (fds[SIGNAL].revents || was_foreign)
+		answer_leases(now);
+	if (fds[INOTIFY].revents && watcher.inotify)
+		pm_inotify_drain(watcher.inotify);
+	if (fds[MOUNTS].revents)
+		make_all_due(now + PAUSE_MS);
+	if (fds[INOTIFY].revents || fds[MOUNTS].revents)
+		watcher.quiet = now + PAUSE_MS;
+}
+
+/* ---- The scan ---- */
+
+static bool go_on(void)
+{
+	pthread_mutex_lock(&lock);
+	answer_signal(pm_sys->now_ms());
+	bool must_end = watcher.must_end;
+	pthread_mutex_unlock(&lock);
+	return !must_end;
+}
+
+static void scan_if_due(uint64_t now)
+{
+	struct pm_scan scan = {.may_go_on = go_on};
+	if (now < watcher.scan)
 		return;
-	p->fd = -1;
-	p->revents = 0;
+	for (struct pm_watched *w = watcher.members; w; w = w->next)
+		pm_scan_add(&scan, w->openers);
+	if (!scan.targets)
+		return;
+	pthread_mutex_unlock(&lock);
+	pm_scan_run(&scan);
+	pthread_mutex_lock(&lock);
+	now = pm_sys->now_ms();
+	watcher.scan = now + PM_SCAN_PAUSE_MS;
+	for (struct pm_watched *w = watcher.members; w; w = w->next)
+		if (pm_openers_have_result(w->openers))
+			w->due = now;
 }
 
-static void *serve(void *arg)
+/* ---- The thread ---- */
+
+static void *watch(void *arg)
 {
-	struct pm_mapping *m = arg;
-	struct pm_watch *w = &m->watch;
-	struct pm_kept kept_lease = {0};
-	int lease = begin(m, &kept_lease), timeout = PERIOD_MS;
-	struct pollfd fds[] = {{w->stop, POLLIN, 0}, {lease, POLLIN, 0}, {w->sources, POLLIN, 0}};
-	while (!must_stop(w)) {
-		look(m);
-		pm_watch_search(m);
-		/* A lease cannot wait, the rest can: what is announced has often not happened quite yet (fs/file_table.c __fput). */
-		pm_sys->poll(fds, 3, timeout);
-		forget_foreign(&fds[0], &w->kept_stop);
-		forget_foreign(&fds[1], &kept_lease);
-		forget_foreign(&fds[2], &w->kept_sources);
-		if (!fds[0].revents && !fds[1].revents)
-			pm_sys->poll(fds, 2, PAUSE_MS);
-		/* The application's signal would wake this thread for ever: for a while it asks for the lease instead. */
-		bool theirs = fds[1].revents && !take_signal(lease);
-		fds[1].fd = theirs || !pm_is_kept(&kept_lease) ? -1 : lease;
-		timeout = theirs ? PAUSE_MS : PERIOD_MS;
+	struct pollfd fds[SOURCES];
+	pthread_mutex_lock(&lock);
+	watcher.id = pm_sys->gettid();
+	pthread_cond_broadcast(&changed_cond);
+	while (!watcher.must_end) {
+		uint64_t now = pm_sys->now_ms();
+		int timeout = until_due(now);
+		prepare(fds, now);
+		pthread_mutex_unlock(&lock);
+		bool has_more = pm_sys->poll(fds, SOURCES, timeout) > 0;
+		pthread_mutex_lock(&lock);
+		now = pm_sys->now_ms();
+		if (has_more || watcher.signal_is_foreign)
+			take_up(fds, now);
+		look_at_due(now);
+		scan_if_due(now);
 	}
-	pm_kept_close(&kept_lease);
-	return NULL;
+	pthread_mutex_unlock(&lock);
+	return arg;
 }
 
-/* ---- Its life ---- */
-
-static int start_thread(struct pm_mapping *m)
+/* With life held. */
+static int start(void)
 {
-	struct pm_watch *w = &m->watch;
-	w->stop = pm_keep(&w->kept_stop, PM_RETRY(pm_sys->eventfd()));
-	if (w->stop < 0)
-		return w->stop;
-	int rc = m->events.handler ? pm_notifier_join(&m->notified, &m->events) : 0;
+	watcher.must_end = watcher.signal_is_foreign = false;
+	watcher.id = 0;
+	watcher.scan = watcher.quiet = 0;
+	watcher.tick = pm_sys->now_ms() + PERIOD_MS;
+	int rc = pm_thread_start(&watcher.thread, watch, NULL);
+	pthread_mutex_lock(&lock);
+	while (!rc && !watcher.id)
+		pthread_cond_wait(&changed_cond, &lock);
+	pthread_mutex_unlock(&lock);
+	return rc;
+}
+
+int pm_watcher_acquire(void)
+{
+	pthread_mutex_lock(&life);
+	pthread_mutex_lock(&lock);
+	int rc = open_all();
+	pthread_mutex_unlock(&lock);
+	if (!rc && !watcher.holders)
+		rc = start();
 	if (!rc)
-		rc = pm_thread_start(&w->thread, serve, m);
-	if (rc)
-		return rc;
-	pthread_mutex_lock(&w->lock);
-	w->running = true;
-	while (!w->started)
-		pthread_cond_wait(&w->turn, &w->lock);
-	pthread_mutex_unlock(&w->lock);
-	return w->failure;
+		watcher.holders++;
+	else if (!watcher.holders)
+		close_all();
+	pthread_mutex_unlock(&life);
+	return rc;
 }
 
-int pm_watch_start(struct pm_mapping *m)
+void pm_watcher_release(void)
 {
-	if (m->flags & PM_NO_THREAD)
-		pm_lease_take(m);
-	if (m->flags & PM_NO_THREAD || !(m->flags & (PM_WATCH | PM_LEASE)))
-		return 0;
-	int rc = pm_watch_open(m, true);
-	if (!rc)
-		pm_watch_search(m);
-	return rc ? rc : start_thread(m);
-}
-
-void pm_watch_go(struct pm_mapping *m)
-{
-	pthread_mutex_lock(&m->watch.lock);
-	m->watch.established = true;
-	pthread_cond_broadcast(&m->watch.turn);
-	pthread_mutex_unlock(&m->watch.lock);
-}
-
-void pm_watch_thread_end(struct pm_mapping *m)
-{
-	struct pm_watch *w = &m->watch;
-	uint64_t one = 1;
-	if (w->running) {
-		pthread_mutex_lock(&w->lock);
-		w->stopped = true;
-		pthread_cond_broadcast(&w->turn);
-		pthread_mutex_unlock(&w->lock);
-		if (pm_is_kept(&w->kept_stop))
-			pm_sys->write(w->stop, &one, sizeof(one));
-		pthread_join(w->thread, NULL);
+	pthread_mutex_lock(&life);
+	if (!--watcher.holders) {
+		pthread_mutex_lock(&lock);
+		watcher.must_end = true;
+		wake();
+		pthread_mutex_unlock(&lock);
+		pthread_join(watcher.thread, NULL);
+		close_all();
 	}
-	pm_notifier_leave(&m->notified);
-	w->running = false;
-	pm_kept_close(&w->kept_stop);
-	w->stop = -1;
+	pthread_mutex_unlock(&life);
+}
+
+int pm_watcher_thread_id(void)
+{
+	return watcher.id;
+}
+
+void pm_watcher_watch(struct pm_sources *s, int fd)
+{
+	pthread_mutex_lock(&lock);
+	pm_sources_add(s, watcher.inotify, fd, watcher.inotify_error);
+	pthread_mutex_unlock(&lock);
+}
+
+void pm_watcher_add(struct pm_watched *w)
+{
+	pthread_mutex_lock(&lock);
+	w->due = 0;
+	w->next = watcher.members;
+	watcher.members = w;
+	wake();
+	pthread_mutex_unlock(&lock);
+}
+
+void pm_watcher_remove(struct pm_watched *w)
+{
+	if (!w->arg)
+		return;
+	pthread_mutex_lock(&lock);
+	while (watcher.current == w)
+		pthread_cond_wait(&changed_cond, &lock);
+	struct pm_watched **at = &watcher.members;
+	while (*at && *at != w)
+		at = &(*at)->next;
+	if (*at)
+		*at = w->next;
+	pthread_mutex_unlock(&lock);
+	pm_openers_end(w->openers);
+	w->arg = NULL;
 }

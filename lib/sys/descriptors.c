@@ -9,6 +9,7 @@
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sys/calls.h"
@@ -33,6 +34,18 @@ int pm_linux_signalfd(int signal)
 	return pm_linux_opened(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
+int pm_linux_gettid(void)
+{
+	return (int)syscall(SYS_gettid);
+}
+
+uint64_t pm_linux_now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 int pm_linux_eventfd(void)
 {
 	return pm_linux_opened(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -50,16 +63,19 @@ int pm_linux_timer_set(int fd, unsigned ms)
 	return result(timerfd_settime(fd, 0, &when, NULL));
 }
 
-int pm_linux_inotify(const char *path, uint32_t mask)
+int pm_linux_inotify(void)
 {
-	int fd = pm_linux_opened(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-	if (fd < 0)
-		return fd;
-	int rc = result(inotify_add_watch(fd, path, mask));
-	if (rc >= 0)
-		return fd;
-	close(fd);
-	return rc;
+	return pm_linux_opened(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+}
+
+int pm_linux_inotify_add(int fd, const char *path, uint32_t mask)
+{
+	return result(inotify_add_watch(fd, path, mask));
+}
+
+int pm_linux_inotify_remove(int fd, int watch)
+{
+	return result(inotify_rm_watch(fd, watch));
 }
 
 /* Two watches of one inode are one watch. Both paths are followed; no event is ever read. */

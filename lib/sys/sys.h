@@ -108,11 +108,15 @@ struct pm_sys {
 	int (*fcntl_getsig)(int fd);
 	int (*lease_signal)(int fd, int signal); /* on a lease break: sends that signal to this thread */
 	int (*lease_silence)(int fd); /* sends no signal */
+	int (*gettid)(void);
+	uint64_t (*now_ms)(void); /* CLOCK_MONOTONIC: no system call, but an input */
 	int (*signalfd)(int signal);
 	int (*eventfd)(void);
 	int (*timerfd)(void);
 	int (*timer_set)(int fd, unsigned ms); /* becomes readable after that time; 0: at once */
-	int (*inotify)(const char *path, uint32_t mask); /* a descriptor that watches the one path */
+	int (*inotify)(void);
+	int (*inotify_add)(int fd, const char *path, uint32_t mask); /* the watch: for one inode always the same */
+	int (*inotify_remove)(int fd, int watch);
 	int (*epoll_create)(void);
 	int (*epoll_add)(int epoll, int fd, uint32_t events);
 	int (*poll)(struct pollfd *fds, unsigned count, int timeout_ms);

@@ -82,22 +82,34 @@ lib/file/grow
 
 lib/observe/events
 lib/observe/notifier
-lib/mapping/mapping
-lib/mapping/shape
-lib/mapping/split
-lib/observe/naming
-lib/observe/watch
+lib/observe/sources
+lib/observe/openers
 lib/observe/lease
+lib/observe/changes
+lib/observe/assess
+lib/observe/transition
+lib/observe/observed
+lib/observe/retake
 lib/observe/observe
 lib/observe/watcher
-lib/mapping/failure
+
+lib/mapping/area
+lib/mapping/listener
+lib/mapping/mapping
+lib/mapping/naming
+lib/mapping/gate
+lib/mapping/watch
+lib/mapping/shape
+lib/mapping/split
 lib/mapping/open
-lib/mapping/next_event
+lib/mapping/report
+lib/mapping/probe
 lib/mapping/fault
 lib/mapping/repair
 lib/mapping/resize
 
 lib/arguments
+lib/persist
 lib/api
 """
 
@@ -105,8 +117,6 @@ lib/api
 TANGLED = (
     {"lib/facts/disk", "lib/facts/below"},
     {"lib/file/file", "lib/file/undo", "lib/file/open"},
-    {"lib/observe/watcher", "lib/mapping/open", "lib/mapping/failure", "lib/observe/observe", "lib/observe/lease",
-     "lib/observe/watch"},
 )
 
 # The policy is pure: it sees the facts and nothing that could do anything.

@@ -89,10 +89,36 @@ void fake_timer_goes_off(void)
 	pm_sys_linux.timer_set(atomic_load(&timer), 0);
 }
 
-int fake_inotify(const char *path, uint32_t mask)
+int fake_inotify(void)
 {
-	ENTER(.call = FAKE_inotify, .fd = -1, .flags = mask);
-	return fake_opened(pm_sys_linux.inotify(path, mask));
+	ENTER(.call = FAKE_inotify, .fd = -1);
+	return fake_opened(pm_sys_linux.inotify());
+}
+
+int fake_inotify_add(int fd, const char *path, uint32_t mask)
+{
+	ENTER(.call = FAKE_inotify_add, .fd = fd, .flags = mask);
+	return pm_sys_linux.inotify_add(fd, path, mask);
+}
+
+int fake_inotify_remove(int fd, int watch)
+{
+	ENTER(.call = FAKE_inotify_remove, .fd = fd);
+	return pm_sys_linux.inotify_remove(fd, watch);
+}
+
+int fake_gettid(void)
+{
+	ENTER(.call = FAKE_gettid, .fd = -1);
+	return pm_sys_linux.gettid();
+}
+
+uint64_t fake_now_ms(void)
+{
+	static _Atomic uint64_t last;
+	if (!atomic_load(&fake.watcher_sleeps))
+		atomic_store(&last, pm_sys_linux.now_ms());
+	return atomic_load(&last);
 }
 
 int fake_epoll_create(void)
@@ -108,10 +134,22 @@ int fake_epoll_add(int epoll, int fd, uint32_t events)
 	return fd >= FAKE_VIRTUAL_FD ? 0 : pm_sys_linux.epoll_add(epoll, fd, events);
 }
 
+#define MOST_POLLED 8u
+
+/* What the fake machine says of mounts never changes by itself. Asleep, the thread is reached by the first one only. */
 int fake_poll(struct pollfd *fds, unsigned count, int timeout_ms)
 {
+	struct pollfd real[MOST_POLLED];
 	ENTER(.call = FAKE_poll, .fd = -1);
-	return pm_sys_linux.poll(fds, count, timeout_ms);
+	for (unsigned i = 0; i < count; i++) {
+		bool is_hidden = fds[i].fd >= FAKE_VIRTUAL_FD || (atomic_load(&fake.watcher_sleeps) && (i || count == 1));
+		real[i] = fds[i];
+		real[i].fd = is_hidden ? -1 : fds[i].fd;
+	}
+	int rc = pm_sys_linux.poll(real, count, timeout_ms);
+	for (unsigned i = 0; i < count; i++)
+		fds[i].revents = real[i].revents;
+	return rc;
 }
 
 int fake_same_inode(const char *path, const char *other)

@@ -76,6 +76,6 @@ void guarding_check(const struct pm_fault *f, const struct pm_mapping *m, const 
 	unit_expect(f->size == sizeof(*f));
 	unit_expect(f->error == error);
 	unit_expect(f->address == at);
-	unit_expect(f->offset == (uint64_t)(at - (char *)pm_base(m)) + m->offset);
+	unit_expect(f->offset == (uint64_t)(at - (char *)pm_base(m)) + m->mapped.range.offset);
 	unit_expect(strstr(pm_error_detail(), guarding_path) && strstr(pm_error_detail(), "pm_guarded"));
 }

@@ -67,14 +67,31 @@ void share_extents(void)
 	fake.machine.extent_count = 1;
 }
 
-struct pm_mapping *lease(unsigned flags)
+static struct pm_mapping *map_leased(unsigned flags, bool watcher_sleeps)
 {
 	leased_path = unit_file("file", 1 << 20);
 	fake_start(&fake_xfs_reflink);
 	main_thread = pthread_self();
 	fake.hook = do_it;
 	fake.recovers = true;
+	atomic_store(&fake.watcher_sleeps, watcher_sleeps);
 	return unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE | flags));
+}
+
+struct pm_mapping *lease(unsigned flags)
+{
+	return map_leased(flags, false);
+}
+
+struct pm_mapping *lease_unobserved(unsigned flags)
+{
+	return map_leased(flags, true);
+}
+
+void wait_for_break(struct pm_mapping *m)
+{
+	while (pm_sys_linux.getlease(m->file.fd) == F_WRLCK)
+		usleep(1000);
 }
 
 struct pm_event next_event(struct pm_mapping *m)
@@ -83,8 +100,12 @@ struct pm_event next_event(struct pm_mapping *m)
 	struct pollfd p = {pm_event_fd(m), POLLIN, 0};
 	ck_assert_int_ge(p.fd, 0);
 	int rc;
-	while ((rc = pm_next_event(m, &event, sizeof(event))) == -EAGAIN)
-		ck_assert_msg(poll(&p, 1, WAIT_MS) == 1, "no event");
+	while ((rc = pm_next_event(m, &event, sizeof(event))) == -EAGAIN) {
+		if (atomic_load(&fake.watcher_sleeps))
+			unit_query(m);
+		else
+			ck_assert_msg(poll(&p, 1, WAIT_MS) == 1, "no event");
+	}
 	unit_ok(rc);
 	return event;
 }

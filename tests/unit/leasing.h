@@ -29,6 +29,10 @@ void dismiss(struct intruder *);
 
 /* A mapping of a file that others could share, with PM_LEASE. */
 struct pm_mapping *lease(unsigned flags);
+/* Likewise, while the watcher sleeps: only the test observes it. */
+struct pm_mapping *lease_unobserved(unsigned flags);
+/* Another process wants the lease by now. */
+void wait_for_break(struct pm_mapping *);
 /* The next event, for which it waits. */
 struct pm_event next_event(struct pm_mapping *);
 struct pm_event next_of(struct pm_mapping *, enum pm_event_kind);

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * What the kernel of the sweep tells of other processes: announcements of what they do, and which of them has the file
- * open.
- */
+/* What the kernel of the sweep tells of other processes: announcements of what they do, and who has the file open. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,11 +15,10 @@ static const struct pm_sys *below;
 static int holder, announcing = -1;
 
 /* A pipe: the end of an instance of inotify(7) takes the kernel many milliseconds. */
-static int kernel_inotify(const char *path, uint32_t mask)
+static int kernel_inotify(void)
 {
-	struct fake_record r = {.call = FAKE_inotify, .fd = -1, .flags = mask};
+	struct fake_record r = {.call = FAKE_inotify, .fd = -1};
 	int rc = fake_enter(&r), ends[2];
-	(void)path;
 	if (rc)
 		return rc;
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
@@ -33,7 +29,23 @@ static int kernel_inotify(const char *path, uint32_t mask)
 	return fake_opened(ends[0]);
 }
 
-/* The sweep has one file. */
+#define WATCH 1 /* The sweep has one file. */
+
+static int kernel_inotify_add(int fd, const char *path, uint32_t mask)
+{
+	struct fake_record r = {.call = FAKE_inotify_add, .fd = fd, .flags = mask};
+	int rc = fake_enter(&r);
+	(void)path;
+	return rc ? rc : WATCH;
+}
+
+static int kernel_inotify_remove(int fd, int watch)
+{
+	struct fake_record r = {.call = FAKE_inotify_remove, .fd = fd};
+	int rc = fake_enter(&r);
+	return rc ? rc : watch == WATCH ? 0 : -EINVAL;
+}
+
 static int kernel_same_inode(const char *path, const char *other)
 {
 	struct fake_record r = {.call = FAKE_same_inode, .fd = -1};
@@ -74,6 +86,8 @@ void others_start(struct pm_sys *table, const struct pm_sys *fake_table)
 	below = fake_table;
 	holder = 0;
 	table->inotify = kernel_inotify;
+	table->inotify_add = kernel_inotify_add;
+	table->inotify_remove = kernel_inotify_remove;
 	table->same_inode = kernel_same_inode;
 	table->each_entry = kernel_each_entry;
 }
@@ -92,7 +106,7 @@ void kernel_show_holder(int process)
 
 void kernel_announce(uint32_t mask)
 {
-	struct inotify_event event = {.wd = 1, .mask = mask};
+	struct inotify_event event = {.wd = WATCH, .mask = mask};
 	if (announcing >= 0 && write(announcing, &event, sizeof(event)) < 0)
 		return; /* the watcher has gone */
 }

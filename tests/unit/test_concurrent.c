@@ -148,6 +148,7 @@ static void start(uint32_t magic, uint32_t flags)
 	machine.magic = magic;
 	fake_start(&machine);
 	fake.recording = false;
+	atomic_store(&fake.watcher_sleeps, true);
 	m = unit_map(path, UNIT_OPTIONS(.flags = flags));
 	memset(&kernel, 0, sizeof(kernel));
 	pthread_mutex_init(&kernel.lock, NULL);
@@ -348,7 +349,7 @@ START_TEST(a_failure_that_was_told_elsewhere_is_cleared)
 	struct persister alone = {.n = 3};
 	start(XFS_SUPER_MAGIC, 0);
 	fail_a_page();
-	pm_latch_fail(m->latch, 0, -EIO);
+	pm_latch_fail(m->errors.latch, 0, -EIO);
 	persist(&alone);
 	ck_assert_int_eq(alone.rc, -EIO);
 	unit_ok(pm_clear_error(m));
@@ -394,7 +395,7 @@ END_TEST
 /* Without an observer each drain waits for all that write; and none tries again to have one. */
 static const struct {
 	uint32_t magic, flags, opens;
-} without[] = {{EXT4_SUPER_MAGIC, 0, 0}, {BTRFS_SUPER_MAGIC, 0, 0}, {XFS_SUPER_MAGIC, PM_LEASE | PM_NO_THREAD, 0}, {XFS_SUPER_MAGIC, 0, 1}};
+} without[] = {{EXT4_SUPER_MAGIC, 0, 0}, {BTRFS_SUPER_MAGIC, 0, 0}, {XFS_SUPER_MAGIC, PM_LEASE, 0}, {XFS_SUPER_MAGIC, 0, 1}};
 
 START_TEST(without_an_observer_all_are_waited_for)
 {

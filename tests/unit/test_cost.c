@@ -56,7 +56,7 @@ static void check_cost(const char *state, const char *operation, const char *cos
 
 /* ---- What a mapping may be ---- */
 
-enum state { PAGES, READ_ONLY, VOLATILE, DEMOTED, BYTES, LINES, LEASED, PROMOTED, POLLED, PROMOTED_POLLED, STATES };
+enum state { PAGES, READ_ONLY, VOLATILE, DEMOTED, BYTES, LINES, LEASED, PROMOTED, STATES };
 
 static const struct {
 	const char *name;
@@ -71,11 +71,9 @@ static const struct {
 	[LINES] = {"lines", &fake_dax, 0},
 	[LEASED] = {"lines, leased", &fake_xfs_reflink, PM_LEASE},
 	[PROMOTED] = {"lines again", &fake_xfs_reflink, PM_LEASE},
-	[POLLED] = {"lines, leased without a thread", &fake_xfs_reflink, PM_LEASE | PM_NO_THREAD},
-	[PROMOTED_POLLED] = {"lines again without a thread", &fake_xfs_reflink, PM_LEASE | PM_NO_THREAD},
 };
 
-/* As if another process opened the file, and kept it open. */
+/* As if somebody opened the file, and kept it open. */
 static void lose_lease(void)
 {
 	fake_fail(FAKE_getlease, 0, EAGAIN);
@@ -83,7 +81,7 @@ static void lose_lease(void)
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
 }
 
-/* The thread that has taken the lease again, this one or the library's, promotes the mapping at its next look. */
+/* Whoever has taken the lease again, this thread or the library's, promotes the mapping at its next look. */
 static void wait_for_promotion(void)
 {
 	fake_fail(FAKE_getlease, 0, 0);
@@ -91,7 +89,7 @@ static void wait_for_promotion(void)
 		unit_query(m);
 		usleep(1000);
 	}
-	ck_assert_ptr_eq(atomic_load(&m->strategy), &pm_strategy_line_after_page);
+	ck_assert_ptr_eq(atomic_load(&m->terms.strategy), &pm_strategy_line_after_page);
 }
 
 /* What is asked once in a process has been asked. */
@@ -114,7 +112,7 @@ static void map(enum state s)
 		fake.machine.sync = FAKE_REFUSES;
 		ck_assert_int_eq(unit_query(m)->granularity, PM_PAGE);
 	}
-	if (s == PROMOTED || s == PROMOTED_POLLED) {
+	if (s == PROMOTED) {
 		lose_lease();
 		wait_for_promotion();
 	}
@@ -177,13 +175,12 @@ OPERATION(copy_and_unmap, copy_nodrain() || unmap())
 /* A read-only mapping refuses it. */
 #define REFUSED NULL
 
-enum column { BY_PAGES, BY_ALL_PAGES, BY_FILE, BY_NOTHING, BY_BYTES, BY_LINES, BY_POLLED_LINES, COLUMNS };
+enum column { BY_PAGES, BY_ALL_PAGES, BY_FILE, BY_NOTHING, BY_BYTES, BY_LINES, COLUMNS };
 
-/* Lines cost the same, whether or not the file is watched, and whatever the mapping was before. */
+/* Lines cost the same, whoever watches, and whatever the mapping was before. */
 static const enum column column_of[STATES] = {
 	[PAGES] = BY_PAGES, [DEMOTED] = BY_ALL_PAGES, [READ_ONLY] = BY_FILE, [VOLATILE] = BY_NOTHING, [BYTES] = BY_BYTES,
-	[LINES] = BY_LINES, [LEASED] = BY_LINES, [PROMOTED] = BY_LINES, [POLLED] = BY_POLLED_LINES,
-	[PROMOTED_POLLED] = BY_POLLED_LINES,
+	[LINES] = BY_LINES, [LEASED] = BY_LINES, [PROMOTED] = BY_LINES,
 };
 
 static const struct {
@@ -191,37 +188,34 @@ static const struct {
 	int (*run)(void);
 	const char *cost[COLUMNS];
 } durability[] = {
-	{"ask", ask, {"", "", "", "", "", "", ""}},
-	{"flush", flush, {"", "1L 1F", "", "", "", "1L", "getlease 1L"}},
-	{"drain", drain, {"", MSYNC " 1024L 1F", "", "", "1F", "1F", "getlease 1F"}},
-	{"flush, drain", flush_and_drain, {MSYNC, MSYNC " 1025L 2F", FILE_SYNC, "", "1F", "1L 1F", "getlease getlease 1L 1F"}},
-	{"persist", persist, {MSYNC, MSYNC " 1025L 2F", FILE_SYNC, "", "1F", "1L 1F", "getlease 1L 1F"}},
+	{"ask", ask, {"", "", "", "", "", ""}},
+	{"flush", flush, {"", "1L 1F", "", "", "", "1L"}},
+	{"drain", drain, {"", MSYNC " 1024L 1F", "", "", "1F", "1F"}},
+	{"flush, drain", flush_and_drain, {MSYNC, MSYNC " 1025L 2F", FILE_SYNC, "", "1F", "1L 1F"}},
+	{"persist", persist, {MSYNC, MSYNC " 1025L 2F", FILE_SYNC, "", "1F", "1L 1F"}},
 	{"deep_persist", deep_persist,
-	 {MSYNC, MSYNC " 1025L 2F", FILE_SYNC, "", DEEP " 1L 2F", DEEP " 1L 1F", "getlease " DEEP " 1L 1F"}},
-	{"sync", sync_all, {MSYNC, MSYNC " 1024L 1F", FILE_SYNC, "", TOUCH COMMIT " 1F", TOUCH COMMIT " 1024L 1F",
-	  "getlease " TOUCH COMMIT " 1024L 1F"}},
-	{"clear_error", clear_error, {"", "", "", "", "", "", "getlease"}},
+	 {MSYNC, MSYNC " 1025L 2F", FILE_SYNC, "", DEEP " 1L 2F", DEEP " 1L 1F"}},
+	{"sync", sync_all, {MSYNC, MSYNC " 1024L 1F", FILE_SYNC, "", TOUCH COMMIT " 1F", TOUCH COMMIT " 1024L 1F"}},
+	{"clear_error", clear_error, {"", "", "", "", "", ""}},
 	/* Whether it was the file that was read. */
 	{"read", read_byte,
-	 {"pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now",
-	  "pread statx_now"}},
-	/* A copy looks for the lease before it stores, and once more if it drains. */
-	{"copy", copy, {MSYNC, MSYNC " 1025L 2F", REFUSED, "", "1F", "1L 1F", "getlease getlease 1L 1F"}},
-	{"copy, nodrain", copy_nodrain, {"", "1L 1F", REFUSED, "", "", "1L", "getlease 1L"}},
-	{"copy, noflush", copy_noflush, {"", "", REFUSED, "", "", "", "getlease"}},
-	{"copy, large", copy_large, {MSYNC, MSYNC " 1033L 2F", REFUSED, "", "7S 1F", "2L 7S 1F", "getlease getlease 2L 7S 1F"}},
-	{"copy, temporal", copy_temporal, {MSYNC, MSYNC " 1032L 2F", REFUSED, "", "1F", "8L 1F", "getlease getlease 8L 1F"}},
-	{"copy, nontemporal", copy_nontemporal, {MSYNC, MSYNC " 1026L 2F", REFUSED, "", "2S 1F", "2S 1F", "getlease getlease 2S 1F"}},
-	{"move", move, {MSYNC, MSYNC " 1025L 2F", REFUSED, "", "1F", "1L 1F", "getlease getlease 1L 1F"}},
-	{"move, nodrain", move_nodrain, {"", "1L 1F", REFUSED, "", "", "1L", "getlease 1L"}},
-	{"move, noflush", move_noflush, {"", "", REFUSED, "", "", "", "getlease"}},
-	{"move, large", move_large, {MSYNC, MSYNC " 1032L 2F", REFUSED, "", "8S 1F", "8S 1F", "getlease getlease 8S 1F"}},
-	{"move, temporal", move_temporal, {MSYNC, MSYNC " 1032L 2F", REFUSED, "", "1F", "8L 1F", "getlease getlease 8L 1F"}},
-	{"set", set, {MSYNC, MSYNC " 1025L 2F", REFUSED, "", "1F", "1L 1F", "getlease getlease 1L 1F"}},
-	{"set, large, nodrain", set_nodrain, {"", "8L 1F", REFUSED, "", "8S", "8S", "getlease 8S"}},
-	{"set, large, noflush", set_noflush, {"", "", REFUSED, "", "", "", "getlease"}},
-	{"set, large", set_large, {MSYNC, MSYNC " 1032L 2F", REFUSED, "", "8S 1F", "8S 1F", "getlease getlease 8S 1F"}},
-	{"set, temporal", set_temporal, {MSYNC, MSYNC " 1032L 2F", REFUSED, "", "1F", "8L 1F", "getlease getlease 8L 1F"}},
+	 {"pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now"}},
+	{"copy", copy, {MSYNC, MSYNC " 1025L 2F", REFUSED, "", "1F", "1L 1F"}},
+	{"copy, nodrain", copy_nodrain, {"", "1L 1F", REFUSED, "", "", "1L"}},
+	{"copy, noflush", copy_noflush, {"", "", REFUSED, "", "", ""}},
+	{"copy, large", copy_large, {MSYNC, MSYNC " 1033L 2F", REFUSED, "", "7S 1F", "2L 7S 1F"}},
+	{"copy, temporal", copy_temporal, {MSYNC, MSYNC " 1032L 2F", REFUSED, "", "1F", "8L 1F"}},
+	{"copy, nontemporal", copy_nontemporal, {MSYNC, MSYNC " 1026L 2F", REFUSED, "", "2S 1F", "2S 1F"}},
+	{"move", move, {MSYNC, MSYNC " 1025L 2F", REFUSED, "", "1F", "1L 1F"}},
+	{"move, nodrain", move_nodrain, {"", "1L 1F", REFUSED, "", "", "1L"}},
+	{"move, noflush", move_noflush, {"", "", REFUSED, "", "", ""}},
+	{"move, large", move_large, {MSYNC, MSYNC " 1032L 2F", REFUSED, "", "8S 1F", "8S 1F"}},
+	{"move, temporal", move_temporal, {MSYNC, MSYNC " 1032L 2F", REFUSED, "", "1F", "8L 1F"}},
+	{"set", set, {MSYNC, MSYNC " 1025L 2F", REFUSED, "", "1F", "1L 1F"}},
+	{"set, large, nodrain", set_nodrain, {"", "8L 1F", REFUSED, "", "8S", "8S"}},
+	{"set, large, noflush", set_noflush, {"", "", REFUSED, "", "", ""}},
+	{"set, large", set_large, {MSYNC, MSYNC " 1032L 2F", REFUSED, "", "8S 1F", "8S 1F"}},
+	{"set, temporal", set_temporal, {MSYNC, MSYNC " 1032L 2F", REFUSED, "", "1F", "8L 1F"}},
 };
 
 START_TEST(what_durability_costs)
@@ -242,41 +236,34 @@ END_TEST
 static const struct {
 	const char *name;
 	int (*run)(void);
-	const char *watched, *polled;
+	const char *cost;
 } payments[] = {
-	{"drain", drain, MSYNC " 1F", "getlease " MSYNC " 1F"},
-	{"persist", persist, MSYNC " 1L 1F", "getlease " MSYNC " 1L 1F"},
-	{"copy", copy, MSYNC " 1L 1F", "getlease getlease " MSYNC " 1L 1F"},
-	{"sync", sync_all, TOUCH COMMIT " " MSYNC " 1024L 1F", "getlease " TOUCH COMMIT " " MSYNC " 1024L 1F"},
+	{"drain", drain, MSYNC " 1F"},
+	{"persist", persist, MSYNC " 1L 1F"},
+	{"copy", copy, MSYNC " 1L 1F"},
+	{"sync", sync_all, TOUCH COMMIT " " MSYNC " 1024L 1F"},
 };
 
 /* What was flushed before the mapping was promoted is written by the next drain, and by no other. */
 START_TEST(a_promoted_mapping_pays_once_for_its_past)
 {
-	static const enum state before[] = {LEASED, POLLED};
-	for (size_t i = 0; i < COUNT(before); i++) {
-		bool polls = before[i] == POLLED;
-		map(before[i]);
-		lose_lease();
-		unit_ok(pm_flush(m, base, 1));
-		wait_for_promotion();
-		count_from_now();
-		unit_ok(payments[_i].run());
-		check_cost(states[before[i]].name, payments[_i].name, polls ? payments[_i].polled : payments[_i].watched);
-		count_from_now();
-		unit_ok(pm_drain(m));
-		check_cost(states[before[i]].name, "the next drain", polls ? "getlease 1F" : "1F");
-		unit_ok(pm_unmap(m));
-	}
+	map(LEASED);
+	lose_lease();
+	unit_ok(pm_flush(m, base, 1));
+	wait_for_promotion();
+	count_from_now();
+	unit_ok(payments[_i].run());
+	check_cost("leased", payments[_i].name, payments[_i].cost);
+	count_from_now();
+	unit_ok(pm_drain(m));
+	check_cost("leased", "the next drain", "1F");
+	unit_ok(pm_unmap(m));
 }
 END_TEST
 
 /* ---- Life, truth, and writing ---- */
 
-/*
- * The trial of MAP_SYNC, on the file, with what smaps shows of it, and on memory; what the region says, and the
- * extents.
- */
+/* The trial of MAP_SYNC, on the file, with what smaps shows of it, and on memory; what the region says, and the extents. */
 #define TRIAL "mmap openat fstatfs read close munmap memfd_create mmap close"
 #define ATTRIBUTE " openat fstatfs read close"
 /* The mount, the disk and its queue; of persistent memory what its region and its bus are. */
@@ -287,9 +274,9 @@ END_TEST
 	"statx readlinkat" ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE " openat" ATTRIBUTE ATTRIBUTE
 /* Of an ext4: which one is mounted, for what is remembered of it. */
 #define MOUNTED "readlinkat statx"
-/* The threads end; then the lease, and the descriptors of the watch, each shown to be the library's still. */
+/* The lease, the watch of the file, and with the last mapping the thread and its descriptors, each shown to be the library's still. */
 #define CLOSE "fcntl_getsig close"
-#define END_OF_WATCH "fcntl_getsig write " CLOSE " statx_now setlease " CLOSE " " CLOSE " " CLOSE " " CLOSE
+#define END_OF_WATCH "statx_now setlease fcntl_getsig inotify_remove fcntl_getsig write " CLOSE " " CLOSE " " CLOSE " " CLOSE
 
 static const struct {
 	enum state state;
@@ -303,15 +290,12 @@ static const struct {
 	{LINES, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
 	{BYTES, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
 	{DEMOTED, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
-	{POLLED, "write", write_byte, "getlease statx_now getrlimit_fsize fcntl_getfl ioctl pwrite " MSYNC},
 	/* What is announced of others is told from what is announced of this. */
 	{LEASED, "write", write_byte, "fcntl_getsig read statx_now getrlimit_fsize fcntl_getfl ioctl pwrite fcntl_getsig read fcntl_getsig read " MSYNC},
 
 	{PAGES, "query, verdict", query_verdict, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl"},
 	{PAGES, "query", query_all, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl uname cachestat"},
 	{LINES, "query, verdict", query_verdict, "statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " statx readlinkat statx ioctl"},
-	{POLLED, "query, verdict", query_verdict,
-	 "getlease statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " ioctl " REGION " wrong_sync ioctl ioctl statx readlinkat statx ioctl"},
 
 	{PAGES, "unmap", unmap, "munmap statx_now close"},
 	{READ_ONLY, "unmap", unmap, "munmap statx_now close"},
@@ -319,8 +303,6 @@ static const struct {
 	{LINES, "unmap", unmap, TOUCH " munmap statx_now close 1F"},
 	{BYTES, "unmap", unmap, TOUCH " munmap statx_now close 1F"},
 	{DEMOTED, "unmap", unmap, MSYNC " " TOUCH " munmap statx_now close 1024L 1F"},
-	{POLLED, "unmap", unmap, "getlease " TOUCH " statx_now setlease munmap statx_now close 1F"},
-	{PROMOTED_POLLED, "unmap", unmap, "getlease " TOUCH " statx_now setlease munmap statx_now close 1F"},
 	{LEASED, "unmap", unmap, TOUCH " " END_OF_WATCH " munmap statx_now close 1F"},
 	{PROMOTED, "unmap", unmap, TOUCH " " END_OF_WATCH " munmap statx_now close 1F"},
 	{PAGES, "flush, unmap", flush_and_unmap, MSYNC " munmap statx_now close"},
@@ -329,7 +311,6 @@ static const struct {
 	{LINES, "flush, unmap", flush_and_unmap, TOUCH " munmap statx_now close 1L 1F"},
 	{BYTES, "flush, unmap", flush_and_unmap, TOUCH " munmap statx_now close 1F"},
 	{DEMOTED, "flush, unmap", flush_and_unmap, MSYNC " " TOUCH " munmap statx_now close 1025L 2F"},
-	{POLLED, "flush, unmap", flush_and_unmap, "getlease getlease " TOUCH " statx_now setlease munmap statx_now close 1L 1F"},
 	{LEASED, "flush, unmap", flush_and_unmap, TOUCH " " END_OF_WATCH " munmap statx_now close 1L 1F"},
 	{PAGES, "copy, unmap", copy_and_unmap, MSYNC " munmap statx_now close"},
 	{LINES, "copy, unmap", copy_and_unmap, TOUCH " munmap statx_now close 1L 1F"},
@@ -346,9 +327,7 @@ START_TEST(what_a_life_costs)
 }
 END_TEST
 
-/*
- * Where lines are chosen: the directory is found, the file and the directory are synced, the extents looked at again.
- */
+/* Where lines are chosen: the directory is found, the file and the directory are synced, the extents looked at again. */
 #define PUBLISH " readlinkat openat readlinkat statx fsync faccessat2_write fsync ioctl "
 
 /* The region is known from the mapping before. With a thread /proc is searched first, which has no fixed count. */
@@ -361,8 +340,6 @@ static const struct {
 	{VOLATILE, "openat statx readlinkat mmap"},
 	{LINES, "openat statx wrong_sync " TRIAL " statx readlinkat wrong_sync ioctl " MOUNTED " readlinkat" PUBLISH "mmap close"},
 	{BYTES, "openat statx wrong_sync " TRIAL " statx readlinkat wrong_sync ioctl " MOUNTED " readlinkat" PUBLISH "mmap close"},
-	{POLLED, "openat statx lease_signal setlease lease_silence wrong_sync " TRIAL
-	         " ioctl statx readlinkat wrong_sync ioctl ioctl readlinkat" PUBLISH "mmap close getlease"},
 };
 
 START_TEST(what_mapping_costs)

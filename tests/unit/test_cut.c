@@ -36,7 +36,7 @@ static void cut(uint64_t size)
 
 static void check_not_poisoned(void)
 {
-	ck_assert_int_eq(pm_mapping_error(m), 0);
+	ck_assert_int_eq(pm_errors_current(&m->errors), 0);
 	unit_ok(pm_persist(m, base, end)); /* all that is left is as durable as before */
 }
 
@@ -91,7 +91,7 @@ START_TEST(a_range_is_told_to_the_byte)
 		for (int noticed = 0; noticed < 2; noticed++) {
 			start(_i % 2 ? &fake_tmpfs : &fake_plain, NULL);
 			if (_i % 2)
-				m->strategy = &pm_strategy_writeback; /* as if it had a medium */
+				m->terms.strategy = &pm_strategy_writeback; /* as if it had a medium */
 			cut(end);
 			if (noticed)
 				unit_query(m);
@@ -200,11 +200,11 @@ START_TEST(lines_are_told_by_a_look)
 {
 	start(&fake_dax, UNIT_OPTIONS(.flags = _i ? PM_WATCH : 0));
 	cut(end);
-	for (int i = 0; _i && i < 3000 && m->persist_lines; i++)
+	for (int i = 0; _i && i < 3000 && m->terms.persist_lines; i++)
 		usleep(1000);
 	if (!_i)
 		unit_query(m);
-	ck_assert_ptr_null(m->persist_lines);
+	ck_assert_ptr_null(m->terms.persist_lines);
 	check_told(pm_persist(m, base + end, 1));
 	unit_ok(pm_persist(m, base + end - 1, 1));
 	unit_ok(pm_unmap(m));

@@ -389,7 +389,8 @@ START_TEST(the_file_system_of_a_mount)
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	struct pm_mapping *m;
 	fake_forget();
-	unit_ok(pm_map_fd(fd, UNIT_OPTIONS(.flags = PM_LEASE | PM_NO_THREAD), &m));
+	atomic_store(&fake.watcher_sleeps, true);
+	unit_ok(pm_map_fd(fd, UNIT_OPTIONS(.flags = PM_LEASE), &m));
 	ck_assert_uint_eq(fake_calls(FAKE_fstatfs), 1);
 	unit_ok(pm_unmap(m));
 	/* What stood in its place has pushed it out. */

@@ -130,8 +130,9 @@ END_TEST
 
 START_TEST(a_lease_will_do)
 {
-	struct pm_options *o = UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = PM_LEASE | PM_NO_THREAD);
+	struct pm_options *o = UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = PM_LEASE);
 	start(&(struct fake_machine){.fast_commit = FAKE_COUNTERS_ON});
+	atomic_store(&fake.watcher_sleeps, true);
 	struct pm_mapping *m = unit_map(path, o);
 	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
 	ck_assert_int_eq(unit_query(m)->grade, PM_GRADE_PROVEN);

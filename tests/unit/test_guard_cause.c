@@ -249,7 +249,7 @@ START_TEST(the_librarys_own_accesses_leave_nothing_behind)
 	struct pm_mapping *m = unit_map(guarding_path, NULL);
 	ck_assert_int_eq(m->medium.flush_caches_before_msync, _i > 0);
 	m->medium.cpu = &touching_cpu;
-	pm_mapping_set_strategy(m, m->strategy);
+	pm_terms_set_strategy(&m->terms, &m->medium, m->terms.strategy);
 	for (int i = 0; i < LIBRARY_CALLS; i++) {
 		guarding_cut(GUARDING_PAGES * page);
 		unit_ok(pm_resize(m, pm_length(m))); /* what was cut off is there again */

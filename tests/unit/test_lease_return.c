@@ -25,17 +25,17 @@ static void lose_it_meanwhile(enum fake_call c)
 
 START_TEST(lost_before_the_mapping_is_there)
 {
-	unsigned how = _i ? PM_NO_THREAD : 0;
 	struct pm_mapping *m = NULL;
 	leased_path = unit_file("file", 1 << 20);
 	fake_start(&fake_xfs_reflink);
 	fake.hook = lose_it_meanwhile;
-	ck_assert_int_eq(pm_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE | how, .sync = PM_GUARANTEE), &m), -EAGAIN);
+	atomic_store(&fake.watcher_sleeps, _i);
+	ck_assert_int_eq(pm_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &m), -EAGAIN);
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "another process is opening the file"));
 	ck_assert_uint_eq(fake_open_files(), 0);
 	ck_assert_uint_eq(fake_mapped_bytes(), 0);
 	fake_fail(FAKE_getlease, 0, 0);
-	m = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE | how));
+	m = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE));
 	/* A thread may have the lease again by now. */
 	if (_i)
 		ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
@@ -156,7 +156,7 @@ START_TEST(promoted_as_soon_as_it_can_be)
 	while (fake_calls(broken) < 1 + (unsigned)_i)
 		usleep(1000);
 	/* What was counted may not have failed yet. */
-	while (!_i && !pm_mapping_error(m))
+	while (!_i && !pm_errors_current(&m->errors))
 		usleep(1000);
 	fake_fail(broken, 0, 0);
 	if (!_i) {
@@ -201,11 +201,10 @@ START_TEST(what_the_intruder_wrote_is_told_after_mending)
 	pthread_t intruder;
 	bool writes = _i, told_of[PM_EVENT_BAD_BLOCKS + 1] = {false};
 	struct pm_event event;
-	struct pm_mapping *m = lease(PM_NO_THREAD | PM_PREPARE);
+	struct pm_mapping *m = lease_unobserved(PM_PREPARE);
 	ck_assert_int_ge(pm_event_fd(m), 0);
 	ck_assert_int_eq(pthread_create(&intruder, NULL, visit, &writes), 0);
-	while (pm_sys_linux.getlease(m->file.fd) == F_WRLCK)
-		usleep(1000);
+	wait_for_break(m);
 	ck_assert_int_eq(next_event(m).kind, PM_EVENT_LEASE_BROKEN);
 	pthread_join(intruder, NULL);
 	fake_forget();
@@ -224,11 +223,10 @@ END_TEST
 START_TEST(nobody_is_searched_for_under_a_lease)
 {
 	struct pm_event event;
-	struct pm_mapping *m = lease(PM_NO_THREAD | PM_PREPARE);
+	struct pm_mapping *m = lease_unobserved(PM_PREPARE);
 	ck_assert_int_ge(pm_event_fd(m), 0);
 	struct intruder x = intrude(O_RDWR);
-	while (pm_sys_linux.getlease(m->file.fd) == F_WRLCK)
-		usleep(1000);
+	wait_for_break(m);
 	ck_assert_int_eq(next_event(m).kind, PM_EVENT_LEASE_BROKEN);
 	ck_assert(is_in(&x, WAIT_MS));
 	dismiss(&x);
@@ -248,10 +246,9 @@ START_TEST(what_a_quick_intruder_shared_is_told)
 {
 	pthread_t intruder;
 	bool writes = false, told_of[PM_EVENT_BAD_BLOCKS + 1] = {false};
-	struct pm_mapping *m = lease(PM_NO_THREAD);
+	struct pm_mapping *m = lease_unobserved(0);
 	ck_assert_int_eq(pthread_create(&intruder, NULL, visit, &writes), 0);
-	while (pm_sys_linux.getlease(m->file.fd) == F_WRLCK)
-		usleep(1000);
+	wait_for_break(m);
 	ck_assert_int_eq(next_event(m).kind, PM_EVENT_LEASE_BROKEN);
 	pthread_join(intruder, NULL);
 	share_extents();
@@ -274,12 +271,11 @@ static void lose_it_at_the_fsync(enum fake_call c)
 /* Not the look that finds it lost, the promotion itself must not stand on what was true before. */
 START_TEST(a_lease_lost_while_mending_promotes_nothing)
 {
-	struct pm_mapping *m = lease(PM_NO_THREAD);
+	struct pm_mapping *m = lease_unobserved(0);
 	pthread_t intruder;
 	bool writes = false;
 	ck_assert_int_eq(pthread_create(&intruder, NULL, visit, &writes), 0);
-	while (pm_sys_linux.getlease(m->file.fd) == F_WRLCK)
-		usleep(1000);
+	wait_for_break(m);
 	ck_assert_int_eq(next_event(m).kind, PM_EVENT_LEASE_BROKEN);
 	pthread_join(intruder, NULL);
 	fake.hook = lose_it_at_the_fsync;
@@ -294,7 +290,7 @@ END_TEST
 /* ext4 returns 0 from the fsync then, and syncs nothing: what the intruder did to the metadata is not durable. */
 START_TEST(a_file_system_made_read_only_promotes_nothing)
 {
-	struct pm_mapping *m = lease(PM_NO_THREAD);
+	struct pm_mapping *m = lease_unobserved(0);
 	fake_fail(FAKE_getlease, 0, EAGAIN);
 	unit_query(m);
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);

@@ -229,20 +229,39 @@ START_TEST(nobody_waits_for_a_search)
 }
 END_TEST
 
-/* The thread cannot be waited for either. */
+static bool has_baseline(struct pm_mapping *m)
+{
+	pthread_mutex_lock(&m->observed.lock);
+	bool is_done = m->observed.openers.baseline_done;
+	pthread_mutex_unlock(&m->observed.lock);
+	return is_done;
+}
+
+static void *unmap(void *m)
+{
+	unit_ok(pm_unmap(m));
+	return NULL;
+}
+
+/* The thread cannot be waited for either: of what is in /proc it looks into nothing more. */
 START_TEST(unmapping_ends_a_search)
 {
+	pthread_t thread;
 	struct pm_mapping *m = slowly_watched(PM_WATCH);
+	while (!has_baseline(m))
+		usleep(1000);
 	atomic_store(&slow, true);
 	fake_forget();
 	peek();
 	while (!atomic_load(&inside))
 		usleep(1000);
-	/* As if pm_unmap() had come so far already: else the search might be over before. */
-	atomic_store(&m->watch.stopped, true);
+	ck_assert_int_eq(pthread_create(&thread, NULL, unmap, m), 0);
+	/* By then the file is no target of the scan any more. */
+	while (!fake_calls(FAKE_inotify_remove))
+		usleep(1000);
 	atomic_store(&go_on, true);
-	unit_ok(pm_unmap(m));
-	/* Of what is in /proc nothing was looked into. */
+	pthread_join(thread, NULL);
+	ck_assert(!atomic_load(&too_long));
 	ck_assert_uint_eq(fake_calls(FAKE_each_entry), 1);
 }
 END_TEST

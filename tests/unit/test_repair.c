@@ -303,7 +303,7 @@ START_TEST(write_under_a_lease)
 	int fd = open(path, O_RDWR | flags[_i]);
 	if (fd < 0 && flags[_i] == O_DIRECT)
 		return; /* the file system has it not */
-	unit_ok(pm_map_fd(fd, UNIT_OPTIONS(.flags = PM_LEASE | PM_NO_THREAD), &m));
+	unit_ok(pm_map_fd(fd, UNIT_OPTIONS(.flags = PM_LEASE), &m));
 	ck_assert_int_eq(pm_write(m, pm_base(m), "x", 1), flags[_i] ? -EINVAL : 0);
 	ck_assert(m && *(char *)pm_base(m) == (flags[_i] ? unit_pattern(0) : 'x'));
 	ck_assert_uint_eq(unit_size_of(path), SIZE);

@@ -68,7 +68,7 @@ START_TEST(advice_is_kept)
 	ck_assert(unit_is_zero(base + SIZE, 15 * SIZE));
 	unit_ok(pm_memset(m, base + 16 * SIZE - 10, 1, 10, 0));
 	for (unsigned n = 0; _i % 2 && fake_find(FAKE_mmap, n + 1); n++)
-		ck_assert(m->synchronous); /* as before */
+		ck_assert(m->terms.is_synchronous); /* as before */
 	unit_ok(pm_resize(m, PART / 2));
 	unit_ok(pm_unmap(m));
 	ck_assert_uint_eq(fake_mapped_bytes(), 0);

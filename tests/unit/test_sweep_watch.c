@@ -74,7 +74,7 @@ static void end(int child)
 	waitpid(child, NULL, 0);
 }
 
-/* ---- Without a thread ---- */
+/* ---- Looked at by the test alone ---- */
 
 static void events(void)
 {
@@ -96,30 +96,32 @@ static void break_and_retake(void)
 	if (sweep_fill(10, 100, 0))
 		return;
 	enter();
-	int rc = sweep_fill(2000, 100, 0);
+	int rc = sweep_query() || sweep_fill(2000, 100, 0);
 	if (!rc && intruder < 0)
 		enter();
 	if (!rc)
-		rc = sweep_fill(4000, 100, 0) || sweep_events();
+		rc = sweep_fill(4000, 100, 0) || sweep_query() || sweep_events();
 	leave();
-	(void)(rc || sweep_events() || sweep_fill(6000, 100, 0) || sweep_events() || sweep_copy(20, 300, 0) ||
+	(void)(rc || sweep_query() || sweep_fill(6000, 100, 0) || sweep_query() || sweep_events() || sweep_copy(20, 300, 0) ||
 	       sweep_unmap());
 }
 
 static void lease(void)
 {
-	if (!sweep_map(UNIT_OPTIONS(.flags = PM_LEASE | PM_NO_THREAD)))
+	atomic_store(&fake.watcher_sleeps, true);
+	if (!sweep_map(UNIT_OPTIONS(.flags = PM_LEASE)))
 		break_and_retake();
 }
 
 static void lease_guaranteed(void)
 {
-	if (sweep_map(UNIT_OPTIONS(.flags = PM_LEASE | PM_NO_THREAD | PM_PREPARE | PM_FAIL_ON_DEMOTION, .sync = PM_GUARANTEE)))
+	atomic_store(&fake.watcher_sleeps, true);
+	if (sweep_map(UNIT_OPTIONS(.flags = PM_LEASE | PM_PREPARE | PM_FAIL_ON_DEMOTION, .sync = PM_GUARANTEE)))
 		return;
 	if (sweep_fill(10, 100, 0))
 		return;
 	enter();
-	int rc = sweep_fill(2000, 100, 0);
+	int rc = sweep_query() || sweep_fill(2000, 100, 0);
 	leave();
 	(void)((rc && sweep_clear_error()) || sweep_fill(4000, 100, 0) || sweep_events() || sweep_unmap());
 }
@@ -127,12 +129,14 @@ static void lease_guaranteed(void)
 /* The descriptor is the caller's again, as it was. */
 static void lease_of_a_descriptor_refused(void)
 {
-	(void)sweep_map_fd(UNIT_OPTIONS(.flags = PM_LEASE | PM_NO_THREAD, .sync = PM_GUARANTEE));
+	atomic_store(&fake.watcher_sleeps, true);
+	(void)sweep_map_fd(UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE));
 }
 
 static void lease_of_a_descriptor(void)
 {
-	if (!sweep_map_fd(UNIT_OPTIONS(.flags = PM_LEASE | PM_NO_THREAD)))
+	atomic_store(&fake.watcher_sleeps, true);
+	if (!sweep_map_fd(UNIT_OPTIONS(.flags = PM_LEASE)))
 		break_and_retake();
 }
 
@@ -226,10 +230,10 @@ static void guard(void)
 static const struct sweep_flow flows[] = {
 	{"events", events, true, true, false, .is_absent = false},
 	{"opened", opened, ON(&fake_plain, &fake_dax)},
-	{"lease", lease, ON(&fake_xfs_reflink, &fake_dax, &fake_plain)},
-	{"lease guaranteed", lease_guaranteed, ON(&fake_xfs_reflink)},
-	{"lease of a descriptor", lease_of_a_descriptor, ON(&fake_xfs_reflink)},
-	{"lease of a descriptor refused", lease_of_a_descriptor_refused, ON(&fake_plain)},
+	{"lease", lease, .threads = true, ON(&fake_xfs_reflink, &fake_dax, &fake_plain)},
+	{"lease guaranteed", lease_guaranteed, .threads = true, ON(&fake_xfs_reflink)},
+	{"lease of a descriptor", lease_of_a_descriptor, .threads = true, ON(&fake_xfs_reflink)},
+	{"lease of a descriptor refused", lease_of_a_descriptor_refused, .threads = true, ON(&fake_plain)},
 	{"watch", watch, .threads = true, ON(&fake_plain, &fake_dax)},
 	{"lease with a thread", lease_with_a_thread, .threads = true, ON(&fake_xfs_reflink)},
 	{"guard", guard, ON(&fake_plain, &fake_xfs_reflink)},

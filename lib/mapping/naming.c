@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The name of the mapped file: remembered when it is mapped, taken anew when the caller acknowledges that it was moved. */
-
 #include "kernel/quirks.h"
 #include "mapping/mapping.h"
 #include "sys/sys.h"
@@ -9,7 +8,7 @@
 void pm_mapping_name_at_first(struct pm_mapping *m, pm_evidence_table e, const struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;
-	m->on_overlay = pm_has_quirk(s->file_system, PM_FS_IS_OVERLAY);
+	m->is_on_overlay = pm_has_quirk(s->file_system, PM_FS_IS_OVERLAY);
 	if (f->created) {
 		pm_evidence_set(&e[PM_EV_NAMED], PM_YES, 0, "what creating will make of it", NULL);
 	} else if (S_ISREG(f->stx.stx_mode)) {
@@ -21,16 +20,16 @@ void pm_mapping_name_at_first(struct pm_mapping *m, pm_evidence_table e, const s
 bool pm_mapping_is_of_another(struct pm_mapping *m)
 {
 	struct statx now;
-	return m->on_overlay && m->flags & PM_READ_ONLY && !pm_sys->statx(m->file.fd, "", AT_EMPTY_PATH, &now) &&
+	return m->is_on_overlay && m->flags & PM_READ_ONLY && !pm_sys->statx(m->file.fd, "", AT_EMPTY_PATH, &now) &&
 	       pm_name_is_reborn(&m->file.place, &now);
 }
 
 void pm_mapping_acknowledge_name(struct pm_mapping *m)
 {
-	pthread_mutex_lock(&m->watch.lock);
-	if (m->watch.name == PM_REASON_MOVED) {
+	pthread_mutex_lock(&m->observed.lock);
+	if (m->observed.snapshot.name == PM_REASON_MOVED) {
 		pm_name_remember(&m->file.place, m->file.fd, &m->file.stx);
-		m->watch.name = PM_REASON_NONE;
+		m->observed.snapshot.name = PM_REASON_NONE;
 	}
-	pthread_mutex_unlock(&m->watch.lock);
+	pthread_mutex_unlock(&m->observed.lock);
 }

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+#include "kernel/sysfs.h"
+#include "mapping/area.h"
+#include "sys/sys.h"
+
+#define HUGE_PAGE ((uintptr_t)2 << 20)
+
+void *pm_area_huge_page_hint(uint64_t offset, size_t length)
+{
+	void *room = NULL;
+	if (length < HUGE_PAGE ||
+	    PM_RETRY(pm_sys->mmap(&room, length + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)))
+		return NULL;
+	uintptr_t at = (uintptr_t)room, wanted = offset & (HUGE_PAGE - 1);
+	uintptr_t skew = (wanted - at) & (HUGE_PAGE - 1);
+	PM_RETRY(pm_sys->munmap(room, length + HUGE_PAGE));
+	return (void *)(at + skew);
+}
+
+/* ---- Why there is no room ---- */
+
+uint64_t pm_area_number_after(const char *path, const char *word)
+{
+	char text[4096];
+	unsigned long long number;
+	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, word) : NULL;
+	return at && sscanf(at + strlen(word), " %llu", &number) == 1 ? number : UINT64_MAX;
+}
+
+static uint64_t count_areas(void)
+{
+	char buffer[4096];
+	uint64_t lines = 0;
+	ssize_t got;
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0));
+	while (fd >= 0 && (got = PM_RETRY(pm_sys->read(fd, buffer, sizeof(buffer)))) > 0)
+		for (ssize_t i = 0; i < got; i++)
+			lines += buffer[i] == '\n';
+	if (fd >= 0)
+		pm_sys->close(fd);
+	return lines;
+}
+
+int pm_area_no_room(const char *name, const char *call, const char *what, size_t length, int rc)
+{
+	unsigned long long bytes = length;
+	uint64_t most = UINT64_MAX;
+	if (rc == -ENOMEM)
+		most = pm_area_number_after("/proc/self/limits", "Max address space");
+	uint64_t used = most == UINT64_MAX ? 0 : pm_area_number_after("/proc/self/status", "VmSize:");
+	if (most != UINT64_MAX && used != UINT64_MAX && used * 1024 + length > most)
+		return pm_fail(rc, call, name, "%s of %llu bytes failed: RLIMIT_AS is %llu, of which %llu are in use", what, bytes,
+		               (unsigned long long)most, (unsigned long long)used * 1024);
+	most = rc == -ENOMEM ? pm_area_number_after("/proc/sys/vm/max_map_count", "") : UINT64_MAX;
+	used = most == UINT64_MAX ? 0 : count_areas();
+	if (used + 2 >= most)
+		return pm_fail(rc, call, name, "%s of %llu bytes failed: the process has %llu areas, and vm.max_map_count is %llu",
+		               what, bytes, (unsigned long long)used, (unsigned long long)most);
+	most = rc == -EAGAIN ? pm_area_number_after("/proc/self/limits", "Max locked memory") : UINT64_MAX;
+	if (most != UINT64_MAX)
+		return pm_fail(rc, call, name, "%s of %llu bytes failed: the process locks its memory, and RLIMIT_MEMLOCK is %llu",
+		               what, bytes, (unsigned long long)most);
+	return pm_fail(rc, call, name, "%s of %llu bytes failed: %s", what, bytes, pm_strerror(rc));
+}
+
+/* ---- Mapping ---- */
+
+/* What a file refuses, and what the caller can do; NULL: there is no more to be said than the error. */
+static const char *why_unmappable(int rc, bool shared_to_write)
+{
+	switch (rc) {
+	case -ENODEV:
+		return "the file system has no shared mappings of this file (as sysfs, FUSE with direct_io and 9p without a cache): "
+		       "use read(2) and write(2), or PM_PRIVATE where that is possible";
+	case -EPERM:
+		return "the file is sealed against writing (fcntl(2) F_SEAL_WRITE): map it with PM_READ_ONLY or PM_PRIVATE";
+	case -ETXTBSY:
+		return "the file is swap space in use: swapoff(8) first, or map it with PM_READ_ONLY";
+	case -EINVAL:
+		return shared_to_write ? "the file system has no shared mappings to write by: map it with PM_READ_ONLY or PM_PRIVATE"
+		                       : NULL;
+	default:
+		return NULL;
+	}
+}
+
+int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, bool is_synchronous, void **map)
+{
+	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0);
+	int flags = is_synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
+	if (ask->backing == PM_BACKING_PRIVATE)
+		flags = MAP_PRIVATE;
+	else if (ask->backing == PM_BACKING_ANONYMOUS)
+		flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	int rc = PM_RETRY(pm_sys->mmap(map, (size_t)s->length, prot, flags, s->fd, s->offset));
+	if (!rc)
+		return 0;
+	const char *why = why_unmappable(rc, s->writable && ask->backing == PM_BACKING_FILE);
+	return why ? pm_fail(rc, f->call, f->name, "mmap failed: %s: %s", pm_strerror(rc), why)
+	           : pm_area_no_room(f->name, f->call, "mmap", (size_t)s->length, rc);
+}

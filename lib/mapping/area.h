@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The mmap(2) of a mapping and of a probe, and why the kernel refuses it. */
+#ifndef PM_AREA_H
+#define PM_AREA_H
+
+#include "facts/policy.h"
+#include "file/file.h"
+
+/* *map is a hint, and the result. Leaves the sentence. */
+int pm_area_map(const struct pm_file *, const struct pm_ask *, const struct pm_subject *, bool is_synchronous, void **map);
+/* An address at which huge pages are possible; NULL: none. Nothing is ever mapped over anything. */
+void *pm_area_huge_page_hint(uint64_t offset, size_t length);
+/* The number after a word of a small text, as a limit in /proc; UINT64_MAX: there is none. */
+uint64_t pm_area_number_after(const char *path, const char *word);
+/* A call that makes a mapping failed: the sentence names the limit that was met. Returns rc. */
+int pm_area_no_room(const char *name, const char *call, const char *what, size_t length, int rc);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include "error.h"
+#include "mapping/gate.h"
+#include "observe/observe.h"
+
+/* Sends the event, once for each failure, and leaves the sentence. */
+static int report_error(struct pm_mapping *m, const char *call, int error)
+{
+	if (pm_errors_mark_reported(&m->errors)) {
+		struct pm_event_batch batch;
+		pm_observe_begin(&m->observed, &batch);
+		pm_event_batch_add(&batch, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = error;
+		pm_observe_publish(&m->observed, &batch, false);
+	}
+	return pm_fail(error, call, m->name, "a write-back failed: %s; the mapping is poisoned until pm_clear_error()",
+	               pm_strerror(error));
+}
+
+/* Nothing that is asked through the descriptor can be believed, so no call promises anything by itself any more. */
+static int report_lost_descriptor(struct pm_mapping *m, const char *call)
+{
+	pm_terms_close_short_cut(&m->terms);
+	return pm_fail(-EBADF, call, m->name,
+	               "descriptor %d of this mapping is closed or another file's: the program closed it behind the library's "
+	               "back; unmap and map again", m->medium.fd);
+}
+
+int pm_gate_enter(struct pm_mapping *m, const char *call)
+{
+	int error = pm_errors_current(&m->errors);
+	if (__builtin_expect(error, 0))
+		return report_error(m, call, error);
+	if (atomic_load_explicit(&m->file.identity.lost, memory_order_relaxed))
+		return report_lost_descriptor(m, call);
+	error = atomic_load_explicit(&m->terms.lost_guarantee, memory_order_relaxed);
+	return error ? pm_fail(error, call, m->name, "the guarantee was lost; call pm_clear_error() to acknowledge it") : 0;
+}
+
+int pm_gate_leave(struct pm_mapping *m, const char *call, int rc)
+{
+	if (!rc)
+		return 0;
+	if (rc == -EBADF && atomic_load(&m->file.identity.lost))
+		return report_lost_descriptor(m, call);
+	pm_errors_add(&m->errors, rc);
+	/* Cleared by another thread meanwhile, it still was this call's failure. */
+	int error = pm_gate_enter(m, call);
+	return error ? error : rc;
+}
+
+void pm_gate_note_end(struct pm_mapping *m, uint64_t end)
+{
+	pm_medium_note_end(&m->medium, end);
+	if (pm_medium_is_cut(&m->medium))
+		pm_terms_close_short_cut(&m->terms);
+}
+
+int pm_gate_cut_off(struct pm_mapping *m, const char *call)
+{
+	return pm_fail(-ERANGE, call, m->name,
+	               "the file ends at %llu, inside the range: it was cut off, and the bytes behind that are gone; pm_resize() to "
+	               "what is left, or map again", (unsigned long long)atomic_load(&m->medium.end));
+}
+
+int pm_gate_clear(struct pm_mapping *m)
+{
+	const char *call = "pm_clear_error";
+	pm_mapping_acknowledge_name(m);
+	pm_terms_acknowledge(&m->terms, &m->medium);
+	int rc = pm_gate_enter(m, call);
+	if (!rc || !pm_errors_current(&m->errors))
+		return rc;
+	unsigned failures = atomic_load(&m->errors.latch->failures);
+	rc = pm_page_recover(&m->medium);
+	if (rc == -EBADF)
+		return pm_gate_leave(m, call, rc);
+	if (rc) {
+		/* A failed write-back like any other, unless there was none. */
+		if (rc != -EACCES)
+			pm_latch_fail(m->errors.latch, failures, rc);
+		return pm_fail(rc, call, m->name, "writing everything back failed again: %s", pm_strerror(rc));
+	}
+	atomic_store(&m->errors.error_seen, failures);
+	return 0;
+}

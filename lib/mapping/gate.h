@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The gate of every durability call: what must hold before its work, and before its 0. A failed write-back, a lost
+ * guarantee, a descriptor that the program took away, and a file that ends before the range keep it closed.
+ */
+#ifndef PM_GATE_H
+#define PM_GATE_H
+
+#include "mapping/mapping.h"
+
+/* 0, or the error with the sentence. call is the public function at work. */
+int pm_gate_enter(struct pm_mapping *, const char *call);
+/* Passes the result of the work on. A failure poisons every mapping of the file, unless it is the descriptor's. */
+int pm_gate_leave(struct pm_mapping *, const char *call, int rc);
+/*
+ * The file was seen to end there. What lies behind is gone until pm_resize(): each call on such a range fails by
+ * pm_gate_cut_off(), -ERANGE. An end at or behind the mapping's changes nothing.
+ */
+void pm_gate_note_end(struct pm_mapping *, uint64_t end);
+int pm_gate_cut_off(struct pm_mapping *, const char *call);
+/* pm_clear_error() */
+int pm_gate_clear(struct pm_mapping *);
+
+#endif

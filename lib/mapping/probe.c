@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pm_probe(): what pm_map() would get, without a trace. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "mapping/area.h"
+#include "mapping/mapping.h"
+#include "observe/observe.h"
+#include "sys/sys.h"
+
+/*
+ * Whether the file lets itself be mapped so, and grown: nothing else that pm_map() does to it can be tried without a trace.
+ * Only what is there is mapped: to map a hugetlbfs for writing grows the file (fs/hugetlbfs/inode.c hugetlbfs_file_mmap).
+ */
+static int try_to_map(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool is_synchronous)
+{
+	uint64_t there = (f->size + f->unit - 1) / f->unit * f->unit;
+	void *map = NULL;
+	int limited = s.end > f->size ? pm_file_within_limit(f, s.end) : 0;
+	if (limited)
+		return limited;
+	bool huge = f->unit > (size_t)sysconf(_SC_PAGESIZE);
+	if (s.offset + s.length > there)
+		s.length = there > s.offset ? there - s.offset : huge ? 0 : f->unit;
+	int rc = s.length ? pm_area_map(f, ask, &s, is_synchronous, &map) : 0;
+	if (map)
+		PM_RETRY(pm_sys->munmap(map, (size_t)s.length));
+	return rc;
+}
+
+static int assess(struct pm_file *f, const struct pm_options *o, struct pm_range range, struct pm_report *r)
+{
+	struct pm_subject s;
+	struct pm_ask ask = pm_assess_request(o, f);
+	pm_assess_subject(f, &ask, range, !(o->flags & PM_READ_ONLY), &s);
+	s.syncs = pm_assess_syncs(f, o);
+	/* The stand-in for a file that is not there yet has no name. */
+	s.name = f->created ? NULL : s.name;
+	s.unseen = true;
+	pm_evidence_for_decision(r->evidence, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
+	int rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(r->evidence) : 0;
+	if (rc)
+		return pm_fail(rc, f->call, f->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
+	pm_evidence_for_look(r->evidence, &s);
+	/* The verdict is on what pm_map() would see, and make of the file; the rows stay what was found. */
+	pm_evidence_table assumed;
+	memcpy(assumed, r->evidence, sizeof(assumed));
+	pm_assess_assume(assumed, o, range.offset + range.length > f->size, pm_assess_will_prepare(o, f->created, assumed));
+	/* Trying would be seen, and broken by this look. */
+	if (ask.lease)
+		pm_evidence_set(&assumed[PM_EV_LEASE_HELD], PM_YES, 0, "what asking for it will give", NULL);
+	struct pm_decision d = pm_decide(assumed, &ask);
+	bool is_synchronous = d.granularity >= PM_CACHE_LINE || (ask.lease && assumed[PM_EV_MAP_SYNC].state == PM_YES);
+	rc = d.verdict == PM_VERDICT_REFUSED ? 0 : try_to_map(f, &ask, s, is_synchronous);
+	if (rc)
+		return rc;
+	pm_evidence_for_report(r->evidence, &s);
+	/* One that pm_map() will make longer is not cut off. */
+	r->evidence[PM_EV_IN_FILE] = assumed[PM_EV_IN_FILE];
+	pm_report_fill(r, &d, &ask);
+	return 0;
+}
+
+static int probe_anonymous(const struct pm_options *o, struct pm_report *r)
+{
+	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1};
+	struct pm_ask ask = pm_assess_request(o, NULL);
+	pm_evidence_for_decision(r->evidence, &s, false);
+	pm_evidence_for_report(r->evidence, &s);
+	struct pm_decision d = pm_decide(r->evidence, &ask);
+	pm_report_fill(r, &d, &ask);
+	r->length = o->length;
+	return 0;
+}
+
+int pm_mapping_probe(const char *path, const struct pm_options *o, struct pm_report *r)
+{
+	struct pm_file f = {.call = "pm_probe", .name = path, .fd = -1, .directory_fd = -1};
+	memset(r, 0, sizeof(*r));
+	pm_evidence_clear(r->evidence);
+	if (o->flags & PM_ANONYMOUS)
+		return probe_anonymous(o, r);
+	int rc = pm_file_open_unseen(&f, path, o);
+	r->size = sizeof(*r);
+	r->sync_request = o->sync;
+	r->direct_request = o->direct;
+	r->offset = o->offset;
+	if (rc == -EOPNOTSUPP) /* no unnamed file in that directory: nothing to look at */
+		return 0;
+	if (rc)
+		return rc;
+	struct pm_range range = {.length = 0};
+	rc = pm_assess_range(&f, o, &range);
+	r->length = range.length;
+	if (!rc)
+		rc = assess(&f, o, range, r);
+	pm_file_close(&f);
+	return rc;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* PM_WATCH and PM_LEASE: a mapping joins the watcher, takes its lease, and leaves. */
+#include <errno.h>
+
+#include "error.h"
+#include "mapping/mapping.h"
+#include "observe/observe.h"
+
+static bool look(void *mapping)
+{
+	return pm_observe_if_free(&((struct pm_mapping *)mapping)->observed);
+}
+
+/* On failure pm_mapping_watch_end() takes it back. */
+static int join(struct pm_mapping *m)
+{
+	struct pm_observed *o = &m->observed;
+	int rc = pm_watcher_acquire();
+	if (rc)
+		return rc;
+	m->has_watcher = true;
+	rc = o->events.handler ? pm_notifier_join(&m->notified, &o->events) : 0;
+	if (rc)
+		return rc;
+	pm_watcher_watch(&o->sources, m->file.fd);
+	if (o->sources.is_watched == PM_YES)
+		pm_openers_announce(&o->openers, false);
+	o->lease.is_wanted = m->flags & PM_LEASE;
+	o->lease.signalled = pm_watcher_thread_id();
+	if (o->lease.is_wanted)
+		pm_lease_take(&o->lease);
+	return 0;
+}
+
+/* Under a guarantee the lease that was asked for must be had; else the report says why it was not. */
+int pm_mapping_watch_start(struct pm_mapping *m, const struct pm_options *o)
+{
+	int rc = m->flags & (PM_WATCH | PM_LEASE) ? join(m) : 0;
+	if (rc)
+		return pm_fail(rc, m->file.call, m->file.name, "the file cannot be watched: %s", pm_strerror(rc));
+	struct pm_lease *lease = &m->observed.lease;
+	if (!lease->is_wanted || lease->is_held || o->sync != PM_GUARANTEE)
+		return 0;
+	const char *why = lease->error == EAGAIN ? "the file is open elsewhere, by another process or another descriptor" :
+	                  lease->error == EACCES ? "only the owner may take one" : pm_strerror(-lease->error);
+	return pm_fail(-lease->error, m->file.call, m->file.name, "cannot take the lease: %s", why);
+}
+
+/* Preparing may have taken longer than the kernel waits for a lease. */
+int pm_mapping_recheck_lease(struct pm_mapping *m, const struct pm_options *o)
+{
+	if (o->sync != PM_GUARANTEE || !pm_lease_is_broken(&m->observed.lease))
+		return 0;
+	return pm_fail(-EAGAIN, m->file.call, m->file.name,
+	               "the lease was broken during preparation: another process is opening the file");
+}
+
+void pm_mapping_watch_go(struct pm_mapping *m)
+{
+	struct pm_observed *o = &m->observed;
+	if (!m->has_watcher)
+		return;
+	o->lease.identity = &m->file.identity;
+	m->watched = (struct pm_watched){.lease = &o->lease, .sources = &o->sources, .openers = &o->openers, .look = look, .arg = m};
+	pm_watcher_add(&m->watched);
+	/* The signal of a break that came before found no member. */
+	pm_observe_lease(o);
+}
+
+void pm_mapping_watch_end(struct pm_mapping *m)
+{
+	pm_watcher_remove(&m->watched);
+	pm_openers_end(&m->observed.openers);
+	pm_lease_end(&m->observed.lease);
+	pm_listener_close(&m->listener);
+	pm_sources_remove(&m->observed.sources);
+	if (!m->has_watcher)
+		return;
+	pm_notifier_leave(&m->notified);
+	pm_watcher_release();
+	m->has_watcher = false;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What has changed since the last look: the evidence against a snapshot of what was seen before. */
+#ifndef PM_CHANGES_H
+#define PM_CHANGES_H
+
+#include "facts/evidence.h"
+#include "observe/events.h"
+
+struct pm_snapshot {
+	bool is_taken; /* there is something to compare with: */
+	enum pm_state unshared, allocated, dax, dax_flag, writable, fs_online, bad;
+	enum pm_reason name; /* what became of it; PM_REASON_NONE: the file has it, as far as is known */
+	uint64_t end;        /* of the file, where it is inside the range; else of the range */
+	uint64_t size;       /* of the file */
+};
+
+/* The range of the file that a mapping shows. */
+struct pm_range {
+	uint64_t offset, length;
+};
+
+/* Adds an event for each change; is_modified: the file was written, as announced. */
+void pm_changes_find(struct pm_snapshot *, const struct pm_evidence *, const struct pm_subject *, struct pm_range,
+                     bool is_modified, struct pm_event_batch *);
+/* The next pm_changes_find() compares with this. */
+void pm_snapshot_take(struct pm_snapshot *, const struct pm_evidence *, const struct pm_subject *, struct pm_range);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A mapping as it is observed: the parts of this folder, and those of the mapping that an observation reads or changes. */
+#ifndef PM_OBSERVED_H
+#define PM_OBSERVED_H
+
+#include "observe/assess.h"
+#include "observe/changes.h"
+#include "observe/events.h"
+#include "observe/lease.h"
+#include "observe/openers.h"
+#include "observe/sources.h"
+#include "observe/transition.h"
+#include "shared_file.h"
+
+struct pm_observed {
+	pthread_mutex_t lock; /* of one observation; taken before that of the terms */
+	struct pm_snapshot snapshot;
+	struct pm_sources sources;
+	struct pm_openers openers;
+	struct pm_lease lease;
+	struct pm_event_queue events;
+	/* The mapping's: */
+	const char *name;
+	struct pm_mapped *mapped;
+	struct pm_terms *terms;
+	struct pm_medium *medium;
+	struct pm_errors *errors;
+};
+
+/* For retake.c and observe.c, with the lock held. The evidence for a decision on the mapping as it is. */
+int pm_observed_assess(struct pm_observed *, pm_evidence_table, struct pm_subject *, struct pm_decision *ret);
+/* Takes a decision, and adds its event if it demotes or promotes. */
+void pm_observed_adopt(struct pm_observed *, const struct pm_decision *, bool may_promote, struct pm_event_batch *);
+/* A write-back failed that no call of the application made. */
+void pm_observed_fail(struct pm_observed *, int rc, struct pm_event_batch *);
+/* Adds what has changed since the last look, by the evidence, by inotify and by the last scan of /proc. */
+void pm_observed_compare(struct pm_observed *, const struct pm_evidence *, const struct pm_subject *, struct pm_event_batch *);
+
+#endif

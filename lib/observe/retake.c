@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "durability/page.h"
+#include "kernel/trusted_sync.h"
+#include "observe/retake.h"
+
+/* The decision on the facts without the lease; where they cannot be gathered, the safe side. */
+static struct pm_decision decide_without_lease(struct pm_observed *o)
+{
+	pm_evidence_table e;
+	struct pm_subject s;
+	struct pm_decision d = o->terms->decision;
+	bool is_guaranteed = o->mapped->ask.sync == PM_GUARANTEE;
+	if (!pm_observed_assess(o, e, &s, &d) || d.granularity <= PM_PAGE)
+		return d;
+	d.granularity = PM_PAGE;
+	d.sync = PM_UNKNOWN;
+	d.grade = PM_GRADE_ACCEPTED;
+	d.verdict = is_guaranteed ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
+	d.error = is_guaranteed ? -PM_ENOTSYNC : 0;
+	d.reason = PM_REASON_LEASE_REFUSED;
+	d.advice = PM_ADVICE_CLOSE_OTHER_OPENS;
+	return d;
+}
+
+/*
+ * Switches the strategy first, then writes everything back, then lets the other process in. The write-back covers calls
+ * under way as well: it takes the right to write from every page, so a store that it did not see faults after it, and the
+ * call that flushes such a store finds the new strategy by then.
+ */
+static void answer_break(struct pm_observed *o, struct pm_event_batch *batch)
+{
+	unsigned count = batch->count;
+	bool had_lines = atomic_load(&o->terms->granularity) >= PM_CACHE_LINE;
+	pm_lease_note_break(&o->lease);
+	struct pm_decision d = decide_without_lease(o);
+	pm_observed_adopt(o, &d, false, batch);
+	batch->count = count; /* one event tells the cause; the demotion is in it */
+	if (had_lines && atomic_load(&o->terms->granularity) == PM_PAGE) {
+		int rc = pm_strategy_writeback.sync(o->medium);
+		if (rc)
+			pm_observed_fail(o, rc, batch);
+	}
+	bool is_forced = pm_lease_release(&o->lease);
+	pm_event_batch_add(batch, PM_EVENT_LEASE_BROKEN, is_forced ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN);
+}
+
+/* ---- The way back ---- */
+
+/* Whether preparing the file again can undo what stands in the way. Where a sync leaves the inode out, nothing can. */
+static bool is_mendable(const struct pm_mapped *m, const pm_evidence_table e, const struct pm_subject *s)
+{
+	if (e[PM_EV_FSYNC_COMPLETE].state != PM_YES)
+		return false;
+	bool is_whole = s->stx.stx_size >= s->end && e[PM_EV_ALLOCATED].state == PM_YES;
+	return m->is_prepared || (is_whole && e[PM_EV_UNSHARED].state == PM_NO);
+}
+
+/*
+ * With the lease, so that no other process has the file open. Shared extents are unshared by write faults:
+ * FALLOC_FL_UNSHARE_RANGE goes through the page cache even on a DAX file before Linux 6.1.113 and 6.2 (fs/xfs/xfs_reflink.c
+ * xfs_reflink_unshare), and then the mapping shows old content.
+ */
+static int mend(struct pm_observed *o, const pm_evidence_table e, const struct pm_subject *s, struct pm_event_batch *batch)
+{
+	struct pm_file *f = o->mapped->file;
+	int rc = 0;
+	f->call = "the lease";
+	f->size = s->stx.stx_size;
+	if (is_mendable(o->mapped, e, s))
+		rc = pm_file_prepare(f, s->offset, s->length, true);
+	if (rc)
+		return rc;
+	/* Syncs of a DAX file need not queue behind drains (durability/medium.c). */
+	rc = pm_sync_file(f->fd, f->fsync_complete, false);
+	if (rc)
+		pm_observed_fail(o, rc, batch);
+	return rc;
+}
+
+/* Whether user space commits alone again. */
+static bool return_to_lines(struct pm_observed *o, struct pm_event_batch *batch)
+{
+	pm_evidence_table e;
+	struct pm_subject s;
+	struct pm_decision d;
+	if (pm_observed_assess(o, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(o->mapped, e, &s)))
+		return false;
+	/* Mending hides what the other process did to the extents: it is told now. */
+	pm_observed_compare(o, e, &s, batch);
+	int rc = mend(o, e, &s, batch);
+	pm_own_write_end(&o->sources);
+	if (rc || pm_observed_assess(o, e, &s, &d) || pm_errors_current(o->errors) || d.granularity <= PM_PAGE)
+		return false;
+	/* Mending may have taken longer than the kernel waits for a lease. */
+	if (pm_lease_is_broken(&o->lease))
+		return false;
+	pm_observed_adopt(o, &d, true, batch);
+	return true;
+}
+
+/* With the lease held. What failed is tried again, each time after twice as many looks. */
+static void try_to_return(struct pm_observed *o, struct pm_event_batch *batch)
+{
+	bool is_demoted = o->terms->is_synchronous && atomic_load(&o->terms->granularity) == PM_PAGE;
+	if (is_demoted && !pm_errors_current(o->errors) && pm_backoff_is_over(&o->lease))
+		pm_backoff_note(&o->lease, return_to_lines(o, batch));
+}
+
+void pm_retake(struct pm_observed *o, struct pm_event_batch *batch)
+{
+	if (!o->lease.is_wanted)
+		return;
+	if (pm_lease_is_broken(&o->lease)) {
+		answer_break(o, batch);
+		return;
+	}
+	if (!atomic_load(&o->lease.is_held))
+		pm_lease_take(&o->lease);
+	if (atomic_load(&o->lease.is_held))
+		try_to_return(o, batch);
+}

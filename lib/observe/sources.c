@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "observe/sources.h"
+#include "sys/sys.h"
+
+#define ANNOUNCED                                                                                            \
+	(IN_MODIFY | IN_ATTRIB | IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT)
+
+/* ---- An instance ---- */
+
+struct pm_inotify *pm_inotify_open(void (*on_arrival)(void), int *error)
+{
+	struct pm_inotify *inotify = malloc(sizeof(*inotify));
+	int fd = inotify ? PM_RETRY(pm_sys->inotify()) : -ENOMEM;
+	*error = fd < 0 ? -fd : 0;
+	if (fd < 0) {
+		free(inotify);
+		return NULL;
+	}
+	*inotify = (struct pm_inotify){.on_arrival = on_arrival};
+	inotify->fd = pm_keep(&inotify->kept, fd);
+	pthread_mutex_init(&inotify->lock, NULL);
+	return inotify;
+}
+
+/* Unlocks it; after its owner has given it up, the last user frees it. */
+static void leave(struct pm_inotify *inotify)
+{
+	bool is_used = inotify->users || !inotify->is_given_up;
+	pthread_mutex_unlock(&inotify->lock);
+	if (is_used)
+		return;
+	pm_kept_close(&inotify->kept);
+	pthread_mutex_destroy(&inotify->lock);
+	free(inotify);
+}
+
+void pm_inotify_give_up(struct pm_inotify *inotify)
+{
+	pthread_mutex_lock(&inotify->lock);
+	inotify->is_given_up = true;
+	leave(inotify);
+}
+
+bool pm_inotify_is_kept(struct pm_inotify *inotify)
+{
+	return pm_is_kept(&inotify->kept);
+}
+
+/* Of an overflow it is not known what was lost: anything may have happened to any file. */
+static void distribute(struct pm_inotify *inotify, const struct inotify_event *event)
+{
+	bool is_overflow = event->mask & IN_Q_OVERFLOW;
+	for (struct pm_sources *s = inotify->users; s; s = s->next) {
+		if (is_overflow)
+			atomic_fetch_or(&s->arrived, ANNOUNCED);
+		else if (s->watch == event->wd)
+			atomic_fetch_or(&s->arrived, event->mask & ANNOUNCED);
+	}
+}
+
+/* With the lock held. false: the program closed the descriptor, which announces nothing any more. */
+static bool drain(struct pm_inotify *inotify)
+{
+	_Alignas(struct inotify_event) char buffer[4096];
+	ssize_t got;
+	bool is_kept;
+	while ((is_kept = pm_is_kept(&inotify->kept)) && (got = PM_RETRY(pm_sys->read(inotify->fd, buffer, sizeof(buffer)))) > 0) {
+		for (char *at = buffer; at < buffer + got;) {
+			const struct inotify_event *event = (const struct inotify_event *)at;
+			distribute(inotify, event);
+			at += sizeof(*event) + event->len;
+		}
+	}
+	return is_kept;
+}
+
+void pm_inotify_drain(struct pm_inotify *inotify)
+{
+	pthread_mutex_lock(&inotify->lock);
+	drain(inotify);
+	pthread_mutex_unlock(&inotify->lock);
+}
+
+/* ---- A file ---- */
+
+void pm_sources_add(struct pm_sources *s, struct pm_inotify *inotify, int fd, int error)
+{
+	char path[40];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	s->is_watched = PM_NO;
+	s->error = error;
+	if (!inotify)
+		return;
+	pthread_mutex_lock(&inotify->lock);
+	int watch = pm_is_kept(&inotify->kept) ? PM_RETRY(pm_sys->inotify_add(inotify->fd, path, ANNOUNCED)) : -EBADF;
+	if (watch >= 0) {
+		s->is_watched = PM_YES;
+		s->watch = watch;
+		s->inotify = inotify;
+		s->next = inotify->users;
+		inotify->users = s;
+	}
+	pthread_mutex_unlock(&inotify->lock);
+	s->error = watch < 0 ? -watch : 0;
+}
+
+static bool has_other_user(const struct pm_inotify *inotify, int watch)
+{
+	for (const struct pm_sources *s = inotify->users; s; s = s->next)
+		if (s->watch == watch)
+			return true;
+	return false;
+}
+
+void pm_sources_remove(struct pm_sources *s)
+{
+	struct pm_inotify *inotify = s->inotify;
+	if (!inotify)
+		return;
+	pthread_mutex_lock(&inotify->lock);
+	struct pm_sources **at = &inotify->users;
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	/* The watch of an instance that ends goes with it. */
+	if (!has_other_user(inotify, s->watch) && !inotify->is_given_up && pm_is_kept(&inotify->kept))
+		pm_sys->inotify_remove(inotify->fd, s->watch);
+	s->inotify = NULL;
+	leave(inotify);
+}
+
+/* What another file got of it must be looked at by the watcher. */
+static bool others_have_arrived(const struct pm_inotify *inotify, const struct pm_sources *self)
+{
+	for (const struct pm_sources *s = inotify->users; s; s = s->next)
+		if (s != self && pm_sources_have_arrived(s))
+			return true;
+	return false;
+}
+
+static uint32_t take_arrived(struct pm_sources *s)
+{
+	struct pm_inotify *inotify = s->inotify;
+	if (!inotify)
+		return 0;
+	pthread_mutex_lock(&inotify->lock);
+	if (!drain(inotify)) {
+		s->is_watched = PM_NO;
+		s->error = EBADF;
+	}
+	uint32_t mask = atomic_exchange(&s->arrived, 0);
+	bool wakes = inotify->on_arrival && others_have_arrived(inotify, s);
+	pthread_mutex_unlock(&inotify->lock);
+	if (wakes)
+		inotify->on_arrival();
+	return mask;
+}
+
+uint32_t pm_sources_take(struct pm_sources *s)
+{
+	uint32_t fresh = take_arrived(s), all = fresh | s->pending;
+	s->may_be_written |= fresh & IN_MODIFY;
+	s->pending = 0;
+	return all;
+}
+
+bool pm_sources_is_written(struct pm_sources *s)
+{
+	s->pending |= take_arrived(s);
+	bool is_written = s->pending & IN_MODIFY || s->may_be_written;
+	s->may_be_written = false;
+	return is_written;
+}
+
+void pm_own_write_begin(struct pm_sources *s)
+{
+	s->pending |= take_arrived(s);
+}
+
+void pm_own_write_end(struct pm_sources *s)
+{
+	uint32_t seen = take_arrived(s);
+	s->pending |= seen & ~(uint32_t)IN_MODIFY;
+	s->may_be_written |= seen & IN_MODIFY;
+}

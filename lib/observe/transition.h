@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is in force: the decision that a mapping lives by, and the strategy that follows from it. */
+#ifndef PM_TRANSITION_H
+#define PM_TRANSITION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "durability/engine.h"
+#include "facts/policy.h"
+
+struct pm_terms {
+	/* What every durability call reads. */
+	int (*_Atomic persist_lines)(const void *, size_t); /* the CPU's, while lines are the strategy; else NULL */
+	const struct pm_strategy *_Atomic strategy;
+	atomic_int lost_guarantee; /* PM_FAIL_ON_DEMOTION: the error of a guarantee that was lost and not acknowledged */
+	_Atomic enum pm_granularity granularity;
+
+	bool is_synchronous; /* mapped with MAP_SYNC */
+	bool fails_on_loss;  /* PM_FAIL_ON_DEMOTION */
+	pthread_mutex_t lock; /* of the decision and of the range, held for an instant */
+	struct pm_decision decision;
+};
+
+void pm_terms_init(struct pm_terms *);
+void pm_terms_destroy(struct pm_terms *);
+/* The first strategy, by the decision. */
+void pm_terms_begin(struct pm_terms *, struct pm_medium *);
+void pm_terms_set_strategy(struct pm_terms *, struct pm_medium *, const struct pm_strategy *);
+/* Every call looks at the medium first from now on. */
+void pm_terms_close_short_cut(struct pm_terms *);
+/*
+ * Takes a fresh decision. What is in force is never lifted unless may_promote. Returns PM_EVENT_DEMOTED,
+ * PM_EVENT_PROMOTED, or 0: neither.
+ */
+int pm_terms_adopt(struct pm_terms *, struct pm_medium *, const struct pm_ask *, const struct pm_decision *, bool may_promote);
+/* The caller has acknowledged that a guarantee was lost. */
+void pm_terms_acknowledge(struct pm_terms *, struct pm_medium *);
+
+#endif
