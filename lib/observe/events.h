@@ -4,6 +4,7 @@
 #define PM_EVENTS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,7 +24,7 @@ struct pm_event_queue {
 	pthread_mutex_t lock;
 	struct pm_event_node *pending; /* for pm_next_event(), oldest first */
 	struct pm_event_node *untold;  /* for the handler, by the notifier thread */
-	bool has_listener;             /* events are worth a call site */
+	atomic_bool has_listener;      /* events are worth a call site */
 	int fd;                        /* eventfd(2), readable while an event is pending; -1: never asked for */
 	struct pm_kept kept;
 	pm_event_fn *handler; /* NULL: none */
