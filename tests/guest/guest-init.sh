@@ -136,6 +136,14 @@ make_golden() {
 
 ### Functions for scripts.
 
+# As the machine was given them: NVDIMMs are numbered in no order, but their addresses are in it; then disks.
+list_devices() {
+	for block in /sys/block/pmem*; do
+		[ ! -e "$block" ] || echo "$(cat "$block/device/resource") /dev/${block##*/}"
+	done | sort | cut -d' ' -f2
+	ls -d /dev/vd? 2>/dev/null
+}
+
 device_size() { cat "/sys/block/${DEV##*/}/size"; }
 linear_table() { echo "0 $(device_size) linear $DEV 0"; }
 

@@ -96,6 +96,20 @@ _LIMITED = tuple(replace(volume, options=f"{volume.options},{options}", mkfs=f"{
                                        ("uquota,pquota", "")])
 
 
+def _below(name, volumes, nvdimms, disks):
+    """Likewise under /mnt/NAME, on the devices that follow so many others."""
+    def moved(node):
+        return f"/dev/pmem{int(node[9:]) + nvdimms}" if node.startswith("/dev/pmem") else node[:-1] + chr(ord(node[-1]) + disks)
+    return tuple(replace(volume, node=moved(volume.node), where=volume.where.replace("/mnt", "/mnt/" + name, 1))
+                 for volume in volumes)
+
+
+_NO_JOURNAL = tuple(Volume(node, "ext4", options, "-b 4096 -O ^has_journal", "/mnt/" + name)
+                    for node, options, name in ((PMEM, "dax=always", "dax"), ("/dev/pmem1", "dax=always", "dax-raw"),
+                                                (VDA, "defaults", "disk"), ("/dev/vdb", "defaults", "disk-raw"),
+                                                ("/dev/vdc", "defaults", "disk-read"), ("/dev/vdd", "defaults", "disk-zeroed")))
+
+
 # For ways.sh: one file system for each way, so that what commits for one does not for another. Nothing commits by
 # itself.
 _WAYS = tuple(Volume(f"/dev/pmem{number}", fs, options, mkfs, f"/mnt/{name}")
@@ -167,6 +181,8 @@ _ROWS = (
             NVDIMM * 2 + DEVDAX + DISK, TMPFS, modules="ext4 xfs ntfs3"),
     Backing("matrix-power-eadr", "as matrix-eadr, for one power cut",
             NVDIMM * 2 + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
+    Backing("suite", "as many NVDIMMs, domain memory_controller, and disks as there are rows; for suite.py",
+            NVDIMM + DISK, TMPFS, "", "mem-ctrl", modules="ext4 xfs dm-mod dm-flakey"),
     Backing("power", "ext4 and xfs, each on pmem with DAX and on a disk, for power cuts",
             NVDIMM * 2 + DISK * 2,
             _FOUR,
@@ -180,13 +196,15 @@ _ROWS = (
             NVDIMM * 2 + DISK * 2, _LIMITED, "/dev/pmem0", "mem-ctrl", modules="quota_v2", directory="/mnt"),
     Backing("ext4-dax-fastcommit", "ext4 dax=always with fast_commit, domain memory_controller",
             NVDIMM, (Volume(PMEM, "ext4", "dax=always", "-b 4096 -O fast_commit"),), PMEM, "mem-ctrl"),
-    Backing("ext4-nojournal", "ext4 without a journal, twice on pmem with dax=always and four times on a disk",
-            NVDIMM * 2 + DISK * 4,
-            tuple(Volume(node, "ext4", options, "-b 4096 -O ^has_journal", "/mnt/" + name)
-                  for node, options, name in ((PMEM, "dax=always", "dax"), ("/dev/pmem1", "dax=always", "dax-raw"),
-                                              (VDA, "defaults", "disk"), ("/dev/vdb", "defaults", "disk-raw"),
-                                              ("/dev/vdc", "defaults", "disk-read"), ("/dev/vdd", "defaults", "disk-zeroed"))),
-            PMEM, "mem-ctrl", directory="/mnt"),
+    Backing("cuts-away", "as power, three times; for scripts that make file systems go away",
+            NVDIMM * 6 + DISK * 6,
+            _below("read-only", _FOUR, 0, 0) + _below("shutdown", _FOUR, 2, 2) + _below("device", _FOUR, 4, 4),
+            "/dev/pmem5", "mem-ctrl", modules="dm-mod overlay", directory="/mnt"),
+    Backing("cuts-files", "for scripts about what becomes of files: as power with another disk, xfs with reflink, "
+            "and ext4 without a journal", NVDIMM * 5 + DISK * 7,
+            _below("write-paths", _FOUR, 0, 0) + _below("no-journal", _NO_JOURNAL, 2, 2) +
+            (Volume("/dev/pmem4", "xfs", "dax=always", "-m reflink=1", "/mnt/reflink"),),
+            "/dev/pmem4", "mem-ctrl", directory="/mnt"),
     Backing("ways", "ext4, xfs and ext4 with fast_commit, many of each on pmem with DAX, for one power cut of them all",
             NVDIMM * len(_WAYS), _WAYS, f"/dev/pmem{len(_WAYS) - 1}", "mem-ctrl", before="quiet_logs", directory="/mnt"),
     Backing("cut", "as power, with a third disk without a file system, dm and overlays",

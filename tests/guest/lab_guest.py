@@ -2,7 +2,8 @@
 """Guests: disposable QEMU machines with emulated persistent memory.
 
 A kill -9 of QEMU is a power cut: stores into an NVDIMM are in its image at
-once, what never left the guest's DRAM is gone.
+once, what never left the guest's DRAM is gone. A stopped QEMU has the same in
+its images, and may go on once they are copied.
 """
 
 import collections
@@ -11,6 +12,7 @@ import re
 import selectors
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from lab_share import Share, die_with_parent, why_not
 
 CHANNELS = ("console", "out", "ctl", "ack")
 _CHUNK = 1 << 16
+_ZEROS = bytes(_CHUNK)
 # panic=-1 with -no-reboot makes QEMU exit; an oops is never an acceptable result. A busy host may keep the emulated
 # timer from ticking in time for the kernel's check of it, which is a panic as well.
 _KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic nokaslr "
@@ -116,13 +119,15 @@ def _expanded(argument):
 class Images:
     """The device images of one backing, in a directory; they outlive guests."""
 
-    def __init__(self, lab, backing, directory):
-        self.fresh = True  # no guest has formatted them yet
-        self.paths = []
+    def __init__(self, lab, backing, directory, paths=()):
+        """paths: those of a machine that had such devices; else new ones."""
+        self.fresh = not paths  # no guest has formatted them yet
+        self.directory = directory
+        self.paths = list(paths)
         self.share = ""    # a directory, where the backing has one and this host can share it
         self.no_share = ""  # why not
         self.has_directory = False  # which QEMU or a daemon opens files in while the guest runs
-        for number, device in enumerate(backing.devices):
+        for number, device in enumerate(backing.devices if self.fresh else ()):
             path = os.path.join(directory, f"{device.kind}{number}.img")
             if device.kind in ("share", "9p"):
                 os.mkdir(path)
@@ -137,9 +142,18 @@ class Images:
                 copy_sparse(lab.image(device.image), path)
             self.paths.append(path)
 
+    def copy(self, numbers=None):
+        """Copies of these devices, or of all, as they are now."""
+        directory = tempfile.mkdtemp(dir=self.directory)
+        copies = []
+        for number in range(len(self.paths)) if numbers is None else numbers:
+            copies.append(os.path.join(directory, os.path.basename(self.paths[number])))
+            copy_sparse(self.paths[number], copies[-1])
+        return copies
+
 
 def copy_sparse(source, target):
-    """Copies only what was ever written: a few KiB of a golden image."""
+    """Copies only what is not zero: a few KiB of a golden image."""
     with open(source, "rb") as reader, open(target, "wb") as writer:
         size = os.fstat(reader.fileno()).st_size
         writer.truncate(size)
@@ -152,7 +166,8 @@ def copy_sparse(source, target):
             end = os.lseek(reader.fileno(), offset, os.SEEK_HOLE)
             while offset < end:
                 data = os.pread(reader.fileno(), min(end - offset, _CHUNK), offset)
-                os.pwrite(writer.fileno(), data, offset)
+                if data != _ZEROS[:len(data)]:
+                    os.pwrite(writer.fileno(), data, offset)
                 offset += len(data)
 
 
@@ -243,6 +258,15 @@ class Guest:
                 self._drain(name)
             self._forget(name)
 
+    def stop(self):
+        """Halts the machine where it is: its images hold what kill9() would leave, and what it said until now is here."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        self._drain("ack")
+
+    def go_on(self):
+        os.kill(self._process.pid, signal.SIGCONT)
+
     def close(self):
         self.kill9()
         self._selector.close()
@@ -269,6 +293,12 @@ class Guest:
         if not self._acks:
             self._drain("ack")
         return self._acks.popleft() if self._acks else None
+
+    def listen(self, seconds):
+        """Takes in what the guest says meanwhile."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._receive_within(left)
 
     def pending_lines(self):
         """Complete ack lines received so far, also after kill9()."""
@@ -365,13 +395,16 @@ class Guest:
                 self.kill9()
                 raise GuestFailure(f"the guest did not finish within {timeout:g} s",
                                    hung=True)
-            if not self._channels and not self._boot_again():
-                raise GuestFailure("the guest died. " + self._errors.strip())
-            for key, _ in self._selector.select(left):
-                self._receive(key.data)
-            if len(self._channels) < len(CHANNELS):
-                # QEMU closes all of them at once, when it ends.
-                self.kill9()
+            self._receive_within(left)
+
+    def _receive_within(self, seconds):
+        if not self._channels and not self._boot_again():
+            raise GuestFailure("the guest died. " + self._errors.strip())
+        for key, _ in self._selector.select(seconds):
+            self._receive(key.data)
+        if len(self._channels) < len(CHANNELS):
+            # QEMU closes all of them at once, when it ends.
+            self.kill9()
 
     def _boot_again(self):
         """After an oops in the boot, before anything of ours ran in the guest."""
@@ -450,7 +483,8 @@ def _device_arguments(kind, number, path):
     if kind == "share":
         return []
     if kind == "disk":
-        return ["-drive", f"file={path},if=virtio,format=raw,cache=writeback"]
+        # The host does not lose its power: no flush of the guest needs to reach the host's disk.
+        return ["-drive", f"file={path},if=virtio,format=raw,cache=unsafe"]
     if kind == "9p":
         return ["-fsdev", f"local,id=fs{number},path={path},security_model=none",
                 "-device", f"virtio-9p-pci,fsdev=fs{number},mount_tag=lab"]

@@ -2,17 +2,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Cuts the power under a file that others clone, cut and punch while it is stored into.
 
-  clone.py --program PROGRAM [--rounds N] [--deeds N] [--trusting] [--seed N] [--kernel KERNEL] [--lib FILE]...
+  clone.py --program PROGRAM [--cuts N] [--deeds N] [--trusting] [--seed N] [--kernel KERNEL] [--lib FILE]...
 
-PROGRAM (clone.c) tells what is durable; after a boot from the same image every such number, or a later one, must be in
-its place, unless another process was about to wipe it. With --deeds a cut comes no earlier than after so many deeds of
-others. With --trusting the library's rule is off: it takes the kernel's word and holds no lease. Then the test passes
-if something is lost.
+PROGRAM (clone.c) tells what is durable; after a cut (copies.py) every such number, or a later one, must be in its place,
+unless somebody was about to wipe it. With --deeds a cut comes no earlier than after so many deeds of others since the
+last one. With --trusting the library's rule is off: it takes the kernel's word and holds no lease. Then each cut has a
+file of its own, and the test passes if something is lost.
 
 The exit status is 0 if all is well, 1 if not, 77 where this machine lacks a part of the lab.
 """
 
 import argparse
+import copy
 import os
 import random
 import sys
@@ -20,18 +21,19 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
 # pylint: disable=wrong-import-position
+import copies
 import lab
 
 TIMEOUT = 120
 DEEDS = ("cloned", "cut", "punched")
-# The guest checks what the last round has left, then begins the next one when it is told to.
+BACKING = "xfs-dax-reflink"
+CHECK = "./PROGRAM check /mnt/xfs-dax/d $1"
+# A run of the program for each line from the host.
 SCRIPT = r"""
 exec 3<>"$LAB_ACK"
-before=${LAB_ARGUMENT%%,*} mode=${LAB_ARGUMENT##*,}
-./PROGRAM check "$D" "$before" >&3
-read -r round seed <&3
-./PROGRAM work "$mode" "$D" "$round" "$seed" >&3 2>&3
-echo ended >&3
+while read -r mode number seed <&3; do
+	./PROGRAM work $mode "$D" $number $seed >&3 2>&3 &
+done
 """
 
 
@@ -76,71 +78,77 @@ class Test:
     def __init__(self, options):
         self.options = options
         self.random = random.Random(options.seed)
-        self.totals = Round()
+        self.files = [options.program], options.lib
 
     def run(self):
-        script = SCRIPT.replace("PROGRAM", os.path.basename(self.options.program))
-        job = lab.Job(lab.exports([]) + script)
-        lab.add_files(job, [self.options.program], self.options.lib)
-        return lab.run_on_images("xfs-dax-reflink", job, self.rounds)
+        job = lab.Job(lab.exports([]) + self.script(SCRIPT))
+        lab.add_files(job, *self.files)
+        return lab.run_on_images(BACKING, job, self.cut_and_look)
 
-    def rounds(self, guest):
-        last, lost = Round(), []
-        for number in range(self.options.rounds + 1):
-            mode = "trusting" if self.options.trusting else "leasing"
-            guest.start(f"{number - 1},{mode}")
-            lost = last.lost(self.check(guest))
-            for problem in last.problems + lost:
-                print(f"seed {self.options.seed}, round {number}: {problem}", flush=True)
-            if lost or last.problems or number == self.options.rounds:
-                break
-            last = self.work(guest, number + 1)
-            guest.kill9()
-            print(f"round {number + 1}: {last.acks} acknowledged, {last.counts}", flush=True)
-        if self.options.trusting:
-            print("the loss was noticed" if lost else "NOTHING was lost")
-            return 0 if lost and not last.problems else 1
-        return 1 if lost or last.problems else 0
+    def script(self, text):
+        return text.replace("PROGRAM", os.path.basename(self.options.program))
 
-    def check(self, guest):
-        found = {}
-        while (line := self.read(guest, TIMEOUT)) != "checked":
-            _, slot, number = line.split()
-            found[int(slot)] = int(number)
-        return found
-
-    def work(self, guest, number):
-        this = Round()
-        guest.send_line(f"{number - 1} {self.random.randrange(1, 1 << 32)}".encode())
-        deadline = time.monotonic() + TIMEOUT
-        wanted = self.random.randrange(self.options.deeds, self.options.deeds * 3 // 2 + 1)
-        while this.deeds() < wanted and not this.now and not this.problems:
-            this.take(self.read(guest, deadline - time.monotonic()))
-        # Somewhere in what comes next.
-        end = time.monotonic() + (0 if this.now else self.random.uniform(0, 0.3))
-        try:
-            while (left := end - time.monotonic()) > 0:
-                this.take(self.read(guest, left))
-        except lab.GuestFailure as failure:
-            if not failure.hung:
-                raise
+    def cut_and_look(self, guest):
+        guest.start()
+        cuts = list(self.trusting(guest) if self.options.trusting else self.leasing(guest))
         guest.kill9()
-        for line in guest.pending_lines():
-            this.take(line.decode(errors="replace"))
-        return this
+        found = [{} for _ in cuts]
+
+        def take(number, line):
+            _, slot, value = line.split()
+            found[number][int(slot)] = int(value)
+
+        copies.look_at([images for images, _, _ in cuts], BACKING, self.files, self.script(CHECK),
+                       [name for _, name, _ in cuts], take)
+        problems, lost = dict.fromkeys(sum((promised.problems for _, _, promised in cuts), [])), 0
+        for number, (_, _, promised) in enumerate(cuts):
+            losses = promised.lost(found[number])
+            lost += bool(losses)
+            for problem in losses:
+                print(f"seed {self.options.seed}, cut {number}: {problem}")
+        for problem in problems:
+            print(f"seed {self.options.seed}: {problem}")
+        print(f"{len(cuts)} cuts, {lost} with a loss")
+        return 1 if problems or bool(lost) != self.options.trusting else 0
+
+    def begin(self, guest, mode, number):
+        guest.send_line(f"{mode} {number} {self.random.randrange(1, 1 << 32)}".encode())
+        return time.monotonic() + TIMEOUT
+
+    def leasing(self, guest):
+        """A cut now and then; yields the images, the number of the file, and what was promised."""
+        this = Round()
+        deadline = self.begin(guest, "leasing", 0)
+        for number in range(self.options.cuts):
+            wanted = this.deeds() + self.random.randrange(self.options.deeds, self.options.deeds * 3 // 2 + 1)
+            while this.deeds() < wanted and not this.problems:
+                this.take(copies.read(guest, deadline - time.monotonic()))
+            # Somewhere in what comes next.
+            copies.listen(guest, self.random.uniform(0, 0.3), this.take)
+            yield self.copy(guest, 0, this)
+            print(f"cut {number + 1}: {this.acks} acknowledged, {this.counts}", flush=True)
+
+    def trusting(self, guest):
+        for number in range(self.options.cuts):
+            this = Round()
+            deadline = self.begin(guest, "trusting", number)
+            while not this.now and not this.problems:
+                this.take(copies.read(guest, deadline - time.monotonic()))
+            yield self.copy(guest, number, this)
 
     @staticmethod
-    def read(guest, timeout):
-        line = guest.read_line(max(timeout, 0.001))
-        if line is None:
-            raise lab.GuestFailure("the program ended")
-        return line.decode(errors="replace")
+    def copy(guest, number, this):
+        guest.stop()
+        copies.take_pending(guest, this.take)
+        images = guest.images.copy()
+        guest.go_on()
+        return images, str(number), copy.deepcopy(this)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--program", required=True)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--cuts", type=int, default=4)
     parser.add_argument("--deeds", type=int, default=50, help="of others, before the power is cut")
     parser.add_argument("--trusting", action="store_true")
     lab.add_seed_option(parser)

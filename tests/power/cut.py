@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Cuts the power once, at a moment that a script chooses, and compares what is left with what was promised.
+"""Cuts the power once a script, at a moment that the script chooses, and compares what is left with what was promised.
 
-  cut.py [--kernel KERNEL] [--lib FILE]... [--env NAME=VALUE]... [--times N] [--seed N] BACKING SCRIPT [FILES...]
+  cut.py [--kernel KERNEL] [--lib FILE]... [--times N] [--seed N] BACKING --script FILE NAME [ENV=VALUE...]
+         [--script ...] [--files FILE...]
 
-The script runs in a guest with $1 = before, and again with $1 = after when the guest was killed and booted from the
-same images. What it writes to descriptor 3 is for the host, in lines:
+The script runs in a guest with $1 = before, and again with $1 = after when the power is back. What it writes to
+descriptor 3 is for the host, in lines:
 
   promise NAME DIGEST   this content is durable, and must be found after the cut
-  control NAME DIGEST   no call that keeps its promise has promised this content: of each group of controls (NAME up to
-                        the first /) at least one must not be found, else the cut proves nothing
+  control NAME DIGEST   no call that tells the truth has promised this content: of each group of controls (NAME up
+                        to the first /) at least one must not be found, else the cut proves nothing
   note TEXT             shown
   cut                   to be killed now
   found NAME DIGEST     what is there after the cut
 
-Anything else is a failure. The exit status is 0 if every promise was kept and every group of controls lost, 1 if
-not, 77 where this machine lacks a part of the lab (1 if PMDIRECT_GUEST_REQUIRED=1).
+Anything else is a failure. One script has the machine for itself, which is killed and booted again. Several run one after
+the other, each on the file systems under /mnt/NAME, which is $D, and on $DEVICE if it has one; each is cut for itself, by
+a copy of its devices (copies.py), and one boot with all the copies shows what is left.
+
+The exit status is 0 if every promise was kept and every group of controls lost, 1 if not, 77 where this machine lacks a
+part of the lab (1 if PMDIRECT_GUEST_REQUIRED=1).
 """
 
 import argparse
@@ -24,11 +29,28 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
 # pylint: disable=wrong-import-position
+import copies
 import lab
 
 TIMEOUT = 180  # for one line, a boot included
 
-JOB = 'set -- "$LAB_ARGUMENT"\nexec 3<>"$LAB_ACK"\n'
+JOB = r"""
+exec 3<>"$LAB_ACK"
+
+# $1: a function, in the directory /mnt/$2 if there are more; $3: a device of it that is not mounted
+run() {
+	[ $SCRIPTS -eq 1 ] || D=/mnt/$2
+	if [ $LAB_ARGUMENT = after ]; then
+		$1
+		echo ended >&3
+	else
+		{ awk -v under="$D/" 'index($2 "/", under) == 1 { print $1 }' /proc/mounts; echo $3; } >/tmp/mine
+		echo devices $(list_devices | grep -nxFf /tmp/mine | cut -d: -f1) >&3
+		{ $1; echo ended >&3; } </dev/null &
+		read -r go <&3
+	fi
+}
+"""
 
 
 class Account:
@@ -39,7 +61,8 @@ class Account:
         self.controls = {}
         self.found = {}
         self.problems = []
-        self.ready_for_cut = False
+        self.devices = []      # numbers
+        self.cut = self.ended = False
 
     def take(self, line):
         verb, _, rest = line.partition(" ")
@@ -49,8 +72,10 @@ class Account:
             table[words[0]] = words[1]
         elif verb == "note":
             print(rest, flush=True)
-        elif line == "cut":
-            self.ready_for_cut = True
+        elif verb == "devices":
+            self.devices = [int(word) - 1 for word in words]
+        elif line in ("cut", "ended"):
+            setattr(self, line, True)
         else:
             self.problems.append(line)
 
@@ -75,26 +100,45 @@ class Account:
 
 def listen(guest, account):
     """Takes in lines until the script ends or asks to be cut."""
-    while not account.ready_for_cut:
-        line = guest.read_line(TIMEOUT)
-        if line is None:
-            return
-        account.take(line.decode(errors="replace"))
+    account.cut = account.ended = False
+    while not account.cut and not account.ended:
+        account.take(copies.read(guest, TIMEOUT))
 
 
-def cut(guest, account, seed):
+def cut(guest, accounts, seed):
     guest.seed = seed
     guest.start("before")
-    listen(guest, account)
-    if not account.ready_for_cut:
-        account.problems.append("the script ended before the cut")
+    images = list(guest.images.paths)
+    for account in accounts:
+        listen(guest, account)
+        if not account.cut:
+            account.problems.append("the script ended before the cut")
+        if len(accounts) > 1:
+            guest.stop()
+            for number, path in zip(account.devices, guest.images.copy(account.devices)):
+                images[number] = path
+            guest.go_on()
+            guest.send_line(b"go")
     guest.kill9()
     for words in guest.last_words:
         print(words)
-    account.ready_for_cut = False
+    guest.images.paths = images
     guest.start("after")
-    listen(guest, account)
+    for account in accounts:
+        listen(guest, account)
     return 0
+
+
+def job(options):
+    lines = [lab.exports([f"SCRIPTS={len(options.script)}"]), JOB]
+    for number, (path, name, *settings) in enumerate(options.script):
+        with open(path, encoding="utf-8") as stream:
+            lines.append(f'script_{number}() (\nset -- $LAB_ARGUMENT\n{lab.exports(settings)}{stream.read()}\n)')
+        device = dict(setting.split("=") for setting in settings).get("DEVICE", "")
+        lines.append(f"run script_{number} {name} {device}")
+    made = lab.Job("\n".join(lines))
+    lab.add_files(made, options.files, options.lib)
+    return made
 
 
 def test(options):
@@ -106,25 +150,24 @@ def test(options):
 
 
 def test_once(options, seed):
-    account = Account()
-    with open(options.script, encoding="utf-8") as stream:
-        job = lab.Job(lab.exports(options.env) + JOB + stream.read())
-    lab.add_files(job, options.files, options.lib)
-    failed = lab.run_on_images(options.backing, job, lambda guest: cut(guest, account, seed), lab.write_output)
-    account.judge()
-    for problem in account.problems:
-        print(problem)
-    return 1 if failed or account.problems else 0
+    accounts = [Account() for _ in options.script]
+    failed = lab.run_on_images(options.backing, job(options), lambda guest: cut(guest, accounts, seed), lab.write_output)
+    for (_, name, *_), account in zip(options.script, accounts):
+        print(f"---- {name}")
+        account.judge()
+        for problem in account.problems:
+            print(problem)
+        print(f"script {name}: {'failed' if account.problems else 'passed'}", flush=True)
+    return 1 if failed or any(account.problems for account in accounts) else 0
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--times", type=int, default=1, metavar="N")
     lab.add_seed_option(parser)
     parser.add_argument("backing", choices=lab.BACKINGS)
-    parser.add_argument("script")
-    parser.add_argument("files", nargs="*")
+    parser.add_argument("--script", action="append", nargs="+", required=True, metavar="WORD")
+    parser.add_argument("--files", nargs="+", default=[], metavar="FILE")
     return lab.run_test(parser, test)
 
 

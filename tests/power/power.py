@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Cuts the power while logs are written, and counts what is left of them.
 
-  power.py --program PROGRAM [--rounds N] [--seed N] [--backings A,B...]
+  power.py --program PROGRAM [--rounds N] [--copies N] [--seed N] [--backings A,B...]
            [--disks plain|cached] [--mutation NAME] [--kernel KERNEL] [--lib FILE]...
 
 In one guest a writer for each backing appends records and tells the host of
-each one that is durable. At a random moment the guest is killed and booted
-again from the same images; the logs are recovered, compared with what was
-acknowledged, and continued, until the power is cut again. PROGRAM writes and
-recovers the logs: append_log, or another that talks as append_log_soak.h says.
+each one that is durable. At random moments the guest is stopped and its images
+are copied, which is a power cut as well (copies.py); then it is killed and
+booted again from the same images. The logs are recovered, compared with what
+was acknowledged, and after a kill continued, until the power is cut again.
+PROGRAM writes and recovers the logs: append_log, or another that talks as
+append_log_soak.h says.
 
 A cut takes what never left the guest's memory. It does not take cache lines:
 stores into an emulated NVDIMM are in its image at once. What a disk was given
@@ -18,22 +20,27 @@ NVDIMM.
 
 With --mutation the library is broken on purpose, which PROGRAM must have been
 built for (mutate.c); then the test passes if records are lost on each backing
-where they must be.
+where they must be, in the copies if there are any.
 
 The exit status is 0 if nothing was lost, 1 if something was, 77 where this
 machine lacks a part of the lab (1 if PMDIRECT_GUEST_REQUIRED=1).
 """
 
 import argparse
+import copy
+import functools
 import os
 import random
 import re
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
 # pylint: disable=wrong-import-position
+import copies
 import lab
+from copies import read
 
 # What a prepared mapping must be.
 GRANULARITY = {"ext4-dax": "cache line", "xfs-dax": "cache line",
@@ -46,18 +53,23 @@ MUTATIONS = {"no-writeback": (all, ("ext4-disk", "xfs-disk")),
              # Any other commit of the file system's journal makes up for it.
              "no-fsync": (any, ("ext4-disk", "xfs-disk")),
              "no-map-sync": (all, ("ext4-dax", "xfs-dax"))}
-FIRST_CUT, LAST_CUT = 0.1, 3.0
+FIRST_CUT, LAST_CUT = 0.1, 3.0  # or between copies
 BOOT_TIMEOUT = 180         # the checks of the logs included
 FIRST_ACK_TIMEOUT = 120
 
-# $LAB_ARGUMENT and the line from the host have a LABEL=NUMBER for each backing:
-# the log to begin with.
+# Its arguments, $LAB_ARGUMENT and the line from the host have a LABEL=NUMBER for each backing: the log to begin with.
+CHECK = r"""
+for pair in "$@"; do
+	label=${pair%%=*}
+	./PROGRAM /mnt/$label/log soaked $label SEED ${pair#*=} || echo "$label: bad logs"
+done
+"""
 SCRIPT = r"""
 exec 3<>"$LAB_ACK"
-for pair in $(echo "$LAB_ARGUMENT" | tr , ' '); do
-	label=${pair%%=*}
-	./PROGRAM /mnt/$label/log soaked $label SEED ${pair#*=} >&3 2>&1 || echo "$label: bad logs" >&3
-done
+check() {
+CHECK
+}
+check $(echo "$LAB_ARGUMENT" | tr , ' ') >&3 2>&1
 echo checked >&3
 read -r pairs <&3
 for pair in $pairs; do
@@ -148,6 +160,12 @@ class Account:
     def writing(self):
         return any(log.acked > log.base for log in self.logs.values())
 
+    def promises(self):
+        """An account of what must be found if the power fails now."""
+        promised = copy.deepcopy(self)
+        promised.acknowledged = promised.recovered = promised.lost = promised.unasked = 0
+        return promised
+
     # --- After the power came back ---
 
     def take_check(self, number, text):
@@ -191,6 +209,12 @@ class Account:
         self.lost += lost
         self.unasked += surplus
 
+    def add(self, other):
+        """Another cut, of which the account is the other."""
+        for name in ("acknowledged", "recovered", "lost", "unasked"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.problems += other.problems
+
     def summary(self):
         return (f"{self.label}: acknowledged {self.acknowledged}, recovered {self.recovered}, "
                 f"lost {self.lost} ({self.created} logs created; {self.unasked} records were there "
@@ -204,20 +228,25 @@ class Test:
         self.options = options
         self.random = random.Random(options.seed)
         self.accounts = {label: Account(label) for label in options.backings}
+        self.files = [options.program], options.lib
+        self.copies = []      # the images of each, and the accounts of what was promised by then
         self.problems = []
         self.failed = False
         self.round = 0        # rounds completed
 
     def run(self):
         """The exit status."""
-        script = SCRIPT.replace("PROGRAM", os.path.basename(self.options.program))
-        script = script.replace("SEED", str(self.options.seed))
-        mutation = self.options.mutation
-        job = lab.Job(lab.exports([f"PMDIRECT_MUTATION={mutation}"] if mutation else []) + script)
-        lab.add_files(job, [self.options.program], self.options.lib)
+        job = lab.Job(self._script(SCRIPT))
+        lab.add_files(job, *self.files)
         status = lab.run_on_images(MACHINES[self.options.disks][0], job, self._rounds)
         self._report()
         return status
+
+    def _script(self, text):
+        mutation = self.options.mutation
+        text = text.replace("CHECK", CHECK).replace("SEED", str(self.options.seed))
+        return (lab.exports([f"PMDIRECT_MUTATION={mutation}"] if mutation else []) +
+                text.replace("PROGRAM", os.path.basename(self.options.program)))
 
     def _rounds(self, guest):
         guest.seed = self.options.seed
@@ -233,6 +262,9 @@ class Test:
             guest.kill9()
             for words in guest.last_words:
                 print(words, flush=True)
+            if self.options.mutation and self.copies:
+                break
+        self._check_copies()
         for account in self.accounts.values():
             print(account.summary())
         return self._status()
@@ -257,29 +289,49 @@ class Test:
         deadline = time.monotonic() + FIRST_ACK_TIMEOUT
         while not all(account.writing() for account in self.accounts.values()):
             self._dispatch(read(guest, deadline - time.monotonic()), Account.take)
-        delay = self.random.uniform(FIRST_CUT, LAST_CUT)
-        self._write_until(guest, time.monotonic() + delay)
-        for line in guest.pending_lines():
-            self._dispatch(line.decode(errors="replace"), Account.take)
-        print(f"round {self.round + 1}: cut {delay:.3f} s after the first records, "
+        take = functools.partial(self._dispatch, take=Account.take)
+        for _ in range(self.options.copies):
+            copies.listen(guest, self.random.uniform(FIRST_CUT, LAST_CUT / 2), take)
+            guest.stop()
+            copies.take_pending(guest, take)
+            self.copies.append((guest.images.copy(), [account.promises() for account in self.accounts.values()]))
+            guest.go_on()
+        copies.listen(guest, self.random.uniform(FIRST_CUT, LAST_CUT), take)
+        self._kill(guest, take)
+        print(f"round {self.round + 1}: {self.options.copies} copies and a kill, "
               f"{' '.join(str(n) for n in self._acked())} acknowledged", flush=True)
 
-    def _write_until(self, guest, deadline):
-        try:
-            while (left := deadline - time.monotonic()) > 0:
-                self._dispatch(read(guest, left), Account.take)
-        except lab.GuestFailure as failure:
-            if not failure.hung:
-                raise
+    def _kill(self, guest, take):
+        """The first time with the proof, where copies are taken, that they are what a kill leaves."""
+        last = []
+        if self.options.copies and self.round == 0:
+            guest.stop()
+            last = guest.images.copy()
         guest.kill9()
+        copies.take_pending(guest, take)
+        for one, other in zip(last, guest.images.paths):
+            if subprocess.run(["cmp", one, other], check=False).returncode:
+                self.problems.append(f"{os.path.basename(one)}: not what it was when it was copied")
+
+    def _check_copies(self):
+        if not self.copies:
+            return
+        arguments = [" ".join(f"{account.label}={account.first}" for account in accounts) for _, accounts in self.copies]
+        copies.look_at([images for images, _ in self.copies], "power", self.files, self._script(CHECK), arguments,
+                       lambda number, line: self._dispatch(line, Account.take_check, self.copies[number][1]))
+        for account in sum((accounts for _, accounts in self.copies), []):
+            account.judge()
+            self.accounts[account.label].add(account)
+        self._report()
 
     def _acked(self):
         return [sum(log.acked - log.base for log in account.logs.values())
                 for account in self.accounts.values()]
 
-    def _dispatch(self, line, take):
+    def _dispatch(self, line, take, accounts=None):
         match = re.fullmatch(r"([\w-]+)\.(\d+) (.+)", line)
-        account = match and self.accounts.get(match.group(1))
+        among = accounts or self.accounts.values()
+        account = match and next((account for account in among if account.label == match.group(1)), None)
         if not account or not take(account, int(match.group(2)), match.group(3)):
             self.problems.append(line)
 
@@ -309,14 +361,6 @@ class Test:
         return 0 if self._noticed() else 1
 
 
-def read(guest, timeout):
-    """The next line from the guest, whose job never ends by itself."""
-    line = guest.read_line(max(timeout, 0.001))
-    if line is None:
-        raise lab.GuestFailure("the writers ended")
-    return line.decode(errors="replace")
-
-
 def backings(text):
     labels = text.split(",")
     for label in labels:
@@ -338,7 +382,8 @@ def test(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--program", "--append-log", required=True)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=20, help="how often the guest is killed")
+    parser.add_argument("--copies", type=int, default=0, help="cuts before each kill, of plain disks only")
     parser.add_argument("--backings", type=backings, metavar="A,B...")
     parser.add_argument("--disks", choices=MACHINES, default="plain")
     parser.add_argument("--mutation", choices=MUTATIONS)

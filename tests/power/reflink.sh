@@ -19,7 +19,8 @@ look() {
 
 mount_again() {
 	sync
-	umount /mnt/test && mount -t xfs -o dax=always "$DEV" /mnt/test || echo "cannot mount $DEV again" >&3
+	node=$(awk -v at="$D" '$2 == at { print $1 }' /proc/mounts)
+	umount "$D" && mount -t xfs -o dax=always "$node" "$D" || echo "cannot mount $node again" >&3
 }
 
 write_and_unshare() {

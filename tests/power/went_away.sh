@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What became of file systems that went away under mappings, in the way that $WAY says.
 places='ext4-dax xfs-dax ext4-disk xfs-disk'
-nodes='pmem0 pmem1 vda vdb'
+
+# The disk under a place, without /dev/.
+node_of() { awk -v at="$D/$1" '$2 == at { print substr($1, 6) }' /proc/mounts; }
 
 # Waits for so many lines of the writers that begin with a word.
 await_writers() {
@@ -11,19 +13,17 @@ await_writers() {
 }
 
 put_on_dm() {
-	set -- $places
-	for node in $nodes; do
-		umount "/mnt/$1"
-		dmsetup create $node --noudevsync \
-			--table "0 $(cat /sys/block/$node/size) linear /dev/$node 0" && dmsetup mknodes $node
-		options=
-		[ "${1#*-}" != dax ] || options='-o dax=always'
-		mount -t "${1%-*}" $options "/dev/mapper/$node" "/mnt/$1" || echo "cannot mount $1 on dm" >&3
-		shift
+	for place in $places; do
+		node=$(node_of $place) options=
+		umount "$D/$place"
+		dmsetup create $place --noudevsync \
+			--table "0 $(cat /sys/block/$node/size) linear /dev/$node 0" && dmsetup mknodes $place
+		[ "${place#*-}" != dax ] || options='-o dax=always'
+		mount -t "${place%-*}" $options "/dev/mapper/$place" "$D/$place" || echo "cannot mount $place on dm" >&3
 	done
 }
 
-is_read_only() { grep -q " /mnt/$1 [^ ]* ro[, ]" /proc/mounts; }
+is_read_only() { grep -q " $D/$1 [^ ]* ro[, ]" /proc/mounts; }
 
 go_away() {
 	case $WAY in
@@ -33,26 +33,28 @@ go_away() {
 			until is_read_only $place; do sleep 0.1; done
 		done ;;
 	shutdown)
-		for place in $places; do ./went_away shutdown /mnt/$place >&3; done ;;
+		for place in $places; do ./went_away shutdown $D/$place >&3; done ;;
 	device)
-		for node in $nodes; do
-			dmsetup suspend --nolockfs --noflush --noudevsync $node &&
-				echo "0 $(cat /sys/block/$node/size) error" | dmsetup reload $node &&
-				dmsetup resume --noudevsync $node || echo "cannot fail $node" >&3
+		for place in $places; do
+			dmsetup suspend --nolockfs --noflush --noudevsync $place &&
+				dmsetup table $place | sed 's/linear.*/error/' | dmsetup reload $place &&
+				dmsetup resume --noudevsync $place || echo "cannot fail $place" >&3
 		done ;;
 	esac
 }
 
 come_back() {
 	[ $WAY = read-only ] || return
-	for place in $places; do
-		mount -o remount,rw /mnt/$place || echo "$place cannot be made writable again" >&3
+	# Those of others as well.
+	for place in $(awk '$1 ~ "^/dev/[pv]" { print $2 }' /proc/mounts); do
+		mount -o remount,rw $place || echo "$place cannot be made writable again" >&3
 	done
 }
 
 before() {
 	[ $WAY != device ] || put_on_dm
 	writers=4
+	rm -f /tmp/gone /tmp/back
 	: >/tmp/writers
 	for place in $places; do
 		case $WAY-$place in
@@ -60,17 +62,17 @@ before() {
 		read-only-xfs*) when=late ;;
 		*) when=store ;;
 		esac
-		./went_away $when promise $place /mnt/$place/file >&3 2>>/tmp/writers &
+		./went_away $when promise $place $D/$place/file >&3 2>>/tmp/writers &
 	done
 	if [ $WAY = read-only ]; then
 		# The same with the rule switched off: the kernel is believed.
 		PMDIRECT_MUTATION=believe-msync ./went_away_mutant store control ext4-believed \
-			/mnt/ext4-disk/believed >&3 2>>/tmp/writers &
+			$D/ext4-disk/believed >&3 2>>/tmp/writers &
 		# Which the flags of an overlay do not tell.
-		mkdir /mnt/overlay /mnt/ext4-disk/lower /mnt/ext4-disk/upper /mnt/ext4-disk/work
-		mount -t overlay overlay /mnt/overlay -o "lowerdir=/mnt/ext4-disk/lower,\
-upperdir=/mnt/ext4-disk/upper,workdir=/mnt/ext4-disk/work" || echo 'no overlay' >&3
-		./went_away store promise overlay /mnt/overlay/file >&3 2>>/tmp/writers &
+		mkdir $D/overlay $D/ext4-disk/lower $D/ext4-disk/upper $D/ext4-disk/work
+		mount -t overlay overlay $D/overlay -o "lowerdir=$D/ext4-disk/lower,\
+upperdir=$D/ext4-disk/upper,workdir=$D/ext4-disk/work" || echo 'no overlay' >&3
+		./went_away store promise overlay $D/overlay/file >&3 2>>/tmp/writers &
 		writers=6
 	fi
 	await_writers ready $writers
@@ -87,11 +89,11 @@ upperdir=/mnt/ext4-disk/upper,workdir=/mnt/ext4-disk/work" || echo 'no overlay' 
 
 after() {
 	for place in $places; do
-		./went_away found $place /mnt/$place/file >&3
+		./went_away found $place $D/$place/file >&3
 	done
 	[ $WAY = read-only ] || return 0
-	./went_away found ext4-believed /mnt/ext4-disk/believed >&3
-	./went_away found overlay /mnt/ext4-disk/upper/file >&3
+	./went_away found ext4-believed $D/ext4-disk/believed >&3
+	./went_away found overlay $D/ext4-disk/upper/file >&3
 }
 
 $1

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Many power cuts in one running guest.
+
+A stopped QEMU has in its image files what a kill -9 would leave there: the images are copied, and the guest goes on.
+What the copies hold is looked at in a machine that has the devices of many of them. power.py shows that it is the same:
+it kills a machine after the last copy, and compares.
+"""
+
+import dataclasses
+
+import lab
+
+TIMEOUT = 120
+CUTS_MAX = 10  # in one machine, for two NVDIMMs and two disks of each
+
+# Mounts and checks one copy for each line from the host: the arguments of the function "check".
+SCRIPT = r"""
+exec 3<>"$LAB_ACK"
+
+until [ "$(ls -d /sys/block/pmem* | wc -l)" -eq $NVDIMMS ]; do sleep 0.02; done
+nvdimms=$(list_devices | grep pmem)
+disks=$(list_devices | grep vd)
+
+mount_device() {
+	case $(head -c 4 "$1") in XFSB) fs=xfs ;; *) fs=ext4 ;; esac
+	case $1 in /dev/pmem*) where=$fs-dax options=dax=always ;; *) where=$fs-disk options=defaults ;; esac
+	mkdir -p /mnt/$where && mount -t $fs -o $options "$1" /mnt/$where || echo "cannot mount $1" >&3
+}
+
+# $1: how many of the list $2 to mount; leaves the others in $left.
+mount_some() {
+	count=$1
+	set -- $2
+	while [ $count -gt 0 ]; do
+		mount_device "$1"
+		shift
+		count=$((count - 1))
+	done
+	left=$*
+}
+
+while read -r arguments <&3; do
+	mount_some $NVDIMMS_EACH "$nvdimms"
+	nvdimms=$left
+	mount_some $DISKS_EACH "$disks"
+	disks=$left
+	check $arguments >&3 2>&1
+	echo checked >&3
+	umount /mnt/*-*
+done
+"""
+
+
+def look_at(copies, backing, files, check, arguments, take):
+    """Boots machines with the devices of the copies, which were those of the backing.
+
+    There the shell function "check" is run for each copy with its arguments, and take(number of the copy, line) is called
+    with each line that it says.
+    """
+    row = lab.BACKINGS[backing]
+    for first in range(0, len(copies), CUTS_MAX):
+        some = copies[first:first + CUTS_MAX]
+        with _machine(some, row, files, check) as guest:
+            try:
+                guest.start()
+                for number in range(first, first + len(some)):
+                    guest.send_line(arguments[number].encode())
+                    while (line := read(guest, TIMEOUT)) != "checked":
+                        take(number, line)
+            except lab.GuestFailure:
+                print(guest.console_text(), flush=True)
+                raise
+
+
+def _machine(copies, row, files, check):
+    each = {kind: sum(device.kind == kind for device in row.devices) for kind in ("nvdimm", "disk")}
+    settings = (f"NVDIMMS={each['nvdimm'] * len(copies)} NVDIMMS_EACH={each['nvdimm']} DISKS_EACH={each['disk']}\n"
+                f"check() {{\n{check}\n}}\n")
+    job = lab.Job(lab.exports([]) + settings + SCRIPT)
+    lab.add_files(job, *files)
+    modules = " ".join(dict.fromkeys(volume.fs for volume in row.volumes))
+    row = dataclasses.replace(row, devices=row.devices * len(copies), volumes=(), before="", after="", modules=modules,
+                              directory="/mnt")
+    machine = lab.prepare(lab.say)
+    return lab.Guest(machine, row, job, lab.Images(machine, row, "", sum(copies, [])))
+
+
+def read(guest, timeout):
+    """The next line from the guest, whose job never ends by itself."""
+    line = guest.read_line(max(timeout, 0.001))
+    if line is None:
+        raise lab.GuestFailure("the job ended")
+    return line.decode(errors="replace")
+
+
+def listen(guest, seconds, take):
+    """Calls take() with each line of the next seconds."""
+    guest.listen(seconds)
+    take_pending(guest, take)
+
+
+def take_pending(guest, take):
+    for line in guest.pending_lines():
+        take(line.decode(errors="replace"))
