@@ -75,9 +75,15 @@ def chosen(options, rows):
 def run(options):
     rows = chosen(options, [row for row in ROWS if row.machine == options.machine])
     check_rows(options.files[0])
-    machine, backing = lab.prepare(lab.say), lab.BACKINGS[options.machine]
+    program = ' ./test_backing "$R" "$D" $NODE'
+    commands = [f"row {row.name} {quoted(row.setup)} {quoted(row.run + program)}" for row in rows]
+    return run_rows(lab.BACKINGS[options.machine], commands, options)
+
+
+def run_rows(backing, commands, options):
+    """The exit status."""
+    machine = lab.prepare(lab.say)
     print(f"kernel {machine.release}", flush=True)
-    commands = [f"row {row.name} {quoted(row.setup)} {quoted(row.run)}" for row in rows]
     made = job(backing, commands + ["finish"], options.files, options.lib)
     with lab.Guest(machine, backing, made, output=lab.write_output) as guest:
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Makes one backing after the other in one guest. Begins the job that matrix.py writes; goes on with its rows.
+# Makes one backing after the other in one guest. Begins the job that matrix.py or suite.py writes; goes on with its rows.
 
 # The devices of provider $1; which number each got depends on the order in which the drivers found them. $2: 1 for those
 # that are only to be read, because their NVDIMM is not armed.
@@ -174,28 +174,33 @@ set_up() {
 	R=$1 M=/mnt/m/$1 NODE=
 	D=$M/d
 	mkdir -p "$M"
-	eval "$2" >/tmp/setup 2>&1 && { [ -n "$NODE" ] || [ -d "$D" ] || make_directory; }
+	eval "$2" >"/tmp/setup.$R" 2>&1 && { [ -n "$NODE" ] || [ -d "$D" ] || make_directory; }
 }
 
 # Linux 6.1 closes the files that the server had open a moment after its end.
 unmount() {
 	tries=0
-	until umount "$1" 2>/tmp/umount; do
+	until umount "$1" 2>"/tmp/umount.$R"; do
 		tries=$((tries + 1))
-		[ $tries -lt 100 ] || { cat /tmp/umount; return 1; }
+		[ $tries -lt 100 ] || { cat "/tmp/umount.$R"; return 1; }
 		sleep 0.1
 	done
 }
 
+# What lost its device may bring the kernel down when it is unmounted.
+keep_mounted() { KEPT=$R; }
+
 # In reverse, as they lie upon each other.
 clean_up() {
-	awk '$2 ~ "^/mnt/m/" { at[++n] = $2 } END { while (n) print at[n--] }' /proc/mounts >/tmp/mounts
+	[ "$KEPT" != "$R" ] || return 0
+	awk -v of="/mnt/m/$R" '$2 == of || index($2, of ".") == 1 { at[++n] = $2 } END { while (n) print at[n--] }' \
+		/proc/mounts >"/tmp/mounts.$R"
 	while read -r at; do
 		unmount "$at" || return 1
 		[ -z "$LOOP" ] || losetup -d "$LOOP"
 		LOOP=
 		nfs_stop
-	done </tmp/mounts
+	done <"/tmp/mounts.$R"
 	case $(dmsetup ls 2>/dev/null) in
 	"" | "No devices found") ;;
 	*) dmsetup remove_all --noudevsync || return 1 ;;
@@ -205,36 +210,42 @@ clean_up() {
 	echo 0 >/proc/sys/vm/nr_hugepages
 }
 
-passed=0 failed=0 skipped=0 absent=0
-verdict() {
-	eval "$1=\$(($1 + 1))"
-	echo "row $R: $1${2:+: $2}"
-}
+verdict() { echo "row $R: $1${2:+: $2}" | tee -a /tmp/verdicts; }
 
-# $3: what the program is started with.
+# $3: a command.
 row() {
 	set_up "$1" "$2"
 	case $? in
 	0)
-		if $3 ./test_backing "$R" "$D" $NODE >/tmp/log 2>&1; then
-			verdict passed
-		else
-			cat /tmp/log
-			verdict failed
-		fi
-		;;
-	77) verdict skipped "$(cat /tmp/setup)" ;;
-	78) verdict absent "$(cat /tmp/setup)" ;;
-	*) verdict failed "the set-up: $(cat /tmp/setup)" ;;
+		(eval "$3") >"/tmp/log.$R" 2>&1
+		case $? in
+		0) verdict passed ;;
+		77) verdict skipped "$(tail -n 1 "/tmp/log.$R")" ;;
+		*) cat "/tmp/log.$R"; verdict failed ;;
+		esac ;;
+	77) verdict skipped "$(cat "/tmp/setup.$R")" ;;
+	78) verdict absent "$(cat "/tmp/setup.$R")" ;;
+	*) verdict failed "the set-up: $(cat "/tmp/setup.$R")" ;;
 	esac
 	clean_up || verdict failed "not to be removed"
 }
 
+count_of() { grep -cE "^row [^:]*: ($1)" /tmp/verdicts; }
+
 # Fails where a row had to be left out though all must run.
 finish() {
-	echo "$((passed + failed + skipped + absent)) rows: $passed passed, $failed failed, $((skipped + absent)) skipped"
-	[ $failed -eq 0 ] || exit 1
-	[ $skipped -eq 0 ] || [ -z "$ALL_REQUIRED" ]
+	wait
+	echo "$(count_of '') rows: $(count_of passed) passed, $(count_of failed) failed, $(count_of 'skipped|absent') skipped"
+	[ "$(count_of failed)" -eq 0 ] || exit 1
+	[ "$(count_of skipped)" -eq 0 ] || [ -z "$ALL_REQUIRED" ]
+}
+
+# What the set-up $1 names is no other row's.
+use_up() {
+	NVDIMMS=$(left_of "$NVDIMMS" "$1" '$A' '$B')
+	VIRTIOS=$(left_of "$VIRTIOS" "$1" '$VIRTIO')
+	DISKS=$(left_of "$DISKS" "$1" '$DISK')
+	choose_devices
 }
 
 ### The power cut: every row at once, each on devices of its own
@@ -253,16 +264,13 @@ left_of() {
 
 # Sets the row up, over what was stored before the cut if there was one. $3: what the program is started with.
 hold() {
-	choose_devices
 	set_up "$1" "$2"
 	case $?$ALL_REQUIRED in
 	0*) echo "$1 ${NODE:-$D} $3" >>/tmp/held ;;
-	77 | 78*) echo "row $1: skipped: $(cat /tmp/setup)"; echo "$1 skipped" >>/tmp/skipped ;;
-	*) echo "$1: the set-up: $(cat /tmp/setup)"; exit 1 ;;
+	77 | 78*) echo "row $1: skipped: $(cat "/tmp/setup.$R")"; echo "$1 skipped" >>/tmp/skipped ;;
+	*) echo "$1: the set-up: $(cat "/tmp/setup.$R")"; exit 1 ;;
 	esac
-	NVDIMMS=$(left_of "$NVDIMMS" "$2" '$A' '$B')
-	VIRTIOS=$(left_of "$VIRTIOS" "$2" '$VIRTIO')
-	DISKS=$(left_of "$DISKS" "$2" '$DISK')
+	use_up "$2"
 }
 
 survive() {

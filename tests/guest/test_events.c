@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <pmdirect.h>
@@ -16,7 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -148,6 +151,17 @@ static int do_shutdown(int fd)
 	return ioctl(fd, EXT4_SHUTDOWN, &how);
 }
 
+/* A file of the disk under our path, in sysfs. */
+static const char *disk_file(const char *name)
+{
+	static char file[128];
+	struct stat st;
+	if (stat(path, &st))
+		return "";
+	snprintf(file, sizeof(file), "/sys/dev/block/%u:%u/%s", major(st.st_dev), minor(st.st_dev), name);
+	return file;
+}
+
 /* Root may add to the kernel's list of bad blocks, in sectors; the driver then fails them. */
 static int do_wear(int fd)
 {
@@ -160,15 +174,16 @@ static int do_wear(int fd)
 		return -1;
 	uint64_t physical = map->fm_extents[0].fe_physical + 65536 - map->fm_extents[0].fe_logical;
 	snprintf(text, sizeof(text), "%" PRIu64 " 8", physical / 512);
-	return write_text("/sys/block/pmem0/badblocks", text);
+	return write_text(disk_file("badblocks"), text);
 }
 
 static int do_unbind(int fd)
 {
 	(void)fd;
-	return is_direct ? write_text("/sys/bus/nd/drivers/nd_pmem/unbind", "pfn0.1") &&
-	                       write_text("/sys/bus/nd/drivers/nd_pmem/unbind", "pfn0.0")
-	                 : write_text("/sys/bus/virtio/drivers/virtio_blk/unbind", "virtio1");
+	char device[PATH_MAX];
+	if (!realpath(disk_file("device"), device))
+		return -1;
+	return write_text(disk_file("device/driver/unbind"), strrchr(device, '/') + 1);
 }
 
 /* ---- The table ---- */
