@@ -6,9 +6,10 @@ run() {
 	log=/tmp/log.$1
 	status=0
 	for program in $2; do
+		began=$(date +%s)
 		"$program" >"$log" 2>&1
 		rc=$?
-		tail -n 1 "$log"
+		echo "$program, $(($(date +%s) - began)) s: $(tail -n 1 "$log")"
 		[ $rc -eq 0 ] || [ $rc -eq 77 ] || { cat "$log"; echo "$program: $rc"; status=1; }
 	done
 	return $status
