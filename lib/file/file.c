@@ -27,7 +27,7 @@ int pm_file_within_limit(const struct pm_file *f, uint64_t end)
 	               (unsigned long long)end, (unsigned long long)limit);
 }
 
-/* On hugetlbfs the block is the page, and munmap(2) takes no less. */
+/* On hugetlbfs the block is the page, and munmap(2) accepts no less. */
 static void look_for_huge_pages(struct pm_file *f)
 {
 	struct statfs stfs;
@@ -86,7 +86,7 @@ void pm_file_close(struct pm_file *f)
 	f->fd = -1;
 }
 
-/* Where the directory alone cannot be synced: not foreseen, so that it was not asked before whether that is done. */
+/* The directory alone cannot be synced. This was not foreseen, so whether syncfs(2) is ignored was not asked before. */
 static int sync_file_system(const struct pm_file *f)
 {
 	if (!f->sync_all) {
@@ -105,7 +105,7 @@ int pm_file_publish(struct pm_file *f)
 		return pm_file_fail(f, rc, "fsync failed");
 	if (f->directory_fd < 0 && !f->sync_all)
 		return 0;
-	/* EBADF: a directory we could not open for reading. EINVAL: a file system without it. */
+	/* EBADF: a directory that could not be opened for reading. EINVAL: a file system without this call. */
 	rc = f->sync_all ? -EBADF : PM_RETRY(pm_sys->fsync(f->directory_fd));
 	if (rc == -EBADF || rc == -EINVAL)
 		rc = sync_file_system(f);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * PM_FROM_MEDIUM: that a new mapping shows what the medium holds. After a write-back that failed the kernel marks the pages
- * clean and keeps them (Documentation/core-api/errseq.rst): a new process would see what was never written, and every
- * durability call of it would succeed, since nothing is dirty.
+ * PM_FROM_MEDIUM: makes a new mapping show what the medium holds. After a failed write-back the kernel marks the pages
+ * clean and keeps them (Documentation/core-api/errseq.rst). A new process would see what was never written, and each of
+ * its durability calls would succeed, since nothing is dirty.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,11 +13,11 @@
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
 
-#define STEP ((uint64_t)64 << 20) /* of a range that is looked at */
+#define STEP ((uint64_t)64 << 20) /* of a range that is inspected */
 #define PAGES (STEP / 4096)
 #define ATTEMPTS 4 /* another thread may read the pages at the same time */
 
-/* Where the first cached page of the range is; the range's end if there is none. */
+/* The place of the first cached page of the range; the end of the range if there is none. */
 static int find_cached(const struct pm_file *f, uint64_t offset, uint64_t end, uint64_t *first)
 {
 	unsigned char cached[PAGES];
@@ -54,7 +54,7 @@ static int drop(struct pm_file *f, uint64_t offset, uint64_t end, uint64_t *firs
 	return rc;
 }
 
-/* mincore(2) says of every page that it is cached to a process that may neither write the file nor owns it. */
+/* To a process that may neither write the file nor owns it, mincore(2) says that every page is cached. */
 static bool may_know(const struct pm_file *f)
 {
 	return f->stx.stx_uid == pm_sys->euid() || !PM_RETRY(pm_sys->faccessat2_write(f->fd));
@@ -63,7 +63,7 @@ static bool may_know(const struct pm_file *f)
 int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
 {
 	uint64_t end = offset + length, first;
-	/* What is dirty would stay; an error that no process was told yet is told here. */
+	/* Dirty pages would stay, so they are written first; an error that no process received yet is returned here. */
 	int rc = pm_sync_file(f->fd, f->fsync_complete, f->read_only);
 	f->suspect = rc;
 	if (rc)

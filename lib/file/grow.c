@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Growing and preparing. Another process may grow and store into the same file meanwhile: no call here can make the file
- * shorter, or writes where another process may have stored.
+ * Growing and preparing. Another process may grow and store into the same file meanwhile: no call here can make the
+ * file shorter, or writes where another process may have stored.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,13 +19,16 @@
 
 static char zeros[ZEROS];
 
-/* The file system, or a filter of system calls, has no such thing. */
+/* The file system has no such call, or a filter of system calls refuses it. */
 static bool is_missing(int rc)
 {
 	return rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EPERM;
 }
 
-/* A call that fallocate(2) makes. In smaller steps after a signal: tmpfs starts an interrupted call all over. */
+/*
+ * A call of fallocate(2). After a signal it is made in smaller steps: tmpfs starts an interrupted call from the
+ * beginning.
+ */
 static int allocate_by(int (*call)(int, uint64_t, uint64_t), const struct pm_file *f, uint64_t offset, uint64_t length)
 {
 	uint64_t step = length;
@@ -53,7 +56,7 @@ static bool is_want(int rc)
 
 struct holes {
 	const struct pm_file *f;
-	uint64_t at, end; /* of what is still to be looked at */
+	uint64_t at, end; /* of the part that is still to be inspected */
 };
 
 static int fill_hole(struct holes *h, uint64_t stop)
@@ -71,9 +74,9 @@ static int pass_extent(void *arg, const struct fiemap_extent *x)
 }
 
 /*
- * Blocks for a range, without a change of the size. XFS wants as much free space, and as much of the quota, as the range is
- * long, whether it needs a block or not (fs/xfs/xfs_bmap_util.c xfs_alloc_file_space): where that is refused it is asked for
- * the holes alone.
+ * Allocates blocks for a range without a change of the size. XFS wants as much free space, and as much of the quota, as
+ * the range is long, whether it needs a block or not (fs/xfs/xfs_bmap_util.c xfs_alloc_file_space). If it refuses, only
+ * the holes are allocated.
  */
 static int reserve(const struct pm_file *f, uint64_t offset, uint64_t length)
 {
@@ -101,9 +104,9 @@ static int fail_for_want(const struct pm_file *f, uint64_t offset, uint64_t leng
 }
 
 /*
- * Stores into every page by way of the kernel: MADV_POPULATE_WRITE takes the write fault of each page, which
- * allocates, converts unwritten extents, unshares shared ones and keeps what is there, even against
- * concurrent writers. The mapping is a plain one, so that a DAX file system need not commit at each fault.
+ * Stores into every page through the kernel: MADV_POPULATE_WRITE takes the write fault of each page, which allocates,
+ * converts unwritten extents, unshares shared ones, and keeps the content, even against concurrent writers. The mapping
+ * is a plain one, so that a DAX file system need not commit at each fault.
  */
 static int write_faults(struct pm_file *f, char *map, uint64_t offset, uint64_t length, bool direct)
 {
@@ -129,7 +132,7 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 	if (!S_ISREG(f->stx.stx_mode))
 		return 0;
 	uint64_t end = offset + length < f->size ? offset + length : f->size;
-	/* In one call first: the faults then find large extents. */
+	/* In one call first, so that the faults find large extents. */
 	int rc = reserve(f, offset, end - offset);
 	if (rc && !is_missing(rc))
 		return pm_file_fail(f, rc, "the range cannot be allocated");
@@ -138,8 +141,8 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 	if (rc)
 		return pm_file_fail(f, rc, "the range cannot be mapped for preparing");
 	/*
-	 * The page cache then holds single pages, where readahead would make folios of up to megabytes: a store makes all
-	 * of its folio dirty, and every drain would write it (fs/iomap/buffered-io.c iomap_page_mkwrite).
+	 * The page cache then holds single pages, where readahead would make folios of up to megabytes. A store makes
+	 * its whole folio dirty, and every drain would write it (fs/iomap/buffered-io.c iomap_page_mkwrite).
 	 */
 	if (!direct)
 		pm_sys->madvise(map, (size_t)length, MADV_RANDOM);
@@ -150,7 +153,7 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 
 /* ---- Growing ---- */
 
-/* The caller needs a reason: a filter of system calls says EPERM as well. */
+/* The reason is checked: a filter of system calls returns EPERM as well. */
 static int fail_to_grow(const struct pm_file *f, int rc)
 {
 	struct statx now;
@@ -159,7 +162,7 @@ static int fail_to_grow(const struct pm_file *f, int rc)
 	return pm_file_fail(f, rc, "the file cannot be grown");
 }
 
-/* By a description that does nothing else; it would break a lease, and is for where there is none. */
+/* By a description that is used for nothing else. It would break a lease, so it serves only where there is none. */
 static ssize_t append_by_description(const struct pm_file *f, size_t step)
 {
 	char path[40];
@@ -172,7 +175,7 @@ static ssize_t append_by_description(const struct pm_file *f, size_t step)
 	return put;
 }
 
-/* Of zeros, at the end that the file has when the kernel writes them, wherever another process has moved it. */
+/* Appends zeros at the end that the file has when the kernel writes them, wherever another process has moved it. */
 static ssize_t append(const struct pm_file *f, uint64_t end, size_t step)
 {
 	ssize_t put = PM_RETRY(pm_sys->pwritev2_append(f->fd, zeros, step));
@@ -185,8 +188,9 @@ static ssize_t append(const struct pm_file *f, uint64_t end, size_t step)
 }
 
 /*
- * Where fallocate(2) is missing. Processes that grow one file at once each append a part of what each still misses, the
- * less the nearer the end, so that together they add a few pages more than the longest of them wants.
+ * For file systems without fallocate(2). Processes that grow one file at the same time each append a part of what they
+ * still miss, the less the nearer the end is. So together they add only a few pages more than the longest of them
+ * wants.
  */
 #define SHARE 64
 
@@ -201,7 +205,7 @@ static int append_zeros(const struct pm_file *f, uint64_t end)
 		if (!exact && missing > f->unit)
 			step = missing / SHARE > f->unit ? missing / SHARE : f->unit;
 		ssize_t put = append(f, (uint64_t)size, step < ZEROS ? (size_t)step : ZEROS);
-		/* Beyond RLIMIT_FSIZE there is nothing to append any more, unless another process has lowered the limit. */
+		/* Beyond RLIMIT_FSIZE nothing is left to append, unless another process has lowered the limit. */
 		if (put == -EFBIG && PM_RETRY(pm_sys->lseek_end(f->fd)) >= (int64_t)end)
 			return 0;
 		if (put <= 0)
@@ -210,8 +214,8 @@ static int append_zeros(const struct pm_file *f, uint64_t end)
 }
 
 /*
- * Another process may use what is appended or reserved, so that it cannot be taken back: not begun where it cannot be
- * ended. ext4 takes all the blocks that there are before it fails (fs/ext4/extents.c ext4_alloc_file_blocks).
+ * Another process may use what is appended or reserved, so it cannot be taken back: growing does not begin where it
+ * cannot end. ext4 takes all free blocks before it fails (fs/ext4/extents.c ext4_alloc_file_blocks).
  */
 static int is_room_for(const struct pm_file *f, uint64_t missing)
 {
@@ -219,7 +223,7 @@ static int is_room_for(const struct pm_file *f, uint64_t missing)
 	uint64_t held = f->stx.stx_blocks * 512;
 	if (f->unnamed || f->alone || PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) || !stfs.f_blocks)
 		return 0;
-	/* Reserved beyond the end before. */
+	/* The blocks were reserved beyond the end before. */
 	held = held > f->original_size ? held - f->original_size : 0;
 	missing = missing > held ? missing - held : 0;
 	return missing / (uint64_t)stfs.f_bsize > stfs.f_bfree ? -ENOSPC : 0;
@@ -227,17 +231,17 @@ static int is_room_for(const struct pm_file *f, uint64_t missing)
 
 static int grow_without_fallocate(const struct pm_file *f, uint64_t end, bool sparse)
 {
-	/* ftruncate(2) shrinks as well, so only where no other process can have grown the file. */
+	/* ftruncate(2) can also shrink, so it serves only where no other process can have grown the file. */
 	if (sparse && (f->unnamed || pm_file_is_alone(f)))
 		return PM_RETRY(pm_sys->ftruncate(f->fd, end));
 	return append_zeros(f, end);
 }
 
-/* Of what was reserved the last block is enough: XFS would want all of it once more. */
+/* The last block of what was reserved is enough: XFS would want the whole once more. */
 static int set_size(const struct pm_file *f, uint64_t from, uint64_t end)
 {
 	int rc = allocate_by(pm_sys->fallocate, f, from, end - from);
-	/* Not even that is free, and not needed. */
+	/* Not even that block is free, and it is not needed. */
 	if (is_want(rc) && from == end - 1 && pm_file_is_alone(f))
 		rc = PM_RETRY(pm_sys->ftruncate(f->fd, end));
 	return rc;
@@ -250,7 +254,7 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 	int limited = pm_file_within_limit(f, end);
 	if (limited)
 		return limited;
-	/* What an undoing cuts back to is the size under the lease: another process may have grown the file before. */
+	/* An undo cuts back to the size under the lease: another process may have grown the file before. */
 	if (!f->unnamed && !f->alone)
 		pm_file_claim(f);
 	int rc = f->alone ? pm_file_look(f) : 0;
@@ -263,8 +267,8 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 	/* A sparse file gets its last block, which sets the size. */
 	uint64_t from = sparse ? end - 1 : f->original_size;
 	/*
-	 * Reserved first, so that a want of space changes no size: another process may break the lease meanwhile, and then a
-	 * size stays. fallocate(2) never shrinks.
+	 * The blocks are reserved first, so that a lack of space changes no size: another process may break the lease
+	 * meanwhile, and then a size stays. fallocate(2) never shrinks.
 	 */
 	rc = sparse ? 0 : is_room_for(f, end - f->original_size);
 	if (!rc && !f->unnamed) {

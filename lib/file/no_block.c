@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Why a store found no block. A fault only says that it failed (SIGBUS; EFAULT of MADV_POPULATE_WRITE), be it for want of
- * space, for a quota, for an attribute or for a failing medium. fallocate(2) asks for the same block by the same rules,
- * and answers with the reason.
+ * Why a store found no block. A fault only says that it failed (SIGBUS; EFAULT of MADV_POPULATE_WRITE), whether for
+ * lack of space, a quota, an attribute or a failing medium. fallocate(2) asks for the same block by the same rules, and
+ * returns the reason.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@ static int ask(int fd, const struct statx *stx, uint64_t start, uint64_t end)
 	return start < end ? PM_RETRY(pm_sys->fallocate_keep_size(fd, start, end - start)) : 0;
 }
 
-/* Without fallocate(2) the file system's counter of free blocks is the only witness; it knows no quota. */
+/* Without fallocate(2) only the file system's counter of free blocks shows it; the counter does not know quotas. */
 static int ask_counter(int fd)
 {
 	struct statfs stfs;

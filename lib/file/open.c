@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Opening and creating. A new file gets its name last: it is created without one (O_TMPFILE), grown, prepared, mapped, and
- * then linked. A call that fails before leaves nothing, and no other process meets a file that is half made.
+ * Opening and creating. A new file gets its name last: it is created without one (O_TMPFILE), grown, prepared and
+ * mapped, and then linked. A call that fails before leaves nothing, and no other process meets an unfinished file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +15,14 @@
 #include "file/file.h"
 #include "sys/sys.h"
 
-#define SYMLINKS_MAX 40 /* as path_resolution(7) */
+#define SYMLINKS_MAX 40 /* as in path_resolution(7) */
 
 static int look_first(struct pm_file *f)
 {
-	/* Created by its name, it is there for any process: what another has written by now is its own. */
+	/*
+	 * A file that was created by its name is visible to every process: what another process has written by now
+	 * belongs to that process.
+	 */
 	if (f->created && !f->unnamed)
 		pm_file_claim(f);
 	int rc = pm_file_look(f);
@@ -38,7 +41,7 @@ static int access_mode(const struct pm_options *o)
 	return o->flags & (PM_READ_ONLY | PM_PRIVATE) ? O_RDONLY : O_RDWR;
 }
 
-/* O_NONBLOCK keeps a FIFO from blocking; on a file under lease it means EWOULDBLOCK, and then it may wait. */
+/* O_NONBLOCK keeps a FIFO from blocking. On a leased file it returns EWOULDBLOCK; then the open may wait. */
 static int open_existing(int directory, const char *path, int flags)
 {
 	flags |= O_CLOEXEC | O_NOCTTY;
@@ -69,8 +72,8 @@ static int open_directory(int at, const char *path)
 }
 
 /*
- * The kernel's rule for links in a directory that everybody may write to (proc_sys_fs(5) protected_symlinks), since
- * following by hand would get around it.
+ * The kernel's rule for links in a directory that every user may write to (proc_sys_fs(5) protected_symlinks).
+ * Following links by hand would bypass it.
  */
 static bool may_follow(const struct pm_file *f)
 {
@@ -82,7 +85,7 @@ static bool may_follow(const struct pm_file *f)
 	return !shared || link.stx_uid == pm_sys->euid() || link.stx_uid == directory.stx_uid;
 }
 
-/* A kernel or file system without O_TMPFILE sees a directory opened for writing: open(2). */
+/* A kernel or file system without O_TMPFILE takes the call for opening a directory for writing: open(2). */
 static bool lacks_unnamed_files(int rc)
 {
 	return rc == -EOPNOTSUPP || rc == -EISDIR || rc == -EINVAL || rc == -ENOSYS || rc == -EPERM || rc == -ENOENT;
@@ -94,8 +97,9 @@ void pm_file_name_beside(struct pm_file *f, unsigned n)
 }
 
 /*
- * Where the file system has no unnamed files (FUSE, NFS) a name beside the entry that no program asks for takes their place:
- * it is removed when the file has its own. A process that is killed before leaves it; the next one takes another number.
+ * Where the file system has no unnamed files (FUSE, NFS), the file gets a name beside the entry that no program asks
+ * for. The name is removed when the file has its own. A process that is killed before leaves it behind; the next
+ * process takes another number.
  */
 static int create_beside(struct pm_file *f, int flags, unsigned mode)
 {
@@ -135,7 +139,7 @@ static int create_entry(struct pm_file *f, const struct pm_options *o)
 	return fd;
 }
 
-/* Opens the directory that current names the entry of; relative to at, which it closes. */
+/* Opens the directory that holds the entry current; relative to at, which it closes. */
 static int enter(struct pm_file *f, char *current, int at)
 {
 	char *directory;
@@ -156,9 +160,9 @@ static int enter(struct pm_file *f, char *current, int at)
 }
 
 /*
- * Follows symbolic links by hand, so that directory_fd ends up as the directory that really holds the entry: the one
- * whose sync makes it durable, whatever is renamed meanwhile. Returns ABSENT where there is no such entry, 0 where it is
- * there and is no link, -EEXIST for a link that is not to be followed.
+ * Follows symbolic links by hand, so that directory_fd becomes the directory that really holds the entry: the directory
+ * whose sync makes the entry durable, whatever is renamed meanwhile. Returns ABSENT if there is no such entry, 0 if
+ * there is one that is no link, -EEXIST for a link that must not be followed.
  */
 #define ABSENT 1
 
@@ -198,7 +202,7 @@ static int create(struct pm_file *f, const char *path, const struct pm_options *
 static int open_or_create(struct pm_file *f, const char *path, const struct pm_options *o)
 {
 	int fd = -EAGAIN;
-	/* Again if another process creates and removes the file meanwhile. */
+	/* Tries again if another process creates and removes the file meanwhile. */
 	for (int attempt = 0; fd == -EAGAIN && attempt < SYMLINKS_MAX; attempt++) {
 		pm_file_close_directory(f);
 		fd = o->flags & PM_EXCLUSIVE ? -ENOENT : open_existing(AT_FDCWD, path, O_RDWR);
@@ -208,7 +212,7 @@ static int open_or_create(struct pm_file *f, const char *path, const struct pm_o
 	return fd;
 }
 
-/* What linkat(2) cannot do, rather than what it failed at: no /proc, no hard links here, or a rule against them. */
+/* Whether linkat(2) cannot do it here, rather than failed: no /proc, no hard links, or a rule against them. */
 static bool cannot_link(int rc)
 {
 	return rc == -ENOENT || rc == -EPERM || rc == -EACCES || rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EXDEV ||
@@ -235,7 +239,9 @@ int pm_file_link(struct pm_file *f, const struct pm_options *o)
 	return 0;
 }
 
-/* The directory of a file that was there already; where it cannot be told for sure, all of the file system. */
+/*
+ * Syncs the directory of a file that existed already; if the directory is not known for certain, the whole file system.
+ */
 static void locate(struct pm_file *f, const char *path)
 {
 	if (walk(f, path, true) == 0 && pm_file_is_entry(f))
@@ -256,8 +262,8 @@ void pm_file_locate(struct pm_file *f)
 }
 
 /*
- * An open(2) that waited for the lease of a process whose creation failed returns the file that this process removed then.
- * Some servers count no links: there the path still leads to the file.
+ * An open(2) that waited for the lease of a process whose creation then failed returns the file that this process
+ * removed. Some servers count no links: there the path still leads to the file.
  */
 static bool was_removed(const struct pm_file *f, const char *path)
 {
@@ -265,7 +271,7 @@ static bool was_removed(const struct pm_file *f, const char *path)
 	if (f->stx.stx_nlink || f->unnamed || !S_ISREG(f->stx.stx_mode))
 		return false;
 	int rc = PM_RETRY(pm_sys->statx(AT_FDCWD, path, 0, &now));
-	/* Where the path does not answer the file is not shown to be found again. */
+	/* If the path does not answer, the file is not shown to be found again. */
 	return rc || now.stx_ino != f->stx.stx_ino || now.stx_dev_major != f->stx.stx_dev_major ||
 	       now.stx_dev_minor != f->stx.stx_dev_minor;
 }
@@ -294,7 +300,7 @@ int pm_file_open(struct pm_file *f, const char *path, const struct pm_options *o
 	return rc;
 }
 
-/* In the directory where pm_map() would create it; -EEXIST: another process created it meanwhile. */
+/* In the directory in which pm_map() would create it; -EEXIST: another process created it meanwhile. */
 static int open_unnamed(struct pm_file *f, const char *path, const struct pm_options *o)
 {
 	int rc = walk(f, path, !(o->flags & PM_EXCLUSIVE));
@@ -305,7 +311,7 @@ static int open_unnamed(struct pm_file *f, const char *path, const struct pm_opt
 	return lacks_unnamed_files(fd) ? -EOPNOTSUPP : fd;
 }
 
-/* mmap(2) counts as an access; only the owner may ask for it not to be noted. */
+/* mmap(2) counts as an access; only the owner may ask the kernel not to note it. */
 static int open_unnoticed(const char *path, int mode)
 {
 	int fd = open_existing(AT_FDCWD, path, mode | O_NOATIME);
@@ -331,7 +337,10 @@ int pm_file_open_unseen(struct pm_file *f, const char *path, const struct pm_opt
 	return rc;
 }
 
-/* The caller's own description. Taking a lease would end one of his, and changes whom it signals. */
+/*
+ * The caller's own description. Taking a lease on it would end a lease of the caller, and changes which process it
+ * signals.
+ */
 static int take_over(struct pm_file *f, int fd)
 {
 	int rc = PM_RETRY(pm_sys->fcntl_getown(fd, &f->owner));

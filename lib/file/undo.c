@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a failing call takes back is only what no other process can have by then.
+ * A failing call takes back only what no other process can have by then.
  *
- * A write lease (fcntl(2) F_SETLEASE) is granted only while the file has no other open file description, and an open by
- * another process waits until the lease is released (fs/locks.c check_conflicting_open, __break_lease). It is taken before
- * the file changes, not when the call fails: between the two another process could open the file, store, be told that the
- * store is durable, and close the file again. As long as F_GETLEASE still answers F_WRLCK no other process has had the file
- * open since. Where the lease was refused, broken or forced, the change stays.
+ * The kernel grants a write lease (fcntl(2) F_SETLEASE) only while the file has no other open file description, and an
+ * open by another process waits until the lease is released (fs/locks.c check_conflicting_open, __break_lease). The
+ * lease is taken before the file changes, not when the call fails: between the two another process could open the file,
+ * store, make the store durable, and close the file again. While F_GETLEASE still answers F_WRLCK, no other process has
+ * had the file open since. If the lease was refused, broken or forced, the change stays.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,9 @@ void pm_file_claim(struct pm_file *f)
 	f->alone = PM_RETRY(pm_sys->getlease(f->fd)) == F_WRLCK;
 	if (f->alone)
 		return;
-	/* No thread needs to hear of a break: it is asked for. As in lease.c the kernel first names the process. */
+	/*
+	 * No thread needs a signal on a break: the lease is polled. As in lease.c the kernel first names the process.
+	 */
 	int rc = PM_RETRY(pm_sys->lease_signal(f->fd, SIGURG));
 	if (!rc)
 		rc = PM_RETRY(pm_sys->setlease(f->fd, F_WRLCK));
@@ -43,7 +45,10 @@ void pm_file_release(struct pm_file *f)
 	f->claimed = f->alone = false;
 }
 
-/* A server's file system is on no block device, and may hand on the f_type of what it serves (fs/9p/vfs_super.c v9fs_statfs). */
+/*
+ * A server's file system is on no block device, and may pass on the f_type of what it serves (fs/9p/vfs_super.c
+ * v9fs_statfs).
+ */
 static bool is_mounted_as(const struct pm_file *f, const char *type)
 {
 	struct pm_mount_facts mount;
@@ -78,9 +83,9 @@ bool pm_file_is_entry(const struct pm_file *f)
 }
 
 /*
- * Linux removes a name, not a file: another process can rename(2) its own file over the name between any look and the
- * unlinkat(2). So the name is moved aside first, to one that no other program knows, without replacing anything; what stands
- * there then is removed if it is the file, and moved back if not.
+ * Linux removes a name, not a file: another process can rename(2) its own file over the name between a check and the
+ * unlinkat(2). So the name is first moved aside, to one that no other program knows, without replacing anything. What
+ * stands there is removed if it is the file, and moved back if not.
  */
 static int move_aside(struct pm_file *f)
 {
@@ -97,7 +102,7 @@ static int move_aside(struct pm_file *f)
 static void remove_entry(struct pm_file *f)
 {
 	char text[NAME_MAX + 100];
-	/* What it was stands if it does not answer. */
+	/* If it does not answer, the earlier answer stands. */
 	struct statx now;
 	if (!PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now)))
 		f->stx = now;
@@ -123,8 +128,8 @@ static void remove_entry(struct pm_file *f)
 }
 
 /*
- * Blocks that were reserved beyond the end are released by setting the size that the file has. That cuts nothing while no
- * other process can change it.
+ * Blocks that were reserved beyond the end are released by setting the size that the file has. That cuts nothing while
+ * no other process can change the size.
  */
 static void undo_growth(struct pm_file *f)
 {

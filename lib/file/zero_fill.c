@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Zeros by write(2), before anything is faulted in. Until Linux 6.2 a write fault of a DAX file on XFS takes blocks
- * that were set aside for the copies of shared extents, and zeroes them in neither holes nor unwritten extents
- * (fs/dax.c dax_iomap_cow_copy): the page shows a file that was deleted. A block that is written whole has nothing else.
+ * Writes zeros by write(2), before anything is faulted in. Until Linux 6.2 a write fault of a DAX file on XFS takes
+ * blocks that were set aside for the copies of shared extents, and zeroes them neither in holes nor in unwritten
+ * extents (fs/dax.c dax_iomap_cow_copy): the page shows a deleted file. A block that is written whole holds nothing
+ * else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,7 @@
 
 struct gaps {
 	const struct pm_file *f;
-	uint64_t at, end; /* of what is still to be looked at */
+	uint64_t at, end; /* of the part that is still to be inspected */
 	bool fill;        /* or only look for them */
 	bool found, shared;
 	uint64_t last; /* where the last one that was found ends */
@@ -32,7 +33,10 @@ static bool shows_old_blocks(const struct pm_file *f)
 	       pm_has_quirk((uint32_t)stfs.f_type, PM_FS_SHOWS_OLD_BLOCKS);
 }
 
-/* Step by step, each with the lease still there: who wants to open the file waits much longer than one takes. */
+/*
+ * In steps, each with the lease still held: a process that wants to open the file waits much longer than one step
+ * takes.
+ */
 static int fill(const struct pm_file *f, uint64_t at, uint64_t end)
 {
 	static const char zeros[ZEROS];
@@ -60,7 +64,7 @@ static int meet_gap(struct gaps *g, uint64_t gap_end)
 	return g->fill ? fill(g->f, g->at, gap_end) : 0;
 }
 
-/* What is neither a hole nor unwritten is passed by. */
+/* An extent that is written is skipped. */
 static int meet(void *arg, const struct fiemap_extent *x)
 {
 	struct gaps *g = arg;
@@ -84,7 +88,7 @@ static int fail(const struct pm_file *f, int rc)
 	return pm_file_fail(f, rc, "zeros cannot be written where nothing was");
 }
 
-/* What was never shared needs no zeros. */
+/* A file that was never shared needs no zeros. */
 static int look_if_needed(const struct pm_file *f, bool *needed)
 {
 	struct gaps all = {.f = f, .end = f->size};
@@ -93,7 +97,7 @@ static int look_if_needed(const struct pm_file *f, bool *needed)
 	return rc ? fail(f, rc) : 0;
 }
 
-/* Others could have stored into what a moment ago was a hole. */
+/* Another process could have stored into what was a hole a moment ago. */
 static int do_without(const struct pm_file *f)
 {
 	bool needed;
@@ -116,16 +120,16 @@ int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 		return fail(f, rc);
 	if (!seen.found)
 		return 0;
-	/* The file is that long already, and write(2) minds the limit all the same. */
+	/* The file is that long already, and write(2) checks the limit all the same. */
 	if (pm_file_within_limit(f, seen.last)) {
 		bool needed;
 		rc = look_if_needed(f, &needed);
 		return rc || !needed ? rc : pm_file_within_limit(f, seen.last);
 	}
-	/* The caller may store through his own description, of which a lease keeps nobody out. */
+	/* The caller may store through its own description, which a lease on that description does not keep out. */
 	if (f->callers)
 		return do_without(f);
-	/* As in lease.c, but nobody needs to hear of a break: it is asked for, and given back at once. */
+	/* As in lease.c, but no thread needs a signal on a break: the lease is polled, and released at once. */
 	bool had = PM_RETRY(pm_sys->getlease(f->fd)) == F_WRLCK;
 	if (!had) {
 		rc = PM_RETRY(pm_sys->lease_signal(f->fd, SIGURG));

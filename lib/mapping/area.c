@@ -71,7 +71,7 @@ int pm_area_no_room(const char *name, const char *call, const char *what, size_t
 
 /* ---- Mapping ---- */
 
-/* What a file refuses, and what the caller can do; NULL: there is no more to be said than the error. */
+/* Why a file refuses to be mapped, and what the caller can do; NULL: the error says everything. */
 static const char *why_unmappable(int rc, bool shared_to_write)
 {
 	switch (rc) {

@@ -10,9 +10,9 @@
 int pm_area_map(const struct pm_file *, const struct pm_ask *, const struct pm_subject *, bool is_synchronous, void **map);
 /* An address at which huge pages are possible; NULL: none. Nothing is ever mapped over anything. */
 void *pm_area_huge_page_hint(uint64_t offset, size_t length);
-/* The number after a word of a small text, as a limit in /proc; UINT64_MAX: there is none. */
+/* The number behind a word of a small text, such as a limit in /proc; UINT64_MAX: there is none. */
 uint64_t pm_area_number_after(const char *path, const char *word);
-/* A call that makes a mapping failed: the sentence names the limit that was met. Returns rc. */
+/* Leaves the sentence for a failed call that makes a mapping: it names the limit that was met. Returns rc. */
 int pm_area_no_room(const char *name, const char *call, const char *what, size_t length, int rc);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a fault in a mapping was: the signal only says where. */
+/* The cause of a fault in a mapping: the signal only says where it was. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -20,7 +20,7 @@ int pm_guard_remove(void)
 	return pm_sigbus_remove();
 }
 
-/* Whether a store to that page could have needed a block: of a hole, or to replace a shared one. */
+/* Whether a store to that page could have needed a block: in a hole, or to replace a shared block. */
 static bool may_need_block(const struct pm_mapping *m, const struct statx *stx, uint64_t start, uint64_t length)
 {
 	pm_evidence_table e;
@@ -35,8 +35,9 @@ static bool may_need_block(const struct pm_mapping *m, const struct statx *stx, 
 }
 
 /*
- * Why the store cannot be made: an attribute, or the block that it needed. The file system is asked for that, by the rules
- * that held for the store (reserves, quotas). Never makes the file longer; a block to be had after all is what was wanted.
+ * Why the store cannot be made: an attribute, or the block that it needed. The file system is asked for that block by
+ * the rules that held for the store (reserves, quotas). Never makes the file longer. If there is a block after all, the
+ * store has what it needed.
  */
 static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t offset, uint64_t page)
 {
@@ -54,7 +55,7 @@ static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t 
 	return rc;
 }
 
-/* Finds out the error, and leaves the sentence. */
+/* Finds the error, and leaves the sentence. */
 static int judge(struct pm_mapping *m, const struct pm_fault *f)
 {
 	const char *call = "pm_guarded";

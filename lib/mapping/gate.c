@@ -18,7 +18,7 @@ static int report_error(struct pm_mapping *m, const char *call, int error)
 	               pm_strerror(error));
 }
 
-/* Nothing that is asked through the descriptor can be believed, so no call promises anything by itself any more. */
+/* No answer through the descriptor counts any more, so no call promises anything by itself. */
 static int report_lost_descriptor(struct pm_mapping *m, const char *call)
 {
 	pm_terms_close_short_cut(&m->terms);
@@ -45,7 +45,7 @@ int pm_gate_leave(struct pm_mapping *m, const char *call, int rc)
 	if (rc == -EBADF && atomic_load(&m->file.identity.lost))
 		return report_lost_descriptor(m, call);
 	pm_errors_add(&m->errors, rc);
-	/* Cleared by another thread meanwhile, it still was this call's failure. */
+	/* If another thread cleared the error meanwhile, it still was this call's failure. */
 	int error = pm_gate_enter(m, call);
 	return error ? error : rc;
 }
@@ -77,7 +77,7 @@ int pm_gate_clear(struct pm_mapping *m)
 	if (rc == -EBADF)
 		return pm_gate_leave(m, call, rc);
 	if (rc) {
-		/* A failed write-back like any other, unless there was none. */
+		/* This is a failed write-back like any other, unless there was no write-back. */
 		if (rc != -EACCES)
 			pm_latch_fail(m->errors.latch, failures, rc);
 		return pm_fail(rc, call, m->name, "writing everything back failed again: %s", pm_strerror(rc));

@@ -31,7 +31,7 @@ static int open_all(struct pm_listener *l, struct pm_sources *s, struct pm_event
 	l->fd = rc;
 	struct pm_inotify *inotify = pm_inotify_open(NULL, &error);
 	pm_sources_add(s, inotify, fd, error);
-	/* The descriptor of a mapping that nothing is announced to would be silent for ever. */
+	/* Without any announcement the descriptor would stay silent for ever. */
 	rc = s->inotify ? add(l, inotify->fd, EPOLLIN) : -s->error;
 	if (inotify)
 		pm_inotify_give_up(inotify);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The descriptor that pm_event_fd() gives of a mapping without a watcher: an epoll(7) of what announces something about the
- * file, of the queue of events, and of a timer for the next scan of /proc.
+ * The descriptor that pm_event_fd() returns for a mapping without a watcher: an epoll(7) over what is announced about
+ * the file, the queue of events, and a timer for the next scan of /proc.
  */
 #ifndef PM_LISTENER_H
 #define PM_LISTENER_H

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The name of the mapped file: remembered when it is mapped, taken anew when the caller acknowledges that it was moved. */
+/*
+ * The name of the mapped file: remembered when the file is mapped, and read anew when the caller acknowledges that it
+ * was moved.
+ */
 #include "kernel/quirks.h"
 #include "mapping/mapping.h"
 #include "sys/sys.h"
 
-/* One that this call creates has its name when the call returns. */
+/* A file that this call creates has its name when the call returns. */
 void pm_mapping_name_at_first(struct pm_mapping *m, pm_evidence_table e, const struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;

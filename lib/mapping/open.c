@@ -29,7 +29,7 @@ static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
 	return 0;
 }
 
-/* Spares the first store of each page its fault. The file is prepared; without it all is as durable. */
+/* Saves the first store of each page its fault. The file is prepared; without this it is as durable. */
 static void populate(struct pm_mapping *m)
 {
 	if (m->mapped.is_prepared && !(m->flags & PM_READ_ONLY))
@@ -58,7 +58,7 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	pm_terms_begin(&m->terms, &m->medium);
 }
 
-/* The mapping is made. A new file gets its name last: until then a failure leaves nothing. */
+/* The mapping exists. A new file gets its name last: until then a failure leaves nothing. */
 static int finish(struct pm_mapping *m, const struct pm_options *o)
 {
 	bool unnamed = m->file.unnamed;
@@ -75,8 +75,8 @@ static int finish(struct pm_mapping *m, const struct pm_options *o)
 }
 
 /*
- * Whether MAP_SYNC must be tried to decide. Of a file that is not DAX it could only be found out that somebody swallows
- * the flag: under a hint that changes nothing, and every report says it.
+ * Whether MAP_SYNC must be tried to decide. On a file that is not DAX the trial could only show that something ignores
+ * the flag. Under a hint that changes nothing, and every report shows it.
  */
 static bool sync_is_open(const struct pm_file *f, const struct pm_options *o)
 {
@@ -113,7 +113,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 		return pm_fail(rc, f->call, f->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
 	m->mapped.is_prepared = pm_assess_will_prepare(o, f->created, e);
 	pm_assess_assume(e, o, m->mapped.range.offset + m->mapped.range.length > f->size, m->mapped.is_prepared);
-	/* Refuse before the file is touched, if it can be known by now. */
+	/* Refuses before the file is touched, if the answer is known by now. */
 	m->terms.decision = pm_decide(e, &m->mapped.ask);
 	if (m->terms.decision.verdict == PM_VERDICT_REFUSED)
 		return pm_assess_refuse(f, &m->terms.decision);
@@ -122,7 +122,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	rc = pm_mapping_shape_file(m, o, e, &s);
 	if (rc)
 		return rc;
-	/* One that may be promoted needs the flag from the start: it cannot be had later. */
+	/* A mapping that may be promoted needs the flag from the start: mmap(2) alone can set it. */
 	m->terms.is_synchronous = m->terms.decision.granularity >= PM_CACHE_LINE ||
 	                          (m->flags & PM_LEASE && e[PM_EV_MAP_SYNC].state == PM_YES);
 	rc = map_pages(m, &s);
@@ -149,8 +149,9 @@ static void leave(struct pm_mapping *m)
 }
 
 /*
- * Joined before the size counts: until the end of this mapping is known, no mapping of this process cuts the file. Only one
- * that has joined cuts it, so that the size seen at opening stands where there is no other and none has left since.
+ * Joins before the size counts: until the end of this mapping is known, no mapping of this process cuts the file. Only
+ * a mapping that has joined cuts it, so the size seen at opening stands if there is no other mapping and none has left
+ * since.
  */
 static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, unsigned departed_before)
 {
@@ -174,10 +175,10 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 		pm_file_release(&m->file);
 		return 0;
 	}
-	/* Before the lease that allows it is given back. */
+	/* Before the lease that allows it is released. */
 	pm_file_undo(&m->file);
 	pm_mapping_watch_end(m);
-	/* Maybe the only word on what another mapping lost. */
+	/* Perhaps the only report of what another mapping lost. */
 	if (m->file.suspect)
 		pm_latch_fail(m->errors.latch, atomic_load(&m->errors.latch->failures), rc);
 	leave(m);
@@ -304,7 +305,7 @@ int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct
 
 int pm_mapping_close(struct pm_mapping *m)
 {
-	/* A guarantee that was lost leaves all to the kernel, which still must do it. */
+	/* After a lost guarantee the kernel makes everything durable, and must still do it. */
 	int lost = pm_gate_enter(m, "pm_unmap"), rc = pm_errors_current(&m->errors);
 	if (!rc)
 		rc = pm_gate_leave(m, "pm_unmap", atomic_load(&m->terms.strategy)->drain(&m->medium));

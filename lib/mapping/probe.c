@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pm_probe(): what pm_map() would get, without a trace. */
+/* pm_probe(): the result of pm_map(), without a trace. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -12,8 +12,8 @@
 #include "sys/sys.h"
 
 /*
- * Whether the file lets itself be mapped so, and grown: nothing else that pm_map() does to it can be tried without a trace.
- * Only what is there is mapped: to map a hugetlbfs for writing grows the file (fs/hugetlbfs/inode.c hugetlbfs_file_mmap).
+ * Whether the file can be mapped so, and grown: nothing else of pm_map() can be tried without a trace. Only the
+ * existing part is mapped: mapping a hugetlbfs for writing grows the file (fs/hugetlbfs/inode.c hugetlbfs_file_mmap).
  */
 static int try_to_map(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool is_synchronous)
 {
@@ -37,7 +37,7 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_range
 	struct pm_ask ask = pm_assess_request(o, f);
 	pm_assess_subject(f, &ask, range, !(o->flags & PM_READ_ONLY), &s);
 	s.syncs = pm_assess_syncs(f, o);
-	/* The stand-in for a file that is not there yet has no name. */
+	/* The stand-in for a missing file has no name. */
 	s.name = f->created ? NULL : s.name;
 	s.unseen = true;
 	pm_evidence_for_decision(r->evidence, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
@@ -45,11 +45,11 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_range
 	if (rc)
 		return pm_fail(rc, f->call, f->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
 	pm_evidence_for_look(r->evidence, &s);
-	/* The verdict is on what pm_map() would see, and make of the file; the rows stay what was found. */
+	/* The verdict is about what pm_map() would see and make of the file; the rows stay what was found. */
 	pm_evidence_table assumed;
 	memcpy(assumed, r->evidence, sizeof(assumed));
 	pm_assess_assume(assumed, o, range.offset + range.length > f->size, pm_assess_will_prepare(o, f->created, assumed));
-	/* Trying would be seen, and broken by this look. */
+	/* A trial would be visible, and this look would break the lease. */
 	if (ask.lease)
 		pm_evidence_set(&assumed[PM_EV_LEASE_HELD], PM_YES, 0, "what asking for it will give", NULL);
 	struct pm_decision d = pm_decide(assumed, &ask);
@@ -58,7 +58,7 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_range
 	if (rc)
 		return rc;
 	pm_evidence_for_report(r->evidence, &s);
-	/* One that pm_map() will make longer is not cut off. */
+	/* A file that pm_map() will make longer is not cut off. */
 	r->evidence[PM_EV_IN_FILE] = assumed[PM_EV_IN_FILE];
 	pm_report_fill(r, &d, &ask);
 	return 0;
@@ -88,7 +88,7 @@ int pm_mapping_probe(const char *path, const struct pm_options *o, struct pm_rep
 	r->sync_request = o->sync;
 	r->direct_request = o->direct;
 	r->offset = o->offset;
-	if (rc == -EOPNOTSUPP) /* no unnamed file in that directory: nothing to look at */
+	if (rc == -EOPNOTSUPP) /* no unnamed file in that directory: there is nothing to look at */
 		return 0;
 	if (rc)
 		return rc;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Writing without the risk of a store, and clearing bad blocks, both by write(2): on a DAX file the kernel's copy
- * (fs/dax.c dax_iomap_rw) looks at the list of bad blocks first, clears those whose whole page is written, where the
- * platform can (drivers/nvdimm/pmem.c pmem_recovery_write, Linux 5.19), and else fails. Through the page cache the
- * block driver clears what is written back (pmem_do_write). No hole is punched: the file keeps its extents, and a
+ * Writing without the risk of a store, and clearing bad blocks, both by write(2). On a DAX file the kernel's copy
+ * (fs/dax.c dax_iomap_rw) checks the list of bad blocks first. It clears the blocks whose whole page is written, where
+ * the platform can (drivers/nvdimm/pmem.c pmem_recovery_write, Linux 5.19), and fails otherwise. Through the page cache
+ * the block driver clears what is written back (pmem_do_write). No hole is punched: the file keeps its extents, and a
  * clearing that fails takes no other block away.
  */
 #include <errno.h>
@@ -16,14 +16,14 @@
 #include "mapping/gate.h"
 #include "sys/sys.h"
 
-#define SECTOR 512u /* of the list: what lies in it is lost together */
+#define SECTOR 512u /* of the list: its content is lost as a whole */
 
 static uint64_t page_size(void)
 {
 	return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The range of the file as it is now. */
+/* The part of the range that the file has now. */
 static int look_at(struct pm_mapping *m, const char *call, uint64_t offset, uint64_t length, struct pm_subject *s)
 {
 	struct pm_file now = m->file;
@@ -50,14 +50,14 @@ static int find_bad(struct pm_subject *s, uint64_t *first, uint64_t *bytes)
 	pm_evidence_table e;
 	pm_evidence_clear(e);
 	pm_evidence_file_system(e, s);
-	/* The extents of one that nobody knows need not be places on the disk that statx(2) names. */
+	/* On an unknown file system extents need not be places on the disk that statx(2) names. */
 	if (e[PM_EV_FILE_SYSTEM].state == PM_UNKNOWN && !e[PM_EV_FILE_SYSTEM].error)
 		return -EOPNOTSUPP;
 	return pm_bad_blocks_find(e, s, first, bytes);
 }
 
 /*
- * Whether write(2) does there what it is to do. It takes no order not to grow a file, so one that is cut off from now
+ * Whether write(2) does there what it should. It cannot be told not to grow a file, so a file that is cut off from now
  * on becomes longer again, as by any write(2).
  */
 static int may_write(struct pm_mapping *m, const char *call, struct pm_subject *s)
@@ -66,16 +66,19 @@ static int may_write(struct pm_mapping *m, const char *call, struct pm_subject *
 	struct pm_file named = {.call = call, .name = m->name};
 	if (!S_ISREG(s->stx.stx_mode))
 		return 0;
-	/* write(2) minds the limit even where the file is longer (fs/read_write.c generic_write_check_limits). */
+	/* write(2) checks the limit even where the file is longer (fs/read_write.c generic_write_check_limits). */
 	int limited = pm_file_within_limit(&named, s->end);
 	if (limited)
 		return limited;
-	/* Only with a lease is the description one that somebody else has opened; pwrite(2) "Bugs": it would append. */
+	/* Only with a lease is the description one that the caller opened; pwrite(2) "Bugs": it would append. */
 	if (m->flags & PM_LEASE && PM_RETRY(pm_sys->fcntl_getfl(m->medium.fd)) & (O_APPEND | O_DIRECT))
 		return pm_fail(-EINVAL, call, m->name, "the descriptor was opened with O_APPEND or O_DIRECT");
 	if (!(s->stx.stx_attributes & s->stx.stx_attributes_mask & STATX_ATTR_DAX))
 		return 0;
-	/* On Linux 6.1 write(2) leaves the mapping with the old blocks, and the next store is caught in its fault (XFS). */
+	/*
+	 * On Linux 6.1 write(2) leaves the mapping with the old blocks, and the next store never returns from its fault
+	 * (XFS).
+	 */
 	pm_evidence_clear(e);
 	pm_evidence_extents(e, s);
 	if (e[PM_EV_UNSHARED].state == PM_NO)
@@ -107,7 +110,7 @@ static int write_locked(struct pm_mapping *m, const char *call, const void *sour
 	                    pm_strerror(rc), pm_what_helps(rc)) : 0;
 }
 
-/* Under the lock of looks, so that the own change is told from those of others. */
+/* With the lock of observations held, so that the change of this call is told from those of other processes. */
 static int write_file(struct pm_mapping *m, const char *call, const void *source, uint64_t offset, size_t length)
 {
 	pthread_mutex_lock(&m->observed.lock);
@@ -118,7 +121,7 @@ static int write_file(struct pm_mapping *m, const char *call, const void *source
 	return rc;
 }
 
-/* What was written is made durable, as far as the file still has it. */
+/* Makes durable what was written, as far as the file still has it. */
 static int finish(struct pm_mapping *m, const char *call, void *address, size_t length)
 {
 	uint64_t end = m->mapped.range.offset + (uint64_t)((char *)address - m->base) + length;
@@ -135,7 +138,7 @@ int pm_mapping_write(struct pm_mapping *m, void *destination, const void *source
 
 /* ---- Clearing ---- */
 
-/* What can still be read, the page cache's copy among it, and zeros for the rest. */
+/* What can still be read, including the copy in the page cache, and zeros for the rest. */
 static int salvage(const struct pm_mapping *m, char *bytes, uint64_t from, uint64_t to)
 {
 	for (uint64_t at = from, next; at < to; at = next) {

@@ -36,7 +36,7 @@ static bool begin_scan(struct pm_mapping *m, struct pm_scan *scan)
 	return pm_listener_may_scan(&m->listener) && pm_scan_add(scan, openers);
 }
 
-/* Likewise. The first scan is no reason to wait with the next. */
+/* With the lock held. The first scan is no reason to delay the next. */
 static void end_scan(struct pm_mapping *m, struct pm_event_batch *batch)
 {
 	struct pm_observed *o = &m->observed;

@@ -30,7 +30,7 @@ static int remap(struct pm_mapping *m, uint64_t length)
 	uint64_t start = m->mapped.range.offset - m->mapped.range.offset % m->file.unit;
 	size_t map_length = (size_t)((m->mapped.range.offset + length - start + m->file.unit - 1) / m->file.unit * m->file.unit);
 	void *map = m->medium.map;
-	/* All that was recorded is drained. */
+	/* Everything that was recorded is drained. */
 	int rc = pm_page_set_reserve(&m->medium.writeback.recorded, map_length);
 	if (rc)
 		return pm_fail(rc, "pm_resize", m->name, "out of memory");
@@ -57,7 +57,7 @@ static int remap(struct pm_mapping *m, uint64_t length)
 	return 0;
 }
 
-/* Whether the grown range still bears what was promised: refused, or the mapping is to fall back. */
+/* Whether the grown range still supports the promise: otherwise the call is refused, or the mapping must be demoted. */
 static int judge(struct pm_mapping *m, uint64_t length, struct pm_decision *ret)
 {
 	pm_evidence_table e;
@@ -73,12 +73,12 @@ static int grow(struct pm_mapping *m, uint64_t length, struct pm_event_batch *ba
 	struct pm_file *f = &m->file;
 	uint64_t old_length = m->mapped.range.length, end = m->mapped.range.offset + length;
 	struct pm_decision decision;
-	/* The new part, with the page that was mapped in part. */
+	/* The new part, and the page that was mapped in part. */
 	uint64_t start = (m->mapped.range.offset + old_length) / f->unit * f->unit;
 	uint64_t added = (end - start + f->unit - 1) / f->unit * f->unit;
 	int rc = pm_file_grow(f, end, m->flags & PM_SPARSE);
 	uint64_t reached = f->size;
-	/* Not into the page that is mapped: it was prepared, and somebody may be storing into it. */
+	/* Not into the page that is mapped: it was prepared, and another thread may be storing into it. */
 	uint64_t unmapped = (m->mapped.range.offset + old_length + f->unit - 1) / f->unit * f->unit;
 	if (!rc && m->mapped.is_prepared && m->terms.decision.direct == PM_YES && unmapped < end)
 		rc = pm_file_write_zeros(f, unmapped, end - unmapped);
@@ -93,7 +93,7 @@ static int grow(struct pm_mapping *m, uint64_t length, struct pm_event_batch *ba
 	if (!rc)
 		rc = remap(m, length);
 	if (rc) {
-		/* What others added meanwhile is not to be undone. */
+		/* What other processes added meanwhile must not be undone. */
 		f->size = reached;
 		return rc;
 	}
@@ -158,7 +158,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 	pm_evidence_table before;
 	m->file.call = "pm_resize";
 	m->mapped.syncs |= PM_CALL_FSYNC;
-	/* What others did until now is not to be mistaken for what this does. */
+	/* What other processes did until now must not be mistaken for what this call does. */
 	pm_observe_locked(&m->observed, before, false, batch);
 	int rc = look_at_file(m);
 	uint64_t end = m->mapped.range.offset + (length < m->mapped.range.length ? length : m->mapped.range.length);
@@ -178,7 +178,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 	return rc;
 }
 
-/* The file's attributes are taken anew by every look. */
+/* Every look reads the file's attributes anew. */
 static int check_with_lock(struct pm_mapping *m, uint64_t length)
 {
 	pthread_mutex_lock(&m->observed.lock);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What pm_map() makes of the file before it is mapped. */
+/* What pm_map() makes of the file before it maps it. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -7,7 +7,7 @@
 #include "mapping/mapping.h"
 #include "sys/sys.h"
 
-/* A created file is prepared as well as it can be; where it was asked for, a failure is one. */
+/* A created file is prepared as well as it can be; if the caller asked for it, a failure is an error. */
 static int prepare_file(struct pm_mapping *m, const struct pm_options *o, bool direct, const struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;
@@ -21,9 +21,9 @@ static int prepare_file(struct pm_mapping *m, const struct pm_options *o, bool d
 }
 
 /*
- * Makes durable what there is of the file by now, and its name, where that was asked for and wherever lines are chosen. Lines
- * commit what is stored from now on, not what write(2), fallocate(2), truncate(2) or rename(2) of any process left behind.
- * A file without a name is synced when it has one.
+ * Makes durable what the file holds by now, and its name, if the caller asked for that and wherever lines are chosen.
+ * Lines commit what is stored from now on, not what write(2), fallocate(2), truncate(2) or rename(2) of any process
+ * left behind. A file without a name is synced when it has one.
  */
 static int publish(struct pm_mapping *m, const struct pm_options *o, bool lines)
 {
@@ -34,7 +34,7 @@ static int publish(struct pm_mapping *m, const struct pm_options *o, bool lines)
 	return pm_file_publish(&m->file);
 }
 
-/* The extents of the new part are to be seen, and what other processes did to the rest while it was synced. */
+/* Gathers the extents of the new part, and what other processes did to the rest while it was synced. */
 static void look_again(struct pm_mapping *m, pm_evidence_table e, struct pm_subject *s)
 {
 	pm_evidence_extents(e, s);
@@ -71,7 +71,7 @@ int pm_mapping_shape_file(struct pm_mapping *m, const struct pm_options *o, pm_e
 		return rc;
 	look_again(m, e, s);
 	if (!lines && m->terms.decision.granularity >= PM_CACHE_LINE) {
-		/* Another process made what was missing meanwhile, and that is not synced. */
+		/* Another process wrote what was missing meanwhile, and that is not synced. */
 		rc = publish(m, o, true);
 		if (rc)
 			return rc;

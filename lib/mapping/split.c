@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A mapping that the application split: madvise(2), mprotect(2) or mlock(2) on a part make areas of it, and mremap(2)
- * grows one area only (mm/mremap.c vma_to_resize: EFAULT). Then the whole is mapped anew and the advice given again, and
- * if every part is locked in memory, so is the new mapping. A protection or a lock of a part only is not: the caller that
- * made it has a reason, and is told.
+ * A mapping that the application has split: madvise(2), mprotect(2) or mlock(2) on a part make areas of it, and
+ * mremap(2) grows one area only (mm/mremap.c vma_to_resize: EFAULT). Then the whole is mapped anew and the advice is
+ * given again, and if every part is locked in memory, so is the new mapping. A protection or a lock of only a part is
+ * refused: the application has a reason for it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,7 @@
 
 struct walk {
 	struct pm_mapping *m;
-	char *fresh;      /* NULL: only look */
+	char *fresh;      /* NULL: only inspect */
 	uint64_t at, end; /* the part of the area that is the mapping's */
 	bool inside, is_protected;
 	uint64_t locked; /* bytes */
@@ -93,7 +93,7 @@ static int walk_areas(struct walk *w)
 	return (int)got;
 }
 
-/* What stands in the way of mapping anew; 0: nothing. */
+/* What prevents mapping anew; 0: nothing. */
 static int refuse(const struct pm_mapping *m, const struct walk *w, int rc)
 {
 	bool differs = w->locked && w->locked != m->medium.map_length;
@@ -129,7 +129,10 @@ int pm_mapping_map_anew(struct pm_mapping *m, void **ret, size_t length)
 	rc = refuse(m, &look, rc);
 	if (rc)
 		return rc;
-	/* Where the process locks all that it maps (mlockall(2) MCL_FUTURE), the kernel locks it anyway, MCL_ONFAULT or not. */
+	/*
+	 * If the process locks all that it maps (mlockall(2) MCL_FUTURE), the kernel locks it anyway, MCL_ONFAULT or
+	 * not.
+	 */
 	flags |= look.locked ? MAP_LOCKED : 0;
 	rc = PM_RETRY(pm_sys->mmap(&map, length, prot, flags, m->file.fd, m->medium.offset));
 	if (rc && look.locked)

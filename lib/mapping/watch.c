@@ -32,7 +32,7 @@ static int join(struct pm_mapping *m)
 	return 0;
 }
 
-/* Under a guarantee the lease that was asked for must be had; else the report says why it was not. */
+/* Under a guarantee the requested lease must be held; otherwise the report says why it is not. */
 int pm_mapping_watch_start(struct pm_mapping *m, const struct pm_options *o)
 {
 	int rc = m->flags & (PM_WATCH | PM_LEASE) ? join(m) : 0;

@@ -124,7 +124,7 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 	return a && a < b ? a : b;
 }
 
-/* With the lock held, which it gives up meanwhile. The member stays in the list, since whoever removes it waits. */
+/* With the lock held, which it releases meanwhile. The member stays in the list, since a thread that removes it waits. */
 static void look_at(struct pm_watched *w, uint64_t now)
 {
 	watcher.current = w;

@@ -25,7 +25,7 @@ struct pm_watched {
 	uint64_t due; /* in milliseconds of the clock; 0: not before the next tick */
 };
 
-/* 0, or -errno: the descriptors or the thread cannot be had. */
+/* 0, or -errno: the descriptors or the thread cannot be created. */
 int pm_watcher_acquire(void);
 void pm_watcher_release(void);
 /* The thread that a broken lease signals. */
