@@ -45,11 +45,6 @@ void pm_inotify_give_up(struct pm_inotify *inotify)
 	leave(inotify);
 }
 
-bool pm_inotify_is_kept(struct pm_inotify *inotify)
-{
-	return pm_is_kept(&inotify->kept);
-}
-
 /* Of an overflow it is not known what was lost: anything may have happened to any file. */
 static void distribute(struct pm_inotify *inotify, const struct inotify_event *event)
 {

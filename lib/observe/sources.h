@@ -43,7 +43,6 @@ struct pm_sources {
 struct pm_inotify *pm_inotify_open(void (*on_arrival)(void), int *error);
 /* Its users go on, as long as they live. */
 void pm_inotify_give_up(struct pm_inotify *);
-bool pm_inotify_is_kept(struct pm_inotify *);
 /* Distributes what was announced among the users. */
 void pm_inotify_drain(struct pm_inotify *);
 

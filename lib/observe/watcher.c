@@ -26,7 +26,6 @@ static struct {
 	bool must_end;
 	struct pm_kept wake, signal, mounts;
 	struct pm_inotify *inotify;
-	int inotify_error;
 	struct pm_watched *members, *current; /* current: the thread looks at it */
 	uint64_t tick, scan, quiet; /* when: all are due; /proc may be scanned; announcements are read again */
 	bool signal_is_foreign;     /* one of the application's is pending */
@@ -68,14 +67,19 @@ static int make_wake(void)
 	return pm_sys->eventfd();
 }
 
+static void give_up_inotify(void)
+{
+	if (watcher.inotify)
+		pm_inotify_give_up(watcher.inotify);
+	watcher.inotify = NULL;
+}
+
 static void close_all(void)
 {
 	pm_kept_close(&watcher.wake);
 	pm_kept_close(&watcher.signal);
 	pm_kept_close(&watcher.mounts);
-	if (watcher.inotify)
-		pm_inotify_give_up(watcher.inotify);
-	watcher.inotify = NULL;
+	give_up_inotify();
 }
 
 /* Also again what the program closed: a new member is watched as if that had not happened. */
@@ -87,12 +91,6 @@ static int open_all(void)
 	/* Without it a remount is noticed by the next tick. */
 	if (rc >= 0)
 		renew(&watcher.mounts, make_mounts);
-	if (watcher.inotify && !pm_inotify_is_kept(watcher.inotify)) {
-		pm_inotify_give_up(watcher.inotify);
-		watcher.inotify = NULL;
-	}
-	if (rc >= 0 && !watcher.inotify)
-		watcher.inotify = pm_inotify_open(wake_from_outside, &watcher.inotify_error);
 	return rc < 0 ? rc : 0;
 }
 
@@ -327,7 +325,16 @@ int pm_watcher_thread_id(void)
 void pm_watcher_watch(struct pm_sources *s, int fd)
 {
 	pthread_mutex_lock(&lock);
-	pm_sources_add(s, watcher.inotify, fd, watcher.inotify_error);
+	bool was_open = watcher.inotify;
+	if (was_open)
+		pm_sources_add(s, watcher.inotify, fd, 0);
+	/* The first; or the program closed it. */
+	if (!was_open || s->error == EBADF) {
+		int error;
+		give_up_inotify();
+		watcher.inotify = pm_inotify_open(wake_from_outside, &error);
+		pm_sources_add(s, watcher.inotify, fd, error);
+	}
 	pthread_mutex_unlock(&lock);
 }
 

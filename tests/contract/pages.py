@@ -32,7 +32,7 @@ COLUMNS = 80
 SECONDS = 30  # for an example
 SECTIONS = ("NAME", "LIBRARY", "SYNOPSIS", "DESCRIPTION", "SEE ALSO")
 STRICT = ("-std=gnu11", "-Wall", "-Wextra", "-Werror")
-UNDOCUMENTED = {"PM_NO_THREAD"}  # on its way out
+UNDOCUMENTED = set()
 ESCAPES = ((r"\e", "\\"), (r"\-", "-"), (r"\&", ""), (r"\(aq", "'"), (r"\(dq", '"'))
 OVERSTRUCK = re.compile(".\b|\x1b\\[[0-9;]*m")
 

@@ -28,7 +28,7 @@ static void note(enum fake_call c)
 	};
 	size_t used = strlen(made);
 	/* As in fake_syscalls(). */
-	bool is_call = c != FAKE_euid && c != FAKE_getenv && c != FAKE_dlopen;
+	bool is_call = c != FAKE_euid && c != FAKE_getenv && c != FAKE_dlopen && c != FAKE_now_ms;
 	if (is_call && pthread_equal(pthread_self(), main_thread))
 		snprintf(made + used, sizeof(made) - used, "%s%s", used ? " " : "", names[c]);
 }
@@ -56,7 +56,7 @@ static void check_cost(const char *state, const char *operation, const char *cos
 
 /* ---- What a mapping may be ---- */
 
-enum state { PAGES, READ_ONLY, VOLATILE, DEMOTED, BYTES, LINES, LEASED, PROMOTED, STATES };
+enum state { PAGES, READ_ONLY, VOLATILE, DEMOTED, BYTES, LINES, LEASED, PROMOTED, WATCHED, STATES };
 
 static const struct {
 	const char *name;
@@ -71,6 +71,7 @@ static const struct {
 	[LINES] = {"lines", &fake_dax, 0},
 	[LEASED] = {"lines, leased", &fake_xfs_reflink, PM_LEASE},
 	[PROMOTED] = {"lines again", &fake_xfs_reflink, PM_LEASE},
+	[WATCHED] = {"pages, watched", &fake_plain, PM_WATCH},
 };
 
 /* As if somebody opened the file, and kept it open. */
@@ -180,7 +181,7 @@ enum column { BY_PAGES, BY_ALL_PAGES, BY_FILE, BY_NOTHING, BY_BYTES, BY_LINES, C
 /* Lines cost the same, whoever watches, and whatever the mapping was before. */
 static const enum column column_of[STATES] = {
 	[PAGES] = BY_PAGES, [DEMOTED] = BY_ALL_PAGES, [READ_ONLY] = BY_FILE, [VOLATILE] = BY_NOTHING, [BYTES] = BY_BYTES,
-	[LINES] = BY_LINES, [LEASED] = BY_LINES, [PROMOTED] = BY_LINES,
+	[LINES] = BY_LINES, [LEASED] = BY_LINES, [PROMOTED] = BY_LINES, [WATCHED] = BY_PAGES,
 };
 
 static const struct {
@@ -330,7 +331,7 @@ END_TEST
 /* Where lines are chosen: the directory is found, the file and the directory are synced, the extents looked at again. */
 #define PUBLISH " readlinkat openat readlinkat statx fsync faccessat2_write fsync ioctl "
 
-/* The region is known from the mapping before. With a thread /proc is searched first, which has no fixed count. */
+/* The region is known from the mapping before. */
 static const struct {
 	enum state state;
 	const char *cost;
@@ -352,6 +353,37 @@ START_TEST(what_mapping_costs)
 }
 END_TEST
 
+/*
+ * The first mapping starts the watcher, which has four descriptors; each further one shows three of them to be the library's
+ * still, adds the file to the inotify instance, takes what that announces, and wakes the thread. That is at most three times
+ * the calls of a mapping that is not watched.
+ */
+#define KEEP "fcntl_setsig"
+#define WATCH_FILE "fcntl_getsig inotify_add"
+#define TAKE "fcntl_getsig read"
+#define RING "fcntl_getsig write"
+START_TEST(what_watching_costs)
+{
+	static const char *const map[] = {
+		"openat statx eventfd " KEEP " signalfd " KEEP " openat " KEEP " inotify " KEEP " " WATCH_FILE
+		" wrong_sync readlinkat mmap " TAKE " " RING,
+		"openat statx fcntl_getsig fcntl_getsig fcntl_getsig " WATCH_FILE " wrong_sync readlinkat mmap " TAKE " " RING};
+	struct pm_mapping *watched[2];
+	start(WATCHED);
+	for (unsigned i = 0; i < 2; i++) {
+		const char *path = unit_file(i ? "second" : "first", SIZE);
+		count_from_now();
+		watched[i] = unit_map(path, UNIT_OPTIONS(.flags = PM_WATCH));
+		check_cost("watched", i ? "map another" : "map the first", map[i]);
+	}
+	/* The thread goes on with the other. */
+	count_from_now();
+	unit_ok(pm_unmap(watched[0]));
+	check_cost("watched", "unmap one of two", "fcntl_getsig inotify_remove munmap statx_now close");
+	unit_ok(pm_unmap(watched[1]));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("cost");
@@ -359,5 +391,6 @@ int main(void)
 	tcase_add_loop_test(c, a_promoted_mapping_pays_once_for_its_past, 0, (int)COUNT(payments));
 	tcase_add_loop_test(c, what_a_life_costs, 0, (int)COUNT(life));
 	tcase_add_loop_test(c, what_mapping_costs, 0, (int)COUNT(births));
+	tcase_add_test(c, what_watching_costs);
 	return unit_run();
 }

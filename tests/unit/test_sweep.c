@@ -250,7 +250,7 @@ int main(void)
 	/* test_sweep_watch.c has them; test_members.c and test_undo.c the last two. */
 	static const enum fake_call elsewhere[] = {
 		FAKE_write, FAKE_setlease, FAKE_getlease, FAKE_fcntl_getown, FAKE_fcntl_setown, FAKE_fcntl_setsig, FAKE_fcntl_getsig, FAKE_lease_signal, FAKE_lease_silence,
-		FAKE_signalfd, FAKE_eventfd, FAKE_timerfd, FAKE_timer_set, FAKE_inotify, FAKE_epoll_create, FAKE_epoll_add,
+		FAKE_signalfd, FAKE_eventfd, FAKE_timerfd, FAKE_timer_set, FAKE_inotify, FAKE_inotify_add, FAKE_inotify_remove, FAKE_gettid, FAKE_epoll_create, FAKE_epoll_add,
 		FAKE_poll, FAKE_kcmp_file, FAKE_each_entry, FAKE_sigaction, FAKE_pthread_sigmask, FAKE_rt_tgsigqueueinfo,
 		FAKE_statx_now, FAKE_statfs, FAKE_renameat2_noreplace};
 	return sweep_end(unit_run(), elsewhere, COUNT(elsewhere));
