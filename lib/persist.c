@@ -6,6 +6,7 @@
 #include "arguments.h"
 #include "durability/copy.h"
 #include "error.h"
+#include "facts/evidence.h"
 #include "mapping/gate.h"
 
 #define KNOWN_COPY_FLAGS (PM_NODRAIN | PM_NOFLUSH | PM_TEMPORAL | PM_NONTEMPORAL)

@@ -5,10 +5,13 @@
  * nd_region_create), and root can make it writable again.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "facts/armed.h"
 #include "facts/evidence.h"
+#include "kernel/sysfs.h"
 
 #define ND_DEVICES "/sys/bus/nd/devices/"
 #define SOURCE ND_DEVICES "nmemN/*/flags and regionN/read_only"

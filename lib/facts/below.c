@@ -12,26 +12,33 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "facts/below.h"
+#include "facts/descent.h"
+#include "facts/disk.h"
 #include "facts/evidence.h"
+#include "facts/members.h"
+#include "facts/mount.h"
+#include "facts/subject.h"
+#include "kernel/quirks.h"
 #include "sys/sys.h"
 
 #define SOURCE "the mount and /sys/dev/block"
 #define say(text, ...) snprintf(text, sizeof(text), __VA_ARGS__)
 
-static void walk_overlay(const struct pm_mount_facts *mount, unsigned depth, struct pm_below *b)
+static void walk_overlay(const struct pm_mount_facts *mount, unsigned depth, struct pm_descent *b)
 {
 	char path[PATH_MAX];
 	int rc = pm_mount_path(mount, "upperdir=", path, sizeof(path));
 	if (rc)
-		pm_below_end(b, 0, rc == -ENOENT ? "overlay without an upper layer: nothing is stored" : "overlay: path too long");
+		pm_descent_end(b, 0, rc == -ENOENT ? "overlay without an upper layer: nothing is stored" : "overlay: path too long");
 	else if (path[0] != '/') /* relative to the directory of the process that mounted it */
-		pm_below_end(b, 0, "overlay: the path of its upper layer is relative");
+		pm_descent_end(b, 0, "overlay: the path of its upper layer is relative");
 	else
-		pm_below_path(path, depth + 1, b);
+		b->follow(path, depth + 1, b);
 	/* Documentation/filesystems/overlayfs.rst, "Volatile mount" */
 	const char *mode = pm_mount_option(mount, "fsync=");
 	if (pm_mount_option(mount, "volatile") || (mode && !strncmp(mode, "volatile", 8)))
-		pm_below_forgets(b, "overlay mounted volatile");
+		pm_descent_forgets(b, "overlay mounted volatile");
 }
 
 /*
@@ -49,12 +56,12 @@ static const char *silencer(const struct pm_mount_facts *mount)
 	return mode && !strncmp(mode, "nobarrier", 9) ? "fsync_mode=nobarrier" : NULL;
 }
 
-static void apply_options(const struct pm_mount_facts *mount, struct pm_below *b)
+static void apply_options(const struct pm_mount_facts *mount, struct pm_descent *b)
 {
 	const char *checkpoint = pm_mount_option(mount, "checkpoint="), *option = silencer(mount);
 	/* Documentation/filesystems/f2fs.rst: a power failure takes everything written since the mount. */
 	if (checkpoint && !strncmp(checkpoint, "disable", 7))
-		pm_below_forgets(b, "f2fs mounted checkpoint=disable");
+		pm_descent_forgets(b, "f2fs mounted checkpoint=disable");
 	if (!option)
 		return;
 	b->flushes = b->has_no_cache ? PM_YES : PM_NO;
@@ -62,26 +69,26 @@ static void apply_options(const struct pm_mount_facts *mount, struct pm_below *b
 }
 
 static void walk_mounted(const struct statx *stx, const struct pm_file_system *fs, const struct pm_mount_facts *mount,
-                         unsigned depth, struct pm_below *b)
+                         unsigned depth, struct pm_descent *b)
 {
 	char device[64];
 	snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", stx->stx_dev_major, stx->stx_dev_minor);
 	if (fs && pm_has_quirk(fs->magic, PM_FS_VOLATILE)) {
-		pm_below_forgets(b, fs->name);
+		pm_descent_forgets(b, fs->name);
 		return;
 	}
 	if (fs && fs->server)
-		pm_below_end(b, 0, "the promise is the %s server's", fs->server);
+		pm_descent_end(b, 0, "the promise is the %s server's", fs->server);
 	else if (fs && !strcmp(fs->name, "overlay"))
 		walk_overlay(mount, depth, b);
 	else if (fs && !strcmp(fs->name, "btrfs"))
-		pm_below_btrfs(mount, depth, b);
+		pm_descend_btrfs(mount, depth, b);
 	else if (stx->stx_dev_major)
-		pm_below_device(device, depth, b);
+		pm_descend_device(device, depth, b);
 	else
-		pm_below_end(b, 0, "%.31s: no device is known", mount->type ? mount->type : "its file system");
+		pm_descent_end(b, 0, "%.31s: no device is known", mount->type ? mount->type : "its file system");
 	if (!fs || !fs->server)
-		pm_below_members(fs, mount, stx, depth, b);
+		pm_descend_members(fs, mount, stx, depth, b);
 	if (!fs && b->flushes == PM_YES) {
 		b->flushes = PM_UNKNOWN;
 		say(b->how, "not known for this file system");
@@ -105,20 +112,20 @@ static bool by_statmount(const struct pm_file_system *fs, const struct statx *st
 }
 
 /* The path may belong to another mount namespace, or lead where this process may not enter. */
-void pm_below_path(const char *path, unsigned depth, struct pm_below *b)
+static void walk_path(const char *path, unsigned depth, struct pm_descent *b)
 {
 	struct statx stx;
 	struct statfs stfs;
 	struct pm_mount_facts mount = {0};
 	char device[64];
-	int fd = depth < PM_BELOW_DEPTH ? PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0)) : -ELOOP;
+	int fd = depth < PM_DESCENT_DEPTH ? PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0)) : -ELOOP;
 	int rc = fd < 0 ? fd : pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx);
 	if (!rc && S_ISBLK(stx.stx_mode)) {
 		snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", stx.stx_rdev_major, stx.stx_rdev_minor);
-		pm_below_device(device, depth, b);
+		pm_descend_device(device, depth, b);
 	} else if (rc || (rc = PM_RETRY(pm_sys->fstatfs(fd, &stfs)))) {
 		const char *end = strlen(path) > 28 ? path + strlen(path) - 28 : path;
-		pm_below_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: cannot be reached", end > path ? "..." : "", end);
+		pm_descent_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: cannot be reached", end > path ? "..." : "", end);
 	} else {
 		const struct pm_file_system *fs = pm_file_system((uint32_t)stfs.f_type);
 		rc = pm_mount_read(fd, &stx, by_statmount(fs, &stx, false), &mount);
@@ -131,7 +138,7 @@ void pm_below_path(const char *path, unsigned depth, struct pm_below *b)
 
 /* ---- The rows ---- */
 
-static void set_rows(pm_evidence_table e, const struct pm_below *b, const char *source)
+static void set_rows(pm_evidence_table e, const struct pm_descent *b, const char *source)
 {
 	/* A backing that is volatile for another reason stays volatile. */
 	if (e[PM_EV_VOLATILE].state != PM_YES)
@@ -141,16 +148,16 @@ static void set_rows(pm_evidence_table e, const struct pm_below *b, const char *
 
 static void of_device(pm_evidence_table e, const struct pm_subject *s)
 {
-	struct pm_below b = {0};
+	struct pm_descent b = {.follow = walk_path};
 	char device[64];
 	snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", s->stx.stx_rdev_major, s->stx.stx_rdev_minor);
-	pm_below_device(device, 0, &b);
+	pm_descend_device(device, 0, &b);
 	set_rows(e, &b, "/sys/dev/block");
 }
 
 void pm_evidence_below(pm_evidence_table e, const struct pm_subject *s, bool anew)
 {
-	struct pm_below b = {0};
+	struct pm_descent b = {.follow = walk_path};
 	struct pm_mount_facts mount;
 	if (s->backing == PM_BACKING_FILE && S_ISBLK(s->stx.stx_mode))
 		of_device(e, s);
@@ -158,7 +165,7 @@ void pm_evidence_below(pm_evidence_table e, const struct pm_subject *s, bool ane
 		return;
 	struct pm_known_mount known = pm_known_mount(s);
 	if (known.is_settled && !anew) {
-		b = (struct pm_below){.is_volatile = PM_NO, .flushes = known.flushes};
+		b = (struct pm_descent){.is_volatile = PM_NO, .flushes = known.flushes};
 		set_rows(e, &b, "an earlier file of the mount");
 		return;
 	}
@@ -172,7 +179,7 @@ void pm_evidence_below(pm_evidence_table e, const struct pm_subject *s, bool ane
 		fs = NULL;
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, 0, mount.source, mount.type);
 	}
-	b.no_outer_journal = s->no_outer_journal;
+	b.no_outer_journal = s->found.no_outer_journal;
 	walk_mounted(&s->stx, fs, &mount, 0, &b);
 	if (rc && b.flushes == PM_YES) { /* whatever the options are */
 		b.flushes = PM_UNKNOWN;

@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "facts/evidence.h"
+#include "facts/descent.h"
+#include "facts/disk.h"
+#include "kernel/sysfs.h"
 #include "sys/sys.h"
 
 #define DIRECTORY_MOST 640
@@ -26,46 +28,6 @@ __attribute__((format(printf, 3, 4))) static void write_text(char *text, size_t 
 
 /* Writes into an array and cuts off what does not fit. */
 #define say(text, ...) write_text(text, sizeof(text), __VA_ARGS__)
-
-/* Volatile before unknown before not; not flushed before unknown before flushed. */
-static unsigned badness(enum pm_state state, enum pm_state worst)
-{
-	return state == worst ? 2 : state == PM_UNKNOWN ? 1 : 0;
-}
-
-void pm_below_merge(struct pm_below *b, const struct pm_below *other)
-{
-	if (!b->is_met || badness(other->is_volatile, PM_YES) > badness(b->is_volatile, PM_YES)) {
-		b->is_volatile = other->is_volatile;
-		memcpy(b->what, other->what, sizeof(b->what));
-	}
-	if (!b->is_met || badness(other->flushes, PM_NO) > badness(b->flushes, PM_NO)) {
-		b->flushes = other->flushes;
-		memcpy(b->how, other->how, sizeof(b->how));
-	}
-	b->has_no_cache = other->has_no_cache && (b->has_no_cache || !b->is_met);
-	b->is_settled = other->is_settled && (b->is_settled || !b->is_met);
-	b->error = b->error ? b->error : other->error;
-	b->is_met = true;
-}
-
-void pm_below_end(struct pm_below *b, int error, const char *format, ...)
-{
-	struct pm_below end = {.error = error};
-	va_list args;
-	va_start(args, format);
-	vsnprintf(end.what, sizeof(end.what), format, args);
-	va_end(args);
-	memcpy(end.how, end.what, sizeof(end.how));
-	pm_below_merge(b, &end);
-}
-
-void pm_below_forgets(struct pm_below *b, const char *what)
-{
-	struct pm_below end = {.is_volatile = PM_YES};
-	say(end.what, "%s", what);
-	pm_below_merge(b, &end);
-}
 
 /* ---- The disk and its cache ---- */
 
@@ -97,7 +59,7 @@ static void visit_scsi(void *arg, const char *name)
  * know better: a virtio disk is asked at each look (drivers/block/virtio_blk.c cache_type_show); of a SCSI disk the
  * driver remembers its last answer, or what root has set for a while ("temporary write through").
  */
-static void ask_disk(const char *disk, struct pm_below *b)
+static void ask_disk(const char *disk, struct pm_descent *b)
 {
 	struct scsi scsi = {.disk = disk};
 	char path[DIRECTORY_MOST + 32], type[32];
@@ -118,7 +80,7 @@ static void ask_disk(const char *disk, struct pm_below *b)
 	say(b->how, "queue: write through, disk: %.20s", scsi.type);
 }
 
-static void ask_queue(const char *disk, struct pm_below *b)
+static void ask_queue(const char *disk, struct pm_descent *b)
 {
 	char type[32];
 	int rc = read_of(disk, "queue/write_cache", type, sizeof(type));
@@ -173,7 +135,7 @@ static const char *keeper(const char *link, const char *name)
 struct slaves {
 	const char *directory;
 	unsigned depth, count;
-	struct pm_below *b;
+	struct pm_descent *b;
 };
 
 static void visit_slave(void *arg, const char *name)
@@ -182,29 +144,29 @@ static void visit_slave(void *arg, const char *name)
 	char path[DIRECTORY_MOST];
 	snprintf(path, sizeof(path), "%.560s/slaves/%.64s", s->directory, name);
 	s->count++;
-	pm_below_device(path, s->depth + 1, s->b);
+	pm_descend_device(path, s->depth + 1, s->b);
 }
 
 /*
  * A stacked device passes a flush on where its own queue says "write back", which it does as long as a device below has
  * a cache.
  */
-static void walk_stacked(const char *disk, const char *name, unsigned depth, struct pm_below *b)
+static void walk_stacked(const char *disk, const char *name, unsigned depth, struct pm_descent *b)
 {
-	struct pm_below all = {0};
+	struct pm_descent all = pm_descent_part(b);
 	struct slaves slaves = {.directory = disk, .depth = depth, .b = &all};
 	char path[DIRECTORY_MOST + 16], type[32];
 	snprintf(path, sizeof(path), "%s/slaves", disk);
 	int rc = pm_sys->each_entry(path, visit_slave, &slaves);
 	if (!slaves.count)
-		pm_below_end(&all, rc == -ENOENT ? 0 : -rc, "%.20s: no device is seen below", name);
+		pm_descent_end(&all, rc == -ENOENT ? 0 : -rc, "%.20s: no device is seen below", name);
 	bool has_cache = all.flushes == PM_YES && !all.has_no_cache;
 	if (has_cache && !read_of(disk, "queue/write_cache", type, sizeof(type)) && strcmp(type, "write back")) {
 		all.flushes = PM_NO;
 		say(all.how, "%.20s: %.20s, the disk below: write back", name, type);
 	}
 	all.is_settled = false;
-	pm_below_merge(b, &all);
+	pm_descent_merge(b, &all);
 }
 
 /*
@@ -220,17 +182,17 @@ static bool may_be_behind(const char *disk, const char *path)
 	       stx.stx_size / 512 >= strtoull(sectors, NULL, 10);
 }
 
-static void walk_loop(const char *disk, const char *name, unsigned depth, struct pm_below *b)
+static void walk_loop(const char *disk, const char *name, unsigned depth, struct pm_descent *b)
 {
-	struct pm_below all = {0};
+	struct pm_descent all = pm_descent_part(b);
 	char path[PATH_MAX], type[32], read_only[4] = "";
 	int rc = read_of(disk, "loop/backing_file", path, sizeof(path));
 	if (rc || path[0] != '/')
-		pm_below_end(&all, rc == -ENOENT ? 0 : -rc, "%.20s: its backing file is not shown", name);
+		pm_descent_end(&all, rc == -ENOENT ? 0 : -rc, "%.20s: its backing file is not shown", name);
 	else if (!may_be_behind(disk, path))
-		pm_below_end(&all, 0, "%.20s: its file is not visible from here", name);
+		pm_descent_end(&all, 0, "%.20s: its file is not visible from here", name);
 	else
-		pm_below_path(path, depth + 1, &all);
+		b->follow(path, depth + 1, &all);
 	/* drivers/block/loop.c: a writable loop device passes fsync(2) on, unless its queue says otherwise. */
 	bool silent = !read_of(disk, "queue/write_cache", type, sizeof(type)) && strcmp(type, "write back");
 	if (silent && !read_of(disk, "ro", read_only, sizeof(read_only)) && !strcmp(read_only, "0")) {
@@ -238,11 +200,11 @@ static void walk_loop(const char *disk, const char *name, unsigned depth, struct
 		say(all.how, "%.20s: %.20s, yet on a file", name, type);
 	}
 	all.is_settled = false;
-	pm_below_merge(b, &all);
+	pm_descent_merge(b, &all);
 }
 
 /* Persistent memory as a disk. Whether the memory is persistent is a question to its region (region.c). */
-static void ask_region(const char *link, const char *name, struct pm_below *disk)
+static void ask_region(const char *link, const char *name, struct pm_descent *disk)
 {
 	const char *bus = strstr(link, "/ndbus"), *region = strstr(link, "/region");
 	char path[96], text[32];
@@ -260,22 +222,22 @@ static void ask_region(const char *link, const char *name, struct pm_below *disk
 	}
 }
 
-static void walk_leaf(const char *disk, const char *link, const char *name, struct pm_below *b)
+static void walk_leaf(const char *disk, const char *link, const char *name, struct pm_descent *b)
 {
-	struct pm_below leaf = {.is_volatile = PM_NO, .is_settled = true};
+	struct pm_descent leaf = {.is_volatile = PM_NO, .is_settled = true};
 	const char *who = keeper(link, name);
 	if (who) {
-		pm_below_end(b, 0, "%.20s: %s keeps the data", name, who);
+		pm_descent_end(b, 0, "%.20s: %s keeps the data", name, who);
 		return;
 	}
 	if (strstr(link, "/virtual/block/")) {
-		pm_below_end(b, 0, "%.20s: a virtual device of an unknown kind", name);
+		pm_descent_end(b, 0, "%.20s: a virtual device of an unknown kind", name);
 		return;
 	}
 	say(leaf.what, "%.20s", name);
 	ask_queue(disk, &leaf);
 	ask_region(link, name, &leaf);
-	pm_below_merge(b, &leaf);
+	pm_descent_merge(b, &leaf);
 }
 
 /* sdb1, nvme0n1p2, loop0p1: a partition lies in the directory of its disk (block/partitions/core.c add_partition). */
@@ -292,13 +254,13 @@ static bool is_partition(const char *name, const char *parent, size_t length)
  * That the link lies on sysfs is not checked, which would cost each mapping one more call. The attributes that it leads
  * to are checked.
  */
-void pm_below_device(const char *directory, unsigned depth, struct pm_below *b)
+void pm_descend_device(const char *directory, unsigned depth, struct pm_descent *b)
 {
 	char link[256], disk[DIRECTORY_MOST + 4], parent[64] = "";
 	b->device[0] = 0;
-	ssize_t got = depth < PM_BELOW_DEPTH ? PM_RETRY(pm_sys->readlinkat(AT_FDCWD, directory, link, sizeof(link) - 1)) : -ELOOP;
+	ssize_t got = depth < PM_DESCENT_DEPTH ? PM_RETRY(pm_sys->readlinkat(AT_FDCWD, directory, link, sizeof(link) - 1)) : -ELOOP;
 	if (got < 0) {
-		pm_below_end(b, got == -ENOENT ? 0 : (int)-got, "its device is not found in sysfs");
+		pm_descent_end(b, got == -ENOENT ? 0 : (int)-got, "its device is not found in sysfs");
 		return;
 	}
 	link[got] = 0;
@@ -314,7 +276,7 @@ void pm_below_device(const char *directory, unsigned depth, struct pm_below *b)
 	name = part ? parent : name;
 	/* drivers/scsi/scsi_debug.c puts its memory on a bus of its own. */
 	if (is_one_of(name, memory_names) || strstr(link, "/pseudo_"))
-		pm_below_forgets(b, name);
+		pm_descent_forgets(b, name);
 	else if (is_one_of(name, stacked_names))
 		walk_stacked(disk, name, depth, b);
 	else if (is_named(name, "loop"))

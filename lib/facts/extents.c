@@ -9,6 +9,8 @@
 #include <sys/ioctl.h>
 
 #include "facts/evidence.h"
+#include "facts/extents.h"
+#include "facts/subject.h"
 #include "kernel/fiemap.h"
 #include "kernel/quirks.h"
 #include "sys/sys.h"
@@ -88,8 +90,8 @@ void pm_evidence_extents(pm_evidence_table e, struct pm_subject *s)
 	/* Behind the end of a file that ends inside the range there is no block that a store could reach. */
 	if (size < s->end)
 		note(&d.hole, size, s->end);
-	s->hole_end = d.hole.to;
-	s->shared_end = d.shared.to;
+	s->found.hole_end = d.hole.to;
+	s->found.shared_end = d.shared.to;
 	if (rc) {
 		pm_evidence_set(&e[PM_EV_ALLOCATED], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
 		pm_evidence_set(&e[PM_EV_EXTENTS_WRITTEN], PM_UNKNOWN, -rc, SOURCE_FIEMAP, NULL);
@@ -106,7 +108,7 @@ int pm_data_elsewhere(pm_evidence_table e, const struct pm_subject *s)
 	struct fsxattr attributes = {0};
 	if (e[PM_EV_FILE_SYSTEM].state == PM_UNKNOWN && e[PM_EV_FILE_SYSTEM].error)
 		return -e[PM_EV_FILE_SYSTEM].error;
-	if (!pm_has_quirk(s->file_system, PM_FS_REALTIME_DEVICE))
+	if (!pm_has_quirk(s->found.file_system, PM_FS_REALTIME_DEVICE))
 		return 0;
 	int rc = PM_RETRY(pm_sys->ioctl(s->fd, FS_IOC_FSGETXATTR, &attributes));
 	return rc ? rc : attributes.fsx_xflags & FS_XFLAG_REALTIME ? -EXDEV : 0;
@@ -119,9 +121,9 @@ void pm_evidence_shareable(pm_evidence_table e, const struct pm_subject *s)
 	uint32_t flags;
 	if (e[PM_EV_FILE_SYSTEM].state != PM_YES)
 		return;
-	if (pm_has_quirk(s->file_system, PM_FS_NEVER_SHARES)) {
+	if (pm_has_quirk(s->found.file_system, PM_FS_NEVER_SHARES)) {
 		pm_evidence_set(row, PM_NO, 0, e[PM_EV_FILE_SYSTEM].source, "the file system has no reflink");
-	} else if (pm_has_quirk(s->file_system, PM_FS_TELLS_SHARING)) {
+	} else if (pm_has_quirk(s->found.file_system, PM_FS_TELLS_SHARING)) {
 		int rc = PM_RETRY(pm_sys->ioctl(s->fd, XFS_GEOMETRY, geometry));
 		memcpy(&flags, (char *)geometry + XFS_GEOMETRY_FLAGS, sizeof(flags));
 		enum pm_state state = rc ? PM_UNKNOWN : flags & XFS_GEOMETRY_REFLINK ? PM_YES : PM_NO;

@@ -23,6 +23,8 @@
 #include <string.h>
 
 #include "facts/evidence.h"
+#include "facts/fast_commit.h"
+#include "facts/subject.h"
 #include "kernel/quirks.h"
 #include "kernel/sysfs.h"
 #include "kernel/trusted_sync.h"

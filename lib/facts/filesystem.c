@@ -10,6 +10,9 @@
 #include <unistd.h>
 
 #include "facts/evidence.h"
+#include "facts/filesystem.h"
+#include "facts/mount.h"
+#include "facts/subject.h"
 #include "kernel/identity.h"
 #include "kernel/quirks.h"
 #include "kernel/trusted_sync.h"
@@ -67,30 +70,30 @@ static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 static void fsync_complete(pm_evidence_table e, struct pm_subject *s)
 {
 	const struct pm_evidence *fs = &e[PM_EV_FILE_SYSTEM];
-	bool is_ext4 = pm_has_quirk(s->file_system, PM_FS_FSYNC_BY_JOURNAL);
-	int state = (int)s->fsync_complete;
-	bool answers_itself = pm_has_quirk(s->file_system, PM_FS_FSYNC_COMPLETE);
+	bool is_ext4 = pm_has_quirk(s->found.file_system, PM_FS_FSYNC_BY_JOURNAL);
+	int state = (int)s->found.fsync_complete;
+	bool answers_itself = pm_has_quirk(s->found.file_system, PM_FS_FSYNC_COMPLETE);
 	if (state == PM_UNKNOWN)
-		state = is_ext4 ? pm_ext4_fsync_is_complete(&s->stx, &s->no_outer_journal) : answers_itself ? PM_YES : PM_UNKNOWN;
-	s->fsync_complete = state < 0 ? PM_UNKNOWN : (enum pm_state)state;
-	s->fsync_may_skip_inode = (is_ext4 || fs->error) && s->fsync_complete != PM_YES;
-	pm_evidence_set(&e[PM_EV_FSYNC_COMPLETE], s->fsync_complete, state < 0 ? -state : fs->error,
+		state = is_ext4 ? pm_ext4_fsync_is_complete(&s->stx, &s->found.no_outer_journal) : answers_itself ? PM_YES : PM_UNKNOWN;
+	s->found.fsync_complete = state < 0 ? PM_UNKNOWN : (enum pm_state)state;
+	s->found.fsync_may_skip_inode = (is_ext4 || fs->error) && s->found.fsync_complete != PM_YES;
+	pm_evidence_set(&e[PM_EV_FSYNC_COMPLETE], s->found.fsync_complete, state < 0 ? -state : fs->error,
 	                is_ext4 ? "/sys/fs/ext4/DEVICE/journal_task" : fs->source,
 	                state == PM_NO ? "ext4 without a journal" : NULL);
 }
 
 void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 {
-	s->fsync_complete = PM_UNKNOWN;
-	s->fsync_may_skip_inode = false;
-	s->file_system = 0;
+	s->found.fsync_complete = PM_UNKNOWN;
+	s->found.fsync_may_skip_inode = false;
+	s->found.file_system = 0;
 	if (!S_ISREG(s->stx.stx_mode)) {
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_NO, 0, "statx(2): a device node", NULL);
 		return;
 	}
 	struct pm_known_mount known = pm_known_mount(s);
-	s->fsync_complete = known.fsync_complete;
-	s->no_outer_journal = known.no_outer_journal;
+	s->found.fsync_complete = known.fsync_complete;
+	s->found.no_outer_journal = known.no_outer_journal;
 	/*
 	 * A file system that has just opened a file for writing accepts writes. If it is known, there is nothing to
 	 * ask.
@@ -101,14 +104,14 @@ void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 	} else {
 		ask_file_system(e, s);
 	}
-	s->file_system = e[PM_EV_FILE_SYSTEM].state == PM_YES ? (uint32_t)e[PM_EV_FILE_SYSTEM].value : 0;
-	unsigned place = pm_file_system_place(s->file_system);
+	s->found.file_system = e[PM_EV_FILE_SYSTEM].state == PM_YES ? (uint32_t)e[PM_EV_FILE_SYSTEM].value : 0;
+	unsigned place = pm_file_system_place(s->found.file_system);
 	fsync_complete(e, s);
 	if (place != known.place)
 		known = (struct pm_known_mount){0};
 	known.place = place;
-	known.fsync_complete = s->fsync_complete;
-	known.no_outer_journal = s->no_outer_journal;
+	known.fsync_complete = s->found.fsync_complete;
+	known.no_outer_journal = s->found.no_outer_journal;
 	pm_know_mount(s, &known);
 	encrypted(e, s);
 }
@@ -193,7 +196,7 @@ void pm_evidence_residency(pm_evidence_table e, const struct pm_subject *s)
 		return;
 	}
 	const char *source = "cachestat(2)";
-	bool may_ask = e[PM_EV_DAX].state == PM_NO && pm_has_quirk(s->file_system, PM_FS_CACHESTAT);
+	bool may_ask = e[PM_EV_DAX].state == PM_NO && pm_has_quirk(s->found.file_system, PM_FS_CACHESTAT);
 	int rc = may_ask ? first_of_cachestat(s, &first) : -ENOSYS;
 	/* cachestat(2) refuses by the same rule from Linux 6.13 on (mm/filemap.c can_do_cachestat). */
 	if (rc && rc != -EPERM && s->map) {

@@ -6,11 +6,20 @@
 #include <string.h>
 
 #include "cpu/cpu.h"
+#include "facts/below.h"
 #include "facts/evidence.h"
-#include "providers/providers.h"
-#include "kernel/trusted_sync.h"
-#include "sys/sys.h"
+#include "facts/extents.h"
+#include "facts/fast_commit.h"
+#include "facts/filesystem.h"
+#include "facts/gather.h"
+#include "facts/health.h"
+#include "facts/liveness.h"
+#include "facts/region.h"
+#include "facts/subject.h"
 #include "kernel/sysfs.h"
+#include "kernel/trusted_sync.h"
+#include "providers/providers.h"
+#include "sys/sys.h"
 
 #define LEASE_SOURCE "fcntl(2) F_SETLEASE"
 #define SMAPS_SOURCE "/proc/self/smaps VmFlags sf"
@@ -188,18 +197,18 @@ static void sync_ignored(pm_evidence_table e, const struct pm_subject *s, unsign
 {
 	if (s->backing != PM_BACKING_FILE || e[PM_EV_VOLATILE].state == PM_YES)
 		return;
-	struct pm_ignored found = pm_syncs_ignored(calls | (s->fsync_may_skip_inode ? PM_CALL_SYNCFS : 0));
+	struct pm_ignored found = pm_syncs_ignored(calls | (s->found.fsync_may_skip_inode ? PM_CALL_SYNCFS : 0));
 	pm_evidence_set(&e[PM_EV_SYNC_IGNORED], found.state, found.error, "a sync that must fail", found.name);
 }
 
 void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool try_sync)
 {
-	s->region = ~0u;
+	s->found.region = PM_NO_REGION;
 	forced(e);
 	if (s->backing == PM_BACKING_ANONYMOUS)
 		return;
 	dax_attribute(e, s);
-	s->caches_may_stay = e[PM_EV_DAX].state != PM_NO && S_ISREG(s->stx.stx_mode);
+	s->found.caches_may_stay = e[PM_EV_DAX].state != PM_NO && S_ISREG(s->stx.stx_mode);
 	pm_evidence_set(&e[PM_EV_LEASE_HELD], s->lease_held ? PM_YES : PM_NO, 0, LEASE_SOURCE, NULL);
 	pm_evidence_file_system(e, s);
 	if (s->backing == PM_BACKING_FILE)
@@ -268,8 +277,8 @@ void pm_evidence_for_look(pm_evidence_table e, struct pm_subject *s)
 /* Linux 6.15 and later: an error, which fstatfs(2) does not show. */
 static void emergency(pm_evidence_table e, struct pm_subject *s)
 {
-	s->emergency |= strstr(e[PM_EV_MOUNT].text, "emergency_ro") != NULL;
-	if (s->emergency)
+	s->found.emergency |= strstr(e[PM_EV_MOUNT].text, "emergency_ro") != NULL;
+	if (s->found.emergency)
 		pm_evidence_set(&e[PM_EV_WRITABLE], PM_NO, 0, e[PM_EV_MOUNT].source, "emergency_ro");
 }
 

@@ -12,10 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "facts/armed.h"
 #include "facts/evidence.h"
+#include "facts/extents.h"
+#include "facts/health.h"
+#include "facts/negative_cache.h"
+#include "facts/subject.h"
 #include "kernel/fiemap.h"
-#include "sys/sys.h"
 #include "kernel/sysfs.h"
+#include "sys/sys.h"
 
 #define ND_DEVICES "/sys/bus/nd/devices/"
 #define SOURCE_BLOCKS "/sys/dev/block/M:m/badblocks against the extents"
@@ -207,8 +212,8 @@ static void bad_blocks_of_region(struct pm_evidence *row, const struct pm_subjec
 {
 	struct bad_list list;
 	char path[80];
-	snprintf(path, sizeof(path), ND_DEVICES "region%u/badblocks", s->region);
-	int rc = s->region == ~0u ? -ENODEV : read_list(path, &list);
+	snprintf(path, sizeof(path), ND_DEVICES "region%u/badblocks", s->found.region);
+	int rc = s->found.region == PM_NO_REGION ? -ENODEV : read_list(path, &list);
 	bool none = !rc && !list.count && !list.cut;
 	pm_evidence_set(row, none ? PM_NO : PM_UNKNOWN, -rc, SOURCE_REGION,
 	                !rc && !none ? "somewhere in the region" : NULL);
@@ -219,7 +224,7 @@ static void bad_blocks_of_region(struct pm_evidence *row, const struct pm_subjec
 static void numa_node(struct pm_evidence *row, const struct pm_subject *s)
 {
 	char path[80], text[24] = "";
-	snprintf(path, sizeof(path), ND_DEVICES "region%u/numa_node", s->region);
+	snprintf(path, sizeof(path), ND_DEVICES "region%u/numa_node", s->found.region);
 	int rc = pm_read_text(path, text, sizeof(text));
 	bool known = rc > 0 && text[0] != '-';
 	pm_evidence_set(row, known ? PM_YES : PM_UNKNOWN, rc < 0 ? -rc : 0, ND_DEVICES "regionN/numa_node",
@@ -234,14 +239,14 @@ static void unsafe_shutdowns(struct pm_evidence *row, const struct pm_subject *s
 	uint64_t sum = 0;
 	char text[32];
 	int rc = 0;
-	for (; n < DIMMS_MOST && !(rc = pm_dimm_find(s->region, n, &dimm)); n++) {
+	for (; n < DIMMS_MOST && !(rc = pm_dimm_find(s->found.region, n, &dimm)); n++) {
 		rc = pm_dimm_read(dimm, "dirty_shutdown", text, sizeof(text));
 		if (rc)
 			break;
 		sum += strtoull(text, NULL, 0);
 	}
 	/* The first part that does not exist ends the list. */
-	bool told = n && rc == -ENOENT && pm_dimm_find(s->region, n, &dimm) == -ENOENT;
+	bool told = n && rc == -ENOENT && pm_dimm_find(s->found.region, n, &dimm) == -ENOENT;
 	pm_evidence_set(row, !told ? PM_UNKNOWN : sum ? PM_YES : PM_NO, told ? 0 : -rc,
 	                ND_DEVICES "nmemN/*/dirty_shutdown", NULL);
 	row->value = told ? sum : 0;
@@ -252,12 +257,12 @@ static void device_id(struct pm_evidence *row, const struct pm_subject *s)
 {
 	char path[80], text[56];
 	unsigned dimm, other;
-	int rc = pm_dimm_find(s->region, 0, &dimm);
-	if (!rc && pm_dimm_find(s->region, 1, &other) == -ENOENT && !pm_dimm_read(dimm, "id", text, sizeof(text)) && text[0]) {
+	int rc = pm_dimm_find(s->found.region, 0, &dimm);
+	if (!rc && pm_dimm_find(s->found.region, 1, &other) == -ENOENT && !pm_dimm_read(dimm, "id", text, sizeof(text)) && text[0]) {
 		pm_evidence_set(row, PM_YES, 0, ND_DEVICES "nmemN/*/id", text);
 		return;
 	}
-	snprintf(path, sizeof(path), ND_DEVICES "region%u/set_cookie", s->region);
+	snprintf(path, sizeof(path), ND_DEVICES "region%u/set_cookie", s->found.region);
 	rc = pm_read_text(path, text, sizeof(text));
 	bool known = rc > 0 && strtoull(text, NULL, 0);
 	pm_evidence_set(row, known ? PM_YES : PM_UNKNOWN, rc < 0 ? -rc : 0, ND_DEVICES "regionN/set_cookie",
@@ -299,7 +304,7 @@ static void page_size(struct pm_evidence *row, const struct pm_subject *s, enum 
 void pm_evidence_health(pm_evidence_table e, const struct pm_subject *s)
 {
 	page_size(&e[PM_EV_PAGE_SIZE], s, e[PM_EV_DAX].state);
-	if (s->region == ~0u)
+	if (s->found.region == PM_NO_REGION)
 		return;
 	numa_node(&e[PM_EV_NUMA_NODE], s);
 	unsafe_shutdowns(&e[PM_EV_UNSAFE_SHUTDOWNS], s);

@@ -7,8 +7,11 @@
 #include <sys/ioctl.h>
 
 #include "facts/evidence.h"
-#include "sys/sys.h"
+#include "facts/liveness.h"
+#include "facts/name.h"
+#include "facts/subject.h"
 #include "kernel/sysfs.h"
+#include "sys/sys.h"
 
 /*
  * A private mapping is not tried with MAP_SYNC. After a shutdown the kernel refuses any new mapping, whatever its kind.
@@ -41,7 +44,7 @@ static void alive(pm_evidence_table e, struct pm_subject *s)
 	if (!s->stx.stx_dev_major) /* tmpfs, btrfs, overlay: no single device */
 		return;
 	int rc = pm_sysfs_look(path, &link);
-	s->device_entry = rc ? 0 : link.stx_ino;
+	s->found.device_entry = rc ? 0 : link.stx_ino;
 	/* Without sysfs nothing is known. */
 	if (rc == -ENOENT && pm_sysfs_look("/sys/dev/block", &link))
 		return;
@@ -69,7 +72,7 @@ static void writable(pm_evidence_table e, const struct pm_subject *s)
 	struct pm_evidence *row = &e[PM_EV_WRITABLE];
 	if (row->state == PM_NO)
 		return;
-	if (s->emergency)
+	if (s->found.emergency)
 		pm_evidence_set(row, PM_NO, 0, "an earlier look", "emergency_ro");
 	else if (s->writable && attributes & (immutable | append))
 		pm_evidence_set(row, PM_NO, PM_IMMUTABLE, "statx(2) stx_attributes",

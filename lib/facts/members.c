@@ -18,36 +18,39 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "facts/evidence.h"
+#include "facts/descent.h"
+#include "facts/disk.h"
+#include "facts/members.h"
+#include "facts/mount.h"
 #include "kernel/quirks.h"
 #include "kernel/sysfs.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
 
 /* What was found of a part, in the words of the whole. */
-static void add_part(struct pm_below *b, const char *what, struct pm_below *part)
+static void add_part(struct pm_descent *b, const char *what, struct pm_descent *part)
 {
 	char text[sizeof(part->what)];
 	snprintf(text, sizeof(text), "%.18s: %.35s", what, part->what);
 	memcpy(part->what, text, sizeof(text));
 	snprintf(text, sizeof(text), "%.18s: %.35s", what, part->how);
 	memcpy(part->how, text, sizeof(text));
-	pm_below_merge(b, part);
+	pm_descent_merge(b, part);
 }
 
 /* A device by the name that its file system was given, which may be of another mount namespace. */
-static void walk_node(const char *path, unsigned depth, struct pm_below *b)
+static void walk_node(const char *path, unsigned depth, struct pm_descent *b)
 {
 	struct statx stx;
 	char device[64];
 	int rc = path[0] == '/' ? PM_RETRY(pm_sys->statx(AT_FDCWD, path, 0, &stx)) : -ENOENT;
 	if (rc || !S_ISBLK(stx.stx_mode)) {
 		const char *end = strlen(path) > 20 ? path + strlen(path) - 20 : path;
-		pm_below_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: not to be reached", end > path ? "..." : "", end);
+		pm_descent_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: not to be reached", end > path ? "..." : "", end);
 		return;
 	}
 	snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", stx.stx_rdev_major, stx.stx_rdev_minor);
-	pm_below_device(device, depth + 1, b);
+	pm_descend_device(device, depth + 1, b);
 }
 
 /* ---- ext4 ---- */
@@ -102,10 +105,10 @@ static void find_thread(struct journals *j)
 		j->thread[0] = 0;
 }
 
-static void walk_journal(const struct statx *stx, unsigned depth, struct pm_below *b)
+static void walk_journal(const struct statx *stx, unsigned depth, struct pm_descent *b)
 {
 	struct statx entry;
-	struct pm_below part = {0};
+	struct pm_descent part = pm_descent_part(b);
 	struct journals j = {.device = b->device};
 	int rc = pm_ext4_find_journal(b->device);
 	int has_journal = rc ? pm_ext4_fsync_is_complete(stx, NULL) : PM_YES;
@@ -118,23 +121,23 @@ static void walk_journal(const struct statx *stx, unsigned depth, struct pm_belo
 	if (j.is_internal)
 		return;
 	if (j.found == 1)
-		pm_below_device(j.name, depth + 1, &part);
+		pm_descend_device(j.name, depth + 1, &part);
 	else
-		pm_below_end(&part, rc == -ENOENT ? 0 : -rc, "may lie on another device");
+		pm_descent_end(&part, rc == -ENOENT ? 0 : -rc, "may lie on another device");
 	add_part(b, "its journal", &part);
 }
 
 /* ---- f2fs ---- */
 
 /* "Disk: 1 (zoned=0): 0x0000010000 - 0x000001ffff on /dev/vdc"; of a single device there is no such line. */
-static void walk_f2fs(unsigned depth, struct pm_below *b)
+static void walk_f2fs(unsigned depth, struct pm_descent *b)
 {
-	struct pm_below part = {0};
+	struct pm_descent part = pm_descent_part(b);
 	char path[128], map[4096], *rest = NULL;
 	snprintf(path, sizeof(path), "/proc/fs/f2fs/%.64s/disk_map", b->device);
 	int rc = pm_read_text(path, map, sizeof(map));
 	if (rc < 0 || rc + 2 >= (int)sizeof(map)) {
-		pm_below_end(b, rc < 0 && rc != -ENOENT ? -rc : 0, "f2fs: whether it has further devices is not told");
+		pm_descent_end(b, rc < 0 && rc != -ENOENT ? -rc : 0, "f2fs: whether it has further devices is not told");
 		return;
 	}
 	for (char *line = strtok_r(map, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
@@ -152,7 +155,7 @@ struct btrfs {
 	const char *device; /* name of one of its devices */
 	bool is_found;
 	unsigned depth;
-	struct pm_below *b;
+	struct pm_descent *b;
 };
 
 static void visit_btrfs_device(void *arg, const char *name)
@@ -160,7 +163,7 @@ static void visit_btrfs_device(void *arg, const char *name)
 	struct btrfs *f = arg;
 	char path[128];
 	snprintf(path, sizeof(path), "/sys/class/block/%.64s", name);
-	pm_below_device(path, f->depth + 1, f->b);
+	pm_descend_device(path, f->depth + 1, f->b);
 }
 
 static void visit_btrfs(void *arg, const char *name)
@@ -177,7 +180,7 @@ static void visit_btrfs(void *arg, const char *name)
 }
 
 /* The table of mounts names one of its devices, that of the device mapper by another name than sysfs. */
-void pm_below_btrfs(const struct pm_mount_facts *mount, unsigned depth, struct pm_below *b)
+void pm_descend_btrfs(const struct pm_mount_facts *mount, unsigned depth, struct pm_descent *b)
 {
 	const char *path = mount->device ? mount->device : "", *slash = strrchr(path, '/');
 	char link[256];
@@ -196,26 +199,26 @@ void pm_below_btrfs(const struct pm_mount_facts *mount, unsigned depth, struct p
 			pm_sys->each_entry("/sys/fs/btrfs", visit_btrfs, &f);
 	}
 	if (!b->is_met)
-		pm_below_end(b, 0, "btrfs: its devices are not found in sysfs");
+		pm_descent_end(b, 0, "btrfs: its devices are not found in sysfs");
 	b->is_settled = false; /* btrfs-device(8) add, remove, replace */
 }
 
 /* ---- All others ---- */
 
-void pm_below_members(const struct pm_file_system *fs, const struct pm_mount_facts *mount, const struct statx *stx,
-                      unsigned depth, struct pm_below *b)
+void pm_descend_members(const struct pm_file_system *fs, const struct pm_mount_facts *mount, const struct statx *stx,
+                      unsigned depth, struct pm_descent *b)
 {
 	static const struct {
 		const char *option, *what;
 	} options[] = {{"logdev=", "its log"}, {"rtdev=", "its realtime data"}, {"jdev=", "its journal"}};
 	char path[PATH_MAX];
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		struct pm_below part = {0};
+		struct pm_descent part = pm_descent_part(b);
 		int rc = pm_mount_path(mount, options[i].option, path, sizeof(path));
 		if (rc == -ENOENT)
 			continue;
 		if (rc)
-			pm_below_end(&part, -rc, "the path of its device is too long");
+			pm_descent_end(&part, -rc, "the path of its device is too long");
 		else
 			walk_node(path, depth, &part);
 		add_part(b, options[i].what, &part);

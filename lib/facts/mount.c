@@ -8,8 +8,10 @@
 #include <string.h>
 
 #include "facts/evidence.h"
-#include "sys/sys.h"
+#include "facts/mount.h"
+#include "facts/subject.h"
 #include "kernel/sysfs.h"
+#include "sys/sys.h"
 
 /* ---- What is known from before ---- */
 

@@ -15,6 +15,9 @@
 #include <string.h>
 
 #include "facts/evidence.h"
+#include "facts/mount.h"
+#include "facts/name.h"
+#include "facts/subject.h"
 #include "kernel/identity.h"
 #include "kernel/quirks.h"
 #include "sys/sys.h"
@@ -204,7 +207,7 @@ static void set_moved(pm_evidence_table e, const struct pm_subject *s, const cha
 	const char *then = s->name->path, *entry = strrchr(path, '/');
 	if (leads_to(then, s->fd, &s->stx) == 1)
 		set_path(e, PM_YES, 0, "", then, s->stx.stx_nlink);
-	else if (pm_has_quirk(s->file_system, PM_FS_RENAMES_REMOVED) && !strncmp(entry, "/.nfs", 5))
+	else if (pm_has_quirk(s->found.file_system, PM_FS_RENAMES_REMOVED) && !strncmp(entry, "/.nfs", 5))
 		set_path(e, PM_NO, PM_NAME_REMOVED, "unlinked, and kept as ", entry + 1, 0);
 	else if (ends_with(then, path))
 		set_path(e, PM_UNKNOWN, 0, "moved, or another root: ", path, s->stx.stx_nlink);
@@ -229,7 +232,7 @@ static void judge(pm_evidence_table e, const struct pm_subject *s, const char *p
 		set_moved(e, s, path);
 	else if (removed)
 		set_removed(e, s, path);
-	else if (!links && pm_has_quirk(s->file_system, PM_FS_COUNTS_LINKS))
+	else if (!links && pm_has_quirk(s->found.file_system, PM_FS_COUNTS_LINKS))
 		set(e, PM_NO, PM_NAME_REMOVED, "unlinked", 0);
 	else /* unmounted (MNT_DETACH), or on a mount that this process does not see */
 		set_path(e, PM_UNKNOWN, rc < 0 ? -rc : 0, "not found at ", path, links);
@@ -245,7 +248,7 @@ static bool is_copied_up(const struct pm_subject *s)
 	const struct pm_name *name = s->name;
 	bool opened_for_writing = s->writable && s->backing == PM_BACKING_FILE;
 	bool is_remembered = name->path || name->error; /* pm_probe() has no earlier look */
-	return is_remembered && !opened_for_writing && pm_has_quirk(s->file_system, PM_FS_IS_OVERLAY) && !s->file_error &&
+	return is_remembered && !opened_for_writing && pm_has_quirk(s->found.file_system, PM_FS_IS_OVERLAY) && !s->file_error &&
 	       pm_name_is_reborn(name, &s->stx);
 }
 
@@ -258,7 +261,7 @@ bool pm_name_is_reborn(const struct pm_name *name, const struct statx *now)
 
 static void set_unknown(pm_evidence_table e, const struct pm_subject *s, int error)
 {
-	bool is_gone = !s->file_error && !s->stx.stx_nlink && pm_has_quirk(s->file_system, PM_FS_COUNTS_LINKS);
+	bool is_gone = !s->file_error && !s->stx.stx_nlink && pm_has_quirk(s->found.file_system, PM_FS_COUNTS_LINKS);
 	set(e, is_gone ? PM_NO : PM_UNKNOWN, is_gone ? PM_NAME_REMOVED : error, is_gone ? "unlinked" : NULL, s->stx.stx_nlink);
 }
 

@@ -7,7 +7,8 @@
  */
 #include <pthread.h>
 
-#include "facts/evidence.h"
+#include "facts/negative_cache.h"
+#include "facts/subject.h"
 
 #define DEVICES 8
 
@@ -25,7 +26,7 @@ static struct {
 static unsigned find(const struct pm_subject *s)
 {
 	unsigned i = 0;
-	while (i < DEVICES && (known.slot[i].entry != s->device_entry || known.slot[i].major != s->stx.stx_dev_major ||
+	while (i < DEVICES && (known.slot[i].entry != s->found.device_entry || known.slot[i].major != s->stx.stx_dev_major ||
 	                       known.slot[i].minor != s->stx.stx_dev_minor))
 		i++;
 	return i;
@@ -36,7 +37,7 @@ bool pm_device_lacks(const struct pm_subject *s, enum pm_device_part part)
 	/* tmpfs, btrfs, overlay: no single device; the number is not in sysfs (fs/super.c get_anon_bdev). */
 	if (S_ISREG(s->stx.stx_mode) && !s->stx.stx_dev_major)
 		return true;
-	if (!s->device_entry)
+	if (!s->found.device_entry)
 		return false;
 	pthread_mutex_lock(&known.lock);
 	unsigned i = find(s);
@@ -47,13 +48,13 @@ bool pm_device_lacks(const struct pm_subject *s, enum pm_device_part part)
 
 void pm_device_lacked(const struct pm_subject *s, enum pm_device_part part)
 {
-	if (!s->device_entry)
+	if (!s->found.device_entry)
 		return;
 	pthread_mutex_lock(&known.lock);
 	unsigned i = find(s);
 	if (i == DEVICES) {
 		i = known.next++ % DEVICES;
-		known.slot[i].entry = s->device_entry;
+		known.slot[i].entry = s->found.device_entry;
 		known.slot[i].major = s->stx.stx_dev_major;
 		known.slot[i].minor = s->stx.stx_dev_minor;
 		known.slot[i].lacks = 0;

@@ -12,10 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "facts/armed.h"
 #include "facts/evidence.h"
+#include "facts/extents.h"
+#include "facts/negative_cache.h"
+#include "facts/region.h"
+#include "facts/subject.h"
+#include "kernel/sysfs.h"
 #include "providers/providers.h"
 #include "sys/sys.h"
-#include "kernel/sysfs.h"
 
 #define ND_DEVICES "/sys/bus/nd/devices/"
 #define SOURCE_LINK "/sys/dev/{block,char}/M:m"
@@ -259,7 +264,7 @@ static int gather(pm_evidence_table e, struct pm_subject *s, const char *device,
 		return gather_below(e, s, device, depth);
 	if (rc)
 		return rc;
-	s->region = r.number;
+	s->found.region = r.number;
 	region_rows(e, &r);
 	return 0;
 }
@@ -278,7 +283,7 @@ void pm_evidence_region(pm_evidence_table e, struct pm_subject *s)
 	}
 	take_worse(e, found, true);
 	if (e[PM_EV_CPU_CACHE].state == PM_YES)
-		s->caches_may_stay = false;
+		s->found.caches_may_stay = false;
 }
 
 size_t pm_device_dax_align(const struct statx *stx, uint64_t *size)

@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "facts/evidence.h"
+#include "facts/name.h"
+#include "facts/region.h"
 #include "file/file.h"
 #include "kernel/quirks.h"
 #include "kernel/trusted_sync.h"

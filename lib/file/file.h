@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "facts/evidence.h"
+#include "facts/name.h"
 #include "kernel/kept.h"
 #include "sys/sys.h"
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "facts/name.h"
 #include "file/file.h"
 #include "sys/sys.h"
 

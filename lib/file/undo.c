@@ -16,8 +16,10 @@
 #include <string.h>
 
 #include "error.h"
+#include "facts/mount.h"
 #include "file/file.h"
 #include "kernel/identity.h"
+#include "kernel/quirks.h"
 #include "sys/sys.h"
 
 void pm_file_claim(struct pm_file *f)

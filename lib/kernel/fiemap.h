@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The extents of a file, as the file system reports them: ioctl_fiemap, Documentation/filesystems/fiemap.rst. */
-#ifndef PM_EXTENTS_H
-#define PM_EXTENTS_H
+#ifndef PM_FIEMAP_H
+#define PM_FIEMAP_H
 
 #include <linux/fiemap.h>
 #include <stdint.h>

@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "error.h"
-#include "pmdirect.h"
 #include "kernel/sigbus.h"
+#include "pmdirect.h"
 #include "sys/sys.h"
 
 struct guard {

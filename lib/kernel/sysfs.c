@@ -81,3 +81,18 @@ ssize_t pm_sysfs_link(const char *path, char *text, size_t size)
 	int rc = pm_sysfs_look(path, &stx);
 	return rc ? rc : PM_RETRY(pm_sys->readlinkat(AT_FDCWD, path, text, size));
 }
+
+int pm_read_text(const char *path, char *text, size_t size)
+{
+	int fd = pm_sysfs_open(path, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	ssize_t got = PM_RETRY(pm_sys->read(fd, text, size - 1));
+	pm_sys->close(fd);
+	if (got < 0)
+		return (int)got;
+	while (got > 0 && text[got - 1] == '\n')
+		got--;
+	text[got] = 0;
+	return (int)got;
+}

@@ -13,6 +13,8 @@
 int pm_sysfs_open(const char *path, int flags);
 /* Reads the text of a link. Returns its length or -errno. */
 ssize_t pm_sysfs_link(const char *path, char *text, size_t size);
+/* Reads a small file whole as text, without the last newline. Returns its length or -errno. */
+int pm_read_text(const char *path, char *text, size_t size);
 /* The inode of a link or file. */
 int pm_sysfs_look(const char *path, struct statx *);
 

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "error.h"
+#include "facts/evidence.h"
+#include "facts/subject.h"
 #include "kernel/sysfs.h"
 #include "mapping/area.h"
 #include "sys/sys.h"

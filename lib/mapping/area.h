@@ -4,6 +4,7 @@
 #define PM_AREA_H
 
 #include "facts/policy.h"
+#include "facts/subject.h"
 #include "file/file.h"
 
 /* *map is a hint, and the result. Leaves the sentence. */

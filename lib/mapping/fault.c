@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "mapping/gate.h"
+#include "facts/evidence.h"
+#include "facts/extents.h"
+#include "facts/subject.h"
 #include "kernel/sigbus.h"
+#include "mapping/gate.h"
 #include "sys/sys.h"
 
 int pm_guard_install(void)

@@ -5,6 +5,8 @@
 
 #include "durability/direct.h"
 #include "durability/page.h"
+#include "facts/evidence.h"
+#include "facts/subject.h"
 #include "mapping/listener.h"
 #include "observe/notifier.h"
 #include "observe/observed.h"

@@ -3,6 +3,9 @@
  * The name of the mapped file: remembered when the file is mapped, and read anew when the caller acknowledges that it
  * was moved.
  */
+#include "facts/evidence.h"
+#include "facts/name.h"
+#include "facts/subject.h"
 #include "kernel/quirks.h"
 #include "mapping/mapping.h"
 #include "sys/sys.h"
@@ -11,7 +14,7 @@
 void pm_mapping_name_at_first(struct pm_mapping *m, pm_evidence_table e, const struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;
-	m->is_on_overlay = pm_has_quirk(s->file_system, PM_FS_IS_OVERLAY);
+	m->is_on_overlay = pm_has_quirk(s->found.file_system, PM_FS_IS_OVERLAY);
 	if (f->created) {
 		pm_evidence_set(&e[PM_EV_NAMED], PM_YES, 0, "what creating will make of it", NULL);
 	} else if (S_ISREG(f->stx.stx_mode)) {

@@ -7,6 +7,10 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "facts/evidence.h"
+#include "facts/gather.h"
+#include "facts/name.h"
+#include "facts/subject.h"
 #include "mapping/area.h"
 #include "mapping/gate.h"
 #include "observe/observe.h"
@@ -46,13 +50,13 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.read_only = m->flags & PM_READ_ONLY;
 	m->medium.leased = m->flags & PM_LEASE;
 	m->medium.is_device = !S_ISREG(m->file.stx.stx_mode);
-	m->medium.file_system = s->file_system;
+	m->medium.file_system = s->found.file_system;
 	m->medium.device_dax = pm_mapping_backing(m) == PM_BACKING_DEVICE_DAX;
-	m->medium.region = s->region;
-	m->medium.flush_caches_before_msync = s->caches_may_stay && pm_mapping_backing(m) == PM_BACKING_FILE;
+	m->medium.region = s->found.region;
+	m->medium.flush_caches_before_msync = s->found.caches_may_stay && pm_mapping_backing(m) == PM_BACKING_FILE;
 	m->medium.device_major = s->stx.stx_dev_major;
 	m->medium.device_minor = s->stx.stx_dev_minor;
-	atomic_store(&m->medium.fsync, s->fsync_may_skip_inode ? PM_FSYNC_NEEDS_SYNCFS : PM_FSYNC_COMPLETE);
+	atomic_store(&m->medium.fsync, s->found.fsync_may_skip_inode ? PM_FSYNC_NEEDS_SYNCFS : PM_FSYNC_COMPLETE);
 	if (m->terms.decision.granularity >= PM_CACHE_LINE)
 		m->medium.libpmem = pm_libpmem_load(NULL);
 	pm_terms_begin(&m->terms, &m->medium);
@@ -118,7 +122,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	if (m->terms.decision.verdict == PM_VERDICT_REFUSED)
 		return pm_assess_refuse(f, &m->terms.decision);
 	f->read_only = o->flags & PM_READ_ONLY;
-	f->fsync_complete = s.fsync_complete;
+	f->fsync_complete = s.found.fsync_complete;
 	rc = pm_mapping_shape_file(m, o, e, &s);
 	if (rc)
 		return rc;
@@ -189,7 +193,8 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	pm_evidence_table e;
-	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1, .region = ~0u, .writable = !(o->flags & PM_READ_ONLY)};
+	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1, .found.region = PM_NO_REGION,
+	                       .writable = !(o->flags & PM_READ_ONLY)};
 	if (!o->length)
 		return pm_fail(-EINVAL, m->file.call, m->file.name, "a length is needed");
 	if (o->length > PTRDIFF_MAX - page)

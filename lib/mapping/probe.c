@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "facts/evidence.h"
+#include "facts/gather.h"
+#include "facts/subject.h"
 #include "mapping/area.h"
 #include "mapping/mapping.h"
 #include "observe/observe.h"

@@ -13,6 +13,11 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "facts/evidence.h"
+#include "facts/extents.h"
+#include "facts/filesystem.h"
+#include "facts/health.h"
+#include "facts/subject.h"
 #include "mapping/gate.h"
 #include "sys/sys.h"
 

@@ -3,6 +3,8 @@
 #include <errno.h>
 
 #include "error.h"
+#include "facts/evidence.h"
+#include "facts/subject.h"
 #include "mapping/area.h"
 #include "mapping/gate.h"
 #include "observe/observe.h"

@@ -4,6 +4,9 @@
 #include <stdio.h>
 
 #include "error.h"
+#include "facts/evidence.h"
+#include "facts/extents.h"
+#include "facts/subject.h"
 #include "mapping/mapping.h"
 #include "sys/sys.h"
 

@@ -13,10 +13,10 @@
 #include <sys/mman.h>
 
 #include "error.h"
+#include "kernel/sysfs.h"
 #include "mapping/area.h"
 #include "mapping/mapping.h"
 #include "sys/sys.h"
-#include "kernel/sysfs.h"
 
 #define LINE_SIZE 512
 

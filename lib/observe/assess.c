@@ -3,7 +3,10 @@
 #include <fcntl.h>
 
 #include "error.h"
+#include "facts/evidence.h"
 #include "facts/explain.h"
+#include "facts/gather.h"
+#include "facts/subject.h"
 #include "observe/assess.h"
 #include "sys/sys.h"
 
@@ -29,7 +32,7 @@ void pm_assess_subject(const struct pm_file *f, const struct pm_ask *ask, struct
 {
 	uint64_t start = range.offset - range.offset % f->unit, end = range.offset + range.length;
 	*s = (struct pm_subject){.backing = ask->backing, .fd = f->fd, .stx = f->stx, .offset = start,
-	                         .unit = f->unit, .writable = is_writable, .region = ~0u, .name = &f->place};
+	                         .unit = f->unit, .writable = is_writable, .found.region = PM_NO_REGION, .name = &f->place};
 	s->length = (end - start + f->unit - 1) / f->unit * f->unit;
 	s->end = end;
 }
@@ -126,7 +129,7 @@ int pm_assess(struct pm_mapped *m, struct pm_medium *medium, uint64_t length, co
 		s->map = medium->map;
 		s->uses_libpmem = medium->libpmem;
 		s->syncs = m->syncs | (atomic_load(&medium->can_write_ranges) == PM_YES ? PM_CALL_SYNC_FILE_RANGE : 0);
-		s->emergency = m->is_emergency;
+		s->found.emergency = m->is_emergency;
 		show_watch(s, lease, sources);
 	}
 	pm_evidence_for_decision(e, s, m->ask.sync != PM_AVOID && m->ask.direct != PM_AVOID);

@@ -6,6 +6,7 @@
 #include "durability/writeback_calls.h"
 #include "facts/evidence.h"
 #include "facts/policy.h"
+#include "facts/subject.h"
 #include "file/file.h"
 #include "observe/changes.h"
 #include "observe/lease.h"

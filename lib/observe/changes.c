@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "facts/evidence.h"
 #include "facts/policy.h"
+#include "facts/subject.h"
 #include "observe/changes.h"
 #include "sys/sys.h"
 
@@ -45,9 +47,9 @@ static bool compare_extents(struct pm_snapshot *seen, const struct pm_evidence *
 	if (truncated)
 		narrow(pm_event_batch_add(batch, PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED), end, UINT64_MAX);
 	if (hole && !truncated)
-		narrow(pm_event_batch_add(batch, PM_EVENT_HOLE, PM_REASON_HOLE), e[PM_EV_ALLOCATED].value, s->hole_end);
+		narrow(pm_event_batch_add(batch, PM_EVENT_HOLE, PM_REASON_HOLE), e[PM_EV_ALLOCATED].value, s->found.hole_end);
 	if (is_lost(&seen->unshared, e[PM_EV_UNSHARED].state) && seen->is_taken)
-		narrow(pm_event_batch_add(batch, PM_EVENT_SHARED, PM_REASON_SHARED), e[PM_EV_UNSHARED].value, s->shared_end);
+		narrow(pm_event_batch_add(batch, PM_EVENT_SHARED, PM_REASON_SHARED), e[PM_EV_UNSHARED].value, s->found.shared_end);
 	return truncated || hole;
 }
 

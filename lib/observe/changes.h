@@ -4,6 +4,7 @@
 #define PM_CHANGES_H
 
 #include "facts/evidence.h"
+#include "facts/subject.h"
 #include "observe/events.h"
 
 struct pm_snapshot {

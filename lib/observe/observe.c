@@ -3,6 +3,9 @@
 
 #include "durability/direct.h"
 #include "error.h"
+#include "facts/evidence.h"
+#include "facts/gather.h"
+#include "facts/subject.h"
 #include "observe/notifier.h"
 #include "observe/observe.h"
 #include "observe/retake.h"
@@ -45,7 +48,7 @@ int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, stru
 	if (all)
 		pm_evidence_for_report(e, &s);
 	/* Only the options of the mount tell it, which few observations read. */
-	if (!o->mapped->is_emergency && s.emergency) {
+	if (!o->mapped->is_emergency && s.found.emergency) {
 		o->mapped->is_emergency = true;
 		fresh = pm_decide(e, &o->mapped->ask);
 	}

@@ -6,6 +6,7 @@
 #ifndef PM_OBSERVE_H
 #define PM_OBSERVE_H
 
+#include "facts/evidence.h"
 #include "observe/observed.h"
 
 void pm_observed_init(struct pm_observed *);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "facts/evidence.h"
+#include "facts/subject.h"
 #include "observe/observed.h"
 
 int pm_observed_assess(struct pm_observed *o, pm_evidence_table e, struct pm_subject *s, struct pm_decision *ret)

@@ -3,6 +3,8 @@
 #ifndef PM_OBSERVED_H
 #define PM_OBSERVED_H
 
+#include "facts/evidence.h"
+#include "facts/subject.h"
 #include "observe/assess.h"
 #include "observe/changes.h"
 #include "observe/events.h"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "durability/page.h"
+#include "facts/evidence.h"
+#include "facts/subject.h"
 #include "kernel/trusted_sync.h"
 #include "observe/retake.h"
 

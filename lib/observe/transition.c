@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "durability/direct.h"
 #include "durability/page.h"
+#include "facts/evidence.h"
 #include "observe/transition.h"
 
 void pm_terms_init(struct pm_terms *t)
