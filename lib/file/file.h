@@ -19,7 +19,7 @@ struct pm_file {
 	const char *name; /* the path, or "fd N" */
 	int fd;           /* the library's own open file description */
 	bool callers;     /* the descriptor is the caller's until the call succeeds; else the caller gets back: */
-	bool by_descriptor; /* the caller's descriptor of it; no path was followed */
+	bool by_descriptor; /* the caller gave a descriptor; no path was followed */
 	struct pm_owner owner;
 	bool kept;        /* the library keeps it for longer than a call, and so: */
 	struct pm_kept_file identity;

@@ -89,7 +89,7 @@ _FOUR = (Volume("/dev/pmem0", "ext4", "dax=always", "-b 4096", "/mnt/ext4-dax"),
          Volume("/dev/vdb", "xfs", where="/mnt/xfs-disk"))
 
 
-# Likewise, each with quotas of users and projects.
+# The same, each with quotas of users and projects.
 _LIMITED = tuple(replace(volume, options=f"{volume.options},{options}", mkfs=f"{volume.mkfs} {mkfs}".strip())
                  for volume in _FOUR
                  for options, mkfs in [("usrquota,prjquota", "-I 256 -O quota,project") if volume.fs == "ext4" else
@@ -97,7 +97,7 @@ _LIMITED = tuple(replace(volume, options=f"{volume.options},{options}", mkfs=f"{
 
 
 def _below(name, volumes, nvdimms, disks):
-    """Likewise under /mnt/NAME, on the devices that follow so many others."""
+    """The same under /mnt/NAME, on the devices that follow so many others."""
     def moved(node):
         return f"/dev/pmem{int(node[9:]) + nvdimms}" if node.startswith("/dev/pmem") else node[:-1] + chr(ord(node[-1]) + disks)
     return tuple(replace(volume, node=moved(volume.node), where=volume.where.replace("/mnt", "/mnt/" + name, 1))

@@ -84,7 +84,7 @@ static void drop(const char *file)
 	CHECK(!truncate(file, 0) && !unlink(file), "%s: %m", file);
 }
 
-/* Nothing of a failed call counts for the quota any more: as much as there may be is to be had. */
+/* Nothing of a failed call counts for the quota any more: the whole allowance is free again. */
 static void check_nothing_is_held(void)
 {
 	int fd = open(filler, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), rc = -1;
@@ -276,7 +276,7 @@ static void check_inodes(void)
 		pm_unmap(m), drop(path);
 }
 
-/* ---- Who is limited ---- */
+/* ---- Which user or project is limited ---- */
 
 static int live(const char *directory, unsigned uid, bool inodes, bool project)
 {

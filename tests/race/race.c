@@ -6,7 +6,7 @@
  * file.
  *
  *   race DIRECTORY PROCESSES ROUNDS [SEED]    0: nothing was lost; "-": TMPDIR, or /var/tmp
- *   race --quota DIRECTORY ...                likewise, and some must have failed for a quota that is set there
+ *   race --quota DIRECTORY ...                the same, and some must have failed for a quota that is set there
  *   race --mutate WHICH DIRECTORY ...         0: something was lost, as it must be with the rule switched off:
  *        lease   every lease is granted, and is none: what another process has is undone
  *        name    the same, and files are created by their name, and unlinked

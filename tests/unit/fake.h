@@ -176,7 +176,7 @@ struct fake {
 	atomic_uint calls[FAKE_CALLS_COUNT];
 	atomic_uint write_backs, lines, fences, streams, streamed_lines, copies; /* of the CPU */
 	atomic_bool populated; /* MADV_POPULATE_WRITE was used: the extents are written now */
-	/* The watcher thread looks at nothing: time stands still, and it is told of nothing. The test observes by pm_query(). */
+	/* The watcher thread looks at nothing: time stands still, and nothing is announced to it. The test observes by pm_query(). */
 	atomic_bool watcher_sleeps;
 	bool really_syncs;     /* msync, fsync, fdatasync and syncfs reach the kernel */
 	bool loads_providers;  /* dlopen works */

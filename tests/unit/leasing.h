@@ -29,7 +29,7 @@ void dismiss(struct intruder *);
 
 /* A mapping of a file that others could share, with PM_LEASE. */
 struct pm_mapping *lease(unsigned flags);
-/* Likewise, while the watcher sleeps: only the test observes it. */
+/* The same while the watcher sleeps: only the test observes it. */
 struct pm_mapping *lease_unobserved(unsigned flags);
 /* Another process wants the lease by now. */
 void wait_for_break(struct pm_mapping *);

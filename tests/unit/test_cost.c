@@ -74,7 +74,7 @@ static const struct {
 	[WATCHED] = {"pages, watched", &fake_plain, PM_WATCH},
 };
 
-/* As if somebody opened the file, and kept it open. */
+/* As if another process opened the file, and kept it open. */
 static void lose_lease(void)
 {
 	fake_fail(FAKE_getlease, 0, EAGAIN);
@@ -82,7 +82,7 @@ static void lose_lease(void)
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
 }
 
-/* Whoever has taken the lease again, this thread or the library's, promotes the mapping at its next look. */
+/* The thread that has taken the lease again, this one or the library's, promotes the mapping at its next look. */
 static void wait_for_promotion(void)
 {
 	fake_fail(FAKE_getlease, 0, 0);
@@ -178,7 +178,7 @@ OPERATION(copy_and_unmap, copy_nodrain() || unmap())
 
 enum column { BY_PAGES, BY_ALL_PAGES, BY_FILE, BY_NOTHING, BY_BYTES, BY_LINES, COLUMNS };
 
-/* Lines cost the same, whoever watches, and whatever the mapping was before. */
+/* Lines cost the same, whether or not the file is watched, and whatever the mapping was before. */
 static const enum column column_of[STATES] = {
 	[PAGES] = BY_PAGES, [DEMOTED] = BY_ALL_PAGES, [READ_ONLY] = BY_FILE, [VOLATILE] = BY_NOTHING, [BYTES] = BY_BYTES,
 	[LINES] = BY_LINES, [LEASED] = BY_LINES, [PROMOTED] = BY_LINES, [WATCHED] = BY_PAGES,

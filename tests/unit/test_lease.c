@@ -327,7 +327,7 @@ START_TEST(no_signal_reaches_the_application)
 				unit_query(m);
 		}
 		dismiss(&x);
-		/* Whoever looks first must not be the one who is signalled the next time. */
+		/* The thread that looks first must not be the one that is signalled the next time. */
 		while (pm_granularity_of(m) == PM_PAGE) {
 			unit_query(m);
 			usleep(1000);
