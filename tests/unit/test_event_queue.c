@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The queue of events and the notifier thread, without a mapping. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "observe/notifier.h"
+#include "unit.h"
+
+static const struct pm_event_state before = {PM_CACHE_LINE, PM_YES, PM_YES, 4096, 8192};
+static const struct pm_event_state after = {PM_PAGE, PM_NO, PM_YES, 4096, 8192};
+
+/* Publishes one event of that range. */
+static bool publish(struct pm_event_queue *queue, enum pm_event_kind kind, enum pm_reason reason, uint64_t from, uint64_t to,
+                    bool is_deferred)
+{
+	struct pm_event_batch batch;
+	pm_event_batch_begin(&batch, &before);
+	struct pm_event *event = pm_event_batch_add(&batch, kind, reason);
+	event->offset = from;
+	event->length = to - from;
+	bool waits = pm_events_publish(queue, &batch, &after, is_deferred);
+	ck_assert_uint_eq(batch.count, 0);
+	return waits;
+}
+
+static struct pm_event take(struct pm_event_queue *queue)
+{
+	struct pm_event event = {.kind = 0};
+	int rc = pm_events_take(queue, &event);
+	ck_assert(!rc || rc == -EAGAIN);
+	return event;
+}
+
+static bool is_readable(int fd)
+{
+	struct pollfd p = {fd, POLLIN, 0};
+	return poll(&p, 1, 0) == 1;
+}
+
+START_TEST(an_event_has_both_states)
+{
+	struct pm_event_queue queue;
+	struct pm_event_batch batch;
+	fake_start(&fake_plain);
+	pm_events_init(&queue, NULL, NULL, NULL);
+	pm_event_batch_begin(&batch, &before);
+	pm_event_batch_add(&batch, PM_EVENT_HOLE, PM_REASON_HOLE);
+	pm_event_batch_add(&batch, PM_EVENT_SHARED, PM_REASON_SHARED)->error = -EIO;
+	ck_assert(!pm_events_publish(&queue, &batch, &after, false));
+	struct pm_event e = take(&queue);
+	ck_assert_int_eq(e.kind, PM_EVENT_HOLE);
+	ck_assert_uint_eq(e.size, sizeof(e));
+	ck_assert_uint_eq(e.offset, 4096);
+	ck_assert_uint_eq(e.length, 8192);
+	ck_assert_int_eq(e.old_granularity, PM_CACHE_LINE);
+	ck_assert_int_eq(e.new_granularity, PM_PAGE);
+	ck_assert_int_eq(e.old_sync, PM_YES);
+	ck_assert_int_eq(e.sync, PM_NO);
+	e = take(&queue);
+	ck_assert_int_eq(e.kind, PM_EVENT_SHARED);
+	ck_assert_int_eq(e.error, -EIO);
+	ck_assert_int_eq(take(&queue).kind, 0);
+	pm_events_destroy(&queue);
+}
+END_TEST
+
+START_TEST(equal_events_become_one)
+{
+	struct pm_event_queue queue;
+	fake_start(&fake_plain);
+	pm_events_init(&queue, NULL, NULL, NULL);
+	publish(&queue, PM_EVENT_HOLE, PM_REASON_HOLE, 8192, 9000, false);
+	publish(&queue, PM_EVENT_NAME_LOST, PM_REASON_MOVED, 0, 1, false);
+	publish(&queue, PM_EVENT_HOLE, PM_REASON_HOLE, 100, 200, false);
+	publish(&queue, PM_EVENT_NAME_LOST, PM_REASON_UNLINKED, 0, 1, false);
+	struct pm_event e = take(&queue);
+	ck_assert_int_eq(e.kind, PM_EVENT_HOLE);
+	ck_assert_uint_eq(e.offset, 100);
+	ck_assert_uint_eq(e.length, 8900);
+	ck_assert_int_eq(take(&queue).reason, PM_REASON_MOVED);
+	ck_assert_int_eq(take(&queue).reason, PM_REASON_UNLINKED);
+	ck_assert_int_eq(take(&queue).kind, 0);
+	pm_events_destroy(&queue);
+}
+END_TEST
+
+/* More than there are kinds: the last is overwritten, and nothing else. */
+START_TEST(a_batch_has_an_end)
+{
+	struct pm_event_batch batch;
+	pm_event_batch_begin(&batch, &before);
+	for (unsigned i = 0; i < PM_EVENT_BATCH + 3; i++)
+		pm_event_batch_add(&batch, PM_EVENT_HOLE, PM_REASON_HOLE)->error = -(int)i;
+	ck_assert_uint_eq(batch.count, PM_EVENT_BATCH);
+	ck_assert_int_eq(batch.event[0].error, 0);
+	ck_assert_int_eq(batch.event[PM_EVENT_BATCH - 1].error, -(PM_EVENT_BATCH + 2));
+}
+END_TEST
+
+/* Made late it is readable for what came before; one that the program closed is not made again. */
+START_TEST(the_descriptor_follows_the_queue)
+{
+	struct pm_event_queue queue;
+	fake_start(&fake_plain);
+	pm_events_init(&queue, NULL, NULL, NULL);
+	ck_assert_uint_eq(fake_calls(FAKE_eventfd), 0);
+	publish(&queue, PM_EVENT_HOLE, PM_REASON_HOLE, 0, 1, false);
+	int fd = pm_events_fd(&queue);
+	ck_assert(is_readable(fd));
+	ck_assert_int_eq(pm_events_fd(&queue), fd);
+	publish(&queue, PM_EVENT_SHARED, PM_REASON_SHARED, 0, 1, false);
+	take(&queue);
+	ck_assert(is_readable(fd));
+	take(&queue);
+	ck_assert(!is_readable(fd));
+	publish(&queue, PM_EVENT_SHARED, PM_REASON_SHARED, 0, 1, false);
+	ck_assert(is_readable(fd));
+	close(fd);
+	ck_assert_int_eq(pm_events_fd(&queue), -EBADF);
+	ck_assert_int_eq(take(&queue).kind, PM_EVENT_SHARED);
+	pm_events_destroy(&queue);
+}
+END_TEST
+
+/* ---- The handler ---- */
+
+struct listener {
+	struct pm_event_queue queue;
+	struct pm_notified notified;
+	struct listener *leaves; /* the handler takes that one out */
+	atomic_uint told;
+	atomic_bool holds, is_held;
+	_Atomic pthread_t thread;
+};
+
+static void hear(struct pm_mapping *mapping, const struct pm_event *event, void *arg)
+{
+	struct listener *l = arg;
+	(void)mapping;
+	(void)event;
+	atomic_store(&l->thread, pthread_self());
+	atomic_store(&l->is_held, true);
+	while (atomic_load(&l->holds))
+		usleep(1000);
+	if (l->leaves)
+		pm_notifier_leave(&l->leaves->notified);
+	atomic_fetch_add(&l->told, 1);
+}
+
+static void join(struct listener *l)
+{
+	*l = (struct listener){.leaves = NULL};
+	pm_events_init(&l->queue, hear, l, NULL);
+	ck_assert_int_eq(pm_notifier_join(&l->notified, &l->queue), 0);
+}
+
+static void defer(struct listener *l, enum pm_event_kind kind)
+{
+	ck_assert(publish(&l->queue, kind, PM_REASON_HOLE, 0, 1, true));
+	pm_notifier_wake();
+}
+
+static void wait_for(struct listener *l, unsigned count)
+{
+	while (atomic_load(&l->told) < count)
+		usleep(1000);
+}
+
+START_TEST(a_call_runs_the_handler_itself)
+{
+	struct listener l;
+	fake_start(&fake_plain);
+	join(&l);
+	ck_assert(!publish(&l.queue, PM_EVENT_HOLE, PM_REASON_HOLE, 0, 1, false));
+	ck_assert_uint_eq(l.told, 1);
+	ck_assert(pthread_equal(l.thread, pthread_self()));
+	defer(&l, PM_EVENT_SHARED);
+	wait_for(&l, 2);
+	ck_assert(!pthread_equal(l.thread, pthread_self()));
+	/* pm_next_event() has both as well. */
+	ck_assert_int_eq(take(&l.queue).kind, PM_EVENT_HOLE);
+	ck_assert_int_eq(take(&l.queue).kind, PM_EVENT_SHARED);
+	pm_notifier_leave(&l.notified);
+	pm_events_destroy(&l.queue);
+}
+END_TEST
+
+/* A handler that takes long holds up its own mapping only: another leaves at once, and hears the rest from its own thread. */
+START_TEST(a_queue_waits_for_its_own_handler_only)
+{
+	struct listener slow, other;
+	fake_start(&fake_plain);
+	join(&slow);
+	join(&other);
+	atomic_store(&slow.holds, true);
+	defer(&slow, PM_EVENT_HOLE);
+	while (!atomic_load(&slow.is_held))
+		usleep(1000);
+	defer(&other, PM_EVENT_HOLE);
+	defer(&other, PM_EVENT_SHARED);
+	pm_notifier_leave(&other.notified);
+	ck_assert_uint_eq(other.told, 2);
+	ck_assert(pthread_equal(other.thread, pthread_self()));
+	ck_assert_uint_eq(slow.told, 0);
+	atomic_store(&slow.holds, false);
+	pm_notifier_leave(&slow.notified);
+	ck_assert_uint_eq(slow.told, 1);
+	pm_events_destroy(&slow.queue);
+	pm_events_destroy(&other.queue);
+}
+END_TEST
+
+/* As pm_unmap() of another mapping, called by a handler. */
+START_TEST(a_handler_may_take_another_queue_out)
+{
+	struct listener first, other;
+	fake_start(&fake_plain);
+	join(&first);
+	join(&other);
+	first.leaves = &other;
+	publish(&other.queue, PM_EVENT_HOLE, PM_REASON_HOLE, 0, 1, true);
+	defer(&first, PM_EVENT_HOLE);
+	wait_for(&first, 1);
+	ck_assert_uint_eq(other.told, 1);
+	ck_assert_ptr_null(other.notified.queue);
+	pm_notifier_leave(&first.notified);
+	pm_events_destroy(&first.queue);
+	pm_events_destroy(&other.queue);
+}
+END_TEST
+
+static void *come_and_go(void *arg)
+{
+	struct listener l;
+	(void)arg;
+	for (int i = 0; i < 200; i++) {
+		join(&l);
+		publish(&l.queue, PM_EVENT_HOLE, PM_REASON_HOLE, 0, 1, true);
+		pm_notifier_wake();
+		pm_notifier_leave(&l.notified);
+		unit_expect(l.told == 1);
+		pm_events_destroy(&l.queue);
+	}
+	return NULL;
+}
+
+/* The thread starts and ends again and again; no event is lost. */
+START_TEST(queues_come_and_go)
+{
+	pthread_t threads[4];
+	fake_start(&fake_plain);
+	fake.recording = false;
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, come_and_go, NULL), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("event_queue");
+	tcase_add_test(c, an_event_has_both_states);
+	tcase_add_test(c, equal_events_become_one);
+	tcase_add_test(c, a_batch_has_an_end);
+	tcase_add_test(c, the_descriptor_follows_the_queue);
+	tcase_add_test(c, a_call_runs_the_handler_itself);
+	tcase_add_test(c, a_queue_waits_for_its_own_handler_only);
+	tcase_add_test(c, a_handler_may_take_another_queue_out);
+	tcase_add_test(c, queues_come_and_go);
+	return unit_run();
+}

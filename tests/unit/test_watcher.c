@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The watcher thread and its members, without a mapping. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "observe/watcher.h"
+#include "sys/sys.h"
+#include "unit.h"
+
+struct member {
+	struct pm_watched watched;
+	struct pm_lease lease;
+	struct pm_sources sources;
+	struct pm_openers openers;
+	atomic_bool is_busy, holds, is_held;
+	atomic_uint looks, refusals;
+	const char *path;
+};
+
+/* As pm_observe_if_free(): takes what is announced, and gives a broken lease back. */
+static bool look(void *arg)
+{
+	struct member *m = arg;
+	if (atomic_load(&m->is_busy)) {
+		atomic_fetch_add(&m->refusals, 1);
+		return false;
+	}
+	atomic_store(&m->is_held, true);
+	while (atomic_load(&m->holds))
+		usleep(1000);
+	if (pm_lease_is_broken(&m->lease)) {
+		pm_lease_note_break(&m->lease);
+		pm_lease_release(&m->lease);
+	}
+	pm_sources_take(&m->sources);
+	pm_openers_take(&m->openers);
+	atomic_fetch_add(&m->looks, 1);
+	return true;
+}
+
+static void join(struct member *m, const char *name, bool takes_lease)
+{
+	*m = (struct member){.path = unit_file(name, 4096)};
+	int fd = open(m->path, O_RDWR | O_CLOEXEC);
+	m->lease.fd = m->openers.fd = fd;
+	m->watched = (struct pm_watched){.lease = &m->lease, .sources = &m->sources, .openers = &m->openers, .look = look, .arg = m};
+	ck_assert_int_eq(pm_watcher_acquire(), 0);
+	pm_watcher_watch(&m->sources, fd);
+	m->lease.signalled = pm_watcher_thread_id();
+	if (takes_lease)
+		pm_lease_take(&m->lease);
+	ck_assert_int_eq(atomic_load(&m->lease.is_held), takes_lease);
+	pm_watcher_add(&m->watched);
+}
+
+static void leave(struct member *m)
+{
+	pm_watcher_remove(&m->watched);
+	pm_sources_remove(&m->sources);
+	pm_lease_end(&m->lease);
+	close(m->lease.fd);
+	pm_watcher_release();
+}
+
+static void write_to(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ck_assert_int_eq(pwrite(fd, "x", 1, 0), 1);
+	close(fd);
+}
+
+static void wait_until(atomic_uint *count, unsigned least)
+{
+	for (int ms = 0; atomic_load(count) < least; ms++) {
+		ck_assert_int_lt(ms, 20000);
+		usleep(1000);
+	}
+}
+
+/* Another process opens the file: it waits until the lease is released. */
+static void intrude(const char *path)
+{
+	int status;
+	pid_t pid = fork();
+	if (!pid)
+		_exit(open(path, O_RDONLY) < 0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+}
+
+START_TEST(only_the_file_that_was_written_is_looked_at)
+{
+	struct member a, b;
+	fake_start(&fake_plain);
+	join(&a, "a", false);
+	join(&b, "b", false);
+	unsigned before = atomic_load(&b.looks);
+	for (unsigned i = 1; i <= 3; i++) {
+		unsigned looks = atomic_load(&a.looks);
+		write_to(a.path);
+		wait_until(&a.looks, looks + 1);
+	}
+	/* A tick may have come between. */
+	ck_assert_uint_le(atomic_load(&b.looks) - before, 1);
+	leave(&a);
+	leave(&b);
+	ck_assert_uint_eq(fake_open_files(), 0);
+}
+END_TEST
+
+START_TEST(every_member_is_looked_at_once_a_second)
+{
+	struct member a, b;
+	fake_start(&fake_plain);
+	join(&a, "a", false);
+	join(&b, "b", false);
+	wait_until(&a.looks, 2);
+	wait_until(&b.looks, 2);
+	leave(&b);
+	leave(&a);
+}
+END_TEST
+
+/* A mapping that is resized for minutes keeps neither the looks at another nor its lease waiting, and is not forgotten. */
+START_TEST(a_busy_member_holds_up_no_other)
+{
+	struct member busy, other;
+	fake_start(&fake_plain);
+	join(&busy, "busy", false);
+	join(&other, "other", true);
+	atomic_store(&busy.is_busy, true);
+	write_to(busy.path);
+	wait_until(&busy.refusals, 2);
+	intrude(other.path);
+	ck_assert(!atomic_load(&other.lease.is_held));
+	unsigned looks = atomic_load(&busy.looks);
+	atomic_store(&busy.is_busy, false);
+	wait_until(&busy.looks, looks + 1);
+	leave(&busy);
+	leave(&other);
+}
+END_TEST
+
+/* One SIGIO may stand for several. */
+START_TEST(all_leases_broken_at_once_are_answered)
+{
+	struct member m[8];
+	pid_t pids[8];
+	static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+	int status;
+	fake_start(&fake_plain);
+	for (int i = 0; i < 8; i++)
+		join(&m[i], names[i], true);
+	for (int i = 0; i < 8; i++)
+		if (!(pids[i] = fork()))
+			_exit(open(m[i].path, O_RDONLY) < 0);
+	for (int i = 0; i < 8; i++) {
+		ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
+		ck_assert_int_eq(status, 0);
+		ck_assert(!atomic_load(&m[i].lease.is_held));
+	}
+	for (int i = 0; i < 8; i++)
+		leave(&m[i]);
+}
+END_TEST
+
+static void *leave_it(void *member)
+{
+	leave(member);
+	return NULL;
+}
+
+/* The mapping's memory is freed after it. */
+START_TEST(a_member_leaves_after_the_look_at_it)
+{
+	struct member a;
+	pthread_t thread;
+	fake_start(&fake_plain);
+	join(&a, "a", false);
+	atomic_store(&a.holds, true);
+	write_to(a.path);
+	while (!atomic_load(&a.is_held))
+		usleep(1000);
+	ck_assert_int_eq(pthread_create(&thread, NULL, leave_it, &a), 0);
+	usleep(50000);
+	ck_assert_int_eq(pthread_tryjoin_np(thread, NULL), EBUSY);
+	atomic_store(&a.holds, false);
+	pthread_join(thread, NULL);
+	ck_assert_uint_ge(atomic_load(&a.looks), 1);
+	ck_assert_uint_eq(fake_open_files(), 0);
+}
+END_TEST
+
+static void *come_and_go(void *arg)
+{
+	struct member m;
+	for (int i = 0; i < 100; i++) {
+		join(&m, arg, i % 2);
+		if (i % 3 == 0)
+			write_to(m.path);
+		leave(&m);
+	}
+	return NULL;
+}
+
+START_TEST(members_come_and_go)
+{
+	static char *const names[] = {"a", "b", "c"};
+	pthread_t threads[3];
+	fake_start(&fake_plain);
+	fake.recording = false;
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, come_and_go, names[i]), 0);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_uint_eq(fake_open_files(), 0);
+}
+END_TEST
+
+/* A program that closes "all" descriptors: the next mapping is watched all the same. */
+START_TEST(a_member_that_comes_after_the_descriptors_were_closed)
+{
+	struct member a, b;
+	fake_start(&fake_plain);
+	join(&a, "a", false);
+	for (int fd = 3; fd < 64; fd++)
+		if (fd != a.lease.fd)
+			close(fd);
+	join(&b, "b", true);
+	ck_assert_int_eq(b.sources.is_watched, PM_YES);
+	unsigned looks = atomic_load(&b.looks);
+	write_to(b.path);
+	/* Its own open broke the lease, or the write is announced. */
+	wait_until(&b.looks, looks + 1);
+	pm_sources_take(&a.sources);
+	ck_assert_int_eq(a.sources.is_watched, PM_NO);
+	leave(&a);
+	leave(&b);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("watcher");
+	tcase_add_test(c, only_the_file_that_was_written_is_looked_at);
+	tcase_add_test(c, every_member_is_looked_at_once_a_second);
+	tcase_add_test(c, a_busy_member_holds_up_no_other);
+	tcase_add_test(c, all_leases_broken_at_once_are_answered);
+	tcase_add_test(c, a_member_leaves_after_the_look_at_it);
+	tcase_add_test(c, members_come_and_go);
+	tcase_add_test(c, a_member_that_comes_after_the_descriptors_were_closed);
+	return unit_run();
+}
