@@ -71,8 +71,8 @@ START_TEST(a_loss_is_one_event)
 	start();
 	look(false);
 	ck_assert_uint_eq(batch.count, 0);
-	s.hole_end = 20000;
-	s.shared_end = 30000;
+	s.found.hole_end = 20000;
+	s.found.shared_end = 30000;
 	set(losses[_i].row, PM_UNKNOWN, 0, 0);
 	look(false);
 	ck_assert_uint_eq(batch.count, 0);
@@ -108,7 +108,7 @@ START_TEST(a_truncation_explains_the_rest)
 	start();
 	s.stx.stx_size = 40000;
 	set(PM_EV_ALLOCATED, PM_NO, 0, 40000);
-	s.hole_end = 60000;
+	s.found.hole_end = 60000;
 	look(true);
 	ck_assert_uint_eq(batch.count, 1);
 	ck_assert_int_eq(batch.event[0].kind, PM_EVENT_TRUNCATED);
