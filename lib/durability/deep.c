@@ -44,5 +44,5 @@ int pm_deepen(struct pm_medium *m, const void *address, size_t length)
 		return pm_write_back(m, (uintptr_t)address, (uintptr_t)address + length);
 	int rc = pm_complete_fsync(m, m->offset, m->map_length);
 	/* For what it has not mapped itself this is an msync as well. */
-	return rc ? rc : pm_verify_sync(m->fd, m->libpmem->deep_drain(address, length));
+	return rc ? rc : pm_verify_sync(m->fd, pm_finish_fsync(m, m->libpmem->deep_drain(address, length)));
 }

@@ -14,6 +14,8 @@ int pm_write_back_file(struct pm_medium *);
  * pm_evidence(7).
  */
 int pm_complete_fsync(struct pm_medium *, uint64_t offset, size_t length);
+/* After that sync: the flush of the device, if the sync may have left it out. Passes on rc, what the sync returned. */
+int pm_finish_fsync(struct pm_medium *, int rc);
 /* The range was made longer, or a sync failed: fsync(2) may leave something out again. */
 void pm_forget_complete_fsync(struct pm_medium *);
 

@@ -109,7 +109,7 @@ int pm_file_publish(struct pm_file *f)
 	if (f->directory_fd < 0 && !f->sync_all)
 		return 0;
 	/* EBADF: a directory that could not be opened for reading. EINVAL: a file system without this call. */
-	rc = f->sync_all ? -EBADF : PM_RETRY(pm_sys->fsync(f->directory_fd));
+	rc = f->sync_all ? -EBADF : pm_sync_directory(f->directory_fd, f->fsync_complete);
 	if (rc == -EBADF || rc == -EINVAL)
 		rc = sync_file_system(f);
 	return rc ? pm_file_fail(f, rc, "the directory cannot be synced") : 0;

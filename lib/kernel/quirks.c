@@ -89,6 +89,8 @@ static const struct {
 	/* What syncs do. */
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_FSYNC_BY_JOURNAL, "fs/ext4/fsync.c ext4_fsync_nojournal",
 	    "tests/power/no_journal.sh", "pm_lines(7), ext4 without a journal"),
+	ROW(ALWAYS, RELEASE(6, 6), EXT4_SUPER_MAGIC, PM_FS_FSYNC_SKIPS_FLUSH, "fs/ext4/fsync.c ext4_fsync_nojournal",
+	    "tests/power/flushes.sh", "pm_lines(7), ext4 without a journal"),
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_FAST_COMMIT, "fs/ext4/fast_commit.c",
 	    "tests/power/ways.sh", "pm_lines(7), Whether an ext4 uses fast_commit"),
 	ROW(ALWAYS, NEVER, XFS_SUPER_MAGIC, PM_FS_FSYNC_COMPLETE, "fs/xfs/xfs_file.c xfs_file_fsync",

@@ -10,7 +10,9 @@
  * On an ext4 without a journal fsync and msync write the inode only if it is marked dirty (fs/ext4/fsync.c
  * ext4_fsync_nojournal). It is not marked when a block is allocated or an unwritten one converted: that changes the
  * buffer alone (ext4_mark_inode_dirty). The data is on the medium, and no metadata says that it belongs to the file.
- * Kernels from 2026 on do it right ("ext4: fix fsync(2) for nojournal mode"); a program cannot ask which ones.
+ * Kernels from 2026 on do it right ("ext4: fix fsync(2) for nojournal mode"); a program cannot ask which ones. Before
+ * Linux 6.6 they also leave out the flush of the device where the inode is not marked. syncfs(2) flushes the device between
+ * the data and the buffers (ext4_sync_fs, fs/sync.c sync_filesystem), so a second one flushes what the first one wrote.
  *
  * A filter of system calls (systemd-nspawn --suppress-sync=yes) or a preloaded shim (libeatmydata) returns 0 from syncs
  * without making them. It does not look at the arguments, so a sync that must fail succeeds as well.
@@ -135,13 +137,10 @@ int pm_verify_sync(int fd, int rc)
 }
 
 /* Where a journal is not known to exist there may be none. */
-static bool fsync_may_skip_inode(int fd)
+static bool fsync_may_skip_inode(int fd, const struct statfs *stfs)
 {
-	struct statfs stfs;
 	struct statx stx;
-	if (PM_RETRY(pm_sys->fstatfs(fd, &stfs)))
-		return true;
-	if (!pm_has_quirk((uint32_t)stfs.f_type, PM_FS_FSYNC_BY_JOURNAL))
+	if (!pm_has_quirk((uint32_t)stfs->f_type, PM_FS_FSYNC_BY_JOURNAL))
 		return false;
 	if (PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx)))
 		return true;
@@ -152,13 +151,38 @@ static bool fsync_may_skip_inode(int fd)
 	return stx.stx_dev_major && pm_ext4_fsync_is_complete(&stx, NULL) != PM_YES;
 }
 
+/* What fsync(2) may leave out. */
+struct skips {
+	bool inode, flush;
+};
+
+static struct skips find_skips(int fd, enum pm_state fsync_complete)
+{
+	struct statfs stfs;
+	if (fsync_complete == PM_YES)
+		return (struct skips){false, false};
+	if (PM_RETRY(pm_sys->fstatfs(fd, &stfs)))
+		return (struct skips){true, true};
+	bool inode = fsync_may_skip_inode(fd, &stfs);
+	return (struct skips){inode, inode && pm_has_quirk((uint32_t)stfs.f_type, PM_FS_FSYNC_SKIPS_FLUSH)};
+}
+
 int pm_sync_file(int fd, enum pm_state fsync_complete, bool read_only)
 {
-	int rc = fsync_complete != PM_YES && fsync_may_skip_inode(fd) ? PM_RETRY(pm_sys->syncfs(fd)) : 0;
+	struct skips skips = find_skips(fd, fsync_complete);
+	int rc = skips.inode ? PM_RETRY(pm_sys->syncfs(fd)) : 0;
 	if (!rc)
 		rc = PM_RETRY(pm_sys->fsync(fd));
+	if (!rc && skips.flush)
+		rc = PM_RETRY(pm_sys->syncfs(fd));
 	/* The file system of a read-only descriptor may be read-only by right: then all of it was synced before. */
 	return read_only ? rc : pm_verify_sync(fd, rc);
+}
+
+int pm_sync_directory(int fd, enum pm_state fsync_complete)
+{
+	int rc = PM_RETRY(pm_sys->fsync(fd));
+	return !rc && find_skips(fd, fsync_complete).flush ? PM_RETRY(pm_sys->syncfs(fd)) : rc;
 }
 
 struct pm_ignored pm_syncs_ignored(unsigned calls)

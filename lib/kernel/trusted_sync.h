@@ -46,5 +46,7 @@ struct pm_ignored pm_syncs_ignored(unsigned calls);
  * descriptor.
  */
 int pm_sync_file(int fd, enum pm_state fsync_complete, bool read_only);
+/* A directory whose entry was made after a sync of the file, which wrote the directory's inode where fsync(2) may skip it. */
+int pm_sync_directory(int fd, enum pm_state fsync_complete);
 
 #endif

@@ -11,6 +11,7 @@
 #include "facts/gather.h"
 #include "facts/name.h"
 #include "facts/subject.h"
+#include "kernel/quirks.h"
 #include "mapping/area.h"
 #include "mapping/gate.h"
 #include "observe/observe.h"
@@ -56,6 +57,8 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.flush_caches_before_msync = s->found.caches_may_stay && pm_mapping_backing(m) == PM_BACKING_FILE;
 	m->medium.device_major = s->stx.stx_dev_major;
 	m->medium.device_minor = s->stx.stx_dev_minor;
+	uint32_t magic = s->found.file_system;
+	m->medium.fsync_skips_flush = s->found.fsync_may_skip_inode && (!magic || pm_has_quirk(magic, PM_FS_FSYNC_SKIPS_FLUSH));
 	atomic_store(&m->medium.fsync, s->found.fsync_may_skip_inode ? PM_FSYNC_NEEDS_SYNCFS : PM_FSYNC_COMPLETE);
 	if (m->terms.decision.granularity >= PM_CACHE_LINE)
 		m->medium.libpmem = pm_libpmem_load(NULL);
