@@ -19,7 +19,10 @@
  */
 bool pm_kernel_writes_lines(const struct pm_medium *m)
 {
-	/* A partition has no dax directory: its disk has. Stacked devices have none: what they were told is not seen. */
+	/*
+	 * A partition has no dax directory: its disk has. Stacked devices have none, so what root has set on them is
+	 * not seen.
+	 */
 	static const char *const places[] = {"", "../"};
 	char path[80], answer = 0;
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {

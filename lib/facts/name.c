@@ -58,7 +58,7 @@ static int leads_to(const char *path, int fd, const struct statx *file)
 	return S_ISREG(found.stx_mode) ? pm_is_same_file(fd, file, path) : 0;
 }
 
-/* Before Linux 5.8 a mount has no number: then only one of another file system is told. */
+/* Before Linux 5.8 a mount has no number: then only a mount of another file system is recognised. */
 static bool is_of_another_mount(const struct statx *a, const struct statx *b)
 {
 	const uint32_t told = STATX_MNT_ID | STATX_MNT_ID_UNIQUE;

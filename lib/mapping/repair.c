@@ -115,7 +115,9 @@ static int write_locked(struct pm_mapping *m, const char *call, const void *sour
 	                    pm_strerror(rc), pm_what_helps(rc)) : 0;
 }
 
-/* With the lock of observations held, so that the change of this call is told from those of other processes. */
+/*
+ * With the lock of observations held, so that the change of this call is distinguished from those of other processes.
+ */
 static int write_file(struct pm_mapping *m, const char *call, const void *source, uint64_t offset, size_t length)
 {
 	pthread_mutex_lock(&m->observed.lock);

@@ -86,7 +86,7 @@ static void compare_file_system(struct pm_snapshot *seen, const struct pm_eviden
 }
 
 /*
- * inotify announces no range. Where the file grew or shrank behind the range, that is the part which is told: what another
+ * inotify announces no range. If the file grew or shrank behind the range, the event covers that part: what another
  * process appends to its log is not in this range.
  */
 static void add_modified(const struct pm_snapshot *seen, const struct pm_subject *s, struct pm_range range,

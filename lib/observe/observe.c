@@ -24,8 +24,8 @@ void pm_observed_destroy(struct pm_observed *o)
 /* ---- Lease, assess, transition, changes ---- */
 
 /*
- * What another process wrote, allocated or cut is made durable before it is told, and before lines are promised on it:
- * lines do not cover it (durability/medium.c). Also where a hole has demoted the mapping meanwhile.
+ * What another process wrote, allocated or cut is made durable before its event, and before lines are promised on it:
+ * lines do not cover it (durability/direct.c). Also where a hole has demoted the mapping meanwhile.
  */
 static void cover_others(struct pm_observed *o, struct pm_event_batch *batch)
 {
@@ -54,7 +54,7 @@ int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, stru
 	}
 	pm_observed_adopt(o, &fresh, false, batch);
 	pm_observed_compare(o, e, &s, batch);
-	/* What was announced during this observation is told by it as well. */
+	/* An event of this observation also covers what was announced during it. */
 	if (o->sources.may_be_written)
 		cover_others(o, batch);
 	return 0;

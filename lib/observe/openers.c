@@ -44,7 +44,7 @@ static bool is_writer(const struct pm_scan *scan, const char *entry, bool *is_di
 	return true;
 }
 
-/* With the lock held. Where it cannot be told whether it is the file, it counts as another. */
+/* With the lock held. If the kernel does not say whether it is the file, it counts as another. */
 static void compare(struct pm_scan *scan, struct pm_openers *o, const char *entry, const char *path)
 {
 	bool is_direct;
@@ -147,8 +147,8 @@ bool pm_openers_have_result(struct pm_openers *o)
 }
 
 /*
- * A process that had the file open before pm_map() is not told. One that the baseline finds may have opened it after that:
- * it is told if an open was announced by then.
+ * A process that had the file open before pm_map() is not reported. A process that the baseline finds may have opened
+ * the file after that: it is reported if an open was announced by then.
  */
 enum pm_reason pm_openers_take(struct pm_openers *o)
 {

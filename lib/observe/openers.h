@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which other processes have the file open for writing. Only a scan of /proc tells, which looks at every open file of every
- * process: one scan serves all mappings that are due, and none runs under a mapping's lock.
+ * Which other processes have the file open for writing. Only a scan of /proc shows it, which reads every open file of
+ * every process: one scan serves all mappings that are due, and none runs under a mapping's lock.
  */
 #ifndef PM_OPENERS_H
 #define PM_OPENERS_H

@@ -72,7 +72,7 @@ static int mend(struct pm_observed *o, const pm_evidence_table e, const struct p
 		rc = pm_file_prepare(f, s->offset, s->length, true);
 	if (rc)
 		return rc;
-	/* Syncs of a DAX file need not queue behind drains (durability/medium.c). */
+	/* Syncs of a DAX file need not queue behind drains (durability/direct.c). */
 	rc = pm_sync_file(f->fd, f->fsync_complete, false);
 	if (rc)
 		pm_observed_fail(o, rc, batch);
@@ -87,7 +87,7 @@ static bool return_to_lines(struct pm_observed *o, struct pm_event_batch *batch)
 	struct pm_decision d;
 	if (pm_observed_assess(o, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(o->mapped, e, &s)))
 		return false;
-	/* Mending hides what the other process did to the extents: it is told now. */
+	/* Mending hides what the other process did to the extents, so its event is made first. */
 	pm_observed_compare(o, e, &s, batch);
 	int rc = mend(o, e, &s, batch);
 	pm_own_write_end(&o->sources);

@@ -56,11 +56,11 @@ static inline bool pm_sources_have_arrived(const struct pm_sources *s)
 }
 /* The inotify mask of all that was announced since the last call. */
 uint32_t pm_sources_take(struct pm_sources *);
-/* Whether another process may have written to the file since the last call; that stays to be told. */
+/* Whether another process may have written to the file since the last call; the event is still to come. */
 bool pm_sources_is_written(struct pm_sources *);
 /*
- * Around a write of this library: IN_MODIFY that arrives in between is not told. It still counts as maybe written, since
- * another process may have written in between as well.
+ * Around a write of this library: an IN_MODIFY that arrives in between makes no event. The file still counts as perhaps
+ * modified, since another process may have written in between as well.
  */
 void pm_own_write_begin(struct pm_sources *);
 void pm_own_write_end(struct pm_sources *);

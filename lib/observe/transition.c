@@ -16,7 +16,7 @@ void pm_terms_destroy(struct pm_terms *t)
 
 void pm_terms_set_strategy(struct pm_terms *t, struct pm_medium *medium, const struct pm_strategy *strategy)
 {
-	/* Where every call must look at something first, the short cut is closed. */
+	/* If every call must check something first, the short cut is closed. */
 	bool is_direct = strategy == &pm_strategy_cacheline && !atomic_load(&t->lost_guarantee) &&
 	                 !(medium->identity && atomic_load(&medium->identity->lost)) && !pm_medium_is_cut(medium);
 	atomic_store(&t->persist_lines, is_direct ? medium->cpu->persist : NULL);
