@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Prints how many tests passed, failed and were skipped, from the test logs (JSON lines) of meson, and which failed.
+"""Prints how many tests passed, failed and were skipped, from the test logs (JSON lines) of meson, and which failed,
+with the rows of tests that have many.
 
   tally.py [--slowest N] LOG...    N: prints the slowest of them instead, with their seconds
 """
@@ -8,6 +9,7 @@
 import argparse
 import json
 import os
+import re
 
 PASSED = {"OK", "EXPECTEDFAIL"}
 SKIPPED = {"SKIP", "IGNORED"}
@@ -29,7 +31,7 @@ def print_counts(tests):
         kind = 0 if test["result"] in PASSED else 2 if test["result"] in SKIPPED else 1
         counts[kind] += 1
         if kind == 1:
-            failed.append(name)
+            failed += [name] + re.findall(r"^(?:row|script) (\S+): failed", test.get("stdout", ""), re.M)
     print(*counts, *failed)
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Checks what the library says of every kind of backing, many in one guest.
 
-  matrix.py [--kernel KERNEL] [--rows A,B...] [--lib FILE]... MACHINE PROGRAM FILE...
+  matrix.py [--kernel KERNEL] [--rows A,B...] [--part N/OF] [--lib FILE]... MACHINE PROGRAM FILE...
 
 PROGRAM is test_backing; the other files are what rows start it with or need. Each row prints its name and
 whether it passed; the exit status is 1 if one did not. 77 where this machine lacks a part of the lab.
@@ -69,7 +69,13 @@ def job(backing, commands, files, libraries):
 
 
 def chosen(options, rows):
-    return [row for row in rows if not options.rows or row.name in options.rows]
+    number, of = options.part
+    return [row for row in rows if not options.rows or row.name in options.rows][number - 1::of]
+
+
+def part(text):
+    number, of = text.split("/")
+    return int(number), int(of)
 
 
 def run(options):
@@ -172,6 +178,7 @@ def run_machine(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--rows", type=lambda text: text.split(","), metavar="A,B...")
+    parser.add_argument("--part", type=part, default=(1, 1), metavar="N/OF", help="every so many rows, from this one on")
     parser.add_argument("machine", choices=[name for name in lab.BACKINGS if name.startswith("matrix-")])
     parser.add_argument("files", nargs="+", metavar="FILE")
     return lab.run_test(parser, run_machine)

@@ -80,7 +80,7 @@ def _machine(copies, row, files, check):
     lab.add_files(job, *files)
     modules = " ".join(dict.fromkeys(volume.fs for volume in row.volumes))
     row = dataclasses.replace(row, devices=row.devices * len(copies), volumes=(), before="", after="", modules=modules,
-                              directory="/mnt")
+                              directory="/mnt", cpus=1)
     machine = lab.prepare(lab.say)
     return lab.Guest(machine, row, job, lab.Images(machine, row, "", sum(copies, [])))
 
