@@ -74,6 +74,15 @@ static uint64_t *slot(struct work *w, unsigned number)
 	return (uint64_t *)((char *)pm_base(w->m) + (size_t)number * PAGE);
 }
 
+/* Where the library looked while cut_it() had the file short, it asks for pm_resize(), whatever was done to the file since. */
+static int persist(struct work *w, unsigned number)
+{
+	int rc = pm_persist(w->m, slot(w, number), sizeof(uint64_t));
+	if (rc != -ERANGE || pm_resize(w->m, (uint64_t)SLOTS * PAGE))
+		return rc;
+	return pm_persist(w->m, slot(w, number), sizeof(uint64_t));
+}
+
 /* Back to back, since what one fault leaves behind the next one may commit. */
 static void store(struct work *w, unsigned count)
 {
@@ -81,7 +90,7 @@ static void store(struct work *w, unsigned count)
 	for (unsigned i = 0; i < count; i++) {
 		unsigned number = (first + i) % SLOTS;
 		*slot(w, number) = w->content[number] = ++w->next;
-		if (pm_persist(w->m, slot(w, number), sizeof(uint64_t)))
+		if (persist(w, number))
 			fail("persist", pm_error_detail());
 	}
 	for (unsigned i = 0; i < count; i++)

@@ -127,6 +127,8 @@ class Test:
             copies.listen(guest, self.random.uniform(0, 0.3), this.take)
             yield self.copy(guest, 0, this)
             print(f"cut {number + 1}: {this.acks} acknowledged, {this.counts}", flush=True)
+            if this.problems:
+                return
 
     def trusting(self, guest):
         for number in range(self.options.cuts):

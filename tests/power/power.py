@@ -53,7 +53,8 @@ MUTATIONS = {"no-writeback": (all, ("ext4-disk", "xfs-disk")),
              # Any other commit of the file system's journal makes up for it.
              "no-fsync": (any, ("ext4-disk", "xfs-disk")),
              "no-map-sync": (all, ("ext4-dax", "xfs-dax"))}
-FIRST_CUT, LAST_CUT = 0.1, 3.0  # or between copies
+FIRST_CUT, LAST_CUT = 0.1, 3.0
+LAST_COPY = 0.8            # after the one before
 BOOT_TIMEOUT = 180         # the checks of the logs included
 FIRST_ACK_TIMEOUT = 120
 
@@ -291,7 +292,7 @@ class Test:
             self._dispatch(read(guest, deadline - time.monotonic()), Account.take)
         take = functools.partial(self._dispatch, take=Account.take)
         for _ in range(self.options.copies):
-            copies.listen(guest, self.random.uniform(FIRST_CUT, LAST_CUT / 2), take)
+            copies.listen(guest, self.random.uniform(FIRST_CUT, LAST_COPY), take)
             guest.stop()
             copies.take_pending(guest, take)
             self.copies.append((guest.images.copy(), [account.promises() for account in self.accounts.values()]))
