@@ -192,7 +192,7 @@ _ROWS = (
             CACHED_DISK * 2, tuple(replace(volume, node=node) for volume, node in zip(_FOUR[2:], (VDA, "/dev/vdb"))),
             VDA, directory="/mnt"),
     Backing("cached-disks", "many disks with volatile caches, without file systems; for flushes.sh",
-            CACHED_DISK * 19, TMPFS, "/dev/vds", modules="ext4 xfs btrfs loop dm-mod"),
+            CACHED_DISK * 20, TMPFS, "/dev/vdt", modules="ext4 xfs btrfs loop dm-mod"),
     Backing("limits", "as power, with quotas of users and projects",
             NVDIMM * 2 + DISK * 2, _LIMITED, "/dev/pmem0", "mem-ctrl", modules="quota_v2", directory="/mnt"),
     Backing("ext4-dax-fastcommit", "ext4 dax=always with fast_commit, domain memory_controller",

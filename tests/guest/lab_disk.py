@@ -62,12 +62,14 @@ class Medium:
 
     def cut(self, chooser):
         """Returns how many sectors were in the cache, and how many of them are lost."""
-        kept_share = chooser.choice((0, chooser.uniform(0, 0.9)))
+        kept_share = chooser.choice((0, chooser.uniform(0, 1)))
+        stuck = {}  # whether nothing of a sector gets out, however often it was written
         total = lost = 0
         for offset, data in self.cached:
             for at in range(0, len(data), SECTOR):
                 total += 1
-                if chooser.random() < kept_share:
+                keeps = not stuck.setdefault(offset + at, chooser.random() < 0.5)
+                if keeps and chooser.random() < kept_share:
                     self._put(offset + at, data[at:at + SECTOR])
                 else:
                     lost += 1

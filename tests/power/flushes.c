@@ -74,7 +74,9 @@ static int store_raw(const char *file)
 		memset(base + i * PAGE, 'A' + (int)i, PAGE);
 		if (msync(base + i * PAGE, PAGE, MS_SYNC))
 			return complain(file, "msync");
-		acknowledge(RAW, i, base);
+		/* Before Linux 6.6 an msync of an ext4 without a journal flushes nothing where it finds the inode clean. */
+		if (strcmp(place, "no-journal"))
+			acknowledge(RAW, i, base);
 	}
 	return 0;
 }

@@ -19,6 +19,7 @@ each_place() {
 		loop flushed ext4 loop
 		ext4-told flushed ext4 told
 		xfs-told flushed xfs told
+		told-nobarrier flushed ext4 told nobarrier
 		ext4-nobarrier silent ext4 nobarrier
 		no-journal-nobarrier silent no-journal nobarrier
 		btrfs-nobarrier silent btrfs nobarrier
@@ -79,14 +80,10 @@ make() {
 # itself keeps its cache empty.
 switch() {
 	name=${disk##*/}
-	if has nobarrier; then
-		has loop && where=/mnt/below-$place || where=/mnt/$place
-		mount -o remount,nobarrier "$where"
-	elif has queue; then
-		echo 'write through' >"/sys/block/$name/queue/write_cache"
-	elif has told; then
-		echo 'write through' >"/sys/block/$name/cache_type"
-	fi || echo "$place: not switched" >&3
+	has loop && where=/mnt/below-$place || where=/mnt/$place
+	{ ! has told || echo 'write through' >"/sys/block/$name/cache_type"; } &&
+		{ ! has queue || echo 'write through' >"/sys/block/$name/queue/write_cache"; } &&
+		{ ! has nobarrier || mount -o remount,nobarrier "$where"; } || echo "$place: not switched" >&3
 }
 
 set_place() { place=$1 disk=$2 expected=$3; shift 3; parts=$*; }
