@@ -187,8 +187,8 @@ static int recover(struct append_log *log, bool read_only)
 
 /*
  * The writer before may have met a failed write-back and ended: the page cache then shows records that the medium does
- * not hold. So the log is read from the medium. An error that the kernel had not told yet is told once, and says only
- * that such a thing happened; a log in memory has no medium.
+ * not hold. So the log is read from the medium. An error that the kernel had not reported yet is reported once, and
+ * says only that such a thing happened; a log in memory has no medium.
  */
 static int map_for_recovery(const char *path, struct pm_options *map, struct append_log *log)
 {

@@ -71,7 +71,7 @@ static bool tells_failure(int fd)
 }
 
 /*
- * That the kernel forgets: the reason for the latch. And that each description is told, once: the use of an observer.
+ * The kernel forgets an error: the reason for the latch. Each description reports it once: the use of an error_fd.
  */
 static void check_kernel(const char *path)
 {

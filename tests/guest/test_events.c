@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Provokes what can happen to a file under a live mapping, for real, and expects each cause to be told once, with the
+ * Provokes what can happen to a file under a live mapping, for real, and expects one event for each cause, with the
  * right reason, and nothing else. Runs in the guest: test_events BACKING DIRECTORY [final|guarantee CAUSE]. A final
  * cause leaves the file system unusable.
  */
@@ -268,7 +268,7 @@ static void dismiss(struct intruder *x)
 	waitpid(x->pid, NULL, 0);
 }
 
-/* Everything that is told, until nothing is for some looks. A thread looks once a second. */
+/* Every event, until some looks in a row bring none. A thread looks once a second. */
 static unsigned listen_to(struct pm_mapping *m, struct pm_event *events, unsigned flags)
 {
 	struct pollfd p = {pm_event_fd(m), POLLIN, 0};
@@ -340,7 +340,7 @@ static void check_mount(struct pm_mapping *m, bool read_only)
 		complain(e->source, e->text);
 }
 
-/* A private mapping is told as well when the file under it is gone. */
+/* A private mapping gets an event as well when the file under it is gone. */
 static struct pm_mapping *map_copy(void)
 {
 	struct pm_options o = {.size = sizeof(o), .flags = PM_PRIVATE};
@@ -379,7 +379,7 @@ static void provoke(const struct cause *c, unsigned flags)
 	CHECK(pm_unmap(m) == 0);
 }
 
-/* Stores and persists, and nothing is told. */
+/* Stores and persists, and no event comes. */
 static void stay_quiet(unsigned flags)
 {
 	struct pm_event events[EVENTS_MAX];

@@ -27,7 +27,7 @@ static inline void tell(const char *verb, const char *name, const void *bytes, s
 	dprintf(STDOUT_FILENO, "%s %s %016" PRIx64 "\n", verb, name, digest_of(bytes, length));
 }
 
-/* What the file has at the offset, as "found"; a file that is too short, or not there, was not found, and why is told. */
+/* What the file has at the offset, as "found"; of a file that is too short or missing the output says why. */
 static inline void tell_found(const char *name, const char *path, size_t offset, size_t length)
 {
 	char *bytes = malloc(length);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A DAX file of XFS that was cloned, and is then written to by write(2), taken apart from its clone, or loaded anew.
- * What a page shows through a mapping, and what is stored through it into another, is told as VERB (promise or
+ * What a page shows through a mapping, and what is stored through it into another, is printed as VERB (promise or
  * control) once the library has said that it is durable.
  *
  *   reflink write VERB NAME FILE    pm_write() into shared extents; by default it is refused, and goes on after stores

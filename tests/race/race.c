@@ -2,7 +2,7 @@
 /*
  * Processes that create, grow and resize one file at once. In each round some of them meet a failure at a random call:
  * no space, no memory, a limit, a guarantee that cannot be met, an error of the medium. Afterwards every byte that a
- * process was told durable must be in the file, no process may have met a SIGBUS, and where none succeeded there is no
+ * process got 0 for must be in the file, no process may have met a SIGBUS, and where none succeeded there is no
  * file.
  *
  *   race DIRECTORY PROCESSES ROUNDS [SEED]    0: nothing was lost; "-": TMPDIR, or /var/tmp
@@ -32,7 +32,7 @@
 #define STEPS 4
 #define SLOT 4096u
 
-/* What each process was told to be durable. */
+/* What each process got 0 for. */
 static struct shared {
 	atomic_uint waiting, go;
 	atomic_uint quota; /* calls and stores that failed for one */

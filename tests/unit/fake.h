@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Another machine behind the library's two tables. It stands on real files of the machine at hand, answers the
- * questions about the medium as a preset says, counts and records every call, and breaks the calls it is told to.
+ * questions about the medium as a preset says, counts and records every call, and breaks the calls that the test names.
  *
  * What the library must never do (map over something, rely on a plain MAP_SHARED|MAP_SYNC, ask a DAX file for its
  * page cache, sync a device-dax, ...) is noted in fake.violation, which unit.c checks after every test.
@@ -93,7 +93,7 @@ struct fake_machine {
 	bool has_unnamed_files; /* O_TMPFILE */
 	bool lacks_fallocate;
 	const char *granularity_word; /* PMDIRECT_GRANULARITY */
-	const struct fake_health *health; /* NULL: nothing is told */
+	const struct fake_health *health; /* NULL: none is shown */
 	const char *block;            /* where the disk hangs, after "devices/"; NULL: as region and below say */
 	const char *node_block;       /* the same of a node that is mapped itself */
 	const char *slaves[3];        /* names of the devices below it */

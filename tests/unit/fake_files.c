@@ -338,7 +338,7 @@ int fake_statmount(int fd, struct pm_mount *mount)
 	char *type = strtok_r(mount->room, " .", &rest);
 	char *subtype = strstr(told, "fuse.") == told ? strtok_r(NULL, " ", &rest) : NULL;
 	strtok_r(NULL, " ", &rest);
-	/* What is of the super block's flags is told apart. */
+	/* The flags of the super block are apart. */
 	mount->read_only = !strncmp(rest, "ro", 2);
 	mount->type = type;
 	mount->subtype = subtype ? subtype : "";

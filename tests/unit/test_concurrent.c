@@ -343,7 +343,7 @@ START_TEST(who_began_without_an_observer_asks_it_for_the_others)
 }
 END_TEST
 
-/* The failure was told by another mapping, and not yet to this one's description. */
+/* Another mapping received the error, and this one's description has not reported it yet. */
 START_TEST(a_failure_that_was_told_elsewhere_is_cleared)
 {
 	struct persister alone = {.n = 3};
@@ -359,7 +359,7 @@ START_TEST(a_failure_that_was_told_elsewhere_is_cleared)
 }
 END_TEST
 
-/* A failure from before there was an observer, which is no news to it: another process was told. */
+/* An error from before there was an observer, which does not report it: another process received it. */
 START_TEST(a_failure_from_before_the_observer)
 {
 	start(XFS_SUPER_MAGIC, 0);
@@ -376,7 +376,7 @@ START_TEST(a_failure_from_before_the_observer)
 }
 END_TEST
 
-/* The observer was not asked when the failure was told, and is not believed when it was cleared. */
+/* The observer was not asked when the error was reported, and does not count once it was cleared. */
 START_TEST(a_failure_that_was_cleared_is_not_told_again)
 {
 	struct persister alone = {.n = 3};

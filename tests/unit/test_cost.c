@@ -291,7 +291,7 @@ static const struct {
 	{LINES, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
 	{BYTES, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
 	{DEMOTED, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
-	/* What is announced of others is told from what is announced of this. */
+	/* Announcements about other processes are distinguished from those about this one. */
 	{LEASED, "write", write_byte, "fcntl_getsig read statx_now getrlimit_fsize fcntl_getfl ioctl pwrite fcntl_getsig read fcntl_getsig read " MSYNC},
 
 	{PAGES, "query, verdict", query_verdict, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl"},

@@ -255,7 +255,7 @@ START_TEST(a_cut_mapping_does_not_grow)
 }
 END_TEST
 
-/* A mapping that does not reach there has nothing to be told of. */
+/* A mapping that does not reach there gets no error. */
 START_TEST(a_cut_behind_the_mapping_is_none)
 {
 	start(&fake_plain, UNIT_OPTIONS(.length = 4 * unit_page(), .offset = 100));

@@ -417,7 +417,7 @@ START_TEST(an_unknown_file_system_of_a_mount)
 }
 END_TEST
 
-/* Memory is told apart from what keeps, also where it is remembered. */
+/* Memory is distinguished from a lasting backing, also where the answer is remembered. */
 START_TEST(a_mount_that_is_memory)
 {
 	const char *path = unit_file("file", PAGES * unit_page());

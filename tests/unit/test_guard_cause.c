@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a fault was: a full file system is told from one that fails. And what the library itself leaves behind. */
+/* The cause of a fault: a full file system is no failing one. And what the library itself leaves behind. */
 #include <errno.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>

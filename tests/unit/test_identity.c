@@ -47,7 +47,7 @@ static void unmap_all(void)
 	}
 }
 
-/* What a drain is told. */
+/* The error that a drain gets. */
 static int fail_write_back(struct pm_mapping *of)
 {
 	fake_fail(FAKE_msync, 1, ENOSPC);
@@ -135,7 +135,7 @@ START_TEST(what_may_be_one_file_shares_no_failure)
 	ck_assert_int_eq(fail_write_back(m[1]), -ENOSPC);
 	unit_ok(persist(m[0]));
 	unit_ok(persist(m[2]));
-	/* Each is told by its own description. */
+	/* Each gets the error of its own description. */
 	fake_fail(FAKE_msync, 0, ENOSPC);
 	ck_assert_int_eq(persist(m[0]), -ENOSPC);
 	ck_assert_int_eq(persist(m[2]), -ENOSPC);

@@ -109,7 +109,7 @@ START_TEST(a_handler_that_takes_long_keeps_nobody_waiting)
 		usleep(1000);
 	ck_assert_uint_eq(atomic_load(&told), 1);
 	atomic_store(&go_on, true);
-	/* What it has not been told yet it is told before the end, equal ones once. */
+	/* Events that are still waiting are delivered before the end, equal ones once. */
 	unit_ok(pm_unmap(m));
 	ck_assert_uint_eq(atomic_load(&told), 3);
 }

@@ -77,7 +77,7 @@ START_TEST(a_thousand_watched_mappings)
 	/* One more where it is asked for, and only there. */
 	ck_assert_int_ge(pm_event_fd(m[7]), 0);
 	ck_assert_uint_eq(entries("/proc/self/fd") - descriptors - MAPPINGS, own_descriptors + 1);
-	/* Both mappings of an inode are told, and no other. */
+	/* Both mappings of an inode get the event, and no other. */
 	while (!pm_next_event(m[18], &event, sizeof(event)) || !pm_next_event(m[19], &event, sizeof(event)) ||
 	       !pm_next_event(m[20], &event, sizeof(event)))
 		;

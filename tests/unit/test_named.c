@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The file's name while it is mapped: each way to lose it is told once, with its reason; what leads to the file still is none. */
+/* The file's name while it is mapped: each way to lose it is one event, with its reason; other changes are none. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -340,7 +340,7 @@ START_TEST(a_kernel_that_tells_no_path)
 	const struct pm_report *r = unit_query(m);
 	ck_assert_int_eq(r->evidence[PM_EV_NAMED].state, _i ? PM_YES : PM_UNKNOWN);
 	ck_assert_int_ne(r->verdict, PM_VERDICT_REFUSED);
-	/* The links are told all the same. */
+	/* The links are shown all the same. */
 	unlinked();
 	r = unit_query(m);
 	ck_assert_int_eq(r->evidence[PM_EV_NAMED].state, PM_NO);

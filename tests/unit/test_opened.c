@@ -60,7 +60,7 @@ static int only_inherit(void)
 
 static const struct {
 	int (*act)(void);
-	enum pm_reason reason; /* none: not to be told */
+	enum pm_reason reason; /* none: no event */
 } openings[] = {
 	{open_to_write, PM_REASON_OPENED_WRITING},
 	{open_direct, PM_REASON_OPENED_DIRECT},

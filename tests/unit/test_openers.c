@@ -49,7 +49,7 @@ static const struct {
 	{false, true, false, false, true, false, PM_REASON_OPENED_WRITING},
 	{false, true, false, false, true, true, PM_REASON_OPENED_DIRECT},
 	{false, true, false, false, false, false, PM_REASON_NONE},
-	/* Later each new one is told once, until a scan finds none. */
+	/* Later each new one is reported once, until a scan finds none. */
 	{true, false, false, false, true, false, PM_REASON_OPENED_WRITING},
 	{true, false, true, false, true, false, PM_REASON_NONE},
 	{true, false, true, false, true, true, PM_REASON_OPENED_DIRECT},

@@ -412,7 +412,7 @@ START_TEST(a_failure_of_any_part_is_the_drains)
 }
 END_TEST
 
-/* The first failure is the one that is told. */
+/* The first failure is the one that is returned. */
 START_TEST(the_first_of_several_failures_is_kept)
 {
 	map_on(&fake_plain);

@@ -48,7 +48,7 @@ static void modify(int file)
 	ck_assert_int_eq(pwrite(fds[file], "x", 1, 0), 1);
 }
 
-/* Two mappings of one file have one watch: each is told, and it stays until the last of them leaves. */
+/* Two mappings of one file have one watch: each gets its events, and it stays until the last of them leaves. */
 START_TEST(two_users_of_one_file)
 {
 	struct pm_sources s[FILES] = {{.watch = 0}};
