@@ -114,16 +114,17 @@ void pm_name_remember(struct pm_name *name, int fd, const struct statx *file)
 	name->birth = file->stx_btime;
 }
 
-/* 1, 0, or -errno. */
-static int is_file(int fd, const struct statx *file)
+/* Whether the descriptor leads to the file: 1, 0, or -errno. A server may give the file's numbers to another file. */
+static int is_file(int fd, const struct pm_named_file *file)
 {
 	struct statx now;
 	int rc = PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &now));
-	return rc ? rc : now.stx_ino == file->stx_ino && now.stx_dev_major == file->stx_dev_major &&
-	                 now.stx_dev_minor == file->stx_dev_minor;
+	if (rc || !pm_has_same_numbers(&now, file->stx))
+		return rc;
+	return pm_is_on_block_device(file->f_type, file->stx) ? 1 : pm_is_same_inode(file->fd, fd);
 }
 
-void pm_name_follow(struct pm_name *name, int directory_fd, const char *entry, const struct statx *file)
+void pm_name_follow(struct pm_name *name, int directory_fd, const char *entry, const struct pm_named_file *file)
 {
 	/* O_PATH does not open the file: a lease is not broken (fs/open.c do_dentry_open). */
 	int fd = PM_RETRY(pm_sys->openat(directory_fd, entry, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
@@ -134,7 +135,7 @@ void pm_name_follow(struct pm_name *name, int directory_fd, const char *entry, c
 	name->fd = fd < 0 ? 0 : fd;
 }
 
-void pm_name_forget(struct pm_name *name, const struct statx *file)
+void pm_name_forget(struct pm_name *name, const struct pm_named_file *file)
 {
 	/* If the program closed the number, it may lead to another file by now. */
 	int rc = name->fd ? is_file(name->fd, file) : 0;
@@ -287,7 +288,8 @@ void pm_evidence_named(pm_evidence_table e, const struct pm_subject *s)
 		set(e, PM_NO, PM_NAME_COPIED_UP, "copied up: the path leads to the copy", s->stx.stx_nlink);
 		return;
 	}
-	int fd = s->name->fd && is_file(s->name->fd, &s->stx) == 1 ? s->name->fd : s->fd;
+	struct pm_named_file file = {s->fd, &s->stx, s->found.file_system};
+	int fd = s->name->fd && is_file(s->name->fd, &file) == 1 ? s->name->fd : s->fd;
 	int rc = path_of(fd, path);
 	if (rc)
 		set_unknown(e, s, -rc);

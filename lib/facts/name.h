@@ -4,6 +4,7 @@
 #define PM_NAME_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 #include "facts/evidence.h"
@@ -19,14 +20,21 @@ struct pm_name {
 	struct statx_timestamp birth;
 };
 
+/* The file that a name belongs to. */
+struct pm_named_file {
+	int fd;
+	const struct statx *stx;
+	uint32_t f_type; /* of its file system; 0: not known */
+};
+
 /* Remembers the name that the kernel reports for an open file. */
 void pm_name_remember(struct pm_name *, int fd, const struct statx *);
-void pm_name_forget(struct pm_name *, const struct statx *);
+void pm_name_forget(struct pm_name *, const struct pm_named_file *);
 /*
  * For a file that was opened without a name and has an entry in the directory now. By the descriptor that it was opened
  * with, the kernel goes on to report no path (fs/dcache.c d_mark_tmpfile).
  */
-void pm_name_follow(struct pm_name *, int directory_fd, const char *entry, const struct statx *);
+void pm_name_follow(struct pm_name *, int directory_fd, const char *entry, const struct pm_named_file *);
 /* Whether the descriptor leads to another file than when the name was remembered. */
 bool pm_name_is_reborn(const struct pm_name *, const struct statx *);
 

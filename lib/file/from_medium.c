@@ -10,6 +10,7 @@
 
 #include "error.h"
 #include "file/file.h"
+#include "file/from_medium.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
 
@@ -60,6 +61,19 @@ static bool may_know(const struct pm_file *f)
 	return f->stx.stx_uid == pm_sys->euid() || !PM_RETRY(pm_sys->faccessat2_write(f->fd));
 }
 
+/* Pages that are dirty cannot be dropped. */
+static int fail_to_sync(const struct pm_file *f, const struct pm_ignored *ignored)
+{
+	if (ignored->state == PM_YES)
+		return pm_fail(-EOPNOTSUPP, f->call, f->name,
+		               "PM_FROM_MEDIUM: %s returns 0 without doing anything (a shim or a filter of system calls), so dirty pages "
+		               "stay cached: end what ignores it",
+		               ignored->name);
+	return pm_fail(-EOPNOTSUPP, f->call, f->name,
+	               "PM_FROM_MEDIUM: pages stay cached, and whether %s is ignored is not known: %s", ignored->name,
+	               pm_strerror(-ignored->error));
+}
+
 int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
 {
 	uint64_t end = offset + length, first;
@@ -74,6 +88,9 @@ int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
 		return pm_file_fail(f, rc, "PM_FROM_MEDIUM: the cached pages cannot be dropped");
 	if (first >= end)
 		return 0;
+	struct pm_ignored ignored = pm_syncs_ignored(PM_CALL_FSYNC);
+	if (ignored.state != PM_NO)
+		return fail_to_sync(f, &ignored);
 	if (!may_know(f))
 		return pm_fail(-EACCES, f->call, f->name,
 		               "PM_FROM_MEDIUM: the kernel reports what is cached only to the owner of the file and to a process that may write it");

@@ -9,7 +9,10 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "file/claim.h"
 #include "file/file.h"
+#include "file/grow.h"
+#include "file/no_block.h"
 #include "kernel/fiemap.h"
 #include "sys/sys.h"
 
@@ -176,7 +179,7 @@ static ssize_t append_by_description(const struct pm_file *f, size_t step)
 }
 
 /* Appends zeros at the end that the file has when the kernel writes them, wherever another process has moved it. */
-static ssize_t append(const struct pm_file *f, uint64_t end, size_t step)
+static ssize_t append(struct pm_file *f, uint64_t end, size_t step)
 {
 	ssize_t put = PM_RETRY(pm_sys->pwritev2_append(f->fd, zeros, step));
 	/* RWF_APPEND is missing (before Linux 4.16), or filtered. */
@@ -194,7 +197,7 @@ static ssize_t append(const struct pm_file *f, uint64_t end, size_t step)
  */
 #define SHARE 64
 
-static int append_zeros(const struct pm_file *f, uint64_t end)
+static int append_zeros(struct pm_file *f, uint64_t end)
 {
 	bool exact = f->unnamed || f->alone;
 	for (;;) {
@@ -217,19 +220,20 @@ static int append_zeros(const struct pm_file *f, uint64_t end)
  * Another process may use what is appended or reserved, so it cannot be taken back: growing does not begin where it
  * cannot end. ext4 takes all free blocks before it fails (fs/ext4/extents.c ext4_alloc_file_blocks).
  */
-static int is_room_for(const struct pm_file *f, uint64_t missing)
+static int is_room_for(struct pm_file *f, uint64_t missing)
 {
 	struct statfs stfs;
 	uint64_t held = f->stx.stx_blocks * 512;
 	if (f->unnamed || f->alone || PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) || !stfs.f_blocks)
 		return 0;
+	f->f_type = (uint32_t)stfs.f_type;
 	/* The blocks were reserved beyond the end before. */
 	held = held > f->original_size ? held - f->original_size : 0;
 	missing = missing > held ? missing - held : 0;
 	return missing / (uint64_t)stfs.f_bsize > stfs.f_bfree ? -ENOSPC : 0;
 }
 
-static int grow_without_fallocate(const struct pm_file *f, uint64_t end, bool sparse)
+static int grow_without_fallocate(struct pm_file *f, uint64_t end, bool sparse)
 {
 	/* ftruncate(2) can also shrink, so it serves only where no other process can have grown the file. */
 	if (sparse && (f->unnamed || pm_file_is_alone(f)))
@@ -238,7 +242,7 @@ static int grow_without_fallocate(const struct pm_file *f, uint64_t end, bool sp
 }
 
 /* The last block of what was reserved is enough: XFS would want the whole once more. */
-static int set_size(const struct pm_file *f, uint64_t from, uint64_t end)
+static int set_size(struct pm_file *f, uint64_t from, uint64_t end)
 {
 	int rc = allocate_by(pm_sys->fallocate, f, from, end - from);
 	/* Not even that block is free, and it is not needed. */
@@ -257,7 +261,7 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 	/* An undo cuts back to the size under the lease: another process may have grown the file before. */
 	if (!f->unnamed && !f->alone)
 		pm_file_claim(f);
-	int rc = f->alone ? pm_file_look(f) : 0;
+	int rc = f->alone ? pm_file_stat(f) : 0;
 	f->original_size = f->size;
 	if (rc || end <= f->size)
 		return rc;
@@ -280,16 +284,4 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 	if (is_missing(rc))
 		rc = grow_without_fallocate(f, end, sparse);
 	return rc ? fail_to_grow(f, rc) : 0;
-}
-
-int pm_file_write_all(struct pm_file *f, uint64_t end)
-{
-	for (uint64_t at = 0; at < end;) {
-		size_t step = end - at < ZEROS ? (size_t)(end - at) : ZEROS;
-		ssize_t put = PM_RETRY(pm_sys->pwrite(f->fd, zeros, step, at));
-		if (put <= 0)
-			return pm_file_fail(f, put ? (int)put : -EIO, "the new file cannot be written");
-		at += (uint64_t)put;
-	}
-	return 0;
 }

@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "file/file.h"
+#include "file/no_block.h"
 #include "sys/sys.h"
 
 static bool is_reason(int rc)

@@ -13,7 +13,13 @@
 
 #include "error.h"
 #include "facts/name.h"
+#include "file/beside.h"
+#include "file/claim.h"
+#include "file/close.h"
 #include "file/file.h"
+#include "file/open.h"
+#include "file/undo.h"
+#include "kernel/identity.h"
 #include "sys/sys.h"
 
 #define SYMLINKS_MAX 40 /* as in path_resolution(7) */
@@ -26,7 +32,7 @@ static int look_first(struct pm_file *f)
 	 */
 	if (f->created && !f->unnamed)
 		pm_file_claim(f);
-	int rc = pm_file_look(f);
+	int rc = pm_file_stat(f);
 	f->original_size = f->size;
 	if (!rc && f->size)
 		f->created = false;
@@ -92,11 +98,6 @@ static bool lacks_unnamed_files(int rc)
 	return rc == -EOPNOTSUPP || rc == -EISDIR || rc == -EINVAL || rc == -ENOSYS || rc == -EPERM || rc == -ENOENT;
 }
 
-void pm_file_name_beside(struct pm_file *f, unsigned n)
-{
-	snprintf(f->beside, NAME_MAX + 1, ".%.200s.pm-%u", f->entry, n);
-}
-
 /*
  * Where the file system has no unnamed files (FUSE, NFS), the file gets a name beside the entry that no program asks
  * for. The name is removed when the file has its own. A process that is killed before leaves it behind; the next
@@ -112,14 +113,6 @@ static int create_beside(struct pm_file *f, int flags, unsigned mode)
 	if (fd < 0)
 		f->beside[0] = 0;
 	return fd;
-}
-
-void pm_file_drop_beside(struct pm_file *f)
-{
-	if (!f->entry || !f->beside[0])
-		return;
-	PM_RETRY(pm_sys->unlinkat(f->directory_fd, f->beside));
-	f->beside[0] = 0;
 }
 
 /* In directory_fd, where there is no such entry. */
@@ -236,7 +229,7 @@ int pm_file_link(struct pm_file *f, const struct pm_options *o)
 	if (rc)
 		return pm_file_fail(f, rc, "the new file cannot be given its name");
 	pm_file_drop_beside(f);
-	pm_name_follow(&f->place, f->directory_fd, f->entry, &f->stx);
+	pm_name_follow(&f->place, f->directory_fd, f->entry, &(struct pm_named_file){f->fd, &f->stx, f->f_type});
 	return 0;
 }
 
@@ -245,7 +238,7 @@ int pm_file_link(struct pm_file *f, const struct pm_options *o)
  */
 static void locate(struct pm_file *f, const char *path)
 {
-	if (walk(f, path, true) == 0 && pm_file_is_entry(f))
+	if (walk(f, path, true) == 0 && pm_file_is_called(f, f->entry))
 		return;
 	pm_file_close_directory(f);
 	f->sync_all = true;
@@ -272,9 +265,8 @@ static bool was_removed(const struct pm_file *f, const char *path)
 	if (f->stx.stx_nlink || f->unnamed || !S_ISREG(f->stx.stx_mode))
 		return false;
 	int rc = PM_RETRY(pm_sys->statx(AT_FDCWD, path, 0, &now));
-	/* If the path does not answer, the file is not shown to be found again. */
-	return rc || now.stx_ino != f->stx.stx_ino || now.stx_dev_major != f->stx.stx_dev_major ||
-	       now.stx_dev_minor != f->stx.stx_dev_minor;
+	/* If the path does not answer, nothing shows that it still leads to the file. */
+	return rc || !pm_has_same_numbers(&now, &f->stx) || pm_is_same_file(f->fd, &f->stx, path) == 0;
 }
 
 int pm_file_open(struct pm_file *f, const char *path, const struct pm_options *o)
@@ -332,7 +324,7 @@ int pm_file_open_unseen(struct pm_file *f, const char *path, const struct pm_opt
 		f->fd = open_unnamed(f, path, o);
 	if (f->fd == -EEXIST && !(o->flags & PM_EXCLUSIVE))
 		f->fd = open_unnoticed(path, access_mode(o));
-	int rc = f->fd < 0 ? pm_file_fail(f, f->fd, "the file cannot be opened") : pm_file_look(f);
+	int rc = f->fd < 0 ? pm_file_fail(f, f->fd, "the file cannot be opened") : pm_file_stat(f);
 	if (rc)
 		pm_file_close(f);
 	return rc;

@@ -11,7 +11,9 @@
 #include <stdio.h>
 
 #include "error.h"
+#include "file/claim.h"
 #include "file/file.h"
+#include "file/zero_fill.h"
 #include "kernel/fiemap.h"
 #include "kernel/quirks.h"
 #include "sys/sys.h"
@@ -26,31 +28,26 @@ struct gaps {
 	uint64_t last; /* where the last one that was found ends */
 };
 
-static bool shows_old_blocks(const struct pm_file *f)
+static bool shows_old_blocks(struct pm_file *f)
 {
-	struct statfs stfs;
-	return S_ISREG(f->stx.stx_mode) && !f->created && !PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) &&
-	       pm_has_quirk((uint32_t)stfs.f_type, PM_FS_SHOWS_OLD_BLOCKS);
+	return S_ISREG(f->stx.stx_mode) && !f->created && pm_has_quirk(pm_file_f_type(f), PM_FS_SHOWS_OLD_BLOCKS);
 }
 
 /*
- * In steps, each with the lease still held: a process that wants to open the file waits much longer than one step
- * takes.
+ * With the lease in steps, and only while it is still held: a process that wants to open the file waits much longer than
+ * a step takes.
  */
-static int fill(const struct pm_file *f, uint64_t at, uint64_t end)
+static int fill(const struct pm_file *f, uint64_t at, uint64_t end, bool has_lease)
 {
 	static const char zeros[ZEROS];
 	while (at < end) {
 		size_t step = end - at < ZEROS ? (size_t)(end - at) : ZEROS;
-		if (PM_RETRY(pm_sys->getlease(f->fd)) != F_WRLCK)
+		if (has_lease && PM_RETRY(pm_sys->getlease(f->fd)) != F_WRLCK)
 			return -EBUSY;
-		for (size_t done = 0; done < step;) {
-			ssize_t written = PM_RETRY(pm_sys->pwrite(f->fd, zeros, step - done, at + done));
-			if (written <= 0)
-				return written ? (int)written : -EIO;
-			done += (size_t)written;
-		}
-		at += step;
+		ssize_t put = PM_RETRY(pm_sys->pwrite(f->fd, zeros, step, at));
+		if (put <= 0)
+			return put ? (int)put : -EIO;
+		at += (uint64_t)put;
 	}
 	return 0;
 }
@@ -61,7 +58,7 @@ static int meet_gap(struct gaps *g, uint64_t gap_end)
 		return 0;
 	g->found = true;
 	g->last = gap_end;
-	return g->fill ? fill(g->f, g->at, gap_end) : 0;
+	return g->fill ? fill(g->f, g->at, gap_end, true) : 0;
 }
 
 /* An extent that is written is skipped. */
@@ -132,10 +129,7 @@ int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 	/* As in lease.c, but no thread needs a signal on a break: the lease is polled, and released at once. */
 	bool had = PM_RETRY(pm_sys->getlease(f->fd)) == F_WRLCK;
 	if (!had) {
-		rc = PM_RETRY(pm_sys->lease_signal(f->fd, SIGURG));
-		if (!rc)
-			rc = PM_RETRY(pm_sys->setlease(f->fd, F_WRLCK));
-		PM_RETRY(pm_sys->lease_silence(f->fd));
+		rc = pm_file_take_lease(f);
 		if (rc)
 			return do_without(f);
 	}
@@ -143,4 +137,10 @@ int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 	if (!had)
 		PM_RETRY(pm_sys->setlease(f->fd, F_UNLCK));
 	return rc ? fail(f, rc) : 0;
+}
+
+int pm_file_write_all(struct pm_file *f, uint64_t end)
+{
+	int rc = fill(f, 0, end, false);
+	return rc ? pm_file_fail(f, rc, "the new file cannot be written") : 0;
 }

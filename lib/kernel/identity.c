@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "kernel/identity.h"
@@ -50,6 +51,13 @@ int pm_is_same_inode(int fd, int other)
 {
 	char path[40];
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", other);
+	return is_same_inode(fd, path);
+}
+
+int pm_is_entry(int fd, int directory_fd, const char *entry)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", directory_fd, entry);
 	return is_same_inode(fd, path);
 }
 

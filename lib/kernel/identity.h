@@ -24,6 +24,8 @@ bool pm_has_own_numbers(int fd, const struct statx *);
 bool pm_has_same_numbers(const struct statx *, const struct statx *);
 /* Whether two open files with the same numbers are one: 1, 0 or -errno. */
 int pm_is_same_inode(int fd, int other);
+/* Whether an entry of a directory is the open file with the same numbers: 1, 0 or -errno. */
+int pm_is_entry(int fd, int directory_fd, const char *entry);
 
 /*
  * Whether path leads to the open file whose numbers are in stx: 1 or 0. -errno: the numbers are the same, and the

@@ -11,6 +11,11 @@
 #include "facts/gather.h"
 #include "facts/name.h"
 #include "facts/subject.h"
+#include "file/claim.h"
+#include "file/close.h"
+#include "file/open.h"
+#include "file/sync.h"
+#include "file/undo.h"
 #include "kernel/quirks.h"
 #include "mapping/area.h"
 #include "mapping/gate.h"
@@ -71,7 +76,7 @@ static int finish(struct pm_mapping *m, const struct pm_options *o)
 	bool unnamed = m->file.unnamed;
 	int rc = pm_file_link(&m->file, o);
 	if (!rc && unnamed)
-		rc = pm_file_publish(&m->file);
+		rc = pm_file_sync(&m->file);
 	if (!rc)
 		populate(m);
 	if (!rc)
@@ -126,6 +131,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 		return pm_assess_refuse(f, &m->terms.decision);
 	f->read_only = o->flags & PM_READ_ONLY;
 	f->fsync_complete = s.found.fsync_complete;
+	f->f_type = s.found.file_system ? s.found.file_system : f->f_type;
 	rc = pm_mapping_shape_file(m, o, e, &s);
 	if (rc)
 		return rc;
@@ -175,7 +181,7 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 		return rc;
 	}
 	bool stands = alone && atomic_load(&departed) == departed_before;
-	int rc = stands ? 0 : pm_file_look(&m->file);
+	int rc = stands ? 0 : pm_file_stat(&m->file);
 	if (!rc)
 		rc = establish(m, o);
 	if (!rc) {

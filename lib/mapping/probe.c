@@ -9,6 +9,8 @@
 #include "facts/evidence.h"
 #include "facts/gather.h"
 #include "facts/subject.h"
+#include "file/close.h"
+#include "file/open.h"
 #include "mapping/area.h"
 #include "mapping/mapping.h"
 #include "observe/observe.h"

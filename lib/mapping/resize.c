@@ -5,6 +5,11 @@
 #include "error.h"
 #include "facts/evidence.h"
 #include "facts/subject.h"
+#include "file/claim.h"
+#include "file/grow.h"
+#include "file/sync.h"
+#include "file/undo.h"
+#include "file/zero_fill.h"
 #include "mapping/area.h"
 #include "mapping/gate.h"
 #include "observe/observe.h"
@@ -87,9 +92,9 @@ static int grow(struct pm_mapping *m, uint64_t length, struct pm_event_batch *ba
 	if (!rc && m->mapped.is_prepared)
 		rc = pm_file_prepare(f, start, added, m->terms.decision.direct == PM_YES);
 	if (!rc)
-		rc = pm_file_publish(f);
+		rc = pm_file_sync(f);
 	if (!rc)
-		rc = pm_file_look(f);
+		rc = pm_file_stat(f);
 	if (!rc)
 		rc = judge(m, length, &decision);
 	if (!rc)
@@ -126,7 +131,7 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 		return pm_fail(rc, "pm_resize", m->name, "ftruncate failed: %s", pm_strerror(rc));
 	}
 	f->size = end;
-	return pm_file_publish(f);
+	return pm_file_sync(f);
 }
 
 static void see_anew(struct pm_mapping *m)
@@ -148,7 +153,7 @@ static int look_at_file(struct pm_mapping *m)
 	int rc = pm_kept_file_look(&m->file.identity, &now);
 	if (rc == -EBADF)
 		return pm_gate_leave(m, "pm_resize", rc);
-	rc = pm_file_look(&m->file);
+	rc = pm_file_stat(&m->file);
 	if (!rc)
 		pm_gate_note_end(m, m->file.size);
 	return rc;

@@ -7,6 +7,11 @@
 #include "facts/evidence.h"
 #include "facts/extents.h"
 #include "facts/subject.h"
+#include "file/from_medium.h"
+#include "file/grow.h"
+#include "file/open.h"
+#include "file/sync.h"
+#include "file/zero_fill.h"
 #include "mapping/mapping.h"
 #include "sys/sys.h"
 
@@ -34,7 +39,7 @@ static int publish(struct pm_mapping *m, const struct pm_options *o, bool lines)
 		return 0;
 	if (lines)
 		pm_file_locate(&m->file);
-	return pm_file_publish(&m->file);
+	return pm_file_sync(&m->file);
 }
 
 /* Gathers the extents of the new part, and what other processes did to the rest while it was synced. */

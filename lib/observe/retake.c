@@ -2,6 +2,7 @@
 #include "durability/page.h"
 #include "facts/evidence.h"
 #include "facts/subject.h"
+#include "file/grow.h"
 #include "kernel/trusted_sync.h"
 #include "observe/retake.h"
 

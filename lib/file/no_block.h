@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Why a store found no block. */
+#ifndef PM_FILE_NO_BLOCK_H
+#define PM_FILE_NO_BLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+/*
+ * The page cache of XFS takes blocks for a whole folio, up to 2 MiB from Linux 6.6 on (fs/iomap/buffered-io.c
+ * iomap_page_mkwrite): a fault can fail for a folio where a single page would still find a block.
+ */
+#define PM_LARGEST_FOLIO ((uint64_t)2 << 20)
+/* Whether the file was made immutable or append-only. */
+static inline bool pm_file_is_fixed(const struct statx *stx)
+{
+	return stx->stx_attributes & stx->stx_attributes_mask & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND);
+}
+/*
+ * Why a store into the range failed: -ENOSPC, -EDQUOT, -EFBIG, -EPERM (the file is immutable or append-only); 0: none
+ * of these explains it. May allocate what is missing there, never beyond the end in stx.
+ */
+int pm_file_why_no_block(int fd, const struct statx *stx, uint64_t offset, uint64_t length);
+
+#endif
