@@ -178,6 +178,7 @@ struct fake {
 	atomic_bool populated; /* MADV_POPULATE_WRITE was used: the extents are written now */
 	/* The watcher thread looks at nothing: time stands still, and nothing is announced to it. The test observes by pm_query(). */
 	atomic_bool watcher_sleeps;
+	atomic_bool time_stands_still; /* no second of the watcher passes any more */
 	bool really_syncs;     /* msync, fsync, fdatasync and syncfs reach the kernel */
 	bool loads_providers;  /* dlopen works */
 	unsigned processes;    /* so many are to be seen in /proc; 0: all */

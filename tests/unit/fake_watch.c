@@ -116,7 +116,7 @@ int fake_gettid(void)
 uint64_t fake_now_ms(void)
 {
 	static _Atomic uint64_t last;
-	if (!atomic_load(&fake.watcher_sleeps))
+	if (!atomic_load(&fake.watcher_sleeps) && !atomic_load(&fake.time_stands_still))
 		atomic_store(&last, pm_sys_linux.now_ms());
 	return atomic_load(&last);
 }

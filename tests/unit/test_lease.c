@@ -338,6 +338,63 @@ START_TEST(no_signal_reaches_the_application)
 }
 END_TEST
 
+/* The signal of the break wakes the watcher: no second passes. */
+START_TEST(a_break_is_signalled)
+{
+	struct pm_mapping *m = lease(0);
+	atomic_store(&fake.time_stands_still, true);
+	struct intruder x = intrude(O_RDONLY);
+	ck_assert(is_in(&x, WAIT_MS));
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	atomic_store(&fake.time_stands_still, false);
+	dismiss(&x);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static atomic_bool resizing, may_resize;
+
+static void hold_fallocate(enum fake_call c)
+{
+	if (c != FAKE_fallocate_keep_size || !pthread_equal(pthread_self(), main_thread))
+		return;
+	atomic_store(&resizing, true);
+	while (!atomic_load(&may_resize))
+		usleep(1000);
+}
+
+/* What opens another mapping's file while this one is resized, and lets the resizing go on when it is in. */
+static void *intrude_meanwhile(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&resizing))
+		usleep(1000);
+	struct intruder x = intrude(O_RDONLY);
+	bool came_in = is_in(&x, WAIT_MS);
+	atomic_store(&may_resize, true);
+	dismiss(&x);
+	return came_in ? NULL : arg;
+}
+
+/* A resize holds the lock of its mapping for as long as it takes: the watcher does not wait for that lock. */
+START_TEST(a_resize_keeps_no_other_lease_waiting)
+{
+	pthread_t thread;
+	void *failed;
+	struct pm_mapping *other = lease(0);
+	struct pm_mapping *m = unit_map(unit_file("resized", 1 << 20), UNIT_OPTIONS(.flags = PM_WATCH));
+	fake.hook = hold_fallocate;
+	ck_assert_int_eq(pthread_create(&thread, NULL, intrude_meanwhile, other), 0);
+	unit_ok(pm_resize(m, 2 << 20));
+	pthread_join(thread, &failed);
+	ck_assert_ptr_null(failed);
+	fake.hook = NULL;
+	ck_assert_int_eq(next_of(other, PM_EVENT_LEASE_BROKEN).new_granularity, PM_PAGE);
+	unit_ok(pm_unmap(m));
+	unit_ok(pm_unmap(other));
+}
+END_TEST
+
 START_TEST(every_call_broken_in_turn)
 {
 	static const int errors[] = {EIO, EMFILE, EINTR};
@@ -374,6 +431,8 @@ int main(void)
 	tcase_add_loop_test(c, not_promoted_with_less, 0, 2);
 	tcase_add_test(c, the_descriptor_is_handed_over);
 	tcase_add_loop_test(c, no_signal_reaches_the_application, 0, 2);
+	tcase_add_test(c, a_break_is_signalled);
+	tcase_add_test(c, a_resize_keeps_no_other_lease_waiting);
 	tcase_add_loop_test(c, every_call_broken_in_turn, 0, 3);
 	return unit_run();
 }
