@@ -23,12 +23,15 @@ static int join(struct pm_mapping *m)
 	if (rc)
 		return rc;
 	pm_watcher_watch(&o->sources, m->file.fd);
-	if (o->sources.is_watched == PM_YES)
-		pm_openers_announce(&o->openers, false);
 	o->lease.is_wanted = m->flags & PM_LEASE;
 	o->lease.signalled = pm_watcher_thread_id();
 	if (o->lease.is_wanted)
 		pm_lease_take(&o->lease);
+	/* While a lease is held no other process has the file open. */
+	if (atomic_load(&o->lease.is_held))
+		pm_openers_none(&o->openers);
+	else if (o->sources.is_watched == PM_YES)
+		pm_openers_announce(&o->openers, false);
 	return 0;
 }
 

@@ -81,11 +81,11 @@ static void take_out(struct pm_notified *n)
 static void end_thread_if_unused(void)
 {
 	pthread_mutex_lock(&life);
-	if (is_running && !members) {
-		pthread_mutex_lock(&lock);
-		must_end = true;
-		pthread_cond_signal(&woken_cond);
-		pthread_mutex_unlock(&lock);
+	pthread_mutex_lock(&lock);
+	must_end = is_running && !members;
+	pthread_cond_signal(&woken_cond);
+	pthread_mutex_unlock(&lock);
+	if (must_end) {
 		pthread_join(thread, NULL);
 		must_end = has_work = is_running = false;
 	}

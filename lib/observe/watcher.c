@@ -319,7 +319,10 @@ void pm_watcher_release(void)
 
 int pm_watcher_thread_id(void)
 {
-	return watcher.id;
+	pthread_mutex_lock(&lock);
+	int id = watcher.id;
+	pthread_mutex_unlock(&lock);
+	return id;
 }
 
 void pm_watcher_watch(struct pm_sources *s, int fd)

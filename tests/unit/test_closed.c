@@ -296,8 +296,11 @@ START_TEST(all_are_closed)
 	m = unit_map(path, UNIT_OPTIONS(.flags = PM_WATCH));
 	base = pm_base(m);
 	note_kept();
+	/* The lock of the watcher is taken before and after, for the thread sanitizer. */
+	pm_watcher_thread_id();
 	for (unsigned i = 0; i < count; i++)
 		close(numbers[i]);
+	pm_watcher_thread_id();
 	usleep(100000);
 	fake_forget();
 	usleep(500000);

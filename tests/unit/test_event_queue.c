@@ -187,11 +187,18 @@ START_TEST(a_call_runs_the_handler_itself)
 }
 END_TEST
 
+static void *leave(void *listener)
+{
+	pm_notifier_leave(&((struct listener *)listener)->notified);
+	return NULL;
+}
+
 /* A handler that takes long holds up its own mapping only: another leaves at once, and hears the rest from its own thread. */
 START_TEST(a_queue_waits_for_its_own_handler_only)
 {
-	struct listener slow, other;
+	struct listener slow, other, last;
 	fake_start(&fake_plain);
+	join(&last); /* so that the thread goes on */
 	join(&slow);
 	join(&other);
 	atomic_store(&slow.holds, true);
@@ -204,9 +211,15 @@ START_TEST(a_queue_waits_for_its_own_handler_only)
 	ck_assert_uint_eq(other.told, 2);
 	ck_assert(pthread_equal(other.thread, pthread_self()));
 	ck_assert_uint_eq(slow.told, 0);
+	pthread_t thread;
+	ck_assert_int_eq(pthread_create(&thread, NULL, leave, &slow), 0);
+	usleep(50000);
+	ck_assert_int_eq(pthread_tryjoin_np(thread, NULL), EBUSY);
 	atomic_store(&slow.holds, false);
-	pm_notifier_leave(&slow.notified);
+	pthread_join(thread, NULL);
 	ck_assert_uint_eq(slow.told, 1);
+	pm_notifier_leave(&last.notified);
+	pm_events_destroy(&last.queue);
 	pm_events_destroy(&slow.queue);
 	pm_events_destroy(&other.queue);
 }

@@ -342,6 +342,9 @@ END_TEST
 START_TEST(a_break_is_signalled)
 {
 	struct pm_mapping *m = lease(0);
+	/* What was announced of pm_map() itself is looked at first. */
+	unit_query(m);
+	usleep(100000);
 	atomic_store(&fake.time_stands_still, true);
 	struct intruder x = intrude(O_RDONLY);
 	ck_assert(is_in(&x, WAIT_MS));
@@ -353,6 +356,7 @@ START_TEST(a_break_is_signalled)
 END_TEST
 
 static atomic_bool resizing, may_resize;
+static const char *resized_path;
 
 static void hold_fallocate(enum fake_call c)
 {
@@ -369,6 +373,9 @@ static void *intrude_meanwhile(void *arg)
 	(void)arg;
 	while (!atomic_load(&resizing))
 		usleep(1000);
+	/* Now the watcher wants to look at the mapping that is resized. */
+	close(open(resized_path, O_RDWR | O_CLOEXEC));
+	usleep(100000);
 	struct intruder x = intrude(O_RDONLY);
 	bool came_in = is_in(&x, WAIT_MS);
 	atomic_store(&may_resize, true);
@@ -382,7 +389,8 @@ START_TEST(a_resize_keeps_no_other_lease_waiting)
 	pthread_t thread;
 	void *failed;
 	struct pm_mapping *other = lease(0);
-	struct pm_mapping *m = unit_map(unit_file("resized", 1 << 20), UNIT_OPTIONS(.flags = PM_WATCH));
+	resized_path = unit_file("resized", 1 << 20);
+	struct pm_mapping *m = unit_map(resized_path, UNIT_OPTIONS(.flags = PM_WATCH));
 	fake.hook = hold_fallocate;
 	ck_assert_int_eq(pthread_create(&thread, NULL, intrude_meanwhile, other), 0);
 	unit_ok(pm_resize(m, 2 << 20));
