@@ -183,7 +183,8 @@ static void store(struct pm_mapping *m, unsigned self, uint64_t length)
 	int rc = pm_guarded(m, copy, &c, &fault, sizeof(fault));
 	note_quota(rc);
 	/* A hole that gets no block for a quota: the store is not made, and the byte stays what it was. */
-	if (fault.error && !(has_quota && fault.error == -EDQUOT)) {
+	/* fallocate(2), which is asked for the reason, may have met a failure of this program's own. */
+	if (fault.error && !(has_quota && (fault.error == -EDQUOT || fault.error == -ENOSPC))) {
 		dprintf(STDOUT_FILENO, "  process %u: %s\n", self, pm_error_detail());
 		_exit(1);
 	}
