@@ -101,7 +101,7 @@ static int fail_for_want(const struct pm_file *f, uint64_t offset, uint64_t leng
 	int rc = pm_file_why_no_block(f->fd, &stx, offset, length);
 	if (rc == -EPERM)
 		return pm_fail(rc, f->call, f->name, "the range cannot be written: the file is immutable or append-only");
-	if (rc)
+	if (rc < 0)
 		return pm_file_fail(f, rc, "the range cannot be allocated");
 	return pm_fail(-EIO, f->call, f->name, "a page cannot be written, and not for want of space or quota: the medium failed");
 }

@@ -42,5 +42,5 @@ int pm_file_why_no_block(int fd, const struct statx *stx, uint64_t offset, uint6
 	}
 	if (rc == -EOPNOTSUPP || rc == -ENOSYS)
 		return ask_counter(fd);
-	return is_reason(rc) ? rc : 0;
+	return is_reason(rc) ? rc : rc ? 0 : PM_BLOCK_IS_THERE;
 }

@@ -21,6 +21,7 @@ static inline bool pm_file_is_fixed(const struct statx *stx)
  * Why a store into the range failed: -ENOSPC, -EDQUOT, -EFBIG, -EPERM (the file is immutable or append-only); 0: none
  * of these explains it. May allocate what is missing there, never beyond the end in stx.
  */
+#define PM_BLOCK_IS_THERE 1 /* or the file system has the block now */
 int pm_file_why_no_block(int fd, const struct statx *stx, uint64_t offset, uint64_t length);
 
 #endif

@@ -24,24 +24,30 @@ int pm_guard_remove(void)
 	return pm_sigbus_remove();
 }
 
-/* Whether a store to that page could have needed a block: in a hole, or to replace a shared block. */
-static bool may_need_block(const struct pm_mapping *m, const struct statx *stx, uint64_t start, uint64_t length)
+/* Whether a store to that range needed a block: for a hole, or to replace a shared one. */
+static enum pm_state needed_block(const struct pm_mapping *m, const struct statx *stx, uint64_t start, uint64_t length)
 {
+	static const enum pm_evidence_row rows[] = {PM_EV_ALLOCATED, PM_EV_EXTENTS_WRITTEN, PM_EV_UNSHARED};
+	enum pm_state needed = PM_NO;
 	pm_evidence_table e;
 	struct pm_subject s = {.backing = pm_mapping_backing(m), .fd = m->file.fd, .stx = *stx, .offset = start,
 	                       .length = length, .end = start + length};
 	if (m->flags & (PM_READ_ONLY | PM_PRIVATE))
-		return false;
+		return PM_NO;
 	pm_evidence_clear(e);
 	pm_evidence_extents(e, &s);
-	return e[PM_EV_ALLOCATED].state != PM_YES || e[PM_EV_EXTENTS_WRITTEN].state != PM_YES ||
-	       e[PM_EV_UNSHARED].state != PM_YES;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (e[rows[i]].state == PM_NO)
+			return PM_YES;
+		needed = e[rows[i]].state == PM_UNKNOWN ? PM_UNKNOWN : needed;
+	}
+	return needed;
 }
 
 /*
  * Why the store cannot be made: an attribute, or the block that it needed. The file system is asked for that block by
- * the rules that held for the store (reserves, quotas). Never makes the file longer. If there is a block after all, the
- * store has what it needed.
+ * the rules that held for the store (reserves, quotas). Never makes the file longer. PM_BLOCK_IS_THERE: the page had no
+ * block, and another process has given space back since.
  */
 static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t offset, uint64_t page)
 {
@@ -49,14 +55,15 @@ static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t 
 	uint64_t length = stx->stx_size - start < PM_LARGEST_FOLIO ? stx->stx_size - start : PM_LARGEST_FOLIO;
 	if (pm_file_is_fixed(stx) && !(m->flags & (PM_READ_ONLY | PM_PRIVATE)))
 		return -EPERM;
-	if (!may_need_block(m, stx, start, length))
+	if (needed_block(m, stx, start, length) == PM_NO)
 		return 0;
+	bool needed = needed_block(m, stx, offset - offset % page, page) == PM_YES;
 	pthread_mutex_lock(&m->observed.lock);
 	pm_own_write_begin(&m->observed.sources);
 	int rc = pm_file_why_no_block(m->file.fd, stx, offset - offset % page, page);
 	pm_own_write_end(&m->observed.sources);
 	pthread_mutex_unlock(&m->observed.lock);
-	return rc;
+	return needed || rc < 0 ? rc : 0;
 }
 
 /* Finds the error, and leaves the sentence. */
@@ -84,7 +91,10 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 		if (rc == -EPERM)
 			return pm_fail(rc, call, m->name, "no store at offset %llu: the file was made immutable or append-only "
 			               "(chattr +i, +a)", offset);
-		if (rc)
+		if (rc == PM_BLOCK_IS_THERE && f->code == BUS_ADRERR)
+			return pm_fail(-ENOSPC, call, m->name, "no block for a store at offset %llu when it was made, and there is "
+			               "one now: store again", offset);
+		if (rc < 0)
 			return pm_fail(rc, call, m->name, "no block for a store at offset %llu: %s%s", offset,
 			               pm_strerror(rc), pm_what_helps(rc));
 	}
