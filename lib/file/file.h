@@ -38,7 +38,7 @@ struct pm_file {
 	bool suspect;     /* a sync failed: perhaps the only report of a lost write-back (errseq.rst) */
 	char *entry;
 	char *beside; /* what an unnamed file is called where every file needs a name; empty: nothing. Lies behind the entry */
-	uint64_t original_size; /* before this call */
+	uint64_t original_size, original_blocks; /* before this call; blocks of 512 bytes */
 	uint64_t size;
 	struct statx stx;
 	enum pm_backing backing; /* file or device-dax */

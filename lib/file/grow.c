@@ -11,6 +11,7 @@
 #include "error.h"
 #include "file/claim.h"
 #include "file/file.h"
+#include "file/forbidden.h"
 #include "file/grow.h"
 #include "file/no_block.h"
 #include "kernel/fiemap.h"
@@ -99,10 +100,9 @@ static int fail_for_want(const struct pm_file *f, uint64_t offset, uint64_t leng
 	struct statx stx = f->stx;
 	stx.stx_size = f->size;
 	int rc = pm_file_why_no_block(f->fd, &stx, offset, length);
-	if (rc == -EPERM)
-		return pm_fail(rc, f->call, f->name, "the range cannot be written: the file is immutable or append-only");
 	if (rc < 0)
-		return pm_file_fail(f, rc, "the range cannot be allocated");
+		return pm_file_fail_forbidden(f, rc, rc == -EPERM ? "the range cannot be written" : "the range cannot be allocated",
+		                              PM_CHANGE_CONTENT);
 	return pm_fail(-EIO, f->call, f->name, "a page cannot be written, and not for want of space or quota: the medium failed");
 }
 
@@ -142,7 +142,8 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 	void *map = NULL;
 	rc = PM_RETRY(pm_sys->mmap(&map, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, offset));
 	if (rc)
-		return pm_file_fail(f, rc, "the range cannot be mapped for preparing");
+		return pm_file_fail_forbidden(f, rc, rc == -EPERM ? "mmap failed" : "the range cannot be mapped for preparing",
+		                              PM_CHANGE_CONTENT);
 	/*
 	 * The page cache then holds single pages, where readahead would make folios of up to megabytes. A store makes
 	 * its whole folio dirty, and every drain would write it (fs/iomap/buffered-io.c iomap_page_mkwrite).
@@ -156,19 +157,17 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 
 /* ---- Growing ---- */
 
-/* The reason is checked: a filter of system calls returns EPERM as well. */
-static int fail_to_grow(const struct pm_file *f, int rc)
-{
-	struct statx now;
-	if (rc == -EPERM && !PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now)) && pm_file_is_fixed(&now))
-		return pm_fail(rc, f->call, f->name, "the file cannot be grown: it is immutable or append-only");
-	return pm_file_fail(f, rc, "the file cannot be grown");
-}
-
-/* By a description that is used for nothing else. It would break a lease, so it serves only where there is none. */
-static ssize_t append_by_description(const struct pm_file *f, size_t step)
+/*
+ * By a description that is used for nothing else. Opening it breaks the lease of this process as well, and waits until
+ * the lease is released (fs/locks.c __break_lease). The lease of the claim is released first. That of PM_LEASE stays, and
+ * the growth fails.
+ */
+static ssize_t append_by_description(struct pm_file *f, size_t step, int missing)
 {
 	char path[40];
+	if (f->alone && !f->claimed)
+		return missing;
+	pm_file_release(f);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
 	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CLOEXEC, 0));
 	if (fd < 0)
@@ -187,7 +186,7 @@ static ssize_t append(struct pm_file *f, uint64_t end, size_t step)
 		return put;
 	if (f->unnamed || pm_file_is_alone(f)) /* no other process moves the end that was seen */
 		return PM_RETRY(pm_sys->pwrite(f->fd, zeros, step, end));
-	return append_by_description(f, step);
+	return append_by_description(f, step, (int)put);
 }
 
 /*
@@ -199,8 +198,8 @@ static ssize_t append(struct pm_file *f, uint64_t end, size_t step)
 
 static int append_zeros(struct pm_file *f, uint64_t end)
 {
-	bool exact = f->unnamed || f->alone;
 	for (;;) {
+		bool exact = f->unnamed || f->alone;
 		int64_t size = PM_RETRY(pm_sys->lseek_end(f->fd));
 		if (size < 0 || (uint64_t)size >= end)
 			return size < 0 ? (int)size : 0;
@@ -263,6 +262,7 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 		pm_file_claim(f);
 	int rc = f->alone ? pm_file_stat(f) : 0;
 	f->original_size = f->size;
+	f->original_blocks = f->stx.stx_blocks;
 	if (rc || end <= f->size)
 		return rc;
 	/* Set first: a failed attempt may have grown the file in part, and must be undone. */
@@ -283,5 +283,5 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 		rc = set_size(f, from, end);
 	if (is_missing(rc))
 		rc = grow_without_fallocate(f, end, sparse);
-	return rc ? fail_to_grow(f, rc) : 0;
+	return rc ? pm_file_fail_forbidden(f, rc, "the file cannot be grown", PM_CHANGE_GROWS) : 0;
 }

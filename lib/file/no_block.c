@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "file/forbidden.h"
 #include "file/no_block.h"
 #include "sys/sys.h"
 

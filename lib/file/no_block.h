@@ -12,11 +12,6 @@
  * iomap_page_mkwrite): a fault can fail for a folio where a single page would still find a block.
  */
 #define PM_LARGEST_FOLIO ((uint64_t)2 << 20)
-/* Whether the file was made immutable or append-only. */
-static inline bool pm_file_is_fixed(const struct statx *stx)
-{
-	return stx->stx_attributes & stx->stx_attributes_mask & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND);
-}
 /*
  * Why a store into the range failed: -ENOSPC, -EDQUOT, -EFBIG, -EPERM (the file is immutable or append-only); 0: none
  * of these explains it. May allocate what is missing there, never beyond the end in stx.

@@ -17,6 +17,7 @@
 #include "file/claim.h"
 #include "file/close.h"
 #include "file/file.h"
+#include "file/forbidden.h"
 #include "file/open.h"
 #include "file/undo.h"
 #include "kernel/identity.h"
@@ -278,9 +279,9 @@ int pm_file_open(struct pm_file *f, const char *path, const struct pm_options *o
 	else
 		f->fd = open_existing(AT_FDCWD, path, access_mode(o));
 	if (f->fd < 0) {
-		int rc = f->fd;
+		int rc = pm_file_fail_to_open(f, f->fd, path);
 		pm_file_close_directory(f);
-		return pm_file_fail(f, rc, "the file cannot be opened");
+		return rc;
 	}
 	int rc = look_first(f);
 	if (!rc && was_removed(f, path)) {
@@ -301,6 +302,9 @@ static int open_unnamed(struct pm_file *f, const char *path, const struct pm_opt
 		return rc ? rc : -EEXIST;
 	int fd = PM_RETRY(pm_sys->openat(f->directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
 	f->created = f->unnamed = fd >= 0;
+	/* What says EPERM may be a filter of system calls, under which the file is created by its name. */
+	if (fd == -EPERM && pm_file_is_immutable(f->directory_fd))
+		return fd;
 	return lacks_unnamed_files(fd) ? -EOPNOTSUPP : fd;
 }
 
@@ -315,16 +319,12 @@ int pm_file_open_unseen(struct pm_file *f, const char *path, const struct pm_opt
 {
 	f->name = path;
 	f->directory_fd = -1;
-	f->fd = open_unnoticed(path, access_mode(o));
-	if (f->fd >= 0 && o->flags & PM_EXCLUSIVE) {
-		pm_file_close(f);
-		return pm_file_fail(f, -EEXIST, "the file cannot be created");
-	}
+	f->fd = o->flags & PM_EXCLUSIVE ? -ENOENT : open_unnoticed(path, access_mode(o));
 	if (f->fd == -ENOENT && o->flags & PM_CREATE)
 		f->fd = open_unnamed(f, path, o);
 	if (f->fd == -EEXIST && !(o->flags & PM_EXCLUSIVE))
 		f->fd = open_unnoticed(path, access_mode(o));
-	int rc = f->fd < 0 ? pm_file_fail(f, f->fd, "the file cannot be opened") : pm_file_stat(f);
+	int rc = f->fd < 0 ? pm_file_fail_to_open(f, f->fd, path) : pm_file_stat(f);
 	if (rc)
 		pm_file_close(f);
 	return rc;

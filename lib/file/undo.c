@@ -70,6 +70,10 @@ static void remove_entry(struct pm_file *f)
 static void undo_growth(struct pm_file *f)
 {
 	struct statx now;
+	/* The kernel refused the growth before it changed the file. */
+	bool knows = !PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now));
+	if (knows && now.stx_size == f->original_size && now.stx_blocks == f->original_blocks)
+		return;
 	bool untouched = pm_file_is_alone(f);
 	if (!untouched) {
 		pm_file_release(f);

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "error.h"
 #include "facts/evidence.h"
 #include "facts/subject.h"
+#include "file/forbidden.h"
 #include "kernel/sysfs.h"
 #include "mapping/area.h"
 #include "sys/sys.h"
@@ -74,14 +76,15 @@ int pm_area_no_room(const char *name, const char *call, const char *what, size_t
 /* ---- Mapping ---- */
 
 /* Why a file refuses to be mapped, and what the caller can do; NULL: the error says everything. */
-static const char *why_unmappable(int rc, bool shared_to_write)
+static const char *why_unmappable(int rc, bool shared_to_write, int fd)
 {
 	switch (rc) {
 	case -ENODEV:
 		return "the file system has no shared mappings of this file (as sysfs, FUSE with direct_io and 9p without a cache): "
 		       "use read(2) and write(2), or PM_PRIVATE where that is possible";
 	case -EPERM:
-		return "the file is sealed against writing (fcntl(2) F_SEAL_WRITE): map it with PM_READ_ONLY or PM_PRIVATE";
+	case -EACCES:
+		return shared_to_write ? pm_file_what_forbids(fd, PM_CHANGE_CONTENT) : NULL;
 	case -ETXTBSY:
 		return "the file is swap space in use: swapoff(8) first, or map it with PM_READ_ONLY";
 	case -EINVAL:
@@ -103,7 +106,20 @@ int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct 
 	int rc = PM_RETRY(pm_sys->mmap(map, (size_t)s->length, prot, flags, s->fd, s->offset));
 	if (!rc)
 		return 0;
-	const char *why = why_unmappable(rc, s->writable && ask->backing == PM_BACKING_FILE);
+	const char *why = why_unmappable(rc, s->writable && ask->backing == PM_BACKING_FILE, s->fd);
 	return why ? pm_fail(rc, f->call, f->name, "mmap failed: %s: %s", pm_strerror(rc), why)
 	           : pm_area_no_room(f->name, f->call, "mmap", (size_t)s->length, rc);
+}
+
+int pm_area_try(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool is_synchronous, uint64_t size)
+{
+	uint64_t there = (size + f->unit - 1) / f->unit * f->unit;
+	bool is_huge = f->unit > (size_t)sysconf(_SC_PAGESIZE);
+	void *map = NULL;
+	if (s.offset + s.length > there)
+		s.length = there > s.offset ? there - s.offset : is_huge ? 0 : f->unit;
+	int rc = s.length ? pm_area_map(f, ask, &s, is_synchronous, &map) : 0;
+	if (map)
+		PM_RETRY(pm_sys->munmap(map, (size_t)s.length));
+	return rc;
 }

@@ -9,6 +9,11 @@
 
 /* *map is a hint, and the result. Leaves the sentence. */
 int pm_area_map(const struct pm_file *, const struct pm_ask *, const struct pm_subject *, bool is_synchronous, void **map);
+/*
+ * Maps, and unmaps, what there is of the range in a file of that size: to map a hugetlbfs for writing grows the file
+ * (fs/hugetlbfs/inode.c hugetlbfs_file_mmap).
+ */
+int pm_area_try(const struct pm_file *, const struct pm_ask *, struct pm_subject, bool is_synchronous, uint64_t size);
 /* An address at which huge pages are possible; NULL: none. Nothing is ever mapped over anything. */
 void *pm_area_huge_page_hint(uint64_t offset, size_t length);
 /* The number behind a word of a small text, such as a limit in /proc; UINT64_MAX: there is none. */

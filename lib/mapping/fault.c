@@ -9,6 +9,7 @@
 #include "facts/evidence.h"
 #include "facts/extents.h"
 #include "facts/subject.h"
+#include "file/forbidden.h"
 #include "file/no_block.h"
 #include "kernel/sigbus.h"
 #include "mapping/gate.h"

@@ -3,36 +3,29 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "error.h"
 #include "facts/evidence.h"
 #include "facts/gather.h"
 #include "facts/subject.h"
 #include "file/close.h"
+#include "file/forbidden.h"
 #include "file/open.h"
 #include "mapping/area.h"
 #include "mapping/mapping.h"
 #include "observe/observe.h"
 #include "sys/sys.h"
 
-/*
- * Whether the file can be mapped so, and grown: nothing else of pm_map() can be tried without a trace. Only the
- * existing part is mapped: mapping a hugetlbfs for writing grows the file (fs/hugetlbfs/inode.c hugetlbfs_file_mmap).
- */
+/* Whether the file can be mapped so, and grown: nothing else of pm_map() can be tried without a trace. */
 static int try_to_map(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool is_synchronous)
 {
-	uint64_t there = (f->size + f->unit - 1) / f->unit * f->unit;
-	void *map = NULL;
 	int limited = s.end > f->size ? pm_file_within_limit(f, s.end) : 0;
 	if (limited)
 		return limited;
-	bool huge = f->unit > (size_t)sysconf(_SC_PAGESIZE);
-	if (s.offset + s.length > there)
-		s.length = there > s.offset ? there - s.offset : huge ? 0 : f->unit;
-	int rc = s.length ? pm_area_map(f, ask, &s, is_synchronous, &map) : 0;
-	if (map)
-		PM_RETRY(pm_sys->munmap(map, (size_t)s.length));
+	int rc = pm_area_try(f, ask, s, is_synchronous, f->size);
+	bool grows = s.end > f->size && S_ISREG(f->stx.stx_mode) && !f->created;
+	if (!rc && grows && pm_file_what_forbids(f->fd, PM_CHANGE_GROWS))
+		rc = pm_file_fail_forbidden(f, -EPERM, "the file cannot be grown", PM_CHANGE_GROWS);
 	return rc;
 }
 

@@ -18,6 +18,7 @@
 #include "facts/filesystem.h"
 #include "facts/health.h"
 #include "facts/subject.h"
+#include "file/forbidden.h"
 #include "mapping/gate.h"
 #include "sys/sys.h"
 
@@ -111,8 +112,9 @@ static int write_locked(struct pm_mapping *m, const char *call, const void *sour
 	rc = pm_medium_write(&m->medium, source, offset, length);
 	if (rc == -EFAULT && has_bad_page(&s))
 		rc = -EIO;
-	return rc ? pm_fail(rc, call, m->name, "the range at %llu cannot be written: %s%s", (unsigned long long)offset,
-	                    pm_strerror(rc), pm_what_helps(rc)) : 0;
+	const char *what = rc == -EPERM || rc == -EACCES ? pm_file_what_forbids(m->file.fd, PM_CHANGE_CONTENT) : NULL;
+	return rc ? pm_fail(rc, call, m->name, "the range at %llu cannot be written: %s%s%s", (unsigned long long)offset,
+	                    pm_strerror(rc), what ? ": " : "", what ? what : pm_what_helps(rc)) : 0;
 }
 
 /*

@@ -6,6 +6,7 @@
 #include "facts/evidence.h"
 #include "facts/subject.h"
 #include "file/claim.h"
+#include "file/forbidden.h"
 #include "file/grow.h"
 #include "file/sync.h"
 #include "file/undo.h"
@@ -128,7 +129,7 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 	rc = PM_RETRY(pm_sys->ftruncate(f->fd, end));
 	if (rc) {
 		remap(m, old_length);
-		return pm_fail(rc, "pm_resize", m->name, "ftruncate failed: %s", pm_strerror(rc));
+		return pm_file_fail_forbidden(f, rc, "the file cannot be made shorter", PM_CHANGE_SHRINKS);
 	}
 	f->size = end;
 	return pm_file_sync(f);

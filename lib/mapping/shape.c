@@ -12,6 +12,7 @@
 #include "file/open.h"
 #include "file/sync.h"
 #include "file/zero_fill.h"
+#include "mapping/area.h"
 #include "mapping/mapping.h"
 #include "sys/sys.h"
 
@@ -61,6 +62,19 @@ static int start_from_medium(struct pm_mapping *m, pm_evidence_table e, const st
 	return pm_file_from_medium(f, s->offset, s->length);
 }
 
+/* A file that cannot be mapped at all cannot be grown or prepared either, and the first is what the caller must know. */
+static int grow_and_prepare(struct pm_mapping *m, const struct pm_options *o, bool direct, const struct pm_subject *s)
+{
+	struct pm_file *f = &m->file;
+	int rc = pm_file_grow(f, m->mapped.range.offset + m->mapped.range.length, o->flags & PM_SPARSE);
+	if (!rc && m->mapped.is_prepared)
+		rc = prepare_file(m, o, direct, s);
+	if (!rc || rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG)
+		return rc;
+	int unmappable = pm_area_try(f, &m->mapped.ask, *s, false, f->original_size);
+	return unmappable ? unmappable : rc;
+}
+
 int pm_mapping_shape_file(struct pm_mapping *m, const struct pm_options *o, pm_evidence_table e, struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;
@@ -68,9 +82,7 @@ int pm_mapping_shape_file(struct pm_mapping *m, const struct pm_options *o, pm_e
 	bool grown = m->mapped.range.offset + m->mapped.range.length > f->size, direct = e[PM_EV_DAX].state == PM_YES;
 	int rc = o->flags & PM_FROM_MEDIUM ? start_from_medium(m, e, s) : 0;
 	if (!rc)
-		rc = pm_file_grow(f, m->mapped.range.offset + m->mapped.range.length, o->flags & PM_SPARSE);
-	if (!rc && m->mapped.is_prepared)
-		rc = prepare_file(m, o, direct, s);
+		rc = grow_and_prepare(m, o, direct, s);
 	if (!rc)
 		rc = publish(m, o, lines);
 	if (S_ISREG(f->stx.stx_mode)) /* it ends where it was made to end */

@@ -124,6 +124,11 @@ static int do_fcntl_getfl(int fd)
 	return result(fcntl(fd, F_GETFL));
 }
 
+static int do_fcntl_get_seals(int fd)
+{
+	return result(fcntl(fd, F_GET_SEALS));
+}
+
 static int do_setlease(int fd, int type)
 {
 	return result(fcntl(fd, F_SETLEASE, type));
@@ -314,6 +319,7 @@ const struct pm_sys pm_sys_linux = {
 	.wrong_sync = pm_linux_wrong_sync,
 	.ioctl = do_ioctl,
 	.fcntl_getfl = do_fcntl_getfl,
+	.fcntl_get_seals = do_fcntl_get_seals,
 	.setlease = do_setlease,
 	.getlease = do_getlease,
 	.fcntl_getown = do_fcntl_getown,

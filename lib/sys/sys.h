@@ -100,6 +100,7 @@ struct pm_sys {
 	int (*wrong_sync)(unsigned call); /* one of PM_CALL_..., made so that it must fail; 0: it did not fail */
 	int (*ioctl)(int fd, unsigned long request, void *arg);
 	int (*fcntl_getfl)(int fd); /* fcntl(F_GETFL) */
+	int (*fcntl_get_seals)(int fd); /* -EINVAL: the file has no seals */
 	int (*setlease)(int fd, int type);
 	int (*getlease)(int fd);
 	int (*fcntl_getown)(int fd, struct pm_owner *owner);

@@ -75,6 +75,7 @@ lib/facts/fast_commit
 lib/facts/gather
 
 lib/file/file
+lib/file/forbidden
 lib/file/beside
 lib/file/claim
 lib/file/sync

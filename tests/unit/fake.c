@@ -248,6 +248,12 @@ static int fake_fcntl_getfl(int fd)
 	return pm_sys_linux.fcntl_getfl(fd);
 }
 
+static int fake_fcntl_get_seals(int fd)
+{
+	ENTER(.call = FAKE_fcntl_get_seals, .fd = fd);
+	return pm_sys_linux.fcntl_get_seals(fd);
+}
+
 static int fake_uname(struct utsname *name)
 {
 	ENTER(.call = FAKE_uname, .fd = -1);

@@ -21,7 +21,7 @@
 
 #define FAKE_CALLS(X)                                                                                        \
 	X(openat) X(close) X(statx) X(statx_now) X(fstatfs) X(statfs) X(statmount) X(lseek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(pwritev2_append) X(linkat) X(unlinkat) X(renameat2_noreplace)      \
-	X(ftruncate) X(fallocate) X(fadvise_dontneed) X(fsync) X(fdatasync) X(syncfs) X(wrong_sync) X(ioctl) X(fcntl_getfl) X(uname) X(memfd_create) X(getrlimit_fsize) X(mmap) X(munmap)    \
+	X(ftruncate) X(fallocate) X(fadvise_dontneed) X(fsync) X(fdatasync) X(syncfs) X(wrong_sync) X(ioctl) X(fcntl_getfl) X(fcntl_get_seals) X(uname) X(memfd_create) X(getrlimit_fsize) X(mmap) X(munmap)    \
 	X(mremap) X(madvise) X(mincore) X(msync) X(pagemap_scan) X(sync_file_range) X(faccessat2_write) X(cachestat) X(setlease) X(getlease)          \
 	X(fcntl_getown) X(fcntl_setown) X(fcntl_setsig) X(fcntl_getsig) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(timerfd) X(timer_set) X(inotify) X(inotify_add) X(inotify_remove) X(gettid) X(now_ms) X(epoll_create) X(epoll_add)    \
 	X(poll) X(same_inode) X(kcmp_file) X(each_entry) X(euid) X(getenv) X(dlopen)                      \

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mapping/mapping.h"
@@ -280,6 +281,46 @@ START_TEST(zeros_without_appending)
 }
 END_TEST
 
+/* A second open file description would wait for the lease of the first, which the library gives back first. */
+START_TEST(appending_does_not_wait_for_the_own_lease)
+{
+	const char *path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	fake.machine.magic = 0x12345; /* a lease there is no proof that no other process has the file open */
+	fake_fail(FAKE_fallocate, 0, EOPNOTSUPP);
+	fake_fail(FAKE_fallocate_keep_size, 0, EOPNOTSUPP);
+	fake_fail(FAKE_pwritev2_append, 0, ENOSYS);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 3 * SIZE));
+	unit_ok(pm_unmap(m));
+	const struct fake_record *opened, *leased = fake_find(FAKE_setlease, 0), *given_back = fake_find(FAKE_setlease, 1);
+	unsigned n = 0;
+	while ((opened = fake_find(FAKE_openat, n++)) && !(opened->flags & O_APPEND))
+		;
+	ck_assert(opened && leased && given_back);
+	ck_assert(leased->flags == F_WRLCK && given_back->flags == F_UNLCK);
+	ck_assert(leased < given_back && given_back < opened);
+	ck_assert_uint_ge(unit_size_of(path), 3 * SIZE);
+}
+END_TEST
+
+/* Blocks beyond an end that could not be set, of which the size tells nothing. */
+START_TEST(what_was_reserved_is_released)
+{
+	const char *path = unit_file("file", SIZE);
+	struct stat before, after;
+	struct pm_mapping *m;
+	sync();
+	ck_assert_int_eq(stat(path, &before), 0);
+	fake_start(&fake_plain);
+	fake_fail(FAKE_fallocate, 0, EIO);
+	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 1 << 20), &m), -EIO);
+	ck_assert_uint_eq(fake_calls(FAKE_fallocate_keep_size), 1);
+	ck_assert_int_eq(stat(path, &after), 0);
+	ck_assert_int_eq(after.st_size, before.st_size);
+	ck_assert_int_eq(after.st_blocks, before.st_blocks);
+}
+END_TEST
+
 static const char *contested;
 static int others = -1; /* descriptor: an open(2) or truncate(2) by this thread would wait for the lease */
 static uint64_t grown_to;
@@ -331,6 +372,8 @@ int main(void)
 	tcase_add_test(c, zeros_where_nothing_can_be_appended);
 	tcase_add_loop_test(c, zeros_where_nothing_can_be_allocated, 0, 4);
 	tcase_add_test(c, zeros_without_appending);
+	tcase_add_test(c, what_was_reserved_is_released);
+	tcase_add_test(c, appending_does_not_wait_for_the_own_lease);
 	tcase_add_test(c, only_our_own_work_is_undone);
 	return unit_run();
 }

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What about a file forbids a change, whatever right the caller has: the error is the same as that of a missing right or of
+ * a filter of system calls (EPERM, EACCES), and only the file says what helps.
+ */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "error.h"
+#include "file/file.h"
+#include "file/forbidden.h"
+#include "sys/sys.h"
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1 */
+#endif
+
+static bool may_forbid(int rc)
+{
+	return rc == -EPERM || rc == -EACCES;
+}
+
+static const char *by_attribute(int dir_fd, const char *path, int flags)
+{
+	struct statx now;
+	if (PM_RETRY(pm_sys->statx(dir_fd, path, flags, &now)))
+		return NULL;
+	bool is_directory = S_ISDIR(now.stx_mode);
+	switch (pm_file_fixed(&now)) {
+	case 0:
+		return NULL;
+	case STATX_ATTR_APPEND:
+		return is_directory ? NULL : "the file is append-only: take the attribute off (chattr -a), or map it with PM_READ_ONLY";
+	default:
+		return is_directory ? "the directory is immutable: take the attribute off (chattr -i)"
+		                    : "the file is immutable: take the attribute off (chattr -i), or map it with PM_READ_ONLY";
+	}
+}
+
+bool pm_file_is_immutable(int fd)
+{
+	struct statx now;
+	return !PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &now)) && pm_file_fixed(&now) & STATX_ATTR_IMMUTABLE;
+}
+
+/* memfd_create(2): no process can take a seal off. */
+static const char *by_seal(int fd, enum pm_change change)
+{
+	int seals = PM_RETRY(pm_sys->fcntl_get_seals(fd));
+	if (seals <= 0)
+		return NULL;
+	if (change == PM_CHANGE_GROWS && seals & F_SEAL_GROW)
+		return "the file is sealed against growing (fcntl(2) F_SEAL_GROW): map no more than it has";
+	if (change == PM_CHANGE_SHRINKS && seals & F_SEAL_SHRINK)
+		return "the file is sealed against shrinking (fcntl(2) F_SEAL_SHRINK)";
+	if (change == PM_CHANGE_CONTENT && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+		return "the file is sealed against writing (fcntl(2) F_SEAL_WRITE): map it with PM_READ_ONLY or PM_PRIVATE";
+	return NULL;
+}
+
+const char *pm_file_what_forbids(int fd, enum pm_change change)
+{
+	const char *what = by_attribute(fd, "", AT_EMPTY_PATH);
+	return what ? what : by_seal(fd, change);
+}
+
+int pm_file_fail_forbidden(const struct pm_file *f, int rc, const char *doing, enum pm_change change)
+{
+	const char *what = may_forbid(rc) ? pm_file_what_forbids(f->fd, change) : NULL;
+	return what ? pm_fail(rc, f->call, f->name, "%s: %s: %s", doing, pm_strerror(rc), what) : pm_file_fail(f, rc, doing);
+}
+
+int pm_file_fail_to_open(const struct pm_file *f, int rc, const char *path)
+{
+	const char *what = may_forbid(rc) ? by_attribute(AT_FDCWD, path, 0) : NULL;
+	if (!what && may_forbid(rc) && f->directory_fd >= 0)
+		what = by_attribute(f->directory_fd, "", AT_EMPTY_PATH);
+	const char *doing = rc == -EEXIST ? "the file cannot be created" : "the file cannot be opened";
+	return what ? pm_fail(rc, f->call, f->name, "%s: %s: %s", doing, pm_strerror(rc), what) : pm_file_fail(f, rc, doing);
+}
