@@ -29,10 +29,10 @@ import tempfile
 from lab_backings import BACKINGS
 from lab_cache import Lab, prepare
 from lab_cpio import LabError, Missing
-from lab_guest import Guest, GuestFailure, Images, Job
+from lab_guest import Guest, GuestFailure, Images, Job, is_same
 
 __all__ = ["BACKINGS", "Guest", "GuestFailure", "Images", "Job", "Lab", "LabError",
-           "Missing", "prepare", "add_seed_option", "run_test", "run_on_images", "say",
+           "Missing", "is_same", "prepare", "add_seed_option", "run_test", "run_on_images", "say",
            "write_output", "exports", "add_files", "main"]
 
 EXIT_HUNG = 124

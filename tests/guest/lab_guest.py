@@ -7,6 +7,7 @@ its images, and may go on once they are copied.
 """
 
 import collections
+import itertools
 import os
 import re
 import selectors
@@ -152,23 +153,32 @@ class Images:
         return copies
 
 
-def copy_sparse(source, target):
-    """Copies only what is not zero: a few KiB of a golden image."""
-    with open(source, "rb") as reader, open(target, "wb") as writer:
-        size = os.fstat(reader.fileno()).st_size
-        writer.truncate(size)
+def data_of(path):
+    """(offset, bytes) of what is in a file and not zero, in pieces of one size: a few KiB of a golden image."""
+    with open(path, "rb") as stream:
         offset = 0
-        while offset < size:
+        while True:
             try:
-                offset = os.lseek(reader.fileno(), offset, os.SEEK_DATA)
+                offset = os.lseek(stream.fileno(), offset, os.SEEK_DATA)
             except OSError:  # ENXIO: only a hole is left
-                break
-            end = os.lseek(reader.fileno(), offset, os.SEEK_HOLE)
-            while offset < end:
-                data = os.pread(reader.fileno(), min(end - offset, _CHUNK), offset)
-                if data != _ZEROS[:len(data)]:
-                    os.pwrite(writer.fileno(), data, offset)
-                offset += len(data)
+                return
+            offset -= offset % _CHUNK
+            data = os.pread(stream.fileno(), _CHUNK, offset)
+            if data != _ZEROS[:len(data)]:
+                yield offset, data
+            offset += _CHUNK
+
+
+def copy_sparse(source, target):
+    with open(target, "wb") as writer:
+        writer.truncate(os.path.getsize(source))
+        for offset, data in data_of(source):
+            os.pwrite(writer.fileno(), data, offset)
+
+
+def is_same(one, other):
+    """Whether two images of one size hold the same."""
+    return all(mine == theirs for mine, theirs in itertools.zip_longest(data_of(one), data_of(other)))
 
 
 class Guest:
