@@ -29,7 +29,8 @@ import tempfile
 from lab_backings import BACKINGS
 from lab_cache import Lab, prepare
 from lab_cpio import LabError, Missing
-from lab_guest import Guest, GuestFailure, Images, Job, is_same
+from lab_guest import Guest, GuestFailure, Job
+from lab_images import Images, is_same
 
 __all__ = ["BACKINGS", "Guest", "GuestFailure", "Images", "Job", "Lab", "LabError",
            "Missing", "is_same", "prepare", "add_seed_option", "run_test", "run_on_images", "say",

@@ -23,7 +23,7 @@ import lab_backings
 from lab_cpio import Archive, LabError, Missing, elf_closure
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SOURCES = ("lab_backings.py", "lab_cache.py", "lab_cpio.py", "lab_disk.py", "lab_guest.py",
+SOURCES = ("lab_backings.py", "lab_cache.py", "lab_cpio.py", "lab_disk.py", "lab_guest.py", "lab_images.py",
            "lab_share.py", "guest-init.sh")
 
 # The small cloud flavour boots faster; the generic one has every driver.
@@ -357,7 +357,8 @@ def _add_modules(archive, release, tree):
 def _make_golden(lab):
     """Boots once with blank NVDIMMs, and keeps what the kernel made of them."""
     # Imported late: lab_guest needs this module's Lab.
-    from lab_guest import Guest, Images, Job
+    from lab_guest import Guest, Job
+    from lab_images import Images
     images = Images(lab, lab_backings.GOLDEN, lab.path)
     with Guest(lab, lab_backings.GOLDEN, Job(":"), images) as guest:
         guest.start()

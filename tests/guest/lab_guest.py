@@ -7,7 +7,6 @@ its images, and may go on once they are copied.
 """
 
 import collections
-import itertools
 import os
 import re
 import selectors
@@ -20,15 +19,14 @@ import sys
 import tempfile
 import time
 
-import lab_backings
 from lab_cache import find_tool
 from lab_cpio import Archive, LabError
 from lab_disk import Disk
-from lab_share import Share, die_with_parent, why_not
+from lab_images import Images
+from lab_share import Share, die_with_parent
 
 CHANNELS = ("console", "out", "ctl", "ack")
 _CHUNK = 1 << 16
-_ZEROS = bytes(_CHUNK)
 # panic=-1 with -no-reboot makes QEMU exit; an oops is never an acceptable result. A busy host may keep the emulated
 # timer from ticking in time for the kernel's check of it, which is a panic as well.
 _KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic nokaslr "
@@ -115,70 +113,6 @@ def _expanded(argument):
         for name in ("DEV", "D", "F"):  # DEV first: @D is a prefix of @DEV
             quoted = quoted.replace("@" + name, f"'\"${name}\"'")
     return quoted
-
-
-class Images:
-    """The device images of one backing, in a directory; they outlive guests."""
-
-    def __init__(self, lab, backing, directory, paths=()):
-        """paths: those of a machine that had such devices; else new ones."""
-        self.fresh = not paths  # no guest has formatted them yet
-        self.directory = directory
-        self.paths = list(paths)
-        self.share = ""    # a directory, where the backing has one and this host can share it
-        self.no_share = ""  # why not
-        self.has_directory = False  # which QEMU or a daemon opens files in while the guest runs
-        for number, device in enumerate(backing.devices if self.fresh else ()):
-            path = os.path.join(directory, f"{device.kind}{number}.img")
-            if device.kind in ("share", "9p"):
-                os.mkdir(path)
-                self.has_directory = True
-            if device.kind == "share":
-                self.no_share = why_not(path, directory)
-                self.share = "" if self.no_share else path
-            elif device.image == "blank" and device.kind != "9p":
-                with open(path, "wb") as stream:
-                    stream.truncate(lab_backings.DEVICE_SIZE)
-            elif device.kind != "9p":
-                copy_sparse(lab.image(device.image), path)
-            self.paths.append(path)
-
-    def copy(self, numbers=None):
-        """Copies of these devices, or of all, as they are now."""
-        directory = tempfile.mkdtemp(dir=self.directory)
-        copies = []
-        for number in range(len(self.paths)) if numbers is None else numbers:
-            copies.append(os.path.join(directory, os.path.basename(self.paths[number])))
-            copy_sparse(self.paths[number], copies[-1])
-        return copies
-
-
-def data_of(path):
-    """(offset, bytes) of what is in a file and not zero, in pieces of one size: a few KiB of a golden image."""
-    with open(path, "rb") as stream:
-        offset = 0
-        while True:
-            try:
-                offset = os.lseek(stream.fileno(), offset, os.SEEK_DATA)
-            except OSError:  # ENXIO: only a hole is left
-                return
-            offset -= offset % _CHUNK
-            data = os.pread(stream.fileno(), _CHUNK, offset)
-            if data != _ZEROS[:len(data)]:
-                yield offset, data
-            offset += _CHUNK
-
-
-def copy_sparse(source, target):
-    with open(target, "wb") as writer:
-        writer.truncate(os.path.getsize(source))
-        for offset, data in data_of(source):
-            os.pwrite(writer.fileno(), data, offset)
-
-
-def is_same(one, other):
-    """Whether two images of one size hold the same."""
-    return all(mine == theirs for mine, theirs in itertools.zip_longest(data_of(one), data_of(other)))
 
 
 class Guest:
