@@ -167,7 +167,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 	m->file.call = "pm_resize";
 	m->mapped.syncs |= PM_CALL_FSYNC;
 	/* What other processes did until now must not be mistaken for what this call does. */
-	pm_observe_locked(&m->observed, before, false, batch);
+	pm_observe_locked(&m->observed, before, false, false, batch);
 	int rc = look_at_file(m);
 	uint64_t end = m->mapped.range.offset + (length < m->mapped.range.length ? length : m->mapped.range.length);
 	if (!rc && m->file.size < end)

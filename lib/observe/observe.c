@@ -36,11 +36,12 @@ static void cover_others(struct pm_observed *o, struct pm_event_batch *batch)
 		pm_observed_fail(o, rc, batch);
 }
 
-int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, struct pm_event_batch *batch)
+int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool by_watcher, struct pm_event_batch *batch)
 {
 	struct pm_subject s;
 	struct pm_decision fresh;
-	pm_retake(o, batch);
+	if (!pm_answer_break(o, batch) && by_watcher)
+		pm_retake(o, batch);
 	cover_others(o, batch);
 	int rc = pm_observed_assess(o, e, &s, &fresh);
 	if (rc)
@@ -134,7 +135,7 @@ int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report 
 	struct pm_event_batch batch;
 	pthread_mutex_lock(&o->lock);
 	pm_observe_begin(o, &batch);
-	int rc = pm_observe_locked(o, r->evidence, all, &batch);
+	int rc = pm_observe_locked(o, r->evidence, all, false, &batch);
 	pthread_mutex_unlock(&o->lock);
 	pm_observe_publish(o, &batch, false);
 	if (rc)
@@ -161,7 +162,7 @@ bool pm_observe_if_free(struct pm_observed *o)
 		return false;
 	pm_observe_begin(o, &batch);
 	/* Facts that cannot be gathered now are gathered by the next observation. */
-	pm_observe_locked(o, e, false, &batch);
+	pm_observe_locked(o, e, false, true, &batch);
 	pthread_mutex_unlock(&o->lock);
 	pm_observe_publish(o, &batch, true);
 	return true;
@@ -174,7 +175,7 @@ void pm_observe_lease(struct pm_observed *o)
 		return;
 	pthread_mutex_lock(&o->lock);
 	pm_observe_begin(o, &batch);
-	pm_retake(o, &batch);
+	pm_answer_break(o, &batch);
 	pthread_mutex_unlock(&o->lock);
 	pm_observe_publish(o, &batch, false);
 }

@@ -15,7 +15,7 @@ void pm_observed_destroy(struct pm_observed *);
 /* A batch that begins with the state in force. */
 void pm_observe_begin(struct pm_observed *, struct pm_event_batch *);
 /* The first four steps, with the lock held. all: gathers every row. -errno: the facts could not be gathered. */
-int pm_observe_locked(struct pm_observed *, pm_evidence_table, bool all, struct pm_event_batch *);
+int pm_observe_locked(struct pm_observed *, pm_evidence_table, bool all, bool by_watcher, struct pm_event_batch *);
 /* The fifth step, with no lock held. */
 void pm_observe_publish(struct pm_observed *, struct pm_event_batch *, bool by_watcher);
 

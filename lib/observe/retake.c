@@ -109,14 +109,18 @@ static void try_to_return(struct pm_observed *o, struct pm_event_batch *batch)
 		pm_backoff_note(&o->lease, return_to_lines(o, batch));
 }
 
+bool pm_answer_break(struct pm_observed *o, struct pm_event_batch *batch)
+{
+	bool is_broken = o->lease.is_wanted && pm_lease_is_broken(&o->lease);
+	if (is_broken)
+		answer_break(o, batch);
+	return is_broken;
+}
+
 void pm_retake(struct pm_observed *o, struct pm_event_batch *batch)
 {
 	if (!o->lease.is_wanted)
 		return;
-	if (pm_lease_is_broken(&o->lease)) {
-		answer_break(o, batch);
-		return;
-	}
 	if (!atomic_load(&o->lease.is_held))
 		pm_lease_take(&o->lease);
 	if (atomic_load(&o->lease.is_held))

@@ -106,7 +106,8 @@ static bool take_signal(void)
 	const char *at = pm_read_text("/proc/thread-self/status", text, sizeof(text)) > 0 ? strstr(text, "SigPnd:") : NULL;
 	if (at)
 		sscanf(at, "SigPnd: %llx", &pending);
-	return pending >> (SIGIO - 1) & 1 && pm_is_kept(&watcher.signal) && PM_RETRY(pm_sys->read(watcher.signal.fd, &info, sizeof(info))) > 0;
+	bool is_own = pending >> (SIGIO - 1) & 1 && pm_is_kept(&watcher.signal);
+	return is_own && PM_RETRY(pm_sys->read(watcher.signal.fd, &info, sizeof(info))) > 0;
 }
 
 /* A descriptor that the program closed, or replaced, would wake the thread for ever: it is not polled any more. */
@@ -152,25 +153,34 @@ static void answer_signal(uint64_t now)
 		answer_leases(now);
 }
 
-static void look_at_due(uint64_t now)
-{
-	bool is_tick = now >= watcher.tick;
-	if (is_tick)
-		watcher.tick = now + PERIOD_MS;
-	for (struct pm_watched *w = watcher.members; w; w = w->next) {
-		if (!w->due && pm_sources_have_arrived(w->sources))
-			w->due = now + PAUSE_MS;
-		if (!is_tick && (!w->due || w->due > now))
-			continue;
-		look_at(w, now);
-		answer_signal(now);
-	}
-}
-
 static void make_all_due(uint64_t at)
 {
 	for (struct pm_watched *w = watcher.members; w; w = w->next)
 		w->due = sooner(w->due, at);
+}
+
+/* The list is searched from its beginning each time: any member may leave it during a look at another. */
+static struct pm_watched *find_due(uint64_t now)
+{
+	for (struct pm_watched *w = watcher.members; w; w = w->next)
+		if (w->due && w->due <= now)
+			return w;
+	return NULL;
+}
+
+static void look_at_due(uint64_t now)
+{
+	if (now >= watcher.tick) {
+		watcher.tick = now + PERIOD_MS;
+		make_all_due(now);
+	}
+	for (struct pm_watched *w = watcher.members; w; w = w->next)
+		if (!w->due && pm_sources_have_arrived(w->sources))
+			w->due = now + PAUSE_MS;
+	for (struct pm_watched *w; (w = find_due(now));) {
+		look_at(w, now);
+		answer_signal(now);
+	}
 }
 
 /* ---- What wakes the thread ---- */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "leasing.h"
+#include "observe/observe.h"
 
 const char *leased_path;
 pthread_t main_thread;
@@ -88,6 +89,11 @@ struct pm_mapping *lease_unobserved(unsigned flags)
 	return map_leased(flags, true);
 }
 
+void observe(struct pm_mapping *m)
+{
+	ck_assert(pm_observe_if_free(&m->observed));
+}
+
 void wait_for_break(struct pm_mapping *m)
 {
 	while (pm_sys_linux.getlease(m->file.fd) == F_WRLCK)
@@ -102,7 +108,7 @@ struct pm_event next_event(struct pm_mapping *m)
 	int rc;
 	while ((rc = pm_next_event(m, &event, sizeof(event))) == -EAGAIN) {
 		if (atomic_load(&fake.watcher_sleeps))
-			unit_query(m);
+			observe(m);
 		else
 			ck_assert_msg(poll(&p, 1, WAIT_MS) == 1, "no event");
 	}

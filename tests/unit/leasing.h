@@ -31,6 +31,8 @@ void dismiss(struct intruder *);
 struct pm_mapping *lease(unsigned flags);
 /* The same while the watcher sleeps: only the test observes it. */
 struct pm_mapping *lease_unobserved(unsigned flags);
+/* As the watcher does. */
+void observe(struct pm_mapping *);
 /* Another process wants the lease by now. */
 void wait_for_break(struct pm_mapping *);
 /* The next event, for which it waits. */

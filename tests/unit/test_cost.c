@@ -82,12 +82,12 @@ static void lose_lease(void)
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
 }
 
-/* The thread that has taken the lease again, this one or the library's, promotes the mapping at its next look. */
+/* As the watcher does, which sleeps: it would drain what is announced of this thread. */
 static void wait_for_promotion(void)
 {
 	fake_fail(FAKE_getlease, 0, 0);
 	for (int i = 0; pm_granularity_of(m) == PM_PAGE && i < WAIT_MS; i++) {
-		unit_query(m);
+		observe(m);
 		usleep(1000);
 	}
 	ck_assert_ptr_eq(atomic_load(&m->terms.strategy), &pm_strategy_line_after_page);
@@ -98,6 +98,7 @@ static void start(enum state s)
 {
 	leased_path = unit_file("file", SIZE);
 	fake_start(states[s].machine);
+	atomic_store(&fake.watcher_sleeps, true);
 	main_thread = pthread_self();
 	unit_ok(pm_unmap(unit_map(leased_path, UNIT_OPTIONS(.flags = states[s].flags))));
 	fake.hook = note;

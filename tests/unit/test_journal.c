@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "kernel/magic.h"
+#include "mapping/mapping.h"
+#include "observe/observe.h"
 #include "unit.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -265,7 +267,7 @@ START_TEST(a_lease_mends_nothing_there)
 	unit_query(m);
 	fake_forget();
 	for (int i = 0; i < 20; i++)
-		unit_query(m);
+		ck_assert(pm_observe_if_free(&m->observed));
 	ck_assert_uint_eq(fake_calls(FAKE_madvise) + fake_calls(FAKE_syncfs) + fake_calls(FAKE_fsync), 0);
 	unit_ok(pm_unmap(m));
 }

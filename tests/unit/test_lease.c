@@ -330,6 +330,8 @@ START_TEST(no_signal_reaches_the_application)
 		/* The thread that looks first must not be the one that is signalled the next time. */
 		while (pm_granularity_of(m) == PM_PAGE) {
 			unit_query(m);
+			if (_i)
+				observe(m);
 			usleep(1000);
 		}
 	}

@@ -281,7 +281,7 @@ START_TEST(a_lease_lost_while_mending_promotes_nothing)
 	fake.hook = lose_it_at_the_fsync;
 	fake_forget();
 	while (!fake_calls(FAKE_fsync))
-		unit_query(m);
+		observe(m);
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
 	unit_ok(pm_unmap(m));
 }
@@ -298,7 +298,7 @@ START_TEST(a_file_system_made_read_only_promotes_nothing)
 	fake.machine.is_read_only = true;
 	fake_forget();
 	for (int i = 0; i < 100; i++)
-		unit_query(m);
+		observe(m);
 	ck_assert_uint_eq(fake_calls(FAKE_fsync), 0);
 	ck_assert_int_eq(unit_query(m)->reason, PM_REASON_READ_ONLY);
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
@@ -306,7 +306,7 @@ START_TEST(a_file_system_made_read_only_promotes_nothing)
 	fake.machine.is_read_only = false;
 	unit_ok(pm_clear_error(m));
 	for (int i = 0; i < 100 && pm_granularity_of(m) == PM_PAGE; i++)
-		unit_query(m);
+		observe(m);
 	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
 	unit_ok(pm_unmap(m));
 }
