@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,6 +148,43 @@ START_TEST(a_busy_member_holds_up_no_other)
 }
 END_TEST
 
+static unsigned scans(void)
+{
+	const struct fake_record *r;
+	unsigned count = 0;
+	for (unsigned i = 0; (r = fake_find(FAKE_each_entry, i)); i++)
+		count += !strcmp(r->path, "/proc");
+	return count;
+}
+
+/* However much is announced, and for however many files. */
+START_TEST(scans_have_a_pause_between_them)
+{
+	struct member a, b;
+	fake_start(&fake_plain);
+	join(&a, "a", false);
+	join(&b, "b", false);
+	fake_forget();
+	pm_openers_announce(&a.openers, false);
+	write_to(a.path);
+	for (int ms = 0; !scans(); ms++) {
+		ck_assert_int_lt(ms, 20000);
+		usleep(1000);
+	}
+	wait_until(&a.looks, atomic_load(&a.looks) + 1);
+	atomic_store(&fake.time_stands_still, true);
+	pm_openers_announce(&b.openers, false);
+	for (int i = 0; i < 10; i++) {
+		write_to(i % 2 ? a.path : b.path);
+		usleep(10000);
+	}
+	ck_assert_uint_eq(scans(), 1);
+	atomic_store(&fake.time_stands_still, false);
+	leave(&a);
+	leave(&b);
+}
+END_TEST
+
 #define LEASES 8
 
 static bool is_broken(const struct member *m)
@@ -280,6 +318,7 @@ int main(void)
 	tcase_add_test(c, only_the_file_that_was_written_is_looked_at);
 	tcase_add_test(c, every_member_is_looked_at_once_a_second);
 	tcase_add_test(c, a_busy_member_holds_up_no_other);
+	tcase_add_test(c, scans_have_a_pause_between_them);
 	tcase_add_test(c, one_signal_may_stand_for_several_leases);
 	tcase_add_test(c, a_member_leaves_after_the_look_at_it);
 	tcase_add_test(c, members_come_and_go);
