@@ -6,62 +6,62 @@
  * Two mappings are of one file where the kernel says so (identity.h). Where the kernel does not say, they share no
  * failure: the description of each still reports its own. But for anything that takes pages away they count as one.
  */
-#ifndef PM_LATCH_H
-#define PM_LATCH_H
+#ifndef PM_SHARED_FILE_H
+#define PM_SHARED_FILE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
-struct pm_latch_user {
-	struct pm_latch_user *next;
+struct pm_file_user {
+	struct pm_file_user *next;
 	uint64_t end; /* of the file, as far as the mapping reaches */
 	int fd;       /* of the mapping */
 };
 
-struct pm_latch {
-	struct pm_latch *next;
+struct pm_shared_file {
+	struct pm_shared_file *next;
 	uint64_t device, inode;
 	uint64_t number; /* in the order in which they are made */
 	unsigned pins;   /* calls that compare it with another file, without the lock */
-	bool unsure;     /* may be of the same file as another latch of these numbers */
-	struct pm_latch_user *users;
-	atomic_uint failures; /* how often a write-back of this file failed */
+	bool unsure;     /* may be of the same file as another one of these numbers */
+	struct pm_file_user *users;
+	atomic_uint error_seq; /* how often a write-back of this file failed */
 	atomic_int error;     /* the last one */
 };
 
-/* Joins the latch of the file user->fd, creating it if there is no other user; *alone says so. NULL: no memory. */
-struct pm_latch *pm_latch_join(const struct statx *, struct pm_latch_user *, bool *alone);
-void pm_latch_leave(struct pm_latch *, struct pm_latch_user *);
+/* Joins the entry of the file user->fd, creating it if there is no other user; *alone says so. NULL: no memory. */
+struct pm_shared_file *pm_shared_file_join(const struct statx *, struct pm_file_user *, bool *alone);
+void pm_shared_file_leave(struct pm_shared_file *, struct pm_file_user *);
 /*
  * Adds a failure to the number known to the caller. A failure that became known meanwhile was shared, and is the same
  * one.
  */
-void pm_latch_fail(struct pm_latch *, unsigned failures, int error);
+void pm_shared_file_fail(struct pm_shared_file *, unsigned failures, int error);
 /*
  * The furthest end of any other user, of this file or of what may be the same file; 0: there is none. Sets *sure to
  * whether that user is of this file.
  */
-uint64_t pm_latch_others_end(struct pm_latch *, const struct pm_latch_user *, bool *sure);
-void pm_latch_set_end(struct pm_latch_user *, uint64_t end);
+uint64_t pm_shared_file_others_end(struct pm_shared_file *, const struct pm_file_user *, bool *sure);
+void pm_shared_file_set_end(struct pm_file_user *, uint64_t end);
 
 /* How far one mapping has come with the failures of its file. */
 struct pm_errors {
-	struct pm_latch *latch;     /* NULL: no file that could fail */
-	atomic_uint error_seen;     /* latch->failures up to which the mapping was cleared */
-	atomic_uint error_reported; /* latch->failures up to which an event was sent */
+	struct pm_shared_file *shared; /* NULL: no file that could fail */
+	atomic_uint error_seen;     /* shared->error_seq up to which the mapping was cleared */
+	atomic_uint error_reported; /* shared->error_seq up to which an event was sent */
 };
 
 /* The error that the mapping is poisoned with; 0: none. */
 static inline int pm_errors_current(const struct pm_errors *e)
 {
-	if (!e->latch)
+	if (!e->shared)
 		return 0;
-	unsigned failures = atomic_load_explicit(&e->latch->failures, memory_order_acquire);
+	unsigned failures = atomic_load_explicit(&e->shared->error_seq, memory_order_acquire);
 	if (__builtin_expect(failures == atomic_load_explicit(&e->error_seen, memory_order_relaxed), 1))
 		return 0;
-	return atomic_load(&e->latch->error);
+	return atomic_load(&e->shared->error);
 }
 /* Poisons every mapping of the file. */
 void pm_errors_add(struct pm_errors *, int error);

@@ -72,14 +72,14 @@ int pm_gate_clear(struct pm_mapping *m)
 	int rc = pm_gate_enter(m, call);
 	if (!rc || !pm_errors_current(&m->errors))
 		return rc;
-	unsigned failures = atomic_load(&m->errors.latch->failures);
+	unsigned failures = atomic_load(&m->errors.shared->error_seq);
 	rc = pm_page_recover(&m->medium);
 	if (rc == -EBADF)
 		return pm_gate_leave(m, call, rc);
 	if (rc) {
 		/* This is a failed write-back like any other, unless there was no write-back. */
 		if (rc != -EACCES)
-			pm_latch_fail(m->errors.latch, failures, rc);
+			pm_shared_file_fail(m->errors.shared, failures, rc);
 		return pm_fail(rc, call, m->name, "writing everything back failed again: %s", pm_strerror(rc));
 	}
 	atomic_store(&m->errors.error_seen, failures);

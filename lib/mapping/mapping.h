@@ -24,7 +24,7 @@ struct pm_mapping {
 	struct pm_observed observed; /* what happens to the file meanwhile */
 
 	struct pm_file file;
-	struct pm_latch_user user; /* of errors.latch */
+	struct pm_file_user user; /* of errors.shared */
 	struct pm_watched watched;   /* with PM_WATCH or PM_LEASE: a member of the watcher */
 	struct pm_notified notified; /* with PM_WATCH or PM_LEASE and a handler */
 	bool has_watcher, is_on_overlay;

@@ -143,7 +143,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 		rc = finish(m, o);
 	if (rc)
 		return rc;
-	pm_latch_set_end(&m->user, m->mapped.range.offset + m->mapped.range.length);
+	pm_shared_file_set_end(&m->user, m->mapped.range.offset + m->mapped.range.length);
 	choose_strategy(m, &s);
 	if (f->created)
 		pm_name_remember(&f->place, f->fd, &f->stx);
@@ -152,13 +152,13 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	return 0;
 }
 
-/* Mappings that have left their latch. */
-static atomic_uint departed;
+/* Counts the mappings that have left their shared file. */
+static atomic_uint unmap_generation;
 
 static void leave(struct pm_mapping *m)
 {
-	atomic_fetch_add(&departed, 1);
-	pm_latch_leave(m->errors.latch, &m->user);
+	atomic_fetch_add(&unmap_generation, 1);
+	pm_shared_file_leave(m->errors.shared, &m->user);
 }
 
 /*
@@ -166,7 +166,7 @@ static void leave(struct pm_mapping *m)
  * a mapping that has joined cuts it, so the size seen at opening stands if there is no other mapping and none has left
  * since.
  */
-static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, unsigned departed_before)
+static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, unsigned generation)
 {
 	bool alone;
 	m->file.kept = true;
@@ -174,13 +174,13 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 	m->user.end = UINT64_MAX;
 	m->user.fd = m->observed.lease.fd = m->observed.openers.fd = m->file.fd;
 	m->observed.openers.file = m->file.stx;
-	m->errors.latch = pm_latch_join(&m->file.stx, &m->user, &alone);
-	if (!m->errors.latch) {
+	m->errors.shared = pm_shared_file_join(&m->file.stx, &m->user, &alone);
+	if (!m->errors.shared) {
 		int rc = pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
 		pm_file_undo(&m->file);
 		return rc;
 	}
-	bool stands = alone && atomic_load(&departed) == departed_before;
+	bool stands = alone && atomic_load(&unmap_generation) == generation;
 	int rc = stands ? 0 : pm_file_stat(&m->file);
 	if (!rc)
 		rc = establish(m, o);
@@ -193,7 +193,7 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 	pm_mapping_watch_end(m);
 	/* Perhaps the only report of what another mapping lost. */
 	if (m->file.suspect)
-		pm_latch_fail(m->errors.latch, atomic_load(&m->errors.latch->failures), rc);
+		pm_shared_file_fail(m->errors.shared, atomic_load(&m->errors.shared->error_seq), rc);
 	leave(m);
 	return rc;
 }
@@ -281,7 +281,7 @@ static int open_once(const char *path, int fd, const struct pm_options *o, struc
 	struct pm_mapping *m = allocate(path, fd, o);
 	if (!m)
 		return pm_fail(-ENOMEM, path ? "pm_map" : "pm_map_fd", path, "out of memory");
-	unsigned departed_before = atomic_load(&departed);
+	unsigned generation = atomic_load(&unmap_generation);
 	int rc;
 	m->file.by_name = *by_name;
 	if (o->flags & PM_ANONYMOUS) {
@@ -289,7 +289,7 @@ static int open_once(const char *path, int fd, const struct pm_options *o, struc
 	} else {
 		rc = path ? pm_file_open(&m->file, m->name, o) : pm_file_reopen(&m->file, fd, o);
 		if (!rc)
-			rc = join_and_establish(m, o, departed_before);
+			rc = join_and_establish(m, o, generation);
 		*by_name = m->file.by_name;
 		*again = rc && (m->file.again || pm_file_was_overtaken(&m->file, rc));
 		pm_file_close_directory(&m->file);
@@ -330,7 +330,7 @@ int pm_mapping_close(struct pm_mapping *m)
 	int unmapped = PM_RETRY(pm_sys->munmap(m->medium.map, m->medium.map_length));
 	if (!rc && unmapped)
 		rc = pm_fail(unmapped, "pm_unmap", m->name, "munmap failed: %s", pm_strerror(unmapped));
-	if (m->errors.latch)
+	if (m->errors.shared)
 		leave(m);
 	release(m);
 	return rc;

@@ -61,7 +61,7 @@ static int remap(struct pm_mapping *m, uint64_t length)
 	pthread_mutex_unlock(&m->terms.lock);
 	pm_medium_set_reach(&m->medium, m->mapped.range.offset + length);
 	pm_terms_set_strategy(&m->terms, &m->medium, atomic_load(&m->terms.strategy));
-	pm_latch_set_end(&m->user, m->mapped.range.offset + length);
+	pm_shared_file_set_end(&m->user, m->mapped.range.offset + length);
 	return 0;
 }
 
@@ -118,7 +118,7 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 	if (f->size != m->mapped.range.offset + m->mapped.range.length)
 		return remap(m, length);
 	bool sure;
-	if (pm_latch_others_end(m->errors.latch, &m->user, &sure) > end)
+	if (pm_shared_file_others_end(m->errors.shared, &m->user, &sure) > end)
 		return pm_fail(-EBUSY, "pm_resize", m->name, "another mapping of %s reaches beyond %llu: unmap or shrink it first",
 		               sure ? "the file" : "what may be the same file (the kernel does not say)",
 		               (unsigned long long)end);

@@ -349,7 +349,7 @@ START_TEST(a_failure_that_was_told_elsewhere_is_cleared)
 	struct persister alone = {.n = 3};
 	start(XFS_SUPER_MAGIC, 0);
 	fail_a_page();
-	pm_latch_fail(m->errors.latch, 0, -EIO);
+	pm_shared_file_fail(m->errors.shared, 0, -EIO);
 	persist(&alone);
 	ck_assert_int_eq(alone.rc, -EIO);
 	unit_ok(pm_clear_error(m));

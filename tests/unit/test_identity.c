@@ -173,7 +173,7 @@ START_TEST(what_may_be_one_file_is_not_undone)
 	ck_assert_int_eq(rc, -ENOMEM);
 	ck_assert_uint_ge(unit_size_of(paths[0]), PAGES * page);
 	bool sure;
-	ck_assert_uint_eq(pm_latch_others_end(m[0]->errors.latch, &m[0]->user, &sure), 0);
+	ck_assert_uint_eq(pm_shared_file_others_end(m[0]->errors.shared, &m[0]->user, &sure), 0);
 	unmap_all();
 }
 END_TEST
@@ -219,12 +219,12 @@ START_TEST(a_descriptor_that_is_another_is_not_asked)
 	ck_assert_int_ge(dup3(other, m[0]->file.fd, O_CLOEXEC), 0);
 	fake.machine.invents_inodes = false;
 	struct statx numbers = m[0]->file.stx;
-	struct pm_latch_user user = {.fd = kept};
+	struct pm_file_user user = {.fd = kept};
 	bool alone = true;
-	struct pm_latch *latch = pm_latch_join(&numbers, &user, &alone);
-	ck_assert_ptr_ne(latch, m[0]->errors.latch);
-	ck_assert(!alone && latch->unsure);
-	pm_latch_leave(latch, &user);
+	struct pm_shared_file *shared = pm_shared_file_join(&numbers, &user, &alone);
+	ck_assert_ptr_ne(shared, m[0]->errors.shared);
+	ck_assert(!alone && shared->unsure);
+	pm_shared_file_leave(shared, &user);
 	ck_assert_int_ge(dup3(kept, m[0]->file.fd, O_CLOEXEC), 0);
 	close(kept);
 	close(other);
@@ -242,11 +242,11 @@ static void *come_and_go(void *arg)
 	size_t own = (size_t)(uintptr_t)arg % COUNT(paths);
 	for (int i = 0; i < ROUNDS; i++) {
 		struct pm_mapping *a = map(paths[own]), *b = map(paths[own]);
-		unit_expect(a->errors.latch == b->errors.latch);
-		unit_expect(!a->errors.latch->unsure);
+		unit_expect(a->errors.shared == b->errors.shared);
+		unit_expect(!a->errors.shared->unsure);
 		pm_unmap(i % 2 ? a : b);
 		struct pm_mapping *c = map(paths[(own + 1) % COUNT(paths)]);
-		unit_expect(c->errors.latch != (i % 2 ? b : a)->errors.latch);
+		unit_expect(c->errors.shared != (i % 2 ? b : a)->errors.shared);
 		pm_unmap(c);
 		pm_unmap(i % 2 ? b : a);
 	}
