@@ -54,9 +54,8 @@ static void *load(void *unused)
 		(__typeof__(has_auto_flush))dlsym(library, "pmem_has_auto_flush");
 	if (!libpmem_deep_drain || !has_auto_flush)
 		return (void *)"not used: too old";
-	provider.auto_flush = has_auto_flush() == 1;
 	atomic_store(&loaded, &provider);
-	return (void *)(provider.auto_flush ? "loaded; sees eADR" : "loaded; sees no eADR");
+	return (void *)(has_auto_flush() == 1 ? "loaded; sees eADR" : "loaded; sees no eADR");
 }
 
 static void load_once(void)

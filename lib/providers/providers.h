@@ -11,7 +11,6 @@
 
 /* libpmem: deep flush on direct mappings, and a second opinion on eADR. */
 struct pm_libpmem {
-	bool auto_flush; /* pmem_has_auto_flush(): every region of the machine is eADR */
 	/* pmem_deep_drain(3); 0 or -errno. */
 	int (*deep_drain)(const void *address, size_t length);
 };
