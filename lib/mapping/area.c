@@ -51,26 +51,42 @@ static uint64_t count_areas(void)
 	return lines;
 }
 
-int pm_area_no_room(const char *name, const char *call, const char *what, size_t length, int rc)
+/* Whether the limit was met that the error is for, which text then names. */
+static bool name_limit(char *text, size_t size, size_t added, int rc)
 {
-	unsigned long long bytes = length;
-	uint64_t most = UINT64_MAX;
-	if (rc == -ENOMEM)
-		most = pm_area_number_after("/proc/self/limits", "Max address space");
-	uint64_t used = most == UINT64_MAX ? 0 : pm_area_number_after("/proc/self/status", "VmSize:");
-	if (most != UINT64_MAX && used != UINT64_MAX && used * 1024 + length > most)
-		return pm_fail(rc, call, name, "%s of %llu bytes failed: RLIMIT_AS is %llu, of which %llu are in use", what, bytes,
-		               (unsigned long long)most, (unsigned long long)used * 1024);
+	unsigned long long most = rc == -ENOMEM ? pm_area_number_after("/proc/self/limits", "Max address space") : UINT64_MAX;
+	unsigned long long used = most == UINT64_MAX ? 0 : pm_area_number_after("/proc/self/status", "VmSize:");
+	if (most != UINT64_MAX && used != UINT64_MAX && used * 1024 + added > most)
+		return snprintf(text, size, "RLIMIT_AS is %llu, of which %llu are in use", most, used * 1024) > 0;
 	most = rc == -ENOMEM ? pm_area_number_after("/proc/sys/vm/max_map_count", "") : UINT64_MAX;
 	used = most == UINT64_MAX ? 0 : count_areas();
-	if (used + 2 >= most)
-		return pm_fail(rc, call, name, "%s of %llu bytes failed: the process has %llu areas, and vm.max_map_count is %llu",
-		               what, bytes, (unsigned long long)used, (unsigned long long)most);
+	/* mremap(2) stops 3 areas earlier than mmap(2) (mm/mremap.c move_vma). */
+	if (used + 4 >= most)
+		return snprintf(text, size, "the process has %llu areas, and vm.max_map_count is %llu", used, most) > 0;
 	most = rc == -EAGAIN ? pm_area_number_after("/proc/self/limits", "Max locked memory") : UINT64_MAX;
 	if (most != UINT64_MAX)
-		return pm_fail(rc, call, name, "%s of %llu bytes failed: the process locks its memory, and RLIMIT_MEMLOCK is %llu",
-		               what, bytes, (unsigned long long)most);
-	return pm_fail(rc, call, name, "%s of %llu bytes failed: %s", what, bytes, pm_strerror(rc));
+		return snprintf(text, size, "it would be locked in memory, and RLIMIT_MEMLOCK is %llu", most) > 0;
+	/* The number would take a descriptor to read. */
+	if (rc == -EMFILE)
+		return snprintf(text, size, "the process has no descriptor left: raise RLIMIT_NOFILE, or close files") > 0;
+	return rc == -ENFILE && snprintf(text, size, "the system has no open file left: raise fs.file-max, or close files") > 0;
+}
+
+int pm_area_no_room(const char *name, const char *call, const char *what, size_t length, size_t added, int rc)
+{
+	char limit[120];
+	const char *why = name_limit(limit, sizeof(limit), added, rc) ? limit : pm_strerror(rc);
+	return pm_fail(rc, call, name, "%s of %zu bytes failed: %s", what, length, why);
+}
+
+/* Gathering maps a page or two, and allocates less than this. */
+#define GATHERING ((size_t)1 << 20)
+
+int pm_area_no_evidence(const char *name, const char *call, int rc)
+{
+	char limit[120];
+	const char *why = name_limit(limit, sizeof(limit), GATHERING, rc) ? limit : pm_strerror(rc);
+	return pm_fail(rc, call, name, "the evidence cannot be gathered: %s", why);
 }
 
 /* ---- Mapping ---- */
@@ -108,7 +124,7 @@ int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct 
 		return 0;
 	const char *why = why_unmappable(rc, s->writable && ask->backing == PM_BACKING_FILE, s->fd);
 	return why ? pm_fail(rc, f->call, f->name, "mmap failed: %s: %s", pm_strerror(rc), why)
-	           : pm_area_no_room(f->name, f->call, "mmap", (size_t)s->length, rc);
+	           : pm_area_no_room(f->name, f->call, "mmap", (size_t)s->length, (size_t)s->length, rc);
 }
 
 int pm_area_try(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool is_synchronous, uint64_t size)

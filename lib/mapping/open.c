@@ -122,7 +122,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	pm_mapping_name_at_first(m, e, &s);
 	rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(e) : 0;
 	if (rc)
-		return pm_fail(rc, f->call, f->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
+		return pm_area_no_evidence(f->name, f->call, rc);
 	m->mapped.is_prepared = pm_assess_will_prepare(o, f->created, e);
 	pm_assess_assume(e, o, m->mapped.range.offset + m->mapped.range.length > f->size, m->mapped.is_prepared);
 	/* Refuses before the file is touched, if the answer is known by now. */

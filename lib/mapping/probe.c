@@ -41,7 +41,7 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_range
 	pm_evidence_for_decision(r->evidence, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
 	int rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(r->evidence) : 0;
 	if (rc)
-		return pm_fail(rc, f->call, f->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
+		return pm_area_no_evidence(f->name, f->call, rc);
 	pm_evidence_for_look(r->evidence, &s);
 	/* The verdict is about what pm_map() would see and make of the file; the rows stay what was found. */
 	pm_evidence_table assumed;

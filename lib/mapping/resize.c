@@ -50,7 +50,8 @@ static int remap(struct pm_mapping *m, uint64_t length)
 			return rc;
 	}
 	if (rc)
-		return pm_area_no_room(m->name, "pm_resize", "mremap", map_length, rc);
+		return pm_area_no_room(m->name, "pm_resize", "mremap", map_length,
+		                       map_length > m->medium.map_length ? map_length - m->medium.map_length : 0, rc);
 	m->medium.map = map;
 	m->medium.map_length = map_length;
 	pm_forget_complete_fsync(&m->medium);
@@ -72,7 +73,7 @@ static int judge(struct pm_mapping *m, uint64_t length, struct pm_decision *ret)
 	struct pm_subject s;
 	int rc = pm_assess(&m->mapped, &m->medium, length, &m->observed.lease, &m->observed.sources, e, &s, ret);
 	if (rc)
-		return pm_fail(rc, "pm_resize", m->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
+		return pm_area_no_evidence(m->name, "pm_resize", rc);
 	return ret->verdict == PM_VERDICT_REFUSED ? pm_assess_refuse(&m->file, ret) : 0;
 }
 

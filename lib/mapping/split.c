@@ -112,7 +112,7 @@ static int fail_to_lock(const struct pm_mapping *m, size_t length, int rc)
 {
 	uint64_t most = rc == -EAGAIN || rc == -EPERM ? pm_area_number_after("/proc/self/limits", "Max locked memory") : UINT64_MAX;
 	if (most == UINT64_MAX)
-		return pm_area_no_room(m->name, "pm_resize", "mmap", length, rc);
+		return pm_area_no_room(m->name, "pm_resize", "mmap", length, length, rc);
 	return pm_fail(rc, "pm_resize", m->name,
 	               "the mapping is locked in memory and was split, so that it is mapped anew: %zu bytes beside the old %zu "
 	               "exceed RLIMIT_MEMLOCK, which is %llu; raise it, or munlock(2) the mapping first",
@@ -138,7 +138,7 @@ int pm_mapping_map_anew(struct pm_mapping *m, void **ret, size_t length)
 	if (rc && look.locked)
 		return fail_to_lock(m, length, rc);
 	if (rc)
-		return pm_area_no_room(m->name, "pm_resize", "mmap", length, rc);
+		return pm_area_no_room(m->name, "pm_resize", "mmap", length, length, rc);
 	advise.fresh = map;
 	walk_areas(&advise);
 	rc = pm_sys->munmap(m->medium.map, m->medium.map_length);

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A mapping that finds no room, or no descriptor to gather evidence with, names the limit that was met. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "unit.h"
+
+#define SIZE 65536u
+#define LARGE ((uint64_t)64 << 20)
+
+static uint64_t number_after(const char *path, const char *word)
+{
+	char line[256];
+	unsigned long long number = 0;
+	FILE *f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, word, strlen(word)))
+			sscanf(line + strlen(word), " %llu", &number);
+	if (f)
+		fclose(f);
+	return number;
+}
+
+static void check_sentence(int rc, int wanted, const char *call, const char *word)
+{
+	ck_assert_int_eq(rc, wanted);
+	ck_assert_msg(strstr(pm_error_detail(), call) && strstr(pm_error_detail(), word), "%s", pm_error_detail());
+}
+
+/* The mapping is what it was. */
+static void check_unchanged(struct pm_mapping *m, const char *path)
+{
+	ck_assert_uint_eq(pm_length(m), SIZE);
+	ck_assert_uint_eq(unit_size_of(path), SIZE);
+	ck_assert(unit_has_pattern(pm_base(m), 0, SIZE));
+	unit_ok(pm_memset(m, pm_base(m), 1, 100, 0));
+}
+
+START_TEST(the_address_space_is_named)
+{
+	const char *path = unit_file("file", SIZE);
+	struct pm_mapping *m = unit_map(path, NULL), *second;
+	struct rlimit old, some;
+	ck_assert_int_eq(getrlimit(RLIMIT_AS, &old), 0);
+	some = old;
+	some.rlim_cur = number_after("/proc/self/status", "VmSize:") * 1024 + LARGE / 2;
+	if (setrlimit(RLIMIT_AS, &some))
+		return;
+	check_sentence(pm_resize(m, LARGE), -ENOMEM, "mremap of", "RLIMIT_AS is");
+	check_unchanged(m, path);
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE, .length = LARGE};
+	check_sentence(pm_map(unit_path("new"), &o, &second), -ENOMEM, "mmap of", "RLIMIT_AS is");
+	setrlimit(RLIMIT_AS, &old);
+	unit_ok(pm_resize(m, LARGE));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* What is added counts, not what the mapping is to be: here another limit was met. */
+START_TEST(the_address_space_is_not_blamed_for_another_limit)
+{
+	const char *path = unit_file("file", SIZE);
+	struct rlimit old, some;
+	fake_start(&fake_plain);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = LARGE));
+	ck_assert_int_eq(getrlimit(RLIMIT_AS, &old), 0);
+	some = old;
+	some.rlim_cur = number_after("/proc/self/status", "VmSize:") * 1024 + LARGE / 2;
+	if (setrlimit(RLIMIT_AS, &some))
+		return;
+	fake_fail(FAKE_mremap, 1, ENOMEM);
+	ck_assert_int_eq(pm_resize(m, LARGE + SIZE), -ENOMEM);
+	ck_assert_msg(!strstr(pm_error_detail(), "RLIMIT_AS"), "%s", pm_error_detail());
+	setrlimit(RLIMIT_AS, &old);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Every other page of a large area is protected otherwise. */
+START_TEST(the_number_of_areas_is_named)
+{
+	uint64_t most = number_after("/proc/sys/vm/max_map_count", ""), step = 2 * unit_page();
+	if (!most || most > 300000)
+		return;
+	const char *path = unit_file("file", SIZE);
+	struct pm_mapping *m = unit_map(path, NULL);
+	/* Behind it another area, so that it must be moved. */
+	char *end = (char *)pm_base(m) + SIZE;
+	mmap(end, unit_page(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	char *areas = mmap(NULL, (most + 2) * step, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ck_assert(areas != MAP_FAILED);
+	for (uint64_t i = 0; i < most && !mprotect(areas + i * step, unit_page(), PROT_READ); i++)
+		;
+	int rc = pm_resize(m, LARGE);
+	char sentence[256];
+	snprintf(sentence, sizeof(sentence), "%s", pm_error_detail());
+	munmap(areas, (most + 2) * step);
+	ck_assert_int_eq(rc, -ENOMEM);
+	ck_assert_msg(strstr(sentence, "mremap of") && strstr(sentence, "vm.max_map_count is"), "%s", sentence);
+	check_unchanged(m, path);
+	unit_ok(pm_resize(m, LARGE));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(the_limit_of_locks_is_named)
+{
+	const char *path = unit_file("file", SIZE);
+	struct rlimit limit;
+	char word[80];
+	ck_assert_int_eq(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
+	if (limit.rlim_cur == RLIM_INFINITY) {
+		limit.rlim_cur = 1 << 20;
+		ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+	}
+	snprintf(word, sizeof(word), "RLIMIT_MEMLOCK is %llu", (unsigned long long)limit.rlim_cur);
+	fake_start(&fake_plain);
+	struct pm_mapping *m = unit_map(path, NULL);
+	fake_fail(FAKE_mremap, 1, EAGAIN);
+	check_sentence(pm_resize(m, LARGE), -EAGAIN, "mremap of", word);
+	check_unchanged(m, path);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static const struct {
+	int error;
+	const char *word;
+} shortages[] = {
+	{EMFILE, "raise RLIMIT_NOFILE"},
+	{ENFILE, "raise fs.file-max"},
+	{ENOMEM, "memory"},
+};
+
+START_TEST(a_shortage_of_evidence_is_named)
+{
+	const char *path = unit_file("file", SIZE);
+	struct pm_options o = {.size = sizeof(o), .sync = PM_GUARANTEE};
+	struct pm_report r;
+	struct pm_mapping *m;
+	fake_start(&fake_dax);
+	fake_fail(FAKE_memfd_create, 0, shortages[_i].error);
+	check_sentence(pm_probe(path, &o, &r, sizeof(r)), -shortages[_i].error, "evidence cannot be gathered", shortages[_i].word);
+	check_sentence(pm_map(path, &o, &m), -shortages[_i].error, "evidence cannot be gathered", shortages[_i].word);
+	ck_assert_msg(!strncmp(pm_error_detail(), "pm_map", 6), "%s", pm_error_detail());
+}
+END_TEST
+
+int main(void)
+{
+	if (unit_is_emulated()) {
+		puts("limits are those of the emulator");
+		return 77;
+	}
+	TCase *c = unit_case("room");
+	tcase_add_test(c, the_address_space_is_named);
+	tcase_add_test(c, the_address_space_is_not_blamed_for_another_limit);
+	tcase_add_test(c, the_number_of_areas_is_named);
+	tcase_add_test(c, the_limit_of_locks_is_named);
+	tcase_add_loop_test(c, a_shortage_of_evidence_is_named, 0, (int)(sizeof(shortages) / sizeof(shortages[0])));
+	return unit_run();
+}
