@@ -164,6 +164,7 @@ class Account:
         """An account of what must be found if the power fails now."""
         promised = copy.deepcopy(self)
         promised.acknowledged = promised.recovered = promised.lost = promised.unasked = 0
+        promised.problems = []
         return promised
 
     # --- After the power came back ---
