@@ -112,6 +112,30 @@ static void place(const struct disk *d)
 	memcpy(fake.machine.attributes, d->attributes, sizeof(d->attributes));
 }
 
+/* An attribute that this kernel does not have is no failure to read it; one that cannot be read is. */
+START_TEST(a_cache_that_sysfs_does_not_have)
+{
+	for (int is_refused = 0; is_refused < 2; is_refused++) {
+		fake_start(&fake_plain);
+		fake.machine.block = SD;
+		fake.machine.attributes[0][0] = CACHE;
+		fake.machine.attributes[0][1] = is_refused ? "write back" : NULL;
+		if (is_refused)
+			fake_fail(FAKE_read, 0, EIO);
+		struct pm_mapping *m = map(PM_HINT);
+		fake_fail(FAKE_read, 0, 0);
+		ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+		if (is_refused)
+			fake_fail(FAKE_read, 0, EIO);
+		const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_DEVICE_FLUSH];
+		fake_fail(FAKE_read, 0, 0);
+		ck_assert_int_eq(e->state, PM_UNKNOWN);
+		ck_assert_int_eq(e->error, is_refused ? EIO : 0);
+		unit_ok(pm_unmap(m));
+	}
+}
+END_TEST
+
 START_TEST(a_disk)
 {
 	const struct disk *d = &disks[_i];
@@ -357,6 +381,7 @@ END_TEST
 int main(void)
 {
 	TCase *c = unit_case("below");
+	tcase_add_test(c, a_cache_that_sysfs_does_not_have);
 	tcase_add_loop_test(c, a_disk, 0, (int)COUNT(disks));
 	tcase_add_test(c, a_node);
 	tcase_add_loop_test(c, a_mount, 0, (int)COUNT(mounts));

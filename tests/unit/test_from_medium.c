@@ -106,6 +106,30 @@ START_TEST(what_is_dirty_again_is_refused)
 }
 END_TEST
 
+/* Then pages stay dirty, and no other mapping is to blame. */
+START_TEST(an_ignored_fsync_is_named)
+{
+	static const struct {
+		int error;
+		const char *words;
+	} ways[] = {{0, "fsync returns 0 without doing anything"}, {ENOSYS, "whether fsync is ignored is not known"}};
+	start(&fake_plain);
+	writer = open(path, O_RDWR | O_CLOEXEC);
+	fake.machine.ignores = ways[_i].error ? 0 : PM_CALL_FSYNC;
+	fake.hook = write_meanwhile;
+	/* The first is made for the evidence. */
+	fake_fail(FAKE_wrong_sync, 2, ways[_i].error);
+	ck_assert_int_eq(attempt(0), -EOPNOTSUPP);
+	fake.hook = NULL;
+	ck_assert_msg(strstr(pm_error_detail(), ways[_i].words), "%s", pm_error_detail());
+	/* Where nothing is dirty, nothing is to be synced. */
+	fake_fail(FAKE_wrong_sync, 0, 0);
+	ck_assert_int_eq(fsync(writer), 0);
+	ck_assert_int_eq(attempt(0), 0);
+	close(writer);
+}
+END_TEST
+
 START_TEST(a_failed_sync_is_told_and_nothing_is_mapped)
 {
 	if (!start(&fake_plain))
@@ -144,6 +168,7 @@ int main(void)
 	tcase_add_test(c, nothing_is_cached_when_it_is_mapped);
 	tcase_add_test(c, what_another_mapping_holds_is_refused);
 	tcase_add_test(c, what_is_dirty_again_is_refused);
+	tcase_add_loop_test(c, an_ignored_fsync_is_named, 0, 2);
 	tcase_add_test(c, a_failed_sync_is_told_and_nothing_is_mapped);
 	tcase_add_test(c, where_there_is_nothing_to_drop);
 	return unit_run();

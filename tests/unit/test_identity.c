@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "facts/name.h"
 #include "kernel/magic.h"
 #include "mapping/mapping.h"
 #include "watching.h"
@@ -178,6 +180,68 @@ START_TEST(what_may_be_one_file_is_not_undone)
 }
 END_TEST
 
+/* ---- Names ---- */
+
+static unsigned replace_at;
+
+/* Another process puts another file of the same number in its place, once the library looks for the directory. */
+static void replaces(enum fake_call c)
+{
+	if (c != FAKE_readlinkat || !replace_at || --replace_at)
+		return;
+	ck_assert_int_eq(rename(paths[1], paths[0]), 0);
+}
+
+START_TEST(the_directory_of_another_file_is_not_synced_alone)
+{
+	for (unsigned is_replaced = 0; is_replaced < 2; is_replaced++) {
+		start(of_servers[_i]);
+		replace_at = is_replaced;
+		fake.hook = replaces;
+		m[0] = unit_map(paths[0], UNIT_OPTIONS(.flags = PM_CREATE, .length = PAGES * page));
+		fake.hook = NULL;
+		ck_assert_uint_eq(fake_calls(FAKE_syncfs), is_replaced);
+		ck_assert_uint_eq(fake_calls(FAKE_fsync), 2 - is_replaced);
+		unmap_all();
+	}
+}
+END_TEST
+
+static void follow(struct pm_name *name, const struct pm_named_file *file, const char *entry)
+{
+	*name = (struct pm_name){0};
+	pm_name_follow(name, AT_FDCWD, entry, file);
+}
+
+START_TEST(a_name_is_followed_to_the_file_only)
+{
+	struct pm_name name;
+	struct statx numbers;
+	start(of_servers[_i]);
+	int fd = open(paths[0], O_RDWR | O_CLOEXEC), other = open(paths[1], O_PATH | O_CLOEXEC);
+	ck_assert_int_eq(pm_sys->statx(fd, "", AT_EMPTY_PATH, &numbers), 0);
+	struct pm_named_file file = {fd, &numbers, of_servers[_i]};
+	follow(&name, &file, paths[1]);
+	ck_assert_int_eq(name.fd, 0);
+	follow(&name, &file, paths[0]);
+	ck_assert_int_gt(name.fd, 0);
+	/* Where the kernel does not tell, it is not followed. */
+	struct pm_name silent;
+	fake_fail(FAKE_same_inode, 1, EMFILE);
+	follow(&silent, &file, paths[0]);
+	ck_assert_int_eq(silent.fd, 0);
+	/* The program has closed the number and opened another file of the same number: it is not closed. */
+	int at = name.fd;
+	ck_assert_int_eq(dup3(other, at, O_CLOEXEC), at);
+	pm_name_forget(&name, &file);
+	ck_assert_int_ge(fcntl(at, F_GETFD), 0);
+	ck_assert_int_eq(name.fd, 0);
+	pm_sys->close(at);
+	close(other);
+	close(fd);
+}
+END_TEST
+
 /* ---- Where the kernel keeps the inodes ---- */
 
 static const uint32_t of_kernel[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, F2FS_SUPER_MAGIC};
@@ -336,6 +400,8 @@ END_TEST
 int main(void)
 {
 	TCase *c = unit_case("identity");
+	tcase_add_loop_test(c, the_directory_of_another_file_is_not_synced_alone, 0, (int)COUNT(of_servers));
+	tcase_add_loop_test(c, a_name_is_followed_to_the_file_only, 0, (int)COUNT(of_servers));
 	tcase_add_loop_test(c, one_file_does_not_poison_another_of_its_number, 0, (int)COUNT(of_servers));
 	tcase_add_loop_test(c, another_file_of_its_number_does_not_keep_it_long, 0, (int)COUNT(of_servers));
 	tcase_add_loop_test(c, two_links_are_one_file, 0, (int)COUNT(of_servers));

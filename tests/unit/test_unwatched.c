@@ -73,9 +73,39 @@ START_TEST(a_lease_without_inotify)
 }
 END_TEST
 
+/*
+ * The kernel goes on to call a file unnamed that was linked later (fs/dcache.c d_mark_tmpfile), and of a file system that
+ * does not answer nothing else is known: that is no lost name.
+ */
+START_TEST(a_shutdown_takes_no_name)
+{
+	leased_path = unit_path("new");
+	fake_start(_i ? &fake_xfs_reflink : &fake_dax);
+	struct pm_mapping *m = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_CREATE, .length = SIZE));
+	struct pm_event event;
+	while (!pm_next_event(m, &event, sizeof(event)))
+		;
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_NAMED].state, PM_YES);
+	fake.machine.statx_errno = EIO;
+	bool is_offline = false;
+	while (!pm_next_event(m, &event, sizeof(event))) {
+		ck_assert(event.kind == PM_EVENT_DEMOTED || event.kind == PM_EVENT_FS_OFFLINE);
+		ck_assert_int_eq(event.reason, PM_REASON_SHUT_DOWN);
+		is_offline |= event.kind == PM_EVENT_FS_OFFLINE;
+	}
+	ck_assert(is_offline);
+	const struct pm_report *r = unit_query(m);
+	ck_assert_int_eq(r->reason, PM_REASON_SHUT_DOWN);
+	ck_assert_int_eq(r->evidence[PM_EV_NAMED].state, PM_UNKNOWN);
+	ck_assert_int_eq(r->evidence[PM_EV_NAMED].error, EIO);
+	pm_unmap(m); /* whose last sync fails */
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("unwatched");
+	tcase_add_loop_test(c, a_shutdown_takes_no_name, 0, 2);
 	tcase_add_loop_test(c, a_mapping_without_inotify, 0, (int)(sizeof(errors) / sizeof(errors[0])));
 	tcase_add_test(c, a_report_tells_who_is_watched);
 	tcase_add_test(c, a_lease_without_inotify);
