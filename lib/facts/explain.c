@@ -268,8 +268,8 @@ static void say_name(struct text *t, const struct pm_report *r, enum gravity *g)
 		    advices[PM_ADVICE_MAP_AGAIN]);
 	else if (named->error == EREMCHG)
 		say(t,
-		    "The file was %.55s: a program that looks for it by its old path does not find it; move it back, or call "
-		    "pm_clear_error() if the new path is meant. ",
+		    "The file was %.55s: a program that looks for it by its old path does not find it; move it back, map it "
+		    "again by the new path, or call pm_clear_error() if the new path is meant. ",
 		    named->text);
 	else
 		say(t, "No path leads to the file (%.55s): a restarted program cannot find what is stored; %s. ", named->text,

@@ -270,8 +270,10 @@ static bool takes_no_store(const struct pm_evidence *e, const struct pm_ask *ask
 static bool is_out_of_reach(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
 {
 	enum pm_reason reason = pm_reason_of_name(&e[PM_EV_NAMED]);
+	/* By the path that leads to the copy, or to the file now. */
+	bool has_path = reason == PM_REASON_COPIED_UP || reason == PM_REASON_MOVED;
 	if (reason)
-		blame(d, reason, reason == PM_REASON_COPIED_UP ? PM_ADVICE_MAP_AGAIN : PM_ADVICE_NAME);
+		blame(d, reason, has_path ? PM_ADVICE_MAP_AGAIN : PM_ADVICE_NAME);
 	else if (e[PM_EV_WRITABLE].state == PM_NO && !ask->read_only)
 		blame(d, PM_REASON_IMMUTABLE, PM_ADVICE_MUTABLE);
 	else

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "facts/explain.h"
@@ -91,6 +92,24 @@ START_TEST(errors_with_and_without_their_sign)
 	ck_assert_str_eq(pm_strerror(-EIO), pm_strerror(EIO));
 	ck_assert_str_ne(pm_strerror(-EIO), pm_strerror(ENOSPC));
 	ck_assert_str_ne(pm_strerror(-EIO), "unknown error");
+}
+END_TEST
+
+/* Nothing was written back in vain: only the promise is gone, and nothing is said of a medium that failed. */
+START_TEST(a_lost_guarantee_is_no_failed_write_back)
+{
+	static const struct {
+		int error;
+		bool is_loss;
+	} errors[] = {{PM_ENOTSYNC, true}, {PM_ENOTDIRECT, true}, {PM_EVOLATILE, true}, {EIO, false}};
+	struct pm_report r = {.size = sizeof(r), .error = -errors[_i].error, .verdict = PM_VERDICT_REFUSED};
+	char text[1000], number[40];
+	ck_assert_int_gt(pm_explain(&r, text, sizeof(text)), 0);
+	snprintf(number, sizeof(number), "error -%d", errors[_i].error);
+	ck_assert_ptr_nonnull(strstr(text, number));
+	const char *first = errors[_i].is_loss ? "The guarantee was lost, and" : "The mapping is poisoned by a failed write-back";
+	ck_assert_msg(!strncmp(text, first, strlen(first)), "%s", text);
+	ck_assert_ptr_null(strstr(text, errors[_i].is_loss ? "poisoned" : "guarantee was lost"));
 }
 END_TEST
 
@@ -235,6 +254,7 @@ int main(void)
 	tcase_add_test(c, a_reason_is_named_as_its_constant);
 	tcase_add_test(c, no_value_is_too_strange);
 	tcase_add_test(c, errors_with_and_without_their_sign);
+	tcase_add_loop_test(c, a_lost_guarantee_is_no_failed_write_back, 0, 4);
 	tcase_add_test(c, every_value_has_a_sentence);
 	tcase_add_loop_test(c, a_report_in_words, 0, 11);
 	tcase_add_loop_test(c, a_text_is_cut_at_any_length, 0, (int)fake_machines_count);

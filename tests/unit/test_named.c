@@ -123,7 +123,7 @@ START_TEST(a_name_is_lost)
 	ck_assert_msg(ends_with(e->text, way->text), "%s", e->text);
 	ck_assert_int_eq(r->verdict, PM_VERDICT_DEMOTED);
 	ck_assert_int_eq(r->reason, way->reason);
-	ck_assert_int_eq(r->advice, PM_ADVICE_NAME);
+	ck_assert_int_eq(r->advice, way->reason == PM_REASON_MOVED ? PM_ADVICE_MAP_AGAIN : PM_ADVICE_NAME);
 	/* The blocks are reached as before. */
 	ck_assert_int_eq(r->granularity, before);
 	ck_assert_int_lt(r->grade, PM_GRADE_TRUSTED);
