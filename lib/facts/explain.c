@@ -300,6 +300,17 @@ static void say_immutable(struct text *t, const struct pm_report *r, enum gravit
 
 /* ---- What holds ---- */
 
+/* What the mapping is, where nothing can make it durable. */
+static void say_nature(struct text *t, const struct pm_report *r)
+{
+	if (r->reason == PM_REASON_PRIVATE)
+		say(t, "The mapping is a private copy: no store in it reaches the file. ");
+	else if (r->reason == PM_REASON_ANONYMOUS)
+		say(t, "The mapping is memory without a file, which ends with the process. ");
+	else if (r->reason == PM_REASON_VOLATILE && says(r, PM_EV_VOLATILE, PM_YES))
+		say(t, "The file is kept in memory (%.55s), which a power failure loses. ", r->evidence[PM_EV_VOLATILE].text);
+}
+
 static void say_granularity(struct text *t, const struct pm_report *r)
 {
 	static const char *const durable[] = {
@@ -409,6 +420,7 @@ int pm_explain(const struct pm_report *r, char *buffer, size_t buffer_size)
 	enum gravity g = SOUND;
 	if (!r || r->size < offsetof(struct pm_report, evidence) || (!buffer && buffer_size))
 		return -EINVAL;
+	say_nature(&t, r);
 	for (size_t i = 0; i < COUNT(losses); i++)
 		losses[i](&t, r, &g);
 	if (g != NOT_DURABLE)

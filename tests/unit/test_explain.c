@@ -113,6 +113,28 @@ START_TEST(a_lost_guarantee_is_no_failed_write_back)
 }
 END_TEST
 
+START_TEST(the_first_sentence_is_what_the_mapping_is)
+{
+	static const struct {
+		unsigned flags;
+		bool is_memory;
+		const char *first;
+	} natures[] = {{PM_PRIVATE, false, "The mapping is a private copy"},
+	               {PM_PRIVATE, true, "The mapping is a private copy"},
+	               {PM_ANONYMOUS, false, "The mapping is memory without a file"},
+	               {0, true, "The file is kept in memory (tmpfs)"},
+	               {0, false, "Stores become durable"}};
+	bool has_file = !(natures[_i].flags & PM_ANONYMOUS);
+	const char *path = has_file ? unit_file("file", 4096) : NULL;
+	fake_start(natures[_i].is_memory ? &fake_tmpfs : &fake_plain);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = natures[_i].flags, .length = 4096));
+	char text[2000];
+	ck_assert_int_gt(pm_explain(unit_query(m), text, sizeof(text)), 0);
+	ck_assert_msg(!strncmp(text, natures[_i].first, strlen(natures[_i].first)), "%s", text);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* Every reason and every advice has a sentence of its own. */
 START_TEST(every_value_has_a_sentence)
 {
@@ -255,6 +277,7 @@ int main(void)
 	tcase_add_test(c, no_value_is_too_strange);
 	tcase_add_test(c, errors_with_and_without_their_sign);
 	tcase_add_loop_test(c, a_lost_guarantee_is_no_failed_write_back, 0, 4);
+	tcase_add_loop_test(c, the_first_sentence_is_what_the_mapping_is, 0, 5);
 	tcase_add_test(c, every_value_has_a_sentence);
 	tcase_add_loop_test(c, a_report_in_words, 0, 11);
 	tcase_add_loop_test(c, a_text_is_cut_at_any_length, 0, (int)fake_machines_count);
