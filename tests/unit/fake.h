@@ -16,23 +16,9 @@
 #include <sys/types.h>
 
 #include "cpu/cpu.h"
+#include "machine/count.h"
 #include "pmdirect.h"
 #include "sys/sys.h"
-
-#define FAKE_CALLS(X)                                                                                        \
-	X(openat) X(close) X(statx) X(statx_now) X(fstatfs) X(statfs) X(statmount) X(lseek_end) X(readlinkat) X(read) X(write) X(pread) X(pwrite) X(pwritev2_append) X(linkat) X(unlinkat) X(renameat2_noreplace)      \
-	X(ftruncate) X(fallocate) X(fadvise_dontneed) X(fsync) X(fdatasync) X(syncfs) X(wrong_sync) X(ioctl) X(fcntl_getfl) X(fcntl_get_seals) X(uname) X(memfd_create) X(getrlimit_fsize) X(mmap) X(munmap)    \
-	X(mremap) X(madvise) X(mincore) X(msync) X(pagemap_scan) X(sync_file_range) X(faccessat2_write) X(cachestat) X(setlease) X(getlease)          \
-	X(fcntl_getown) X(fcntl_setown) X(fcntl_setsig) X(fcntl_getsig) X(lease_signal) X(lease_silence) X(signalfd) X(eventfd) X(timerfd) X(timer_set) X(inotify) X(inotify_add) X(inotify_remove) X(gettid) X(now_ms) X(epoll_create) X(epoll_add)    \
-	X(poll) X(same_inode) X(kcmp_file) X(each_entry) X(euid) X(getenv) X(dlopen)                      \
-	X(sigaction) X(pthread_sigmask) X(rt_tgsigqueueinfo) X(fallocate_keep_size) X(fallocate_collapse) X(futimens_now)
-
-enum fake_call {
-#define X(name) FAKE_##name,
-	FAKE_CALLS(X)
-#undef X
-	FAKE_CALLS_COUNT
-};
 
 /* ---- What the machine is ---- */
 
@@ -159,21 +145,8 @@ extern const unsigned fake_machines_count;
 
 /* ---- What happened ---- */
 
-struct fake_record {
-	enum fake_call call;
-	int fd;             /* or directory */
-	uint64_t inode;     /* of fd, where it is a real file */
-	uintptr_t address;
-	uint64_t length, offset;
-	unsigned long flags; /* open or mmap flags, advice, request */
-	char path[96];
-};
-
-#define FAKE_RECORDS 4096
-
 struct fake {
 	struct fake_machine machine; /* may be changed by the test while it runs */
-	atomic_uint calls[FAKE_CALLS_COUNT];
 	atomic_uint write_backs, lines, fences, streams, streamed_lines, copies; /* of the CPU */
 	atomic_bool populated; /* MADV_POPULATE_WRITE was used: the extents are written now */
 	/* The watcher thread looks at nothing: time stands still, and nothing is announced to it. The test observes by pm_query(). */
@@ -195,11 +168,6 @@ struct fake {
 	bool keeps_bad;   /* the platform cannot clear */
 	bool list_is_old; /* clearing is not noted */
 	char violation[256];
-	/* Called at the start of each call, before it is counted. */
-	void (*hook)(enum fake_call);
-	bool recording;
-	unsigned records;
-	struct fake_record record[FAKE_RECORDS]; /* last: fake_start() leaves it as it is */
 };
 extern struct fake fake;
 
@@ -209,24 +177,8 @@ void fake_stop(void);
 /* Forgets what was counted and recorded, not what is to be broken. */
 void fake_forget(void);
 
-unsigned fake_calls(enum fake_call);
-/* All system calls; the environment, the user id and dlopen are none. */
-unsigned fake_syscalls(void);
-/* The nth (from 0) record of that call; NULL if there is none. */
-const struct fake_record *fake_find(enum fake_call, unsigned nth);
-/* Something is still open or mapped that the library opened or mapped since fake_start(). */
-unsigned fake_open_files(void);
+/* Still mapped that the library mapped since fake_start(). */
 uint64_t fake_mapped_bytes(void);
-
-/* ---- What is broken ---- */
-
-/* The nth call (from 1) of that kind from now on fails with the errno; 0: each. */
-void fake_fail(enum fake_call, unsigned nth, int error);
-/* The nth breakable call of any kind from now on. */
-void fake_fail_any(unsigned nth, int error);
-bool fake_any_has_failed(void);
-/* The next so many calls of that kind are interrupted by a signal. */
-void fake_interrupt(enum fake_call, unsigned times);
 
 /* A timer that was set to a time other than at once goes off only when the test says so: the one set last. */
 void fake_timer_goes_off(void);

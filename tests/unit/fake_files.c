@@ -288,21 +288,13 @@ ssize_t fake_virtual_link(const char *path, char *buffer, size_t size)
 
 /* ---- No system calls, but inputs ---- */
 
-unsigned fake_euid(void)
+static const char *fake_getenv(const char *name)
 {
-	atomic_fetch_add(&fake.calls[FAKE_euid], 1);
-	return pm_sys_linux.euid();
-}
-
-const char *fake_getenv(const char *name)
-{
-	atomic_fetch_add(&fake.calls[FAKE_getenv], 1);
 	return strcmp(name, "PMDIRECT_GRANULARITY") ? NULL : fake.machine.granularity_word;
 }
 
-void *fake_dlopen(const char *path)
+static void *fake_dlopen(const char *path)
 {
-	atomic_fetch_add(&fake.calls[FAKE_dlopen], 1);
 	return fake.loads_providers ? pm_sys_linux.dlopen(path) : NULL;
 }
 
@@ -326,9 +318,8 @@ uint64_t fake_entry_number(void)
 }
 
 /* "type source options" of the machine's mount. */
-int fake_statmount(int fd, struct pm_mount *mount)
+static int fake_statmount(int fd, struct pm_mount *mount)
 {
-	ENTER(.call = FAKE_statmount, .fd = fd);
 	const char *told = fake_is_below(fd) ? fake.machine.under.mount : fake.machine.mount;
 	fake_check_statmount(fake_is_below(fd) ? fake.machine.under.magic : fake.machine.magic);
 	if (!told)
@@ -391,12 +382,9 @@ static int answer_statx(struct statx *stx)
 	return 0;
 }
 
-int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
+static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 {
-	struct fake_record r = {.call = FAKE_statx, .fd = dir_fd};
-	snprintf(r.path, sizeof(r.path), "%s", path);
-	int rc = fake_enter(&r);
-	if (!rc && fake_is_virtual(path)) {
+	if (fake_is_virtual(path)) {
 		bool proc = !strncmp(path, "/proc/", 6);
 		unsigned over = proc ? fake.machine.over_proc : fake.machine.over_sysfs;
 		char link[128];
@@ -404,10 +392,9 @@ int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 		*stx = (struct statx){.stx_ino = fake_entry_number(), .stx_mode = mode, .stx_dev_minor = (over ? 98u : 21u) + proc};
 		return fake_virtual_exists(path) ? 0 : -ENOENT;
 	}
-	if (!rc && fake_is_node(path, stx))
+	if (fake_is_node(path, stx))
 		return 0;
-	if (!rc && !path[0])
-		rc = -fake.machine.statx_errno;
+	int rc = path[0] ? 0 : -fake.machine.statx_errno;
 	if (rc || (rc = pm_sys_linux.statx(dir_fd, path, flags, stx)))
 		return rc;
 	rc = answer_statx(stx);
@@ -420,9 +407,8 @@ int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 	return rc;
 }
 
-int fake_statx_now(int fd, struct statx *stx)
+static int fake_statx_now(int fd, struct statx *stx)
 {
-	ENTER(.call = FAKE_statx_now, .fd = fd);
 	int rc = -fake.machine.statx_errno;
 	return rc || (rc = pm_sys_linux.statx_now(fd, stx)) ? rc : answer_statx(stx);
 }
@@ -476,9 +462,8 @@ int fake_fiemap(struct fiemap *q)
 
 /* ---- Write-back of a range ---- */
 
-int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags)
+static int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags)
 {
-	ENTER(.call = FAKE_sync_file_range, .fd = fd, .offset = offset, .length = length, .flags = flags);
 	if (fake.machine.is_device_dax || fake.machine.is_block_device)
 		fake_violation("sync_file_range of a device");
 	/* To the kernel it would mean: to the end of the file. */
@@ -488,8 +473,17 @@ int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flag
 }
 
 /* What a filter or shim ignores never reaches the kernel, right or wrong. */
-int fake_wrong_sync(unsigned call)
+static int fake_wrong_sync(unsigned call)
 {
-	ENTER(.call = FAKE_wrong_sync, .fd = -1, .flags = call);
 	return fake.machine.ignores & call ? 0 : pm_sys_linux.wrong_sync(call);
 }
+
+const struct pm_sys fake_answers_of_files = {
+	.statmount = fake_statmount,
+	.statx = fake_statx,
+	.statx_now = fake_statx_now,
+	.sync_file_range = fake_sync_file_range,
+	.wrong_sync = fake_wrong_sync,
+	.getenv = fake_getenv,
+	.dlopen = fake_dlopen,
+};

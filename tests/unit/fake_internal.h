@@ -16,19 +16,10 @@
 #define FAKE_MOUNT 36u /* id of its mount */
 #define FAKE_HUGE_PAGES 2u /* pages that make a page of hugetlbfs */
 
-struct fake_record;
-struct pm_owner;
-/* Every call begins here: 0, or the -errno it is to fail with. */
-int fake_enter(const struct fake_record *);
-#define ENTER(...)                                                                                           \
-	do {                                                                                                 \
-		struct fake_record record_ = {__VA_ARGS__};                                                  \
-		int rc_ = fake_enter(&record_);                                                              \
-		if (rc_)                                                                                     \
-			return rc_;                                                                          \
-	} while (0)
-/* Counts a descriptor, if it is one. */
-int fake_opened(int fd);
+/* What each file of the fake machine answers. */
+struct pm_sys;
+extern const struct pm_sys fake_answers_of_files, fake_answers_of_medium, fake_answers_of_watch, fake_answers_of_guard,
+	fake_answers_of_commit;
 
 void fake_violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -50,36 +41,18 @@ int fake_virtual_close(int fd);
 ssize_t fake_virtual_read(int fd, void *buffer, size_t size);
 ssize_t fake_virtual_link(const char *path, char *buffer, size_t size);
 void fake_device_size(uint64_t size);
-unsigned fake_euid(void);
-const char *fake_getenv(const char *name);
-void *fake_dlopen(const char *path);
 
 /* fake_medium.c */
-ssize_t fake_pread(int fd, void *buffer, size_t size, uint64_t offset);
-ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset);
-ssize_t fake_pwritev2_append(int fd, const void *buffer, size_t size);
-int fake_fadvise_dontneed(int fd);
-int fake_linkat(const char *path, int dir_fd, const char *entry);
-int fake_unlinkat(int dir_fd, const char *path);
-int fake_renameat2_noreplace(int dir_fd, const char *from, const char *to);
 /* Writes back what was written over bad blocks in the page cache: whether that failed. */
 bool fake_write_back_bad(void);
 /* The disk's list; NULL if the machine says something else. */
 const char *fake_bad_list(char *text, size_t size);
 
-int fake_sigaction(int number, const struct sigaction *action, struct sigaction *old);
-int fake_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
-int fake_rt_tgsigqueueinfo(const siginfo_t *info);
-int fake_fallocate_keep_size(int fd, uint64_t offset, uint64_t length);
 
 /* fake_commit.c: a path of procfs or sysfs that is an ext4's own; what it counts; it commits. */
 bool fake_is_ext4(const char *path);
 int fake_counters(char *text, size_t size);
 void fake_commits(void);
-int fake_fallocate_collapse(int fd, uint64_t offset, uint64_t length);
-int fake_futimens_now(int fd);
-int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags);
-int fake_wrong_sync(unsigned call);
 /* fake_below.c */
 bool fake_is_below(int fd);
 int fake_over(struct statx *stx); /* what its path leads to */
@@ -96,15 +69,11 @@ void fake_check_cachestat(uint32_t magic);
 bool fake_is_read_only(void);
 struct statfs;
 void fake_file_system(struct statfs *);
-struct pm_mount;
-int fake_statmount(int fd, struct pm_mount *mount);
 uint64_t fake_entry_number(void);
 
 /* What statx(2) says of the mount, the encryption and the block size. */
 struct statx;
 void fake_place(struct statx *);
-int fake_statx(int dir_fd, const char *path, int flags, struct statx *);
-int fake_statx_now(int fd, struct statx *);
 void fake_virtual_entries(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 /* Answers of an XFS; other requests are a violation. */
 int fake_xfs(unsigned long request, void *arg);
@@ -112,31 +81,6 @@ int fake_xfs(unsigned long request, void *arg);
 struct fiemap;
 int fake_fiemap(struct fiemap *);
 
-/* fake_watch.c: the calls that watch a file, which Linux itself answers. */
-struct pollfd;
-int fake_setlease(int fd, int type);
-int fake_getlease(int fd);
-int fake_fcntl_getown(int fd, struct pm_owner *owner);
-int fake_fcntl_setown(int fd, const struct pm_owner *owner);
-int fake_fcntl_setsig(int fd, int signal);
-int fake_fcntl_getsig(int fd);
-int fake_lease_signal(int fd, int signal);
-int fake_lease_silence(int fd);
-int fake_signalfd(int signal);
-int fake_eventfd(void);
-int fake_timerfd(void);
-int fake_timer_set(int fd, unsigned ms);
-int fake_inotify(void);
-int fake_inotify_add(int fd, const char *path, uint32_t mask);
-int fake_inotify_remove(int fd, int watch);
-int fake_gettid(void);
-uint64_t fake_now_ms(void);
-int fake_epoll_create(void);
-int fake_epoll_add(int epoll, int fd, uint32_t events);
-int fake_poll(struct pollfd *fds, unsigned count, int timeout_ms);
-int fake_same_inode(const char *path, const char *other);
-int fake_kcmp_file(int process, int fd, int own_fd);
-int fake_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 
 void fake_cpu_start(void);
 void fake_cpu_stop(void);

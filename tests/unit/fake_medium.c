@@ -26,9 +26,8 @@ static bool meets(unsigned i, uint64_t offset, size_t size)
 	       page_of(first + length - 1) >= page_of(offset);
 }
 
-ssize_t fake_pread(int fd, void *buffer, size_t size, uint64_t offset)
+static ssize_t fake_pread(int fd, void *buffer, size_t size, uint64_t offset)
 {
-	ENTER(.call = FAKE_pread, .fd = fd, .length = size, .offset = offset);
 	for (unsigned i = 0; i < BAD_MOST; i++)
 		if (meets(i, offset, size))
 			return -EIO;
@@ -60,9 +59,8 @@ static ssize_t write_over(unsigned i, int fd, const void *buffer, size_t size, u
 	return pm_sys_linux.pwrite(fd, buffer, page, offset);
 }
 
-ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
+static ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
 {
-	ENTER(.call = FAKE_pwrite, .fd = fd, .length = size, .offset = offset);
 	for (unsigned i = 0; i < BAD_MOST; i++)
 		if (meets(i, offset, size))
 			return write_over(i, fd, buffer, size, offset);
@@ -70,36 +68,16 @@ ssize_t fake_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
 	return pm_sys_linux.pwrite(fd, buffer, (size + 1) / 2, offset);
 }
 
-ssize_t fake_pwritev2_append(int fd, const void *buffer, size_t size)
+static ssize_t fake_pwritev2_append(int fd, const void *buffer, size_t size)
 {
-	ENTER(.call = FAKE_pwritev2_append, .fd = fd, .length = size);
 	return pm_sys_linux.pwritev2_append(fd, buffer, (size + 1) / 2);
 }
 
-int fake_fadvise_dontneed(int fd)
+static int fake_fadvise_dontneed(int fd)
 {
-	ENTER(.call = FAKE_fadvise_dontneed, .fd = fd);
 	if (fake.machine.dax == PM_YES)
 		fake_violation("a DAX file has no page cache to drop");
 	return pm_sys_linux.fadvise_dontneed(fd);
-}
-
-int fake_linkat(const char *path, int dir_fd, const char *entry)
-{
-	ENTER(.call = FAKE_linkat, .fd = dir_fd);
-	return pm_sys_linux.linkat(path, dir_fd, entry);
-}
-
-int fake_unlinkat(int dir_fd, const char *path)
-{
-	ENTER(.call = FAKE_unlinkat, .fd = dir_fd);
-	return pm_sys_linux.unlinkat(dir_fd, path);
-}
-
-int fake_renameat2_noreplace(int dir_fd, const char *from, const char *to)
-{
-	ENTER(.call = FAKE_renameat2_noreplace, .fd = dir_fd);
-	return pm_sys_linux.renameat2_noreplace(dir_fd, from, to);
 }
 
 bool fake_write_back_bad(void)
@@ -134,3 +112,10 @@ const char *fake_bad_list(char *text, size_t size)
 	snprintf(last, sizeof(last), "%s", text);
 	return text;
 }
+
+const struct pm_sys fake_answers_of_medium = {
+	.pread = fake_pread,
+	.pwrite = fake_pwrite,
+	.pwritev2_append = fake_pwritev2_append,
+	.fadvise_dontneed = fake_fadvise_dontneed,
+};

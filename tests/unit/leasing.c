@@ -73,7 +73,7 @@ static struct pm_mapping *map_leased(unsigned flags, bool watcher_sleeps)
 	leased_path = unit_file("file", 1 << 20);
 	fake_start(&fake_xfs_reflink);
 	main_thread = pthread_self();
-	fake.hook = do_it;
+	counting.hook = do_it;
 	fake.recovers = true;
 	atomic_store(&fake.watcher_sleeps, watcher_sleeps);
 	return unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE | flags));

@@ -15,18 +15,14 @@
 #include "sweeping_internal.h"
 #include "unit.h"
 
-/* No test would sweep a new entry of the table that the fake machine does not know. */
-_Static_assert(sizeof(struct pm_sys) / sizeof(void (*)(void)) == FAKE_CALLS_COUNT,
-               "every entry of struct pm_sys is in FAKE_CALLS()");
-
 /* After the calls of the table. */
 enum { ALLOCATION = FAKE_CALLS_COUNT, THREAD, KINDS };
 
-static const char *const names[KINDS] = {
-#define X(name) #name,
-	FAKE_CALLS(X)
-#undef X
-	"an allocation", "pthread_create"};
+static const char *name_of(unsigned kind)
+{
+	return kind == ALLOCATION ? "an allocation" : kind == THREAD ? "pthread_create" : fake_name(kind);
+}
+
 /* The first on every machine, the first three where the library goes another way, all on the usual ones. */
 static const int errors[] = {EIO, EINTR, ENOMEM, EMFILE, ENOSPC, EPERM, ENOSYS};
 #define FEW 1u
@@ -55,17 +51,12 @@ void sweep_begin(void)
 		setenv("TMPDIR", "/dev/shm", 1);
 }
 
-static bool can_fail(unsigned kind)
-{
-	return kind != FAKE_euid && kind != FAKE_getenv && kind != FAKE_dlopen && kind != FAKE_now_ms;
-}
-
 static bool is_met(unsigned kind, const enum fake_call *elsewhere, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		if (kind == (unsigned)elsewhere[i])
 			return true;
-	return kind == THREAD || !can_fail(kind) || atomic_load(&shared->swept[kind]);
+	return kind == THREAD || !fake_is_syscall(kind) || atomic_load(&shared->swept[kind]);
 }
 
 int sweep_end(int failed, const enum fake_call *elsewhere, size_t count)
@@ -76,7 +67,7 @@ int sweep_end(int failed, const enum fake_call *elsewhere, size_t count)
 		       shared->nth, (int)shared->error);
 	for (unsigned kind = 0; kind < KINDS && !failed && !getenv("CK_RUN_CASE") && !unit_is_emulated(); kind++)
 		if (!is_met(kind, elsewhere, count)) {
-			printf("no flow meets %s: add one that does\n", names[kind]);
+			printf("no flow meets %s: add one that does\n", name_of(kind));
 			failed = 1;
 		}
 	return failed;
@@ -176,15 +167,15 @@ static void check_nothing_is_left(long allocations)
 static void run(const struct sweep_flow *flow, const struct fake_machine *machine)
 {
 	long allocations = allocations_left();
-	shared->kind = names[sweep_case.kind];
+	shared->kind = name_of(sweep_case.kind);
 	shared->nth = sweep_case.nth;
 	shared->error = (unsigned)sweep_case.error;
 	make_file(flow);
 	fake_start(machine);
-	fake.recording = false;
+	counting.recording = false;
 	fake.guards = fake.recovers = true;
 	fake.processes = 1;
-	fake.hook = meet;
+	counting.hook = meet;
 	kernel_start(swept_path);
 	sweep_account_start();
 	arm();
@@ -234,7 +225,7 @@ static void sweep_on(const struct sweep_flow *flow, const struct fake_machine *m
 	run(flow, machine);
 	sweep_case.is_first = false;
 	for (unsigned kind = 0; kind < KINDS; kind++) {
-		times[kind] = can_fail(kind) ? atomic_load(&made[kind]) : 0;
+		times[kind] = fake_is_syscall(kind) ? atomic_load(&made[kind]) : 0;
 		if (flow->threads && times[kind] > OF_THREADS)
 			times[kind] = OF_THREADS;
 	}

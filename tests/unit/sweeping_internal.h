@@ -23,9 +23,8 @@ size_t sweep_size(void);
 /* The fault is over. */
 void sweep_disarm(void);
 
-/* sweeping_others.c: a part of the kernel. */
-struct pm_sys;
-void others_start(struct pm_sys *table, const struct pm_sys *fake_table);
+/* sweeping_others.c: a part of the kernel, below the calls that are counted. */
+void others_start(void);
 void others_stop(void);
 
 void sweep_account_start(void);

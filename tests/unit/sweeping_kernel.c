@@ -47,8 +47,7 @@ static struct {
 static char medium[ROOM], cache[ROOM], at_loss[ROOM], pending[ROOM];
 static size_t page;
 
-static struct pm_sys table;
-static const struct pm_sys *below;
+static struct machine kernel;
 static struct pm_cpu cpu;
 static const struct pm_cpu *cpu_below;
 
@@ -137,7 +136,7 @@ static void note_map(void *base, size_t length, uint64_t offset)
 
 static int kernel_msync(void *address, size_t length)
 {
-	int rc = k.fails ? -EIO : below->msync(address, length);
+	int rc = k.fails ? -EIO : kernel.below->msync(address, length);
 	pthread_mutex_lock(&k.lock);
 	k.fails = false;
 	struct map *map = map_of(address);
@@ -169,7 +168,7 @@ static int synced(int fd, int rc, bool size)
 
 static int kernel_fsync(int fd)
 {
-	int rc = below->fsync(fd);
+	int rc = kernel.below->fsync(fd);
 	struct stat st;
 	if (!rc && !fstat(fd, &st) && S_ISDIR(st.st_mode))
 		k.entry = true;
@@ -178,19 +177,19 @@ static int kernel_fsync(int fd)
 
 static int kernel_fdatasync(int fd)
 {
-	return synced(fd, below->fdatasync(fd), true);
+	return synced(fd, kernel.below->fdatasync(fd), true);
 }
 
 static int kernel_syncfs(int fd)
 {
-	int rc = below->syncfs(fd);
+	int rc = kernel.below->syncfs(fd);
 	k.entry |= !rc;
 	return synced(fd, rc, true);
 }
 
 static int kernel_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags)
 {
-	int rc = below->sync_file_range(fd, offset, length, flags);
+	int rc = kernel.below->sync_file_range(fd, offset, length, flags);
 	pthread_mutex_lock(&k.lock);
 	if (is_ours(fd) && length && flags & SYNC_FILE_RANGE_WAIT_AFTER)
 		write_out(fd, NULL, offset, (size_t)length, rc);
@@ -200,7 +199,7 @@ static int kernel_sync_file_range(int fd, uint64_t offset, uint64_t length, unsi
 
 static int kernel_openat(int directory, const char *path, int flags, unsigned mode)
 {
-	int fd = below->openat(directory, path, flags, mode);
+	int fd = kernel.below->openat(directory, path, flags, mode);
 	/* An unnamed file may become the file where there is none. */
 	bool is_unnamed = (flags & O_TMPFILE) == O_TMPFILE && access(k.path, F_OK);
 	if (fd >= 0 && (flags & O_CREAT || is_unnamed)) {
@@ -219,31 +218,31 @@ static int resized(int fd, int rc)
 
 static ssize_t kernel_append(int fd, const void *buffer, size_t size)
 {
-	ssize_t rc = below->pwritev2_append(fd, buffer, size);
+	ssize_t rc = kernel.below->pwritev2_append(fd, buffer, size);
 	return rc < 0 ? rc : resized(fd, 0) + rc;
 }
 
 /* A sync of the directory before it says nothing of it. */
 static int kernel_linkat(const char *path, int directory, const char *entry)
 {
-	int rc = below->linkat(path, directory, entry);
+	int rc = kernel.below->linkat(path, directory, entry);
 	k.entry = k.entry && rc;
 	return rc;
 }
 
 static int kernel_ftruncate(int fd, uint64_t length)
 {
-	return resized(fd, below->ftruncate(fd, length));
+	return resized(fd, kernel.below->ftruncate(fd, length));
 }
 
 static int kernel_fallocate(int fd, uint64_t offset, uint64_t length)
 {
-	return resized(fd, below->fallocate(fd, offset, length));
+	return resized(fd, kernel.below->fallocate(fd, offset, length));
 }
 
 static int kernel_mmap(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
 {
-	int rc = below->mmap(address, length, prot, flags, fd, offset);
+	int rc = kernel.below->mmap(address, length, prot, flags, fd, offset);
 	pthread_mutex_lock(&k.lock);
 	if (!rc && is_ours(fd) && (flags & MAP_TYPE) != MAP_PRIVATE)
 		note_map(*address, length, offset);
@@ -255,7 +254,7 @@ static int kernel_mremap(void **address, size_t old_length, size_t new_length, i
 {
 	pthread_mutex_lock(&k.lock);
 	struct map *map = map_of(*address);
-	int rc = below->mremap(address, old_length, new_length, flags);
+	int rc = kernel.below->mremap(address, old_length, new_length, flags);
 	if (!rc && map) {
 		map->base = *address;
 		map->length = new_length;
@@ -271,7 +270,7 @@ static struct {
 
 static int kernel_munmap(void *address, size_t length)
 {
-	int rc = below->munmap(address, length);
+	int rc = kernel.below->munmap(address, length);
 	pthread_mutex_lock(&k.lock);
 	struct map *map = map_of(address);
 	if (!rc && map)
@@ -284,7 +283,7 @@ static int kernel_munmap(void *address, size_t length)
 
 static int kernel_madvise(void *address, size_t length, int advice)
 {
-	int rc = below->madvise(address, length, advice);
+	int rc = kernel.below->madvise(address, length, advice);
 	pthread_mutex_lock(&k.lock);
 	struct map *map = map_of(address);
 	if (!rc && map && advice == MADV_POPULATE_WRITE) {
@@ -299,7 +298,7 @@ static int kernel_madvise(void *address, size_t length, int advice)
 /* The sweep does not wait for the library's threads. */
 static int kernel_poll(struct pollfd *fds, unsigned count, int timeout_ms)
 {
-	return below->poll(fds, count, timeout_ms > 1 ? 1 : timeout_ms);
+	return kernel.below->poll(fds, count, timeout_ms > 1 ? 1 : timeout_ms);
 }
 
 /* ---- The CPU ---- */
@@ -376,6 +375,24 @@ static void start_cpu(void)
 
 /* ---- For the driver ---- */
 
+static const struct pm_sys calls = {
+	.msync = kernel_msync,
+	.fsync = kernel_fsync,
+	.fdatasync = kernel_fdatasync,
+	.syncfs = kernel_syncfs,
+	.sync_file_range = kernel_sync_file_range,
+	.openat = kernel_openat,
+	.ftruncate = kernel_ftruncate,
+	.fallocate = kernel_fallocate,
+	.pwritev2_append = kernel_append,
+	.linkat = kernel_linkat,
+	.mmap = kernel_mmap,
+	.mremap = kernel_mremap,
+	.munmap = kernel_munmap,
+	.madvise = kernel_madvise,
+	.poll = kernel_poll,
+};
+
 void kernel_start(const char *path)
 {
 	struct stat st;
@@ -393,32 +410,15 @@ void kernel_start(const char *path)
 	if (fd >= 0 && (read(fd, medium, SWEEP_PAGES * page) < 0 || close(fd)))
 		abort();
 	start_cpu();
-	below = pm_sys;
-	table = *pm_sys;
-	table.msync = kernel_msync;
-	table.fsync = kernel_fsync;
-	table.fdatasync = kernel_fdatasync;
-	table.syncfs = kernel_syncfs;
-	table.sync_file_range = kernel_sync_file_range;
-	table.openat = kernel_openat;
-	table.ftruncate = kernel_ftruncate;
-	table.fallocate = kernel_fallocate;
-	table.pwritev2_append = kernel_append;
-	table.linkat = kernel_linkat;
-	table.mmap = kernel_mmap;
-	table.mremap = kernel_mremap;
-	table.munmap = kernel_munmap;
-	table.madvise = kernel_madvise;
-	table.poll = kernel_poll;
-	others_start(&table, below);
-	pm_sys = &table;
+	others_start();
+	machine_put(&kernel, &calls);
 }
 
 void kernel_stop(void)
 {
 	others_stop();
 	pm_cpu_replacement = cpu_below;
-	pm_sys = below;
+	machine_remove(&kernel);
 }
 
 bool kernel_holds(const char *bytes, uint64_t offset, size_t length)
@@ -439,7 +439,7 @@ bool kernel_holds_size(void)
 void kernel_unmap_rest(void)
 {
 	if (left.address)
-		below->munmap(left.address, left.length);
+		kernel.below->munmap(left.address, left.length);
 	left.address = NULL;
 }
 

@@ -39,8 +39,7 @@ static void check_commit(void)
 	unit_expect(fake_calls(FAKE_futimens_now) == 1);
 	unit_expect(fake_find(FAKE_msync, 0)->address == (uintptr_t)base + size - unit_page());
 	unit_expect(fake_find(FAKE_msync, 0)->length == unit_page());
-	for (unsigned i = 0; i < FAKE_CALLS_COUNT; i++)
-		atomic_store(&fake.calls[i], 0);
+	fake_count_forget();
 }
 
 static void check_cpu(unsigned lines, unsigned fences)
@@ -211,11 +210,11 @@ START_TEST(a_write_cache_that_is_switched_during_a_sync)
 	ck_assert_int_eq(truncate(path, 16 << 20), 0);
 	fake_start(&machine);
 	m = unit_map(path, NULL);
-	fake.hook = switch_off;
+	counting.hook = switch_off;
 	fake_forget();
 	unit_ok(pm_sync(m));
 	ck_assert_uint_eq(fake.lines, (16u << 20) / LINE);
-	fake.hook = NULL;
+	counting.hook = NULL;
 	unmap();
 }
 END_TEST

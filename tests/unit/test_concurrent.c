@@ -147,7 +147,7 @@ static void start(uint32_t magic, uint32_t flags)
 	ck_assert_int_eq(truncate(path, (off_t)(PAGES * page)), 0);
 	machine.magic = magic;
 	fake_start(&machine);
-	fake.recording = false;
+	counting.recording = false;
 	atomic_store(&fake.watcher_sleeps, true);
 	m = unit_map(path, UNIT_OPTIONS(.flags = flags));
 	memset(&kernel, 0, sizeof(kernel));

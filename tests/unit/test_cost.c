@@ -21,16 +21,9 @@ static char made[1024]; /* the calls of this thread: those of the library's thre
 
 static void note(enum fake_call c)
 {
-	static const char *const names[] = {
-#define X(name) #name,
-		FAKE_CALLS(X)
-#undef X
-	};
 	size_t used = strlen(made);
-	/* As in fake_syscalls(). */
-	bool is_call = c != FAKE_euid && c != FAKE_getenv && c != FAKE_dlopen && c != FAKE_now_ms;
-	if (is_call && pthread_equal(pthread_self(), main_thread))
-		snprintf(made + used, sizeof(made) - used, "%s%s", used ? " " : "", names[c]);
+	if (pthread_equal(pthread_self(), main_thread))
+		snprintf(made + used, sizeof(made) - used, "%s%s", used ? " " : "", fake_name(c));
 }
 
 static void add(unsigned count, char what)
@@ -101,7 +94,7 @@ static void start(enum state s)
 	atomic_store(&fake.watcher_sleeps, true);
 	main_thread = pthread_self();
 	unit_ok(pm_unmap(unit_map(leased_path, UNIT_OPTIONS(.flags = states[s].flags))));
-	fake.hook = note;
+	counting.hook = note;
 	count_from_now();
 }
 

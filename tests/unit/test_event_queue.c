@@ -264,7 +264,7 @@ START_TEST(queues_come_and_go)
 {
 	pthread_t threads[4];
 	fake_start(&fake_plain);
-	fake.recording = false;
+	counting.recording = false;
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, come_and_go, NULL), 0);
 	for (int i = 0; i < 4; i++)

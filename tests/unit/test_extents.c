@@ -350,11 +350,11 @@ START_TEST(cached_pages_that_go_meanwhile)
 		fake.machine.cached_from = 3 * page;
 		struct pm_mapping *m = unit_map(path, NULL);
 		fake_forget();
-		fake.hook = leave;
+		counting.hook = leave;
 		const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_RESIDENT];
 		ck_assert_int_eq(e->state, leave_at < 1000 * page ? PM_YES : PM_NO);
 		ck_assert_uint_eq(e->value, leave_at < 1000 * page ? leave_at : 0);
-		fake.hook = NULL;
+		counting.hook = NULL;
 		unit_ok(pm_unmap(m));
 	}
 }

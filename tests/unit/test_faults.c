@@ -345,7 +345,7 @@ START_TEST(only_our_own_work_is_undone)
 	contested = unit_path("file");
 	grown_to = 0;
 	fake_start(&fake_plain);
-	fake.hook = come_between;
+	counting.hook = come_between;
 	fake_fail(FAKE_fsync, 1, EIO);
 	ck_assert_int_eq(pm_map(contested, o, &m), -EIO);
 	ck_assert(unit_exists(contested));
@@ -357,7 +357,7 @@ START_TEST(only_our_own_work_is_undone)
 	ck_assert_int_eq(pm_map(contested, o, &m), -EIO);
 	ck_assert_uint_eq(unit_size_of(contested), grown_to);
 	close(others);
-	fake.hook = NULL;
+	counting.hook = NULL;
 	ck_assert_uint_eq(fake_open_files() + fake_mapped_bytes(), 0);
 }
 END_TEST

@@ -99,9 +99,9 @@ START_TEST(what_is_dirty_again_is_refused)
 {
 	start(&fake_plain);
 	writer = open(path, O_RDWR | O_CLOEXEC);
-	fake.hook = write_meanwhile;
+	counting.hook = write_meanwhile;
 	ck_assert_int_eq(attempt(0), -EBUSY);
-	fake.hook = NULL;
+	counting.hook = NULL;
 	close(writer);
 }
 END_TEST
@@ -116,11 +116,11 @@ START_TEST(an_ignored_fsync_is_named)
 	start(&fake_plain);
 	writer = open(path, O_RDWR | O_CLOEXEC);
 	fake.machine.ignores = ways[_i].error ? 0 : PM_CALL_FSYNC;
-	fake.hook = write_meanwhile;
+	counting.hook = write_meanwhile;
 	/* The first is made for the evidence. */
 	fake_fail(FAKE_wrong_sync, 2, ways[_i].error);
 	ck_assert_int_eq(attempt(0), -EOPNOTSUPP);
-	fake.hook = NULL;
+	counting.hook = NULL;
 	ck_assert_msg(strstr(pm_error_detail(), ways[_i].words), "%s", pm_error_detail());
 	/* Where nothing is dirty, nothing is to be synced. */
 	fake_fail(FAKE_wrong_sync, 0, 0);

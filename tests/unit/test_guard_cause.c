@@ -108,7 +108,7 @@ START_TEST(asking_makes_no_file_longer)
 	struct pm_mapping *m = unit_map(guarding_path, NULL);
 	fake.machine.extents = &nothing;
 	fake.machine.extent_count = 1;
-	fake.hook = cut_meanwhile;
+	counting.hook = cut_meanwhile;
 	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
 	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -ENOSPC);
 	ck_assert_uint_eq(fake_calls(FAKE_fallocate_keep_size), 2);

@@ -204,7 +204,7 @@ START_TEST(somebody_installs_meanwhile)
 	unit_ok(pm_guard_remove());
 	fake_start(&fake_plain);
 	fake.guards = true;
-	fake.hook = be_quicker;
+	counting.hook = be_quicker;
 	countdown = 2;
 	quick = second;
 	unit_ok(pm_guard_install());
@@ -265,13 +265,13 @@ START_TEST(a_failing_removal)
 	fake.guards = true;
 	fake_fail(FAKE_sigaction, (unsigned)_i + 1, EINVAL);
 	if (_i == 2) {
-		fake.hook = be_quicker;
+		counting.hook = be_quicker;
 		countdown = 2;
 		quick = second;
 	}
 	ck_assert_int_eq(pm_guard_remove(), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "sigaction"));
-	fake.hook = NULL;
+	counting.hook = NULL;
 	bool is_in_force = _i < 2;
 	if (is_in_force)
 		ck_assert(guards());

@@ -197,9 +197,9 @@ START_TEST(the_directory_of_another_file_is_not_synced_alone)
 	for (unsigned is_replaced = 0; is_replaced < 2; is_replaced++) {
 		start(of_servers[_i]);
 		replace_at = is_replaced;
-		fake.hook = replaces;
+		counting.hook = replaces;
 		m[0] = unit_map(paths[0], UNIT_OPTIONS(.flags = PM_CREATE, .length = PAGES * page));
-		fake.hook = NULL;
+		counting.hook = NULL;
 		ck_assert_uint_eq(fake_calls(FAKE_syncfs), is_replaced);
 		ck_assert_uint_eq(fake_calls(FAKE_fsync), 2 - is_replaced);
 		unmap_all();
@@ -321,7 +321,7 @@ START_TEST(threads_that_map_at_once_agree)
 {
 	pthread_t threads[THREADS];
 	start(of_servers[0]);
-	fake.recording = false;
+	counting.recording = false;
 	for (size_t i = 0; i < THREADS; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, come_and_go, (void *)(uintptr_t)i), 0);
 	for (size_t i = 0; i < THREADS; i++)

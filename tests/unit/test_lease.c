@@ -234,7 +234,7 @@ START_TEST(promoted_while_a_write_back_is_under_way)
 	wait_for_break(m);
 	next_of(m, PM_EVENT_LEASE_BROKEN);
 	unit_ok(pm_flush(m, pm_base(m), 64));
-	fake.hook = hold_msync;
+	counting.hook = hold_msync;
 	ck_assert_int_eq(pthread_create(&others, NULL, drain, m), 0);
 	while (!atomic_load(&writing))
 		usleep(1000);
@@ -393,12 +393,12 @@ START_TEST(a_resize_keeps_no_other_lease_waiting)
 	struct pm_mapping *other = lease(0);
 	resized_path = unit_file("resized", 1 << 20);
 	struct pm_mapping *m = unit_map(resized_path, UNIT_OPTIONS(.flags = PM_WATCH));
-	fake.hook = hold_fallocate;
+	counting.hook = hold_fallocate;
 	ck_assert_int_eq(pthread_create(&thread, NULL, intrude_meanwhile, other), 0);
 	unit_ok(pm_resize(m, 2 << 20));
 	pthread_join(thread, &failed);
 	ck_assert_ptr_null(failed);
-	fake.hook = NULL;
+	counting.hook = NULL;
 	ck_assert_int_eq(next_of(other, PM_EVENT_LEASE_BROKEN).new_granularity, PM_PAGE);
 	unit_ok(pm_unmap(m));
 	unit_ok(pm_unmap(other));

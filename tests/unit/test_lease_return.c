@@ -28,7 +28,7 @@ START_TEST(lost_before_the_mapping_is_there)
 	struct pm_mapping *m = NULL;
 	leased_path = unit_file("file", 1 << 20);
 	fake_start(&fake_xfs_reflink);
-	fake.hook = lose_it_meanwhile;
+	counting.hook = lose_it_meanwhile;
 	atomic_store(&fake.watcher_sleeps, _i);
 	ck_assert_int_eq(pm_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &m), -EAGAIN);
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "another process is opening the file"));
@@ -278,7 +278,7 @@ START_TEST(a_lease_lost_while_mending_promotes_nothing)
 	wait_for_break(m);
 	ck_assert_int_eq(next_event(m).kind, PM_EVENT_LEASE_BROKEN);
 	pthread_join(intruder, NULL);
-	fake.hook = lose_it_at_the_fsync;
+	counting.hook = lose_it_at_the_fsync;
 	fake_forget();
 	while (!fake_calls(FAKE_fsync))
 		observe(m);

@@ -441,7 +441,7 @@ START_TEST(a_thousand_mappings_of_one_file)
 	size_t count = limit.rlim_cur < 1100 ? limit.rlim_cur - 100 : 1000;
 	const char *path = unit_file("file", 1000);
 	fake_start(&fake_plain);
-	fake.recording = false;
+	counting.recording = false;
 	for (size_t i = 0; i < count; i++)
 		m[i] = unit_map(path, UNIT_OPTIONS(.offset = i, .length = 1));
 	for (size_t i = 0; i < count; i++)

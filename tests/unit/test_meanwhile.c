@@ -23,7 +23,7 @@ static void map_meanwhile(enum fake_call c)
 	/* Between the creation by name and the lease, for which an open(2) would wait. */
 	if (c != FAKE_lease_signal || other)
 		return;
-	fake.hook = NULL;
+	counting.hook = NULL;
 	other = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 100));
 }
 
@@ -34,7 +34,7 @@ START_TEST(what_somebody_has_mapped_is_not_undone)
 	other = NULL;
 	fake_start(&fake_plain);
 	fake.machine.has_unnamed_files = false;
-	fake.hook = map_meanwhile;
+	counting.hook = map_meanwhile;
 	/* Two are theirs. */
 	fake_fail(FAKE_fsync, 3, EIO);
 	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 20000), &m), -EIO);
@@ -62,7 +62,7 @@ static void cut_meanwhile(enum fake_call c)
 {
 	if (c != FAKE_openat || !fake_calls(FAKE_statx))
 		return;
-	fake.hook = NULL;
+	counting.hook = NULL;
 	unit_ok(pm_resize(other, unit_page()));
 	if (ends)
 		unit_ok(pm_unmap(other));
@@ -76,9 +76,9 @@ START_TEST(what_somebody_cuts_off_is_not_mapped)
 	fake_start(&fake_plain);
 	other = unit_map(path, NULL);
 	fake_forget();
-	fake.hook = cut_meanwhile;
+	counting.hook = cut_meanwhile;
 	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE));
-	ck_assert_ptr_null(fake.hook);
+	ck_assert_ptr_null(counting.hook);
 	ck_assert_uint_eq(pm_length(m), unit_page());
 	unit_ok(pm_unmap(m));
 	if (!ends)
@@ -90,7 +90,7 @@ START_TEST(growing_never_shrinks)
 {
 	path = unit_file("file", 10);
 	fake_start(&fake_plain);
-	fake.hook = grow_meanwhile;
+	counting.hook = grow_meanwhile;
 	others = open(path, O_RDWR | O_CLOEXEC);
 	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE | PM_SPARSE, .length = 5000));
 	ck_assert_uint_eq(unit_size_of(path), 1 << 20);
@@ -239,7 +239,7 @@ START_TEST(clearing_waits_for_a_write_back_under_way)
 	other = unit_map(path, NULL);
 	/* On a DAX file only what is mapped counts as being in memory. */
 	memset(pm_base(m), 1, 4096);
-	fake.hook = hold_the_first;
+	counting.hook = hold_the_first;
 	ck_assert_int_eq(pthread_create(&writer, NULL, persist, m), 0);
 	while (!atomic_load(&held))
 		usleep(1000);
@@ -292,7 +292,7 @@ START_TEST(no_drain_starts_while_an_error_is_cleared)
 	fake_fail(FAKE_msync, 1, EIO);
 	ck_assert_int_eq(pm_persist(drained, pm_base(drained), 1), -EIO);
 	atomic_store(&held, false);
-	fake.hook = drain_while_pages_are_dirtied;
+	counting.hook = drain_while_pages_are_dirtied;
 	unit_ok(pm_clear_error(drained));
 	ck_assert(atomic_load(&held));
 	pthread_join(drainer, &rc);
@@ -328,12 +328,12 @@ START_TEST(a_drain_that_a_clearing_blocks_is_told_of_its_failure)
 	drained = unit_map(path, NULL);
 	atomic_store(&fails, true);
 	for (int round = 0; round < 20; round++) {
-		fake.hook = NULL;
+		counting.hook = NULL;
 		fake_fail(FAKE_msync, 1, EIO);
 		ck_assert_int_eq(pm_persist(drained, pm_base(drained), 1), -EIO);
 		atomic_store(&held, false);
 		atomic_store(&released, false);
-		fake.hook = hold_the_first;
+		counting.hook = hold_the_first;
 		pm_strategy_writeback.flush(&drained->medium, drained->medium.map, 1);
 		ck_assert_int_eq(pthread_create(&first, NULL, clear, drained), 0);
 		while (!atomic_load(&held))
@@ -374,7 +374,7 @@ START_TEST(a_thread_that_is_cancelled_leaves_nothing_behind)
 	path = unit_file("file", 1 << 20);
 	fake_start(&fake_plain);
 	struct pm_mapping *m = unit_map(path, NULL);
-	fake.hook = hold_the_first;
+	counting.hook = hold_the_first;
 	for (int round = 0; round < 20; round++) {
 		atomic_store(&held, false);
 		atomic_store(&released, false);
@@ -414,7 +414,7 @@ START_TEST(clearing_hides_nothing_from_those_who_wait)
 	fake_start(&fake_plain);
 	struct pm_mapping *m = unit_map(path, NULL);
 	other = unit_map(path, NULL);
-	fake.hook = hold_the_first;
+	counting.hook = hold_the_first;
 	atomic_store(&fails, true);
 	for (int round = 0; round < 20; round++) {
 		start_waiting(m, &writer, waiting);

@@ -183,7 +183,7 @@ static struct pm_mapping *slowly_watched(unsigned flags)
 	watched_path = unit_file("file", SIZE);
 	fake_start(&fake_plain);
 	main_thread = pthread_self();
-	fake.hook = search_slowly;
+	counting.hook = search_slowly;
 	return unit_map(watched_path, UNIT_OPTIONS(.flags = flags));
 }
 

@@ -395,7 +395,7 @@ static void *drain_together(void *arg)
 START_TEST(threads_that_share_a_failure_report_it_once)
 {
 	start(&fake_plain);
-	fake.recording = false;
+	counting.recording = false;
 	shared = map();
 	for (unsigned round = 0; round < 200; round++) {
 		pthread_t thread[THREADS];
@@ -438,7 +438,7 @@ START_TEST(clearing_keeps_what_is_stored_meanwhile)
 	pthread_t thread;
 	void *lost;
 	start(&fake_plain);
-	fake.recording = false;
+	counting.recording = false;
 	shared = map();
 	atomic_store(&finished, false);
 	ck_assert_int_eq(pthread_create(&thread, NULL, store_on, pm_base(shared)), 0);

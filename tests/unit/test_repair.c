@@ -258,7 +258,7 @@ START_TEST(a_write_waits_for_another_that_fails)
 	pthread_t failing, writer;
 	struct pm_mapping *m = start(&fake_plain);
 	void *rc;
-	fake.hook = hold_and_fail;
+	counting.hook = hold_and_fail;
 	ck_assert_int_eq(pthread_create(&failing, NULL, write_one, m), 0);
 	while (!atomic_load(&held))
 		usleep(1000);

@@ -306,10 +306,10 @@ START_TEST(what_others_added_is_not_undone)
 	for (int i = 0; i < 2; i++) {
 		map(&fake_plain, 10 * page, UNIT_OPTIONS(.length = 4 * page));
 		others = open(path, O_RDWR | O_CLOEXEC);
-		fake.hook = grow_by_another;
+		counting.hook = grow_by_another;
 		fake_fail(FAKE_mremap, 1, ENOMEM);
 		ck_assert_int_eq(pm_resize(m, (i ? 20 : 8) * page), -ENOMEM);
-		fake.hook = NULL;
+		counting.hook = NULL;
 		ck_assert_uint_eq(unit_size_of(path), 50 * page);
 		ck_assert_uint_eq(pm_length(m), 4 * page);
 		close(others);

@@ -49,7 +49,7 @@ START_TEST(a_watched_mapping_is_resized)
 	struct pm_event event;
 	watched_path = unit_file("file", SIZE);
 	fake_start(kinds[_i].machine);
-	fake.recording = false;
+	counting.recording = false;
 	struct pm_mapping *m = unit_map(watched_path, UNIT_OPTIONS(.flags = kinds[_i].flags, .on_event = hear));
 	ck_assert_int_ge(pm_event_fd(m), 0);
 	ck_assert_int_eq(pthread_create(&writer, NULL, write_to_it, &stop), 0);

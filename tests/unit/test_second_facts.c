@@ -190,7 +190,7 @@ START_TEST(threads_do_not_lose_the_flag)
 	char path[PATH_MAX];
 	snprintf(path, sizeof(path), "%s", unit_file("file", SIZE));
 	fake_start(&fake_dax);
-	fake.recording = false;
+	counting.recording = false;
 	for (size_t i = 0; i < THREADS; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, map_lines, path), 0);
 	for (size_t i = 0; i < THREADS; i++)

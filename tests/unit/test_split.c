@@ -177,7 +177,7 @@ static void refuse_the_second(enum fake_call c)
 {
 	if (c != FAKE_mremap)
 		return;
-	fake.hook = NULL;
+	counting.hook = NULL;
 	fake_fail(FAKE_mmap, 1, no_second);
 }
 
@@ -201,7 +201,7 @@ START_TEST(a_limit_on_locks_is_told)
 	if (!lock_and_split(base) || setrlimit(RLIMIT_MEMLOCK, &some))
 		return;
 	no_second = limits[_i].error;
-	fake.hook = refuse_the_second;
+	counting.hook = refuse_the_second;
 	ck_assert_int_eq(pm_resize(m, 16 * SIZE), -limits[_i].error);
 	for (unsigned i = 0; i < 2; i++)
 		ck_assert_msg(strstr(pm_error_detail(), limits[_i].words[i]) != NULL, "%s", pm_error_detail());

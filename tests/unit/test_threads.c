@@ -98,7 +98,7 @@ static void start(const struct fake_machine *machine)
 		return;
 	fake_start(machine);
 	/* Its lock would put the threads in an order that the library does not. */
-	fake.recording = false;
+	counting.recording = false;
 }
 
 START_TEST(calls_of_all_kinds_on_one_mapping)
@@ -137,7 +137,7 @@ START_TEST(a_demotion_under_way)
 	m = unit_map(path, NULL);
 	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
 	atomic_store(&asked, 0);
-	fake.hook = lose_at_the_third;
+	counting.hook = lose_at_the_third;
 	run_all(lose);
 	struct pm_report report;
 	for (int i = 0; i < 3; i++)

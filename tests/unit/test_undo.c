@@ -97,14 +97,14 @@ static int fails_with_its_name(const struct fake_machine *machine, void (*intrud
 	act = intruder;
 	attempt = 0;
 	at_attempt = 1;
-	fake.hook = intruder ? intrude : NULL;
+	counting.hook = intruder ? intrude : NULL;
 	/* The file has its name by then. */
 	fake_fail(FAKE_fsync, 1, EIO);
 	int rc = pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = SIZE), &m);
 	ck_assert_ptr_null(m);
 	ck_assert_uint_eq(fake_calls(FAKE_linkat), 1);
 	ck_assert_uint_eq(fake_open_files(), 0);
-	fake.hook = NULL;
+	counting.hook = NULL;
 	return rc;
 }
 
@@ -162,10 +162,10 @@ START_TEST(a_name_taken_meanwhile_is_told)
 	intruding = file_with("intruding", "theirs");
 	fake_start(&fake_plain);
 	attempt = 0;
-	fake.hook = replace_and_create;
+	counting.hook = replace_and_create;
 	fake_fail(FAKE_fsync, 1, EIO);
 	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = SIZE), &m), -EIO);
-	fake.hook = NULL;
+	counting.hook = NULL;
 	ck_assert(holds(path, "third's"));
 	ck_assert(holds(unit_path(".file.pm-0"), "theirs"));
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "its file is called .file.pm-0 now"));

@@ -195,7 +195,7 @@ START_TEST(nothing_is_no_event)
 	static const struct fake_machine *const machines[] = {&fake_plain, &fake_dax, &fake_xfs_reflink, &fake_eadr};
 	struct pm_mapping *m = watched(machines[_i]);
 	volatile char *base = pm_base(m);
-	fake.recording = false;
+	counting.recording = false;
 	for (unsigned i = 0; i < 20000; i++) {
 		base[i * 64 % SIZE] = (char)i;
 		unit_expect(pm_persist(m, (char *)pm_base(m) + i * 64 % SIZE, 8) == 0);
@@ -410,7 +410,7 @@ START_TEST(a_thread_looks_by_itself)
 	watched_path = unit_file("file", SIZE);
 	fake_start(&fake_plain);
 	main_thread = pthread_self();
-	fake.hook = make_read_only;
+	counting.hook = make_read_only;
 	struct pm_mapping *m = unit_map(watched_path, UNIT_OPTIONS(.flags = PM_WATCH, .on_event = hear));
 	/* Announced, or found by the look that comes round. */
 	if (_i)
@@ -448,7 +448,7 @@ START_TEST(threads_and_a_watch)
 	void *failed;
 	watched_path = unit_file("file", SIZE);
 	fake_start(&fake_dax);
-	fake.recording = false;
+	counting.recording = false;
 	struct pm_mapping *m = unit_map(watched_path, UNIT_OPTIONS(.flags = PM_WATCH, .on_event = hear));
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, store, m), 0);

@@ -274,7 +274,7 @@ START_TEST(members_come_and_go)
 	static char *const names[] = {"a", "b", "c"};
 	pthread_t threads[3];
 	fake_start(&fake_plain);
-	fake.recording = false;
+	counting.recording = false;
 	for (int i = 0; i < 3; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, come_and_go, names[i]), 0);
 	for (int i = 0; i < 3; i++)

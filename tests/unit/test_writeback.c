@@ -356,7 +356,7 @@ static void start_first(pthread_t *thread, bool fails)
 	gate_open = somebody_waits = false;
 	first_fails = fails;
 	atomic_store(&first_is_done, false);
-	fake.hook = block_first_msync;
+	counting.hook = block_first_msync;
 	ck_assert_int_eq(pthread_create(thread, NULL, persist_first, base), 0);
 	wait_until_blocked();
 }
