@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "mapping/mapping.h"
@@ -321,6 +322,52 @@ START_TEST(what_was_reserved_is_released)
 }
 END_TEST
 
+#define GROWN ((uint64_t)1 << 20)
+
+static unsigned reservations;
+static bool is_almost_full;
+
+static int tell_free_blocks(int fd, struct statfs *s)
+{
+	int rc = pm_sys_linux.fstatfs(fd, s);
+	s->f_bfree = is_almost_full ? (GROWN - SIZE) / (uint64_t)s->f_bsize - 1 : GROWN / (uint64_t)s->f_bsize;
+	return rc;
+}
+
+static int count_reservation(int fd, uint64_t offset, uint64_t length)
+{
+	reservations++;
+	return pm_sys_linux.fallocate_keep_size(fd, offset, length);
+}
+
+/* Another process has the file open, so that blocks could not be given back: none are taken where they do not suffice. */
+START_TEST(an_almost_full_file_system_keeps_its_blocks)
+{
+	const char *path = unit_file("file", SIZE);
+	struct stat before, after;
+	struct pm_mapping *m = NULL;
+	struct pm_sys table = pm_sys_linux;
+	int other = open(path, O_RDONLY | O_CLOEXEC);
+	table.fstatfs = tell_free_blocks;
+	table.fallocate_keep_size = count_reservation;
+	is_almost_full = _i;
+	sync();
+	ck_assert_int_eq(stat(path, &before), 0);
+	pm_sys = &table;
+	int rc = pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = GROWN), &m);
+	ck_assert_int_eq(stat(path, &after), 0);
+	ck_assert_int_eq(rc, _i ? -ENOSPC : 0);
+	ck_assert_uint_eq(reservations > 0, !_i);
+	ck_assert_uint_eq((uint64_t)after.st_size, _i ? SIZE : GROWN);
+	ck_assert(!_i || after.st_blocks == before.st_blocks);
+	ck_assert(!_i || (strstr(pm_error_detail(), "free space") && !strstr(pm_error_detail(), "may stay")));
+	if (m)
+		unit_ok(pm_unmap(m));
+	pm_sys = &pm_sys_linux;
+	close(other);
+}
+END_TEST
+
 static const char *contested;
 static int others = -1; /* descriptor: an open(2) or truncate(2) by this thread would wait for the lease */
 static uint64_t grown_to;
@@ -373,6 +420,7 @@ int main(void)
 	tcase_add_loop_test(c, zeros_where_nothing_can_be_allocated, 0, 4);
 	tcase_add_test(c, zeros_without_appending);
 	tcase_add_test(c, what_was_reserved_is_released);
+	tcase_add_loop_test(c, an_almost_full_file_system_keeps_its_blocks, 0, 2);
 	tcase_add_test(c, appending_does_not_wait_for_the_own_lease);
 	tcase_add_test(c, only_our_own_work_is_undone);
 	return unit_run();
