@@ -117,6 +117,23 @@ START_TEST(asking_makes_no_file_longer)
 }
 END_TEST
 
+/* A file that cannot be asked is not said to be short, or to have a hole. */
+START_TEST(a_file_system_that_does_not_answer)
+{
+	start();
+	fake_start(&fake_plain);
+	fake.guards = true;
+	struct pm_mapping *m = unit_map(guarding_path, NULL);
+	fake.machine.statx_errno = EIO;
+	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
+	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -EIO);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "the file system does not answer: "));
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), pm_strerror(EIO)));
+	fake.machine.statx_errno = 0;
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* What others did before is. */
 START_TEST(asking_is_no_news)
 {
@@ -359,6 +376,7 @@ int main(void)
 	TCase *c = unit_case("guard_cause");
 	tcase_add_loop_test(c, why_it_failed, 0, COUNT(causes));
 	tcase_add_test(c, asking_makes_no_file_longer);
+	tcase_add_test(c, a_file_system_that_does_not_answer);
 	tcase_add_loop_test(c, asking_is_no_news, 0, 2);
 	tcase_add_test(c, a_full_file_system);
 	tcase_add_loop_test(c, a_file_made_immutable, 0, 2);
