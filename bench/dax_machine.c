@@ -11,12 +11,10 @@
 #include <sys/mman.h>
 
 #include "dax_machine.h"
-#include "sys/sys.h"
+#include "machine/machine.h"
 
 #define ATTRIBUTE_FD 1000000
 #define SMAPS_FD 2000000
-
-static struct pm_sys fake;
 
 static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 {
@@ -139,16 +137,9 @@ static int fake_close(int fd)
 
 void dax_machine_install(void)
 {
-	fake = pm_sys_linux;
-	fake.statx = fake_statx;
-	fake.statx_now = fake_statx_now;
-	fake.fstatfs = fake_fstatfs;
-	fake.statfs = fake_statfs;
-	fake.mmap = fake_mmap;
-	fake.ioctl = fake_ioctl;
-	fake.readlinkat = fake_readlinkat;
-	fake.openat = fake_openat;
-	fake.read = fake_read;
-	fake.close = fake_close;
-	pm_sys = &fake;
+	static struct machine machine;
+	machine_put(&machine, MACHINE(.statx = fake_statx, .statx_now = fake_statx_now, .fstatfs = fake_fstatfs,
+	                              .statfs = fake_statfs, .mmap = fake_mmap, .ioctl = fake_ioctl,
+	                              .readlinkat = fake_readlinkat, .openat = fake_openat, .read = fake_read,
+	                              .close = fake_close));
 }

@@ -14,9 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "sys/sys.h"
-
-static struct pm_sys mutant;
+#include "machine/machine.h"
 
 /* ---- no-writeback: a drain that does nothing ---- */
 
@@ -149,38 +147,36 @@ static int statmount_believing(int fd, struct pm_mount *mount)
 	return rc;
 }
 
+/* ---- Which ---- */
+
+static const struct {
+	const char *name;
+	struct pm_sys entries;
+} mutations[] = {
+	{"no-writeback", {.msync = skip_msync, .fdatasync = skip_fsync}},
+	{"no-fsync", {.fsync = skip_fsync, .syncfs = skip_fsync}},
+	{"no-map-sync", {.mmap = map_without_sync, .madvise = skip_populate, .ioctl = pretend_written}},
+	{"believe-msync", {.faccessat2_write = still_writable}},
+	{"hide-shared", {.ioctl = hide_shared}},
+	{"believe-faults", {.uname = pretend_newer}},
+	{"unshare-by-fallocate", {.mmap = note_mapping, .madvise = unshare_by_fallocate}},
+	{"believe-fast-commit", {.openat = hide_counters}},
+	{"believe-flushes", {.read = read_believing, .statmount = statmount_believing}},
+};
+#define MUTATIONS (sizeof(mutations) / sizeof(mutations[0]))
+
 __attribute__((constructor)) static void mutate(void)
 {
+	static struct machine mutant;
 	const char *name = getenv("PMDIRECT_MUTATION");
-	mutant = pm_sys_linux;
-	if (name && !strcmp(name, "no-writeback")) {
-		mutant.msync = skip_msync;
-		mutant.fdatasync = skip_fsync;
-	} else if (name && !strcmp(name, "no-fsync")) {
-		mutant.fsync = skip_fsync;
-		mutant.syncfs = skip_fsync;
-	} else if (name && !strcmp(name, "no-map-sync")) {
-		mutant.mmap = map_without_sync;
-		mutant.madvise = skip_populate;
-		mutant.ioctl = pretend_written;
-	} else if (name && !strcmp(name, "believe-msync")) {
-		mutant.faccessat2_write = still_writable;
-	} else if (name && !strcmp(name, "hide-shared")) {
-		mutant.ioctl = hide_shared;
-	} else if (name && !strcmp(name, "believe-faults")) {
-		mutant.uname = pretend_newer;
-	} else if (name && !strcmp(name, "unshare-by-fallocate")) {
-		mutant.mmap = note_mapping;
-		mutant.madvise = unshare_by_fallocate;
-	} else if (name && !strcmp(name, "believe-fast-commit")) {
-		mutant.openat = hide_counters;
-	} else if (name && !strcmp(name, "believe-flushes")) {
-		mutant.read = read_believing;
-		mutant.statmount = statmount_believing;
-	} else {
-		fprintf(stderr, "PMDIRECT_MUTATION must be no-writeback, no-fsync, no-map-sync, believe-msync, hide-shared, "
-		                "believe-faults, unshare-by-fallocate, believe-fast-commit or believe-flushes\n");
-		exit(2);
-	}
-	pm_sys = &mutant;
+	for (size_t i = 0; name && i < MUTATIONS; i++)
+		if (!strcmp(name, mutations[i].name)) {
+			machine_put(&mutant, &mutations[i].entries);
+			return;
+		}
+	fprintf(stderr, "PMDIRECT_MUTATION must be one of:");
+	for (size_t i = 0; i < MUTATIONS; i++)
+		fprintf(stderr, " %s", mutations[i].name);
+	fprintf(stderr, "\n");
+	exit(2);
 }

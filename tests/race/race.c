@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #include "pmdirect.h"
-#include "sys/sys.h"
+#include "machine/count.h"
 
 #define PROCESSES_MOST 64
 #define STEPS 4
@@ -58,62 +58,42 @@ static uint32_t chance(uint32_t below)
 
 /* ---- The kernel between ---- */
 
-static struct pm_sys table;
 static unsigned until_failure; /* 0: none */
+static bool is_struck;
 
-static bool strikes(void)
+/* What the calls that may fail fail with; of fallocate(2) and openat(2) see below. */
+static const int errors[FAKE_CALLS_COUNT] = {
+	[FAKE_fallocate] = ENOSPC, [FAKE_fallocate_keep_size] = ENOSPC, [FAKE_linkat] = ENOSPC, [FAKE_mmap] = ENOMEM,
+	[FAKE_mremap] = ENOMEM, [FAKE_fsync] = EIO, [FAKE_statx] = EIO, [FAKE_openat] = -1};
+
+static void strike(enum fake_call call)
 {
+	if (!errors[call])
+		return;
 	if (!chance(3))
 		usleep(chance(200));
-	return until_failure && !--until_failure;
+	is_struck = until_failure && !--until_failure;
+	if (is_struck && call != FAKE_fallocate && call != FAKE_openat)
+		fake_fail(call, 1, errors[call]);
 }
 
 /* Want of space comes in the midst of it. */
 static int do_fallocate(int fd, uint64_t offset, uint64_t length)
 {
-	bool fails = strikes();
-	int rc = pm_sys_linux.fallocate(fd, offset, fails ? length / 2 + 1 : length);
-	return fails ? -ENOSPC : rc;
-}
-
-static int do_fallocate_keep_size(int fd, uint64_t offset, uint64_t length)
-{
-	return strikes() ? -ENOSPC : pm_sys_linux.fallocate_keep_size(fd, offset, length);
-}
-
-static int do_mmap(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
-{
-	return strikes() ? -ENOMEM : pm_sys_linux.mmap(address, length, prot, flags, fd, offset);
-}
-
-static int do_mremap(void **address, size_t old_length, size_t new_length, int flags)
-{
-	return strikes() ? -ENOMEM : pm_sys_linux.mremap(address, old_length, new_length, flags);
-}
-
-static int do_fsync(int fd)
-{
-	return strikes() ? -EIO : pm_sys_linux.fsync(fd);
+	int rc = pm_sys_linux.fallocate(fd, offset, is_struck ? length / 2 + 1 : length);
+	return is_struck ? -ENOSPC : rc;
 }
 
 static int do_linkat(const char *path, int directory, const char *entry)
 {
-	if (!strcmp(mutation, "name"))
-		return -EOPNOTSUPP;
-	return strikes() ? -ENOSPC : pm_sys_linux.linkat(path, directory, entry);
+	return !strcmp(mutation, "name") ? -EOPNOTSUPP : pm_sys_linux.linkat(path, directory, entry);
 }
 
 static int do_openat(int directory, const char *path, int flags, unsigned mode)
 {
 	if ((flags & O_TMPFILE) == O_TMPFILE && !strcmp(mutation, "name"))
 		return -EOPNOTSUPP;
-	strikes();
 	return pm_sys_linux.openat(directory, path, flags, mode);
-}
-
-static int do_statx(int directory, const char *path, int flags, struct statx *stx)
-{
-	return strikes() ? -EIO : pm_sys_linux.statx(directory, path, flags, stx);
 }
 
 static int lie_setlease(int fd, int type)
@@ -131,20 +111,13 @@ static int lie_getlease(int fd)
 
 static void stand_between(void)
 {
-	table = pm_sys_linux;
-	table.fallocate = do_fallocate;
-	table.fallocate_keep_size = do_fallocate_keep_size;
-	table.mmap = do_mmap;
-	table.mremap = do_mremap;
-	table.fsync = do_fsync;
-	table.linkat = do_linkat;
-	table.openat = do_openat;
-	table.statx = do_statx;
-	if (mutation[0]) {
-		table.setlease = lie_setlease;
-		table.getlease = lie_getlease;
-	}
-	pm_sys = &table;
+	static struct machine between, liar;
+	machine_put(&between, MACHINE(.fallocate = do_fallocate, .linkat = do_linkat, .openat = do_openat));
+	if (mutation[0])
+		machine_put(&liar, MACHINE(.setlease = lie_setlease, .getlease = lie_getlease));
+	fake_count_start();
+	counting.recording = false;
+	counting.hook = strike;
 }
 
 /* ---- One process ---- */

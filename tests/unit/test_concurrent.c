@@ -40,8 +40,7 @@ static struct {
 	uint32_t random;
 } kernel;
 
-static struct pm_sys table;
-static const struct pm_sys *fake_sys;
+static struct machine between;
 
 static uint32_t *counter(unsigned n)
 {
@@ -136,7 +135,7 @@ static int kernel_openat(int directory, const char *path, int flags, unsigned mo
 	pthread_mutex_lock(&kernel.lock);
 	kernel.told[OBSERVER] = kernel.told[OURS];
 	pthread_mutex_unlock(&kernel.lock);
-	return fake_sys->openat(directory, path, flags, mode);
+	return between.below->openat(directory, path, flags, mode);
 }
 
 static void start(uint32_t magic, uint32_t flags)
@@ -154,17 +153,13 @@ static void start(uint32_t magic, uint32_t flags)
 	pthread_mutex_init(&kernel.lock, NULL);
 	pthread_cond_init(&kernel.changed, NULL);
 	kernel.random = unit_random() | 1;
-	fake_sys = pm_sys;
-	table = *pm_sys;
-	table.msync = kernel_msync;
-	table.sync_file_range = kernel_sync_file_range;
-	table.openat = kernel_openat;
-	pm_sys = &table;
+	machine_put(&between, MACHINE(.msync = kernel_msync, .sync_file_range = kernel_sync_file_range,
+	                              .openat = kernel_openat));
 }
 
 static void stop(void)
 {
-	pm_sys = fake_sys;
+	machine_remove(&between);
 	unit_ok(pm_unmap(m));
 	ck_assert_uint_eq(fake_open_files() + fake_mapped_bytes(), 0);
 }
@@ -363,7 +358,7 @@ END_TEST
 START_TEST(a_failure_from_before_the_observer)
 {
 	start(XFS_SUPER_MAGIC, 0);
-	table.openat = fake_sys->openat;
+	between.table.openat = between.below->openat;
 	kernel.told[OBSERVER] = 1;
 	begin(&three[0], 0);
 	fail_a_page();

@@ -248,18 +248,17 @@ static int statmount_of_older_kernels(int fd, struct pm_mount *mount)
 /* The kernel itself: what it tells of one mount is what its table has. */
 START_TEST(one_mount_as_in_the_table)
 {
-	struct pm_sys older = pm_sys_linux;
+	struct machine older;
 	struct pm_mount mount;
-	older.statmount = statmount_of_older_kernels;
 	struct pm_mapping *m = unit_map(file_of(SIZE), NULL);
 	int fd = pm_sys_linux.openat(AT_FDCWD, unit_path("file"), O_RDONLY | O_CLOEXEC, 0);
 	bool knows = pm_sys_linux.statmount(fd, &mount) == 0;
 	pm_sys_linux.close(fd);
 	struct pm_evidence one = unit_query(m)->evidence[PM_EV_MOUNT];
 	ck_assert_str_eq(one.source, knows ? "statmount(2)" : "/proc/self/mountinfo");
-	pm_sys = &older;
+	machine_put(&older, MACHINE(.statmount = statmount_of_older_kernels));
 	const struct pm_evidence *row = &unit_query(m)->evidence[PM_EV_MOUNT];
-	pm_sys = &pm_sys_linux;
+	machine_remove(&older);
 	ck_assert_str_eq(row->source, "/proc/self/mountinfo");
 	/* A table that is read below a changed root need not have it (chroot(2)). */
 	if (row->state != PM_UNKNOWN)

@@ -17,7 +17,7 @@
 #define LIMIT ((uint64_t)16 * 4096)
 #define LENGTH ((uint64_t)64 * 4096)
 
-static struct pm_sys table;
+static struct machine meanwhile;
 static const char *path;
 
 static void limit_to(uint64_t bytes)
@@ -115,14 +115,12 @@ START_TEST(another_process_moves_the_end)
 	path = unit_file("file", 4096);
 	lowered = _i;
 	int other = open(path, O_RDONLY | O_CLOEXEC);
-	table = pm_sys_linux;
-	table.fallocate = table.fallocate_keep_size = no_fallocate;
-	table.pwritev2_append = append_behind_another;
-	pm_sys = &table;
+	machine_put(&meanwhile, MACHINE(.fallocate = no_fallocate, .fallocate_keep_size = no_fallocate,
+	                                .pwritev2_append = append_behind_another));
 	limit_to(LIMIT);
 	int rc = pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = LIMIT), &m);
 	limit_to(0);
-	pm_sys = &pm_sys_linux;
+	machine_remove(&meanwhile);
 	ck_assert_int_eq(rc, lowered ? -EFBIG : 0);
 	ck_assert_uint_eq(unit_size_of(path), lowered ? LIMIT / 2 : LIMIT);
 	if (m)
@@ -143,12 +141,10 @@ START_TEST(another_process_cuts_the_file)
 {
 	path = unit_file("file", LENGTH);
 	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.length = LENGTH));
-	table = pm_sys_linux;
-	table.ftruncate = cut_first;
-	pm_sys = &table;
+	machine_put(&meanwhile, MACHINE(.ftruncate = cut_first));
 	int rc = pm_resize(m, LENGTH / 2);
 	limit_to(0);
-	pm_sys = &pm_sys_linux;
+	machine_remove(&meanwhile);
 	ck_assert_int_eq(rc, -EFBIG);
 	ck_assert_uint_eq(unit_size_of(path), 0);
 	pm_unmap(m);

@@ -165,7 +165,7 @@ static void (*const happenings[])(void) = {
 
 /* ---- The comparison ---- */
 
-static struct pm_sys spying;
+static struct machine spy;
 
 static int spy_on_death(const siginfo_t *info)
 {
@@ -183,9 +183,7 @@ static void child(int disposition, size_t happening)
 	int fd = open(guarding_path, O_RDWR | O_CLOEXEC);
 	foreign = mmap(NULL, GUARDING_PAGES * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	dispose(disposition);
-	spying = pm_sys_linux;
-	spying.rt_tgsigqueueinfo = spy_on_death;
-	pm_sys = &spying;
+	machine_put(&spy, MACHINE(.rt_tgsigqueueinfo = spy_on_death));
 	if (has_guard)
 		unit_ok(pm_guard_install());
 	happenings[happening]();

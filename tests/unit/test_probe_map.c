@@ -415,15 +415,14 @@ static int refuse_mmap(void **address, size_t length, int prot, int flags, int f
 
 START_TEST(a_refused_mapping_is_foretold)
 {
-	struct pm_sys table = pm_sys_linux;
-	table.mmap = refuse_mmap;
+	struct machine refusing;
 	const char *path = plain();
 	refused_mmap = refusals[_i].error;
-	pm_sys = &table;
+	machine_put(&refusing, MACHINE(.mmap = refuse_mmap));
 	/* Avoided, since a DAX file is mapped with MAP_SYNC. */
 	struct pm_options o = {.size = sizeof(o), .flags = refusals[_i].flags, .sync = PM_AVOID};
 	int rc = agree(path, &o);
-	pm_sys = &pm_sys_linux;
+	machine_remove(&refusing);
 	ck_assert_int_eq(rc, -refusals[_i].error);
 	ck_assert_msg(strstr(sentence, refusals[_i].word) != NULL, "%s", sentence);
 }

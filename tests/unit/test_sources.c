@@ -113,9 +113,8 @@ START_TEST(an_overflow_is_everything_for_all)
 {
 	struct pm_sources s[2] = {{.watch = 0}};
 	start();
-	struct pm_sys table = *pm_sys;
-	table.read = read_overflow;
-	pm_sys = &table;
+	struct machine dropping;
+	machine_put(&dropping, MACHINE(.read = read_overflow));
 	pm_sources_add(&s[0], inotify, fds[0], 0);
 	pm_sources_add(&s[1], inotify, fds[1], 0);
 	overflows = true;
