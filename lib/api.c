@@ -80,8 +80,8 @@ int pm_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg, struct 
 	if (!function)
 		return pm_fail(-EINVAL, "pm_guarded", m->name, "no function");
 	if (fault && !pm_is_fault_size(fault_size))
-		return pm_fail(-EINVAL, "pm_guarded", m->name, "fault_size is %zu: too small, or it ends inside a field",
-		               fault_size);
+		return pm_fail(-EINVAL, "pm_guarded", m->name,
+		               "fault_size is %zu: too small, or it ends inside a field", fault_size);
 	int rc = pm_mapping_guarded(m, function, arg, &full);
 	if (fault) {
 		full.size = fault_size < sizeof(full) ? fault_size : sizeof(full);
@@ -130,8 +130,8 @@ int pm_next_event(struct pm_mapping *m, struct pm_event *event, size_t event_siz
 	if (!event)
 		return pm_null_argument("pm_next_event", m->name, "the event");
 	if (!pm_is_event_size(event_size))
-		return pm_fail(-EINVAL, "pm_next_event", m->name, "event_size is %zu: too small, or it ends inside a field",
-		               event_size);
+		return pm_fail(-EINVAL, "pm_next_event", m->name,
+		               "event_size is %zu: too small, or it ends inside a field", event_size);
 	int rc = pm_mapping_next_event(m, &full);
 	if (rc)
 		return rc;

@@ -46,11 +46,12 @@ static const size_t option_ends[] = {END(pm_options, direct), END(pm_options, fl
                                      offsetof(struct pm_options, offset), /* behind it, where that is aligned */
                                      END(pm_options, offset), END(pm_options, length), END(pm_options, on_event),
                                      END(pm_options, event_arg)};
-static const size_t event_ends[] = {END(pm_event, reason), END(pm_event, error), END(pm_event, offset),
-                                    END(pm_event, length), END(pm_event, old_granularity), END(pm_event, new_granularity),
-                                    END(pm_event, old_sync), END(pm_event, old_direct), END(pm_event, sync),
-                                    END(pm_event, direct), END(pm_event, frames), END(pm_event, frame),
-                                    END(pm_event, where)};
+static const size_t event_ends[] = {
+	END(pm_event, reason),   END(pm_event, error),           END(pm_event, offset),
+	END(pm_event, length),   END(pm_event, old_granularity), END(pm_event, new_granularity),
+	END(pm_event, old_sync), END(pm_event, old_direct),      END(pm_event, sync),
+	END(pm_event, direct),   END(pm_event, frames),          END(pm_event, frame),
+	END(pm_event, where)};
 static const size_t fault_ends[] = {END(pm_fault, code), END(pm_fault, offset), END(pm_fault, length),
                                     END(pm_fault, address)};
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -86,7 +87,8 @@ int pm_take_options(const char *call, const char *path, const struct pm_options 
 	if (in->size < option_ends[0])
 		return pm_fail(-EINVAL, call, path, "options->size is not set");
 	if (in->size > MOST_BYTES)
-		return pm_fail(-E2BIG, call, path, "options->size is %zu: that is no size of struct pm_options", in->size);
+		return pm_fail(-E2BIG, call, path, "options->size is %zu: that is no size of struct pm_options",
+		               in->size);
 	if (!ends_with_field(in->size, ENDS(option_ends)))
 		return pm_fail(-EINVAL, call, path, "options->size is %zu: it ends inside a field", in->size);
 	const char *bytes = (const char *)in;

@@ -94,7 +94,8 @@ static inline int persist(struct pm_mapping *m, const char *call, const void *ad
 {
 	if (__builtin_expect(!m, 0))
 		return pm_no_mapping(call);
-	int (*persist_lines)(const void *, size_t) = atomic_load_explicit(&m->terms.persist_lines, memory_order_acquire);
+	int (*persist_lines)(const void *, size_t) =
+		atomic_load_explicit(&m->terms.persist_lines, memory_order_acquire);
 	if (!persist_lines || !length || !in_range(m, address, length) || pm_errors_current(&m->errors))
 		return persist_with_care(m, call, address, length);
 	return persist_lines(address, length);
@@ -143,7 +144,8 @@ int pm_sync(struct pm_mapping *m)
 		rc = finish_range(m, call, m->base, (size_t)m->mapped.range.length, pm_medium_look(&m->medium));
 	if (rc == -ERANGE && lines)
 		return sync_up_to_end(m, call);
-	return rc ? rc : finish_range(m, call, m->base, (size_t)m->mapped.range.length, strategy_of(m)->sync(&m->medium));
+	return rc ? rc
+	          : finish_range(m, call, m->base, (size_t)m->mapped.range.length, strategy_of(m)->sync(&m->medium));
 }
 
 /* ---- Copies ---- */
@@ -220,7 +222,8 @@ static inline bool is_plain(struct pm_mapping *m, const void *destination, size_
 static inline int finish_plain(struct pm_mapping *m, struct pm_unflushed rest, const char *call, void *destination,
                                size_t length)
 {
-	int (*persist_lines)(const void *, size_t) = atomic_load_explicit(&m->terms.persist_lines, memory_order_acquire);
+	int (*persist_lines)(const void *, size_t) =
+		atomic_load_explicit(&m->terms.persist_lines, memory_order_acquire);
 	if (!persist_lines || pm_errors_current(&m->errors))
 		return finish_copy(m, &pm_strategy_cacheline, rest, &(struct copy){call, destination, length, 0});
 	return persist_lines(rest.address, rest.length);
@@ -255,8 +258,8 @@ int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length,
 	pm_copy_prefetch(destination, length);
 	if (!is_plain(m, destination, length, flags))
 		return set_with_care(m, value, (struct copy){"pm_memset", destination, length, flags});
-	return finish_plain(m, pm_fill(&m->medium, &pm_strategy_cacheline, destination, value, length, flags), "pm_memset",
-	                    destination, length);
+	return finish_plain(m, pm_fill(&m->medium, &pm_strategy_cacheline, destination, value, length, flags),
+	                    "pm_memset", destination, length);
 }
 
 /* ---- By read(2) and write(2) ---- */
@@ -270,14 +273,17 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 	if (!in_range(m, source, length))
 		return out_of_range(m, "pm_read");
 	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
-		return pm_fail(-EOPNOTSUPP, "pm_read", m->name, "only a shared mapping of a file can be read by read(2)");
-	int rc = pm_medium_read(&m->medium, destination, m->mapped.range.offset + (uint64_t)((const char *)source - m->base), length);
+		return pm_fail(-EOPNOTSUPP, "pm_read", m->name,
+		               "only a shared mapping of a file can be read by read(2)");
+	int rc = pm_medium_read(&m->medium, destination,
+	                        m->mapped.range.offset + (uint64_t)((const char *)source - m->base), length);
 	/* If the program closed or reused the number, it leads to a file that is not the mapping's. */
 	if (pm_medium_look(&m->medium) == -EBADF)
 		return pm_gate_leave(m, "pm_read", -EBADF);
 	if (!rc && pm_mapping_is_of_another(m))
 		return pm_fail(-ESTALE, "pm_read", m->name,
-		               "the overlay copied the file up: read(2) shows the copy, the mapping the original; map it again");
+		               "the overlay copied the file up: read(2) shows the copy, the mapping the original; map "
+		               "it again");
 	if (rc == -ENODATA)
 		return pm_fail(-ERANGE, "pm_read", m->name, "the file ends inside the range");
 	return rc ? pm_fail(rc, "pm_read", m->name, "the range cannot be read: %s", pm_strerror(rc)) : 0;
@@ -296,7 +302,8 @@ static int check_write(struct pm_mapping *m, const char *call, const void *desti
 	if (rc)
 		return rc;
 	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
-		return pm_fail(-EOPNOTSUPP, call, m->name, "only a shared mapping of a file can be written by write(2)");
+		return pm_fail(-EOPNOTSUPP, call, m->name,
+		               "only a shared mapping of a file can be written by write(2)");
 	return pm_gate_enter(m, call);
 }
 

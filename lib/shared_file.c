@@ -90,7 +90,8 @@ struct pm_shared_file *pm_shared_file_join(const struct statx *stx, struct pm_fi
 	struct pm_shared_file *shared = find_same(device, user->fd, stx, &unsure);
 	*alone = !unsure && !shared;
 	if (!shared && (shared = malloc(sizeof(*shared)))) {
-		*shared = (struct pm_shared_file){.device = device, .inode = stx->stx_ino, .number = ++made, .unsure = unsure};
+		*shared = (struct pm_shared_file){
+			.device = device, .inode = stx->stx_ino, .number = ++made, .unsure = unsure};
 		*find(device, stx->stx_ino, UINT64_MAX) = shared;
 	}
 	if (shared) {
@@ -123,7 +124,8 @@ void pm_shared_file_fail(struct pm_shared_file *shared, unsigned failures, int e
 }
 
 /* With the lock held: the furthest user except self, of the file or of what may be the same file. */
-static struct pm_file_user *find_furthest(const struct pm_shared_file *shared, const struct pm_file_user *self, bool *sure)
+static struct pm_file_user *find_furthest(const struct pm_shared_file *shared, const struct pm_file_user *self,
+                                          bool *sure)
 {
 	struct pm_shared_file *other;
 	struct pm_file_user *furthest = NULL;

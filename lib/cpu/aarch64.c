@@ -46,10 +46,10 @@ DEFINE_WRITE_BACK(write_back_cvadp, "sys #3, c7, c13, #1, %0")
 DEFINE_WRITE_BACK(write_back_cvap, "sys #3, c7, c12, #1, %0")
 DEFINE_WRITE_BACK(write_back_cvac, "dc cvac, %0")
 
-#define TABLE(instruction, function, reaches)                                                                \
-	{                                                                                                    \
-		.name = instruction, .copies = "words", .reaches_media = reaches, .line = 64, .write_back = function,           \
-		.fence = fence, .persist = function##_and_fence,                                             \
+#define TABLE(instruction, function, reaches)                                                                          \
+	{                                                                                                              \
+		.name = instruction, .copies = "words", .reaches_media = reaches, .line = 64, .write_back = function,  \
+		.fence = fence, .persist = function##_and_fence,                                                       \
 	}
 
 static const struct pm_cpu with_cvadp = TABLE("dc cvadp", write_back_cvadp, true);

@@ -111,7 +111,7 @@ typedef uint16_t __attribute__((may_alias, aligned(1))) two_bytes;
 	__attribute__((target(feature))) static void set_##name(void *to, int value, size_t length)                    \
 	{                                                                                                              \
 		const word all = (unsigned char)value * (word)0x0101010101010101;                                      \
-		/* As one store: a load that needs more than one store would wait for the fence before it. */           \
+		/* As one store: a load that needs more than one store would wait for the fence before it. */          \
 		const vector pattern = (vector){0} + all;                                                              \
 		name##_some(to, (const char *)&pattern, length, 0);                                                    \
 	}

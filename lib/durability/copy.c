@@ -117,8 +117,8 @@ static void stream_down(const struct pm_cpu *cpu, char *to, const char *from, si
 	}
 }
 
-__attribute__((noinline)) static struct pm_unflushed move(struct pm_medium *m, const struct pm_strategy *strategy, char *to,
-                                                     const char *from, size_t length, unsigned flags)
+__attribute__((noinline)) static struct pm_unflushed move(struct pm_medium *m, const struct pm_strategy *strategy,
+                                                          char *to, const char *from, size_t length, unsigned flags)
 {
 	char first[LINE_MOST], last[LINE_MOST];
 	if (!streams(m->cpu, length, flags)) {
@@ -149,8 +149,8 @@ __attribute__((noinline)) static struct pm_unflushed copy_lines(struct pm_medium
 	return put_edges(m, strategy, to, p, from, from + p.head + p.lines, 0);
 }
 
-struct pm_unflushed pm_copy(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, const void *source,
-                       size_t length, unsigned flags)
+struct pm_unflushed pm_copy(struct pm_medium *m, const struct pm_strategy *strategy, void *destination,
+                            const void *source, size_t length, unsigned flags)
 {
 	uintptr_t ahead = (uintptr_t)destination - (uintptr_t)source;
 	if (ahead < length || -ahead < length)

@@ -10,12 +10,12 @@
 #include "sys/sys.h"
 
 /*
- * On a direct medium the kernel knows which pages were stored to since its last write-back, by any process: the fault that
- * makes a page writable marks it, with MAP_SYNC as well (fs/dax.c dax_insert_pfn_mkwrite), and msync writes the lines of
- * marked pages back (dax_writeback_one). Walking over a clean line costs 15 to 20 ns, over a gigabyte 0.3 s
- * (bench/whole_sync, Cascade Lake); an msync that finds nothing costs microseconds. It costs more for each page that it does
- * find: it protects the page again, and the next store to the page faults. So short mappings are walked, which takes a few
- * milliseconds at most and leaves their pages writable.
+ * On a direct medium the kernel knows which pages were stored to since its last write-back, by any process: the fault
+ * that makes a page writable marks it, with MAP_SYNC as well (fs/dax.c dax_insert_pfn_mkwrite), and msync writes the
+ * lines of marked pages back (dax_writeback_one). Walking over a clean line costs 15 to 20 ns, over a gigabyte 0.3 s
+ * (bench/whole_sync, Cascade Lake); an msync that finds nothing costs microseconds. It costs more for each page that it
+ * does find: it protects the page again, and the next store to the page faults. So short mappings are walked, which
+ * takes a few milliseconds at most and leaves their pages writable.
  */
 bool pm_kernel_writes_lines(const struct pm_medium *m)
 {
@@ -26,7 +26,8 @@ bool pm_kernel_writes_lines(const struct pm_medium *m)
 	static const char *const places[] = {"", "../"};
 	char path[80], answer = 0;
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%sdax/write_cache", m->device_major, m->device_minor, places[i]);
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%sdax/write_cache", m->device_major, m->device_minor,
+		         places[i]);
 		int fd = pm_sysfs_open(path, O_RDONLY);
 		if (fd == -ENOENT)
 			continue;
@@ -40,16 +41,16 @@ bool pm_kernel_writes_lines(const struct pm_medium *m)
 }
 
 /*
- * The fault that lets a store in has committed the metadata that the store needs (dax_finish_sync_fault). No fault of the
- * application commits what another process did by write(2) or fallocate(2): there a load shows the new data over an extent
- * that may be in no journal yet. An msync of any part of the file commits the whole inode (fs/ext4/fsync.c ext4_sync_file,
- * fs/xfs/xfs_file.c xfs_file_fsync), and flushes the device. It takes the right to write from the pages of its range. The
- * last page is chosen: the first is often the one stored to most.
+ * The fault that lets a store in has committed the metadata that the store needs (dax_finish_sync_fault). No fault of
+ * the application commits what another process did by write(2) or fallocate(2): there a load shows the new data over an
+ * extent that may be in no journal yet. An msync of any part of the file commits the whole inode (fs/ext4/fsync.c
+ * ext4_sync_file, fs/xfs/xfs_file.c xfs_file_fsync), and flushes the device. It takes the right to write from the pages
+ * of its range. The last page is chosen: the first is often the one stored to most.
  *
- * Syncs of a DAX file hold no ticket. Tickets keep one call from consuming the error of another, which cannot happen here:
- * each call writes its own pages or waits for them (dax_writeback_one), and an error of the journal is returned to every
- * later call (fs/jbd2/journal.c jbd2_log_wait_commit, fs/xfs/xfs_file.c xfs_file_fsync). Without a journal PM_CACHE_LINE is
- * not promised.
+ * Syncs of a DAX file hold no ticket. Tickets keep one call from consuming the error of another, which cannot happen
+ * here: each call writes its own pages or waits for them (dax_writeback_one), and an error of the journal is returned
+ * to every later call (fs/jbd2/journal.c jbd2_log_wait_commit, fs/xfs/xfs_file.c xfs_file_fsync). Without a journal
+ * PM_CACHE_LINE is not promised.
  */
 int pm_commit_inode(struct pm_medium *m)
 {
@@ -60,9 +61,9 @@ int pm_commit_inode(struct pm_medium *m)
 }
 
 /*
- * A store by lines moves the file's time only where it meets a write fault (file_update_time). Moving it helps backups and
- * is no promise: a failure is ignored. Both times are moved: setting one needs the owner, and setting the modification time
- * alone is announced as a write (include/linux/fsnotify.h fsnotify_change).
+ * A store by lines moves the file's time only where it meets a write fault (file_update_time). Moving it helps backups
+ * and is no promise: a failure is ignored. Both times are moved: setting one needs the owner, and setting the
+ * modification time alone is announced as a write (include/linux/fsnotify.h fsnotify_change).
  */
 void pm_touch(struct pm_medium *m)
 {

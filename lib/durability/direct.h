@@ -20,7 +20,9 @@ bool pm_kernel_writes_lines(const struct pm_medium *);
 
 /* Makes durable what any process did to the file by other means than stores: the metadata of the whole file. */
 int pm_commit_inode(struct pm_medium *);
-/* Moves the modification time of a file that is mapped for writing, by a descriptor that was just shown to lead to it. */
+/*
+ * Moves the modification time of a file that is mapped for writing, by a descriptor that was just shown to lead to it.
+ */
 void pm_touch(struct pm_medium *);
 /* Everything that was stored, and what pm_commit_inode() covers. */
 int pm_sync_lines(struct pm_medium *);

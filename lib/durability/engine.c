@@ -22,7 +22,9 @@ void pm_medium_set_reach(struct pm_medium *m, uint64_t reach)
 int pm_medium_look(struct pm_medium *m)
 {
 	struct statx now;
-	/* Nothing is written through the descriptor of a node, nor asked of it; but it is synced where it is read-only. */
+	/*
+	 * Nothing is written through the descriptor of a node, nor asked of it; but it is synced where it is read-only.
+	 */
 	if (!m->identity || (m->is_device && !m->read_only))
 		return 0;
 	int rc = pm_kept_file_look(m->identity, &now);
@@ -45,7 +47,8 @@ int pm_medium_read(const struct pm_medium *m, void *destination, uint64_t offset
 int pm_medium_write(const struct pm_medium *m, const void *source, uint64_t offset, size_t length)
 {
 	for (size_t done = 0; done < length;) {
-		ssize_t put = PM_RETRY(pm_sys->pwrite(m->fd, (const char *)source + done, length - done, offset + done));
+		ssize_t put =
+			PM_RETRY(pm_sys->pwrite(m->fd, (const char *)source + done, length - done, offset + done));
 		if (put <= 0)
 			return put ? (int)put : -EIO;
 		done += (size_t)put;

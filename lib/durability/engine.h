@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How stores become durable. A strategy sees a medium, never a mapping: it is tested alone, and cannot reach up. The caller
- * has checked ranges and errors; lengths are not 0.
+ * How stores become durable. A strategy sees a medium, never a mapping: it is tested alone, and cannot reach up. The
+ * caller has checked ranges and errors; lengths are not 0.
  */
 #ifndef PM_ENGINE_H
 #define PM_ENGINE_H
@@ -49,12 +49,13 @@ struct pm_medium {
 	bool leased;    /* no other description of the file may be opened, not by this library either */
 	bool is_device; /* a device node: the file system of the node is not that of the data */
 	bool device_dax;
-	bool flush_caches_before_msync; /* a direct medium whose CPU caches msync does not, or may at some time not, write back */
+	/* A direct medium whose CPU caches msync does not, or may at some time not, write back. */
+	bool flush_caches_before_msync;
 	unsigned device_major, device_minor; /* of the file system */
 	unsigned region; /* of a device-dax: number of its nd region, ~0u if unknown */
 	_Atomic unsigned char can_write_ranges; /* enum pm_state: what pm_can_write_ranges() found */
 	_Atomic unsigned char fsync;            /* enum pm_fsync */
-	bool fsync_skips_flush; /* a sync that finds the inode clean may not flush the device: PM_FS_FSYNC_SKIPS_FLUSH */
+	bool fsync_skips_flush; /* where a sync finds the inode clean: PM_FS_FSYNC_SKIPS_FLUSH */
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
 	struct pm_writeback writeback;
@@ -74,8 +75,8 @@ struct pm_strategy {
 extern const struct pm_strategy pm_strategy_volatile;
 
 /*
- * Whether the descriptor still leads to the file, and where the file ends: 0, -EBADF, or why the file does not answer. To
- * be called before anything is written through the descriptor, and after what is to be trusted.
+ * Whether the descriptor still leads to the file, and where the file ends: 0, -EBADF, or why the file does not answer.
+ * To be called before anything is written through the descriptor, and after what is to be trusted.
  */
 int pm_medium_look(struct pm_medium *);
 /* The least end ever seen holds. */

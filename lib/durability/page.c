@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A drain makes the fewest calls that make the recorded pages durable. One run of pages is one msync. Distant runs are each
- * written by sync_file_range and committed together by the msync of the last, where that is known to work
+ * A drain makes the fewest calls that make the recorded pages durable. One run of pages is one msync. Distant runs are
+ * each written by sync_file_range and committed together by the msync of the last, where that is known to work
  * (writeback_calls.c): every msync costs a flush of the device's cache, and one msync over all would write what other
  * threads stored in between. Elsewhere one msync spans all runs: skipping clean pages is cheap (mm/filemap.c
  * filemap_fdatawrite_wbc).
  *
- * Drains of several threads write at the same time, which the kernel does better than a queue of the library (tickets.h).
- * The kernel reports an error once per file description, whichever pages failed (mm/filemap.c
- * file_check_and_advance_wb_err): of two msyncs at once one may return the error of the other, and the other success. So on
- * XFS a drain that ends while later ones write reads the errors of a second description, error_fd, by which nothing is
- * written; it does so with the lock held, and latches what it reads. Without error_fd, or where there was none when the
- * drain began, a drain waits for all that write when it ends: what failed meanwhile is latched by then.
+ * Drains of several threads write at the same time, which the kernel does better than a queue of the library
+ * (tickets.h). The kernel reports an error once per file description, whichever pages failed (mm/filemap.c
+ * file_check_and_advance_wb_err): of two msyncs at once one may return the error of the other, and the other success.
+ * So on XFS a drain that ends while later ones write reads the errors of a second description, error_fd, by which
+ * nothing is written; it does so with the lock held, and latches what it reads. Without error_fd, or where there was
+ * none when the drain began, a drain waits for all that write when it ends: what failed meanwhile is latched by then.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -38,8 +38,8 @@ void pm_page_destroy(struct pm_writeback *w)
 }
 
 /*
- * Where msync leaves CPU caches alone the recording thread writes them back itself, before it holds anything: an access that
- * faults leaves nothing behind.
+ * Where msync leaves CPU caches alone the recording thread writes them back itself, before it holds anything: an access
+ * that faults leaves nothing behind.
  */
 static void write_lines(struct pm_medium *m, const void *address, size_t length)
 {
@@ -55,8 +55,8 @@ static void reach_to(struct pm_writeback *w, uint64_t end)
 }
 
 /*
- * The pages come first: a drain takes them before it takes how far they reach. What a drain does not take of the latter is
- * left to the drain that this thread calls next, which asks for the file's end even if it finds no page.
+ * The pages come first: a drain takes them before it takes how far they reach. What a drain does not take of the latter
+ * is left to the drain that this thread calls next, which asks for the file's end even if it finds no page.
  */
 void pm_page_record(struct pm_medium *m, const void *address, size_t length)
 {
@@ -68,7 +68,8 @@ void pm_page_record(struct pm_medium *m, const void *address, size_t length)
 /* A large mapping is walked only where the kernel does not write lines. The caller asks again afterwards. */
 static bool leaves_lines_to_kernel(struct pm_medium *m)
 {
-	bool leaves = m->flush_caches_before_msync && m->map_length >= PM_KERNEL_KNOWS_FROM && pm_kernel_writes_lines(m);
+	bool leaves =
+		m->flush_caches_before_msync && m->map_length >= PM_KERNEL_KNOWS_FROM && pm_kernel_writes_lines(m);
 	if (!leaves)
 		write_lines(m, m->map, m->map_length);
 	return leaves;
@@ -85,8 +86,9 @@ void pm_page_promoted(struct pm_writeback *w)
 }
 
 /*
- * msync on a mapping of a read-only descriptor returns 0 and does nothing (mm/mmap.c clears VM_SHARED), so there the file is
- * synced instead, which works on any descriptor. A file system without fsync (EINVAL, fsync(2)) has nothing to write back.
+ * msync on a mapping of a read-only descriptor returns 0 and does nothing (mm/mmap.c clears VM_SHARED), so there the
+ * file is synced instead, which works on any descriptor. A file system without fsync (EINVAL, fsync(2)) has nothing to
+ * write back.
  */
 static int write_back(struct pm_medium *m, struct pm_page_run run)
 {
@@ -115,9 +117,9 @@ static int write_ranges(struct pm_medium *m, const struct pm_page_run *run, size
 }
 
 /*
- * With the lock held: one walk at a time. So what was recorded before and is not found was taken by an earlier drain. Of two
- * walks at once the later one could enter a block that was recorded anew, and take from it what the other has yet to reach;
- * a third drain that finds neither the block nor its pages would then wait for the other walk alone.
+ * With the lock held: one walk at a time. So what was recorded before and is not found was taken by an earlier drain.
+ * Of two walks at once the later one could enter a block that was recorded anew, and take from it what the other has
+ * yet to reach; a third drain that finds neither the block nor its pages would then wait for the other walk alone.
  */
 static void take(struct pm_writeback *w, struct pm_drain_ticket *self, struct pm_page_walk *walk)
 {
@@ -143,7 +145,8 @@ static int write_runs(struct pm_medium *m, struct pm_drain_ticket *self, struct 
 	do {
 		last = walk->run[walk->count - 1];
 		keep_first(&error, write_ranges(m, walk->run, walk->count, SYNC_FILE_RANGE_WRITE));
-		keep_first(&error, write_ranges(m, walk->run, walk->count - !walk->more, SYNC_FILE_RANGE_WRITE_AND_WAIT));
+		keep_first(&error,
+		           write_ranges(m, walk->run, walk->count - !walk->more, SYNC_FILE_RANGE_WRITE_AND_WAIT));
 	} while (take_more(&m->writeback, self, walk));
 	keep_first(&error, write_back(m, last));
 	return error;
@@ -164,11 +167,12 @@ static int write_taken(struct pm_medium *m, struct pm_drain_ticket *self, struct
 }
 
 /*
- * Each drain looks at the file once: whether the descriptor leads to it, and where it ends. The look comes after the msync
- * where that is all there is, so that 0 means pages that the file had until then. What is written through the descriptor
- * needs the look before. A truncation in between is harmless there: ranges are written only on ext4 and XFS, where the msync
- * that follows commits the new size too, if pages went before they were written (ext4 i_datasync_tid, the XFS log item of
- * the inode); and what was on the medium by then, and went with the truncation, was durable when the call began to return.
+ * Each drain looks at the file once: whether the descriptor leads to it, and where it ends. The look comes after the
+ * msync where that is all there is, so that 0 means pages that the file had until then. What is written through the
+ * descriptor needs the look before. A truncation in between is harmless there: ranges are written only on ext4 and XFS,
+ * where the msync that follows commits the new size too, if pages went before they were written (ext4 i_datasync_tid,
+ * the XFS log item of the inode); and what was on the medium by then, and went with the truncation, was durable when
+ * the call began to return.
  */
 static int write_recorded(struct pm_medium *m, struct pm_drain_ticket *self, struct pm_page_walk *walk, bool whole)
 {
@@ -184,8 +188,8 @@ static int write_recorded(struct pm_medium *m, struct pm_drain_ticket *self, str
 }
 
 /*
- * The lock is held. What failed before error_fd was open may have been reported by other calls already: then the mapping's
- * own description still has the error, or a drain that began earlier knows it.
+ * The lock is held. What failed before error_fd was open may have been reported by other calls already: then the
+ * mapping's own description still has the error, or a drain that began earlier knows it.
  */
 static void open_error_fd(struct pm_medium *m, struct pm_drain_ticket *self)
 {
@@ -381,9 +385,9 @@ const struct pm_strategy pm_strategy_writeback = {
 /*
  * ---- Lines after pages ----
  *
- * What a thread flushed while pages served was recorded, and a flush may be under way while the strategy changes: its drain
- * comes here. So every drain completes what is recorded and waits for what is being written, which after the first few is
- * nothing.
+ * What a thread flushed while pages served was recorded, and a flush may be under way while the strategy changes: its
+ * drain comes here. So every drain completes what is recorded and waits for what is being written, which after the
+ * first few is nothing.
  */
 
 static int drain_both(struct pm_medium *m)

@@ -7,7 +7,9 @@
 
 /* PM_PAGE. */
 extern const struct pm_strategy pm_strategy_writeback;
-/* PM_CACHE_LINE of a mapping that was demoted to pages and promoted again: completes what was recorded meanwhile too. */
+/*
+ * PM_CACHE_LINE of a mapping that was demoted to pages and promoted again: completes what was recorded meanwhile too.
+ */
 extern const struct pm_strategy pm_strategy_line_after_page;
 
 void pm_page_init(struct pm_writeback *);
@@ -15,20 +17,20 @@ void pm_page_destroy(struct pm_writeback *);
 /* Records the pages of a range for a drain. */
 void pm_page_record(struct pm_medium *, const void *address, size_t length);
 /*
- * Makes durable what write(2) put into a range, under any strategy. It touches no byte of the range, not even to write the
- * line back: on a page with a bad block that would fault.
+ * Makes durable what write(2) put into a range, under any strategy. It touches no byte of the range, not even to write
+ * the line back: on a page with a bad block that would fault.
  */
 int pm_page_write_range(struct pm_medium *, const void *address, size_t length);
 /*
- * Another strategy served the mapping until now. A flush that is still under way there is not recorded here, so from now on
- * every drain covers the whole mapping; the kernel knows which of its pages are dirty.
+ * Another strategy served the mapping until now. A flush that is still under way there is not recorded here, so from
+ * now on every drain covers the whole mapping; the kernel knows which of its pages are dirty.
  */
 void pm_page_demoted(struct pm_writeback *);
 /* Lines serve again: from now on only what was recorded is left to write. */
 void pm_page_promoted(struct pm_writeback *);
 /*
- * After a write-back failed: makes every cached page dirty again, keeping its content, and writes all back. On success the
- * latched error is lifted.
+ * After a write-back failed: makes every cached page dirty again, keeping its content, and writes all back. On success
+ * the latched error is lifted.
  */
 int pm_page_recover(struct pm_medium *);
 

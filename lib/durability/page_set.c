@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A bit for each page, and a bit for every block of pages that may have one set. Adding takes no lock, and writes to shared
- * memory only what is not there yet.
+ * A bit for each page, and a bit for every block of pages that may have one set. Adding takes no lock, and writes to
+ * shared memory only what is not there yet.
  *
- * A bit that is set already is left alone, without a fence between the caller's store and the load of the bit. The thread
- * that takes the bit just after that load writes the page later, and the kernel protects the page from stores before it
- * writes (mm/page-writeback.c folio_clear_dirty_for_io; fs/dax.c dax_writeback_one). The kernel waits there for every store
- * that another CPU still makes through the old translation, and a later store faults before the load.
+ * A bit that is set already is left alone, without a fence between the caller's store and the load of the bit. The
+ * thread that takes the bit just after that load writes the page later, and the kernel protects the page from stores
+ * before it writes (mm/page-writeback.c folio_clear_dirty_for_io; fs/dax.c dax_writeback_one). The kernel waits there
+ * for every store that another CPU still makes through the old translation, and a later store faults before the load.
  *
- * The order that loses nothing: the page is set before its block, and the block is taken before its pages. A thread that
- * sees the block set sees it before it is taken, and the thread that takes it finds the page.
+ * The order that loses nothing: the page is set before its block, and the block is taken before its pages. A thread
+ * that sees the block set sees it before it is taken, and the thread that takes it finds the page.
  */
 #include <errno.h>
 #include <stdlib.h>

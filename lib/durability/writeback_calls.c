@@ -23,8 +23,8 @@ static bool is_fsync_complete(const struct pm_medium *m, uint64_t offset, size_t
 }
 
 /*
- * Where fsync may skip the inode, syncfs writes everything first (trusted_sync.c). That ends when every block of the range
- * was written before a syncfs that succeeded: from then on the inode does not change.
+ * Where fsync may skip the inode, syncfs writes everything first (trusted_sync.c). That ends when every block of the
+ * range was written before a syncfs that succeeded: from then on the inode does not change.
  */
 int pm_complete_fsync(struct pm_medium *m, uint64_t offset, size_t length)
 {
@@ -65,16 +65,17 @@ int pm_write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
 }
 
 /*
- * sync_file_range(2) writes the pages of a range and waits for them. It leaves out what makes them durable: the metadata,
- * and the flush of the device's cache. A later msync makes up for both where it treats the whole file, whatever its range,
- * and where the metadata of a page is ready before the write-back of the page ends:
+ * sync_file_range(2) writes the pages of a range and waits for them. It leaves out what makes them durable: the
+ * metadata, and the flush of the device's cache. A later msync makes up for both where it treats the whole file,
+ * whatever its range, and where the metadata of a page is ready before the write-back of the page ends:
  *
  *   ext4   fs/ext4/fsync.c ext4_sync_file: msync only waits for its range. It commits the inode's last transaction, and
  *       flushes the device if that commit brings no flush. An unwritten extent is converted in a transaction before its
  *       pages leave write-back: fs/ext4/page-io.c ext4_end_io_end.
- *   ext4 without a journal, ext2 (they have its magic)   ext4_fsync_nojournal, fs/ext2/file.c ext2_fsync: msync only waits
- *       for its range. Then it writes the blocks that point to data, of the whole file (fs/buffer.c sync_mapping_buffers),
- *       the inode, and flushes the device. An inode that only had extents converted is skipped: trusted_sync.c.
+ *   ext4 without a journal, ext2 (they have its magic)   ext4_fsync_nojournal, fs/ext2/file.c ext2_fsync: msync only
+ *       waits for its range. Then it writes the blocks that point to data, of the whole file (fs/buffer.c
+ *       sync_mapping_buffers), the inode, and flushes the device. An inode that only had extents converted is skipped:
+ *       trusted_sync.c.
  *   XFS    fs/xfs/xfs_file.c xfs_file_fsync: the same with the log up to the inode's last change, or a flush;
  *       fs/xfs/xfs_aops.c xfs_end_ioend converts before it ends write-back.
  *   btrfs  fs/btrfs/file.c btrfs_sync_file writes the whole file in any case: one msync is the least.
@@ -105,18 +106,20 @@ bool pm_can_write_ranges(struct pm_medium *m)
 }
 
 /*
- * On XFS the file notes each page that cannot be written, whether it finds no block (fs/iomap/buffered-io.c) or the device
- * fails, and every description of the file reports that once (lib/errseq.c, mm/filemap.c file_check_and_advance_wb_err).
- * What the file does not note fails each call that is concerned: a log that was shut down (fs/xfs/xfs_file.c
- * xfs_file_fsync), and the flush that each call makes itself. ext4 differs: where a page finds no block ext4 drops the page,
- * and only the call that tried to write it learns of it (fs/ext4/inode.c mpage_release_unused_pages).
+ * On XFS the file notes each page that cannot be written, whether it finds no block (fs/iomap/buffered-io.c) or the
+ * device fails, and every description of the file reports that once (lib/errseq.c, mm/filemap.c
+ * file_check_and_advance_wb_err). What the file does not note fails each call that is concerned: a log that was shut
+ * down (fs/xfs/xfs_file.c xfs_file_fsync), and the flush that each call makes itself. ext4 differs: where a page finds
+ * no block ext4 drops the page, and only the call that tried to write it learns of it (fs/ext4/inode.c
+ * mpage_release_unused_pages).
  */
 int pm_open_error_fd(struct pm_medium *m)
 {
 	struct statx now;
 	char path[40];
 	/* fs/sync.c: where a file has at most 2^32 pages the question of pm_read_error() is not answered. */
-	if (sizeof(void *) < 8 || m->leased || !pm_has_quirk(m->file_system, PM_FS_ERRORS_TO_ALL) || !ranges_are_known_to_work(m))
+	if (sizeof(void *) < 8 || m->leased || !pm_has_quirk(m->file_system, PM_FS_ERRORS_TO_ALL) ||
+	    !ranges_are_known_to_work(m))
 		return -1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->fd);
 	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The system calls by which the kernel writes pages back, and what each of them is trusted with on which file system. */
+/*
+ * The system calls by which the kernel writes pages back, and what each of them is trusted with on which file system.
+ */
 #ifndef PM_WRITEBACK_CALLS_H
 #define PM_WRITEBACK_CALLS_H
 
@@ -10,8 +12,8 @@ int pm_write_back(struct pm_medium *, uintptr_t low, uintptr_t high);
 /* The whole file, by fdatasync(2): a mapping of a read-only descriptor has nothing that msync(2) would write. */
 int pm_write_back_file(struct pm_medium *);
 /*
- * Before a sync of the range by other means: what fsync(2) would leave out there is written. See PM_EV_FSYNC_COMPLETE in
- * pm_evidence(7).
+ * Before a sync of the range by other means: what fsync(2) would leave out there is written. See PM_EV_FSYNC_COMPLETE
+ * in pm_evidence(7).
  */
 int pm_complete_fsync(struct pm_medium *, uint64_t offset, size_t length);
 /* After that sync: the flush of the device, if the sync may have left it out. Passes on rc, what the sync returned. */
@@ -20,8 +22,8 @@ int pm_finish_fsync(struct pm_medium *, int rc);
 void pm_forget_complete_fsync(struct pm_medium *);
 
 /*
- * Whether ranges can be written by sync_file_range(2) each, and made durable by one msync(2) of any other part of the file
- * that follows.
+ * Whether ranges can be written by sync_file_range(2) each, and made durable by one msync(2) of any other part of the
+ * file that follows.
  */
 bool pm_can_write_ranges(struct pm_medium *);
 /*
@@ -29,7 +31,10 @@ bool pm_can_write_ranges(struct pm_medium *);
  * that any call meets from now on. Negative: there is none, or it would not tell all.
  */
 int pm_open_error_fd(struct pm_medium *);
-/* What failed since the last sync by that description, or since the last such question. Writes nothing, waits for nothing. */
+/*
+ * What failed since the last sync by that description, or since the last such question. Writes nothing, waits for
+ * nothing.
+ */
 int pm_read_error(int fd);
 
 #endif

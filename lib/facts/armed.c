@@ -101,5 +101,6 @@ void pm_evidence_armed(struct pm_evidence *row, unsigned region)
 	rc = pm_read_text(path, text, sizeof(text));
 	bool is_writable = rc > 0 && !strcmp(text, "0");
 	if (!is_writable)
-		take_worse(row, rc < 0 ? PM_UNKNOWN : PM_NO, rc < 0 ? -rc : 0, 0, rc < 0 ? "" : "the region is read-only");
+		take_worse(row, rc < 0 ? PM_UNKNOWN : PM_NO, rc < 0 ? -rc : 0, 0,
+		           rc < 0 ? "" : "the region is read-only");
 }

@@ -30,7 +30,9 @@ static void walk_overlay(const struct pm_mount_facts *mount, unsigned depth, str
 	char path[PATH_MAX];
 	int rc = pm_mount_path(mount, "upperdir=", path, sizeof(path));
 	if (rc)
-		pm_descent_end(b, 0, rc == -ENOENT ? "overlay without an upper layer: nothing is stored" : "overlay: path too long");
+		pm_descent_end(b, 0,
+		               rc == -ENOENT ? "overlay without an upper layer: nothing is stored"
+		                             : "overlay: path too long");
 	else if (path[0] != '/') /* relative to the directory of the process that mounted it */
 		pm_descent_end(b, 0, "overlay: the path of its upper layer is relative");
 	else
@@ -102,7 +104,8 @@ static void walk_mounted(const struct statx *stx, const struct pm_file_system *f
  */
 static bool is_type_of(const struct pm_file_system *fs, const struct pm_mount_facts *mount)
 {
-	return !fs->type[0] || pm_has_quirk(fs->magic, PM_FS_VOLATILE) || !strncmp(mount->type, fs->type, strlen(fs->type));
+	return !fs->type[0] || pm_has_quirk(fs->magic, PM_FS_VOLATILE) ||
+	       !strncmp(mount->type, fs->type, strlen(fs->type));
 }
 
 /* Of a file system without a block device the answer of fstatfs(2) does not count before its mount was seen. */
@@ -125,7 +128,8 @@ static void walk_path(const char *path, unsigned depth, struct pm_descent *b)
 		pm_descend_device(device, depth, b);
 	} else if (rc || (rc = PM_RETRY(pm_sys->fstatfs(fd, &stfs)))) {
 		const char *end = strlen(path) > 28 ? path + strlen(path) - 28 : path;
-		pm_descent_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: cannot be reached", end > path ? "..." : "", end);
+		pm_descent_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: cannot be reached",
+		               end > path ? "..." : "", end);
 	} else {
 		const struct pm_file_system *fs = pm_file_system((uint32_t)stfs.f_type);
 		rc = pm_mount_read(fd, &stx, by_statmount(fs, &stx, false), &mount);

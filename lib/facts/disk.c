@@ -69,7 +69,8 @@ static void ask_disk(const char *disk, struct pm_descent *b)
 		bool says_none = !strcmp(type, "write through");
 		b->flushes = says_none ? PM_YES : PM_NO;
 		b->has_no_cache = says_none;
-		say(b->how, says_none ? "the disk says it has no volatile cache" : "queue: write through, disk: %.20s", type);
+		say(b->how, says_none ? "the disk says it has no volatile cache" : "queue: write through, disk: %.20s",
+		    type);
 		return;
 	}
 	snprintf(path, sizeof(path), "%s/device/scsi_disk", disk);
@@ -258,7 +259,9 @@ void pm_descend_device(const char *directory, unsigned depth, struct pm_descent 
 {
 	char link[256], disk[DIRECTORY_MOST + 4], parent[64] = "";
 	b->device[0] = 0;
-	ssize_t got = depth < PM_DESCENT_DEPTH ? PM_RETRY(pm_sys->readlinkat(AT_FDCWD, directory, link, sizeof(link) - 1)) : -ELOOP;
+	ssize_t got = depth < PM_DESCENT_DEPTH
+	                      ? PM_RETRY(pm_sys->readlinkat(AT_FDCWD, directory, link, sizeof(link) - 1))
+	                      : -ELOOP;
 	if (got < 0) {
 		pm_descent_end(b, got == -ENOENT ? 0 : (int)-got, "its device is not found in sysfs");
 		return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The rows of the evidence: facts, each with its source. A row that was not gathered, or whose source did not answer, is
- * unknown.
+ * The rows of the evidence: facts, each with its source. A row that was not gathered, or whose source did not answer,
+ * is unknown.
  */
 #ifndef PM_EVIDENCE_H
 #define PM_EVIDENCE_H

@@ -76,16 +76,18 @@ static const struct {
 	[PM_REASON_VOLATILE] = {"volatile", "the file system or region keeps its data in volatile memory"},
 	[PM_REASON_AVOIDED] = {"avoided", "the caller asked for the kernel's write-back"},
 	[PM_REASON_ENV_OVERRIDE] = {"env-override", "PMDIRECT_GRANULARITY in the environment lowers the promise"},
-	[PM_REASON_MAP_SYNC_IGNORED] = {"map-sync-ignored", "MAP_SYNC was accepted, and the kernel does not confirm that it is "
-	                                                    "honoured: a sandbox or a preloaded shim may ignore it"},
+	[PM_REASON_MAP_SYNC_IGNORED] = {"map-sync-ignored",
+	                                "MAP_SYNC was accepted, and the kernel does not confirm that it is "
+	                                "honoured: a sandbox or a preloaded shim may ignore it"},
 	[PM_REASON_PAGE_CACHE] = {"page-cache", "the file is not DAX, so its pages go through the page cache"},
 	[PM_REASON_DIRECT_UNKNOWN] = {"direct-unknown", "the kernel does not say whether the file is DAX"},
 	[PM_REASON_SYNC_REFUSED] = {"sync-refused", "the kernel refuses MAP_SYNC for this file"},
 	[PM_REASON_CPU] = {"cpu", "no cache write-back of this CPU is known to reach the medium"},
 	[PM_REASON_EMULATED_PMEM] = {"emulated-pmem", "the region is ordinary DRAM presented as persistent memory; "
-	                                    "whether anything survives is not known"},
+	                                              "whether anything survives is not known"},
 	[PM_REASON_REGION_UNKNOWN] = {"region-unknown", "the memory region behind the file is not identified"},
-	[PM_REASON_FLUSH_COMMAND] = {"flush-command", "the device needs a flush command, which only the kernel can send (virtio-pmem)"},
+	[PM_REASON_FLUSH_COMMAND] = {"flush-command",
+	                             "the device needs a flush command, which only the kernel can send (virtio-pmem)"},
 	[PM_REASON_EXTENTS_UNKNOWN] = {"extents-unknown", "the file system does not report the extents of the range"},
 	[PM_REASON_HOLE] = {"hole", "part of the range is not allocated, so a store may need the file system"},
 	[PM_REASON_UNWRITTEN] = {"unwritten", "part of the range is allocated but not written, so a store may need "
@@ -94,17 +96,23 @@ static const struct {
 	[PM_REASON_SHAREABLE] = {"shareable", "the file system can share extents (reflink) at any time, and the "
 	                                      "mapping has no lease"},
 	[PM_REASON_NO_DOMAIN] = {"no-domain", "the region does not state its persistence domain"},
-	[PM_REASON_TRUSTED] = {"trusted", "the kernel's word is trusted, not proven, because the caller set PM_TRUST_KERNEL"},
+	[PM_REASON_TRUSTED] = {"trusted",
+	                       "the kernel's word is trusted, not proven, because the caller set PM_TRUST_KERNEL"},
 	[PM_REASON_NO_WRITE_BACK] = {"no-write-back", "device-dax has no write-back in the kernel"},
 	[PM_REASON_WRITE_BACK_FAILED] = {"write-back-failed", "a write-back failed"},
-	[PM_REASON_NOT_PROMOTED] = {"not-promoted", "the evidence would allow a finer granularity now than when the mapping "
-	                                              "was made or demoted"},
-	[PM_REASON_LEASE_REFUSED] = {"lease-refused", "the file system can share extents, and the lease cannot be taken now"},
-	[PM_REASON_LEASE_BROKEN] = {"lease-broken", "another process opens the file, so the mapping released its lease"},
-	[PM_REASON_LEASE_FORCED] = {"lease-forced", "the kernel took the lease before the mapping was demoted: what was "
-	                                            "acknowledged meanwhile was not safe until now"},
+	[PM_REASON_NOT_PROMOTED] = {"not-promoted",
+	                            "the evidence would allow a finer granularity now than when the mapping "
+	                            "was made or demoted"},
+	[PM_REASON_LEASE_REFUSED] = {"lease-refused",
+	                             "the file system can share extents, and the lease cannot be taken now"},
+	[PM_REASON_LEASE_BROKEN] = {"lease-broken",
+	                            "another process opens the file, so the mapping released its lease"},
+	[PM_REASON_LEASE_FORCED] = {"lease-forced",
+	                            "the kernel took the lease before the mapping was demoted: what was "
+	                            "acknowledged meanwhile was not safe until now"},
 	[PM_REASON_TRUNCATED] = {"truncated", "the file ends inside the range"},
-	[PM_REASON_DAX_FLAG] = {"dax-flag", "the inode's DAX flag was changed; it counts when the inode is next loaded"},
+	[PM_REASON_DAX_FLAG] = {"dax-flag",
+	                        "the inode's DAX flag was changed; it counts when the inode is next loaded"},
 	[PM_REASON_MODIFIED] = {"modified", "the file was changed by other means than a mapping"},
 	[PM_REASON_OPENED_WRITING] = {"opened-writing", "another process has the file open for writing"},
 	[PM_REASON_OPENED_DIRECT] = {"opened-direct", "another process has the file open for writing with O_DIRECT"},
@@ -118,15 +126,20 @@ static const struct {
 	[PM_REASON_MOVED] = {"moved", "the file has another path than when it was mapped"},
 	[PM_REASON_UNNAMED] = {"unnamed", "the file never had a name, so a restarted program cannot find it"},
 	[PM_REASON_COPIED_UP] = {"copied-up", "the overlay copied the file up, so its path leads to another file now"},
-	[PM_REASON_SYNC_IGNORED] = {"sync-ignored", "a sync that must fail did not fail as it must: a filter or a preloaded "
-	                                            "shim answers syncs itself"},
-	[PM_REASON_NO_DEVICE_FLUSH] = {"no-device-flush", "the mount or the device's queue sends no flush to the volatile "
-	                                                  "cache of the device"},
-	[PM_REASON_FAST_COMMIT] = {"fast-commit", "ext4 may use fast_commit, which can lose a store when another process "
-	                                          "changes the file's extents, and the mapping has no lease"},
-	[PM_REASON_NOT_ARMED] = {"not-armed", "an NVDIMM of the region is not armed to save its data at power-off, or does not "
-	                                      "report that it is, or the region is read-only"},
-	[PM_REASON_DESCRIPTOR_LOST] = {"descriptor-lost", "the program closed or reused the library's descriptor of the file"},
+	[PM_REASON_SYNC_IGNORED] = {"sync-ignored",
+	                            "a sync that must fail did not fail as it must: a filter or a preloaded "
+	                            "shim answers syncs itself"},
+	[PM_REASON_NO_DEVICE_FLUSH] = {"no-device-flush",
+	                               "the mount or the device's queue sends no flush to the volatile "
+	                               "cache of the device"},
+	[PM_REASON_FAST_COMMIT] = {"fast-commit",
+	                           "ext4 may use fast_commit, which can lose a store when another process "
+	                           "changes the file's extents, and the mapping has no lease"},
+	[PM_REASON_NOT_ARMED] = {"not-armed",
+	                         "an NVDIMM of the region is not armed to save its data at power-off, or does not "
+	                         "report that it is, or the region is read-only"},
+	[PM_REASON_DESCRIPTOR_LOST] = {"descriptor-lost",
+	                               "the program closed or reused the library's descriptor of the file"},
 	[PM_REASON_MOUNTED_OVER] = {"mounted-over", "a mount over the file, or over a directory of its path, hides it"},
 	[PM_REASON_IMMUTABLE] = {"immutable", "the file was made immutable or append-only"},
 };
@@ -143,8 +156,9 @@ static const char *const advices[] = {
 	[PM_ADVICE_USE_FSDAX] = "use a file on a DAX file system",
 	[PM_ADVICE_REWRITE] = "map with PM_PREPARE, or copy the file and map the copy",
 	[PM_ADVICE_MAP_AGAIN] = "unmap and map again",
-	[PM_ADVICE_LEASE] = ("map with PM_LEASE, or use a file system without reflink (mkfs.xfs -m reflink=0) and without "
-	                     "fast_commit (tune2fs -O ^fast_commit)"),
+	[PM_ADVICE_LEASE] =
+		("map with PM_LEASE, or use a file system without reflink (mkfs.xfs -m reflink=0) and without "
+	         "fast_commit (tune2fs -O ^fast_commit)"),
 	[PM_ADVICE_CLOSE_OTHER_OPENS] = "close every other descriptor of the file, and map it as its owner",
 	[PM_ADVICE_JOURNAL] = "give the file system a journal (tune2fs -O has_journal)",
 	[PM_ADVICE_BARRIER] = "mount with barriers, and set the queue's write_cache to \"write back\"",
@@ -220,7 +234,8 @@ static void say_dead(struct text *t, const struct pm_report *r, enum gravity *g)
 	if (!says(r, PM_EV_FS_ONLINE, PM_NO))
 		return;
 	say(t, "%s: what is stored now does not become durable; %s. ",
-	    r->evidence[PM_EV_FS_ONLINE].error == ENODEV ? "The device under the file system is gone" : "The file system was shut down",
+	    r->evidence[PM_EV_FS_ONLINE].error == ENODEV ? "The device under the file system is gone"
+	                                                 : "The file system was shut down",
 	    advices[PM_ADVICE_REMOUNT]);
 	worsen(g, NOT_DURABLE);
 }
@@ -231,10 +246,11 @@ static void say_error(struct text *t, const struct pm_report *r, enum gravity *g
 	if (!r->error)
 		return;
 	if (is_loss)
-		say(t, "The guarantee was lost, and every durability call fails with error %d until pm_clear_error(). ", r->error);
+		say(t, "The guarantee was lost, and every durability call fails with error %d until pm_clear_error(). ",
+		    r->error);
 	else
-		say(t, "The mapping is poisoned by a failed write-back (error %d, %s): %s. ", r->error, pm_strerror(r->error),
-		    advices[PM_ADVICE_CLEAR_ERROR]);
+		say(t, "The mapping is poisoned by a failed write-back (error %d, %s): %s. ", r->error,
+		    pm_strerror(r->error), advices[PM_ADVICE_CLEAR_ERROR]);
 	worsen(g, NOT_DURABLE);
 }
 
@@ -244,7 +260,8 @@ static void say_read_only(struct text *t, const struct pm_report *r, enum gravit
 	/* A read-only mapping may lie on such a file system. */
 	if (r->reason != PM_REASON_READ_ONLY && !(is_read_only && r->error))
 		return;
-	say(t, "The file system is read-only: what is stored now does not become durable; %s. ", advices[PM_ADVICE_REMOUNT]);
+	say(t, "The file system is read-only: what is stored now does not become durable; %s. ",
+	    advices[PM_ADVICE_REMOUNT]);
 	worsen(g, NOT_DURABLE);
 }
 
@@ -253,7 +270,8 @@ static void say_end(struct text *t, const struct pm_report *r, enum gravity *g)
 	if (!says(r, PM_EV_IN_FILE, PM_NO))
 		return;
 	say(t,
-	    "The file ends at %" PRIu64 ", inside the range: what was stored behind it is lost, and an access there raises SIGBUS; %s. ",
+	    "The file ends at %" PRIu64
+	    ", inside the range: what was stored behind it is lost, and an access there raises SIGBUS; %s. ",
 	    r->evidence[PM_EV_IN_FILE].value, advices[PM_ADVICE_MAP_AGAIN]);
 	worsen(g, IN_PART);
 }
@@ -264,16 +282,18 @@ static void say_name(struct text *t, const struct pm_report *r, enum gravity *g)
 	if (!says(r, PM_EV_NAMED, PM_NO))
 		return;
 	if (named->error == ESTALE)
-		say(t, "The overlay copied the file up: the path leads to the copy, the mapping shows the original; %s. ",
+		say(t,
+		    "The overlay copied the file up: the path leads to the copy, the mapping shows the original; %s. ",
 		    advices[PM_ADVICE_MAP_AGAIN]);
 	else if (named->error == EREMCHG)
 		say(t,
-		    "The file was %.55s: a program that looks for it by its old path does not find it; move it back, map it "
+		    "The file was %.55s: a program that looks for it by its old path does not find it; move it back, "
+		    "map it "
 		    "again by the new path, or call pm_clear_error() if the new path is meant. ",
 		    named->text);
 	else
-		say(t, "No path leads to the file (%.55s): a restarted program cannot find what is stored; %s. ", named->text,
-		    advices[PM_ADVICE_NAME]);
+		say(t, "No path leads to the file (%.55s): a restarted program cannot find what is stored; %s. ",
+		    named->text, advices[PM_ADVICE_NAME]);
 	worsen(g, IN_PART);
 }
 
@@ -308,7 +328,8 @@ static void say_nature(struct text *t, const struct pm_report *r)
 	else if (r->reason == PM_REASON_ANONYMOUS)
 		say(t, "The mapping is memory without a file, which ends with the process. ");
 	else if (r->reason == PM_REASON_VOLATILE && says(r, PM_EV_VOLATILE, PM_YES))
-		say(t, "The file is kept in memory (%.55s), which a power failure loses. ", r->evidence[PM_EV_VOLATILE].text);
+		say(t, "The file is kept in memory (%.55s), which a power failure loses. ",
+		    r->evidence[PM_EV_VOLATILE].text);
 }
 
 static void say_granularity(struct text *t, const struct pm_report *r)
@@ -391,7 +412,8 @@ static void say_verdict(struct text *t, const struct pm_report *r, enum gravity 
 	if (r->advice != PM_ADVICE_NONE && (size_t)r->advice < COUNT(advices))
 		say(t, "Advice: %s. ", advices[r->advice]);
 	if (r->advice == PM_ADVICE_PREPARE && r->granularity == PM_PAGE && says(r, PM_EV_FSYNC_COMPLETE, PM_NO))
-		say(t, "On an ext4 without a journal every drain syncs the whole file system until all blocks of the range are "
+		say(t, "On an ext4 without a journal every drain syncs the whole file system until all blocks of the "
+		       "range are "
 		       "written. ");
 }
 
@@ -407,7 +429,8 @@ static void say_environment(struct text *t, const struct pm_report *r)
 		say(t, "Whether the medium keeps the data is not known (%.55s). ", r->evidence[PM_EV_VOLATILE].text);
 	if (says(r, PM_EV_WATCHED, PM_NO))
 		say(t,
-		    "The file cannot be watched (inotify, error %d): a write or an open by another process is not noticed, a "
+		    "The file cannot be watched (inotify, error %d): a write or an open by another process is not "
+		    "noticed, a "
 		    "truncation or a hole up to a second later; see /proc/sys/fs/inotify. ",
 		    r->evidence[PM_EV_WATCHED].error);
 }

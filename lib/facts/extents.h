@@ -11,8 +11,8 @@ void pm_evidence_extents(pm_evidence_table, struct pm_subject *);
 /* Whether the file system can share extents. */
 void pm_evidence_shareable(pm_evidence_table, const struct pm_subject *);
 /*
- * 0, or -EXDEV where the data lies on another device than statx(2) names (the realtime device of an XFS); another -errno
- * where that cannot be known.
+ * 0, or -EXDEV where the data lies on another device than statx(2) names (the realtime device of an XFS); another
+ * -errno where that cannot be known.
  */
 int pm_data_elsewhere(pm_evidence_table, const struct pm_subject *);
 

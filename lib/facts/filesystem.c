@@ -73,8 +73,10 @@ static void fsync_complete(pm_evidence_table e, struct pm_subject *s)
 	bool is_ext4 = pm_has_quirk(s->found.file_system, PM_FS_FSYNC_BY_JOURNAL);
 	int state = (int)s->found.fsync_complete;
 	bool answers_itself = pm_has_quirk(s->found.file_system, PM_FS_FSYNC_COMPLETE);
-	if (state == PM_UNKNOWN)
-		state = is_ext4 ? pm_ext4_fsync_is_complete(&s->stx, &s->found.no_outer_journal) : answers_itself ? PM_YES : PM_UNKNOWN;
+	if (state == PM_UNKNOWN && is_ext4)
+		state = pm_ext4_fsync_is_complete(&s->stx, &s->found.no_outer_journal);
+	else if (state == PM_UNKNOWN && answers_itself)
+		state = PM_YES;
 	s->found.fsync_complete = state < 0 ? PM_UNKNOWN : (enum pm_state)state;
 	s->found.fsync_may_skip_inode = (is_ext4 || fs->error) && s->found.fsync_complete != PM_YES;
 	pm_evidence_set(&e[PM_EV_FSYNC_COMPLETE], s->found.fsync_complete, state < 0 ? -state : fs->error,

@@ -94,7 +94,11 @@ static int try_map_sync(const struct pm_subject *s, int *shown)
 static void map_sync(pm_evidence_table e, const struct pm_subject *s, int *shown)
 {
 	int rc = try_map_sync(s, shown);
-	pm_evidence_set(&e[PM_EV_MAP_SYNC], !rc ? PM_YES : is_shortage(-rc) ? PM_UNKNOWN : PM_NO, -rc, MAP_SYNC_SOURCE, NULL);
+	pm_evidence_set(&e[PM_EV_MAP_SYNC],
+	                !rc                ? PM_YES
+	                : is_shortage(-rc) ? PM_UNKNOWN
+	                                   : PM_NO,
+	                -rc, MAP_SYNC_SOURCE, NULL);
 }
 
 /* Memory files are never synchronous: a kernel or shim that accepts the flag there does not know it (mm/shmem.c). */
@@ -122,7 +126,8 @@ static void swallowed(pm_evidence_table e, int shown)
 	if (e[PM_EV_MAP_SYNC].state != PM_YES)
 		return;
 	if (e[PM_EV_DAX].state == PM_NO && e[PM_EV_DEVICE_DAX].state != PM_YES) {
-		pm_evidence_set(row, PM_YES, 0, "statx(STATX_ATTR_DAX) against " MAP_SYNC_SOURCE, "accepted, yet not DAX");
+		pm_evidence_set(row, PM_YES, 0, "statx(STATX_ATTR_DAX) against " MAP_SYNC_SOURCE,
+		                "accepted, yet not DAX");
 		return;
 	}
 	int rc = try_map_sync_on_memory();
@@ -131,8 +136,14 @@ static void swallowed(pm_evidence_table e, int shown)
 		                !rc ? "also accepted for a memory file" : NULL);
 		return;
 	}
-	pm_evidence_set(row, shown > 0 ? PM_NO : shown ? PM_UNKNOWN : PM_YES, shown < 0 ? -shown : 0, SMAPS_SOURCE,
-	                shown > 0 ? "set, and refused for a memory file" : shown ? "cannot be read" : "accepted, yet not set");
+	pm_evidence_set(row,
+	                shown > 0 ? PM_NO
+	                : shown   ? PM_UNKNOWN
+	                          : PM_YES,
+	                shown < 0 ? -shown : 0, SMAPS_SOURCE,
+	                shown > 0 ? "set, and refused for a memory file"
+	                : shown   ? "cannot be read"
+	                          : "accepted, yet not set");
 }
 
 static void map_sync_and_check(pm_evidence_table e, const struct pm_subject *s)
@@ -166,7 +177,8 @@ static void forced(pm_evidence_table e)
 	const char *word = pm_sys->getenv("PMDIRECT_GRANULARITY");
 	bool page = word && !strcmp(word, "page"), line = word && !strcmp(word, "cache_line");
 	bool is_unknown = word && word[0] && !page && !line;
-	pm_evidence_set(row, page || line ? PM_YES : PM_NO, is_unknown ? EINVAL : 0, "environment PMDIRECT_GRANULARITY", word);
+	pm_evidence_set(row, page || line ? PM_YES : PM_NO, is_unknown ? EINVAL : 0, "environment PMDIRECT_GRANULARITY",
+	                word);
 	row->value = page ? PM_PAGE : line ? PM_CACHE_LINE : 0;
 }
 
@@ -181,7 +193,9 @@ static void lease_possible(pm_evidence_table e, const struct pm_subject *s)
 		pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], PM_NO, EINVAL, source, "not on device-dax");
 	else
 		pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], possible, s->lease_held ? 0 : s->lease_error, source,
-		                possible == PM_UNKNOWN ? text : s->lease_error == EAGAIN ? "the file is open elsewhere" : NULL);
+		                possible == PM_UNKNOWN     ? text
+		                : s->lease_error == EAGAIN ? "the file is open elsewhere"
+		                                           : NULL);
 }
 
 /* Looks find the other announced changes as well, only later. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Gathers facts and decides nothing. sysfs and procfs are read by absolute path, never relative to the working directory.
+ * Gathers facts and decides nothing. sysfs and procfs are read by absolute path, never relative to the working
+ * directory.
  */
 #ifndef PM_GATHER_H
 #define PM_GATHER_H

@@ -258,7 +258,8 @@ static void device_id(struct pm_evidence *row, const struct pm_subject *s)
 	char path[80], text[56];
 	unsigned dimm, other;
 	int rc = pm_dimm_find(s->found.region, 0, &dimm);
-	if (!rc && pm_dimm_find(s->found.region, 1, &other) == -ENOENT && !pm_dimm_read(dimm, "id", text, sizeof(text)) && text[0]) {
+	if (!rc && pm_dimm_find(s->found.region, 1, &other) == -ENOENT &&
+	    !pm_dimm_read(dimm, "id", text, sizeof(text)) && text[0]) {
 		pm_evidence_set(row, PM_YES, 0, ND_DEVICES "nmemN/*/id", text);
 		return;
 	}
@@ -295,7 +296,8 @@ static void page_size(struct pm_evidence *row, const struct pm_subject *s, enum 
 		return;
 	}
 	int small = PM_RETRY(pm_sys->pagemap_scan(s->map, (size_t)s->length, PM_PAGE_PRESENT, PM_PAGE_HUGE));
-	int huge = small ? 0 : PM_RETRY(pm_sys->pagemap_scan(s->map, (size_t)s->length, PM_PAGE_PRESENT | PM_PAGE_HUGE, 0));
+	int huge = small ? 0
+	                 : PM_RETRY(pm_sys->pagemap_scan(s->map, (size_t)s->length, PM_PAGE_PRESENT | PM_PAGE_HUGE, 0));
 	int error = small < 0 ? -small : huge < 0 ? -huge : 0;
 	pm_evidence_set(row, small > 0 || huge > 0 ? PM_YES : PM_UNKNOWN, error, source, NULL);
 	row->value = small > 0 ? s->unit : huge > 0 ? HUGE_PAGE : 0;

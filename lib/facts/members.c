@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The further devices of a file system: a file has one number of a device, and its file system may lie on more. What one of
- * them forgets at power-off, or is never told to flush, the file system forgets.
+ * The further devices of a file system: a file has one number of a device, and its file system may lie on more. What
+ * one of them forgets at power-off, or is never told to flush, the file system forgets.
  *
  * ext4   An external journal is no mount option that is shown (fs/ext4/super.c _ext4_show_options). /proc/fs/jbd2 has a
- *        directory for each journal: of an internal one it is named DEVICE-INODE, of an external one for the journal's own
- *        device (fs/jbd2/journal.c jbd2_journal_init_inode, jbd2_journal_init_dev). The kernel's thread of a journal has
- *        the same name.
+ *        directory for each journal: of an internal one it is named DEVICE-INODE, of an external one for the journal's
+ *        own device (fs/jbd2/journal.c jbd2_journal_init_inode, jbd2_journal_init_dev). The kernel's thread of a
+ *        journal has the same name.
  * f2fs   /proc/fs/f2fs/DEVICE/disk_map, from Linux 6.9 on (fs/f2fs/sysfs.c disk_map_seq_show).
  * btrfs  /sys/fs/btrfs/UUID/devices.
  * others Mount options: the log and the realtime device of an XFS, the journal of a reiserfs.
@@ -46,7 +46,8 @@ static void walk_node(const char *path, unsigned depth, struct pm_descent *b)
 	int rc = path[0] == '/' ? PM_RETRY(pm_sys->statx(AT_FDCWD, path, 0, &stx)) : -ENOENT;
 	if (rc || !S_ISBLK(stx.stx_mode)) {
 		const char *end = strlen(path) > 20 ? path + strlen(path) - 20 : path;
-		pm_descent_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: not to be reached", end > path ? "..." : "", end);
+		pm_descent_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: not to be reached",
+		               end > path ? "..." : "", end);
 		return;
 	}
 	snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", stx.stx_rdev_major, stx.stx_rdev_minor);
@@ -137,7 +138,8 @@ static void walk_f2fs(unsigned depth, struct pm_descent *b)
 	snprintf(path, sizeof(path), "/proc/fs/f2fs/%.64s/disk_map", b->device);
 	int rc = pm_read_text(path, map, sizeof(map));
 	if (rc < 0 || rc + 2 >= (int)sizeof(map)) {
-		pm_descent_end(b, rc < 0 && rc != -ENOENT ? -rc : 0, "f2fs: whether it has further devices is not told");
+		pm_descent_end(b, rc < 0 && rc != -ENOENT ? -rc : 0,
+		               "f2fs: whether it has further devices is not told");
 		return;
 	}
 	for (char *line = strtok_r(map, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {

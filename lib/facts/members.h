@@ -12,7 +12,7 @@
 /* All devices of a btrfs. */
 void pm_descend_btrfs(const struct pm_mount_facts *, unsigned depth, struct pm_descent *);
 /* Those of another file system beyond d->device, which its first device is. */
-void pm_descend_members(const struct pm_file_system *, const struct pm_mount_facts *, const struct statx *, unsigned depth,
-                        struct pm_descent *d);
+void pm_descend_members(const struct pm_file_system *, const struct pm_mount_facts *, const struct statx *,
+                        unsigned depth, struct pm_descent *d);
 
 #endif

@@ -31,8 +31,11 @@ struct pm_known_mount pm_known_mount(const struct pm_subject *s)
 	uint64_t id = s->stx.stx_mnt_id, found = atomic_load(&mounts[id % MOUNTS]);
 	if (!(s->stx.stx_mask & STATX_MNT_ID_UNIQUE) || found >> KNOWN_BITS != id)
 		return (struct pm_known_mount){0};
-	return (struct pm_known_mount){.is_settled = found & 1, .is_verified = found >> 1 & 1, .no_outer_journal = found >> 2 & 1,
-	                               .flushes = found >> 3 & 3, .fsync_complete = found >> 5 & 3,
+	return (struct pm_known_mount){.is_settled = found & 1,
+	                               .is_verified = found >> 1 & 1,
+	                               .no_outer_journal = found >> 2 & 1,
+	                               .flushes = found >> 3 & 3,
+	                               .fsync_complete = found >> 5 & 3,
 	                               .place = found >> 7 & ((1u << PLACE_BITS) - 1)};
 }
 
@@ -235,8 +238,8 @@ static void keep_options(bool read_only, char *options, char *kept, size_t size)
 	char *rest = NULL;
 	size_t used = (size_t)snprintf(kept, size, "%s", read_only ? "ro" : "");
 	for (char *o = strtok_r(options, ",", &rest); o; o = strtok_r(NULL, ",", &rest)) {
-		bool wanted = !strcmp(o, "ro") || !strcmp(o, "emergency_ro") || !strncmp(o, "dax", 3) || !strcmp(o, "nodax") ||
-		              concerns_writeback(o);
+		bool wanted = !strcmp(o, "ro") || !strcmp(o, "emergency_ro") || !strncmp(o, "dax", 3) ||
+		              !strcmp(o, "nodax") || concerns_writeback(o);
 		if (wanted && used + strlen(o) + 2 < size)
 			used += (size_t)snprintf(kept + used, size - used, "%s%s", used ? "," : "", o);
 	}

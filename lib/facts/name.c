@@ -68,9 +68,10 @@ static bool is_of_another_mount(const struct statx *a, const struct statx *b)
 }
 
 /*
- * The kernel tells the path of the file as if nothing were mounted over it, or over a directory above it. After chroot(2) it
- * tells the path of a file outside as before as well (fs/d_path.c prepend_path), and the same text leads elsewhere: then the
- * table of mounts does not have the file's mount (fs/proc_namespace.c show_mountinfo). NULL: nothing hides it.
+ * The kernel tells the path of the file as if nothing were mounted over it, or over a directory above it. After
+ * chroot(2) it tells the path of a file outside as before as well (fs/d_path.c prepend_path), and the same text leads
+ * elsewhere: then the table of mounts does not have the file's mount (fs/proc_namespace.c show_mountinfo). NULL:
+ * nothing hides it.
  */
 static const char *hidden_by(const struct pm_subject *s, const char *path)
 {
@@ -249,8 +250,8 @@ static bool is_copied_up(const struct pm_subject *s)
 	const struct pm_name *name = s->name;
 	bool opened_for_writing = s->writable && s->backing == PM_BACKING_FILE;
 	bool is_remembered = name->path || name->error; /* pm_probe() has no earlier look */
-	return is_remembered && !opened_for_writing && pm_has_quirk(s->found.file_system, PM_FS_IS_OVERLAY) && !s->file_error &&
-	       pm_name_is_reborn(name, &s->stx);
+	return is_remembered && !opened_for_writing && pm_has_quirk(s->found.file_system, PM_FS_IS_OVERLAY) &&
+	       !s->file_error && pm_name_is_reborn(name, &s->stx);
 }
 
 bool pm_name_is_reborn(const struct pm_name *name, const struct statx *now)
@@ -263,7 +264,8 @@ bool pm_name_is_reborn(const struct pm_name *name, const struct statx *now)
 static void set_unknown(pm_evidence_table e, const struct pm_subject *s, int error)
 {
 	bool is_gone = !s->file_error && !s->stx.stx_nlink && pm_has_quirk(s->found.file_system, PM_FS_COUNTS_LINKS);
-	set(e, is_gone ? PM_NO : PM_UNKNOWN, is_gone ? PM_NAME_REMOVED : error, is_gone ? "unlinked" : NULL, s->stx.stx_nlink);
+	set(e, is_gone ? PM_NO : PM_UNKNOWN, is_gone ? PM_NAME_REMOVED : error, is_gone ? "unlinked" : NULL,
+	    s->stx.stx_nlink);
 }
 
 void pm_evidence_named_at_first(pm_evidence_table e, const struct pm_subject *s, bool by_path)

@@ -26,8 +26,9 @@ static struct {
 static unsigned find(const struct pm_subject *s)
 {
 	unsigned i = 0;
-	while (i < DEVICES && (known.slot[i].entry != s->found.device_entry || known.slot[i].major != s->stx.stx_dev_major ||
-	                       known.slot[i].minor != s->stx.stx_dev_minor))
+	while (i < DEVICES &&
+	       (known.slot[i].entry != s->found.device_entry || known.slot[i].major != s->stx.stx_dev_major ||
+	        known.slot[i].minor != s->stx.stx_dev_minor))
 		i++;
 	return i;
 }

@@ -189,13 +189,17 @@ static void region_rows(pm_evidence_table e, const struct region *r)
 	pm_evidence_set(&e[PM_EV_PROVIDER], real, 0, ND_DEVICES "ndbusN/provider", r->provider);
 	bool asynchronous = !strcmp(r->provider, "virtio-pmem");
 	bool persistent = !strcmp(r->devtype, "nd_pmem");
-	pm_evidence_set(&e[PM_EV_CPU_FLUSH_SUFFICES], asynchronous ? PM_NO : real == PM_YES && persistent ? PM_YES : PM_UNKNOWN,
+	pm_evidence_set(&e[PM_EV_CPU_FLUSH_SUFFICES],
+	                asynchronous                   ? PM_NO
+	                : real == PM_YES && persistent ? PM_YES
+	                                               : PM_UNKNOWN,
 	                0, "bus provider and region devtype", r->devtype);
 	if (!strcmp(r->devtype, "nd_volatile"))
 		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, SOURCE_REGION "devtype", r->devtype);
 	e[PM_EV_ARMED] = r->armed;
 	domain_rows(e, r);
-	pm_evidence_set(&e[PM_EV_DEEP_FLUSH], state_of_bit(r->deep_flush), 0, SOURCE_REGION "deep_flush", r->deep_flush);
+	pm_evidence_set(&e[PM_EV_DEEP_FLUSH], state_of_bit(r->deep_flush), 0, SOURCE_REGION "deep_flush",
+	                r->deep_flush);
 	pm_evidence_set(&e[PM_EV_WRITE_CACHE], state_of_bit(r->write_cache), 0, "dax/write_cache", r->write_cache);
 }
 
@@ -204,8 +208,9 @@ static void region_rows(pm_evidence_table e, const struct region *r)
 /* If a file may lie on two devices, the one that promises less counts: no before unknown before yes. */
 static void take_worse(pm_evidence_table e, const pm_evidence_table other, bool first)
 {
-	static const enum pm_evidence_row rows[] = {PM_EV_REGION, PM_EV_PROVIDER, PM_EV_CPU_FLUSH_SUFFICES, PM_EV_DOMAIN,
-	                                            PM_EV_ARMED, PM_EV_CPU_CACHE, PM_EV_DEEP_FLUSH, PM_EV_WRITE_CACHE};
+	static const enum pm_evidence_row rows[] = {PM_EV_REGION,     PM_EV_PROVIDER,   PM_EV_CPU_FLUSH_SUFFICES,
+	                                            PM_EV_DOMAIN,     PM_EV_ARMED,      PM_EV_CPU_CACHE,
+	                                            PM_EV_DEEP_FLUSH, PM_EV_WRITE_CACHE};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		enum pm_state now = e[rows[i]].state, then = other[rows[i]].state;
 		bool worse = now != PM_NO && (then == PM_NO || then < now);

@@ -52,7 +52,8 @@ void pm_file_release(struct pm_file *f)
 static bool is_mounted_as(const struct pm_file *f, const char *type)
 {
 	struct pm_mount_facts mount;
-	bool same = !pm_mount_read(f->fd, &f->stx, false, &mount) && type[0] && !strncmp(mount.type, type, strlen(type));
+	bool same =
+		!pm_mount_read(f->fd, &f->stx, false, &mount) && type[0] && !strncmp(mount.type, type, strlen(type));
 	pm_mount_free(&mount);
 	return same;
 }
@@ -60,7 +61,8 @@ static bool is_mounted_as(const struct pm_file *f, const char *type)
 static bool leases_are_proof(struct pm_file *f)
 {
 	const struct pm_file_system *fs = pm_file_system(pm_file_f_type(f));
-	return fs && pm_has_quirk(fs->magic, PM_FS_LEASES_PROVE) && (f->stx.stx_dev_major || is_mounted_as(f, fs->type));
+	return fs && pm_has_quirk(fs->magic, PM_FS_LEASES_PROVE) &&
+	       (f->stx.stx_dev_major || is_mounted_as(f, fs->type));
 }
 
 bool pm_file_is_alone(struct pm_file *f)

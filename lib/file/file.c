@@ -23,7 +23,8 @@ int pm_file_within_limit(const struct pm_file *f, uint64_t end)
 	if (end <= limit)
 		return 0;
 	return pm_fail(-EFBIG, f->call, f->name,
-	               "the file must be written up to %llu, and RLIMIT_FSIZE is %llu: raise the limit (setrlimit(2), ulimit -f)",
+	               "the file must be written up to %llu, and RLIMIT_FSIZE is %llu: raise the limit (setrlimit(2), "
+	               "ulimit -f)",
 	               (unsigned long long)end, (unsigned long long)limit);
 }
 
@@ -63,7 +64,8 @@ int pm_file_stat(struct pm_file *f)
 	}
 	size_t align = S_ISCHR(f->stx.stx_mode) ? pm_device_dax_align(&f->stx, &f->size) : 0;
 	if (!align)
-		return pm_fail(-ENODEV, f->call, f->name, "neither a regular file nor a block device nor a device-dax node");
+		return pm_fail(-ENODEV, f->call, f->name,
+		               "neither a regular file nor a block device nor a device-dax node");
 	f->unit = align;
 	f->backing = PM_BACKING_DEVICE_DAX;
 	return 0;

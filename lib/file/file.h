@@ -37,7 +37,8 @@ struct pm_file {
 	bool grown;       /* by this call, or blocks were reserved */
 	bool suspect;     /* a sync failed: perhaps the only report of a lost write-back (errseq.rst) */
 	char *entry;
-	char *beside; /* what an unnamed file is called where every file needs a name; empty: nothing. Lies behind the entry */
+	/* What an unnamed file is called where every file needs a name; empty: nothing. It lies behind the entry. */
+	char *beside;
 	uint64_t original_size, original_blocks; /* before this call; blocks of 512 bytes */
 	uint64_t size;
 	struct statx stx;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What about a file forbids a change, whatever right the caller has: the error is the same as that of a missing right or of
- * a filter of system calls (EPERM, EACCES), and only the file says what helps.
+ * What about a file forbids a change, whatever right the caller has: the error is the same as that of a missing right
+ * or of a filter of system calls (EPERM, EACCES), and only the file says what helps.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,10 +30,13 @@ static const char *by_attribute(int dir_fd, const char *path, int flags)
 	case 0:
 		return NULL;
 	case STATX_ATTR_APPEND:
-		return is_directory ? NULL : "the file is append-only: take the attribute off (chattr -a), or map it with PM_READ_ONLY";
+		return is_directory ? NULL
+		                    : "the file is append-only: take the attribute off (chattr -a), or map it with "
+		                      "PM_READ_ONLY";
 	default:
 		return is_directory ? "the directory is immutable: take the attribute off (chattr -i)"
-		                    : "the file is immutable: take the attribute off (chattr -i), or map it with PM_READ_ONLY";
+		                    : "the file is immutable: take the attribute off (chattr -i), or map it with "
+		                      "PM_READ_ONLY";
 	}
 }
 
@@ -54,7 +57,8 @@ static const char *by_seal(int fd, enum pm_change change)
 	if (change == PM_CHANGE_SHRINKS && seals & F_SEAL_SHRINK)
 		return "the file is sealed against shrinking (fcntl(2) F_SEAL_SHRINK)";
 	if (change == PM_CHANGE_CONTENT && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
-		return "the file is sealed against writing (fcntl(2) F_SEAL_WRITE): map it with PM_READ_ONLY or PM_PRIVATE";
+		return "the file is sealed against writing (fcntl(2) F_SEAL_WRITE): map it with PM_READ_ONLY or "
+		       "PM_PRIVATE";
 	return NULL;
 }
 
@@ -67,7 +71,8 @@ const char *pm_file_what_forbids(int fd, enum pm_change change)
 int pm_file_fail_forbidden(const struct pm_file *f, int rc, const char *doing, enum pm_change change)
 {
 	const char *what = may_forbid(rc) ? pm_file_what_forbids(f->fd, change) : NULL;
-	return what ? pm_fail(rc, f->call, f->name, "%s: %s: %s", doing, pm_strerror(rc), what) : pm_file_fail(f, rc, doing);
+	return what ? pm_fail(rc, f->call, f->name, "%s: %s: %s", doing, pm_strerror(rc), what)
+	            : pm_file_fail(f, rc, doing);
 }
 
 int pm_file_fail_to_open(const struct pm_file *f, int rc, const char *path)
@@ -76,5 +81,6 @@ int pm_file_fail_to_open(const struct pm_file *f, int rc, const char *path)
 	if (!what && may_forbid(rc) && f->directory_fd >= 0)
 		what = by_attribute(f->directory_fd, "", AT_EMPTY_PATH);
 	const char *doing = rc == -EEXIST ? "the file cannot be created" : "the file cannot be opened";
-	return what ? pm_fail(rc, f->call, f->name, "%s: %s: %s", doing, pm_strerror(rc), what) : pm_file_fail(f, rc, doing);
+	return what ? pm_fail(rc, f->call, f->name, "%s: %s: %s", doing, pm_strerror(rc), what)
+	            : pm_file_fail(f, rc, doing);
 }

@@ -66,7 +66,8 @@ static int fail_to_sync(const struct pm_file *f, const struct pm_ignored *ignore
 {
 	if (ignored->state == PM_YES)
 		return pm_fail(-EOPNOTSUPP, f->call, f->name,
-		               "PM_FROM_MEDIUM: %s returns 0 without doing anything (a shim or a filter of system calls), so dirty pages "
+		               "PM_FROM_MEDIUM: %s returns 0 without doing anything (a shim or a filter of system "
+		               "calls), so dirty pages "
 		               "stay cached: end what ignores it",
 		               ignored->name);
 	return pm_fail(-EOPNOTSUPP, f->call, f->name,
@@ -81,8 +82,10 @@ int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
 	int rc = pm_sync_file(f->fd, f->fsync_complete, f->read_only);
 	f->suspect = rc;
 	if (rc)
-		return pm_file_fail(f, rc, "PM_FROM_MEDIUM: a write-back of the file failed, now or before; its pages are clean now, and "
-		                           "the next call drops them");
+		return pm_file_fail(
+			f, rc,
+			"PM_FROM_MEDIUM: a write-back of the file failed, now or before; its pages are clean now, and "
+			"the next call drops them");
 	rc = drop(f, offset, end, &first);
 	if (rc)
 		return pm_file_fail(f, rc, "PM_FROM_MEDIUM: the cached pages cannot be dropped");
@@ -93,8 +96,10 @@ int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
 		return fail_to_sync(f, &ignored);
 	if (!may_know(f))
 		return pm_fail(-EACCES, f->call, f->name,
-		               "PM_FROM_MEDIUM: the kernel reports what is cached only to the owner of the file and to a process that may write it");
+		               "PM_FROM_MEDIUM: the kernel reports what is cached only to the owner of the file and to "
+		               "a process that may write it");
 	return pm_fail(-EBUSY, f->call, f->name,
-	               "PM_FROM_MEDIUM: the page at %llu stays cached: another mapping holds it; end every mapping of the file first",
+	               "PM_FROM_MEDIUM: the page at %llu stays cached: another mapping holds it; end every mapping of "
+	               "the file first",
 	               (unsigned long long)first);
 }

@@ -101,9 +101,11 @@ static int fail_for_want(const struct pm_file *f, uint64_t offset, uint64_t leng
 	stx.stx_size = f->size;
 	int rc = pm_file_why_no_block(f->fd, &stx, offset, length);
 	if (rc < 0)
-		return pm_file_fail_forbidden(f, rc, rc == -EPERM ? "the range cannot be written" : "the range cannot be allocated",
-		                              PM_CHANGE_CONTENT);
-	return pm_fail(-EIO, f->call, f->name, "a page cannot be written, and not for want of space or quota: the medium failed");
+		return pm_file_fail_forbidden(
+			f, rc, rc == -EPERM ? "the range cannot be written" : "the range cannot be allocated",
+			PM_CHANGE_CONTENT);
+	return pm_fail(-EIO, f->call, f->name,
+	               "a page cannot be written, and not for want of space or quota: the medium failed");
 }
 
 /*
@@ -117,7 +119,8 @@ static int write_faults(struct pm_file *f, char *map, uint64_t offset, uint64_t 
 		size_t step = length - at < PREPARE_STEP ? (size_t)(length - at) : (size_t)PREPARE_STEP;
 		int rc = PM_RETRY(pm_sys->madvise(map + at, step, MADV_POPULATE_WRITE));
 		if (rc == -EINVAL || is_missing(rc))
-			return pm_fail(-EOPNOTSUPP, f->call, f->name, "PM_PREPARE needs MADV_POPULATE_WRITE (Linux 5.14)");
+			return pm_fail(-EOPNOTSUPP, f->call, f->name,
+			               "PM_PREPARE needs MADV_POPULATE_WRITE (Linux 5.14)");
 		if (rc == -EFAULT)
 			return fail_for_want(f, offset + at, step);
 		if (!rc && !direct) {
@@ -142,7 +145,8 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 	void *map = NULL;
 	rc = PM_RETRY(pm_sys->mmap(&map, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, offset));
 	if (rc)
-		return pm_file_fail_forbidden(f, rc, rc == -EPERM ? "mmap failed" : "the range cannot be mapped for preparing",
+		return pm_file_fail_forbidden(f, rc,
+		                              rc == -EPERM ? "mmap failed" : "the range cannot be mapped for preparing",
 		                              PM_CHANGE_CONTENT);
 	/*
 	 * The page cache then holds single pages, where readahead would make folios of up to megabytes. A store makes
@@ -159,8 +163,8 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 
 /*
  * By a description that is used for nothing else. Opening it breaks the lease of this process as well, and waits until
- * the lease is released (fs/locks.c __break_lease). The lease of the claim is released first. That of PM_LEASE stays, and
- * the growth fails.
+ * the lease is released (fs/locks.c __break_lease). The lease of the claim is released first. That of PM_LEASE stays,
+ * and the growth fails.
  */
 static ssize_t append_by_description(struct pm_file *f, size_t step, int missing)
 {

@@ -46,7 +46,8 @@ static void remove_entry(struct pm_file *f)
 	if (rc == -ENOENT) /* another process has moved it, or put another file in its place */
 		return;
 	if (rc) {
-		snprintf(text, sizeof(text), "the file was created and stays, as it cannot be renamed: %s", pm_strerror(rc));
+		snprintf(text, sizeof(text), "the file was created and stays, as it cannot be renamed: %s",
+		         pm_strerror(rc));
 		pm_fail_also(text);
 		return;
 	}
@@ -56,7 +57,8 @@ static void remove_entry(struct pm_file *f)
 	}
 	rc = PM_RETRY(pm_sys->renameat2_noreplace(f->directory_fd, f->beside, f->entry));
 	if (rc) {
-		snprintf(text, sizeof(text), "another process replaced the file meanwhile, and its file is called %.200s now: %s",
+		snprintf(text, sizeof(text),
+		         "another process replaced the file meanwhile, and its file is called %.200s now: %s",
 		         f->beside, pm_strerror(rc));
 		pm_fail_also(text);
 	}

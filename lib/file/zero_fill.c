@@ -34,8 +34,8 @@ static bool shows_old_blocks(struct pm_file *f)
 }
 
 /*
- * With the lease in steps, and only while it is still held: a process that wants to open the file waits much longer than
- * a step takes.
+ * With the lease in steps, and only while it is still held: a process that wants to open the file waits much longer
+ * than a step takes.
  */
 static int fill(const struct pm_file *f, uint64_t at, uint64_t end, bool has_lease)
 {
@@ -101,15 +101,17 @@ static int do_without(const struct pm_file *f)
 	int rc = look_if_needed(f, &needed);
 	if (rc || !needed)
 		return rc;
-	return pm_fail(-EBUSY, f->call, f->name,
-	               "the file shares extents, and before Linux 6.2 holes of such a file are prepared only by its owner and "
-	               "while it is open nowhere else");
+	return pm_fail(
+		-EBUSY, f->call, f->name,
+		"the file shares extents, and before Linux 6.2 holes of such a file are prepared only by its owner and "
+		"while it is open nowhere else");
 }
 
 int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 {
 	uint64_t end = offset + length < f->size ? offset + length : f->size;
-	struct gaps seen = {.f = f, .at = offset, .end = end}, filled = {.f = f, .at = offset, .end = end, .fill = true};
+	struct gaps seen = {.f = f, .at = offset, .end = end},
+		    filled = {.f = f, .at = offset, .end = end, .fill = true};
 	if (offset >= end || !shows_old_blocks(f))
 		return 0;
 	int rc = walk(&seen);

@@ -6,7 +6,8 @@
 
 #define EXTENTS_A_CALL 32
 
-int pm_each_extent(int fd, uint64_t start, uint64_t end, int (*visit)(void *arg, const struct fiemap_extent *), void *arg)
+int pm_each_extent(int fd, uint64_t start, uint64_t end, int (*visit)(void *arg, const struct fiemap_extent *),
+                   void *arg)
 {
 	_Alignas(struct fiemap) char room[sizeof(struct fiemap) + EXTENTS_A_CALL * sizeof(struct fiemap_extent)];
 	struct fiemap *map = (struct fiemap *)room;

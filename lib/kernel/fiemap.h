@@ -10,6 +10,7 @@
  * Calls visit for each extent that meets [start, end), in order; the first and the last may extend beyond it. Ends
  * early with the result of visit, if that is not 0. Returns 0, or -errno where the file system does not report extents.
  */
-int pm_each_extent(int fd, uint64_t start, uint64_t end, int (*visit)(void *arg, const struct fiemap_extent *), void *arg);
+int pm_each_extent(int fd, uint64_t start, uint64_t end, int (*visit)(void *arg, const struct fiemap_extent *),
+                   void *arg);
 
 #endif

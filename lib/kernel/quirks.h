@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What file systems and kernel releases are known to do and not to do. No other file asks for an f_type or a release: it
- * asks for a bit. A file system that is not in the table has no bits, so a bit is known to hold, never a guess.
+ * What file systems and kernel releases are known to do and not to do. No other file asks for an f_type or a release:
+ * it asks for a bit. A file system that is not in the table has no bits, so a bit is known to hold, never a guess.
  */
 #ifndef PM_QUIRKS_H
 #define PM_QUIRKS_H

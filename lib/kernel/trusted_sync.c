@@ -11,8 +11,9 @@
  * ext4_fsync_nojournal). It is not marked when a block is allocated or an unwritten one converted: that changes the
  * buffer alone (ext4_mark_inode_dirty). The data is on the medium, and no metadata says that it belongs to the file.
  * Kernels from 2026 on do it right ("ext4: fix fsync(2) for nojournal mode"); a program cannot ask which ones. Before
- * Linux 6.6 they also leave out the flush of the device where the inode is not marked. syncfs(2) flushes the device between
- * the data and the buffers (ext4_sync_fs, fs/sync.c sync_filesystem), so a second one flushes what the first one wrote.
+ * Linux 6.6 they also leave out the flush of the device where the inode is not marked. syncfs(2) flushes the device
+ * between the data and the buffers (ext4_sync_fs, fs/sync.c sync_filesystem), so a second one flushes what the first
+ * one wrote.
  *
  * A filter of system calls (systemd-nspawn --suppress-sync=yes) or a preloaded shim (libeatmydata) returns 0 from syncs
  * without making them. It does not look at the arguments, so a sync that must fail succeeds as well.

@@ -10,8 +10,8 @@
 
 #define PM_EXT4_NAME 65
 /*
- * The name of the device, which is that of the ext4's directories in /sys/fs/ext4 (Documentation/ABI/testing/sysfs-fs-ext4)
- * and /proc/fs/ext4.
+ * The name of the device, which is that of the ext4's directories in /sys/fs/ext4
+ * (Documentation/ABI/testing/sysfs-fs-ext4) and /proc/fs/ext4.
  */
 int pm_ext4_name(const struct statx *, char name[static PM_EXT4_NAME]);
 #define PM_JOURNALS "/proc/fs/jbd2"
@@ -46,7 +46,10 @@ struct pm_ignored pm_syncs_ignored(unsigned calls);
  * descriptor.
  */
 int pm_sync_file(int fd, enum pm_state fsync_complete, bool read_only);
-/* A directory whose entry was made after a sync of the file, which wrote the directory's inode where fsync(2) may skip it. */
+/*
+ * A directory whose entry was made after a sync of the file, which wrote the directory's inode where fsync(2) may skip
+ * it.
+ */
 int pm_sync_directory(int fd, enum pm_state fsync_complete);
 
 #endif

@@ -18,8 +18,8 @@
 void *pm_area_huge_page_hint(uint64_t offset, size_t length)
 {
 	void *room = NULL;
-	if (length < HUGE_PAGE ||
-	    PM_RETRY(pm_sys->mmap(&room, length + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)))
+	if (length < HUGE_PAGE || PM_RETRY(pm_sys->mmap(&room, length + HUGE_PAGE, PROT_NONE,
+	                                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)))
 		return NULL;
 	uintptr_t at = (uintptr_t)room, wanted = offset & (HUGE_PAGE - 1);
 	uintptr_t skew = (wanted - at) & (HUGE_PAGE - 1);
@@ -54,7 +54,8 @@ static uint64_t count_areas(void)
 /* Whether the limit was met that the error is for, which text then names. */
 static bool name_limit(char *text, size_t size, size_t added, int rc)
 {
-	unsigned long long most = rc == -ENOMEM ? pm_area_number_after("/proc/self/limits", "Max address space") : UINT64_MAX;
+	unsigned long long most =
+		rc == -ENOMEM ? pm_area_number_after("/proc/self/limits", "Max address space") : UINT64_MAX;
 	unsigned long long used = most == UINT64_MAX ? 0 : pm_area_number_after("/proc/self/status", "VmSize:");
 	if (most != UINT64_MAX && used != UINT64_MAX && used * 1024 + added > most)
 		return snprintf(text, size, "RLIMIT_AS is %llu, of which %llu are in use", most, used * 1024) > 0;
@@ -68,8 +69,10 @@ static bool name_limit(char *text, size_t size, size_t added, int rc)
 		return snprintf(text, size, "it would be locked in memory, and RLIMIT_MEMLOCK is %llu", most) > 0;
 	/* The number would take a descriptor to read. */
 	if (rc == -EMFILE)
-		return snprintf(text, size, "the process has no descriptor left: raise RLIMIT_NOFILE, or close files") > 0;
-	return rc == -ENFILE && snprintf(text, size, "the system has no open file left: raise fs.file-max, or close files") > 0;
+		return snprintf(text, size, "the process has no descriptor left: raise RLIMIT_NOFILE, or close files") >
+		       0;
+	return rc == -ENFILE &&
+	       snprintf(text, size, "the system has no open file left: raise fs.file-max, or close files") > 0;
 }
 
 int pm_area_no_room(const char *name, const char *call, const char *what, size_t length, size_t added, int rc)
@@ -96,7 +99,8 @@ static const char *why_unmappable(int rc, bool shared_to_write, int fd)
 {
 	switch (rc) {
 	case -ENODEV:
-		return "the file system has no shared mappings of this file (as sysfs, FUSE with direct_io and 9p without a cache): "
+		return "the file system has no shared mappings of this file (as sysfs, FUSE with direct_io and 9p "
+		       "without a cache): "
 		       "use read(2) and write(2), or PM_PRIVATE where that is possible";
 	case -EPERM:
 	case -EACCES:
@@ -104,14 +108,16 @@ static const char *why_unmappable(int rc, bool shared_to_write, int fd)
 	case -ETXTBSY:
 		return "the file is swap space in use: swapoff(8) first, or map it with PM_READ_ONLY";
 	case -EINVAL:
-		return shared_to_write ? "the file system has no shared mappings to write by: map it with PM_READ_ONLY or PM_PRIVATE"
+		return shared_to_write ? "the file system has no shared mappings to write by: map it with PM_READ_ONLY "
+		                         "or PM_PRIVATE"
 		                       : NULL;
 	default:
 		return NULL;
 	}
 }
 
-int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, bool is_synchronous, void **map)
+int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, bool is_synchronous,
+                void **map)
 {
 	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0);
 	int flags = is_synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
@@ -127,7 +133,8 @@ int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct 
 	           : pm_area_no_room(f->name, f->call, "mmap", (size_t)s->length, (size_t)s->length, rc);
 }
 
-int pm_area_try(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool is_synchronous, uint64_t size)
+int pm_area_try(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool is_synchronous,
+                uint64_t size)
 {
 	uint64_t there = (size + f->unit - 1) / f->unit * f->unit;
 	bool is_huge = f->unit > (size_t)sysconf(_SC_PAGESIZE);

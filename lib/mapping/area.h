@@ -8,7 +8,8 @@
 #include "file/file.h"
 
 /* *map is a hint, and the result. Leaves the sentence. */
-int pm_area_map(const struct pm_file *, const struct pm_ask *, const struct pm_subject *, bool is_synchronous, void **map);
+int pm_area_map(const struct pm_file *, const struct pm_ask *, const struct pm_subject *, bool is_synchronous,
+                void **map);
 /*
  * Maps, and unmaps, what there is of the range in a file of that size: to map a hugetlbfs for writing grows the file
  * (fs/hugetlbfs/inode.c hugetlbfs_file_mmap).

@@ -81,8 +81,8 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 	if (rc == -EBADF)
 		return pm_gate_leave(m, call, rc);
 	if (rc && m->file.fd >= 0)
-		return pm_fail(-EIO, call, m->name, "no data at offset %llu: the file system does not answer: %s", offset,
-		               pm_strerror(rc));
+		return pm_fail(-EIO, call, m->name, "no data at offset %llu: the file system does not answer: %s",
+		               offset, pm_strerror(rc));
 	if (!rc && S_ISREG(stx.stx_mode)) {
 		if (offset - offset % page >= stx.stx_size)
 			return pm_fail(-EIO, call, m->name, "offset %llu is past the end of the file (cut off at %llu)",
@@ -90,11 +90,15 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 		pm_gate_note_end(m, stx.stx_size);
 		rc = why_no_store(m, &stx, offset, page);
 		if (rc == -EPERM)
-			return pm_fail(rc, call, m->name, "no store at offset %llu: the file was made immutable or append-only "
-			               "(chattr +i, +a)", offset);
+			return pm_fail(rc, call, m->name,
+			               "no store at offset %llu: the file was made immutable or append-only "
+			               "(chattr +i, +a)",
+			               offset);
 		if (rc == PM_BLOCK_IS_THERE && f->code == BUS_ADRERR)
-			return pm_fail(-ENOSPC, call, m->name, "no block for a store at offset %llu when it was made, and there is "
-			               "one now: store again", offset);
+			return pm_fail(-ENOSPC, call, m->name,
+			               "no block for a store at offset %llu when it was made, and there is "
+			               "one now: store again",
+			               offset);
 		if (rc < 0)
 			return pm_fail(rc, call, m->name, "no block for a store at offset %llu: %s%s", offset,
 			               pm_strerror(rc), pm_what_helps(rc));

@@ -22,9 +22,11 @@ static int report_error(struct pm_mapping *m, const char *call, int error)
 static int report_lost_descriptor(struct pm_mapping *m, const char *call)
 {
 	pm_terms_close_short_cut(&m->terms);
-	return pm_fail(-EBADF, call, m->name,
-	               "descriptor %d of this mapping is closed or another file's: the program closed it behind the library's "
-	               "back; unmap and map again", m->medium.fd);
+	return pm_fail(
+		-EBADF, call, m->name,
+		"descriptor %d of this mapping is closed or another file's: the program closed it behind the library's "
+		"back; unmap and map again",
+		m->medium.fd);
 }
 
 int pm_gate_enter(struct pm_mapping *m, const char *call)
@@ -35,7 +37,8 @@ int pm_gate_enter(struct pm_mapping *m, const char *call)
 	if (atomic_load_explicit(&m->file.identity.lost, memory_order_relaxed))
 		return report_lost_descriptor(m, call);
 	error = atomic_load_explicit(&m->terms.lost_guarantee, memory_order_relaxed);
-	return error ? pm_fail(error, call, m->name, "the guarantee was lost; call pm_clear_error() to acknowledge it") : 0;
+	return error ? pm_fail(error, call, m->name, "the guarantee was lost; call pm_clear_error() to acknowledge it")
+	             : 0;
 }
 
 int pm_gate_leave(struct pm_mapping *m, const char *call, int rc)
@@ -60,8 +63,10 @@ void pm_gate_note_end(struct pm_mapping *m, uint64_t end)
 int pm_gate_cut_off(struct pm_mapping *m, const char *call)
 {
 	return pm_fail(-ERANGE, call, m->name,
-	               "the file ends at %llu, inside the range: it was cut off, and the bytes behind that are gone; pm_resize() to "
-	               "what is left, or map again", (unsigned long long)atomic_load(&m->medium.end));
+	               "the file ends at %llu, inside the range: it was cut off, and the bytes behind that are gone; "
+	               "pm_resize() to "
+	               "what is left, or map again",
+	               (unsigned long long)atomic_load(&m->medium.end));
 }
 
 int pm_gate_clear(struct pm_mapping *m)

@@ -40,7 +40,9 @@ static int open_all(struct pm_listener *l, struct pm_sources *s, struct pm_event
 	if (!rc)
 		rc = add(l, pm_events_fd(queue), EPOLLIN);
 	/* Without the table of mounts a remount is noticed later. */
-	int mounts = rc ? -1 : pm_keep(&l->mounts, PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY | O_CLOEXEC, 0)));
+	int mounts = rc ? -1
+	                : pm_keep(&l->mounts,
+	                          PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY | O_CLOEXEC, 0)));
 	return mounts < 0 ? rc : add(l, mounts, EPOLLPRI);
 }
 

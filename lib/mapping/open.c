@@ -63,7 +63,8 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.device_major = s->stx.stx_dev_major;
 	m->medium.device_minor = s->stx.stx_dev_minor;
 	uint32_t magic = s->found.file_system;
-	m->medium.fsync_skips_flush = s->found.fsync_may_skip_inode && (!magic || pm_has_quirk(magic, PM_FS_FSYNC_SKIPS_FLUSH));
+	m->medium.fsync_skips_flush =
+		s->found.fsync_may_skip_inode && (!magic || pm_has_quirk(magic, PM_FS_FSYNC_SKIPS_FLUSH));
 	atomic_store(&m->medium.fsync, s->found.fsync_may_skip_inode ? PM_FSYNC_NEEDS_SYNCFS : PM_FSYNC_COMPLETE);
 	if (m->terms.decision.granularity >= PM_CACHE_LINE)
 		m->medium.libpmem = pm_libpmem_load(NULL);
@@ -236,7 +237,10 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 		free(m);
 		return NULL;
 	}
-	m->file = (struct pm_file){.call = path || o->flags & PM_ANONYMOUS ? "pm_map" : "pm_map_fd", .name = m->name, .fd = -1, .directory_fd = -1};
+	m->file = (struct pm_file){.call = path || o->flags & PM_ANONYMOUS ? "pm_map" : "pm_map_fd",
+	                           .name = m->name,
+	                           .fd = -1,
+	                           .directory_fd = -1};
 	m->flags = o->flags;
 	m->mapped.range.offset = o->offset;
 	pm_observed_init(&m->observed);

@@ -46,7 +46,8 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_range
 	/* The verdict is about what pm_map() would see and make of the file; the rows stay what was found. */
 	pm_evidence_table assumed;
 	memcpy(assumed, r->evidence, sizeof(assumed));
-	pm_assess_assume(assumed, o, range.offset + range.length > f->size, pm_assess_will_prepare(o, f->created, assumed));
+	pm_assess_assume(assumed, o, range.offset + range.length > f->size,
+	                 pm_assess_will_prepare(o, f->created, assumed));
 	/* A trial would be visible, and this look would break the lease. */
 	if (ask.lease)
 		pm_evidence_set(&assumed[PM_EV_LEASE_HELD], PM_YES, 0, "what asking for it will give", NULL);

@@ -113,8 +113,10 @@ static int write_locked(struct pm_mapping *m, const char *call, const void *sour
 	if (rc == -EFAULT && has_bad_page(&s))
 		rc = -EIO;
 	const char *what = rc == -EPERM || rc == -EACCES ? pm_file_what_forbids(m->file.fd, PM_CHANGE_CONTENT) : NULL;
-	return rc ? pm_fail(rc, call, m->name, "the range at %llu cannot be written: %s%s%s", (unsigned long long)offset,
-	                    pm_strerror(rc), what ? ": " : "", what ? what : pm_what_helps(rc)) : 0;
+	return rc ? pm_fail(rc, call, m->name, "the range at %llu cannot be written: %s%s%s",
+	                    (unsigned long long)offset, pm_strerror(rc), what ? ": " : "",
+	                    what ? what : pm_what_helps(rc))
+	          : 0;
 }
 
 /*
@@ -229,6 +231,6 @@ int pm_mapping_clear_bad_blocks(struct pm_mapping *m, void *address, size_t leng
 		rc = find(m, low, low + length, &first, &bytes);
 	if (rc || !bytes)
 		return rc;
-	return pm_fail(-EIO, "pm_clear_bad_blocks", m->name, "written, but the block at %llu is still on the kernel's list",
-	               (unsigned long long)first);
+	return pm_fail(-EIO, "pm_clear_bad_blocks", m->name,
+	               "written, but the block at %llu is still on the kernel's list", (unsigned long long)first);
 }

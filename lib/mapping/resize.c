@@ -36,7 +36,8 @@ static int check(struct pm_mapping *m, uint64_t length)
 static int remap(struct pm_mapping *m, uint64_t length)
 {
 	uint64_t start = m->mapped.range.offset - m->mapped.range.offset % m->file.unit;
-	size_t map_length = (size_t)((m->mapped.range.offset + length - start + m->file.unit - 1) / m->file.unit * m->file.unit);
+	size_t map_length =
+		(size_t)((m->mapped.range.offset + length - start + m->file.unit - 1) / m->file.unit * m->file.unit);
 	void *map = m->medium.map;
 	/* Everything that was recorded is drained. */
 	int rc = pm_page_set_reserve(&m->medium.writeback.recorded, map_length);
@@ -108,7 +109,8 @@ static int grow(struct pm_mapping *m, uint64_t length, struct pm_event_batch *ba
 	}
 	pm_observed_adopt(&m->observed, &decision, false, batch);
 	if (m->mapped.is_prepared)
-		PM_RETRY(pm_sys->madvise(m->medium.map + m->medium.map_length - added, (size_t)added, MADV_POPULATE_WRITE));
+		PM_RETRY(pm_sys->madvise(m->medium.map + m->medium.map_length - added, (size_t)added,
+		                         MADV_POPULATE_WRITE));
 	return 0;
 }
 
@@ -120,7 +122,8 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 		return remap(m, length);
 	bool sure;
 	if (pm_shared_file_others_end(m->errors.shared, &m->user, &sure) > end)
-		return pm_fail(-EBUSY, "pm_resize", m->name, "another mapping of %s reaches beyond %llu: unmap or shrink it first",
+		return pm_fail(-EBUSY, "pm_resize", m->name,
+		               "another mapping of %s reaches beyond %llu: unmap or shrink it first",
 		               sure ? "the file" : "what may be the same file (the kernel does not say)",
 		               (unsigned long long)end);
 	uint64_t old_length = m->mapped.range.length;

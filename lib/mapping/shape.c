@@ -36,7 +36,8 @@ static int prepare_file(struct pm_mapping *m, const struct pm_options *o, bool d
  */
 static int publish(struct pm_mapping *m, const struct pm_options *o, bool lines)
 {
-	if (!S_ISREG(m->file.stx.stx_mode) || m->file.unnamed || !(o->flags & PM_CREATE || m->mapped.is_prepared || lines))
+	if (!S_ISREG(m->file.stx.stx_mode) || m->file.unnamed ||
+	    !(o->flags & PM_CREATE || m->mapped.is_prepared || lines))
 		return 0;
 	if (lines)
 		pm_file_locate(&m->file);
@@ -62,7 +63,9 @@ static int start_from_medium(struct pm_mapping *m, pm_evidence_table e, const st
 	return pm_file_from_medium(f, s->offset, s->length);
 }
 
-/* A file that cannot be mapped at all cannot be grown or prepared either, and the first is what the caller must know. */
+/*
+ * A file that cannot be mapped at all cannot be grown or prepared either, and the first is what the caller must know.
+ */
 static int grow_and_prepare(struct pm_mapping *m, const struct pm_options *o, bool direct, const struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;

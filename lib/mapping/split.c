@@ -34,8 +34,8 @@ struct advice {
 };
 
 static const struct advice advices[] = {
-	{" dd", MADV_DONTDUMP}, {" rr", MADV_RANDOM}, {" sr", MADV_SEQUENTIAL}, {" dc", MADV_DONTFORK}, {" wf", MADV_WIPEONFORK},
-	{" nh", MADV_NOHUGEPAGE}, {" hg", MADV_HUGEPAGE},
+	{" dd", MADV_DONTDUMP},   {" rr", MADV_RANDOM},     {" sr", MADV_SEQUENTIAL}, {" dc", MADV_DONTFORK},
+	{" wf", MADV_WIPEONFORK}, {" nh", MADV_NOHUGEPAGE}, {" hg", MADV_HUGEPAGE},
 };
 
 static void meet_area(struct walk *w, uint64_t start, uint64_t end, const char *protection)
@@ -54,8 +54,8 @@ static void meet_flags(struct walk *w, const char *line)
 	w->locked += strstr(line, " lo") ? w->end - w->at : 0;
 	for (size_t i = 0; w->fresh && i < sizeof(advices) / sizeof(advices[0]); i++)
 		if (strstr(line, advices[i].flag))
-			PM_RETRY(pm_sys->madvise(w->fresh + (w->at - (uintptr_t)w->m->medium.map), (size_t)(w->end - w->at),
-			                         advices[i].advice));
+			PM_RETRY(pm_sys->madvise(w->fresh + (w->at - (uintptr_t)w->m->medium.map),
+			                         (size_t)(w->end - w->at), advices[i].advice));
 }
 
 static void meet_line(struct walk *w, const char *line)
@@ -99,22 +99,27 @@ static int refuse(const struct pm_mapping *m, const struct walk *w, int rc)
 	bool differs = w->locked && w->locked != m->medium.map_length;
 	const char *what = w->is_protected ? "mprotect(2)" : differs ? "mlock(2) or munlock(2)" : NULL;
 	if (rc)
-		return pm_fail(rc, "pm_resize", m->name, "parts of the mapping differ by now, and /proc/self/smaps does not say how: %s",
+		return pm_fail(rc, "pm_resize", m->name,
+		               "parts of the mapping differ by now, and /proc/self/smaps does not say how: %s",
 		               pm_strerror(rc));
 	if (!what)
 		return 0;
-	return pm_fail(-EINVAL, "pm_resize", m->name,
-	               "%s was called on a part of the mapping, so that the kernel cannot grow it as one: undo that first", what);
+	return pm_fail(
+		-EINVAL, "pm_resize", m->name,
+		"%s was called on a part of the mapping, so that the kernel cannot grow it as one: undo that first",
+		what);
 }
 
 /* EAGAIN: RLIMIT_MEMLOCK; EPERM: it is 0 (mm/mmap.c do_mmap). */
 static int fail_to_lock(const struct pm_mapping *m, size_t length, int rc)
 {
-	uint64_t most = rc == -EAGAIN || rc == -EPERM ? pm_area_number_after("/proc/self/limits", "Max locked memory") : UINT64_MAX;
+	uint64_t most = rc == -EAGAIN || rc == -EPERM ? pm_area_number_after("/proc/self/limits", "Max locked memory")
+	                                              : UINT64_MAX;
 	if (most == UINT64_MAX)
 		return pm_area_no_room(m->name, "pm_resize", "mmap", length, length, rc);
 	return pm_fail(rc, "pm_resize", m->name,
-	               "the mapping is locked in memory and was split, so that it is mapped anew: %zu bytes beside the old %zu "
+	               "the mapping is locked in memory and was split, so that it is mapped anew: %zu bytes beside the "
+	               "old %zu "
 	               "exceed RLIMIT_MEMLOCK, which is %llu; raise it, or munlock(2) the mapping first",
 	               length, m->medium.map_length, (unsigned long long)most);
 }

@@ -44,8 +44,10 @@ int pm_mapping_watch_start(struct pm_mapping *m, const struct pm_options *o)
 	struct pm_lease *lease = &m->observed.lease;
 	if (!lease->is_wanted || lease->is_held || o->sync != PM_GUARANTEE)
 		return 0;
-	const char *why = lease->error == EAGAIN ? "the file is open elsewhere, by another process or another descriptor" :
-	                  lease->error == EACCES ? "only the owner may take one" : pm_strerror(-lease->error);
+	const char *why = lease->error == EAGAIN
+	                          ? "the file is open elsewhere, by another process or another descriptor"
+	                  : lease->error == EACCES ? "only the owner may take one"
+	                                           : pm_strerror(-lease->error);
 	return pm_fail(-lease->error, m->file.call, m->file.name, "cannot take the lease: %s", why);
 }
 
@@ -64,7 +66,8 @@ void pm_mapping_watch_go(struct pm_mapping *m)
 	if (!m->has_watcher)
 		return;
 	o->lease.identity = &m->file.identity;
-	m->watched = (struct pm_watched){.lease = &o->lease, .sources = &o->sources, .openers = &o->openers, .look = look, .arg = m};
+	m->watched = (struct pm_watched){
+		.lease = &o->lease, .sources = &o->sources, .openers = &o->openers, .look = look, .arg = m};
 	pm_watcher_add(&m->watched);
 	/* The signal of a break that came before found no member. */
 	pm_observe_lease(o);

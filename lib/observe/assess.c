@@ -31,8 +31,14 @@ void pm_assess_subject(const struct pm_file *f, const struct pm_ask *ask, struct
                        struct pm_subject *s)
 {
 	uint64_t start = range.offset - range.offset % f->unit, end = range.offset + range.length;
-	*s = (struct pm_subject){.backing = ask->backing, .fd = f->fd, .stx = f->stx, .offset = start,
-	                         .unit = f->unit, .writable = is_writable, .found.region = PM_NO_REGION, .name = &f->place};
+	*s = (struct pm_subject){.backing = ask->backing,
+	                         .fd = f->fd,
+	                         .stx = f->stx,
+	                         .offset = start,
+	                         .unit = f->unit,
+	                         .writable = is_writable,
+	                         .found.region = PM_NO_REGION,
+	                         .name = &f->place};
 	s->length = (end - start + f->unit - 1) / f->unit * f->unit;
 	s->end = end;
 }

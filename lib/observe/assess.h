@@ -27,7 +27,8 @@ struct pm_ask pm_assess_request(const struct pm_options *, const struct pm_file 
 /* The PM_CALL_... of sys.h that a mapping of the file will make. */
 unsigned pm_assess_syncs(const struct pm_file *, const struct pm_options *);
 /* The subject of the evidence: the range in whole mapping units. */
-void pm_assess_subject(const struct pm_file *, const struct pm_ask *, struct pm_range, bool is_writable, struct pm_subject *);
+void pm_assess_subject(const struct pm_file *, const struct pm_ask *, struct pm_range, bool is_writable,
+                       struct pm_subject *);
 /* The range that the options mean, checked against the file's end; leaves the sentence. */
 int pm_assess_range(const struct pm_file *, const struct pm_options *, struct pm_range *ret);
 
@@ -39,10 +40,11 @@ void pm_assess_assume(pm_evidence_table, const struct pm_options *, bool is_grow
 int pm_assess_refuse(const struct pm_file *, const struct pm_decision *);
 
 /*
- * Of a live mapping, as long as it is or (length) is to be: gathers what the decision needs and what may have changed, and
- * decides. The watch and the lease are shown as facts. *ret is set only on success; -errno: descriptors or memory ran out.
+ * Of a live mapping, as long as it is or (length) is to be: gathers what the decision needs and what may have changed,
+ * and decides. The watch and the lease are shown as facts. *ret is set only on success; -errno: descriptors or memory
+ * ran out.
  */
-int pm_assess(struct pm_mapped *, struct pm_medium *, uint64_t length, const struct pm_lease *, const struct pm_sources *,
-              pm_evidence_table, struct pm_subject *, struct pm_decision *ret);
+int pm_assess(struct pm_mapped *, struct pm_medium *, uint64_t length, const struct pm_lease *,
+              const struct pm_sources *, pm_evidence_table, struct pm_subject *, struct pm_decision *ret);
 
 #endif

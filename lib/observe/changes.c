@@ -47,9 +47,11 @@ static bool compare_extents(struct pm_snapshot *seen, const struct pm_evidence *
 	if (truncated)
 		narrow(pm_event_batch_add(batch, PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED), end, UINT64_MAX);
 	if (hole && !truncated)
-		narrow(pm_event_batch_add(batch, PM_EVENT_HOLE, PM_REASON_HOLE), e[PM_EV_ALLOCATED].value, s->found.hole_end);
+		narrow(pm_event_batch_add(batch, PM_EVENT_HOLE, PM_REASON_HOLE), e[PM_EV_ALLOCATED].value,
+		       s->found.hole_end);
 	if (is_lost(&seen->unshared, e[PM_EV_UNSHARED].state) && seen->is_taken)
-		narrow(pm_event_batch_add(batch, PM_EVENT_SHARED, PM_REASON_SHARED), e[PM_EV_UNSHARED].value, s->found.shared_end);
+		narrow(pm_event_batch_add(batch, PM_EVENT_SHARED, PM_REASON_SHARED), e[PM_EV_UNSHARED].value,
+		       s->found.shared_end);
 	return truncated || hole;
 }
 
@@ -68,7 +70,8 @@ static void compare_medium(struct pm_snapshot *seen, const struct pm_evidence *e
 	if (is_lost(&seen->dax, e[PM_EV_DAX].state))
 		pm_event_batch_add(batch, PM_EVENT_PAGE_CACHE, PM_REASON_PAGE_CACHE);
 	if (seen->bad != PM_YES && bad == PM_YES)
-		narrow(pm_event_batch_add(batch, PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS), e[PM_EV_BAD_BLOCKS].value, UINT64_MAX);
+		narrow(pm_event_batch_add(batch, PM_EVENT_BAD_BLOCKS, PM_REASON_BAD_BLOCKS), e[PM_EV_BAD_BLOCKS].value,
+		       UINT64_MAX);
 	seen->bad = bad == PM_UNKNOWN ? seen->bad : bad;
 	if (seen->dax_flag != PM_UNKNOWN && flag != PM_UNKNOWN && flag != seen->dax_flag)
 		pm_event_batch_add(batch, PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG);
@@ -81,8 +84,8 @@ static void compare_file_system(struct pm_snapshot *seen, const struct pm_eviden
 	if (is_lost(&seen->writable, e[PM_EV_WRITABLE].state))
 		pm_event_batch_add(batch, PM_EVENT_READ_ONLY, is_immutable ? PM_REASON_IMMUTABLE : PM_REASON_READ_ONLY);
 	if (is_lost(&seen->fs_online, e[PM_EV_FS_ONLINE].state))
-		pm_event_batch_add(batch, PM_EVENT_FS_OFFLINE, is_gone ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN)->error =
-			-e[PM_EV_FS_ONLINE].error;
+		pm_event_batch_add(batch, PM_EVENT_FS_OFFLINE, is_gone ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN)
+			->error = -e[PM_EV_FS_ONLINE].error;
 }
 
 /*
@@ -100,8 +103,8 @@ static void add_modified(const struct pm_snapshot *seen, const struct pm_subject
 	event->length = size > before ? size - before : before - size;
 }
 
-void pm_changes_find(struct pm_snapshot *seen, const struct pm_evidence *e, const struct pm_subject *s, struct pm_range range,
-                     bool is_modified, struct pm_event_batch *batch)
+void pm_changes_find(struct pm_snapshot *seen, const struct pm_evidence *e, const struct pm_subject *s,
+                     struct pm_range range, bool is_modified, struct pm_event_batch *batch)
 {
 	/* After a copy-up the facts are of the copy, not of what is mapped. */
 	bool is_copy = pm_reason_of_name(&e[PM_EV_NAMED]) == PM_REASON_COPIED_UP;
@@ -116,7 +119,8 @@ void pm_changes_find(struct pm_snapshot *seen, const struct pm_evidence *e, cons
 	seen->is_taken = true;
 }
 
-void pm_snapshot_take(struct pm_snapshot *seen, const struct pm_evidence *e, const struct pm_subject *s, struct pm_range range)
+void pm_snapshot_take(struct pm_snapshot *seen, const struct pm_evidence *e, const struct pm_subject *s,
+                      struct pm_range range)
 {
 	struct pm_event_batch none;
 	pm_event_batch_begin(&none, &(struct pm_event_state){.length = 0});

@@ -16,8 +16,11 @@ struct pm_event_node {
 void pm_event_batch_begin(struct pm_event_batch *batch, const struct pm_event_state *before)
 {
 	batch->count = 0;
-	batch->before = (struct pm_event){.size = sizeof(struct pm_event), .offset = before->offset, .length = before->length,
-	                                  .old_granularity = before->granularity, .old_sync = before->sync,
+	batch->before = (struct pm_event){.size = sizeof(struct pm_event),
+	                                  .offset = before->offset,
+	                                  .length = before->length,
+	                                  .old_granularity = before->granularity,
+	                                  .old_sync = before->sync,
 	                                  .old_direct = before->direct};
 }
 
@@ -91,7 +94,8 @@ static bool pop(struct pm_event_node **first, struct pm_event *event)
 
 void pm_events_init(struct pm_event_queue *queue, pm_event_fn *handler, void *arg, struct pm_mapping *mapping)
 {
-	*queue = (struct pm_event_queue){.has_listener = handler, .fd = -1, .handler = handler, .arg = arg, .mapping = mapping};
+	*queue = (struct pm_event_queue){
+		.has_listener = handler, .fd = -1, .handler = handler, .arg = arg, .mapping = mapping};
 	pthread_mutex_init(&queue->lock, NULL);
 }
 
@@ -148,7 +152,8 @@ static bool publish(struct pm_event_queue *queue, struct pm_event *event, bool i
 {
 	/* The watcher thread has no call of the application on its stack. */
 	if (queue->has_listener && !is_deferred)
-		event->frames = pm_libunwind_call_site(event->frame, PM_EVENT_FRAMES, event->where, sizeof(event->where));
+		event->frames =
+			pm_libunwind_call_site(event->frame, PM_EVENT_FRAMES, event->where, sizeof(event->where));
 	pthread_mutex_lock(&queue->lock);
 	if (append(&queue->pending, event))
 		set_readable(queue, true);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The events of one mapping: collected in a batch during a look, then queued for pm_next_event() and for the handler. */
+/*
+ * The events of one mapping: collected in a batch during a look, then queued for pm_next_event() and for the handler.
+ */
 #ifndef PM_EVENTS_H
 #define PM_EVENTS_H
 
@@ -51,10 +53,11 @@ void pm_events_destroy(struct pm_event_queue *);
 int pm_events_fd(struct pm_event_queue *);
 void pm_events_close_fd(struct pm_event_queue *);
 /*
- * Queues the batch, and runs the handler unless is_deferred. Takes no lock but the queue's, and none while the handler runs.
- * Returns whether an event waits for pm_events_tell().
+ * Queues the batch, and runs the handler unless is_deferred. Takes no lock but the queue's, and none while the handler
+ * runs. Returns whether an event waits for pm_events_tell().
  */
-bool pm_events_publish(struct pm_event_queue *, struct pm_event_batch *, const struct pm_event_state *after, bool is_deferred);
+bool pm_events_publish(struct pm_event_queue *, struct pm_event_batch *, const struct pm_event_state *after,
+                       bool is_deferred);
 /* The oldest pending event: 0 or -EAGAIN. */
 int pm_events_take(struct pm_event_queue *, struct pm_event *);
 /* Runs the handler for the oldest deferred event; false: there is none. */

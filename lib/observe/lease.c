@@ -21,8 +21,8 @@ static bool has_lease(const struct pm_lease *l)
 }
 
 /*
- * The thread to be signalled is set before each attempt: the kernel forgets it with each lease (fs/locks.c lease_modify) and
- * otherwise names the process (lease_setup), where the signal would reach the application.
+ * The thread to be signalled is set before each attempt: the kernel forgets it with each lease (fs/locks.c
+ * lease_modify) and otherwise names the process (lease_setup), where the signal would reach the application.
  */
 void pm_lease_take(struct pm_lease *l)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The write lease of one file (fcntl(2) F_SETLEASE). While it is held no other process has the file open, so none can share
- * its extents, which is what breaks MAP_SYNC. An open(2) of another process waits until the lease is released, at most
- * /proc/sys/fs/lease-break-time (fs/locks.c __break_lease).
+ * The write lease of one file (fcntl(2) F_SETLEASE). While it is held no other process has the file open, so none can
+ * share its extents, which is what breaks MAP_SYNC. An open(2) of another process waits until the lease is released, at
+ * most /proc/sys/fs/lease-break-time (fs/locks.c __break_lease).
  */
 #ifndef PM_LEASE_PART_H
 #define PM_LEASE_PART_H

@@ -9,7 +9,9 @@ static struct pm_notified *members, *current; /* current: its handler runs */
 static bool has_work, must_end, is_running;
 static pthread_t thread;
 
-/* With the lock held, which it gives up while a handler runs. The list may change meanwhile, but does not lose current. */
+/*
+ * With the lock held, which it gives up while a handler runs. The list may change meanwhile, but does not lose current.
+ */
 static bool tell_one(void)
 {
 	for (struct pm_notified *n = members; n; n = n->next) {

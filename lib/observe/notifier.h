@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The notifier thread, one a process: it runs the handlers for events that the watcher thread met, which must not wait for a
- * handler. It starts with the first queue that joins and ends with the last that leaves.
+ * The notifier thread, one a process: it runs the handlers for events that the watcher thread met, which must not wait
+ * for a handler. It starts with the first queue that joins and ends with the last that leaves.
  */
 #ifndef PM_NOTIFIER_H
 #define PM_NOTIFIER_H

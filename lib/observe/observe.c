@@ -36,7 +36,8 @@ static void cover_others(struct pm_observed *o, struct pm_event_batch *batch)
 		pm_observed_fail(o, rc, batch);
 }
 
-int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool by_watcher, struct pm_event_batch *batch)
+int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool by_watcher,
+                      struct pm_event_batch *batch)
 {
 	struct pm_subject s;
 	struct pm_decision fresh;
@@ -66,8 +67,10 @@ int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool
 static struct pm_event_state state_of(struct pm_observed *o)
 {
 	pthread_mutex_lock(&o->terms->lock);
-	struct pm_event_state state = {.granularity = atomic_load(&o->terms->granularity), .sync = o->terms->decision.sync,
-	                               .direct = o->terms->decision.direct, .offset = o->mapped->range.offset,
+	struct pm_event_state state = {.granularity = atomic_load(&o->terms->granularity),
+	                               .sync = o->terms->decision.sync,
+	                               .direct = o->terms->decision.direct,
+	                               .offset = o->mapped->range.offset,
 	                               .length = o->mapped->range.length};
 	pthread_mutex_unlock(&o->terms->lock);
 	return state;
@@ -127,7 +130,8 @@ static void blame_descriptor(struct pm_report *r, bool all)
 	r->advice = PM_ADVICE_MAP_AGAIN;
 	r->error = r->error ? r->error : -EBADF;
 	if (all)
-		pm_evidence_set(&r->evidence[PM_EV_OWN_DESCRIPTION], PM_NO, EBADF, "statx(2)", "closed or reused by the program");
+		pm_evidence_set(&r->evidence[PM_EV_OWN_DESCRIPTION], PM_NO, EBADF, "statx(2)",
+		                "closed or reused by the program");
 }
 
 int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report *r, bool all)

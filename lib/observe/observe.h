@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The only code that re-evaluates a live mapping: pm_query(), pm_next_event(), pm_resize() and the watcher thread call it. An
- * observation has five steps: lease, assess, transition, changes, publish. Only the last runs without the lock.
+ * The only code that re-evaluates a live mapping: pm_query(), pm_next_event(), pm_resize() and the watcher thread call
+ * it. An observation has five steps: lease, assess, transition, changes, publish. Only the last runs without the lock.
  */
 #ifndef PM_OBSERVE_H
 #define PM_OBSERVE_H

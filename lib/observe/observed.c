@@ -8,7 +8,8 @@ int pm_observed_assess(struct pm_observed *o, pm_evidence_table e, struct pm_sub
 	return pm_assess(o->mapped, o->medium, o->mapped->range.length, &o->lease, &o->sources, e, s, ret);
 }
 
-void pm_observed_adopt(struct pm_observed *o, const struct pm_decision *d, bool may_promote, struct pm_event_batch *batch)
+void pm_observed_adopt(struct pm_observed *o, const struct pm_decision *d, bool may_promote,
+                       struct pm_event_batch *batch)
 {
 	int kind = pm_terms_adopt(o->terms, o->medium, &o->mapped->ask, d, may_promote);
 	if (kind)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A mapping as it is observed: the parts of this folder, and those of the mapping that an observation reads or changes. */
+/*
+ * A mapping as it is observed: the parts of this folder, and those of the mapping that an observation reads or changes.
+ */
 #ifndef PM_OBSERVED_H
 #define PM_OBSERVED_H
 
@@ -36,6 +38,7 @@ void pm_observed_adopt(struct pm_observed *, const struct pm_decision *, bool ma
 /* A write-back failed that no call of the application made. */
 void pm_observed_fail(struct pm_observed *, int rc, struct pm_event_batch *);
 /* Adds what has changed since the last look, by the evidence, by inotify and by the last scan of /proc. */
-void pm_observed_compare(struct pm_observed *, const struct pm_evidence *, const struct pm_subject *, struct pm_event_batch *);
+void pm_observed_compare(struct pm_observed *, const struct pm_evidence *, const struct pm_subject *,
+                         struct pm_event_batch *);
 
 #endif

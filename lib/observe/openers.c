@@ -50,7 +50,9 @@ static void compare(struct pm_scan *scan, struct pm_openers *o, const char *entr
 	bool is_direct;
 	if (pm_is_same_file(o->fd, &o->file, path) <= 0)
 		return;
-	/* A child of this process inherits the library's own description; where kcmp(2) cannot tell, it counts as that. */
+	/*
+	 * A child of this process inherits the library's own description; where kcmp(2) cannot tell, it counts as that.
+	 */
 	if (PM_RETRY(pm_sys->kcmp_file(scan->process, atoi(entry), o->fd)))
 		return;
 	if (!is_writer(scan, entry, &is_direct))

@@ -41,7 +41,10 @@ struct pm_scan {
 void pm_openers_announce(struct pm_openers *, bool is_open);
 /* A lease is held: no other process has the file open. */
 void pm_openers_none(struct pm_openers *);
-/* Adds the file to a scan that has not begun, if it is due and no other scan has it or its result waits: whether it did. */
+/*
+ * Adds the file to a scan that has not begun, if it is due and no other scan has it or its result waits: whether it
+ * did.
+ */
 bool pm_scan_add(struct pm_scan *, struct pm_openers *);
 /* Ends early when no target is left. */
 void pm_scan_run(struct pm_scan *);

@@ -27,8 +27,8 @@ static struct pm_decision decide_without_lease(struct pm_observed *o)
 
 /*
  * Switches the strategy first, then writes everything back, then lets the other process in. The write-back covers calls
- * under way as well: it takes the right to write from every page, so a store that it did not see faults after it, and the
- * call that flushes such a store finds the new strategy by then.
+ * under way as well: it takes the right to write from every page, so a store that it did not see faults after it, and
+ * the call that flushes such a store finds the new strategy by then.
  */
 static void answer_break(struct pm_observed *o, struct pm_event_batch *batch)
 {
@@ -60,10 +60,11 @@ static bool is_mendable(const struct pm_mapped *m, const pm_evidence_table e, co
 
 /*
  * With the lease, so that no other process has the file open. Shared extents are unshared by write faults:
- * FALLOC_FL_UNSHARE_RANGE goes through the page cache even on a DAX file before Linux 6.1.113 and 6.2 (fs/xfs/xfs_reflink.c
- * xfs_reflink_unshare), and then the mapping shows old content.
+ * FALLOC_FL_UNSHARE_RANGE goes through the page cache even on a DAX file before Linux 6.1.113 and 6.2
+ * (fs/xfs/xfs_reflink.c xfs_reflink_unshare), and then the mapping shows old content.
  */
-static int mend(struct pm_observed *o, const pm_evidence_table e, const struct pm_subject *s, struct pm_event_batch *batch)
+static int mend(struct pm_observed *o, const pm_evidence_table e, const struct pm_subject *s,
+                struct pm_event_batch *batch)
 {
 	struct pm_file *f = o->mapped->file;
 	int rc = 0;

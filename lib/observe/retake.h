@@ -6,13 +6,13 @@
 #include "observe/observed.h"
 
 /*
- * With the lock of the observation held. A broken lease is answered in this order: demote, write everything back, release it.
- * Returns whether it was broken.
+ * With the lock of the observation held. A broken lease is answered in this order: demote, write everything back,
+ * release it. Returns whether it was broken.
  */
 bool pm_answer_break(struct pm_observed *, struct pm_event_batch *);
 /*
- * With the lock, in the watcher thread, since mending may take long. A lost lease is taken again if it can be; then what
- * stands in the way of lines is mended, and the mapping promoted.
+ * With the lock, in the watcher thread, since mending may take long. A lost lease is taken again if it can be; then
+ * what stands in the way of lines is mended, and the mapping promoted.
  */
 void pm_retake(struct pm_observed *, struct pm_event_batch *);
 

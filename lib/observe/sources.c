@@ -6,8 +6,9 @@
 #include "observe/sources.h"
 #include "sys/sys.h"
 
-#define ANNOUNCED                                                                                            \
-	(IN_MODIFY | IN_ATTRIB | IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT)
+#define ANNOUNCED                                                                                                      \
+	(IN_MODIFY | IN_ATTRIB | IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_DELETE_SELF | IN_MOVE_SELF |         \
+	 IN_UNMOUNT)
 
 /* ---- An instance ---- */
 
@@ -63,7 +64,8 @@ static bool drain(struct pm_inotify *inotify)
 	_Alignas(struct inotify_event) char buffer[4096];
 	ssize_t got;
 	bool is_kept;
-	while ((is_kept = pm_is_kept(&inotify->kept)) && (got = PM_RETRY(pm_sys->read(inotify->fd, buffer, sizeof(buffer)))) > 0) {
+	while ((is_kept = pm_is_kept(&inotify->kept)) &&
+	       (got = PM_RETRY(pm_sys->read(inotify->fd, buffer, sizeof(buffer)))) > 0) {
 		for (char *at = buffer; at < buffer + got;) {
 			const struct inotify_event *event = (const struct inotify_event *)at;
 			distribute(inotify, event);

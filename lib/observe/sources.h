@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What inotify(7) announces about the file of a mapping. One instance serves many files: the watcher has one for all its
- * mappings, a mapping without a thread one of its own where pm_event_fd() was called.
+ * What inotify(7) announces about the file of a mapping. One instance serves many files: the watcher has one for all
+ * its mappings, a mapping without a thread one of its own where pm_event_fd() was called.
  */
 #ifndef PM_SOURCES_H
 #define PM_SOURCES_H
@@ -24,7 +24,8 @@ struct pm_inotify {
 	struct pm_kept kept;
 	struct pm_sources *users;
 	bool is_given_up;     /* by its owner: ends with its last user */
-	void (*on_arrival)(void); /* a thread that looks at one file has drained what is announced about another; NULL: no other */
+	/* A thread that looks at one file has drained what is announced about another; NULL: there is no other. */
+	void (*on_arrival)(void);
 };
 
 /* Of one mapping. All zero: not watched. */

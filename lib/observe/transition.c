@@ -44,8 +44,8 @@ void pm_terms_begin(struct pm_terms *t, struct pm_medium *medium)
 }
 
 /*
- * Switches to the kernel's write-back, also where that promises nothing any more. A device-dax has no write-back: it goes
- * on flushing lines, which is all that can be done, and only says less.
+ * Switches to the kernel's write-back, also where that promises nothing any more. A device-dax has no write-back: it
+ * goes on flushing lines, which is all that can be done, and only says less.
  */
 static void demote(struct pm_terms *t, struct pm_medium *medium, enum pm_backing backing, enum pm_granularity to)
 {
@@ -60,7 +60,10 @@ static void demote(struct pm_terms *t, struct pm_medium *medium, enum pm_backing
 	atomic_store(&t->granularity, to);
 }
 
-/* Lines again. Pages that were recorded for the kernel's write-back are completed by the strategy of a promoted mapping. */
+/*
+ * Lines again. Pages that were recorded for the kernel's write-back are completed by the strategy of a promoted
+ * mapping.
+ */
 static void promote(struct pm_terms *t, struct pm_medium *medium, enum pm_granularity to)
 {
 	pm_page_promoted(&medium->writeback);
@@ -68,7 +71,10 @@ static void promote(struct pm_terms *t, struct pm_medium *medium, enum pm_granul
 	atomic_store(&t->granularity, to);
 }
 
-/* The facts allow more than the mapping was made with: user space must not commit alone without MAP_SYNC from the start. */
+/*
+ * The facts allow more than the mapping was made with: user space must not commit alone without MAP_SYNC from the
+ * start.
+ */
 static void decline(struct pm_terms *t, const struct pm_ask *ask, const struct pm_decision *d, enum pm_granularity now)
 {
 	t->decision.granularity = now;

@@ -14,7 +14,8 @@ struct pm_terms {
 	/* What every durability call reads. */
 	int (*_Atomic persist_lines)(const void *, size_t); /* the CPU's, while lines are the strategy; else NULL */
 	const struct pm_strategy *_Atomic strategy;
-	atomic_int lost_guarantee; /* PM_FAIL_ON_DEMOTION: the error of a guarantee that was lost and not acknowledged */
+	/* PM_FAIL_ON_DEMOTION: the error of a guarantee that was lost and not acknowledged. */
+	atomic_int lost_guarantee;
 	_Atomic enum pm_granularity granularity;
 
 	bool is_synchronous; /* mapped with MAP_SYNC */
@@ -34,7 +35,8 @@ void pm_terms_close_short_cut(struct pm_terms *);
  * Takes a fresh decision. What is in force is never lifted unless may_promote. Returns PM_EVENT_DEMOTED,
  * PM_EVENT_PROMOTED, or 0: neither.
  */
-int pm_terms_adopt(struct pm_terms *, struct pm_medium *, const struct pm_ask *, const struct pm_decision *, bool may_promote);
+int pm_terms_adopt(struct pm_terms *, struct pm_medium *, const struct pm_ask *, const struct pm_decision *,
+                   bool may_promote);
 /* The caller has acknowledged that a guarantee was lost. */
 void pm_terms_acknowledge(struct pm_terms *, struct pm_medium *);
 

@@ -95,15 +95,16 @@ static int open_all(void)
 }
 
 /*
- * Takes the signal of a lease. The descriptor also shows a signal that was sent to the process, which is the application's
- * and must stay pending.
+ * Takes the signal of a lease. The descriptor also shows a signal that was sent to the process, which is the
+ * application's and must stay pending.
  */
 static bool take_signal(void)
 {
 	char text[4096];
 	unsigned long long pending = ~0ull;
 	struct signalfd_siginfo info;
-	const char *at = pm_read_text("/proc/thread-self/status", text, sizeof(text)) > 0 ? strstr(text, "SigPnd:") : NULL;
+	const char *at =
+		pm_read_text("/proc/thread-self/status", text, sizeof(text)) > 0 ? strstr(text, "SigPnd:") : NULL;
 	if (at)
 		sscanf(at, "SigPnd: %llx", &pending);
 	bool is_own = pending >> (SIGIO - 1) & 1 && pm_is_kept(&watcher.signal);
@@ -123,7 +124,9 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 	return a && a < b ? a : b;
 }
 
-/* With the lock held, which it releases meanwhile. The member stays in the list, since a thread that removes it waits. */
+/*
+ * With the lock held, which it releases meanwhile. The member stays in the list, since a thread that removes it waits.
+ */
 static void look_at(struct pm_watched *w, uint64_t now)
 {
 	watcher.current = w;

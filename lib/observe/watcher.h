@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The watcher thread, one a process, however many mappings have PM_WATCH or PM_LEASE. It answers broken leases, looks at a
- * mapping when something is announced about its file, and at every one once a second, and scans /proc for all of them.
- * It starts with the first pm_watcher_acquire() and ends with the last pm_watcher_release().
+ * The watcher thread, one a process, however many mappings have PM_WATCH or PM_LEASE. It answers broken leases, looks
+ * at a mapping when something is announced about its file, and at every one once a second, and scans /proc for all of
+ * them. It starts with the first pm_watcher_acquire() and ends with the last pm_watcher_release().
  *
  * In a turn leases come first. The thread never waits for a mapping's lock: a mapping that another thread observes or
- * resizes stays due. It does wait for the file system that it asks about a file; one that does not answer holds up the others.
+ * resizes stays due. It does wait for the file system that it asks about a file; one that does not answer holds up the
+ * others.
  */
 #ifndef PM_WATCHER_H
 #define PM_WATCHER_H

@@ -59,7 +59,8 @@ int pm_linux_timerfd(void)
 int pm_linux_timer_set(int fd, unsigned ms)
 {
 	/* A time of 0 would disarm the timer. */
-	struct itimerspec when = {.it_value = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = ms ? (long)(ms % 1000) * 1000000 : 1}};
+	struct itimerspec when = {
+		.it_value = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = ms ? (long)(ms % 1000) * 1000000 : 1}};
 	return result(timerfd_settime(fd, 0, &when, NULL));
 }
 
@@ -144,9 +145,15 @@ struct kernel_scan_arg {
 int pm_linux_pagemap_scan(const void *address, size_t length, uint64_t all, uint64_t none)
 {
 	struct kernel_page_region found;
-	struct kernel_scan_arg scan = {.size = sizeof(scan), .start = (uintptr_t)address, .end = (uintptr_t)address + length,
-	                               .vec = (uintptr_t)&found, .vec_len = 1, .max_pages = 1, .inverted = none,
-	                               .mask = all | none, .wanted = all};
+	struct kernel_scan_arg scan = {.size = sizeof(scan),
+	                               .start = (uintptr_t)address,
+	                               .end = (uintptr_t)address + length,
+	                               .vec = (uintptr_t)&found,
+	                               .vec_len = 1,
+	                               .max_pages = 1,
+	                               .inverted = none,
+	                               .mask = all | none,
+	                               .wanted = all};
 	int fd = pm_linux_opened(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
 	if (fd < 0)
 		return fd;

@@ -37,12 +37,14 @@ static int do_close(int fd)
 
 static int do_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 {
-	return result(syscall(SYS_statx, dir_fd, path, flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID_UNIQUE, stx));
+	return result(
+		syscall(SYS_statx, dir_fd, path, flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID_UNIQUE, stx));
 }
 
 static int do_statx_now(int fd, struct statx *stx)
 {
-	return result(syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_SIZE | STATX_NLINK, stx));
+	return result(
+		syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO | STATX_SIZE | STATX_NLINK, stx));
 }
 
 static int do_statfs(const char *path, struct statfs *stfs)

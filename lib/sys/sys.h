@@ -86,7 +86,8 @@ struct pm_sys {
 	ssize_t (*write)(int fd, const void *buffer, size_t size);
 	ssize_t (*pread)(int fd, void *buffer, size_t size, uint64_t offset);
 	ssize_t (*pwrite)(int fd, const void *buffer, size_t size, uint64_t offset);
-	ssize_t (*pwritev2_append)(int fd, const void *buffer, size_t size); /* pwritev2(2) with RWF_APPEND (Linux 4.16) */
+	/* pwritev2(2) with RWF_APPEND (Linux 4.16) */
+	ssize_t (*pwritev2_append)(int fd, const void *buffer, size_t size);
 	int (*linkat)(const char *path, int dir_fd, const char *entry); /* follows path */
 	int (*unlinkat)(int dir_fd, const char *path);
 	/* Within a directory, never over another entry: renameat2(2) RENAME_NOREPLACE (Linux 3.15). */
@@ -121,7 +122,8 @@ struct pm_sys {
 	int (*epoll_create)(void);
 	int (*epoll_add)(int epoll, int fd, uint32_t events);
 	int (*poll)(struct pollfd *fds, unsigned count, int timeout_ms);
-	int (*same_inode)(const char *path, const char *other); /* by the watches of an inotify(7): 1 if both are one file */
+	/* By the watches of an inotify(7): 1 if both are one file. */
+	int (*same_inode)(const char *path, const char *other);
 	int (*kcmp_file)(int process, int fd, int own_fd); /* kcmp(2): 1 if both are one description */
 	int (*each_entry)(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 	int (*uname)(struct utsname *name);
@@ -146,7 +148,7 @@ struct pm_sys {
 	void *(*dlopen)(const char *path);       /* no system call, either */
 	int (*sigaction)(int number, const struct sigaction *action, struct sigaction *old);
 	int (*pthread_sigmask)(int how, const sigset_t *set, sigset_t *old); /* of the thread */
-	int (*rt_tgsigqueueinfo)(const siginfo_t *info);                   /* the calling thread: rt_tgsigqueueinfo(2) */
+	int (*rt_tgsigqueueinfo)(const siginfo_t *info); /* the calling thread: rt_tgsigqueueinfo(2) */
 	int (*fallocate_keep_size)(int fd, uint64_t offset, uint64_t length); /* FALLOC_FL_KEEP_SIZE */
 	int (*futimens_now)(int fd); /* futimens(3): both times are now */
 	int (*fallocate_collapse)(int fd, uint64_t offset, uint64_t length);        /* FALLOC_FL_COLLAPSE_RANGE */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""No function above 70 lines, no file above 500.
+"""No function above 70 lines, no file above 500; in the library no line above 120 columns.
 
   size.py ROOT         checks the tree
   size.py --self-test  checks that the counting is right
@@ -12,6 +12,9 @@ import sys
 
 FUNCTION_LINES = 70
 FILE_LINES = 500
+COLUMNS = 120 # a tab ends at the next multiple of 8
+# Where lines are short.
+NARROW = ("lib", "include", "examples")
 DIRECTORIES = ("lib", "include", "examples", "tests", "bench", "doc", "scripts")
 # Written by a program.
 LONG_FILES = {"bench/RESULTS.md"}
@@ -52,6 +55,12 @@ def functions(text):
     return found
 
 
+def wide_lines(text):
+    """(line number, columns) of each line that is too wide."""
+    widths = enumerate((len(line.expandtabs(8)) for line in text.splitlines()), 1)
+    return [(number, columns) for number, columns in widths if columns > COLUMNS]
+
+
 def check(root):
     problems = []
     for directory in DIRECTORIES:
@@ -63,6 +72,9 @@ def check(root):
             lines = len(text.splitlines())
             if lines > FILE_LINES and name not in LONG_FILES:
                 problems.append(f"{name}: {lines} lines, at most {FILE_LINES}")
+            if path.suffix in (".c", ".h", ".py") and directory in NARROW:
+                problems += [f"{name}:{number}: {columns} columns, at most {COLUMNS}"
+                             for number, columns in wide_lines(text)]
             if path.suffix in (".c", ".h"):
                 problems += [f"{name}:{first}: {function}() has {count} lines, at most {FUNCTION_LINES}"
                              for function, first, count in functions(text) if count > FUNCTION_LINES]
@@ -105,6 +117,9 @@ def self_test():
     long = "int f(void)\n{\n" + "\tg();\n" * FUNCTION_LINES + "}\n"
     if functions(long) != [("f", 1, FUNCTION_LINES + 3)]:
         problems.append("a long function was not counted")
+    lines = "x" * COLUMNS + "\n" + "x" * COLUMNS + "x\n" + "\t" * (COLUMNS // 8) + "\n1234567\t" + "x" * COLUMNS + "\n"
+    if wide_lines(lines) != [(2, COLUMNS + 1), (4, COLUMNS + 8)]:
+        problems.append(f"wide lines: {wide_lines(lines)}")
     return problems
 
 
