@@ -357,12 +357,12 @@ START_TEST(a_break_is_signalled)
 }
 END_TEST
 
-static atomic_bool resizing, may_resize;
+static atomic_bool holds, resizing, may_resize;
 static const char *resized_path;
 
 static void hold_fallocate(enum fake_call c)
 {
-	if (c != FAKE_fallocate_keep_size || !pthread_equal(pthread_self(), main_thread))
+	if (c != FAKE_fallocate_keep_size || !atomic_load(&holds) || !pthread_equal(pthread_self(), main_thread))
 		return;
 	atomic_store(&resizing, true);
 	while (!atomic_load(&may_resize))
@@ -390,15 +390,18 @@ START_TEST(a_resize_keeps_no_other_lease_waiting)
 {
 	pthread_t thread;
 	void *failed;
-	struct pm_mapping *other = lease(0);
+	leased_path = unit_file("file", 1 << 20);
 	resized_path = unit_file("resized", 1 << 20);
-	struct pm_mapping *m = unit_map(resized_path, UNIT_OPTIONS(.flags = PM_WATCH));
+	fake_start(&fake_xfs_reflink);
+	main_thread = pthread_self();
 	counting.hook = hold_fallocate;
+	struct pm_mapping *other = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE));
+	struct pm_mapping *m = unit_map(resized_path, UNIT_OPTIONS(.flags = PM_WATCH));
+	atomic_store(&holds, true);
 	ck_assert_int_eq(pthread_create(&thread, NULL, intrude_meanwhile, other), 0);
 	unit_ok(pm_resize(m, 2 << 20));
 	pthread_join(thread, &failed);
 	ck_assert_ptr_null(failed);
-	counting.hook = NULL;
 	ck_assert_int_eq(next_of(other, PM_EVENT_LEASE_BROKEN).new_granularity, PM_PAGE);
 	unit_ok(pm_unmap(m));
 	unit_ok(pm_unmap(other));
