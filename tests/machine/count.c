@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -12,8 +13,9 @@
 _Static_assert(sizeof(struct pm_sys) / sizeof(void (*)(void)) == FAKE_CALLS_COUNT,
                "every entry of struct pm_sys is in FAKE_CALLS()");
 
-#define RECORDS 4096
 #define PATH_MOST 96
+#define BLOCK 1024u /* records that are made room for at once */
+#define BLOCKS 1024u
 
 struct fake_counting counting;
 const struct pm_sys *counting_below;
@@ -27,10 +29,10 @@ static atomic_bool any_has_failed;
 static atomic_int open_files;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of records */
-static struct {
+static struct recorded {
 	struct fake_record record;
 	char path[PATH_MOST];
-} recorded[RECORDS];
+} *blocks[BLOCKS];
 static unsigned records;
 
 /* ---- One call ---- */
@@ -48,18 +50,29 @@ static bool strikes(atomic_uint *until)
 	return now == ~0u || (now && atomic_fetch_sub(until, 1) == 1);
 }
 
+/* With the lock held. They stay where they are, and are used again by the next test. */
+static struct recorded *next_record(void)
+{
+	struct recorded **block = records < BLOCK * BLOCKS ? &blocks[records / BLOCK] : NULL;
+	if (block && !*block)
+		*block = malloc(BLOCK * sizeof(**block));
+	if (!block || !*block)
+		abort();
+	return &(*block)[records++ % BLOCK];
+}
+
 static void record(const struct fake_record *r)
 {
 	struct stat st;
 	uint64_t inode = r->fd >= 0 && !fstat(r->fd, &st) ? st.st_ino : 0;
 	pthread_mutex_lock(&lock);
-	if (records < RECORDS) {
-		recorded[records].record = *r;
-		recorded[records].record.inode = inode;
-		recorded[records].record.path = recorded[records].path;
-		snprintf(recorded[records].path, PATH_MOST, "%s", r->path ? r->path : "");
-		records++;
-	}
+	unsigned number = records;
+	struct recorded *to = next_record();
+	to->record = *r;
+	to->record.number = number;
+	to->record.inode = inode;
+	to->record.path = to->path;
+	snprintf(to->path, PATH_MOST, "%s", r->path ? r->path : "");
 	pthread_mutex_unlock(&lock);
 }
 
@@ -189,9 +202,11 @@ const struct fake_record *fake_find(enum fake_call call, unsigned nth)
 {
 	const struct fake_record *found = NULL;
 	pthread_mutex_lock(&lock);
-	for (unsigned i = 0; i < records && !found; i++)
-		if (recorded[i].record.call == call && nth-- == 0)
-			found = &recorded[i].record;
+	for (unsigned i = 0; i < records && !found; i++) {
+		const struct fake_record *r = &blocks[i / BLOCK][i % BLOCK].record;
+		if (r->call == call && nth-- == 0)
+			found = r;
+	}
 	pthread_mutex_unlock(&lock);
 	return found;
 }

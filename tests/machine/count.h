@@ -16,6 +16,7 @@
 
 struct fake_record {
 	enum fake_call call;
+	unsigned number;  /* of all that were recorded, from 0: earlier ones have a smaller one */
 	int fd;           /* or directory */
 	uint64_t inode;   /* of fd, where it is a real file */
 	const char *path; /* its beginning, in the record's own room; "": the call has none */

@@ -148,6 +148,9 @@ extern const unsigned fake_machines_count;
 struct fake {
 	struct fake_machine machine; /* may be changed by the test while it runs */
 	atomic_uint write_backs, lines, fences, streams, streamed_lines, copies; /* of the CPU */
+	/* A medium of the test's own: whole lines are on their way to it, with the content they have now; a fence was made. */
+	void (*set_out)(const char *lines, size_t length);
+	void (*fenced)(void);
 	atomic_bool populated; /* MADV_POPULATE_WRITE was used: the extents are written now */
 	/* The watcher thread looks at nothing: time stands still, and nothing is announced to it. The test observes by pm_query(). */
 	atomic_bool watcher_sleeps;
@@ -185,9 +188,7 @@ void fake_timer_goes_off(void);
 
 /* ---- The medium under a watched range of memory ---- */
 
-/*
- * A store reaches it only by a write-back or a streamed store followed by a fence. Not for several threads.
- */
+/* A store reaches it only by a write-back or a streamed store followed by a fence. */
 void fake_watch(void *base, size_t size);
 /* Whether the medium holds what memory holds, in [offset, offset + length) of the watched range. */
 bool fake_medium_has(size_t offset, size_t length);

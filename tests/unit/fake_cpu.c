@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A CPU that counts, and the medium behind it: write-backs are pending until a fence. */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,39 +8,52 @@
 #include "fake_internal.h"
 
 #define LINE ((uintptr_t)64)
-#define PENDING_MOST 256
 
 static struct {
+	pthread_mutex_t lock;
 	char *base;
 	size_t size;
 	char *medium, *pending; /* as large as the range */
-	struct {
+	struct range {
 		size_t from, to;
-	} list[PENDING_MOST];
-	unsigned count;
-} watched;
+	} *list;
+	size_t count, room;
+} watched = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static const struct pm_cpu *real;
 static struct pm_cpu cpu;
 
-/* What of [from, to) is watched is on its way to the medium, with the content it has now. */
+/* With the lock held. */
+static void note(size_t from, size_t to)
+{
+	/* Streams over their own source go from the end. */
+	if (watched.count && watched.list[watched.count - 1].from == to) {
+		watched.list[watched.count - 1].from = from;
+		return;
+	}
+	if (watched.count == watched.room) {
+		watched.room = watched.room ? 2 * watched.room : 64;
+		watched.list = realloc(watched.list, watched.room * sizeof(watched.list[0]));
+		if (!watched.list)
+			abort();
+	}
+	watched.list[watched.count++] = (struct range){from, to};
+}
+
+/* Whole lines are on their way to the medium, with the content they have now. */
 static void set_out(uintptr_t from, uintptr_t to)
 {
+	pthread_mutex_lock(&watched.lock);
 	uintptr_t base = (uintptr_t)watched.base;
-	if (!watched.base || to <= base || from >= base + watched.size)
-		return;
-	size_t first = from > base ? from - base : 0;
-	size_t end = to < base + watched.size ? to - base : watched.size;
-	memcpy(watched.pending + first, watched.base + first, end - first);
-	/* Streams over their own source go from the end. */
-	if (watched.count && watched.list[watched.count - 1].from == end)
-		watched.list[watched.count - 1].from = first;
-	else if (watched.count == PENDING_MOST)
-		fake_violation("more write-backs in flight than the fake can hold");
-	else {
-		watched.list[watched.count].from = first;
-		watched.list[watched.count++].to = end;
+	if (watched.base && to > base && from < base + watched.size) {
+		size_t first = from > base ? from - base : 0;
+		size_t end = to < base + watched.size ? to - base : watched.size;
+		memcpy(watched.pending + first, watched.base + first, end - first);
+		note(first, end);
 	}
+	pthread_mutex_unlock(&watched.lock);
+	if (fake.set_out)
+		fake.set_out((const char *)from, to - from);
 }
 
 static void write_back(const void *address, size_t length)
@@ -56,12 +70,14 @@ static void write_back(const void *address, size_t length)
 static void fence(void)
 {
 	atomic_fetch_add(&fake.fences, 1);
-	if (!watched.base)
-		return;
-	for (unsigned i = 0; i < watched.count; i++)
+	pthread_mutex_lock(&watched.lock);
+	for (size_t i = 0; i < watched.count; i++)
 		memcpy(watched.medium + watched.list[i].from, watched.pending + watched.list[i].from,
 		       watched.list[i].to - watched.list[i].from);
 	watched.count = 0;
+	pthread_mutex_unlock(&watched.lock);
+	if (fake.fenced)
+		fake.fenced();
 }
 
 static int persist(const void *address, size_t length)
@@ -135,23 +151,24 @@ void fake_cpu_start(void)
 void fake_cpu_stop(void)
 {
 	pm_cpu_replacement = NULL;
-	free(watched.medium);
-	free(watched.pending);
-	memset(&watched, 0, sizeof(watched));
+	fake_watch(NULL, 0);
 }
 
 void fake_watch(void *base, size_t size)
 {
+	pthread_mutex_lock(&watched.lock);
 	free(watched.medium);
 	free(watched.pending);
-	memset(&watched, 0, sizeof(watched));
-	watched.medium = malloc(size);
-	watched.pending = malloc(size);
-	if (!watched.medium || !watched.pending)
+	watched.medium = base ? malloc(size) : NULL;
+	watched.pending = base ? malloc(size) : NULL;
+	if (base && (!watched.medium || !watched.pending))
 		abort();
 	watched.base = base;
 	watched.size = size;
-	memcpy(watched.medium, base, size);
+	watched.count = 0;
+	if (base)
+		memcpy(watched.medium, base, size);
+	pthread_mutex_unlock(&watched.lock);
 }
 
 bool fake_medium_has(size_t offset, size_t length)

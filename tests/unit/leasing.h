@@ -38,7 +38,7 @@ void wait_for_break(struct pm_mapping *);
 /* The next event, for which it waits. */
 struct pm_event next_event(struct pm_mapping *);
 struct pm_event next_of(struct pm_mapping *, enum pm_event_kind);
-/* The first call of that kind, with these flags if they matter; NULL if there is none. Earlier ones come first. */
+/* The first call of that kind, with these flags if they matter; NULL if there is none. */
 const struct fake_record *first_of(enum fake_call, unsigned long flags);
 
 #endif

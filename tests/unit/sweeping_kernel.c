@@ -19,7 +19,6 @@
 
 #define MAPS_MOST 16
 #define LINES_MOST 256
-#define LINE ((uintptr_t)64)
 #define ROOM (SWEEP_PAGES * 65536u)
 
 struct range {
@@ -48,8 +47,6 @@ static char medium[ROOM], cache[ROOM], at_loss[ROOM], pending[ROOM];
 static size_t page;
 
 static struct machine kernel;
-static struct pm_cpu cpu;
-static const struct pm_cpu *cpu_below;
 
 static uint64_t inode_of(int fd)
 {
@@ -303,30 +300,22 @@ static int kernel_poll(struct pollfd *fds, unsigned count, int timeout_ms)
 
 /* ---- The CPU ---- */
 
-static void set_out(const void *address, size_t length)
+static void set_out(const char *lines, size_t length)
 {
-	uintptr_t from = (uintptr_t)address & ~(LINE - 1), to = ((uintptr_t)address + length + LINE - 1) & ~(LINE - 1);
 	pthread_mutex_lock(&k.lock);
-	struct map *map = map_of(address);
+	struct map *map = map_of(lines);
 	if (map && k.line_count < LINES_MOST) {
-		uint64_t offset = map->offset + (from - (uintptr_t)map->base);
-		size_t room = map->length - (from - (uintptr_t)map->base);
-		size_t size = to - from < room ? to - from : room;
-		memcpy(pending + offset, (const char *)from, size);
+		uint64_t offset = map->offset + (uint64_t)(lines - map->base);
+		size_t room = map->length - (size_t)(lines - map->base);
+		size_t size = length < room ? length : room;
+		memcpy(pending + offset, lines, size);
 		k.lines[k.line_count++] = (struct range){offset, size};
 	}
 	pthread_mutex_unlock(&k.lock);
 }
 
-static void write_back(const void *address, size_t length)
-{
-	cpu_below->write_back(address, length);
-	set_out(address, length);
-}
-
 static void fence(void)
 {
-	cpu_below->fence();
 	pthread_mutex_lock(&k.lock);
 	for (unsigned i = 0; i < k.line_count && !k.is_shared; i++)
 		memcpy(medium + k.lines[i].offset, pending + k.lines[i].offset, k.lines[i].length);
@@ -337,40 +326,12 @@ static void fence(void)
 	pthread_mutex_unlock(&k.lock);
 }
 
-static int persist(const void *address, size_t length)
-{
-	if (length || address)
-		write_back(address, length);
-	fence();
-	return 0;
-}
-
-static void stream_copy(void *destination, const void *source, size_t length)
-{
-	cpu_below->stream_copy(destination, source, length);
-	set_out(destination, length);
-}
-
-static void stream_set(void *destination, int value, size_t length)
-{
-	cpu_below->stream_set(destination, value, length);
-	set_out(destination, length);
-}
-
 static void start_cpu(void)
 {
 	const struct fake_region *region = fake.machine.region;
 	k.caches_are_durable = region && region->persistence_domain && !strcmp(region->persistence_domain, "cpu_cache");
-	cpu_below = pm_cpu_replacement;
-	cpu = *cpu_below;
-	cpu.write_back = write_back;
-	cpu.fence = fence;
-	cpu.persist = persist;
-	if (cpu.stream_copy)
-		cpu.stream_copy = stream_copy;
-	if (cpu.stream_set)
-		cpu.stream_set = stream_set;
-	pm_cpu_replacement = &cpu;
+	fake.set_out = set_out;
+	fake.fenced = fence;
 }
 
 /* ---- For the driver ---- */
@@ -417,7 +378,8 @@ void kernel_start(const char *path)
 void kernel_stop(void)
 {
 	others_stop();
-	pm_cpu_replacement = cpu_below;
+	fake.set_out = NULL;
+	fake.fenced = NULL;
 	machine_remove(&kernel);
 }
 

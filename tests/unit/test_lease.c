@@ -107,7 +107,7 @@ START_TEST(an_intruder_waits_until_all_is_safe)
 	const struct fake_record *synced = first_of(FAKE_msync, 0), *released = first_of(FAKE_setlease, F_UNLCK);
 	ck_assert_ptr_nonnull(released);
 	ck_assert_ptr_nonnull(synced);
-	ck_assert(synced < released);
+	ck_assert_uint_lt(synced->number, released->number);
 	ck_assert_uint_eq(synced->length, 1 << 20);
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
 	struct pm_event event = next_of(m, PM_EVENT_LEASE_BROKEN);
@@ -125,8 +125,8 @@ START_TEST(an_intruder_waits_until_all_is_safe)
 	/* The lease that was granted is the last one asked for; nothing is mended before it. */
 	const struct fake_record *unshared = first_of(FAKE_madvise, 0), *fsynced = first_of(FAKE_fsync, 0);
 	ck_assert_ptr_nonnull(unshared);
-	ck_assert(first_of(FAKE_setlease, 0) < unshared);
-	ck_assert(unshared < fsynced);
+	ck_assert_uint_lt(first_of(FAKE_setlease, 0)->number, unshared->number);
+	ck_assert_uint_lt(unshared->number, fsynced->number);
 	ck_assert_int_eq(unit_query(m)->verdict, PM_VERDICT_MET);
 	unit_ok(pm_unmap(m));
 }

@@ -100,6 +100,7 @@ START_TEST(calls_are_counted_and_recorded)
 	ck_assert_int_eq(fstat(fd, &st), 0);
 	ck_assert(r->fd == fd && r->inode == st.st_ino && r->length == 12 && r->offset == 200 && !r->path[0]);
 	ck_assert_ptr_null(fake_find(FAKE_pread, 3));
+	ck_assert_uint_eq(r->number, 3);
 	r = fake_find(FAKE_openat, 0);
 	ck_assert(r->fd == AT_FDCWD && !r->inode && r->flags == (O_RDWR | O_CLOEXEC) && !strncmp(r->path, path, 90));
 	ck_assert_str_eq(fake_name(FAKE_pread), "pread");
@@ -196,9 +197,11 @@ START_TEST(a_close_that_fails_closes)
 }
 END_TEST
 
+#define CALLS 3000
+
 static void *make_calls(void *arg)
 {
-	for (int i = 0; i < 1000; i++)
+	for (int i = 0; i < CALLS; i++)
 		pm_sys->gettid();
 	return arg;
 }
@@ -207,12 +210,17 @@ START_TEST(threads_lose_no_call)
 {
 	pthread_t threads[4];
 	fake_count_start();
+	pm_sys->gettid();
+	const struct fake_record *first = fake_find(FAKE_gettid, 0);
 	for (int i = 0; i < 4; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, make_calls, NULL), 0);
 	for (int i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
-	ck_assert_uint_eq(fake_calls(FAKE_gettid), 4000);
-	ck_assert_ptr_nonnull(fake_find(FAKE_gettid, 3999));
+	ck_assert_uint_eq(fake_calls(FAKE_gettid), 4 * CALLS + 1);
+	/* And none of its record; which stay where they are. */
+	ck_assert_uint_eq(fake_find(FAKE_gettid, 4 * CALLS)->number, 4 * CALLS);
+	ck_assert_ptr_null(fake_find(FAKE_gettid, 4 * CALLS + 1));
+	ck_assert_ptr_eq(fake_find(FAKE_gettid, 0), first);
 }
 END_TEST
 
