@@ -68,7 +68,17 @@ enum pm_granularity pm_granularity_of(const struct pm_mapping *m)
 
 int pm_clear_error(struct pm_mapping *m)
 {
-	return m ? pm_gate_clear(m) : pm_no_mapping("pm_clear_error");
+	struct pm_report report = {.size = 0};
+	if (!m)
+		return pm_no_mapping("pm_clear_error");
+	bool is_guaranteed = m->mapped.ask.sync == PM_GUARANTEE || m->mapped.ask.direct == PM_GUARANTEE;
+	/* The call acknowledges what is so now, and not only what an earlier look has seen. */
+	if (is_guaranteed)
+		pm_mapping_report(m, "pm_clear_error", &report, false);
+	int rc = pm_gate_clear(m);
+	if (is_guaranteed)
+		pm_mapping_report(m, "pm_clear_error", &report, false);
+	return rc;
 }
 
 int pm_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg, struct pm_fault *fault, size_t fault_size)

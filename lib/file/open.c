@@ -19,6 +19,7 @@
 #include "file/file.h"
 #include "file/forbidden.h"
 #include "file/open.h"
+#include "file/sync.h"
 #include "file/undo.h"
 #include "kernel/identity.h"
 #include "sys/sys.h"
@@ -254,6 +255,14 @@ void pm_file_locate(struct pm_file *f)
 	ssize_t got = PM_RETRY(pm_sys->readlinkat(AT_FDCWD, link, path, sizeof(path) - 1));
 	path[got > 0 ? got : 0] = 0;
 	locate(f, path);
+}
+
+int pm_file_sync_entry(struct pm_file *f)
+{
+	pm_file_locate(f);
+	int rc = pm_file_sync(f);
+	pm_file_close_directory(f);
+	return rc;
 }
 
 /*

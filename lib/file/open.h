@@ -29,5 +29,7 @@ int pm_file_reopen(struct pm_file *, int fd, const struct pm_options *);
  * needs none.
  */
 void pm_file_locate(struct pm_file *);
+/* Makes the file and its present directory entry durable. */
+int pm_file_sync_entry(struct pm_file *);
 
 #endif

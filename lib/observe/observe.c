@@ -5,7 +5,9 @@
 #include "error.h"
 #include "facts/evidence.h"
 #include "facts/gather.h"
+#include "facts/name.h"
 #include "facts/subject.h"
+#include "file/open.h"
 #include "observe/notifier.h"
 #include "observe/observe.h"
 #include "observe/retake.h"
@@ -36,6 +38,26 @@ static void cover_others(struct pm_observed *o, struct pm_event_batch *batch)
 		pm_observed_fail(o, rc, batch);
 }
 
+/*
+ * The entry that leads to the file now may be in no journal yet where another process has renamed or linked the file. A
+ * guarantee, and a promise on lines, wait until it is durable.
+ */
+static bool settle_name(struct pm_observed *o, pm_evidence_table e)
+{
+	struct pm_mapped *m = o->mapped;
+	bool is_promised = o->terms->is_synchronous || m->ask.sync == PM_GUARANTEE || m->ask.direct == PM_GUARANTEE;
+	if (!m->file || !S_ISREG(m->file->stx.stx_mode) || !is_promised)
+		return true;
+	m->is_entry_unsynced |= o->snapshot.name != PM_REASON_NONE || pm_sources_was_moved(&o->sources);
+	if (!m->is_entry_unsynced || e[PM_EV_NAMED].state != PM_YES)
+		return true;
+	m->is_entry_unsynced = pm_file_sync_entry(m->file);
+	if (m->is_entry_unsynced)
+		pm_evidence_set(&e[PM_EV_NAMED], PM_NO, PM_NAME_MOVED, "fsync(2)",
+		                "its new directory entry cannot be synced");
+	return !m->is_entry_unsynced;
+}
+
 int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool by_watcher,
                       struct pm_event_batch *batch)
 {
@@ -47,6 +69,8 @@ int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool
 	int rc = pm_observed_assess(o, e, &s, &fresh);
 	if (rc)
 		return rc;
+	if (!settle_name(o, e))
+		fresh = pm_decide(e, &o->mapped->ask);
 	if (all)
 		pm_evidence_for_report(e, &s);
 	/* Only the options of the mount tell it, which few observations read. */

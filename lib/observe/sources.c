@@ -165,6 +165,12 @@ uint32_t pm_sources_take(struct pm_sources *s)
 	return all;
 }
 
+bool pm_sources_was_moved(struct pm_sources *s)
+{
+	s->pending |= take_arrived(s);
+	return s->pending & IN_MOVE_SELF;
+}
+
 bool pm_sources_is_written(struct pm_sources *s)
 {
 	s->pending |= take_arrived(s);

@@ -59,6 +59,8 @@ static inline bool pm_sources_have_arrived(const struct pm_sources *s)
 uint32_t pm_sources_take(struct pm_sources *);
 /* Whether another process may have written to the file since the last call; the event is still to come. */
 bool pm_sources_is_written(struct pm_sources *);
+/* Whether the file was renamed since the last pm_sources_take(); the event is still to come. */
+bool pm_sources_was_moved(struct pm_sources *);
 /*
  * Around a write of this library: an IN_MODIFY that arrives in between makes no event. The file still counts as perhaps
  * modified, since another process may have written in between as well.

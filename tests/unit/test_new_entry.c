@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A file that another process renames or links has an entry that may be in no journal yet: it is made durable before the
+ * name counts again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "watching.h"
+
+static const char *second;
+
+static void away(void)
+{
+	ck_assert_int_eq(rename(watched_path, second), 0);
+}
+
+static void back(void)
+{
+	ck_assert_int_eq(rename(second, watched_path), 0);
+}
+
+static struct pm_mapping *guaranteed(bool is_watched)
+{
+	second = unit_path("second");
+	watched_path = unit_file("file", SIZE);
+	fake_start(&fake_dax);
+	struct pm_mapping *m = unit_map(watched_path, UNIT_OPTIONS(.sync = PM_GUARANTEE));
+	if (is_watched)
+		ck_assert_int_ge(pm_event_fd(m), 0);
+	while (only(m).kind)
+		;
+	ck_assert_int_eq(unit_query(m)->verdict, PM_VERDICT_MET);
+	fake_forget();
+	return m;
+}
+
+static const struct way {
+	const char *name;
+	bool is_watched, is_seen_away, is_back, is_cleared;
+} ways[] = {
+	{"moved, and acknowledged", false, true, false, true},
+	{"moved, and acknowledged before it was seen", false, false, false, true},
+	{"seen away, and back", false, true, true, false},
+	{"away and back between two looks", true, false, true, false},
+};
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static struct pm_mapping *go(const struct way *way)
+{
+	struct pm_mapping *m = guaranteed(way->is_watched);
+	away();
+	if (way->is_seen_away) {
+		ck_assert_int_eq(unit_query(m)->verdict, PM_VERDICT_REFUSED);
+		ck_assert_uint_eq(fake_calls(FAKE_fsync), 0);
+	}
+	if (way->is_back)
+		back();
+	return m;
+}
+
+static void expect_met(struct pm_mapping *m, const struct way *way)
+{
+	if (way->is_cleared)
+		unit_ok(pm_clear_error(m));
+	ck_assert_msg(unit_query(m)->verdict == PM_VERDICT_MET, "%s", way->name);
+}
+
+START_TEST(the_entry_is_durable_before_it_counts)
+{
+	struct pm_mapping *m = go(&ways[_i]);
+	expect_met(m, &ways[_i]);
+	/* The file and its directory, once. */
+	ck_assert_msg(fake_calls(FAKE_fsync) == 2, "%s", ways[_i].name);
+	unit_query(m);
+	ck_assert_uint_eq(fake_calls(FAKE_fsync), 2);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* The directory cannot be synced: the name does not count until it can. */
+START_TEST(an_entry_that_is_not_durable_does_not_count)
+{
+	struct pm_mapping *m = go(&ways[_i]);
+	fake_fail(FAKE_fsync, 2, EIO);
+	if (ways[_i].is_cleared)
+		pm_clear_error(m);
+	else
+		ck_assert_int_eq(unit_query(m)->verdict, PM_VERDICT_REFUSED);
+	ck_assert_uint_eq(fake_calls(FAKE_fsync), 2);
+	expect_met(m, &ways[_i]);
+	ck_assert_uint_eq(fake_calls(FAKE_fsync), 4);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("new_entry");
+	tcase_add_loop_test(c, the_entry_is_durable_before_it_counts, 0, (int)COUNT(ways));
+	tcase_add_loop_test(c, an_entry_that_is_not_durable_does_not_count, 0, (int)COUNT(ways));
+	return unit_run();
+}
