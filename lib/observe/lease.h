@@ -4,8 +4,8 @@
  * share its extents, which is what breaks MAP_SYNC. An open(2) of another process waits until the lease is released, at
  * most /proc/sys/fs/lease-break-time (fs/locks.c __break_lease).
  */
-#ifndef PM_LEASE_PART_H
-#define PM_LEASE_PART_H
+#ifndef PM_LEASE_H
+#define PM_LEASE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
