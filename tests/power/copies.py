@@ -11,13 +11,13 @@ import dataclasses
 import lab
 
 TIMEOUT = 120
-CUTS_MAX = 10  # in one machine, for two NVDIMMs and two disks of each
+DEVICES_MAX = {"nvdimm": 40, "disk": 20}  # of one machine
 
 # Mounts and checks one copy for each line from the host: the arguments of the function "check".
 SCRIPT = r"""
 exec 3<>"$LAB_ACK"
 
-until [ "$(ls -d /sys/block/pmem* | wc -l)" -eq $NVDIMMS ]; do sleep 0.02; done
+until [ "$(ls -d /sys/block/pmem* 2>/dev/null | wc -l)" -eq $NVDIMMS ]; do sleep 0.02; done
 nvdimms=$(list_devices | grep pmem)
 disks=$(list_devices | grep vd)
 
@@ -51,15 +51,18 @@ done
 """
 
 
-def look_at(copies, backing, files, check, arguments, take):
-    """Boots machines with the devices of the copies, which were those of the backing.
+def look_at(copies, backing, files, check, arguments, take, kinds=tuple(DEVICES_MAX)):
+    """Boots machines with the devices of these kinds of the copies, which were those of the backing.
 
-    There the shell function "check" is run for each copy with its arguments, and take(number of the copy, line) is called
-    with each line that it says.
+    There the shell function "check" is run for each copy with its arguments, and take(number of the copy, line) is
+    called with each line that it says.
     """
     row = lab.BACKINGS[backing]
-    for first in range(0, len(copies), CUTS_MAX):
-        some = copies[first:first + CUTS_MAX]
+    copies = [[path for path, device in zip(paths, row.devices) if device.kind in kinds] for paths in copies]
+    row = dataclasses.replace(row, devices=tuple(device for device in row.devices if device.kind in kinds))
+    most = min(DEVICES_MAX[kind] // _count(row, kind) for kind in kinds if _count(row, kind))
+    for first in range(0, len(copies), most):
+        some = copies[first:first + most]
         with _machine(some, row, files, check) as guest:
             try:
                 guest.start()
@@ -72,15 +75,19 @@ def look_at(copies, backing, files, check, arguments, take):
                 raise
 
 
+def _count(row, kind):
+    return sum(device.kind == kind for device in row.devices)
+
+
 def _machine(copies, row, files, check):
-    each = {kind: sum(device.kind == kind for device in row.devices) for kind in ("nvdimm", "disk")}
-    settings = (f"NVDIMMS={each['nvdimm'] * len(copies)} NVDIMMS_EACH={each['nvdimm']} DISKS_EACH={each['disk']}\n"
+    nvdimms = _count(row, "nvdimm")
+    settings = (f"NVDIMMS={nvdimms * len(copies)} NVDIMMS_EACH={nvdimms} DISKS_EACH={_count(row, 'disk')}\n"
                 f"check() {{\n{check}\n}}\n")
     job = lab.Job(lab.exports([]) + settings + SCRIPT)
     lab.add_files(job, *files)
     modules = " ".join(dict.fromkeys(volume.fs for volume in row.volumes))
     row = dataclasses.replace(row, devices=row.devices * len(copies), volumes=(), before="", after="", modules=modules,
-                              directory="/mnt", cpus=1)
+                              node="", directory="/mnt", cpus=1)
     machine = lab.prepare(lab.say)
     return lab.Guest(machine, row, job, lab.Images(machine, row, "", sum(copies, [])))
 

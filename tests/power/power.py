@@ -305,7 +305,7 @@ class Test:
     def _kill(self, guest, take):
         """The first time with the proof, where copies are taken, that they are what a kill leaves."""
         last = []
-        if self.options.copies and self.round == 0:
+        if self.options.copies and self.round == 0 and not self.options.mutation:
             guest.stop()
             last = guest.images.copy()
         guest.kill9()
@@ -317,9 +317,11 @@ class Test:
     def _check_copies(self):
         if not self.copies:
             return
-        arguments = [" ".join(f"{account.label}={account.first}" for account in accounts) for _, accounts in self.copies]
+        arguments = [" ".join(f"{account.label}={account.first}" for account in accounts)
+                     for _, accounts in self.copies]
         copies.look_at([images for images, _ in self.copies], "power", self.files, self._script(CHECK), arguments,
-                       lambda number, line: self._dispatch(line, Account.take_check, self.copies[number][1]))
+                       lambda number, line: self._dispatch(line, Account.take_check, self.copies[number][1]),
+                       {"nvdimm" if label.endswith("dax") else "disk" for label in self.accounts})
         for account in sum((accounts for _, accounts in self.copies), []):
             account.judge()
             self.accounts[account.label].add(account)
