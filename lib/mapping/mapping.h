@@ -32,11 +32,6 @@ struct pm_mapping {
 	char *name;
 };
 
-static inline struct pm_range pm_mapping_range(const struct pm_mapping *m)
-{
-	return m->mapped.range;
-}
-
 static inline enum pm_backing pm_mapping_backing(const struct pm_mapping *m)
 {
 	return m->mapped.ask.backing;

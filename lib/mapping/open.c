@@ -99,6 +99,33 @@ static bool sync_is_open(const struct pm_file *f, const struct pm_options *o)
 	return o->sync != PM_AVOID && o->direct != PM_AVOID && !(hints && page_cache);
 }
 
+/*
+ * Gathers the evidence, assumes what pm_map() will make of the file, and decides. A refusal comes before the file is
+ * touched.
+ */
+static int decide(struct pm_mapping *m, const struct pm_options *o, pm_evidence_table e, struct pm_subject *s)
+{
+	struct pm_file *f = &m->file;
+	m->mapped.file = f;
+	m->mapped.ask = pm_assess_request(o, f);
+	pm_assess_subject(f, &m->mapped.ask, m->mapped.range, !(o->flags & PM_READ_ONLY), s);
+	s->syncs = m->mapped.syncs = pm_assess_syncs(f, o);
+	s->is_guaranteed = o->sync == PM_GUARANTEE;
+	s->just_opened = !f->callers && !(o->flags & (PM_READ_ONLY | PM_PRIVATE));
+	s->lease_held = m->observed.lease.is_held;
+	s->lease_error = m->observed.lease.error;
+	pm_evidence_clear(e);
+	pm_evidence_for_decision(e, s, sync_is_open(f, o));
+	pm_mapping_name_at_first(m, e, s);
+	int rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(e) : 0;
+	if (rc)
+		return pm_area_no_evidence(f->name, f->call, rc);
+	m->mapped.is_prepared = pm_assess_will_prepare(o, f->created, e);
+	pm_assess_assume(e, o, m->mapped.range.offset + m->mapped.range.length > f->size, m->mapped.is_prepared);
+	m->terms.decision = pm_decide(e, &m->mapped.ask);
+	return m->terms.decision.verdict == PM_VERDICT_REFUSED ? pm_assess_refuse(f, &m->terms.decision) : 0;
+}
+
 /* The options are checked; m->file is open. On failure the caller undoes and closes the file. */
 static int establish(struct pm_mapping *m, const struct pm_options *o)
 {
@@ -108,28 +135,10 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	int rc = pm_assess_range(f, o, &m->mapped.range);
 	if (!rc)
 		rc = pm_mapping_watch_start(m, o);
+	if (!rc)
+		rc = decide(m, o, e, &s);
 	if (rc)
 		return rc;
-	m->mapped.file = f;
-	m->mapped.ask = pm_assess_request(o, f);
-	pm_assess_subject(f, &m->mapped.ask, m->mapped.range, !(o->flags & PM_READ_ONLY), &s);
-	s.syncs = m->mapped.syncs = pm_assess_syncs(f, o);
-	s.is_guaranteed = o->sync == PM_GUARANTEE;
-	s.just_opened = !f->callers && !(o->flags & (PM_READ_ONLY | PM_PRIVATE));
-	s.lease_held = m->observed.lease.is_held;
-	s.lease_error = m->observed.lease.error;
-	pm_evidence_clear(e);
-	pm_evidence_for_decision(e, &s, sync_is_open(f, o));
-	pm_mapping_name_at_first(m, e, &s);
-	rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(e) : 0;
-	if (rc)
-		return pm_area_no_evidence(f->name, f->call, rc);
-	m->mapped.is_prepared = pm_assess_will_prepare(o, f->created, e);
-	pm_assess_assume(e, o, m->mapped.range.offset + m->mapped.range.length > f->size, m->mapped.is_prepared);
-	/* Refuses before the file is touched, if the answer is known by now. */
-	m->terms.decision = pm_decide(e, &m->mapped.ask);
-	if (m->terms.decision.verdict == PM_VERDICT_REFUSED)
-		return pm_assess_refuse(f, &m->terms.decision);
 	f->read_only = o->flags & PM_READ_ONLY;
 	f->fsync_complete = s.found.fsync_complete;
 	f->f_type = s.found.file_system ? s.found.file_system : f->f_type;
