@@ -48,6 +48,7 @@ static int look_at(struct pm_mapping *m, const char *call, uint64_t offset, uint
 			return pm_gate_cut_off(m, call);
 	}
 	pm_assess_subject(&now, &m->mapped.ask, (struct pm_range){offset, length}, true, s);
+	s->name = &m->file.place; /* outlives this call */
 	return 0;
 }
 

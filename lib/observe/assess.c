@@ -131,6 +131,7 @@ int pm_assess(struct pm_mapped *m, struct pm_medium *medium, uint64_t length, co
 		struct pm_range range = {m->range.offset, length};
 		int rc = refresh(m, medium, &now);
 		pm_assess_subject(&now, &m->ask, range, !m->ask.read_only, s);
+		s->name = &m->file->place; /* outlives this call */
 		s->file_error = -rc;
 		s->map = medium->map;
 		s->uses_libpmem = medium->libpmem;
