@@ -42,6 +42,13 @@ bool is_in(struct intruder *x, int timeout_ms)
 	return true;
 }
 
+struct intruder let_in(int flags)
+{
+	struct intruder x = intrude(flags);
+	ck_assert(is_in(&x, WAIT_MS));
+	return x;
+}
+
 void dismiss(struct intruder *x)
 {
 	int status;

@@ -25,6 +25,8 @@ struct intruder {
 struct intruder intrude(int flags);
 /* Whether it has the file open by now. */
 bool is_in(struct intruder *, int timeout_ms);
+/* The same, once it has the file open. */
+struct intruder let_in(int flags);
 void dismiss(struct intruder *);
 
 /* A mapping of a file that others could share, with PM_LEASE. */

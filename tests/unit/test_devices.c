@@ -18,11 +18,7 @@ static const struct fake_region virtio = {"virtio-pmem", "nd_pmem", NULL, NULL, 
 
 static const struct pm_report *report_of(const struct pm_options *o)
 {
-	static struct pm_report report;
-	struct pm_mapping *m = unit_map(unit_file("file", PAGES * unit_page()), o);
-	report = *unit_query(m);
-	unit_ok(pm_unmap(m));
-	return &report;
+	return unit_report(unit_file("file", PAGES * unit_page()), o);
 }
 
 /* The worst of the devices below counts, in whatever order they are found. */

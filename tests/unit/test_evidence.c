@@ -32,11 +32,7 @@ static void start_with_region(void)
 /* The report of a mapping of a file of PAGES pages. */
 static const struct pm_report *report_of(const struct pm_options *o)
 {
-	static struct pm_report report;
-	struct pm_mapping *m = unit_map(unit_file("file", PAGES * unit_page()), o);
-	report = *unit_query(m);
-	unit_ok(pm_unmap(m));
-	return &report;
+	return unit_report(unit_file("file", PAGES * unit_page()), o);
 }
 
 static void check_row(const struct pm_report *r, enum pm_evidence_row row, enum pm_state state, const char *text)

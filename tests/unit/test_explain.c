@@ -160,10 +160,7 @@ static const struct pm_report *report_of(const struct fake_machine *machine)
 {
 	const char *path = unit_file("file", 65536);
 	fake_start(machine);
-	struct pm_mapping *m = unit_map(path, NULL);
-	const struct pm_report *r = unit_query(m);
-	unit_ok(pm_unmap(m));
-	return r;
+	return unit_report(path, NULL);
 }
 
 START_TEST(a_report_in_words)

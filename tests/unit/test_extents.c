@@ -15,15 +15,6 @@
 #define MB ((uint64_t)1 << 20)
 #define SIZE (4 * MB)
 
-static const struct pm_report *report_of(const char *path, const struct pm_options *o)
-{
-	static struct pm_report report;
-	struct pm_mapping *m = unit_map(path, o);
-	report = *unit_query(m);
-	unit_ok(pm_unmap(m));
-	return &report;
-}
-
 /* A sparse file is enough: what its extents are is the fake's to say. */
 static const char *file_of(uint64_t size)
 {
@@ -81,7 +72,7 @@ START_TEST(an_extent_that_needs_the_file_system)
 	fake.machine.extents = layouts[_i].extent;
 	fake.machine.extent_count = COUNT(layouts[0].extent);
 	const struct pm_report *r =
-		report_of(file_of(SIZE), UNIT_OPTIONS(.offset = layouts[_i].offset, .length = layouts[_i].length));
+		unit_report(file_of(SIZE), UNIT_OPTIONS(.offset = layouts[_i].offset, .length = layouts[_i].length));
 	check_extent_row(r, PM_EV_ALLOCATED, layouts[_i].hole);
 	check_extent_row(r, PM_EV_EXTENTS_WRITTEN, layouts[_i].unwritten);
 	check_extent_row(r, PM_EV_UNSHARED, layouts[_i].shared);
@@ -101,14 +92,14 @@ START_TEST(a_defect_in_the_last_of_many_extents)
 	fake_start(&fake_dax);
 	fake.machine.extents = many;
 	fake.machine.extent_count = 100;
-	ck_assert_int_eq(report_of(path, NULL)->reason, PM_REASON_NONE);
+	ck_assert_int_eq(unit_report(path, NULL)->reason, PM_REASON_NONE);
 	for (size_t i = 0; i < COUNT(bad); i++) {
 		many[bad[i]].flags = FIEMAP_EXTENT_SHARED;
-		check_extent_row(report_of(path, NULL), PM_EV_UNSHARED, bad[i] * MB);
+		check_extent_row(unit_report(path, NULL), PM_EV_UNSHARED, bad[i] * MB);
 		many[bad[i]].flags = 0;
 	}
 	fake.machine.extent_count = 64;
-	check_extent_row(report_of(path, NULL), PM_EV_ALLOCATED, 64 * MB);
+	check_extent_row(unit_report(path, NULL), PM_EV_ALLOCATED, 64 * MB);
 }
 END_TEST
 
@@ -119,8 +110,8 @@ START_TEST(extents_end_where_the_file_ends)
 	fake_start(&fake_dax);
 	fake.machine.extents = &one;
 	fake.machine.extent_count = 1;
-	ck_assert_int_eq(report_of(file_of(5000), NULL)->reason, PM_REASON_NONE);
-	check_extent_row(report_of(file_of(5001), NULL), PM_EV_ALLOCATED, 5000);
+	ck_assert_int_eq(unit_report(file_of(5000), NULL)->reason, PM_REASON_NONE);
+	check_extent_row(unit_report(file_of(5001), NULL), PM_EV_ALLOCATED, 5000);
 }
 END_TEST
 
@@ -130,7 +121,7 @@ START_TEST(a_file_system_that_does_not_tell)
 	for (size_t i = 0; i < COUNT(silent); i++) {
 		fake_start(&fake_dax);
 		fake.machine.fiemap_errno = silent[i];
-		const struct pm_report *r = report_of(file_of(SIZE), NULL);
+		const struct pm_report *r = unit_report(file_of(SIZE), NULL);
 		ck_assert_int_eq(r->evidence[PM_EV_ALLOCATED].state, PM_UNKNOWN);
 		ck_assert_int_eq(r->evidence[PM_EV_EXTENTS_WRITTEN].state, PM_UNKNOWN);
 		ck_assert_int_eq(r->evidence[PM_EV_UNSHARED].state, PM_UNKNOWN);
@@ -166,7 +157,7 @@ START_TEST(a_file_system_by_its_number)
 	fake.machine.mount = file_systems[_i].mount;
 	fake.machine.reflink = PM_NO;
 	fake.machine.disk_map = "one device";
-	const struct pm_report *r = report_of(file_of(SIZE), NULL);
+	const struct pm_report *r = unit_report(file_of(SIZE), NULL);
 	ck_assert_int_eq(r->evidence[PM_EV_FILE_SYSTEM].state, file_systems[_i].known);
 	ck_assert_str_eq(r->evidence[PM_EV_FILE_SYSTEM].text, file_systems[_i].name);
 	ck_assert_uint_eq(r->evidence[PM_EV_FILE_SYSTEM].value, file_systems[_i].magic);
@@ -184,7 +175,7 @@ START_TEST(reflink_as_the_geometry_says)
 	for (enum pm_state reflink = PM_UNKNOWN; reflink <= PM_YES; reflink++) {
 		fake_start(&fake_xfs_reflink);
 		fake.machine.reflink = reflink;
-		const struct pm_report *r = report_of(file_of(SIZE), NULL);
+		const struct pm_report *r = unit_report(file_of(SIZE), NULL);
 		ck_assert_int_eq(r->evidence[PM_EV_SHAREABLE].state, reflink);
 		ck_assert_int_eq(r->granularity, reflink == PM_NO ? PM_CACHE_LINE : PM_PAGE);
 		if (reflink == PM_UNKNOWN)
@@ -275,7 +266,7 @@ START_TEST(cachestat_of_what_may_be_dax)
 		const struct fake_machine *machine = fake_machines[i];
 		fake_start(machine);
 		const char *path = file_of(64 * unit_page());
-		const struct pm_report *r = report_of(path, NULL);
+		const struct pm_report *r = unit_report(path, NULL);
 		const struct pm_evidence *e = &r->evidence[PM_EV_RESIDENT];
 		bool cached = machine->dax == PM_NO;
 		/* Of memory, a device, and what is not known to bear it: page by page. */

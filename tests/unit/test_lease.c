@@ -50,8 +50,7 @@ START_TEST(somebody_has_it_open_already)
 {
 	struct pm_mapping *m = NULL;
 	leased_path = unit_file("file", 1 << 20);
-	struct intruder x = intrude(O_RDONLY);
-	ck_assert(is_in(&x, WAIT_MS));
+	struct intruder x = let_in(O_RDONLY);
 	fake_start(&fake_xfs_reflink);
 	atomic_store(&fake.watcher_sleeps, _i);
 	ck_assert_int_eq(pm_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &m), -EAGAIN);
@@ -102,8 +101,7 @@ START_TEST(an_intruder_waits_until_all_is_safe)
 	unit_ok(pm_persist(m, pm_base(m), 64));
 	/* Nothing else looks at the file while the records are read. */
 	fake_forget();
-	struct intruder x = intrude(_i ? O_RDWR : O_RDONLY);
-	ck_assert(is_in(&x, WAIT_MS));
+	struct intruder x = let_in(_i ? O_RDWR : O_RDONLY);
 	const struct fake_record *synced = first_of(FAKE_msync, 0), *released = first_of(FAKE_setlease, F_UNLCK);
 	ck_assert_ptr_nonnull(released);
 	ck_assert_ptr_nonnull(synced);
@@ -185,8 +183,7 @@ START_TEST(flushes_survive_every_switch)
 {
 	struct pm_mapping *m = lease(0);
 	unit_ok(pm_flush(m, pm_base(m), 64));
-	struct intruder x = intrude(O_RDONLY);
-	ck_assert(is_in(&x, WAIT_MS));
+	struct intruder x = let_in(O_RDONLY);
 	fake_forget();
 	unit_ok(pm_drain(m));
 	ck_assert_uint_eq(fake_find(FAKE_msync, 0)->length, 1 << 20);
@@ -254,8 +251,7 @@ START_TEST(a_failed_write_back_at_the_break_is_not_lost)
 {
 	struct pm_mapping *m = lease(0);
 	fake_fail(FAKE_msync, 1, EIO);
-	struct intruder x = intrude(O_RDONLY);
-	ck_assert(is_in(&x, WAIT_MS));
+	struct intruder x = let_in(O_RDONLY);
 	dismiss(&x);
 	/* It must not be promoted with that behind it, though every later sync succeeds. */
 	while (unit_query(m)->evidence[PM_EV_LEASE_HELD].state != PM_YES)
@@ -272,8 +268,7 @@ END_TEST
 START_TEST(not_promoted_with_less)
 {
 	struct pm_mapping *m = lease(0);
-	struct intruder x = intrude(O_RDONLY);
-	ck_assert(is_in(&x, WAIT_MS));
+	struct intruder x = let_in(O_RDONLY);
 	if (_i)
 		atomic_store(&deed, share_extents);
 	fake_fail(_i ? FAKE_madvise : FAKE_fsync, 0, ENOSPC);
@@ -348,8 +343,7 @@ START_TEST(a_break_is_signalled)
 	unit_query(m);
 	usleep(100000);
 	atomic_store(&fake.time_stands_still, true);
-	struct intruder x = intrude(O_RDONLY);
-	ck_assert(is_in(&x, WAIT_MS));
+	struct intruder x = let_in(O_RDONLY);
 	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
 	atomic_store(&fake.time_stands_still, false);
 	dismiss(&x);

@@ -48,6 +48,35 @@ START_TEST(entries_not_given_are_those_below)
 }
 END_TEST
 
+/* No entry is left out. */
+START_TEST(all_entries_may_be_given)
+{
+	struct machine m;
+	fake_count_start();
+	const struct pm_sys *all = pm_sys;
+	pm_sys = &pm_sys_linux;
+	machine_put(&m, all);
+	ck_assert_int_eq(memcmp(&m.table, all, sizeof(m.table)), 0);
+	machine_remove(&m);
+}
+END_TEST
+
+START_TEST(a_start_breaks_nothing)
+{
+	fake_count_start();
+	fake_fail(FAKE_gettid, 0, EIO);
+	fake_interrupt(FAKE_fcntl_getfl, 2);
+	fake_fail_any(1, EIO);
+	pm_sys = &pm_sys_linux;
+	fake_count_start();
+	ck_assert_int_gt(pm_sys->gettid(), 0);
+	ck_assert_int_ne(pm_sys->fcntl_getfl(0), -EINTR);
+	ck_assert(!fake_any_has_failed() && !counting.hook && counting.recording);
+	ck_assert_uint_eq(fake_syscalls(), 2);
+	ck_assert_uint_eq(fake_find(FAKE_gettid, 0)->number, 0);
+}
+END_TEST
+
 START_TEST(what_is_put_below_is_counted)
 {
 	struct machine below, above;
@@ -221,6 +250,7 @@ START_TEST(threads_lose_no_call)
 	ck_assert_uint_eq(fake_find(FAKE_gettid, 4 * CALLS)->number, 4 * CALLS);
 	ck_assert_ptr_null(fake_find(FAKE_gettid, 4 * CALLS + 1));
 	ck_assert_ptr_eq(fake_find(FAKE_gettid, 0), first);
+	ck_assert_uint_eq(first->number, 0);
 }
 END_TEST
 
@@ -228,6 +258,8 @@ int main(void)
 {
 	TCase *c = unit_case("machine");
 	tcase_add_test(c, entries_not_given_are_those_below);
+	tcase_add_test(c, all_entries_may_be_given);
+	tcase_add_test(c, a_start_breaks_nothing);
 	tcase_add_test(c, what_is_put_below_is_counted);
 	tcase_add_test(c, calls_are_counted_and_recorded);
 	tcase_add_test(c, an_entry_is_broken_as_itself);

@@ -182,6 +182,15 @@ const struct pm_report *unit_query(struct pm_mapping *m)
 	return &report;
 }
 
+const struct pm_report *unit_report(const char *path, const struct pm_options *o)
+{
+	static struct pm_report report;
+	struct pm_mapping *m = unit_map(path, o);
+	report = *unit_query(m);
+	unit_ok(pm_unmap(m));
+	return &report;
+}
+
 uint32_t unit_random(void)
 {
 	/* xorshift32 */

@@ -37,6 +37,8 @@ bool unit_is_emulated(void);
 struct pm_mapping *unit_map(const char *path, const struct pm_options *);
 /* The report of a mapping. */
 const struct pm_report *unit_query(struct pm_mapping *);
+/* The same of a mapping that is made for it, in a place of its own. */
+const struct pm_report *unit_report(const char *path, const struct pm_options *);
 #define UNIT_OPTIONS(...) (&(struct pm_options){.size = sizeof(struct pm_options), __VA_ARGS__})
 
 /* A number from a seed that the program prints when it starts; CK_RUN_SEED repeats it. */
