@@ -3,6 +3,7 @@
 #ifndef GUEST_CHECK_H
 #define GUEST_CHECK_H
 
+#include <fcntl.h>
 #include <pmdirect.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,6 +39,16 @@ static inline int complain(const char *who, const char *what)
 {
 	dprintf(STDOUT_FILENO, "%s: %s: %s, %m\n", who, what, pm_error_detail());
 	return 1;
+}
+
+/* Asks the script to act, and waits until it has. */
+static inline void ask(const char *what)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/tmp/%s", what);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	while (access(path, F_OK) == 0)
+		usleep(20000);
 }
 
 #endif

@@ -32,16 +32,6 @@ static void on_event(struct pm_mapping *mapping, const struct pm_event *event, v
 	last_event = *event;
 }
 
-/* Asks the script to act, and waits until it has. */
-static void ask(const char *what)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/tmp/%s", what);
-	close(open(path, O_CREAT | O_WRONLY, 0600));
-	while (access(path, F_OK) == 0)
-		usleep(20000);
-}
-
 static struct pm_mapping *map(const char *path, unsigned flags)
 {
 	struct pm_options o = {.size = sizeof(o), .flags = flags, .length = SIZE, .on_event = on_event};

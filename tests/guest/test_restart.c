@@ -17,15 +17,6 @@
 #define SIZE ((size_t)1 << 20)
 #define AT ((size_t)8192)
 
-static void ask(const char *what)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/tmp/%s", what);
-	close(open(path, O_CREAT | O_WRONLY, 0600));
-	while (access(path, F_OK) == 0)
-		usleep(20000);
-}
-
 static int map(const char *path, unsigned flags, struct pm_mapping **m)
 {
 	struct pm_options o = {.size = sizeof(o), .flags = flags};
