@@ -21,9 +21,9 @@
  *   Numbers  The library uses no descriptor 0, 1 or 2. If the program closes or reuses one of the library's, calls
  *            return -EBADF once they see it; pm_persist() on PM_CACHE_LINE needs none and stays durable.
  *   Threads  All functions are thread-safe, except that pm_unmap() and pm_resize() must not run concurrently with any
- *            other call on the same mapping. Threads of the library run only with PM_WATCH or PM_LEASE, and block all
- *            signals. On PM_PAGE pm_persist(), pm_drain() and pm_sync() are not cancellation points. Cancelling a
- *            thread in any other call may leave a lock held.
+ *            other call on the same mapping, nor with loads and stores in it. Threads of the library run only with
+ *            PM_WATCH or PM_LEASE, and block all signals. On PM_PAGE pm_persist(), pm_drain() and pm_sync() are not
+ *            cancellation points. Cancelling a thread in any other call may leave a lock held.
  *   Signals  EINTR is handled inside. No function is async-signal-safe. No function prints, aborts, installs a handler
  *            (pm_guard_install() alone does), changes the working directory or writes the environment.
  *   Forks    A child must not use its parent's mappings. If another thread was inside the library at fork(2), which is

@@ -248,6 +248,9 @@ static void say_error(struct text *t, const struct pm_report *r, enum gravity *g
 	if (is_loss)
 		say(t, "The guarantee was lost, and every durability call fails with error %d until pm_clear_error(). ",
 		    r->error);
+	else if (r->reason == PM_REASON_DESCRIPTOR_LOST)
+		say(t, "The program closed the library's descriptor of the file, or another file has its number: every "
+		       "durability call fails; %s. ", advices[PM_ADVICE_MAP_AGAIN]);
 	else
 		say(t, "The mapping is poisoned by a failed write-back (error %d, %s): %s. ", r->error,
 		    pm_strerror(r->error), advices[PM_ADVICE_CLEAR_ERROR]);
@@ -269,10 +272,17 @@ static void say_end(struct text *t, const struct pm_report *r, enum gravity *g)
 {
 	if (!says(r, PM_EV_IN_FILE, PM_NO))
 		return;
-	say(t,
-	    "The file ends at %" PRIu64
-	    ", inside the range: what was stored behind it is lost, and an access there raises SIGBUS; %s. ",
-	    r->evidence[PM_EV_IN_FILE].value, advices[PM_ADVICE_MAP_AGAIN]);
+	if (r->evidence[PM_EV_IN_FILE].text[0])
+		say(t,
+		    "The file was cut off at %" PRIu64
+		    ", inside the range, and has grown since: what was stored behind that is lost, and durability "
+		    "calls there fail until pm_resize(). ",
+		    r->evidence[PM_EV_IN_FILE].value);
+	else
+		say(t,
+		    "The file ends at %" PRIu64
+		    ", inside the range: what was stored behind it is lost, and an access there raises SIGBUS; %s. ",
+		    r->evidence[PM_EV_IN_FILE].value, advices[PM_ADVICE_MAP_AGAIN]);
 	worsen(g, IN_PART);
 }
 
@@ -313,7 +323,7 @@ static void say_immutable(struct text *t, const struct pm_report *r, enum gravit
 {
 	if (!says(r, PM_EV_WRITABLE, PM_NO) || r->evidence[PM_EV_WRITABLE].error != EPERM)
 		return;
-	say(t, "The file is %.55s: a store to a page that must be faulted in raises SIGBUS; %s. ",
+	say(t, "The file is %.55s: a store to a page that must be faulted in may raise SIGBUS; %s. ",
 	    r->evidence[PM_EV_WRITABLE].text, advices[PM_ADVICE_MUTABLE]);
 	worsen(g, IN_PART);
 }

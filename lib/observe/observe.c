@@ -131,11 +131,15 @@ void pm_report_fill(struct pm_report *r, const struct pm_decision *d, const stru
 	r->direct_request = ask->direct;
 }
 
+static bool is_guaranteed(const struct pm_report *r)
+{
+	return r->sync_request == PM_GUARANTEE || r->direct_request == PM_GUARANTEE;
+}
+
 /* A poisoned mapping makes no durability call succeed; only a file system that is not there is worse. */
 static void blame_poison(struct pm_report *r)
 {
-	bool is_guaranteed = r->sync_request == PM_GUARANTEE || r->direct_request == PM_GUARANTEE;
-	r->verdict = is_guaranteed ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
+	r->verdict = is_guaranteed(r) ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
 	r->grade = r->grade > PM_GRADE_ACCEPTED ? PM_GRADE_ACCEPTED : r->grade;
 	if (r->reason == PM_REASON_DEVICE_GONE || r->reason == PM_REASON_SHUT_DOWN)
 		return;
@@ -146,8 +150,7 @@ static void blame_poison(struct pm_report *r)
 /* Nothing is known of the file, and a write-back through its descriptor would be of another file. */
 static void blame_descriptor(struct pm_report *r, bool all)
 {
-	bool is_guaranteed = r->sync_request == PM_GUARANTEE || r->direct_request == PM_GUARANTEE;
-	r->verdict = is_guaranteed ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
+	r->verdict = is_guaranteed(r) ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
 	r->grade = PM_GRADE_NONE;
 	r->sync = r->sync == PM_YES ? PM_UNKNOWN : r->sync;
 	r->reason = PM_REASON_DESCRIPTOR_LOST;
@@ -156,6 +159,22 @@ static void blame_descriptor(struct pm_report *r, bool all)
 	if (all)
 		pm_evidence_set(&r->evidence[PM_EV_OWN_DESCRIPTION], PM_NO, EBADF, "statx(2)",
 		                "closed or reused by the program");
+}
+
+/* Calls on the part that was cut off fail until pm_resize(), also while the file is longer again. */
+static void blame_end(struct pm_report *r, const struct pm_medium *m, bool all)
+{
+	struct pm_evidence *row = &r->evidence[PM_EV_IN_FILE];
+	if (row->state != PM_YES || !pm_medium_is_cut(m))
+		return;
+	r->verdict = is_guaranteed(r) ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
+	r->grade = r->grade > PM_GRADE_ACCEPTED ? PM_GRADE_ACCEPTED : r->grade;
+	r->reason = PM_REASON_TRUNCATED;
+	r->advice = PM_ADVICE_MAP_AGAIN;
+	if (!all)
+		return;
+	pm_evidence_set(row, PM_NO, 0, "an earlier look", "has grown since; pm_resize() ends it");
+	row->value = atomic_load(&m->end);
 }
 
 int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report *r, bool all)
@@ -173,6 +192,7 @@ int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report 
 	r->offset = o->mapped->range.offset;
 	r->length = o->mapped->range.length;
 	pthread_mutex_unlock(&o->terms->lock);
+	blame_end(r, o->medium, all);
 	r->error = pm_errors_current(o->errors);
 	if (r->error)
 		blame_poison(r);

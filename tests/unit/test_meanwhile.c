@@ -155,7 +155,16 @@ START_TEST(a_file_cut_off_inside_the_range)
 	ck_assert_uint_eq(r->evidence[PM_EV_ALLOCATED].value, 8192);
 	ck_assert_int_eq(pm_resize(m, 1 << 20), -ERANGE);
 	ck_assert_int_eq(truncate(path, 1 << 20), 0);
-	/* Whole again, but not promoted. */
+	/* Long again, but what was cut off fails until pm_resize(), and after it the mapping is not promoted. */
+	r = unit_query(m);
+	ck_assert_int_eq(r->granularity, PM_PAGE);
+	ck_assert_int_eq(r->reason, PM_REASON_TRUNCATED);
+	ck_assert_int_eq(r->evidence[PM_EV_IN_FILE].state, PM_NO);
+	ck_assert_uint_eq(r->evidence[PM_EV_IN_FILE].value, 8192);
+	char text[4096];
+	pm_explain(r, text, sizeof(text));
+	ck_assert_ptr_nonnull(strstr(text, "cut off at 8192, inside the range, and has grown since"));
+	unit_ok(pm_resize(m, 1 << 20));
 	r = unit_query(m);
 	ck_assert_int_eq(r->granularity, PM_PAGE);
 	ck_assert_int_eq(r->reason, PM_REASON_NOT_PROMOTED);
