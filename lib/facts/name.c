@@ -192,6 +192,10 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 		set_path(e, PM_YES, 0, "", then, links);
 		return;
 	}
+	if (old < 0 && old != -ENOENT) {
+		set_path(e, PM_UNKNOWN, -old, "not known to lead to the file: ", then, links);
+		return;
+	}
 	if (links)
 		snprintf(text, sizeof(text), "; %u other link%s", links, links == 1 ? " remains" : "s remain");
 	char whole[TEXT_ROOM];
