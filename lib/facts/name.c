@@ -103,7 +103,7 @@ static void cut_deleted(char *path, int fd, const struct statx *file)
 void pm_name_remember(struct pm_name *name, int fd, const struct statx *file)
 {
 	char path[PATH_MAX];
-	int rc = path_of(name->fd ? name->fd : fd, path);
+	int rc = name->is_untold ? -ENODATA : path_of(name->fd ? name->fd : fd, path);
 	free(name->path);
 	char *copy = rc ? NULL : strdup(path);
 	if (copy)
@@ -134,6 +134,7 @@ void pm_name_follow(struct pm_name *name, int directory_fd, const char *entry, c
 		fd = -1;
 	}
 	name->fd = fd < 0 ? 0 : fd;
+	name->is_untold = fd < 0;
 }
 
 void pm_name_forget(struct pm_name *name, const struct pm_named_file *file)
@@ -187,13 +188,14 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 			set(e, PM_NO, PM_NAME_NEVER, "never had a name", 0);
 		return;
 	}
-	int old = then ? leads_to(then, s->fd, &now) : -ENOENT;
+	/* Without a remembered path another one may lead to the file. */
+	int old = then ? leads_to(then, s->fd, &now) : links ? -ENODATA : -ENOENT;
 	if (old == 1) {
 		set_path(e, PM_YES, 0, "", then, links);
 		return;
 	}
 	if (old < 0 && old != -ENOENT) {
-		set_path(e, PM_UNKNOWN, -old, "not known to lead to the file: ", then, links);
+		set_path(e, PM_UNKNOWN, -old, "not known: ", then ? then : path, links);
 		return;
 	}
 	if (links)
