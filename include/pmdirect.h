@@ -21,9 +21,10 @@
  *   Numbers  The library uses no descriptor 0, 1 or 2. If the program closes or reuses one of the library's, calls
  *            return -EBADF once they see it; pm_persist() on PM_CACHE_LINE needs none and stays durable.
  *   Threads  All functions are thread-safe, except that pm_unmap() and pm_resize() must not run concurrently with any
- *            other call on the same mapping, nor with loads and stores in it. Threads of the library run only with
- *            PM_WATCH or PM_LEASE, and block all signals. On PM_PAGE pm_persist(), pm_drain() and pm_sync() are not
- *            cancellation points. Cancelling a thread in any other call may leave a lock held.
+ *            other call on the same mapping, nor with loads and stores in it. Threads of the library live only with
+ *            PM_WATCH or PM_LEASE, but the one that loads libpmem for the first direct mapping, and block all signals.
+ *            On PM_PAGE pm_persist(), pm_drain() and pm_sync() are not cancellation points. Cancelling a thread in
+ *            any other call may leave a lock held.
  *   Signals  EINTR is handled inside. No function is async-signal-safe. No function prints, aborts, installs a handler
  *            (pm_guard_install() alone does), changes the working directory or writes the environment.
  *   Forks    A child must not use its parent's mappings. If another thread was inside the library at fork(2), which is
@@ -368,7 +369,7 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
 
 /* pm_drain(3): makes durable everything that this thread passed to pm_flush(), or copied with PM_NODRAIN, on this
  * mapping. On PM_CACHE_LINE and PM_BYTE this is a fence. On PM_PAGE it writes back the pages recorded by any thread; if
- * there are none, it makes no system call. A failure poisons all mappings of the file until pm_clear_error().
+ * none were, it makes no system call. A failure poisons all mappings of the file until pm_clear_error().
  * Returns: 0; -EIO, -ENOSPC or another error of msync(2); -EROFS: the file system was made read-only; -ERANGE: the file
  * ends before something flushed; -EBADF; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE: a guarantee was lost.
  * Threads: concurrent drains on PM_PAGE run in parallel, but each waits for those that started before it, so a small

@@ -76,8 +76,8 @@ static size_t find_block(const struct pm_page_set *r, size_t block)
 }
 
 /*
- * Runs with a gap of up to 64 KiB are one: to write the gap, if it is dirty at all, costs a disk no more than the calls
- * that would spare it (bench/page_flush).
+ * Runs with a gap of up to GAP_PAGES are one: to write the gap, if it is dirty at all, costs a disk no more than the
+ * calls that would spare it (bench/page_flush).
  */
 static void take_word(struct pm_page_set *r, size_t word, struct pm_page_walk *w)
 {

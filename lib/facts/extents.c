@@ -16,10 +16,6 @@
 #include "sys/sys.h"
 
 #define SOURCE_FIEMAP "ioctl(FS_IOC_FIEMAP)"
-/* Any flag that says that the block map is not final, or not a plain block map. */
-#define NOT_WRITTEN                                                                                          \
-	(FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_ENCODED |  \
-	 FIEMAP_EXTENT_NOT_ALIGNED)
 
 /* fs/xfs/libxfs/xfs_fs.h: geometry version 4, 112 bytes, u32 flags at byte 92, reflink is bit 20. */
 #define XFS_GEOMETRY _IOC(_IOC_READ, 'X', 124, 112)
@@ -58,7 +54,7 @@ static int inspect(void *arg, const struct fiemap_extent *x)
 	if (x->fe_logical > d->until)
 		note(&d->hole, d->until, x->fe_logical);
 	uint64_t end = x->fe_logical + x->fe_length;
-	if (x->fe_flags & NOT_WRITTEN)
+	if (x->fe_flags & PM_EXTENT_NOT_WRITTEN)
 		note(&d->unwritten, x->fe_logical, end);
 	if (x->fe_flags & FIEMAP_EXTENT_SHARED)
 		note(&d->shared, x->fe_logical, end);

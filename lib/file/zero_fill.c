@@ -62,6 +62,7 @@ static int meet_gap(struct gaps *g, uint64_t gap_end)
 }
 
 /* An extent that is written is skipped. */
+/* Zeros go where a fault would show an old block: only unwritten extents and holes have such blocks. */
 static int meet(void *arg, const struct fiemap_extent *x)
 {
 	struct gaps *g = arg;

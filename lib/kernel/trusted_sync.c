@@ -96,12 +96,10 @@ int pm_ext4_fsync_is_complete(const struct statx *stx, bool *no_outer_journal)
 	return has_none ? PM_NO : PM_YES;
 }
 
-#define NOT_WRITTEN (FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DATA_INLINE)
-
 static int find_written(void *arg, const struct fiemap_extent *x)
 {
 	uint64_t *until = arg;
-	if (x->fe_logical > *until || x->fe_flags & NOT_WRITTEN)
+	if (x->fe_logical > *until || x->fe_flags & PM_EXTENT_NOT_WRITTEN)
 		return -ENODATA;
 	*until = x->fe_logical + x->fe_length;
 	return 0;

@@ -46,7 +46,7 @@ int pm_mapping_watch_start(struct pm_mapping *m, const struct pm_options *o)
 		return 0;
 	const char *why = lease->error == EAGAIN
 	                          ? "the file is open elsewhere, by another process or another descriptor"
-	                  : lease->error == EACCES ? "only the owner may take one"
+	                  : lease->error == EACCES ? "only the owner, or a process with CAP_LEASE, may take one"
 	                                           : pm_strerror(-lease->error);
 	return pm_fail(-lease->error, m->file.call, m->file.name, "cannot take the lease: %s", why);
 }

@@ -102,7 +102,7 @@ struct fake_machine {
 	bool hides_smaps, shows_real_smaps;
 	unsigned over_sysfs, over_proc; /* f_type of what is mounted there; 0: they are what they seem */
 	/* Over the path of the file, or a directory above it; or the process has another root directory, as if there were none. */
-	enum { FAKE_NOTHING, FAKE_A_FILE, FAKE_THE_FILE, FAKE_A_DIRECTORY } over;
+	enum fake_over { FAKE_NOTHING, FAKE_A_FILE, FAKE_THE_FILE, FAKE_A_DIRECTORY } over;
 	bool has_another_root; /* mountinfo lacks the file's mount */
 	bool is_read_only;    /* the file system, by now */
 	bool is_gone;         /* the device */

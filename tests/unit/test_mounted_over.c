@@ -9,7 +9,7 @@
 #include "watching.h"
 
 static const struct {
-	int over;
+	enum fake_over over;
 	const char *text;
 } mounts[] = {
 	{FAKE_A_FILE, "another file is mounted over it: "},
