@@ -162,10 +162,10 @@ static void blame_descriptor(struct pm_report *r, bool all)
 }
 
 /* Calls on the part that was cut off fail until pm_resize(), also while the file is longer again. */
-static void blame_end(struct pm_report *r, const struct pm_medium *m, bool all)
+static void blame_end(struct pm_report *r, uint64_t cut_at, bool all)
 {
 	struct pm_evidence *row = &r->evidence[PM_EV_IN_FILE];
-	if (row->state != PM_YES || !pm_medium_is_cut(m))
+	if (row->state != PM_YES || cut_at == UINT64_MAX)
 		return;
 	r->verdict = is_guaranteed(r) ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
 	r->grade = r->grade > PM_GRADE_ACCEPTED ? PM_GRADE_ACCEPTED : r->grade;
@@ -174,7 +174,7 @@ static void blame_end(struct pm_report *r, const struct pm_medium *m, bool all)
 	if (!all)
 		return;
 	pm_evidence_set(row, PM_NO, 0, "an earlier look", "has grown since; pm_resize() ends it");
-	row->value = atomic_load(&m->end);
+	row->value = cut_at;
 }
 
 int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report *r, bool all)
@@ -183,6 +183,7 @@ int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report 
 	pthread_mutex_lock(&o->lock);
 	pm_observe_begin(o, &batch);
 	int rc = pm_observe_locked(o, r->evidence, all, false, &batch);
+	uint64_t cut_at = pm_medium_is_cut(o->medium) ? atomic_load(&o->medium->end) : UINT64_MAX;
 	pthread_mutex_unlock(&o->lock);
 	pm_observe_publish(o, &batch, false);
 	if (rc)
@@ -192,7 +193,7 @@ int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report 
 	r->offset = o->mapped->range.offset;
 	r->length = o->mapped->range.length;
 	pthread_mutex_unlock(&o->terms->lock);
-	blame_end(r, o->medium, all);
+	blame_end(r, cut_at, all);
 	r->error = pm_errors_current(o->errors);
 	if (r->error)
 		blame_poison(r);

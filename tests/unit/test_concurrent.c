@@ -148,19 +148,21 @@ static void start(uint32_t magic, uint32_t flags)
 	fake_start(&machine);
 	counting.recording = false;
 	atomic_store(&fake.watcher_sleeps, true);
-	m = unit_map(path, UNIT_OPTIONS(.flags = flags));
 	memset(&kernel, 0, sizeof(kernel));
 	pthread_mutex_init(&kernel.lock, NULL);
 	pthread_cond_init(&kernel.changed, NULL);
 	kernel.random = unit_random() | 1;
+	/* Before the watcher thread starts, which reads the table. */
 	machine_put(&between, MACHINE(.msync = kernel_msync, .sync_file_range = kernel_sync_file_range,
 	                              .openat = kernel_openat));
+	m = unit_map(path, UNIT_OPTIONS(.flags = flags));
+	kernel.opens = 0;
 }
 
 static void stop(void)
 {
-	machine_remove(&between);
 	unit_ok(pm_unmap(m));
+	machine_remove(&between);
 	ck_assert_uint_eq(fake_open_files() + fake_mapped_bytes(), 0);
 }
 
