@@ -314,7 +314,7 @@ class Guest:
         if argument:
             kernel += f" lab.argument={argument}"
         command = [find_tool("qemu-system-x86_64"), "-accel", "tcg,thread=multi",
-                   "-cpu", _CPU, "-smp", str(self.backing.cpus), "-M", machine,
+                   "-cpu", _CPU, "-smp", os.environ.get("LAB_CPUS") or str(self.backing.cpus), "-M", machine,
                    "-m", "1G,slots=40,maxmem=32G", "-nodefaults", "-no-user-config",
                    "-display", "none", "-no-reboot", "-kernel", self._lab.kernel,
                    "-initrd", os.path.join(self._directory, "initrd"),
