@@ -76,13 +76,16 @@ void pm_mapping_watch_go(struct pm_mapping *m)
 void pm_mapping_watch_end(struct pm_mapping *m)
 {
 	pm_watcher_remove(&m->watched);
-	pm_openers_end(&m->observed.openers);
+	/* A handler may query the mapping until pm_notifier_leave() returns; no open(2) waits for the handler. */
+	pthread_mutex_lock(&m->observed.lock);
 	pm_lease_end(&m->observed.lease);
+	pthread_mutex_unlock(&m->observed.lock);
+	if (m->has_watcher)
+		pm_notifier_leave(&m->notified);
+	pm_openers_end(&m->observed.openers);
 	pm_listener_close(&m->listener);
 	pm_sources_remove(&m->observed.sources);
-	if (!m->has_watcher)
-		return;
-	pm_notifier_leave(&m->notified);
-	pm_watcher_release();
+	if (m->has_watcher)
+		pm_watcher_release();
 	m->has_watcher = false;
 }
