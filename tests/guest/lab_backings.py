@@ -213,7 +213,7 @@ _ROWS = (
 )
 
 # With two CPUs Linux 6.12 has lost acknowledged stores of a mapping under a lease while other descriptors cloned, cut and
-# punched its file (2 of 6 runs of power-clone-newest on a loaded machine); why is not known. LAB_CPUS=2 shows it.
+# punched its file (2 of 5 runs of power-clone-newest, and none of 10 later); why is not known. LAB_CPUS=2 shows it.
 _ONE_CPU = ("xfs-dax-reflink", "matrix-", "cuts-files", "ways", "cached-disks")
 BACKINGS = {row.name: replace(row, cpus=1) if row.name.startswith(_ONE_CPU) else row for row in _ROWS}
 
