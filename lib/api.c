@@ -71,7 +71,7 @@ int pm_clear_error(struct pm_mapping *m)
 	struct pm_report report = {.size = 0};
 	if (!m)
 		return pm_no_mapping("pm_clear_error");
-	bool is_guaranteed = m->mapped.ask.sync == PM_GUARANTEE || m->mapped.ask.direct == PM_GUARANTEE;
+	bool is_guaranteed = pm_ask_is_guarantee(&m->mapped.ask);
 	/* The call acknowledges what is so now, and not only what an earlier look has seen. */
 	if (is_guaranteed)
 		pm_mapping_report(m, "pm_clear_error", &report, false);

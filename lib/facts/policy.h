@@ -16,6 +16,11 @@ struct pm_ask {
 	bool read_only;
 };
 
+static inline bool pm_ask_is_guarantee(const struct pm_ask *ask)
+{
+	return ask->sync == PM_GUARANTEE || ask->direct == PM_GUARANTEE;
+}
+
 struct pm_decision {
 	enum pm_granularity granularity;
 	enum pm_state sync;

@@ -42,20 +42,24 @@ static void cover_others(struct pm_observed *o, struct pm_event_batch *batch)
  * The entry that leads to the file now may be in no journal yet where another process has renamed or linked the file. A
  * guarantee, and a promise on lines, wait until it is durable.
  */
-static bool settle_name(struct pm_observed *o, pm_evidence_table e)
+static bool settle_name(struct pm_observed *o, pm_evidence_table e, struct pm_event_batch *batch)
 {
 	struct pm_mapped *m = o->mapped;
-	bool is_promised = o->terms->is_synchronous || m->ask.sync == PM_GUARANTEE || m->ask.direct == PM_GUARANTEE;
+	bool is_promised = o->terms->is_synchronous || pm_ask_is_guarantee(&m->ask);
 	if (!m->file || !S_ISREG(m->file->stx.stx_mode) || !is_promised)
 		return true;
 	m->is_entry_unsynced |= o->snapshot.name != PM_REASON_NONE || pm_sources_was_moved(&o->sources);
 	if (!m->is_entry_unsynced || e[PM_EV_NAMED].state != PM_YES)
 		return true;
-	m->is_entry_unsynced = pm_file_sync_entry(m->file);
-	if (m->is_entry_unsynced)
+	int rc = pm_file_sync_entry(m->file);
+	m->is_entry_unsynced = rc;
+	/* The kernel reports a write-back error once, and this sync may have taken it. */
+	if (rc && m->file->suspect)
+		pm_observed_fail(o, rc, batch);
+	if (rc)
 		pm_evidence_set(&e[PM_EV_NAMED], PM_NO, PM_NAME_MOVED, "fsync(2)",
 		                "its new directory entry cannot be synced");
-	return !m->is_entry_unsynced;
+	return !rc;
 }
 
 int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool by_watcher,
@@ -69,7 +73,7 @@ int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool
 	int rc = pm_observed_assess(o, e, &s, &fresh);
 	if (rc)
 		return rc;
-	if (!settle_name(o, e))
+	if (!settle_name(o, e, batch))
 		fresh = pm_decide(e, &o->mapped->ask);
 	if (all)
 		pm_evidence_for_report(e, &s);

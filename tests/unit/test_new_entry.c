@@ -95,10 +95,22 @@ START_TEST(an_entry_that_is_not_durable_does_not_count)
 }
 END_TEST
 
+/* The sync of the file meets a write-back error, which the kernel reports to no later call. */
+START_TEST(an_error_of_that_sync_poisons)
+{
+	struct pm_mapping *m = go(&ways[2]);
+	fake_fail(FAKE_fsync, 1, EIO);
+	ck_assert_int_eq(unit_query(m)->error, -EIO);
+	ck_assert_int_eq(pm_persist(m, pm_base(m), 8), -EIO);
+	ck_assert_int_eq(pm_unmap(m), -EIO);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("new_entry");
 	tcase_add_loop_test(c, the_entry_is_durable_before_it_counts, 0, (int)COUNT(ways));
 	tcase_add_loop_test(c, an_entry_that_is_not_durable_does_not_count, 0, (int)COUNT(ways));
+	tcase_add_test(c, an_error_of_that_sync_poisons);
 	return unit_run();
 }
