@@ -62,7 +62,7 @@ enum pm_granularity {
 	PM_BYTE = 4                 /* a fence: the CPU caches are in the persistence domain (eADR) */
 };
 
-/* A three-state fact. Unknown is never rounded up: only a yes lifts a promise. */
+/* A three-state fact. Unknown is never rounded up: only a yes raises a promise. */
 enum pm_state { PM_UNKNOWN = 0, PM_NO = 1, PM_YES = 2 };
 
 /* How the caller asks for a property. */

@@ -90,7 +90,7 @@ __attribute__((noinline)) static int persist_with_care(struct pm_mapping *m, con
  * On the strategy for lines nothing can fail after the checks, and the call ends in the CPU's function, without a
  * stack.
  */
-static inline int persist(struct pm_mapping *m, const char *call, const void *address, size_t length)
+static inline int persist_range(struct pm_mapping *m, const char *call, const void *address, size_t length)
 {
 	if (__builtin_expect(!m, 0))
 		return pm_no_mapping(call);
@@ -103,7 +103,7 @@ static inline int persist(struct pm_mapping *m, const char *call, const void *ad
 
 int pm_persist(struct pm_mapping *m, const void *address, size_t length)
 {
-	return persist(m, "pm_persist", address, length);
+	return persist_range(m, "pm_persist", address, length);
 }
 
 int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
@@ -112,7 +112,7 @@ int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
 	if (!m)
 		return pm_no_mapping(call);
 	const struct pm_strategy *before = strategy_of(m);
-	int rc = persist(m, call, address, length);
+	int rc = persist_range(m, call, address, length);
 	if (rc || !length)
 		return rc;
 	/* A demotion meanwhile may have come after the persist by lines: then the way further is that of lines. */
@@ -141,7 +141,7 @@ int pm_sync(struct pm_mapping *m)
 	int rc = pm_gate_enter(m, call);
 	bool lines = strategy_of(m)->granularity >= PM_CACHE_LINE && pm_mapping_backing(m) == PM_BACKING_FILE;
 	if (!rc && lines)
-		rc = finish_range(m, call, m->base, (size_t)m->mapped.range.length, pm_medium_look(&m->medium));
+		rc = finish_range(m, call, m->base, (size_t)m->mapped.range.length, pm_medium_check(&m->medium));
 	if (rc == -ERANGE && lines)
 		return sync_up_to_end(m, call);
 	return rc ? rc
@@ -229,8 +229,8 @@ static inline int finish_plain(struct pm_mapping *m, struct pm_unflushed rest, c
 	return persist_lines(rest.address, rest.length);
 }
 
-static inline int move(struct pm_mapping *m, const char *call, void *destination, const void *source, size_t length,
-                       unsigned flags)
+static inline int copy_range(struct pm_mapping *m, const char *call, void *destination, const void *source,
+                             size_t length, unsigned flags)
 {
 	if (__builtin_expect(!m, 0))
 		return pm_no_mapping(call);
@@ -243,12 +243,12 @@ static inline int move(struct pm_mapping *m, const char *call, void *destination
 
 int pm_memmove(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
 {
-	return move(m, "pm_memmove", destination, source, length, flags);
+	return copy_range(m, "pm_memmove", destination, source, length, flags);
 }
 
 int pm_memcpy(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
 {
-	return move(m, "pm_memcpy", destination, source, length, flags);
+	return copy_range(m, "pm_memcpy", destination, source, length, flags);
 }
 
 int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length, unsigned flags)
@@ -278,7 +278,7 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 	int rc = pm_medium_read(&m->medium, destination,
 	                        m->mapped.range.offset + (uint64_t)((const char *)source - m->base), length);
 	/* If the program closed or reused the number, it leads to a file that is not the mapping's. */
-	if (pm_medium_look(&m->medium) == -EBADF)
+	if (pm_medium_check(&m->medium) == -EBADF)
 		return pm_gate_leave(m, "pm_read", -EBADF);
 	if (!rc && pm_mapping_is_of_another(m))
 		return pm_fail(-ESTALE, "pm_read", m->name,

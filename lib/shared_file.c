@@ -16,7 +16,7 @@ static struct pm_shared_file *bucket[BUCKETS]; /* each in the order of its numbe
 static uint64_t made;
 
 /* The first entry of these numbers behind that one. */
-static struct pm_shared_file **find(uint64_t device, uint64_t inode, uint64_t after)
+static struct pm_shared_file **find_entry(uint64_t device, uint64_t inode, uint64_t after)
 {
 	struct pm_shared_file **at = &bucket[(inode ^ device) % BUCKETS];
 	while (*at && ((*at)->device != device || (*at)->inode != inode || (*at)->number <= after))
@@ -28,7 +28,7 @@ static void drop_if_unused(struct pm_shared_file *shared)
 {
 	if (shared->users || shared->pins)
 		return;
-	*find(shared->device, shared->inode, shared->number - 1) = shared->next;
+	*find_entry(shared->device, shared->inode, shared->number - 1) = shared->next;
 	free(shared);
 }
 
@@ -62,14 +62,14 @@ static int is_of_file(struct pm_shared_file *shared, int fd, const struct statx 
  */
 static struct pm_shared_file *find_same(uint64_t device, int fd, const struct statx *stx, bool *unsure)
 {
-	struct pm_shared_file *shared = *find(device, stx->stx_ino, 0);
+	struct pm_shared_file *shared = *find_entry(device, stx->stx_ino, 0);
 	uint64_t after = 0;
 	if (!shared)
 		return NULL;
 	pthread_mutex_unlock(&lock);
 	bool own = pm_has_own_numbers(fd, stx);
 	pthread_mutex_lock(&lock);
-	while ((shared = *find(device, stx->stx_ino, after))) {
+	while ((shared = *find_entry(device, stx->stx_ino, after))) {
 		after = shared->number;
 		if (!shared->users)
 			continue;
@@ -92,7 +92,7 @@ struct pm_shared_file *pm_shared_file_join(const struct statx *stx, struct pm_fi
 	if (!shared && (shared = malloc(sizeof(*shared)))) {
 		*shared = (struct pm_shared_file){
 			.device = device, .inode = stx->stx_ino, .number = ++made, .unsure = unsure};
-		*find(device, stx->stx_ino, UINT64_MAX) = shared;
+		*find_entry(device, stx->stx_ino, UINT64_MAX) = shared;
 	}
 	if (shared) {
 		user->next = shared->users;
@@ -129,7 +129,7 @@ static struct pm_file_user *find_furthest(const struct pm_shared_file *shared, c
 {
 	struct pm_shared_file *other;
 	struct pm_file_user *furthest = NULL;
-	for (uint64_t after = 0; (other = *find(shared->device, shared->inode, after)); after = other->number) {
+	for (uint64_t after = 0; (other = *find_entry(shared->device, shared->inode, after)); after = other->number) {
 		if (other != shared && !other->unsure && !shared->unsure)
 			continue;
 		for (struct pm_file_user *user = other->users; user; user = user->next) {

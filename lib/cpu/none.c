@@ -6,7 +6,7 @@
 
 const struct pm_cpu *pm_cpu_replacement;
 
-static void write_back(const void *address, size_t length)
+static void write_nothing_back(const void *address, size_t length)
 {
 	(void)address;
 	(void)length;
@@ -17,16 +17,16 @@ static void fence(void)
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
-static int persist(const void *address, size_t length)
+static int persist_nothing(const void *address, size_t length)
 {
-	write_back(address, length);
+	write_nothing_back(address, length);
 	fence();
 	return 0;
 }
 
 static const struct pm_cpu none = {
-	.name = "none", .copies = "words", .reaches_media = false, .line = 64, .write_back = write_back, .fence = fence,
-	.persist = persist};
+	.name = "none", .copies = "words", .reaches_media = false, .line = 64, .write_back = write_nothing_back,
+	.fence = fence, .persist = persist_nothing};
 
 const struct pm_cpu *pm_cpu_variant(unsigned index)
 {

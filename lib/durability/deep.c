@@ -35,7 +35,7 @@ int pm_deepen(struct pm_medium *m, const void *address, size_t length)
 {
 	if (m->device_dax)
 		return region_deep_flush(m->region);
-	int seen = pm_medium_look(m);
+	int seen = pm_medium_check(m);
 	if (seen)
 		return seen;
 	if (m->read_only)

@@ -19,7 +19,7 @@ void pm_medium_set_reach(struct pm_medium *m, uint64_t reach)
 	atomic_store(&m->writeback.furthest, 0);
 }
 
-int pm_medium_look(struct pm_medium *m)
+int pm_medium_check(struct pm_medium *m)
 {
 	struct statx now;
 	/*
@@ -27,7 +27,7 @@ int pm_medium_look(struct pm_medium *m)
 	 */
 	if (!m->identity || (m->is_device && !m->read_only))
 		return 0;
-	int rc = pm_kept_file_look(m->identity, &now);
+	int rc = pm_kept_file_stat(m->identity, &now);
 	if (!rc && S_ISREG(now.stx_mode))
 		pm_medium_note_end(m, now.stx_size);
 	return rc;

@@ -78,7 +78,7 @@ extern const struct pm_strategy pm_strategy_volatile;
  * Whether the descriptor still leads to the file, and where the file ends: 0, -EBADF, or why the file does not answer.
  * To be called before anything is written through the descriptor, and after what is to be trusted.
  */
-int pm_medium_look(struct pm_medium *);
+int pm_medium_check(struct pm_medium *);
 /* The least end ever seen holds. */
 void pm_medium_note_end(struct pm_medium *, uint64_t end);
 static inline bool pm_medium_is_cut(const struct pm_medium *m)

@@ -167,23 +167,23 @@ static int write_taken(struct pm_medium *m, struct pm_drain_ticket *self, struct
 }
 
 /*
- * Each drain looks at the file once: whether the descriptor leads to it, and where it ends. The look comes after the
+ * Each drain checks the file once: whether the descriptor leads to it, and where it ends. The check comes after the
  * msync where that is all there is, so that 0 means pages that the file had until then. What is written through the
- * descriptor needs the look before. A truncation in between is harmless there: ranges are written only on ext4 and XFS,
- * where the msync that follows commits the new size too, if pages went before they were written (ext4 i_datasync_tid,
- * the XFS log item of the inode); and what was on the medium by then, and went with the truncation, was durable when
- * the call began to return.
+ * descriptor needs the check before. A truncation in between is harmless there: ranges are written only on ext4 and
+ * XFS, where the msync that follows commits the new size too, if pages went before they were written (ext4
+ * i_datasync_tid, the XFS log item of the inode); and what was on the medium by then, and went with the truncation, was
+ * durable when the call began to return.
  */
 static int write_recorded(struct pm_medium *m, struct pm_drain_ticket *self, struct pm_page_walk *walk, bool whole)
 {
 	bool nothing = !whole && !walk->count, many = !whole && (walk->count > 1 || walk->more);
-	bool look_first = many || m->read_only || nothing;
-	int seen = look_first ? pm_medium_look(m) : 0;
+	bool checks_first = many || m->read_only || nothing;
+	int seen = checks_first ? pm_medium_check(m) : 0;
 	if (seen || nothing)
 		return seen;
 	int rc = write_taken(m, self, walk, whole);
-	if (!look_first)
-		seen = pm_medium_look(m);
+	if (!checks_first)
+		seen = pm_medium_check(m);
 	return seen == -EBADF ? seen : rc ? rc : seen;
 }
 
@@ -195,7 +195,7 @@ static void open_error_fd(struct pm_medium *m, struct pm_drain_ticket *self)
 {
 	struct pm_writeback *w = &m->writeback;
 	if (w->tickets.writing && w->error_fd == UNTRIED) {
-		int fd = pm_medium_look(m) ? NONE : pm_keep(&w->kept_error_fd, pm_open_error_fd(m));
+		int fd = pm_medium_check(m) ? NONE : pm_keep(&w->kept_error_fd, pm_open_error_fd(m));
 		w->error_fd = fd >= 0 ? fd : NONE;
 		if (fd >= 0)
 			pm_tickets_latch(&w->tickets, pm_read_error(m->fd));
@@ -317,7 +317,7 @@ int pm_page_recover(struct pm_medium *m)
 	struct pm_drain_ticket self;
 	if (m->read_only)
 		return -EACCES;
-	int rc = pm_medium_look(m);
+	int rc = pm_medium_check(m);
 	if (rc)
 		return rc;
 	write_lines(m, m->map, m->map_length);

@@ -30,7 +30,7 @@ void pm_page_demoted(struct pm_writeback *);
 void pm_page_promoted(struct pm_writeback *);
 /*
  * After a write-back failed: makes every cached page dirty again, keeping its content, and writes all back. On success
- * the latched error is lifted.
+ * the latched error is cleared.
  */
 int pm_page_recover(struct pm_medium *);
 

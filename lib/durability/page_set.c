@@ -45,7 +45,7 @@ void pm_page_set_free(struct pm_page_set *r)
 	free((void *)r->pages);
 }
 
-static inline void set(_Atomic uint64_t *word, uint64_t bits)
+static inline void set_bits(_Atomic uint64_t *word, uint64_t bits)
 {
 	if (~atomic_load(word) & bits)
 		atomic_fetch_or(word, bits);
@@ -58,8 +58,8 @@ void pm_page_set_add(struct pm_page_set *r, size_t offset, size_t length)
 		uint64_t from = word == first / WORD ? ~0ull << first % WORD : ~0ull;
 		uint64_t to = word == last / WORD ? ~0ull >> (WORD - 1 - last % WORD) : ~0ull;
 		size_t block = word / BLOCK;
-		set(&r->pages[word], from & to);
-		set(&r->blocks[block / WORD], 1ull << block % WORD);
+		set_bits(&r->pages[word], from & to);
+		set_bits(&r->blocks[block / WORD], 1ull << block % WORD);
 	}
 }
 

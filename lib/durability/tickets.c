@@ -27,7 +27,7 @@ void pm_tickets_unlock(struct pm_tickets *t, struct pm_drain_ticket *self)
 	pthread_setcancelstate(self->cancel_state, NULL);
 }
 
-static void append(struct pm_drain_ticket **at, struct pm_drain_ticket *self)
+static void append_ticket(struct pm_drain_ticket **at, struct pm_drain_ticket *self)
 {
 	while (*at)
 		at = &(*at)->next;
@@ -38,12 +38,12 @@ static void append(struct pm_drain_ticket **at, struct pm_drain_ticket *self)
 static void sleep_in(struct pm_drain_ticket **list, struct pm_tickets *t, struct pm_drain_ticket *self)
 {
 	self->woken = false;
-	append(list, self);
+	append_ticket(list, self);
 	while (!self->woken)
 		pthread_cond_wait(&self->woken_cond, &t->lock);
 }
 
-static void wake(struct pm_drain_ticket **at)
+static void wake_first(struct pm_drain_ticket **at)
 {
 	struct pm_drain_ticket *sleeper = *at;
 	*at = sleeper->next;
@@ -76,7 +76,7 @@ void pm_tickets_follow(struct pm_tickets *t, struct pm_drain_ticket *self)
 
 void pm_tickets_begin(struct pm_tickets *t, struct pm_drain_ticket *self)
 {
-	append(&t->writing, self);
+	append_ticket(&t->writing, self);
 }
 
 void pm_tickets_latch(struct pm_tickets *t, int rc)
@@ -98,7 +98,7 @@ void pm_tickets_end(struct pm_tickets *t, struct pm_drain_ticket *self, int rc)
 	*at = self->next;
 	for (at = &t->waiting; *at;) {
 		if (!t->writing || t->writing->number > (*at)->last)
-			wake(at);
+			wake_first(at);
 		else
 			at = &(*at)->next;
 	}
@@ -128,5 +128,5 @@ void pm_tickets_end_recovery(struct pm_tickets *t)
 {
 	t->recovering = false;
 	while (t->blocked)
-		wake(&t->blocked);
+		wake_first(&t->blocked);
 }

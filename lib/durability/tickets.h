@@ -38,7 +38,7 @@ struct pm_tickets {
 	uint64_t called;
 	bool recovering; /* no drain may start */
 	int error;       /* latched until a recovery succeeds */
-	int failure;     /* of the last drain that failed, for those that waited for it while the latch was lifted: */
+	int failure;     /* of the last drain that failed, for those that waited for it while the latch was cleared: */
 	uint64_t failed; /* calls up to this one */
 };
 

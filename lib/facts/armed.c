@@ -66,7 +66,7 @@ static enum pm_state state_of_flags(const char *flags, bool *cannot_save, const 
 	return has_flag(flags, *flag) ? PM_UNKNOWN : PM_YES;
 }
 
-static void take_worse(struct pm_evidence *row, enum pm_state state, int error, uint64_t value, const char *text)
+static void take_worse_state(struct pm_evidence *row, enum pm_state state, int error, uint64_t value, const char *text)
 {
 	bool worse = row->state == PM_NO ? state == PM_NO && value && !row->value : state != PM_YES;
 	if (!worse || (state == PM_UNKNOWN && row->state == PM_UNKNOWN))
@@ -75,7 +75,7 @@ static void take_worse(struct pm_evidence *row, enum pm_state state, int error, 
 	row->value = value;
 }
 
-static void look_at_dimm(struct pm_evidence *row, unsigned dimm)
+static void gather_dimm(struct pm_evidence *row, unsigned dimm)
 {
 	char flags[128] = "", text[56];
 	const char *flag = "";
@@ -83,7 +83,7 @@ static void look_at_dimm(struct pm_evidence *row, unsigned dimm)
 	int rc = pm_dimm_read(dimm, "flags", flags, sizeof(flags));
 	enum pm_state state = rc ? PM_UNKNOWN : state_of_flags(flags, &cannot_save, &flag);
 	snprintf(text, sizeof(text), "nmem%u%s%s", dimm, rc ? " does not report" : ": ", rc ? "" : flag);
-	take_worse(row, state, -rc, cannot_save, text);
+	take_worse_state(row, state, -rc, cannot_save, text);
 }
 
 void pm_evidence_armed(struct pm_evidence *row, unsigned region)
@@ -93,14 +93,14 @@ void pm_evidence_armed(struct pm_evidence *row, unsigned region)
 	int rc = 0;
 	pm_evidence_set(row, PM_YES, 0, SOURCE, NULL);
 	for (; n < DIMMS_MOST && !(rc = pm_dimm_find(region, n, &dimm)); n++)
-		look_at_dimm(row, dimm);
+		gather_dimm(row, dimm);
 	/* The first part that does not exist ends the list. */
 	if (!n || rc != -ENOENT)
-		take_worse(row, PM_UNKNOWN, -rc, 0, "not all NVDIMMs are shown");
+		take_worse_state(row, PM_UNKNOWN, -rc, 0, "not all NVDIMMs are shown");
 	snprintf(path, sizeof(path), ND_DEVICES "region%u/read_only", region);
 	rc = pm_read_text(path, text, sizeof(text));
 	bool is_writable = rc > 0 && !strcmp(text, "0");
 	if (!is_writable)
-		take_worse(row, rc < 0 ? PM_UNKNOWN : PM_NO, rc < 0 ? -rc : 0, 0,
+		take_worse_state(row, rc < 0 ? PM_UNKNOWN : PM_NO, rc < 0 ? -rc : 0, 0,
 		           rc < 0 ? "" : "the region is read-only");
 }

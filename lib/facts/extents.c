@@ -63,7 +63,7 @@ static int inspect(void *arg, const struct fiemap_extent *x)
 	return 0;
 }
 
-static int scan(const struct pm_subject *s, uint64_t end, struct defects *d)
+static int scan_extents(const struct pm_subject *s, uint64_t end, struct defects *d)
 {
 	int rc = pm_each_extent(s->fd, s->offset, end, inspect, d);
 	if (!rc && d->until < end)
@@ -82,7 +82,7 @@ void pm_evidence_extents(pm_evidence_table e, struct pm_subject *s)
 	const struct defect none = {NOWHERE, NOWHERE};
 	struct defects d = {none, none, none, s->offset};
 	uint64_t size = s->stx.stx_size, end = s->end < size ? s->end : size;
-	int rc = S_ISREG(s->stx.stx_mode) ? scan(s, end, &d) : -EOPNOTSUPP;
+	int rc = S_ISREG(s->stx.stx_mode) ? scan_extents(s, end, &d) : -EOPNOTSUPP;
 	/* Behind the end of a file that ends inside the range there is no block that a store could reach. */
 	if (size < s->end)
 		note(&d.hole, size, s->end);

@@ -54,7 +54,7 @@ static enum pm_state recall(uint64_t entry)
 	return state;
 }
 
-static void remember(uint64_t entry, enum pm_state state)
+static void keep_state(uint64_t entry, enum pm_state state)
 {
 	if (!entry || state == PM_UNKNOWN)
 		return;
@@ -73,7 +73,7 @@ static enum pm_state without_counters(const char *name, int rc)
 	char path[96];
 	struct statx stx;
 	snprintf(path, sizeof(path), "/proc/fs/ext4/%s", name);
-	return rc == -ENOENT && !pm_sysfs_look(path, &stx) ? PM_NO : PM_UNKNOWN;
+	return rc == -ENOENT && !pm_sysfs_stat(path, &stx) ? PM_NO : PM_UNKNOWN;
 }
 
 /*
@@ -96,7 +96,7 @@ static enum pm_state count(char *text)
 }
 
 /* As count(); *error is the positive errno where it cannot be read. *older: the kernel has no fast commits. */
-static enum pm_state look_at_counters(const char *name, int *error, bool *older)
+static enum pm_state read_counters(const char *name, int *error, bool *older)
 {
 	char path[96], text[2048];
 	snprintf(path, sizeof(path), "/proc/fs/ext4/%s/fc_info", name);
@@ -111,7 +111,7 @@ static enum pm_state look_at_counters(const char *name, int *error, bool *older)
 #define BLOCKS 2 /* of the unnamed file */
 
 /* An unnamed file of the same file system, in the directory of the file. */
-static int open_unnamed(const struct pm_subject *s)
+static int open_trial(const struct pm_subject *s)
 {
 	char link[40], path[PATH_MAX];
 	struct statx stx;
@@ -155,7 +155,7 @@ static bool change(const struct pm_subject *s, int unnamed, int attempt)
 static enum pm_state provoke(pm_evidence_table e, const struct pm_subject *s, const char *name, int *error)
 {
 	bool older;
-	int unnamed = open_unnamed(s);
+	int unnamed = open_trial(s);
 	bool may_change = s->writable && !s->unseen && e[PM_EV_ALLOCATED].state == PM_YES;
 	if (unnamed < 0 && !may_change) {
 		*error = -unnamed;
@@ -164,7 +164,7 @@ static enum pm_state provoke(pm_evidence_table e, const struct pm_subject *s, co
 	bool certain = unnamed >= 0 && collapse(unnamed, s->stx.stx_blksize);
 	enum pm_state state = PM_NO;
 	for (int i = 0; i < (certain ? 1 : TRIES) && state == PM_NO; i++) {
-		state = change(s, unnamed, i) || certain ? look_at_counters(name, error, &older) : PM_UNKNOWN;
+		state = change(s, unnamed, i) || certain ? read_counters(name, error, &older) : PM_UNKNOWN;
 	}
 	if (unnamed >= 0)
 		pm_sys->close(unnamed);
@@ -176,10 +176,10 @@ static uint64_t number_of(const char *name)
 	char path[96];
 	struct statx stx;
 	snprintf(path, sizeof(path), "/sys/fs/ext4/%s", name);
-	return pm_sysfs_look(path, &stx) ? 0 : stx.stx_ino;
+	return pm_sysfs_stat(path, &stx) ? 0 : stx.stx_ino;
 }
 
-static enum pm_state ask(pm_evidence_table e, const struct pm_subject *s, int *error)
+static enum pm_state ask_mount(pm_evidence_table e, const struct pm_subject *s, int *error)
 {
 	char name[PM_EXT4_NAME];
 	bool older = false;
@@ -192,13 +192,13 @@ static enum pm_state ask(pm_evidence_table e, const struct pm_subject *s, int *e
 	enum pm_state state = recall(entry);
 	if (state != PM_UNKNOWN)
 		return state;
-	state = look_at_counters(name, error, &older);
+	state = read_counters(name, error, &older);
 	if (state == PM_NO)
 		state = provoke(e, s, name, error);
 	if (older)
 		state = PM_NO;
 	*error = state == PM_UNKNOWN ? *error : 0;
-	remember(entry, state);
+	keep_state(entry, state);
 	return state;
 }
 
@@ -212,7 +212,7 @@ void pm_evidence_fast_commit(pm_evidence_table e, const struct pm_subject *s)
 	else if (fs->state == PM_YES && e[PM_EV_FSYNC_COMPLETE].state == PM_NO)
 		pm_evidence_set(row, PM_NO, 0, e[PM_EV_FSYNC_COMPLETE].source, "no journal");
 	else if (fs->state == PM_YES) {
-		enum pm_state state = ask(e, s, &error);
+		enum pm_state state = ask_mount(e, s, &error);
 		pm_evidence_set(row, state, error, SOURCE, NULL);
 	} else {
 		pm_evidence_set(row, PM_UNKNOWN, fs->error, fs->source, NULL);

@@ -272,7 +272,7 @@ static void providers(pm_evidence_table e, const struct pm_subject *s)
 	pm_evidence_set(&e[PM_EV_LIBUNWIND], used ? PM_YES : PM_NO, 0, "dlopen(3)", text);
 }
 
-void pm_evidence_for_look(pm_evidence_table e, struct pm_subject *s)
+void pm_evidence_for_observation(pm_evidence_table e, struct pm_subject *s)
 {
 	if (s->backing == PM_BACKING_ANONYMOUS)
 		return;

@@ -18,7 +18,7 @@ void pm_evidence_for_decision(pm_evidence_table, struct pm_subject *, bool try_s
  */
 int pm_evidence_shortage(pm_evidence_table);
 /* Gathers what else may change under a live mapping. Called after the first. */
-void pm_evidence_for_look(pm_evidence_table, struct pm_subject *);
+void pm_evidence_for_observation(pm_evidence_table, struct pm_subject *);
 /* Gathers everything else that a report shows. Called after both. */
 void pm_evidence_for_report(pm_evidence_table, struct pm_subject *);
 

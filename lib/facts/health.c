@@ -282,7 +282,7 @@ void pm_evidence_bad_blocks(pm_evidence_table e, const struct pm_subject *s)
  * The smallest of the pages that are mapped by now. smaps tells nothing of those of a DAX file (mm/memory.c
  * vm_normal_page_pmd), and getting huge ones for a file means no more than that the kernel had them to give.
  */
-static void page_size(struct pm_evidence *row, const struct pm_subject *s, enum pm_state dax)
+static void set_page_size(struct pm_evidence *row, const struct pm_subject *s, enum pm_state dax)
 {
 	static const char *const source = "/proc/self/pagemap PAGEMAP_SCAN";
 	/* drivers/dax/device.c maps pages of the device's alignment and no others. */
@@ -305,7 +305,7 @@ static void page_size(struct pm_evidence *row, const struct pm_subject *s, enum 
 
 void pm_evidence_health(pm_evidence_table e, const struct pm_subject *s)
 {
-	page_size(&e[PM_EV_PAGE_SIZE], s, e[PM_EV_DAX].state);
+	set_page_size(&e[PM_EV_PAGE_SIZE], s, e[PM_EV_DAX].state);
 	if (s->found.region == PM_NO_REGION)
 		return;
 	numa_node(&e[PM_EV_NUMA_NODE], s);

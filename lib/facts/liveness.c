@@ -43,10 +43,10 @@ static void alive(pm_evidence_table e, struct pm_subject *s)
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", s->stx.stx_dev_major, s->stx.stx_dev_minor);
 	if (!s->stx.stx_dev_major) /* tmpfs, btrfs, overlay: no single device */
 		return;
-	int rc = pm_sysfs_look(path, &link);
+	int rc = pm_sysfs_stat(path, &link);
 	s->found.device_entry = rc ? 0 : link.stx_ino;
 	/* Without sysfs nothing is known. */
-	if (rc == -ENOENT && pm_sysfs_look("/sys/dev/block", &link))
+	if (rc == -ENOENT && pm_sysfs_stat("/sys/dev/block", &link))
 		return;
 	enum pm_state state = !rc ? PM_YES : rc == -ENOENT ? PM_NO : PM_UNKNOWN;
 	pm_evidence_set(row, state, rc == -ENOENT ? ENODEV : -rc, "/sys/dev/block/M:m",

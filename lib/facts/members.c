@@ -88,7 +88,7 @@ static void visit_journal(void *arg, const char *name)
 	}
 	/* An internal journal of another file system has the name of no device. */
 	snprintf(path, sizeof(path), "/sys/class/block/%.64s", name);
-	if (!may_be_of(j->thread, name) || pm_sysfs_look(path, &stx))
+	if (!may_be_of(j->thread, name) || pm_sysfs_stat(path, &stx))
 		return;
 	j->found++;
 	snprintf(j->name, sizeof(j->name), "%.79s", path);
@@ -115,7 +115,7 @@ static void walk_journal(const struct statx *stx, unsigned depth, struct pm_desc
 	int has_journal = rc ? pm_ext4_fsync_is_complete(stx, NULL) : PM_YES;
 	if (!rc || has_journal == PM_NO)
 		return;
-	if (has_journal == PM_YES && rc == -ENOENT && !pm_sysfs_look(PM_JOURNALS, &entry)) {
+	if (has_journal == PM_YES && rc == -ENOENT && !pm_sysfs_stat(PM_JOURNALS, &entry)) {
 		find_thread(&j);
 		pm_sys->each_entry(PM_JOURNALS, visit_journal, &j);
 	}

@@ -41,7 +41,7 @@ static int path_of(int fd, char path[PATH_MAX])
 	return got < 0 ? (int)got : path[0] == '/' ? 0 : -EREMOTE;
 }
 
-static int find(const char *path, struct statx *found)
+static int stat_entry(const char *path, struct statx *found)
 {
 	int rc = pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, found);
 	return rc == -ENOTDIR ? -ENOENT : rc;
@@ -51,7 +51,7 @@ static int find(const char *path, struct statx *found)
 static int leads_to(const char *path, int fd, const struct statx *file)
 {
 	struct statx found;
-	int rc = find(path, &found);
+	int rc = stat_entry(path, &found);
 	if (rc || !pm_has_same_numbers(&found, file))
 		return rc;
 	/* A server may give one number to two files. */
@@ -76,7 +76,7 @@ static bool is_of_another_mount(const struct statx *a, const struct statx *b)
 static const char *hidden_by(const struct pm_subject *s, const char *path)
 {
 	struct statx found;
-	int rc = find(path, &found);
+	int rc = stat_entry(path, &found);
 	bool is_other = !rc && is_of_another_mount(&found, &s->stx) && leads_to(path, s->fd, &s->stx) == 0;
 	if ((!is_other && rc != -ENOENT) || pm_mount_is_listed(s->fd) != 1)
 		return NULL;
@@ -150,7 +150,7 @@ void pm_name_forget(struct pm_name *name, const struct pm_named_file *file)
 
 /* ---- What is found ---- */
 
-static void set(pm_evidence_table e, enum pm_state state, int error, const char *text, uint64_t links)
+static void set_row(pm_evidence_table e, enum pm_state state, int error, const char *text, uint64_t links)
 {
 	pm_evidence_set(&e[PM_EV_NAMED], state, error, SOURCE_PATH, text);
 	e[PM_EV_NAMED].value = links;
@@ -164,7 +164,7 @@ static void set_path(pm_evidence_table e, enum pm_state state, int error, const 
 	size_t room = sizeof(text) - 1 - strlen(before), length = strlen(path);
 	bool fits = length <= room;
 	snprintf(text, sizeof(text), "%s%s%s", before, fits ? "" : "...", fits ? path : path + length - (room - 3));
-	set(e, state, error, text, links);
+	set_row(e, state, error, text, links);
 }
 
 static void set_removed(pm_evidence_table e, const struct pm_subject *s, const char *path)
@@ -181,11 +181,11 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 		 * the name.
 		 */
 		if (rc)
-			set(e, PM_UNKNOWN, -rc, "", 0);
+			set_row(e, PM_UNKNOWN, -rc, "", 0);
 		else if (links)
-			set(e, PM_YES, 0, "named by linkat(2)", links);
+			set_row(e, PM_YES, 0, "named by linkat(2)", links);
 		else
-			set(e, PM_NO, PM_NAME_NEVER, "never had a name", 0);
+			set_row(e, PM_NO, PM_NAME_NEVER, "never had a name", 0);
 		return;
 	}
 	/* Without a remembered path another one may lead to the file. */
@@ -202,7 +202,7 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 		snprintf(text, sizeof(text), "; %u other link%s", links, links == 1 ? " remains" : "s remain");
 	char whole[TEXT_ROOM];
 	snprintf(whole, sizeof(whole), "%s%.40s", old == 0 ? "replaced" : "unlinked", text);
-	set(e, PM_NO, old == 0 ? PM_NAME_REPLACED : PM_NAME_REMOVED, whole, links);
+	set_row(e, PM_NO, old == 0 ? PM_NAME_REPLACED : PM_NAME_REMOVED, whole, links);
 }
 
 /*
@@ -223,7 +223,7 @@ static void set_moved(pm_evidence_table e, const struct pm_subject *s, const cha
 		set_path(e, PM_NO, PM_NAME_MOVED, "moved to ", path, s->stx.stx_nlink);
 }
 
-static void judge(pm_evidence_table e, const struct pm_subject *s, const char *path, bool was_just_followed)
+static void compare_path(pm_evidence_table e, const struct pm_subject *s, const char *path, bool was_just_followed)
 {
 	const char *then = s->name->path;
 	unsigned links = s->stx.stx_nlink;
@@ -241,7 +241,7 @@ static void judge(pm_evidence_table e, const struct pm_subject *s, const char *p
 	else if (removed)
 		set_removed(e, s, path);
 	else if (!links && pm_has_quirk(s->found.file_system, PM_FS_COUNTS_LINKS))
-		set(e, PM_NO, PM_NAME_REMOVED, "unlinked", 0);
+		set_row(e, PM_NO, PM_NAME_REMOVED, "unlinked", 0);
 	else /* unmounted (MNT_DETACH), or on a mount that this process does not see */
 		set_path(e, PM_UNKNOWN, rc < 0 ? -rc : 0, "not found at ", path, links);
 }
@@ -270,7 +270,7 @@ bool pm_name_is_reborn(const struct pm_name *name, const struct statx *now)
 static void set_unknown(pm_evidence_table e, const struct pm_subject *s, int error)
 {
 	bool is_gone = !s->file_error && !s->stx.stx_nlink && pm_has_quirk(s->found.file_system, PM_FS_COUNTS_LINKS);
-	set(e, is_gone ? PM_NO : PM_UNKNOWN, is_gone ? PM_NAME_REMOVED : error, is_gone ? "unlinked" : NULL,
+	set_row(e, is_gone ? PM_NO : PM_UNKNOWN, is_gone ? PM_NAME_REMOVED : error, is_gone ? "unlinked" : NULL,
 	    s->stx.stx_nlink);
 }
 
@@ -284,7 +284,7 @@ void pm_evidence_named_at_first(pm_evidence_table e, const struct pm_subject *s,
 		return;
 	}
 	snprintf(path, sizeof(path), "%s%s", s->name->path, s->name->now_is_removed ? DELETED : "");
-	judge(e, s, path, by_path);
+	compare_path(e, s, path, by_path);
 }
 
 void pm_evidence_named(pm_evidence_table e, const struct pm_subject *s)
@@ -293,7 +293,7 @@ void pm_evidence_named(pm_evidence_table e, const struct pm_subject *s)
 	if (!S_ISREG(s->stx.stx_mode) || !s->name)
 		return;
 	if (is_copied_up(s)) {
-		set(e, PM_NO, PM_NAME_COPIED_UP, "copied up: the path leads to the copy", s->stx.stx_nlink);
+		set_row(e, PM_NO, PM_NAME_COPIED_UP, "copied up: the path leads to the copy", s->stx.stx_nlink);
 		return;
 	}
 	struct pm_named_file file = {s->fd, &s->stx, s->found.file_system};
@@ -302,5 +302,5 @@ void pm_evidence_named(pm_evidence_table e, const struct pm_subject *s)
 	if (rc)
 		set_unknown(e, s, -rc);
 	else
-		judge(e, s, path, false);
+		compare_path(e, s, path, false);
 }

@@ -23,7 +23,7 @@ static struct {
 } known = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* DEVICES: not there. */
-static unsigned find(const struct pm_subject *s)
+static unsigned find_slot(const struct pm_subject *s)
 {
 	unsigned i = 0;
 	while (i < DEVICES &&
@@ -41,7 +41,7 @@ bool pm_device_lacks(const struct pm_subject *s, enum pm_device_part part)
 	if (!s->found.device_entry)
 		return false;
 	pthread_mutex_lock(&known.lock);
-	unsigned i = find(s);
+	unsigned i = find_slot(s);
 	bool lacks = i < DEVICES && known.slot[i].lacks & part;
 	pthread_mutex_unlock(&known.lock);
 	return lacks;
@@ -52,7 +52,7 @@ void pm_device_lacked(const struct pm_subject *s, enum pm_device_part part)
 	if (!s->found.device_entry)
 		return;
 	pthread_mutex_lock(&known.lock);
-	unsigned i = find(s);
+	unsigned i = find_slot(s);
 	if (i == DEVICES) {
 		i = known.next++ % DEVICES;
 		known.slot[i].entry = s->found.device_entry;

@@ -2,11 +2,11 @@
 #include "facts/policy.h"
 
 /*
- * Whether PM_TRUST_KERNEL lifts a row that is not as wanted. It lifts what the kernel's word covers (holes, unwritten
+ * Whether PM_TRUST_KERNEL waives a row that is not as wanted. It waives what the kernel's word covers (holes, unwritten
  * extents, a clone that may come), not what is known to break that word. PROOF_ONLY: only a no stops the promise; with
  * an unknown the grade is promised.
  */
-enum lift { LIFT_NEVER, LIFT_UNKNOWN, LIFT_ALWAYS, PROOF_ONLY };
+enum waiver { WAIVE_NEVER, WAIVE_UNKNOWN, WAIVE_ALWAYS, PROOF_ONLY };
 
 /*
  * The facts that user-space durability depends on, the most instructive first. The first row that is not as wanted is
@@ -18,32 +18,32 @@ struct rule {
 	enum pm_reason if_wrong;
 	enum pm_reason if_unknown;
 	enum pm_advice advice;
-	enum lift lift;
+	enum waiver waiver;
 	bool files_only; /* a device-dax has no file system, hence no extents */
 };
 
 static const struct rule rules[] = {
-	{PM_EV_MAP_SYNC, PM_YES, PM_REASON_SYNC_REFUSED, PM_REASON_SYNC_REFUSED, PM_ADVICE_MOUNT_DAX, LIFT_NEVER,
+	{PM_EV_MAP_SYNC, PM_YES, PM_REASON_SYNC_REFUSED, PM_REASON_SYNC_REFUSED, PM_ADVICE_MOUNT_DAX, WAIVE_NEVER,
 	 false},
 	{PM_EV_SYNC_IGNORED, PM_NO, PM_REASON_SYNC_IGNORED, PM_REASON_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX,
-	 LIFT_UNKNOWN, true},
+	 WAIVE_UNKNOWN, true},
 	{PM_EV_MAP_SYNC_IGNORED, PM_NO, PM_REASON_MAP_SYNC_IGNORED, PM_REASON_MAP_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX,
-	 LIFT_NEVER, false},
-	{PM_EV_CPU, PM_YES, PM_REASON_CPU, PM_REASON_CPU, PM_ADVICE_OTHER_CPU, LIFT_NEVER, false},
-	{PM_EV_PROVIDER, PM_YES, PM_REASON_EMULATED_PMEM, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_UNKNOWN,
-	 false},
-	{PM_EV_REGION, PM_YES, PM_REASON_REGION_UNKNOWN, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, LIFT_ALWAYS,
+	 WAIVE_NEVER, false},
+	{PM_EV_CPU, PM_YES, PM_REASON_CPU, PM_REASON_CPU, PM_ADVICE_OTHER_CPU, WAIVE_NEVER, false},
+	{PM_EV_PROVIDER, PM_YES, PM_REASON_EMULATED_PMEM, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM,
+	 WAIVE_UNKNOWN, false},
+	{PM_EV_REGION, PM_YES, PM_REASON_REGION_UNKNOWN, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM, WAIVE_ALWAYS,
 	 false},
 	{PM_EV_CPU_FLUSH_SUFFICES, PM_YES, PM_REASON_FLUSH_COMMAND, PM_REASON_REGION_UNKNOWN, PM_ADVICE_REAL_MEDIUM,
-	 LIFT_UNKNOWN, false},
+	 WAIVE_UNKNOWN, false},
 	{PM_EV_ARMED, PM_YES, PM_REASON_NOT_ARMED, PM_REASON_NOT_ARMED, PM_ADVICE_REAL_MEDIUM, PROOF_ONLY, false},
 	{PM_EV_FSYNC_COMPLETE, PM_YES, PM_REASON_FSYNC_INCOMPLETE, PM_REASON_FSYNC_INCOMPLETE, PM_ADVICE_JOURNAL,
-	 LIFT_ALWAYS, true},
+	 WAIVE_ALWAYS, true},
 	/* Stores to written blocks need no commit, until another process punches, cuts or regrows the file. */
-	{PM_EV_FAST_COMMIT, PM_NO, PM_REASON_FAST_COMMIT, PM_REASON_FAST_COMMIT, PM_ADVICE_LEASE, LIFT_UNKNOWN, true},
-	{PM_EV_UNSHARED, PM_YES, PM_REASON_SHARED, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_REWRITE, LIFT_UNKNOWN, true},
-	{PM_EV_ALLOCATED, PM_YES, PM_REASON_HOLE, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, LIFT_ALWAYS, true},
-	{PM_EV_EXTENTS_WRITTEN, PM_YES, PM_REASON_UNWRITTEN, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, LIFT_ALWAYS,
+	{PM_EV_FAST_COMMIT, PM_NO, PM_REASON_FAST_COMMIT, PM_REASON_FAST_COMMIT, PM_ADVICE_LEASE, WAIVE_UNKNOWN, true},
+	{PM_EV_UNSHARED, PM_YES, PM_REASON_SHARED, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_REWRITE, WAIVE_UNKNOWN, true},
+	{PM_EV_ALLOCATED, PM_YES, PM_REASON_HOLE, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, WAIVE_ALWAYS, true},
+	{PM_EV_EXTENTS_WRITTEN, PM_YES, PM_REASON_UNWRITTEN, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, WAIVE_ALWAYS,
 	 true},
 };
 
@@ -117,22 +117,22 @@ static bool is_lowered(const struct pm_evidence *e, const struct pm_ask *ask, st
 	return true;
 }
 
-static bool lifts(const struct rule *rule, enum pm_state state, bool trust)
+static bool is_waived(const struct rule *rule, enum pm_state state, bool trust)
 {
-	return trust && (rule->lift == LIFT_ALWAYS || (rule->lift == LIFT_UNKNOWN && state == PM_UNKNOWN));
+	return trust && (rule->waiver == WAIVE_ALWAYS || (rule->waiver == WAIVE_UNKNOWN && state == PM_UNKNOWN));
 }
 
-/* A fact is missing: it is lifted where it may be, otherwise the promise ends here. Returns whether to go on. */
-static bool missing(struct pm_decision *d, enum pm_reason reason, enum pm_advice advice, bool lifted)
+/* A fact is missing: it is waived where it may be, otherwise the promise ends here. Returns whether to go on. */
+static bool missing(struct pm_decision *d, enum pm_reason reason, enum pm_advice advice, bool waived)
 {
-	if (lifted && d->grade != PM_GRADE_TRUSTED) {
+	if (waived && d->grade != PM_GRADE_TRUSTED) {
 		d->grade = PM_GRADE_TRUSTED;
 		blame(d, PM_REASON_TRUSTED, advice);
-	} else if (!lifted) {
+	} else if (!waived) {
 		d->grade = PM_GRADE_ACCEPTED;
 		blame(d, reason, advice);
 	}
-	return lifted;
+	return waived;
 }
 
 /* While a lease is held no other process has the file open, so none can change its blocks. */
@@ -154,12 +154,12 @@ static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, b
 		enum pm_state state = e[rule->row].state;
 		if (state == rule->wanted || is_moot(rule, e, ask))
 			continue;
-		if (rule->lift == PROOF_ONLY && state == PM_UNKNOWN)
+		if (rule->waiver == PROOF_ONLY && state == PM_UNKNOWN)
 			continue;
 		enum pm_reason reason = state == PM_UNKNOWN ? rule->if_unknown : rule->if_wrong;
 		enum pm_advice advice =
 			rule->advice == PM_ADVICE_LEASE && ask->lease ? PM_ADVICE_CLOSE_OTHER_OPENS : rule->advice;
-		if (!missing(d, reason, advice, lifts(rule, state, trust)))
+		if (!missing(d, reason, advice, is_waived(rule, state, trust)))
 			return;
 	}
 	bool can_be_shared = ask->backing == PM_BACKING_FILE && e[PM_EV_SHAREABLE].state != PM_NO &&
@@ -212,7 +212,7 @@ static void set_sync(const struct pm_evidence *e, struct pm_decision *d)
 }
 
 /* A guarantee needs proof; a hint is met by any granularity that lets user space commit. */
-static void judge(const struct pm_ask *ask, struct pm_decision *d)
+static void set_verdict(const struct pm_ask *ask, struct pm_decision *d)
 {
 	bool fast = d->granularity >= PM_CACHE_LINE;
 	bool sync_met = ask->sync == PM_AVOID ||
@@ -322,7 +322,7 @@ struct pm_decision pm_decide(const struct pm_evidence e[PM_EVIDENCE_ROWS], const
 		}
 		set_granularity(e, ask, &d);
 	}
-	judge(ask, &d);
+	set_verdict(ask, &d);
 	lose(e, ask, &d);
 	return d;
 }

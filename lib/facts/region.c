@@ -93,7 +93,7 @@ static const char *device_path(const struct pm_subject *s, char *path, size_t si
 	return path;
 }
 
-static int take(struct region *r, const char *directory, const char *name, char *text, size_t size)
+static int take_attribute(struct region *r, const char *directory, const char *name, char *text, size_t size)
 {
 	int rc = read_attribute(directory, name, text, size);
 	if (rc && rc != -ENOENT)
@@ -105,17 +105,17 @@ static void read_region(struct region *r, const char *bus, const char *device)
 {
 	char directory[320];
 	snprintf(directory, sizeof(directory), ND_DEVICES "ndbus%u", (unsigned)strtoul(bus, NULL, 10));
-	take(r, directory, "provider", r->provider, sizeof(r->provider));
+	take_attribute(r, directory, "provider", r->provider, sizeof(r->provider));
 	snprintf(directory, sizeof(directory), ND_DEVICES "region%u", r->number);
-	take(r, directory, "devtype", r->devtype, sizeof(r->devtype));
-	r->domain_error = take(r, directory, "persistence_domain", r->domain, sizeof(r->domain));
-	take(r, directory, "deep_flush", r->deep_flush, sizeof(r->deep_flush));
+	take_attribute(r, directory, "devtype", r->devtype, sizeof(r->devtype));
+	r->domain_error = take_attribute(r, directory, "persistence_domain", r->domain, sizeof(r->domain));
+	take_attribute(r, directory, "deep_flush", r->deep_flush, sizeof(r->deep_flush));
 	pm_evidence_armed(&r->armed, r->number);
 	if (r->armed.error && r->armed.error != ENOENT)
 		r->shortage = -r->armed.error;
 	/* A partition has no dax directory: its disk has. */
-	if (take(r, device, "dax/write_cache", r->write_cache, sizeof(r->write_cache)))
-		take(r, device, "../dax/write_cache", r->write_cache, sizeof(r->write_cache));
+	if (take_attribute(r, device, "dax/write_cache", r->write_cache, sizeof(r->write_cache)))
+		take_attribute(r, device, "../dax/write_cache", r->write_cache, sizeof(r->write_cache));
 }
 
 /*
@@ -206,7 +206,7 @@ static void region_rows(pm_evidence_table e, const struct region *r)
 /* ---- Devices upon devices ---- */
 
 /* If a file may lie on two devices, the one that promises less counts: no before unknown before yes. */
-static void take_worse(pm_evidence_table e, const pm_evidence_table other, bool first)
+static void take_worse_rows(pm_evidence_table e, const pm_evidence_table other, bool first)
 {
 	static const enum pm_evidence_row rows[] = {PM_EV_REGION,     PM_EV_PROVIDER,   PM_EV_CPU_FLUSH_SUFFICES,
 	                                            PM_EV_DOMAIN,     PM_EV_ARMED,      PM_EV_CPU_CACHE,
@@ -243,7 +243,7 @@ static void visit_device(void *arg, const char *name)
 	pm_evidence_clear(found);
 	b->rc = gather(found, b->s, device, b->depth + 1);
 	if (!b->rc)
-		take_worse(b->e, found, !b->count++);
+		take_worse_rows(b->e, found, !b->count++);
 }
 
 static int gather_below(pm_evidence_table e, struct pm_subject *s, const char *device, unsigned depth)
@@ -286,7 +286,7 @@ void pm_evidence_region(pm_evidence_table e, struct pm_subject *s)
 		pm_evidence_set(&e[PM_EV_REGION], PM_UNKNOWN, -rc, SOURCE_LINK, NULL);
 		return;
 	}
-	take_worse(e, found, true);
+	take_worse_rows(e, found, true);
 	if (e[PM_EV_CPU_CACHE].state == PM_YES)
 		s->found.caches_may_stay = false;
 }

@@ -37,7 +37,7 @@ uint32_t pm_file_f_type(struct pm_file *f)
 }
 
 /* On hugetlbfs the block is the page, and munmap(2) accepts no less. */
-static void look_for_huge_pages(struct pm_file *f)
+static void find_huge_pages(struct pm_file *f)
 {
 	if (f->stx.stx_blksize > f->unit && pm_has_quirk(pm_file_f_type(f), PM_FS_HUGE_PAGES))
 		f->unit = f->stx.stx_blksize;
@@ -54,7 +54,7 @@ int pm_file_stat(struct pm_file *f)
 	if (S_ISDIR(f->stx.stx_mode))
 		return pm_fail(-EISDIR, f->call, f->name, "a directory cannot be mapped");
 	if (S_ISREG(f->stx.stx_mode)) {
-		look_for_huge_pages(f);
+		find_huge_pages(f);
 		return 0;
 	}
 	if (S_ISBLK(f->stx.stx_mode)) {

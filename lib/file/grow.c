@@ -182,7 +182,7 @@ static ssize_t append_by_description(struct pm_file *f, size_t step, int missing
 }
 
 /* Appends zeros at the end that the file has when the kernel writes them, wherever another process has moved it. */
-static ssize_t append(struct pm_file *f, uint64_t end, size_t step)
+static ssize_t append_at_end(struct pm_file *f, uint64_t end, size_t step)
 {
 	ssize_t put = PM_RETRY(pm_sys->pwritev2_append(f->fd, zeros, step));
 	/* RWF_APPEND is missing (before Linux 4.16), or filtered. */
@@ -210,7 +210,7 @@ static int append_zeros(struct pm_file *f, uint64_t end)
 		uint64_t missing = end - (uint64_t)size, step = missing;
 		if (!exact && missing > f->unit)
 			step = missing / SHARE > f->unit ? missing / SHARE : f->unit;
-		ssize_t put = append(f, (uint64_t)size, step < ZEROS ? (size_t)step : ZEROS);
+		ssize_t put = append_at_end(f, (uint64_t)size, step < ZEROS ? (size_t)step : ZEROS);
 		/* Beyond RLIMIT_FSIZE nothing is left to append, unless another process has lowered the limit. */
 		if (put == -EFBIG && PM_RETRY(pm_sys->lseek_end(f->fd)) >= (int64_t)end)
 			return 0;

@@ -18,7 +18,7 @@ static bool is_reason(int rc)
 }
 
 /* FALLOC_FL_KEEP_SIZE, and not beyond the end: the file does not grow. */
-static int ask(int fd, const struct statx *stx, uint64_t start, uint64_t end)
+static int ask_for_blocks(int fd, const struct statx *stx, uint64_t start, uint64_t end)
 {
 	end = end < stx->stx_size ? end : stx->stx_size;
 	return start < end ? PM_RETRY(pm_sys->fallocate_keep_size(fd, start, end - start)) : 0;
@@ -36,10 +36,10 @@ int pm_file_why_no_block(int fd, const struct statx *stx, uint64_t offset, uint6
 	struct statx now;
 	if (!PM_RETRY(pm_sys->statx(fd, "", AT_EMPTY_PATH, &now)) && pm_file_is_fixed(&now))
 		return -EPERM;
-	int rc = ask(fd, stx, offset, offset + length);
+	int rc = ask_for_blocks(fd, stx, offset, offset + length);
 	if (!rc) {
 		uint64_t start = offset - offset % PM_LARGEST_FOLIO, end = offset + length + PM_LARGEST_FOLIO - 1;
-		rc = ask(fd, stx, start, end - end % PM_LARGEST_FOLIO);
+		rc = ask_for_blocks(fd, stx, start, end - end % PM_LARGEST_FOLIO);
 	}
 	if (rc == -EOPNOTSUPP || rc == -ENOSYS)
 		return ask_counter(fd);

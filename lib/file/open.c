@@ -26,7 +26,7 @@
 
 #define SYMLINKS_MAX 40 /* as in path_resolution(7) */
 
-static int look_first(struct pm_file *f)
+static int stat_opened(struct pm_file *f)
 {
 	/*
 	 * A file that was created by its name is visible to every process: what another process has written by now
@@ -136,7 +136,7 @@ static int create_entry(struct pm_file *f, const struct pm_options *o)
 }
 
 /* Opens the directory that holds the entry current; relative to at, which it closes. */
-static int enter(struct pm_file *f, char *current, int at)
+static int enter_directory(struct pm_file *f, char *current, int at)
 {
 	char *directory;
 	const char *entry = split(current, &directory);
@@ -162,14 +162,14 @@ static int enter(struct pm_file *f, char *current, int at)
  */
 #define ABSENT 1
 
-static int walk(struct pm_file *f, const char *path, bool follow)
+static int follow_links(struct pm_file *f, const char *path, bool follow)
 {
 	char current[PATH_MAX];
 	if (strlen(path) >= sizeof(current))
 		return -ENAMETOOLONG;
 	strcpy(current, path);
 	for (int hop = 0; hop < SYMLINKS_MAX; hop++) {
-		int rc = enter(f, current, hop ? f->directory_fd : AT_FDCWD);
+		int rc = enter_directory(f, current, hop ? f->directory_fd : AT_FDCWD);
 		if (rc)
 			return rc;
 		ssize_t got = PM_RETRY(pm_sys->readlinkat(f->directory_fd, f->entry, current, sizeof(current) - 1));
@@ -190,7 +190,7 @@ static int walk(struct pm_file *f, const char *path, bool follow)
 static int create(struct pm_file *f, const char *path, const struct pm_options *o)
 {
 	bool exclusive = o->flags & PM_EXCLUSIVE;
-	int rc = walk(f, path, !exclusive);
+	int rc = follow_links(f, path, !exclusive);
 	rc = rc == ABSENT ? create_entry(f, o) : rc ? rc : -EEXIST;
 	return rc == -EEXIST && !exclusive ? -EAGAIN : rc;
 }
@@ -240,7 +240,7 @@ int pm_file_link(struct pm_file *f, const struct pm_options *o)
  */
 static void locate(struct pm_file *f, const char *path)
 {
-	if (walk(f, path, true) == 0 && pm_file_is_called(f, f->entry))
+	if (follow_links(f, path, true) == 0 && pm_file_is_called(f, f->entry))
 		return;
 	pm_file_close_directory(f);
 	f->sync_all = true;
@@ -292,7 +292,7 @@ int pm_file_open(struct pm_file *f, const char *path, const struct pm_options *o
 		pm_file_close_directory(f);
 		return rc;
 	}
-	int rc = look_first(f);
+	int rc = stat_opened(f);
 	if (!rc && was_removed(f, path)) {
 		pm_file_close(f);
 		f->again = true;
@@ -304,9 +304,9 @@ int pm_file_open(struct pm_file *f, const char *path, const struct pm_options *o
 }
 
 /* In the directory in which pm_map() would create it; -EEXIST: another process created it meanwhile. */
-static int open_unnamed(struct pm_file *f, const char *path, const struct pm_options *o)
+static int create_unnamed(struct pm_file *f, const char *path, const struct pm_options *o)
 {
-	int rc = walk(f, path, !(o->flags & PM_EXCLUSIVE));
+	int rc = follow_links(f, path, !(o->flags & PM_EXCLUSIVE));
 	if (rc != ABSENT)
 		return rc ? rc : -EEXIST;
 	int fd = PM_RETRY(pm_sys->openat(f->directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
@@ -330,7 +330,7 @@ int pm_file_open_unseen(struct pm_file *f, const char *path, const struct pm_opt
 	f->directory_fd = -1;
 	f->fd = o->flags & PM_EXCLUSIVE ? -ENOENT : open_unnoticed(path, access_mode(o));
 	if (f->fd == -ENOENT && o->flags & PM_CREATE)
-		f->fd = open_unnamed(f, path, o);
+		f->fd = create_unnamed(f, path, o);
 	if (f->fd == -EEXIST && !(o->flags & PM_EXCLUSIVE))
 		f->fd = open_unnoticed(path, access_mode(o));
 	int rc = f->fd < 0 ? pm_file_fail_to_open(f, f->fd, path) : pm_file_stat(f);
@@ -353,7 +353,7 @@ static int take_over(struct pm_file *f, int fd)
 		return pm_fail(-EBUSY, f->call, f->name, "the descriptor has a lease already");
 	f->fd = fd;
 	f->callers = true;
-	return look_first(f);
+	return stat_opened(f);
 }
 
 int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
@@ -372,6 +372,6 @@ int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
 	f->fd = open_existing(AT_FDCWD, path, access_mode(o));
 	if (f->fd < 0)
 		return pm_file_fail(f, f->fd, "the file cannot be opened again through /proc/self/fd");
-	return look_first(f);
+	return stat_opened(f);
 }
 

@@ -23,7 +23,7 @@
 struct gaps {
 	const struct pm_file *f;
 	uint64_t at, end; /* of the part that is still to be inspected */
-	bool fill;        /* or only look for them */
+	bool fill;        /* or only find them */
 	bool found, shared;
 	uint64_t last; /* where the last one that was found ends */
 };
@@ -75,7 +75,7 @@ static int meet(void *arg, const struct fiemap_extent *x)
 	return rc;
 }
 
-static int walk(struct gaps *g)
+static int walk_gaps(struct gaps *g)
 {
 	int rc = pm_each_extent(g->f->fd, g->at, g->end, meet, g);
 	return rc ? rc : meet_gap(g, g->end);
@@ -87,10 +87,10 @@ static int fail(const struct pm_file *f, int rc)
 }
 
 /* A file that was never shared needs no zeros. */
-static int look_if_needed(const struct pm_file *f, bool *needed)
+static int find_if_needed(const struct pm_file *f, bool *needed)
 {
 	struct gaps all = {.f = f, .end = f->size};
-	int rc = walk(&all);
+	int rc = walk_gaps(&all);
 	*needed = all.shared;
 	return rc ? fail(f, rc) : 0;
 }
@@ -99,7 +99,7 @@ static int look_if_needed(const struct pm_file *f, bool *needed)
 static int do_without(const struct pm_file *f)
 {
 	bool needed;
-	int rc = look_if_needed(f, &needed);
+	int rc = find_if_needed(f, &needed);
 	if (rc || !needed)
 		return rc;
 	return pm_fail(
@@ -115,7 +115,7 @@ int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 		    filled = {.f = f, .at = offset, .end = end, .fill = true};
 	if (offset >= end || !shows_old_blocks(f))
 		return 0;
-	int rc = walk(&seen);
+	int rc = walk_gaps(&seen);
 	if (rc)
 		return fail(f, rc);
 	if (!seen.found)
@@ -123,7 +123,7 @@ int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 	/* The file is that long already, and write(2) checks the limit all the same. */
 	if (pm_file_within_limit(f, seen.last)) {
 		bool needed;
-		rc = look_if_needed(f, &needed);
+		rc = find_if_needed(f, &needed);
 		return rc || !needed ? rc : pm_file_within_limit(f, seen.last);
 	}
 	/* The caller may store through its own description, which a lease on that description does not keep out. */
@@ -136,7 +136,7 @@ int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 		if (rc)
 			return do_without(f);
 	}
-	rc = walk(&filled);
+	rc = walk_gaps(&filled);
 	if (!had)
 		PM_RETRY(pm_sys->setlease(f->fd, F_UNLCK));
 	return rc ? fail(f, rc) : 0;

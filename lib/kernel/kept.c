@@ -20,7 +20,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pm_kept *bucket[BUCKETS];
 
 /* With the lock held. */
-static void take_out(struct pm_kept *k)
+static void take_out_number(struct pm_kept *k)
 {
 	struct pm_kept **at = &bucket[(unsigned)k->fd % BUCKETS];
 	while (*at && *at != k)
@@ -30,14 +30,14 @@ static void take_out(struct pm_kept *k)
 	k->fd = 0;
 }
 
-static void enter(struct pm_kept *k, int fd, bool marked)
+static void enter_number(struct pm_kept *k, int fd, bool marked)
 {
 	pthread_mutex_lock(&lock);
 	/* The kernel gives out only a free number, so the descriptor that was kept before was closed. */
 	for (struct pm_kept *other = bucket[(unsigned)fd % BUCKETS], *next; other; other = next) {
 		next = other->next;
 		if (other->fd == fd)
-			take_out(other);
+			take_out_number(other);
 	}
 	*k = (struct pm_kept){.next = bucket[(unsigned)fd % BUCKETS], .fd = fd, .marked = marked};
 	bucket[(unsigned)fd % BUCKETS] = k;
@@ -45,12 +45,12 @@ static void enter(struct pm_kept *k, int fd, bool marked)
 }
 
 /* The number; 0 if it belonged to another descriptor by then. */
-static int leave(struct pm_kept *k)
+static int take_number(struct pm_kept *k)
 {
 	pthread_mutex_lock(&lock);
 	int fd = k->fd;
 	if (fd)
-		take_out(k);
+		take_out_number(k);
 	pthread_mutex_unlock(&lock);
 	return fd;
 }
@@ -67,7 +67,7 @@ int pm_keep(struct pm_kept *k, int fd)
 	if (fd < 0)
 		return fd;
 	/* A sandbox may refuse the mark: then the register alone serves. */
-	enter(k, fd, !pm_sys->fcntl_setsig(fd, MARK));
+	enter_number(k, fd, !pm_sys->fcntl_setsig(fd, MARK));
 	return fd;
 }
 
@@ -80,7 +80,7 @@ bool pm_is_kept(const struct pm_kept *k)
 void pm_kept_close(struct pm_kept *k)
 {
 	bool marked = k->marked;
-	int fd = leave(k);
+	int fd = take_number(k);
 	if (fd && (!marked || has_mark(fd)))
 		pm_sys->close(fd);
 }
@@ -90,7 +90,7 @@ void pm_kept_file_keep(struct pm_kept_file *id, int fd, const struct statx *stx)
 	id->inode = stx->stx_ino;
 	id->major = stx->stx_dev_major;
 	id->minor = stx->stx_dev_minor;
-	enter(&id->kept, fd, false);
+	enter_number(&id->kept, fd, false);
 }
 
 bool pm_kept_file_is_of(const struct pm_kept_file *id, const struct statx *stx)
@@ -105,7 +105,7 @@ int pm_kept_file_check(struct pm_kept_file *id, const struct statx *now, int rc)
 	return atomic_load(&id->lost) ? -EBADF : rc;
 }
 
-int pm_kept_file_look(struct pm_kept_file *id, struct statx *now)
+int pm_kept_file_stat(struct pm_kept_file *id, struct statx *now)
 {
 	int fd = id->kept.fd;
 	if (!fd || atomic_load(&id->lost))
@@ -116,7 +116,7 @@ int pm_kept_file_look(struct pm_kept_file *id, struct statx *now)
 bool pm_kept_file_release(struct pm_kept_file *id)
 {
 	struct statx now;
-	int rc = pm_kept_file_look(id, &now);
+	int rc = pm_kept_file_stat(id, &now);
 	/* A file that does not answer is not proven to be another one. */
-	return leave(&id->kept) && rc != -EBADF;
+	return take_number(&id->kept) && rc != -EBADF;
 }

@@ -43,7 +43,7 @@ bool pm_kept_file_is_of(const struct pm_kept_file *, const struct statx *);
  * Fills *now and returns 0 if the descriptor still leads to the file, -EBADF if it does not or did not before,
  * otherwise -errno.
  */
-int pm_kept_file_look(struct pm_kept_file *, struct statx *now);
+int pm_kept_file_stat(struct pm_kept_file *, struct statx *now);
 /* The same check on what another call found: its statx(2) and its result. */
 int pm_kept_file_check(struct pm_kept_file *, const struct statx *now, int rc);
 /* Releases the descriptor, and returns whether it must be closed. */

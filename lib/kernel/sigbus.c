@@ -105,7 +105,7 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 /* ---- Installing ---- */
 
 /* The kernel gives this handler what the previous one asked for: its mask, its stack, its flags. */
-static void remember(const struct sigaction *found, struct sigaction *ours)
+static void keep_previous(const struct sigaction *found, struct sigaction *ours)
 {
 	struct sigaction *p = atomic_load(&previous) == before ? before + 1 : before;
 	*p = *found;
@@ -124,13 +124,13 @@ static void remember(const struct sigaction *found, struct sigaction *ours)
 static int link_in(const struct sigaction *found)
 {
 	struct sigaction ours, replaced, unused;
-	remember(found, &ours);
+	keep_previous(found, &ours);
 	int rc = PM_RETRY(pm_sys->sigaction(SIGBUS, &ours, &replaced));
 	if (rc)
 		return rc;
 	/* Another thread was faster: its handler is the one to pass on to. */
 	if (replaced.sa_handler != found->sa_handler)
-		remember(&replaced, &unused);
+		keep_previous(&replaced, &unused);
 	is_linked = true;
 	return 0;
 }

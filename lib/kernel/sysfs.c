@@ -15,22 +15,22 @@ static bool is_of_proc(const char *path)
 	return !strncmp(path, "/proc/", 6);
 }
 
-static int judge(const struct statfs *fs, const char *path)
+static int check_magic(const struct statfs *fs, const char *path)
 {
 	return (uint32_t)fs->f_type == (is_of_proc(path) ? PROC_SUPER_MAGIC : SYSFS_MAGIC) ? 0 : -ENOSYS;
 }
 
-static int check(int fd, const char *path)
+static int check_descriptor(int fd, const char *path)
 {
 	struct statfs fs;
 	int rc = PM_RETRY(pm_sys->fstatfs(fd, &fs));
-	return rc ? rc : judge(&fs, path);
+	return rc ? rc : check_magic(&fs, path);
 }
 
 int pm_sysfs_open(const char *path, int flags)
 {
 	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, flags | O_CLOEXEC, 0));
-	int rc = fd < 0 ? fd : check(fd, path);
+	int rc = fd < 0 ? fd : check_descriptor(fd, path);
 	if (fd >= 0 && rc)
 		pm_sys->close(fd);
 	return rc ? rc : fd;
@@ -45,13 +45,13 @@ static int check_path(const char *path)
 {
 	struct statfs fs;
 	int rc = PM_RETRY(pm_sys->statfs(path, &fs));
-	return rc ? rc : judge(&fs, path);
+	return rc ? rc : check_magic(&fs, path);
 }
 
 static int check_link(const char *path)
 {
 	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
-	int rc = fd < 0 ? fd : check(fd, path);
+	int rc = fd < 0 ? fd : check_descriptor(fd, path);
 	if (fd >= 0)
 		pm_sys->close(fd);
 	return rc;
@@ -69,7 +69,7 @@ static int check_entry(const char *path, const struct statx *stx)
 	return rc;
 }
 
-int pm_sysfs_look(const char *path, struct statx *stx)
+int pm_sysfs_stat(const char *path, struct statx *stx)
 {
 	int rc = PM_RETRY(pm_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, stx));
 	return rc ? rc : check_entry(path, stx);
@@ -78,7 +78,7 @@ int pm_sysfs_look(const char *path, struct statx *stx)
 ssize_t pm_sysfs_link(const char *path, char *text, size_t size)
 {
 	struct statx stx;
-	int rc = pm_sysfs_look(path, &stx);
+	int rc = pm_sysfs_stat(path, &stx);
 	return rc ? rc : PM_RETRY(pm_sys->readlinkat(AT_FDCWD, path, text, size));
 }
 

@@ -16,6 +16,6 @@ ssize_t pm_sysfs_link(const char *path, char *text, size_t size);
 /* Reads a small file whole as text, without the last newline. Returns its length or -errno. */
 int pm_read_text(const char *path, char *text, size_t size);
 /* The inode of a link or file. */
-int pm_sysfs_look(const char *path, struct statx *);
+int pm_sysfs_stat(const char *path, struct statx *);
 
 #endif

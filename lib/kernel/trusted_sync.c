@@ -53,12 +53,12 @@ int pm_ext4_find_journal(const char *name)
 	struct statx entry;
 	char path[128];
 	snprintf(path, sizeof(path), PM_JOURNALS "/%.64s-8", name);
-	int rc = pm_sysfs_look(path, &entry);
+	int rc = pm_sysfs_stat(path, &entry);
 	if (rc)
 		return rc;
 	/* The name is as good as the link that it was read from. */
 	snprintf(path, sizeof(path), "/sys/fs/ext4/%.64s", name);
-	rc = pm_sysfs_look(path, &entry);
+	rc = pm_sysfs_stat(path, &entry);
 	return rc == -ENOENT ? -ENODEV : rc;
 }
 

@@ -68,7 +68,7 @@ static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t 
 }
 
 /* Finds the error, and leaves the sentence. */
-static int judge(struct pm_mapping *m, const struct pm_fault *f)
+static int find_cause(struct pm_mapping *m, const struct pm_fault *f)
 {
 	const char *call = "pm_guarded";
 	unsigned long long offset = f->offset, length = f->length;
@@ -77,7 +77,7 @@ static int judge(struct pm_mapping *m, const struct pm_fault *f)
 	if (f->code == BUS_MCEERR_AR || f->code == BUS_MCEERR_AO)
 		return pm_fail(-EHWPOISON, call, m->name, "%s at offset %llu: %llu bytes around it are lost",
 		               pm_strerror(EHWPOISON), offset, length);
-	int rc = m->file.fd < 0 ? -ENODEV : pm_kept_file_look(&m->file.identity, &stx);
+	int rc = m->file.fd < 0 ? -ENODEV : pm_kept_file_stat(&m->file.identity, &stx);
 	if (rc == -EBADF)
 		return pm_gate_leave(m, call, rc);
 	if (rc && m->file.fd >= 0)
@@ -122,6 +122,6 @@ int pm_mapping_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg,
 	ret->length = caught.lsb ? (uint64_t)1 << caught.lsb : (uint64_t)sysconf(_SC_PAGESIZE);
 	ret->address = (void *)caught.address;
 	ret->code = caught.code;
-	ret->error = judge(m, ret);
+	ret->error = find_cause(m, ret);
 	return ret->error;
 }

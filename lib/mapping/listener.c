@@ -23,7 +23,7 @@ static int add(struct pm_listener *l, int fd, uint32_t events)
 	return fd < 0 ? fd : PM_RETRY(pm_sys->epoll_add(l->fd, fd, events));
 }
 
-static int open_all(struct pm_listener *l, struct pm_sources *s, struct pm_event_queue *queue, int fd)
+static int open_sources(struct pm_listener *l, struct pm_sources *s, struct pm_event_queue *queue, int fd)
 {
 	int error, rc = pm_keep(&l->epoll, PM_RETRY(pm_sys->epoll_create()));
 	if (rc < 0)
@@ -50,7 +50,7 @@ int pm_listener_open(struct pm_listener *l, struct pm_sources *s, struct pm_even
 {
 	if (pm_listener_is_open(l))
 		return pm_is_kept(&l->epoll) ? l->fd : -EBADF;
-	int rc = open_all(l, s, queue, fd);
+	int rc = open_sources(l, s, queue, fd);
 	if (!rc)
 		return l->fd;
 	pm_listener_close(l);

@@ -72,7 +72,7 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 }
 
 /* The mapping exists. A new file gets its name last: until then a failure leaves nothing. */
-static int finish(struct pm_mapping *m, const struct pm_options *o)
+static int finish_open(struct pm_mapping *m, const struct pm_options *o)
 {
 	bool unnamed = m->file.unnamed;
 	int rc = pm_file_link(&m->file, o);
@@ -150,7 +150,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	                          (m->flags & PM_LEASE && e[PM_EV_MAP_SYNC].state == PM_YES);
 	rc = map_pages(m, &s);
 	if (!rc)
-		rc = finish(m, o);
+		rc = finish_open(m, o);
 	if (rc)
 		return rc;
 	pm_shared_file_set_end(&m->user, m->mapped.range.offset + m->mapped.range.length);
@@ -165,7 +165,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 /* Counts the mappings that have left their shared file. */
 static atomic_uint unmap_generation;
 
-static void leave(struct pm_mapping *m)
+static void leave_shared_file(struct pm_mapping *m)
 {
 	atomic_fetch_add(&unmap_generation, 1);
 	pm_shared_file_leave(m->errors.shared, &m->user);
@@ -204,7 +204,7 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 	/* Perhaps the only report of what another mapping lost. */
 	if (m->file.suspect)
 		pm_shared_file_fail(m->errors.shared, atomic_load(&m->errors.shared->error_seq), rc);
-	leave(m);
+	leave_shared_file(m);
 	return rc;
 }
 
@@ -337,14 +337,14 @@ int pm_mapping_close(struct pm_mapping *m)
 	if (!rc)
 		rc = pm_gate_leave(m, "pm_unmap", atomic_load(&m->terms.strategy)->drain(&m->medium));
 	rc = rc ? rc : lost;
-	if (m->terms.is_synchronous && !pm_medium_look(&m->medium))
+	if (m->terms.is_synchronous && !pm_medium_check(&m->medium))
 		pm_touch(&m->medium);
 	pm_mapping_watch_end(m);
 	int unmapped = PM_RETRY(pm_sys->munmap(m->medium.map, m->medium.map_length));
 	if (!rc && unmapped)
 		rc = pm_fail(unmapped, "pm_unmap", m->name, "munmap failed: %s", pm_strerror(unmapped));
 	if (m->errors.shared)
-		leave(m);
+		leave_shared_file(m);
 	release(m);
 	return rc;
 }

@@ -42,7 +42,7 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_range
 	int rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(r->evidence) : 0;
 	if (rc)
 		return pm_area_no_evidence(f->name, f->call, rc);
-	pm_evidence_for_look(r->evidence, &s);
+	pm_evidence_for_observation(r->evidence, &s);
 	/* The verdict is about what pm_map() would see and make of the file; the rows stay what was found. */
 	pm_evidence_table assumed;
 	memcpy(assumed, r->evidence, sizeof(assumed));

@@ -24,17 +24,18 @@
 
 #define SECTOR 512u /* of the list: its content is lost as a whole */
 
-static uint64_t page_size(void)
+static uint64_t page_bytes(void)
 {
 	return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* The part of the range that the file has now. */
-static int look_at(struct pm_mapping *m, const char *call, uint64_t offset, uint64_t length, struct pm_subject *s)
+static int gather_present(struct pm_mapping *m, const char *call, uint64_t offset, uint64_t length,
+                          struct pm_subject *s)
 {
 	struct pm_file now = m->file;
 	struct statx fresh;
-	int rc = pm_kept_file_look(&m->file.identity, &fresh);
+	int rc = pm_kept_file_stat(&m->file.identity, &fresh);
 	if (rc == -EBADF)
 		return pm_gate_leave(m, call, rc);
 	if (rc)
@@ -105,7 +106,7 @@ static bool has_bad_page(const struct pm_subject *s)
 static int write_locked(struct pm_mapping *m, const char *call, const void *source, uint64_t offset, size_t length)
 {
 	struct pm_subject s;
-	int rc = look_at(m, call, offset, length, &s);
+	int rc = gather_present(m, call, offset, length, &s);
 	if (!rc)
 		rc = may_write(m, call, &s);
 	if (rc)
@@ -134,7 +135,7 @@ static int write_file(struct pm_mapping *m, const char *call, const void *source
 }
 
 /* Makes durable what was written, as far as the file still has it. */
-static int finish(struct pm_mapping *m, const char *call, void *address, size_t length)
+static int finish_write(struct pm_mapping *m, const char *call, void *address, size_t length)
 {
 	uint64_t end = m->mapped.range.offset + (uint64_t)((char *)address - m->base) + length;
 	int rc = pm_gate_leave(m, call, pm_page_write_range(&m->medium, address, length));
@@ -145,7 +146,7 @@ int pm_mapping_write(struct pm_mapping *m, void *destination, const void *source
 {
 	uint64_t offset = m->mapped.range.offset + (uint64_t)((char *)destination - m->base);
 	int rc = write_file(m, "pm_write", source, offset, length);
-	return rc ? rc : finish(m, "pm_write", destination, length);
+	return rc ? rc : finish_write(m, "pm_write", destination, length);
 }
 
 /* ---- Clearing ---- */
@@ -168,7 +169,7 @@ static int salvage(const struct pm_mapping *m, char *bytes, uint64_t from, uint6
 static int rewrite(struct pm_mapping *m, char *page, uint64_t first, uint64_t bytes, uint64_t low, uint64_t high)
 {
 	const char *call = "pm_clear_bad_blocks";
-	uint64_t size = page_size();
+	uint64_t size = page_bytes();
 	for (uint64_t at = first - first % size; at < first + bytes; at += size) {
 		uint64_t from = at > low ? at : low, to = at + size < high ? at + size : high;
 		int rc = salvage(m, page, from, to);
@@ -187,11 +188,11 @@ static int rewrite(struct pm_mapping *m, char *page, uint64_t first, uint64_t by
 }
 
 /* Where the kernel's list says nothing, nothing is claimed. */
-static int find(struct pm_mapping *m, uint64_t offset, uint64_t end, uint64_t *first, uint64_t *bytes)
+static int find_bad_blocks(struct pm_mapping *m, uint64_t offset, uint64_t end, uint64_t *first, uint64_t *bytes)
 {
 	struct pm_subject s;
 	pthread_mutex_lock(&m->observed.lock);
-	int rc = look_at(m, "pm_clear_bad_blocks", offset, end - offset, &s);
+	int rc = gather_present(m, "pm_clear_bad_blocks", offset, end - offset, &s);
 	pthread_mutex_unlock(&m->observed.lock);
 	if (rc)
 		return rc;
@@ -206,11 +207,11 @@ static int find(struct pm_mapping *m, uint64_t offset, uint64_t end, uint64_t *f
 
 static int rewrite_all(struct pm_mapping *m, uint64_t low, uint64_t high, bool *any)
 {
-	char *page = malloc((size_t)page_size());
+	char *page = malloc((size_t)page_bytes());
 	uint64_t first, bytes;
 	int rc = page ? 0 : pm_fail(-ENOMEM, "pm_clear_bad_blocks", m->name, "out of memory");
 	for (uint64_t at = low; !rc && at < high; at = first + bytes) {
-		rc = find(m, at, high, &first, &bytes);
+		rc = find_bad_blocks(m, at, high, &first, &bytes);
 		if (rc || !bytes)
 			break;
 		*any = true;
@@ -227,9 +228,9 @@ int pm_mapping_clear_bad_blocks(struct pm_mapping *m, void *address, size_t leng
 	int rc = rewrite_all(m, low, low + length, &any);
 	if (rc || !any)
 		return rc;
-	rc = finish(m, "pm_clear_bad_blocks", address, length);
+	rc = finish_write(m, "pm_clear_bad_blocks", address, length);
 	if (!rc)
-		rc = find(m, low, low + length, &first, &bytes);
+		rc = find_bad_blocks(m, low, low + length, &first, &bytes);
 	if (rc || !bytes)
 		return rc;
 	return pm_fail(-EIO, "pm_clear_bad_blocks", m->name,

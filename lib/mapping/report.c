@@ -52,7 +52,7 @@ static void end_scan(struct pm_mapping *m, struct pm_event_batch *batch)
 		pm_listener_arm(&m->listener);
 }
 
-static void scan(struct pm_mapping *m)
+static void scan_openers(struct pm_mapping *m)
 {
 	struct pm_observed *o = &m->observed;
 	struct pm_scan scan = {.targets = NULL};
@@ -75,7 +75,7 @@ static int open_listener(struct pm_mapping *m)
 {
 	struct statx now;
 	bool is_first = !pm_listener_is_open(&m->listener);
-	if (is_first && pm_kept_file_look(&m->file.identity, &now) == -EBADF)
+	if (is_first && pm_kept_file_stat(&m->file.identity, &now) == -EBADF)
 		return -EBADF;
 	int fd = pm_listener_open(&m->listener, &m->observed.sources, &m->observed.events, m->file.fd);
 	if (fd >= 0 && is_first)
@@ -92,7 +92,7 @@ int pm_mapping_event_fd(struct pm_mapping *m)
 	bool has_baseline = m->observed.openers.baseline_done;
 	pthread_mutex_unlock(&m->observed.lock);
 	if (fd >= 0 && !has_baseline)
-		scan(m);
+		scan_openers(m);
 	return fd;
 }
 
@@ -105,6 +105,6 @@ int pm_mapping_next_event(struct pm_mapping *m, struct pm_event *event)
 	memset(&report, 0, sizeof(report));
 	rc = pm_mapping_report(m, "pm_next_event", &report, false);
 	if (!rc)
-		scan(m);
+		scan_openers(m);
 	return rc ? rc : pm_events_take(&m->observed.events, event);
 }

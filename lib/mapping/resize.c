@@ -16,7 +16,7 @@
 #include "observe/observe.h"
 #include "sys/sys.h"
 
-static int check(struct pm_mapping *m, uint64_t length)
+static int check_arguments(struct pm_mapping *m, uint64_t length)
 {
 	const char *call = "pm_resize";
 	if (!length)
@@ -68,7 +68,7 @@ static int remap(struct pm_mapping *m, uint64_t length)
 }
 
 /* Whether the grown range still supports the promise: otherwise the call is refused, or the mapping must be demoted. */
-static int judge(struct pm_mapping *m, uint64_t length, struct pm_decision *ret)
+static int assess_grown(struct pm_mapping *m, uint64_t length, struct pm_decision *ret)
 {
 	pm_evidence_table e;
 	struct pm_subject s;
@@ -99,7 +99,7 @@ static int grow(struct pm_mapping *m, uint64_t length, struct pm_event_batch *ba
 	if (!rc)
 		rc = pm_file_stat(f);
 	if (!rc)
-		rc = judge(m, length, &decision);
+		rc = assess_grown(m, length, &decision);
 	if (!rc)
 		rc = remap(m, length);
 	if (rc) {
@@ -152,10 +152,10 @@ static void see_anew(struct pm_mapping *m)
 }
 
 /* Nothing is resized through a descriptor that leads elsewhere by now. */
-static int look_at_file(struct pm_mapping *m)
+static int check_file(struct pm_mapping *m)
 {
 	struct statx now;
-	int rc = pm_kept_file_look(&m->file.identity, &now);
+	int rc = pm_kept_file_stat(&m->file.identity, &now);
 	if (rc == -EBADF)
 		return pm_gate_leave(m, "pm_resize", rc);
 	rc = pm_file_stat(&m->file);
@@ -172,7 +172,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 	m->mapped.syncs |= PM_CALL_FSYNC;
 	/* What other processes did until now must not be mistaken for what this call does. */
 	pm_observe_locked(&m->observed, before, false, false, batch);
-	int rc = look_at_file(m);
+	int rc = check_file(m);
 	uint64_t end = m->mapped.range.offset + (length < m->mapped.range.length ? length : m->mapped.range.length);
 	if (!rc && m->file.size < end)
 		rc = pm_gate_cut_off(m, "pm_resize");
@@ -194,7 +194,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 static int check_with_lock(struct pm_mapping *m, uint64_t length)
 {
 	pthread_mutex_lock(&m->observed.lock);
-	int rc = check(m, length);
+	int rc = check_arguments(m, length);
 	pthread_mutex_unlock(&m->observed.lock);
 	return rc;
 }

@@ -34,7 +34,7 @@ static int prepare_file(struct pm_mapping *m, const struct pm_options *o, bool d
  * Lines commit what is stored from now on, not what write(2), fallocate(2), truncate(2) or rename(2) of any process
  * left behind. A file without a name is synced when it has one.
  */
-static int publish(struct pm_mapping *m, const struct pm_options *o, bool lines)
+static int sync_contents(struct pm_mapping *m, const struct pm_options *o, bool lines)
 {
 	if (!S_ISREG(m->file.stx.stx_mode) || m->file.unnamed ||
 	    !(o->flags & PM_CREATE || m->mapped.is_prepared || lines))
@@ -45,7 +45,7 @@ static int publish(struct pm_mapping *m, const struct pm_options *o, bool lines)
 }
 
 /* Gathers the extents of the new part, and what other processes did to the rest while it was synced. */
-static void look_again(struct pm_mapping *m, pm_evidence_table e, struct pm_subject *s)
+static void decide_again(struct pm_mapping *m, pm_evidence_table e, struct pm_subject *s)
 {
 	pm_evidence_extents(e, s);
 	m->terms.decision = pm_decide(e, &m->mapped.ask);
@@ -87,18 +87,18 @@ int pm_mapping_shape_file(struct pm_mapping *m, const struct pm_options *o, pm_e
 	if (!rc)
 		rc = grow_and_prepare(m, o, direct, s);
 	if (!rc)
-		rc = publish(m, o, lines);
+		rc = sync_contents(m, o, lines);
 	if (S_ISREG(f->stx.stx_mode)) /* it ends where it was made to end */
 		s->stx.stx_size = f->stx.stx_size = f->size;
 	if (rc || (!grown && !m->mapped.is_prepared && !lines) || e[PM_EV_MAP_SYNC].state != PM_YES)
 		return rc;
-	look_again(m, e, s);
+	decide_again(m, e, s);
 	if (!lines && m->terms.decision.granularity >= PM_CACHE_LINE) {
 		/* Another process wrote what was missing meanwhile, and that is not synced. */
-		rc = publish(m, o, true);
+		rc = sync_contents(m, o, true);
 		if (rc)
 			return rc;
-		look_again(m, e, s);
+		decide_again(m, e, s);
 	}
 	return m->terms.decision.verdict == PM_VERDICT_REFUSED ? pm_assess_refuse(f, &m->terms.decision) : 0;
 }

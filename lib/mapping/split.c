@@ -126,21 +126,21 @@ static int fail_to_lock(const struct pm_mapping *m, size_t length, int rc)
 
 int pm_mapping_map_anew(struct pm_mapping *m, void **ret, size_t length)
 {
-	struct walk look = {.m = m}, advise = {.m = m};
+	struct walk check = {.m = m}, advise = {.m = m};
 	void *map = NULL;
 	int prot = PROT_READ | (m->flags & PM_READ_ONLY ? 0 : PROT_WRITE);
 	int flags = m->terms.is_synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
-	int rc = walk_areas(&look);
-	rc = refuse(m, &look, rc);
+	int rc = walk_areas(&check);
+	rc = refuse(m, &check, rc);
 	if (rc)
 		return rc;
 	/*
 	 * If the process locks all that it maps (mlockall(2) MCL_FUTURE), the kernel locks it anyway, MCL_ONFAULT or
 	 * not.
 	 */
-	flags |= look.locked ? MAP_LOCKED : 0;
+	flags |= check.locked ? MAP_LOCKED : 0;
 	rc = PM_RETRY(pm_sys->mmap(&map, length, prot, flags, m->file.fd, m->medium.offset));
-	if (rc && look.locked)
+	if (rc && check.locked)
 		return fail_to_lock(m, length, rc);
 	if (rc)
 		return pm_area_no_room(m->name, "pm_resize", "mmap", length, length, rc);

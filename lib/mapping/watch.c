@@ -6,7 +6,7 @@
 #include "mapping/mapping.h"
 #include "observe/observe.h"
 
-static bool look(void *mapping)
+static bool observe_mapping(void *mapping)
 {
 	return pm_observe_if_free(&((struct pm_mapping *)mapping)->observed);
 }
@@ -67,7 +67,8 @@ void pm_mapping_watch_go(struct pm_mapping *m)
 		return;
 	o->lease.identity = &m->file.identity;
 	m->watched = (struct pm_watched){
-		.lease = &o->lease, .sources = &o->sources, .openers = &o->openers, .look = look, .arg = m};
+		.lease = &o->lease, .sources = &o->sources, .openers = &o->openers,
+		.observe = observe_mapping, .arg = m};
 	pm_watcher_add(&m->watched);
 	/* The signal of a break that came before found no member. */
 	pm_observe_lease(o);

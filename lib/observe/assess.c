@@ -22,9 +22,9 @@ struct pm_ask pm_assess_request(const struct pm_options *o, const struct pm_file
 
 unsigned pm_assess_syncs(const struct pm_file *f, const struct pm_options *o)
 {
-	unsigned publishing = PM_CALL_FSYNC | (f->sync_all ? PM_CALL_SYNCFS : 0);
-	bool publishes = o->flags & (PM_CREATE | PM_PREPARE) && S_ISREG(f->stx.stx_mode);
-	return (o->flags & PM_READ_ONLY ? PM_CALL_FDATASYNC : PM_CALL_MSYNC) | (publishes ? publishing : 0);
+	unsigned name_syncs = PM_CALL_FSYNC | (f->sync_all ? PM_CALL_SYNCFS : 0);
+	bool syncs_name = o->flags & (PM_CREATE | PM_PREPARE) && S_ISREG(f->stx.stx_mode);
+	return (o->flags & PM_READ_ONLY ? PM_CALL_FDATASYNC : PM_CALL_MSYNC) | (syncs_name ? name_syncs : 0);
 }
 
 void pm_assess_subject(const struct pm_file *f, const struct pm_ask *ask, struct pm_range range, bool is_writable,
@@ -143,7 +143,7 @@ int pm_assess(struct pm_mapped *m, struct pm_medium *medium, uint64_t length, co
 	int rc = pm_evidence_shortage(e);
 	if (rc)
 		return rc;
-	pm_evidence_for_look(e, s);
+	pm_evidence_for_observation(e, s);
 	*ret = pm_decide(e, &m->ask);
 	return 0;
 }

@@ -34,7 +34,7 @@ struct pm_event *pm_event_batch_add(struct pm_event_batch *batch, enum pm_event_
 	return event;
 }
 
-static void complete(struct pm_event *event, const struct pm_event_state *after)
+static void complete_event(struct pm_event *event, const struct pm_event_state *after)
 {
 	event->new_granularity = after->granularity;
 	event->sync = after->sync;
@@ -64,7 +64,7 @@ static bool merge(struct pm_event_node *node, const struct pm_event *event)
 }
 
 /* false: out of memory. */
-static bool append(struct pm_event_node **last, const struct pm_event *event)
+static bool append_event(struct pm_event_node **last, const struct pm_event *event)
 {
 	if (merge(*last, event))
 		return true;
@@ -148,16 +148,16 @@ void pm_events_destroy(struct pm_event_queue *queue)
 	pthread_mutex_destroy(&queue->lock);
 }
 
-static bool publish(struct pm_event_queue *queue, struct pm_event *event, bool is_deferred)
+static bool publish_event(struct pm_event_queue *queue, struct pm_event *event, bool is_deferred)
 {
 	/* The watcher thread has no call of the application on its stack. */
 	if (queue->has_listener && !is_deferred)
 		event->frames =
 			pm_libunwind_call_site(event->frame, PM_EVENT_FRAMES, event->where, sizeof(event->where));
 	pthread_mutex_lock(&queue->lock);
-	if (append(&queue->pending, event))
+	if (append_event(&queue->pending, event))
 		set_readable(queue, true);
-	bool waits = is_deferred && queue->handler && append(&queue->untold, event);
+	bool waits = is_deferred && queue->handler && append_event(&queue->untold, event);
 	pthread_mutex_unlock(&queue->lock);
 	if (queue->handler && !waits)
 		queue->handler(queue->mapping, event, queue->arg);
@@ -169,8 +169,8 @@ bool pm_events_publish(struct pm_event_queue *queue, struct pm_event_batch *batc
 {
 	bool waits = false;
 	for (unsigned i = 0; i < batch->count; i++) {
-		complete(&batch->event[i], after);
-		waits |= publish(queue, &batch->event[i], is_deferred);
+		complete_event(&batch->event[i], after);
+		waits |= publish_event(queue, &batch->event[i], is_deferred);
 	}
 	batch->count = 0;
 	return waits;

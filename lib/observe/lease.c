@@ -12,7 +12,7 @@
 static int check_descriptor(const struct pm_lease *l)
 {
 	struct statx now;
-	return l->identity && pm_kept_file_look(l->identity, &now) == -EBADF ? -EBADF : 0;
+	return l->identity && pm_kept_file_stat(l->identity, &now) == -EBADF ? -EBADF : 0;
 }
 
 static bool has_lease(const struct pm_lease *l)

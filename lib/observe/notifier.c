@@ -68,7 +68,7 @@ void pm_notifier_wake(void)
 }
 
 /* A handler may unmap another mapping: the notifier thread does not wait for itself then. */
-static void take_out(struct pm_notified *n)
+static void take_out_member(struct pm_notified *n)
 {
 	pthread_mutex_lock(&lock);
 	while (current == n)
@@ -98,7 +98,7 @@ void pm_notifier_leave(struct pm_notified *n)
 {
 	if (!n->queue)
 		return;
-	take_out(n);
+	take_out_member(n);
 	end_thread_if_unused();
 	while (pm_events_tell(n->queue))
 		;

@@ -28,7 +28,7 @@ struct pm_inotify *pm_inotify_open(void (*on_arrival)(void), int *error)
 }
 
 /* Unlocks it; after its owner has given it up, the last user frees it. */
-static void leave(struct pm_inotify *inotify)
+static void release_inotify(struct pm_inotify *inotify)
 {
 	bool is_used = inotify->users || !inotify->is_given_up;
 	pthread_mutex_unlock(&inotify->lock);
@@ -43,7 +43,7 @@ void pm_inotify_give_up(struct pm_inotify *inotify)
 {
 	pthread_mutex_lock(&inotify->lock);
 	inotify->is_given_up = true;
-	leave(inotify);
+	release_inotify(inotify);
 }
 
 /* Of an overflow it is not known what was lost: anything may have happened to any file. */
@@ -59,7 +59,7 @@ static void distribute(struct pm_inotify *inotify, const struct inotify_event *e
 }
 
 /* With the lock held. false: the program closed the descriptor, which announces nothing any more. */
-static bool drain(struct pm_inotify *inotify)
+static bool read_announced(struct pm_inotify *inotify)
 {
 	_Alignas(struct inotify_event) char buffer[4096];
 	ssize_t got;
@@ -78,7 +78,7 @@ static bool drain(struct pm_inotify *inotify)
 void pm_inotify_drain(struct pm_inotify *inotify)
 {
 	pthread_mutex_lock(&inotify->lock);
-	drain(inotify);
+	read_announced(inotify);
 	pthread_mutex_unlock(&inotify->lock);
 }
 
@@ -127,7 +127,7 @@ void pm_sources_remove(struct pm_sources *s)
 	if (!has_other_user(inotify, s->watch) && !inotify->is_given_up && pm_is_kept(&inotify->kept))
 		pm_sys->inotify_remove(inotify->fd, s->watch);
 	s->inotify = NULL;
-	leave(inotify);
+	release_inotify(inotify);
 }
 
 /* What another file got of it must be looked at by the watcher. */
@@ -145,7 +145,7 @@ static uint32_t take_arrived(struct pm_sources *s)
 	if (!inotify)
 		return 0;
 	pthread_mutex_lock(&inotify->lock);
-	if (!drain(inotify)) {
+	if (!read_announced(inotify)) {
 		s->is_watched = PM_NO;
 		s->error = EBADF;
 	}

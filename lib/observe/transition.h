@@ -29,10 +29,10 @@ void pm_terms_destroy(struct pm_terms *);
 /* The first strategy, by the decision. */
 void pm_terms_begin(struct pm_terms *, struct pm_medium *);
 void pm_terms_set_strategy(struct pm_terms *, struct pm_medium *, const struct pm_strategy *);
-/* Every call looks at the medium first from now on. */
+/* Every call checks the medium first from now on. */
 void pm_terms_close_short_cut(struct pm_terms *);
 /*
- * Takes a fresh decision. What is in force is never lifted unless may_promote. Returns PM_EVENT_DEMOTED,
+ * Takes a fresh decision. What is in force is never raised unless may_promote. Returns PM_EVENT_DEMOTED,
  * PM_EVENT_PROMOTED, or 0: neither.
  */
 int pm_terms_adopt(struct pm_terms *, struct pm_medium *, const struct pm_ask *, const struct pm_decision *,

@@ -33,7 +33,7 @@ static struct {
 
 /* ---- Descriptors ---- */
 
-static void wake(void)
+static void wake_thread(void)
 {
 	uint64_t one = 1;
 	if (pm_is_kept(&watcher.wake))
@@ -43,7 +43,7 @@ static void wake(void)
 static void wake_from_outside(void)
 {
 	pthread_mutex_lock(&lock);
-	wake();
+	wake_thread();
 	pthread_mutex_unlock(&lock);
 }
 
@@ -83,7 +83,7 @@ static void close_all(void)
 }
 
 /* Also again what the program closed: a new member is watched as if that had not happened. */
-static int open_all(void)
+static int open_descriptors(void)
 {
 	int rc = renew(&watcher.wake, make_wake);
 	if (rc >= 0)
@@ -127,14 +127,14 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 /*
  * With the lock held, which it releases meanwhile. The member stays in the list, since a thread that removes it waits.
  */
-static void look_at(struct pm_watched *w, uint64_t now)
+static void observe_member(struct pm_watched *w, uint64_t now)
 {
 	watcher.current = w;
 	w->due = 0;
 	pthread_mutex_unlock(&lock);
-	bool has_looked = w->look(w->arg);
+	bool is_observed = w->observe(w->arg);
 	pthread_mutex_lock(&lock);
-	if (!has_looked)
+	if (!is_observed)
 		w->due = now + PAUSE_MS;
 	watcher.current = NULL;
 	pthread_cond_broadcast(&changed_cond);
@@ -145,7 +145,7 @@ static void answer_leases(uint64_t now)
 {
 	for (struct pm_watched *w = watcher.members; w; w = w->next)
 		if (pm_lease_is_broken(w->lease))
-			look_at(w, now);
+			observe_member(w, now);
 }
 
 /* Between two looks, and between two processes of a scan: leases wait for one of them at most. */
@@ -171,7 +171,7 @@ static struct pm_watched *find_due(uint64_t now)
 	return NULL;
 }
 
-static void look_at_due(uint64_t now)
+static void observe_due(uint64_t now)
 {
 	if (now >= watcher.tick) {
 		watcher.tick = now + PERIOD_MS;
@@ -181,7 +181,7 @@ static void look_at_due(uint64_t now)
 		if (!w->due && pm_sources_have_arrived(w->sources))
 			w->due = now + PAUSE_MS;
 	for (struct pm_watched *w; (w = find_due(now));) {
-		look_at(w, now);
+		observe_member(w, now);
 		answer_signal(now);
 	}
 }
@@ -278,7 +278,7 @@ static void *watch(void *arg)
 		now = pm_sys->now_ms();
 		if (has_more || watcher.signal_is_foreign)
 			take_up(fds, now);
-		look_at_due(now);
+		observe_due(now);
 		scan_if_due(now);
 	}
 	pthread_mutex_unlock(&lock);
@@ -304,7 +304,7 @@ int pm_watcher_acquire(void)
 {
 	pthread_mutex_lock(&life);
 	pthread_mutex_lock(&lock);
-	int rc = open_all();
+	int rc = open_descriptors();
 	pthread_mutex_unlock(&lock);
 	if (!rc && !watcher.holders)
 		rc = start();
@@ -322,7 +322,7 @@ void pm_watcher_release(void)
 	if (!--watcher.holders) {
 		pthread_mutex_lock(&lock);
 		watcher.must_end = true;
-		wake();
+		wake_thread();
 		pthread_mutex_unlock(&lock);
 		pthread_join(watcher.thread, NULL);
 		close_all();
@@ -360,7 +360,7 @@ void pm_watcher_add(struct pm_watched *w)
 	w->due = 0;
 	w->next = watcher.members;
 	watcher.members = w;
-	wake();
+	wake_thread();
 	pthread_mutex_unlock(&lock);
 }
 

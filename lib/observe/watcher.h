@@ -21,7 +21,7 @@ struct pm_watched {
 	struct pm_lease *lease;
 	struct pm_sources *sources;
 	struct pm_openers *openers;
-	bool (*look)(void *arg); /* false: another thread holds the mapping's lock */
+	bool (*observe)(void *arg); /* false: another thread holds the mapping's lock */
 	void *arg;
 	uint64_t due; /* in milliseconds of the clock; 0: not before the next tick */
 };

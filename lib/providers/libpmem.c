@@ -4,7 +4,7 @@
  * is loaded in a thread that has a working directory of its own (unshare(2) CLONE_FS needs no privilege).
  *
  * PMEM_* variables in the environment can make libpmem leave flushes out. With any of them set libpmem is not used, so
- * the environment cannot lift a promise.
+ * the environment cannot raise a promise.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -58,7 +58,7 @@ static void *load(void *unused)
 	return (void *)(has_auto_flush() == 1 ? "loaded; sees eADR" : "loaded; sees no eADR");
 }
 
-static void load_once(void)
+static void load_libpmem(void)
 {
 	pthread_t thread;
 	pthread_attr_t attributes;
@@ -78,7 +78,7 @@ static void load_once(void)
 
 const struct pm_libpmem *pm_libpmem_load(const char **reason)
 {
-	pthread_once(&once, load_once);
+	pthread_once(&once, load_libpmem);
 	return pm_libpmem_loaded(reason);
 }
 

@@ -13,7 +13,7 @@ static int (*backtrace_of_libunwind)(void **frame, int most); /* unw_backtrace(3
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Atomic(const char *) state = "not needed yet";
 
-static void load_once(void)
+static void load_libunwind(void)
 {
 	void *library = pm_sys->dlopen(PM_LIBUNWIND_PATH);
 	if (library)
@@ -64,7 +64,7 @@ static bool may_open_pipe(void)
 unsigned pm_libunwind_call_site(void **frame, unsigned most, char *where, size_t where_size)
 {
 	void *stack[64];
-	pthread_once(&once, load_once);
+	pthread_once(&once, load_libunwind);
 	int depth = backtrace_of_libunwind && may_open_pipe() ? backtrace_of_libunwind(stack, 64) : 0;
 	int first = 0;
 	while (first < depth && inside_library(stack[first]))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Neither a preloaded shim nor the environment can lift a promise.
+"""Neither a preloaded shim nor the environment can raise a promise.
 
   shim.py WORK SHIM GUARANTEE WHY
 

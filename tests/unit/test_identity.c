@@ -333,7 +333,7 @@ END_TEST
 /* ---- What else stands on it ---- */
 
 /*
- * The type of the server's file system lifts nothing: reflink, inodes and drains are not those of an ext4 or XFS here.
+ * The type of the server's file system raises nothing: reflink, inodes and drains are not those of an ext4 or XFS here.
  */
 START_TEST(a_type_that_is_a_servers_is_not_known)
 {

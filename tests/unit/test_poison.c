@@ -184,7 +184,7 @@ START_TEST(each_mapping_hears_of_it_once)
 }
 END_TEST
 
-START_TEST(clearing_writes_everything_and_lifts_the_poison)
+START_TEST(clearing_writes_everything_and_ends_the_poison)
 {
 	start(&fake_plain);
 	struct pm_mapping *m = map(), *other = map();
@@ -461,7 +461,7 @@ int main(void)
 	tcase_add_test(c, unmapping_returns_what_its_own_drain_met);
 	tcase_add_test(c, every_mapping_of_the_file_is_suspect);
 	tcase_add_test(c, each_mapping_hears_of_it_once);
-	tcase_add_test(c, clearing_writes_everything_and_lifts_the_poison);
+	tcase_add_test(c, clearing_writes_everything_and_ends_the_poison);
 	tcase_add_test(c, clearing_in_vain_leaves_the_poison);
 	tcase_add_test(c, clearing_in_vain_poisons_the_others);
 	tcase_add_test(c, a_reader_cannot_clear);

@@ -56,7 +56,7 @@ static const struct row {
 	enum pm_granularity granularity;
 	enum pm_state sync;
 	const char *outcomes;
-	bool lifted; /* to PM_GRADE_TRUSTED and PM_CACHE_LINE; else as without */
+	bool waived; /* to PM_GRADE_TRUSTED and PM_CACHE_LINE; else as without */
 	const char *trusted;
 } rows[] = {
 #define FILE_IS PM_BACKING_FILE
@@ -156,7 +156,7 @@ static const struct row {
 	 "FF"},
 	{"shared, unwritten", FILE_IS, ARE(UNSHARED, NO, EXTENTS_WRITTEN, NO), SAYS(SHARED, REWRITE), ACCEPTED, false, "FF"},
 	{"hole, reflink", FILE_IS, ARE(ALLOCATED, NO, SHAREABLE, YES), SAYS(HOLE, PREPARE), ACCEPTED, true, "MM"},
-	/* Trust is taken away again by what it cannot lift. */
+	/* Trust is taken away again by what it cannot waive. */
 	{"DAX?, CPU", FILE_IS, ARE(DAX, UNKNOWN, CPU, NO), SAYS(DIRECT_UNKNOWN, MOUNT_DAX), PM_GRADE_ACCEPTED, PM_PAGE,
 	 PM_UNKNOWN, "FDFSSSFDM", false, NULL},
 };
@@ -259,7 +259,7 @@ START_TEST(trust_as_the_table_says)
 		char outcome = outcome_of(&d);
 		bool matters = request < 2 && row->trusted;
 		char expected = matters ? row->trusted[request] : row->outcomes[request];
-		if (request < 2 && row->lifted) {
+		if (request < 2 && row->waived) {
 			ck_assert_int_eq(d.grade, PM_GRADE_TRUSTED);
 			ck_assert_int_eq(d.granularity, PM_CACHE_LINE);
 			if (outcome != 'D')
@@ -297,7 +297,7 @@ static bool all_hold(const pm_evidence_table e, enum pm_backing backing)
 	       (e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES);
 }
 
-/* Nothing that the evidence denies may be lifted by trust. */
+/* Nothing that the evidence denies may be waived by trust. */
 static bool none_denied(const pm_evidence_table e)
 {
 	bool direct_denied = e[PM_EV_DAX].state == PM_NO && e[PM_EV_DEVICE_DAX].state != PM_YES;
@@ -313,9 +313,9 @@ static const char *broken_rule(const pm_evidence_table e, const struct pm_ask *a
 	if (d->granularity < PM_NONE || d->granularity > PM_BYTE)
 		return "a granularity is decided";
 	if (fast && !all_hold(e, ask->backing) && !trust)
-		return "unknown never lifts";
+		return "unknown never raises a promise";
 	if (fast && !none_denied(e))
-		return "trust never lifts what is denied";
+		return "trust never waives what is denied";
 	if (fast && d->grade < PM_GRADE_TRUSTED)
 		return "a grade stands behind it";
 	if (d->grade >= PM_GRADE_PROMISED && !all_hold(e, ask->backing))

@@ -54,7 +54,7 @@ static const struct {
 	{PM_BACKING_FILE, PM_CACHE_LINE, PM_PAGE, false, true, PM_EVENT_DEMOTED, &pm_strategy_writeback, PM_PAGE},
 	{PM_BACKING_FILE, PM_BYTE, PM_CACHE_LINE, false, true, PM_EVENT_DEMOTED, &pm_strategy_cacheline, PM_CACHE_LINE},
 	{PM_BACKING_FILE, PM_CACHE_LINE, PM_NONE, false, true, PM_EVENT_DEMOTED, &pm_strategy_writeback, PM_NONE},
-	/* Never lifted by a look, and without MAP_SYNC from the start not at all. */
+	/* Never raised by a look, and without MAP_SYNC from the start not at all. */
 	{PM_BACKING_FILE, PM_PAGE, PM_CACHE_LINE, false, true, 0, &pm_strategy_writeback, PM_PAGE},
 	{PM_BACKING_FILE, PM_PAGE, PM_CACHE_LINE, true, false, 0, &pm_strategy_writeback, PM_PAGE},
 	{PM_BACKING_FILE, PM_PAGE, PM_CACHE_LINE, true, true, PM_EVENT_PROMOTED, &pm_strategy_line_after_page, PM_CACHE_LINE},

@@ -17,12 +17,12 @@ struct member {
 	struct pm_sources sources;
 	struct pm_openers openers;
 	atomic_bool is_busy, holds, is_held;
-	atomic_uint looks, refusals;
+	atomic_uint observations, refusals;
 	const char *path;
 };
 
 /* As pm_observe_if_free(): takes what is announced, and gives a broken lease back. */
-static bool look(void *arg)
+static bool observe(void *arg)
 {
 	struct member *m = arg;
 	if (atomic_load(&m->is_busy)) {
@@ -38,7 +38,7 @@ static bool look(void *arg)
 	}
 	pm_sources_take(&m->sources);
 	pm_openers_take(&m->openers);
-	atomic_fetch_add(&m->looks, 1);
+	atomic_fetch_add(&m->observations, 1);
 	return true;
 }
 
@@ -47,7 +47,7 @@ static void join(struct member *m, const char *name, bool takes_lease)
 	*m = (struct member){.path = unit_file(name, 4096)};
 	int fd = open(m->path, O_RDWR | O_CLOEXEC);
 	m->lease.fd = m->openers.fd = fd;
-	m->watched = (struct pm_watched){.lease = &m->lease, .sources = &m->sources, .openers = &m->openers, .look = look, .arg = m};
+	m->watched = (struct pm_watched){.lease = &m->lease, .sources = &m->sources, .openers = &m->openers, .observe = observe, .arg = m};
 	ck_assert_int_eq(pm_watcher_acquire(), 0);
 	pm_watcher_watch(&m->sources, fd);
 	m->lease.signalled = pm_watcher_thread_id();
@@ -98,14 +98,14 @@ START_TEST(only_the_file_that_was_written_is_looked_at)
 	fake_start(&fake_plain);
 	join(&a, "a", false);
 	join(&b, "b", false);
-	unsigned before = atomic_load(&b.looks);
+	unsigned before = atomic_load(&b.observations);
 	for (unsigned i = 1; i <= 3; i++) {
-		unsigned looks = atomic_load(&a.looks);
+		unsigned observations = atomic_load(&a.observations);
 		write_to(a.path);
-		wait_until(&a.looks, looks + 1);
+		wait_until(&a.observations, observations + 1);
 	}
 	/* A tick may have come between. */
-	ck_assert_uint_le(atomic_load(&b.looks) - before, 1);
+	ck_assert_uint_le(atomic_load(&b.observations) - before, 1);
 	leave(&a);
 	leave(&b);
 	ck_assert_uint_eq(fake_open_files(), 0);
@@ -118,14 +118,14 @@ START_TEST(every_member_is_looked_at_once_a_second)
 	fake_start(&fake_plain);
 	join(&a, "a", false);
 	join(&b, "b", false);
-	wait_until(&a.looks, 2);
-	wait_until(&b.looks, 2);
+	wait_until(&a.observations, 2);
+	wait_until(&b.observations, 2);
 	leave(&b);
 	leave(&a);
 }
 END_TEST
 
-/* A mapping that is resized for minutes keeps neither the looks at another nor its lease waiting, and is not forgotten. */
+/* A mapping that is resized for minutes keeps neither the observations at another nor its lease waiting, and is not forgotten. */
 START_TEST(a_busy_member_holds_up_no_other)
 {
 	struct member busy, other;
@@ -135,14 +135,14 @@ START_TEST(a_busy_member_holds_up_no_other)
 	atomic_store(&busy.is_busy, true);
 	write_to(busy.path);
 	/* Asked again and again, and not only once a second. */
-	unsigned ticks = atomic_load(&other.looks);
+	unsigned ticks = atomic_load(&other.observations);
 	wait_until(&busy.refusals, atomic_load(&busy.refusals) + 20);
-	ck_assert_uint_lt(atomic_load(&other.looks) - ticks, 10);
+	ck_assert_uint_lt(atomic_load(&other.observations) - ticks, 10);
 	intrude(other.path);
 	ck_assert(!atomic_load(&other.lease.is_held));
-	unsigned looks = atomic_load(&busy.looks);
+	unsigned observations = atomic_load(&busy.observations);
 	atomic_store(&busy.is_busy, false);
-	wait_until(&busy.looks, looks + 1);
+	wait_until(&busy.observations, observations + 1);
 	leave(&busy);
 	leave(&other);
 }
@@ -171,7 +171,7 @@ START_TEST(scans_have_a_pause_between_them)
 		ck_assert_int_lt(ms, 20000);
 		usleep(1000);
 	}
-	wait_until(&a.looks, atomic_load(&a.looks) + 1);
+	wait_until(&a.observations, atomic_load(&a.observations) + 1);
 	atomic_store(&fake.time_stands_still, true);
 	pm_openers_announce(&b.openers, false);
 	for (int i = 0; i < 10; i++) {
@@ -251,7 +251,7 @@ START_TEST(a_member_leaves_after_the_look_at_it)
 	ck_assert_int_eq(pthread_tryjoin_np(thread, NULL), EBUSY);
 	atomic_store(&a.holds, false);
 	pthread_join(thread, NULL);
-	ck_assert_uint_ge(atomic_load(&a.looks), 1);
+	ck_assert_uint_ge(atomic_load(&a.observations), 1);
 	leave(&last);
 	ck_assert_uint_eq(fake_open_files(), 0);
 }
@@ -297,9 +297,9 @@ START_TEST(a_member_that_comes_after_the_descriptors_were_closed)
 	pm_watcher_thread_id();
 	join(&b, "b", false);
 	ck_assert_int_eq(b.sources.is_watched, PM_YES);
-	unsigned looks = atomic_load(&b.looks);
+	unsigned observations = atomic_load(&b.observations);
 	write_to(b.path);
-	wait_until(&b.looks, looks + 1);
+	wait_until(&b.observations, observations + 1);
 	pm_lease_take(&b.lease);
 	atomic_store(&fake.time_stands_still, true);
 	intrude(b.path);
