@@ -4,32 +4,29 @@
  *
  * A program calls pm_map(), stores into memory and calls pm_persist(). If the kernel grants MAP_SYNC and the evidence
  * supports it, durability is a cache-line write-back and a fence, with no system call. Everywhere else the kernel's
- * write-back (msync) does it. The report says which, and why. Three properties are kept apart, since none follows from
- * another: granularity (what a store still needs to survive a power failure), sync (whether user space may commit
- * alone) and direct (whether there is no page cache between the CPU and the medium).
+ * write-back (msync) does it. The report says which, and why. None of these three follows from another: granularity
+ * (what a store still needs to survive a power failure), sync (whether user space may commit alone) and direct (whether
+ * there is no page cache between the CPU and the medium).
  *
- * Each function has a page of its name in section 3 of the manual, with its errors, costs and an example. Start with
- * pm(7) and pm_durability(7). Conventions that hold unless a comment says otherwise:
+ * Each function has a page in section 3 of the manual, with its errors, costs and an example. Start with pm(7) and
+ * pm_durability(7). Conventions that hold unless a comment says otherwise:
  *
  *   Errors   A function returning int returns 0, or a negative errno (errno(3)) or PM_E code. pm_strerror() names it;
  *            pm_error_detail() is a sentence with call, path and reason. A failing call undoes what it made.
  *   Units    Lengths and offsets are bytes. A range that leaves the mapping is -ERANGE. Length 0 does nothing and
- *            returns 0. A NULL mapping or result is -EINVAL; pm_unmap(NULL) is 0. A struct has a size that it has had:
- *            it ends where a member does, else it is -EINVAL; options above 4096 bytes are -E2BIG.
+ *            returns 0. A NULL mapping or result is -EINVAL, as is a size that the struct never had.
  *   End      If another process truncates the file inside the mapping, calls on a range beyond the end, and drains of
- *            one, return -ERANGE once the library sees it (pm_file(7) says when) and until pm_resize().
- *   Numbers  The library uses no descriptor 0, 1 or 2. If the program closes or reuses one of the library's, calls
- *            return -EBADF once they see it; pm_persist() on PM_CACHE_LINE needs none and stays durable.
+ *            one, return -ERANGE once the library sees it and until pm_resize(): pm_file(7).
+ *   Numbers  No descriptor of the library is 0, 1 or 2. If the program closes or reuses one, calls return -EBADF once
+ *            they see it; pm_persist() on PM_CACHE_LINE needs none and stays durable.
  *   Threads  All functions are thread-safe, except that pm_unmap() and pm_resize() must not run concurrently with any
- *            other call on the same mapping, nor with loads and stores in it. Threads of the library live only with
- *            PM_WATCH or PM_LEASE, but the one that loads libpmem for the first direct mapping, and block all signals.
- *            On PM_PAGE pm_persist(), pm_drain() and pm_sync() are not cancellation points. Cancelling a thread in
- *            any other call may leave a lock held.
+ *            other call on the same mapping, nor with loads and stores in it. PM_WATCH and PM_LEASE have threads, which
+ *            block all signals. Cancelling a thread in a call other than pm_persist(), pm_drain() or pm_sync() on
+ *            PM_PAGE may leave a lock held; those three are not cancellation points there.
  *   Signals  EINTR is handled inside. No function is async-signal-safe. No function prints, aborts, installs a handler
  *            (pm_guard_install() alone does), changes the working directory or writes the environment.
- *   Forks    A child must not use its parent's mappings. If another thread was inside the library at fork(2), which is
- *            always possible with PM_WATCH or PM_LEASE, the child must not call the library before execve(2). A lease
- *            not released by pm_unmap() lasts until every child has closed its copy of the descriptor.
+ *   Forks    A child must not use its parent's mappings. With PM_WATCH or PM_LEASE, or if another thread was in a call
+ *            at fork(2), the child must not call the library before execve(2).
  *
  * What a power failure may take (never half of an aligned 8-byte store; on PM_PAGE if the device writes sectors whole):
  *
@@ -65,7 +62,7 @@ enum pm_granularity {
 /* A three-state fact. Unknown is never rounded up: only a yes raises a promise. */
 enum pm_state { PM_UNKNOWN = 0, PM_NO = 1, PM_YES = 2 };
 
-/* How the caller asks for a property. */
+/* How the caller asks for sync or direct. */
 enum pm_request {
 	PM_HINT = 0,      /* use it if possible, else fall back and say so */
 	PM_GUARANTEE = 1, /* pm_map() fails if it cannot be met, and leaves nothing behind */
@@ -88,79 +85,41 @@ enum pm_verdict {
 	PM_VERDICT_REFUSED = 3  /* a guarantee cannot be met */
 };
 
-/* The first fact that stands in the way: pm_evidence(7). */
+/* The first fact that stands in the way: pm_evidence(7) explains each. A new one takes the number 48. */
 enum pm_reason {
-	PM_REASON_NONE = 0,               /* nothing stands in the way */
-	PM_REASON_PRIVATE = 1,            /* a private copy never reaches the file */
-	PM_REASON_ANONYMOUS = 2,          /* there is no file */
-	PM_REASON_VOLATILE = 3,           /* the file system or region keeps its data in volatile memory */
-	PM_REASON_AVOIDED = 4,            /* the caller asked for the kernel's write-back */
-	PM_REASON_ENV_OVERRIDE = 5,       /* PMDIRECT_GRANULARITY in the environment lowers the promise */
-	PM_REASON_MAP_SYNC_IGNORED = 6,   /* MAP_SYNC was accepted and is not honoured: sandbox or shim */
-	PM_REASON_PAGE_CACHE = 7,         /* the file is not DAX: a page cache lies in between */
-	PM_REASON_DIRECT_UNKNOWN = 8,     /* the kernel does not say whether the file is DAX */
-	PM_REASON_SYNC_REFUSED = 9,       /* the file is direct, yet the kernel refuses MAP_SYNC */
-	PM_REASON_CPU = 10,               /* this CPU cannot write lines back to the medium, or may not */
-	PM_REASON_EMULATED_PMEM = 11,     /* ordinary DRAM presented as persistent memory */
-	PM_REASON_REGION_UNKNOWN = 12,    /* the device behind the file was not identified */
-	PM_REASON_FLUSH_COMMAND = 13,     /* the device needs a flush command (virtio-pmem) */
-	PM_REASON_EXTENTS_UNKNOWN = 14,   /* the file system does not tell the file's extents */
-	PM_REASON_HOLE = 15,              /* part of the range is not allocated */
-	PM_REASON_UNWRITTEN = 16,         /* part of the range is allocated, not yet written */
-	PM_REASON_SHARED = 17,            /* part of the range is shared with another file */
-	PM_REASON_SHAREABLE = 18,         /* the file system can share extents and no lease is held */
-	PM_REASON_NO_DOMAIN = 19,         /* the region does not state a persistence domain */
-	PM_REASON_TRUSTED = 20,           /* the kernel was taken at its word (PM_TRUST_KERNEL) */
-	PM_REASON_NO_WRITE_BACK = 21,     /* device-dax has no kernel write-back to fall back to */
-	PM_REASON_WRITE_BACK_FAILED = 22, /* a write-back failed: the mapping is poisoned until pm_clear_error() */
-	PM_REASON_NOT_PROMOTED = 23,      /* the evidence would now allow finer granularity */
-	PM_REASON_LEASE_REFUSED = 24,     /* extents can be shared, and the lease cannot be taken now */
-	PM_REASON_LEASE_BROKEN = 25,      /* events only: another process opens the file, and waits for the mapping */
-	PM_REASON_LEASE_FORCED = 26,      /* events only: the kernel did not wait; not told of a reader */
-	PM_REASON_TRUNCATED = 27,         /* the file ends inside the range */
-	PM_REASON_DAX_FLAG = 28,          /* events only: the inode's DAX flag changed; it counts when next loaded */
-	PM_REASON_MODIFIED = 29,          /* events only: the file was changed otherwise than through a mapping */
-	PM_REASON_OPENED_WRITING = 30,    /* events only: another process has the file open for writing */
-	PM_REASON_OPENED_DIRECT = 31,     /* events only: another process has it open for writing with O_DIRECT */
-	PM_REASON_READ_ONLY = 32,         /* the file system is read-only now */
-	PM_REASON_SHUT_DOWN = 33,         /* the file system answers with EIO: it was shut down */
-	PM_REASON_DEVICE_GONE = 34,       /* the device under the file system is gone */
-	PM_REASON_BAD_BLOCKS = 35,        /* events only: the medium has bad blocks in the range */
-	PM_REASON_FSYNC_INCOMPLETE = 36,  /* a sync may leave the inode out: ext4 without a journal */
-	PM_REASON_UNLINKED = 37,          /* the file was unlinked, or another file replaced it */
-	PM_REASON_MOVED = 38,             /* the file has another path than when it was mapped */
-	PM_REASON_UNNAMED = 39,           /* the file never had a name (O_TMPFILE, memfd_create(2)) */
-	PM_REASON_COPIED_UP = 40,         /* the overlay copied the file up: the path leads to another file now */
-	PM_REASON_SYNC_IGNORED = 41,      /* a sync that must fail succeeded: a filter or shim ignores syncs */
-	PM_REASON_NO_DEVICE_FLUSH = 42,   /* the mount or the queue sends no flush to the device's volatile cache */
-	PM_REASON_FAST_COMMIT = 43,       /* ext4 with fast_commit, or not known to be without, and no lease is held */
-	PM_REASON_NOT_ARMED = 44,         /* an NVDIMM of the region is not armed, or the region is read-only */
-	PM_REASON_IMMUTABLE = 45,         /* the file was made immutable or append-only */
-	PM_REASON_MOUNTED_OVER = 46,      /* a mount over the file, or over a directory of its path, hides it */
-	PM_REASON_DESCRIPTOR_LOST = 47    /* the program closed or reused the library's descriptor of the file */
+	PM_REASON_NONE = 0,
+	/* What the backing is: it keeps nothing, or what lies below leaves out syncs or flushes. */
+	PM_REASON_PRIVATE = 1, PM_REASON_ANONYMOUS = 2, PM_REASON_VOLATILE = 3, PM_REASON_NOT_ARMED = 44,
+	PM_REASON_SYNC_IGNORED = 41, PM_REASON_NO_DEVICE_FLUSH = 42,
+	/* What was chosen: PM_AVOID, PMDIRECT_GRANULARITY in the environment, PM_TRUST_KERNEL. */
+	PM_REASON_AVOIDED = 4, PM_REASON_ENV_OVERRIDE = 5, PM_REASON_TRUSTED = 20,
+	/* What the kernel grants: MAP_SYNC that is not honoured, no DAX, no answer, no MAP_SYNC on DAX. */
+	PM_REASON_MAP_SYNC_IGNORED = 6, PM_REASON_PAGE_CACHE = 7, PM_REASON_DIRECT_UNKNOWN = 8,
+	PM_REASON_SYNC_REFUSED = 9,
+	/* The CPU and the region of memory. */
+	PM_REASON_CPU = 10, PM_REASON_EMULATED_PMEM = 11, PM_REASON_REGION_UNKNOWN = 12, PM_REASON_FLUSH_COMMAND = 13,
+	PM_REASON_NO_DOMAIN = 19, PM_REASON_NO_WRITE_BACK = 21,
+	/* The extents of the range, and what the file system can do to them. */
+	PM_REASON_EXTENTS_UNKNOWN = 14, PM_REASON_HOLE = 15, PM_REASON_UNWRITTEN = 16, PM_REASON_SHARED = 17,
+	PM_REASON_SHAREABLE = 18, PM_REASON_LEASE_REFUSED = 24, PM_REASON_FSYNC_INCOMPLETE = 36,
+	PM_REASON_FAST_COMMIT = 43,
+	/* What became of the file system, the file and the mapping. */
+	PM_REASON_READ_ONLY = 32, PM_REASON_SHUT_DOWN = 33, PM_REASON_DEVICE_GONE = 34, PM_REASON_TRUNCATED = 27,
+	PM_REASON_UNLINKED = 37, PM_REASON_MOVED = 38, PM_REASON_UNNAMED = 39, PM_REASON_COPIED_UP = 40,
+	PM_REASON_MOUNTED_OVER = 46, PM_REASON_IMMUTABLE = 45, PM_REASON_WRITE_BACK_FAILED = 22,
+	PM_REASON_NOT_PROMOTED = 23, PM_REASON_DESCRIPTOR_LOST = 47,
+	/* Events only. */
+	PM_REASON_LEASE_BROKEN = 25, PM_REASON_LEASE_FORCED = 26, PM_REASON_DAX_FLAG = 28, PM_REASON_MODIFIED = 29,
+	PM_REASON_OPENED_WRITING = 30, PM_REASON_OPENED_DIRECT = 31, PM_REASON_BAD_BLOCKS = 35
 };
 
-/* What a person can do about the reason: pm_evidence(7). */
+/* What a person can do about the reason: pm_evidence(7) explains each. */
 enum pm_advice {
-	PM_ADVICE_NONE = 0,
-	PM_ADVICE_PREPARE = 1,            /* map with PM_PREPARE */
-	PM_ADVICE_MOUNT_DAX = 2,          /* put the file on a DAX mount of persistent memory */
-	PM_ADVICE_LEASE = 3,              /* map with PM_LEASE, or use a file system that cannot share extents */
-	PM_ADVICE_REAL_MEDIUM = 4,        /* use a real persistent medium */
-	PM_ADVICE_STATE_DOMAIN = 5,       /* let the platform's firmware state the persistence domain */
-	PM_ADVICE_UNSET_ENV = 6,          /* unset PMDIRECT_GRANULARITY */
-	PM_ADVICE_LEAVE_SANDBOX = 7,      /* run without the shim or sandbox, or do not ask for a guarantee */
-	PM_ADVICE_OTHER_CPU = 8,          /* run on a CPU whose cache write-back reaches the medium */
-	PM_ADVICE_USE_FSDAX = 9,          /* use a file on a DAX file system instead of device-dax */
-	PM_ADVICE_REWRITE = 10,           /* give the file its own extents: copy it, and map the copy */
-	PM_ADVICE_CLEAR_ERROR = 11,       /* find out what was lost, then pm_clear_error() */
-	PM_ADVICE_MAP_AGAIN = 12,         /* unmap and map again */
-	PM_ADVICE_CLOSE_OTHER_OPENS = 13, /* close the file everywhere else, and map it as its owner */
-	PM_ADVICE_JOURNAL = 14,           /* give the file system a journal */
-	PM_ADVICE_BARRIER = 15,           /* mount with barriers, and let the queue send flushes */
-	PM_ADVICE_NAME = 16,              /* give the file a name, or map the file that has it now */
-	PM_ADVICE_REMOUNT = 17,           /* repair and mount the file system again, then map again */
-	PM_ADVICE_MUTABLE = 18            /* take the attribute off the file (chattr -ia) */
+	PM_ADVICE_NONE = 0, PM_ADVICE_PREPARE = 1, PM_ADVICE_MOUNT_DAX = 2, PM_ADVICE_LEASE = 3,
+	PM_ADVICE_REAL_MEDIUM = 4, PM_ADVICE_STATE_DOMAIN = 5, PM_ADVICE_UNSET_ENV = 6, PM_ADVICE_LEAVE_SANDBOX = 7,
+	PM_ADVICE_OTHER_CPU = 8, PM_ADVICE_USE_FSDAX = 9, PM_ADVICE_REWRITE = 10, PM_ADVICE_CLEAR_ERROR = 11,
+	PM_ADVICE_MAP_AGAIN = 12, PM_ADVICE_CLOSE_OTHER_OPENS = 13, PM_ADVICE_JOURNAL = 14, PM_ADVICE_BARRIER = 15,
+	PM_ADVICE_NAME = 16, PM_ADVICE_REMOUNT = 17, PM_ADVICE_MUTABLE = 18
 };
 
 /* The rows of evidence: pm_evidence(7). New rows are added at the end. */
@@ -248,14 +207,13 @@ typedef void pm_event_fn(struct pm_mapping *mapping, const struct pm_event *even
 
 /* pm_options(3): zero it, set size, set what is wanted. All zero is a good default. */
 struct pm_options {
-	size_t size;            /* sizeof(struct pm_options) */
-	enum pm_request sync;   /* hint, guarantee or avoid */
-	enum pm_request direct; /* hint, guarantee or avoid */
-	unsigned flags;         /* PM_CREATE ... */
-	unsigned mode;          /* permission bits of a created file, under the umask; 0 means 0666 */
-	uint64_t offset;        /* where in the file the mapping begins; any value */
-	uint64_t length;        /* bytes to map; 0 means to the end of the file */
-	pm_event_fn *on_event;  /* NULL: no handler */
+	size_t size;           /* sizeof(struct pm_options) */
+	enum pm_request sync, direct;
+	unsigned flags;        /* PM_CREATE ... */
+	unsigned mode;         /* permission bits of a created file, under the umask; 0 means 0666 */
+	uint64_t offset;       /* where in the file the mapping begins; any value */
+	uint64_t length;       /* bytes to map; 0 means to the end of the file */
+	pm_event_fn *on_event; /* NULL: no handler */
 	void *event_arg;
 };
 
@@ -263,17 +221,14 @@ struct pm_options {
 struct pm_report {
 	size_t size; /* bytes that were filled */
 	enum pm_granularity granularity;
-	enum pm_state sync;
-	enum pm_state direct;
+	enum pm_state sync, direct;
 	enum pm_grade grade;
 	enum pm_verdict verdict;
 	enum pm_reason reason;
 	enum pm_advice advice;
-	enum pm_request sync_request;
-	enum pm_request direct_request;
+	enum pm_request sync_request, direct_request;
 	int error; /* negative: what durability calls return until pm_clear_error(); 0 if none */
-	uint64_t offset;
-	uint64_t length;
+	uint64_t offset, length;
 	struct pm_evidence evidence[PM_EVIDENCE_ROWS]; /* last, so that rows can be added */
 };
 
@@ -302,15 +257,10 @@ struct pm_event {
 	size_t size; /* sizeof(struct pm_event) of the library */
 	enum pm_event_kind kind;
 	enum pm_reason reason;
-	int error;       /* negative, 0 if none */
-	uint64_t offset; /* the range of the file concerned */
-	uint64_t length;
-	enum pm_granularity old_granularity;
-	enum pm_granularity new_granularity;
-	enum pm_state old_sync;
-	enum pm_state old_direct;
-	enum pm_state sync;
-	enum pm_state direct;
+	int error;               /* negative, 0 if none */
+	uint64_t offset, length; /* the range of the file concerned */
+	enum pm_granularity old_granularity, new_granularity;
+	enum pm_state old_sync, old_direct, sync, direct;
 	unsigned frames;              /* valid entries of frame[], 0 if the call site is not known */
 	void *frame[PM_EVENT_FRAMES]; /* return addresses, the application's call first */
 	char where[128];              /* the first frame as text: "function+0x1f (object)" */
@@ -328,12 +278,12 @@ struct pm_fault {
 
 /* ---- Life of a mapping ------------------------------------------------------------------------- */
 
-/* pm_map(3): maps length bytes of the file at path, from offset; NULL options: all of an existing file, read-write,
- * hints. path names a regular file, a block device or a device-dax node. *ret_mapping is written only on success.
- * Returns: 0; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE: a guarantee cannot be met; -EINVAL; -E2BIG; -ERANGE: beyond
- * the end of the file without PM_CREATE; -EOVERFLOW; -EEXIST; -EBUSY; -EAGAIN; -EOPNOTSUPP; -ENODEV; any error of
- * open(2), fallocate(2), mmap(2), fsync(2).
- * Crash: with PM_CREATE, before the return the file is absent, or has any size up to the one asked for and zeroes where
+/* pm_map(3): maps length bytes of a file, block device or device-dax node, from offset; NULL options: all of an
+ * existing file, read-write, hints. *ret_mapping is written only on success.
+ * Returns: 0; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE: a guarantee cannot be met; -ERANGE: beyond the end of the
+ * file without PM_CREATE; -EINVAL; -E2BIG; -EOVERFLOW; -EEXIST; -EBUSY; -EAGAIN; -EOPNOTSUPP; -ENODEV; any of open(2),
+ * fallocate(2), mmap(2), fsync(2).
+ * Crash: with PM_CREATE, before the return the file is absent, or has any size up to the one asked for and zeros where
  * it is new. After 0 its size, blocks and directory entry are durable. */
 PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_mapping **ret_mapping);
 
@@ -381,7 +331,7 @@ PM_API int pm_drain(struct pm_mapping *mapping);
  * Returns: as those two, but -ERANGE of its own range alone. */
 PM_API int pm_persist(struct pm_mapping *mapping, const void *address, size_t length);
 
-/* pm_deep_persist(3): as pm_persist(), then into the medium itself: guards against a failing power-fail flush.
+/* pm_deep_persist(3): as pm_persist(), then into the medium itself, past the buffers that power-fail flushing covers.
  * Returns: as pm_persist(); on device-dax -EOPNOTSUPP: no flush hints; -EACCES: deep_flush may not be written. */
 PM_API int pm_deep_persist(struct pm_mapping *mapping, const void *address, size_t length);
 
@@ -410,14 +360,14 @@ PM_API int pm_memset(struct pm_mapping *mapping, void *destination, int value, s
 
 /* pm_read(3): copies from the mapping by pread(2), so that a bad block is an error and no SIGBUS.
  * Returns: 0; -EIO: the medium is bad; -ERANGE; -ESTALE: an overlay copied the file up; -EOPNOTSUPP: private, anonymous
- * or device-dax; any other error of pread(2). After an error destination is written up to an undefined point. */
+ * or device-dax; any of pread(2). After an error a part of destination may be written. */
 PM_API int pm_read(struct pm_mapping *mapping, void *destination, const void *source, size_t length);
 
 /* pm_write(3): copies into the mapping by pwrite(2) and makes the range durable by the kernel's write-back. Covering
  * whole pages, it clears their bad blocks if the platform can.
- * Returns: 0; -EIO: the medium is bad; -EACCES: read-only; -ERANGE; -EOPNOTSUPP; -EBUSY: DAX with shared extents;
- * -EFBIG; -EINVAL; -EFAULT; any other error of pwrite(2), or of the write-back as pm_drain().
- * Threads: bytes that another thread stores to the range during the call may be either's.
+ * Returns: 0; -EIO: the medium is bad; -EACCES: read-only; -EBUSY: DAX with shared extents; -ERANGE; -EOPNOTSUPP; any
+ * of pwrite(2), or of pm_drain().
+ * Threads: a byte that another thread stores to the range during the call may have either value.
  * Crash: before the return any byte of the range may be new, in any order. After 0 none is lost, except on PM_NONE. */
 PM_API int pm_write(struct pm_mapping *mapping, void *destination, const void *source, size_t length);
 
