@@ -7,7 +7,8 @@
 
 A page is an mdoc(7) source, or a link (.so man3/OTHER.3). Its checks:
 
-  pages      each function, callback and struct of the header has a page that names it; a page names only what exists
+  pages      each function, callback and struct of the header has a page that names it; a page names only what exists;
+             it has the sections that its kind has (sections_of)
   entries    each constant of the header is an entry (.It Dv) of some page, and no entry is a constant that is gone
   synopsis   prototypes and structs are those of the header
   links      what a page refers to (.Xr pm_...) exists, and what a link leads to names it
@@ -30,8 +31,9 @@ import header as reader
 SKIP = 77
 COLUMNS = 80
 SECONDS = 30  # for an example
-SECTIONS = ("NAME", "LIBRARY", "SYNOPSIS", "DESCRIPTION", "SEE ALSO")
+SECTIONS = ("NAME", "LIBRARY", "SYNOPSIS", "DESCRIPTION", "EXAMPLES", "SEE ALSO")
 STRICT = ("-std=gnu11", "-Wall", "-Wextra", "-Werror")
+FILE_ARGUMENT = re.compile(r"struct pm_mapping \*|const char \*path|int fd")
 UNDOCUMENTED = set()
 ESCAPES = ((r"\e", "\\"), (r"\-", "-"), (r"\&", ""), (r"\(aq", "'"), (r"\(dq", '"'))
 OVERSTRUCK = re.compile(".\b|\x1b\\[[0-9;]*m")
@@ -84,6 +86,16 @@ def tokens(declaration):
 
 # ---- What the header has ----
 
+def sections_of(page):
+    """What a page of section 3 must have. Only a function that returns int can fail, and only one that is given a mapping
+    or a file has to do with durability: the others give names and addresses, put words together, or install a handler."""
+    failing = [prototype for prototype in prototypes_of(page) if prototype.startswith("int ")]
+    sections = list(SECTIONS)
+    sections += ["RETURN VALUES"] if prototypes_of(page) else []
+    sections += ["ERRORS"] if failing else []
+    return sections + (["DURABILITY"] if any(map(FILE_ARGUMENT.search, failing)) else [])
+
+
 def check_pages(pages, header):
     wanted = [function.name for function in reader.functions(header)] + list(reader.function_types(header))
     wanted += [name for name in reader.structs(header) if name != "pm_evidence"]  # it is described with pm_report
@@ -92,11 +104,12 @@ def check_pages(pages, header):
     for name, page in third.items():
         if page.link:
             continue
-        problems += [f"{page.path.name}: no section {section}" for section in SECTIONS if section not in page.sections]
+        problems += [f"{page.path.name}: no section {section}" for section in sections_of(page)
+                     if not any(line.strip() for line in page.sections.get(section, []))]
+        if not any("main(" in block for block in page.literals("EXAMPLES")):
+            problems.append(f"{page.path.name}: no program in EXAMPLES")
         problems += [f"{page.path.name}: names {other}, which the header has not" for other in page.names()
                      if other not in wanted]
-        if prototypes_of(page) and "RETURN VALUES" not in page.sections:
-            problems.append(f"{page.path.name}: no section RETURN VALUES")
         if name not in page.names():
             problems.append(f"{page.path.name}: does not name {name}")
     return problems
@@ -324,7 +337,8 @@ int main(void)
 .Ed
 """
 EXPECTED = ("pm_absent: no page", "pm_call: no page", "pm_lost: no page", "no section SEE ALSO",
-            "no section RETURN VALUES", "names pm_stranger", "man3/pm_dead.3: not installed",
+            "pm_good.3: no section RETURN VALUES", "pm_good.3: no section ERRORS", "pm_good.3: no section DURABILITY",
+            "pm_shape.3: no section EXAMPLES", "pm_shape.3: no program", "names pm_stranger", "man3/pm_dead.3: not installed",
             "PM_FORGOTTEN: no page has", "PM_TWO: no page has", "PM_GONE is not in the header",
             "PM_OLD: an exception without need",
             "'int pm_wrong(char *path, int n);', the header says 'int pm_wrong(const char *path, int n);'",
@@ -342,7 +356,7 @@ def self_test(where, *compiler):
         doc = pathlib.Path(directory)
         for folder in ("man3", "man7"):
             (doc / folder).mkdir()
-        for name, text in (("pm_good", BAD_PAGE), ("pm_shape", BAD_PAGE.replace("pm_good ,", "pm_shape ,")),
+        for name, text in (("pm_good", BAD_PAGE), ("pm_shape", BAD_PAGE.replace("pm_good ,", "pm_shape ,").partition(".Sh EXAMPLES")[0]),
                            ("pm_dead", ".so man3/pm_gone.3\n"), ("pm_wrong", ".so man3/pm_good.3\n")):
             (doc / "man3" / f"{name}.3").write_text(text, encoding="ascii")
         pages = read_pages(doc)
