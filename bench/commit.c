@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Threads that commit at once: what do they pay for waiting for each other, lest an error be told to the wrong one? Each
- * stores to a page of its own and makes it durable; the time is that of all, divided by the commits of all.
+ * Threads that commit at once: what do they pay for waiting for each other, lest an error be told to the wrong one?
+ * Each stores to a page of its own and makes it durable; the time is that of all, divided by the commits of all.
  * Usage: commit [DIRECTORY]
  */
 #include <fcntl.h>
@@ -64,7 +64,8 @@ int main(int argc, char **argv)
 		far = i;
 		for (threads = 1; threads <= MOST_THREADS; threads *= 2) {
 			char question[64];
-			snprintf(question, sizeof(question), "%u threads, pages %s", threads, far ? "far apart" : "side by side");
+			snprintf(question, sizeof(question), "%u threads, pages %s", threads,
+			         far ? "far apart" : "side by side");
 			bench_compare(question, all, 2, 128, 9);
 		}
 	}

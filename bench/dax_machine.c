@@ -18,7 +18,9 @@
 
 static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx)
 {
-	/* An ext4 with a journal, of a kernel without fast commits: its directories are there, and nothing is counted. */
+	/*
+	 * An ext4 with a journal, of a kernel without fast commits: its directories are there, and nothing is counted.
+	 */
 	if (!strcmp(path, "/sys/fs/ext4/pmem0") || !strcmp(path, "/proc/fs/ext4/pmem0") ||
 	    !strcmp(path, "/proc/fs/jbd2/pmem0-8")) {
 		*stx = (struct statx){.stx_ino = 1};

@@ -77,6 +77,7 @@ def draw(directory, program, question, cases):
         path = directory / (program + (f"-{i + 1}" if i else ""))
         for kind, terminal in TERMINALS.items():
             paths.append(path.with_name(path.name + "." + kind))
-            script = f"set terminal {terminal}\nset output {quote(paths[-1])}\n{COMMON.format(title=quote(title))}{text}"
+            common = COMMON.format(title=quote(title))
+            script = f"set terminal {terminal}\nset output {quote(paths[-1])}\n{common}{text}"
             subprocess.run(["gnuplot"], input=script, text=True, check=True, stderr=subprocess.DEVNULL)
     return paths

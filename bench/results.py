@@ -4,8 +4,8 @@
 
   results.py JSON_LINES DIRECTORY [PLOTS]   draws all plots into PLOTS, and copies the most telling to DIRECTORY/plots
 
-Besides the machine and the results (bench.h) a line may be {"place": where what follows was measured}, {"about": {...}},
-which is shown with the machine, or {"not_run": what, and why}.
+Besides the machine and the results (bench.h) a line may be {"place": where what follows was measured}, {"about":
+{...}}, which is shown with the machine, or {"not_run": what, and why}.
 """
 
 import collections
@@ -19,10 +19,11 @@ import plots
 
 HEAD = """# Results
 
-Written by `./scripts/bench` (`bench/results.py`); no number here is made by hand. Every table is one run of one program,
-in which the competitors take turns, round by round. A cell is the median of a competitor and, in parentheses, how many
-times as long ours takes: `(0.50)` means that ours needs half the time, `(2.00)` twice. That ratio is the median of the
-ratios of each round. `(x 2)` is twice the first column, where no peer takes part. **Ratios carry over, absolute times do not**, and a single sample such as a maximum says little.
+Written by `./scripts/bench` (`bench/results.py`); no number here is made by hand. Every table is one run of one
+program, in which the competitors take turns, round by round. A cell is the median of a competitor and, in parentheses,
+how many times as long ours takes: `(0.50)` means that ours needs half the time, `(2.00)` twice. That ratio is the
+median of the ratios of each round. `(x 2)` is twice the first column, where no peer takes part. **Ratios carry over,
+absolute times do not**, and a single sample such as a maximum says little.
 """
 # Of the machine; what is left of its evidence stands in the JSON.
 SHOWN = ("kernel", "CPU", "load", "file", "mount known", "fsync complete", "MAP_SYNC accepted", "DAX file",
@@ -30,7 +31,8 @@ SHOWN = ("kernel", "CPU", "load", "file", "mount known", "fsync complete", "MAP_
 HERE = "this machine"
 # Cases that are too many for a line each: what, by column and row.
 GRID = re.compile(r"(.*) (to \d+ and from \d+) past a line, bytes: (\d+)")
-# What the library is to reach: words, program, cases, the competitor, and what ours may take at most in multiples of it.
+# What the library is to reach: words, program, cases, the competitor, and what ours may take at most in multiples of
+# it.
 MISALIGNED = r"copy .* to [1-9]\d* and from \d+ past a line, bytes: (256|264|[3-9]\d\d|10[012]\d)"
 LIBPMEM = "libpmem pmem_memcpy_persist"
 LIBPMEM2 = "libpmem2 flush ..., drain"
@@ -43,7 +45,8 @@ BARS = (
     ("small persist: 1.03 of the instructions", "persist", r"store and persist \d\d? bytes", "clwb; sfence", 1.03),
     ("map and unmap: 1.5 of the raw calls", "map_unmap", r".*", "open, mmap, munmap, close", 1.5),
     ("map and unmap: a third of libpmem2", "map_unmap", r".*", "libpmem2 map_new, map_delete", 1 / 3),
-    ("p99.9 of first stores, prepared: a tenth of unprepared", "first_store", r".*p99\.9", "pm_map with PM_SPARSE", 1 / 10),
+    ("p99.9 of first stores, prepared: a tenth of unprepared", "first_store", r".*p99\.9", "pm_map with PM_SPARSE",
+     1 / 10),
 )
 NO_PEERS = {"no copy"}  # shown to compare with, and does less
 TELLING = {"copy", "first_store-ext4-dax-memctrl", "log_append", "persist", "whole_sync",
@@ -163,7 +166,7 @@ def one_table(cases):
 
 
 def peers_that_win(tables):
-    """Where three rounds of four, or the only figure, are better for a peer: of a kind of case the worst, for each peer."""
+    """Where three rounds of four, or the only figure, are better for a peer: the worst of a kind of case, for each."""
     worst, wins, cells = {}, collections.Counter(), collections.Counter()
     for (program, place), table in tables.items():
         for what, case in table.cases.items():
@@ -183,14 +186,16 @@ def peers_that_win(tables):
 
 def win_row(key, wins, cells, ratio, what, has_rounds):
     program, place, _, name = key
-    return [f"`{program}`" + ("" if place == HERE else f", {place}"), f"{wins} of {cells}", what, name, f"{ratio[1]:.3f}",
+    return [f"`{program}`" + ("" if place == HERE else f", {place}"), f"{wins} of {cells}", what, name,
+            f"{ratio[1]:.3f}",
             f"{ratio[0]:.3f} to {ratio[2]:.3f}" if has_rounds else "one figure"]
 
 
 def winners(tables):
     out = ["", "## Where a peer wins", "",
-           "Cases in which ours took longer in at least three of four rounds, bare system calls and instructions included:",
-           "for each peer how many there are, and of the worst what ours takes, in multiples of theirs. The quartiles of that",
+           "Cases in which ours took longer in at least three of four rounds, bare system calls and instructions",
+           "included: for each peer how many there are, and of the worst what ours takes, in multiples of theirs.",
+           "The quartiles of that",
            "ratio say how sure it is."]
     won = peers_that_win(tables)
     if not won:
@@ -200,7 +205,8 @@ def winners(tables):
 
 def bars(tables):
     out = ["", "## What was to be reached", "",
-           "Of the cases of a bar how many reach it in this run, by the median of the rounds, and the one furthest from it.",
+           "Of the cases of a bar how many reach it in this run, by the median of the rounds, and the one furthest",
+           "from it.",
            "A first store is made expensive by MAP_SYNC, which only the emulated machines have.", ""]
     lines = [["bar", "reached", "furthest: ours takes", "in the case of"]]
     for words, program, cases, peer, most in BARS:
@@ -211,7 +217,8 @@ def bars(tables):
             continue
         ratio, what, place = found[-1]
         reached = sum(entry[0] <= most for entry in found)
-        lines.append([words, f"{reached} of {len(found)}", f"{ratio:.3f}", what + ("" if place == HERE else f" ({place})")])
+        where = "" if place == HERE else f" ({place})"
+        lines.append([words, f"{reached} of {len(found)}", f"{ratio:.3f}", what + where])
     return out + rows(lines)
 
 

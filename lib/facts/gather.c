@@ -120,7 +120,7 @@ static int try_map_sync_on_memory(void)
  * mapping that does not show the flag. That a mapping shows it proves nothing alone: the kernel also sets it where it
  * means nothing (mm/mmap.c do_mmap, without MAP_SHARED_VALIDATE).
  */
-static void swallowed(pm_evidence_table e, int shown)
+static void check_if_ignored(pm_evidence_table e, int shown)
 {
 	struct pm_evidence *row = &e[PM_EV_MAP_SYNC_IGNORED];
 	if (e[PM_EV_MAP_SYNC].state != PM_YES)
@@ -150,7 +150,7 @@ static void map_sync_and_check(pm_evidence_table e, const struct pm_subject *s)
 {
 	int shown = 0;
 	map_sync(e, s, &shown);
-	swallowed(e, shown);
+	check_if_ignored(e, shown);
 }
 
 static void cpu(pm_evidence_table e)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Syncs that succeed and are not made, for real: ignored_syncs DIRECTORY [SHIM]. A filter of system calls has one of them
- * after the other return 0, as systemd-nspawn --suppress-sync=yes does with all; or the preloaded shim named by SHIM does.
- * Each case is a process of its own, as a filter cannot be taken back.
+ * Syncs that succeed and are not made, for real: ignored_syncs DIRECTORY [SHIM]. A filter of system calls has one of
+ * them after the other return 0, as systemd-nspawn --suppress-sync=yes does with all; or the preloaded shim named by
+ * SHIM does. Each case is a process of its own, as a filter cannot be taken back.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -92,7 +92,8 @@ static int try(const char *directory, const char *name, unsigned flags, unsigned
 	pid_t child = fork();
 	if (child == 0) {
 		const char *wrong = look(path, flags, mask, expected, when);
-		printf("%-28s ignored 0x%02x %s: %s\n", name, mask, when == AFTER ? "later" : "     ", wrong ? wrong : "right");
+		printf("%-28s ignored 0x%02x %s: %s\n", name, mask, when == AFTER ? "later" : "     ",
+		       wrong ? wrong : "right");
 		fflush(stdout);
 		_exit(wrong != NULL);
 	}
@@ -122,8 +123,8 @@ static int by_filter(const char *directory)
 	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
 		for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
 			for (int when = BEFORE; when <= AFTER; when++) {
-				int rc = try(directory, kinds[k].name, kinds[k].flags, masks[i], masks[i] & kinds[k].stands_on,
-				             (enum when)when);
+				int rc = try(directory, kinds[k].name, kinds[k].flags, masks[i],
+				             masks[i] & kinds[k].stands_on, (enum when)when);
 				if (rc == SKIP)
 					return SKIP;
 				failed += rc != 0;

@@ -207,7 +207,8 @@ def check_symbols(defined, used):
 
 def check_files(root, objects):
     """That lib/ holds nothing that the includes and symbols would not show."""
-    strange = [f"{path.relative_to(root).as_posix()}: is neither a header nor a source" for path in (root / "lib").rglob("*")
+    strange = [f"{path.relative_to(root).as_posix()}: is neither a header nor a source"
+               for path in (root / "lib").rglob("*")
                if path.is_file() and path.suffix not in (".c", ".h") and path.name not in NOT_CODE]
     there = {path.name for path in pathlib.Path(objects).rglob("*.o")}
     variants = [line.split() for line in ORDER.split("\n") if line]
@@ -274,7 +275,8 @@ def test_includes():
 
 def test_symbols():
     """A circle of two files: whatever their order, one of the two uses is found."""
-    circle = check_symbols({"pm_low": "lib/error", "pm_high": "lib/api"}, {"lib/error": {"pm_high"}, "lib/api": {"pm_low"}})
+    circle = check_symbols({"pm_low": "lib/error", "pm_high": "lib/api"},
+                           {"lib/error": {"pm_high"}, "lib/api": {"pm_low"}})
     own = check_symbols({"pm_low": "lib/error"}, {"lib/error": {"pm_low"}, "lib/api": {"pm_low", "malloc"}})
     wrong = [] if len(circle) == 1 and "pm_high of lib/api.c" in circle[0] else [f"not found: a circle ({circle})"]
     return wrong + [f"unexpected: {problem}" for problem in own]

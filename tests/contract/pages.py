@@ -87,8 +87,9 @@ def tokens(declaration):
 # ---- What the header has ----
 
 def sections_of(page):
-    """What a page of section 3 must have. Only a function that returns int can fail, and only one that is given a mapping
-    or a file has to do with durability: the others give names and addresses, put words together, or install a handler."""
+    """What a page of section 3 must have. Only a function that returns int can fail, and only one that is given a
+    mapping or a file has to do with durability: the others give names and addresses, put words together, or install a
+    handler."""
     failing = [prototype for prototype in prototypes_of(page) if prototype.startswith("int ")]
     sections = list(SECTIONS)
     sections += ["RETURN VALUES"] if prototypes_of(page) else []
@@ -338,7 +339,8 @@ int main(void)
 """
 EXPECTED = ("pm_absent: no page", "pm_call: no page", "pm_lost: no page", "no section SEE ALSO",
             "pm_good.3: no section RETURN VALUES", "pm_good.3: no section ERRORS", "pm_good.3: no section DURABILITY",
-            "pm_shape.3: no section EXAMPLES", "pm_shape.3: no program", "names pm_stranger", "man3/pm_dead.3: not installed",
+            "pm_shape.3: no section EXAMPLES", "pm_shape.3: no program", "names pm_stranger",
+            "man3/pm_dead.3: not installed",
             "PM_FORGOTTEN: no page has", "PM_TWO: no page has", "PM_GONE is not in the header",
             "PM_OLD: an exception without need",
             "'int pm_wrong(char *path, int n);', the header says 'int pm_wrong(const char *path, int n);'",
@@ -356,7 +358,8 @@ def self_test(where, *compiler):
         doc = pathlib.Path(directory)
         for folder in ("man3", "man7"):
             (doc / folder).mkdir()
-        for name, text in (("pm_good", BAD_PAGE), ("pm_shape", BAD_PAGE.replace("pm_good ,", "pm_shape ,").partition(".Sh EXAMPLES")[0]),
+        shape = BAD_PAGE.replace("pm_good ,", "pm_shape ,").partition(".Sh EXAMPLES")[0]
+        for name, text in (("pm_good", BAD_PAGE), ("pm_shape", shape),
                            ("pm_dead", ".so man3/pm_gone.3\n"), ("pm_wrong", ".so man3/pm_good.3\n")):
             (doc / "man3" / f"{name}.3").write_text(text, encoding="ascii")
         pages = read_pages(doc)

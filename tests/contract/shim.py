@@ -58,9 +58,9 @@ def check_report(program, settings, directory):
         return
     if "LD_PRELOAD" in settings:
         if row(report, "MAP_SYNC ignored")[0] != "yes" or (match[1] == "page" and match[2] != "map-sync-ignored"):
-            yield f"the swallowed flag was not noticed: reason {match[2]}"
+            yield f"the ignored flag was not noticed: reason {match[2]}"
     elif match[2] == "map-sync-ignored":
-        yield "swallowed, without a shim"
+        yield "flag ignored, without a shim"
     wish = settings.get("PMDIRECT_GRANULARITY")
     state, value = row(report, "environment override")
     if state != ("yes" if wish in LOWERS else "no") or (wish and wish not in value):

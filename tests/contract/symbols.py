@@ -70,7 +70,8 @@ def initialisers(library):
         return []
     first = int(re.search(r"\(INIT_ARRAY\)\s+0x([0-9a-f]+)", dynamic)[1], 16)
     slots = range(first, first + int(size[1]))
-    targets = re.findall(r"^([0-9a-f]+)\s+[0-9a-f]+\s+R_\w+_RELATIVE\s+([0-9a-f]+)", run("readelf", "-rW", library), re.M)
+    targets = re.findall(r"^([0-9a-f]+)\s+[0-9a-f]+\s+R_\w+_RELATIVE\s+([0-9a-f]+)",
+                         run("readelf", "-rW", library), re.M)
     names = {int(line.split()[0], 16): line.split()[2] for line in run("nm", library).splitlines()
              if len(line.split()) == 3 and line.split()[1] in "tT"}
     return [names.get(int(target, 16), "unknown") for slot, target in targets if int(slot, 16) in slots]

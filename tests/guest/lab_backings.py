@@ -45,7 +45,7 @@ class Backing:
     before: str = ""         # shell function run before the mounts
     after: str = ""          # shell function run after them
     directory: str = "/mnt/test/d"
-    cpus: int = 2            # the emulator is faster with one, which will do where nothing depends on two things at once
+    cpus: int = 2            # the emulator is faster with one, which will do where no two things happen at once
 
     def all_modules(self):
         """Modules to load, in order; virtio_console first: it carries the results."""
@@ -100,7 +100,9 @@ _LIMITED = tuple(replace(volume, options=f"{volume.options},{options}", mkfs=f"{
 def _below(name, volumes, nvdimms, disks):
     """The same under /mnt/NAME, on the devices that follow so many others."""
     def moved(node):
-        return f"/dev/pmem{int(node[9:]) + nvdimms}" if node.startswith("/dev/pmem") else node[:-1] + chr(ord(node[-1]) + disks)
+        if node.startswith("/dev/pmem"):
+            return f"/dev/pmem{int(node[9:]) + nvdimms}"
+        return node[:-1] + chr(ord(node[-1]) + disks)
     return tuple(replace(volume, node=moved(volume.node), where=volume.where.replace("/mnt", "/mnt/" + name, 1))
                  for volume in volumes)
 
@@ -108,7 +110,8 @@ def _below(name, volumes, nvdimms, disks):
 _NO_JOURNAL = tuple(Volume(node, "ext4", options, "-b 4096 -O ^has_journal", "/mnt/" + name)
                     for node, options, name in ((PMEM, "dax=always", "dax"), ("/dev/pmem1", "dax=always", "dax-raw"),
                                                 (VDA, "defaults", "disk"), ("/dev/vdb", "defaults", "disk-raw"),
-                                                ("/dev/vdc", "defaults", "disk-read"), ("/dev/vdd", "defaults", "disk-zeroed")))
+                                                ("/dev/vdc", "defaults", "disk-read"),
+                                                ("/dev/vdd", "defaults", "disk-zeroed")))
 
 
 # For ways.sh: one file system for each way, so that what commits for one does not for another. Nothing commits by
@@ -173,7 +176,7 @@ _ROWS = (
     Backing("matrix-nodomain", "NVDIMMs that state no persistence domain; for matrix.py",
             NVDIMM + DEVDAX + DISK, TMPFS, modules="ext4 xfs ntfs3"),
     # An NVDIMM takes a slot of what a daemon can share with its guest, so that the share is where they are few.
-    Backing("matrix-eadr", "NVDIMM with domain cpu_cache, one that is not armed, and a directory of the host; for matrix.py",
+    Backing("matrix-eadr", "NVDIMM with domain cpu_cache, one not armed, and a directory of the host; for matrix.py",
             NVDIMM + UNARMED + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
     Backing("matrix-9p", "a directory of the host by 9p; for matrix.py", (Device("9p"),), TMPFS),
     Backing("matrix-power-memctrl", "as matrix-memctrl, many devices for one power cut of them all",
@@ -207,13 +210,14 @@ _ROWS = (
             (Volume("/dev/pmem4", "xfs", "dax=always", "-m reflink=1", "/mnt/reflink"),),
             "/dev/pmem4", "mem-ctrl", directory="/mnt"),
     Backing("ways", "ext4, xfs and ext4 with fast_commit, many of each on pmem with DAX, for one power cut of them all",
-            NVDIMM * len(_WAYS), _WAYS, f"/dev/pmem{len(_WAYS) - 1}", "mem-ctrl", before="quiet_logs", directory="/mnt"),
+            NVDIMM * len(_WAYS), _WAYS, f"/dev/pmem{len(_WAYS) - 1}", "mem-ctrl", before="quiet_logs",
+            directory="/mnt"),
     Backing("cut", "as power, with a third disk without a file system, dm and overlays",
             NVDIMM * 2 + DISK * 3, _FOUR, "/dev/pmem0", "mem-ctrl", modules="dm-mod overlay", directory="/mnt"),
 )
 
-# With two CPUs Linux 6.12 has lost acknowledged stores of a mapping under a lease while other descriptors cloned, cut and
-# punched its file (2 of 5 runs of power-clone-newest, and none of 10 later); why is not known. LAB_CPUS=2 shows it.
+# With two CPUs Linux 6.12 has lost acknowledged stores of a mapping under a lease while other descriptors cloned, cut
+# and punched its file (2 of 5 runs of power-clone-newest, and none of 10 later); why is not known. LAB_CPUS=2 shows it.
 _ONE_CPU = ("xfs-dax-reflink", "matrix-", "cuts-files", "ways", "cached-disks")
 BACKINGS = {row.name: replace(row, cpus=1) if row.name.startswith(_ONE_CPU) else row for row in _ROWS}
 

@@ -33,7 +33,8 @@ MODULES = ("virtio_pci", "virtio_console", "virtio_blk", "nfit", "nd_pmem", "nd_
            "fuse", "virtiofs", "loop", "dm-mod", "dm-flakey", "dm-log-writes", "erofs")
 # Built in, or a faster variant, depending on the kernel.
 OPTIONAL_MODULES = ("crc32c_generic", "crc32c_intel")
-# As those, and loaded only where asked for: what encrypted directories and quotas need, memory as a disk, other file systems.
+# As those, and loaded only where asked for: what encrypted directories and quotas need, memory as a disk, other file
+# systems.
 LAZY_MODULES = ("xts", "cts", "ecb", "sha512_generic", "quota_v2", "brd", "lzo-rle", "zram",
                 "nls_cp437", "nls_ascii", "vfat", "exfat", "ntfs3", "nfsd", "nfsv4",
                 "9pnet_virtio", "9p")

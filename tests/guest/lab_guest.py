@@ -203,7 +203,7 @@ class Guest:
             self._forget(name)
 
     def stop(self):
-        """Halts the machine where it is: its images hold what kill9() would leave, and what it said until now is here."""
+        """Halts the machine where it is: its images hold what kill9() would leave, what it said until now is here."""
         os.kill(self._process.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         self._drain("ack")

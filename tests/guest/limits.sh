@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# What cannot be had without anything being broken: quotas, a frozen file system, and processes that race for what there is.
-# LAB_ROUNDS: how often they do.
+# What cannot be had without anything being broken: quotas, a frozen file system, and processes that race for what there
+# is. LAB_ROUNDS: how often they do.
 status=0
 rounds=${LAB_ROUNDS:-5}
 

@@ -10,9 +10,9 @@ whether it passed; the exit status is 1 if one did not. 77 where this machine la
 On the machines matrix-power-* one of the other files is survive: on all rows of matrix-* that take part it stores,
 and tells the host of what it has persisted; then the guest is killed, booted again on the same images, and everything
 must be there. The cut takes what was only in the guest's memory: page cache, metadata, what a driver has not handed
-over. No CPU cache is emulated: a store into an NVDIMM is in its image at once, flushed or not. So the rows with DAX show
-that name, size and blocks are durable and that the file is where it seems to be, with or without a persistence domain;
-not that a flush was needed, or that none was (eADR). In the same way a disk, or the host behind virtiofs, keeps
+over. No CPU cache is emulated: a store into an NVDIMM is in its image at once, flushed or not. So the rows with DAX
+show that name, size and blocks are durable and that the file is where it seems to be, with or without a persistence
+domain; not that a flush was needed, or that none was (eADR). In the same way a disk, or the host behind virtiofs, keeps
 what it was given, told to flush or not. What reaches them is counted in test_flushes.c.
 """
 
@@ -48,12 +48,13 @@ def check_rows(program):
             raise lab.LabError(f"either these promise nothing or they are in a power cut: {wrong}")
     else:
         differing = sorted(set(made).symmetric_difference(expected)) or "a name is there twice"
-        raise lab.LabError(f"matrix_rows.py and test_backing.c differ: {differing}")
+        raise lab.LabError(f"matrix_rows.py and backing_rows.h differ: {differing}")
 
 
 def pmem_devices(backing):
     """How many block devices of persistent memory the machine is to have."""
-    kinds = [device for device in backing.devices if device.kind not in ("disk", "share", "9p") and device.image != "devdax"]
+    kinds = [device for device in backing.devices
+             if device.kind not in ("disk", "share", "9p") and device.image != "devdax"]
     return len(kinds) + ("memmap=" in backing.kernel)
 
 
@@ -178,7 +179,8 @@ def run_machine(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--rows", type=lambda text: text.split(","), metavar="A,B...")
-    parser.add_argument("--part", type=part, default=(1, 1), metavar="N/OF", help="every so many rows, from this one on")
+    parser.add_argument("--part", type=part, default=(1, 1), metavar="N/OF",
+                        help="every so many rows, from this one on")
     parser.add_argument("machine", choices=[name for name in lab.BACKINGS if name.startswith("matrix-")])
     parser.add_argument("files", nargs="+", metavar="FILE")
     return lab.run_test(parser, run_machine)

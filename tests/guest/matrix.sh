@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Makes one backing after the other in one guest. Begins the job that matrix.py or suite.py writes; goes on with its rows.
+# Makes one backing after the other in one guest. Begins the job that matrix.py or suite.py writes; goes on with its
+# rows.
 
-# The devices of provider $1; which number each got depends on the order in which the drivers found them. $2: 1 for those
-# that are only to be read, because their NVDIMM is not armed.
+# The devices of provider $1; which number each got depends on the order in which the drivers found them. $2: 1 for
+# those that are only to be read, because their NVDIMM is not armed.
 pmem_of() {
 	for block in /sys/block/pmem*; do
 		[ -e "$block" ] || continue

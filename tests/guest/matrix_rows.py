@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How each kind of backing is made: one row each, nothing but data.
 
-What the library must say of it stands under the same name in the table of test_backing.c; doc/backings.md
+What the library must say of it stands under the same name in the table of backing_rows.h; doc/backings.md
 is made from both. A set-up is a line of shell with the functions of matrix.sh: it makes $D, or $NODE where
 the row is a device node. $A and $B are NVDIMMs, $DISK and $DAX what they say, and $E820 and $VIRTIO the pmem
 devices of those kinds.
@@ -169,9 +169,9 @@ ROWS = (
     Row("blockdev", "block device node of a disk", "NODE=$DISK"),
     Row("blockdev-pmem", "block device node of pmem", "NODE=$A"),
     # Kernels and shims that accept MAP_SYNC without knowing it
-    Row("shim-all", "ext4, dax=always, a shim accepts every flag", _ext4(), "env LD_PRELOAD=/t/libswallow_all.so"),
+    Row("shim-all", "ext4, dax=always, a shim accepts every flag", _ext4(), "env LD_PRELOAD=/t/libignore_all_flags.so"),
     Row("shim-sync", "ext4, dax=always, a shim takes MAP_SYNC away", _ext4(),
-        "env LD_PRELOAD=/t/libswallow_sync.so"),
+        "env LD_PRELOAD=/t/libignore_map_sync.so"),
     Row("shim-disk", "ext4 on a disk, a shim takes MAP_SYNC away", _ext4("defaults", "$DISK"),
-        "env LD_PRELOAD=/t/libswallow_sync.so"),
+        "env LD_PRELOAD=/t/libignore_map_sync.so"),
 )

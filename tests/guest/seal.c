@@ -28,7 +28,8 @@ static int encrypt(int fd)
 
 static int verity(int fd)
 {
-	struct fsverity_enable_arg arg = {.version = 1, .hash_algorithm = FS_VERITY_HASH_ALG_SHA256, .block_size = 4096};
+	struct fsverity_enable_arg arg = {
+		.version = 1, .hash_algorithm = FS_VERITY_HASH_ALG_SHA256, .block_size = 4096};
 	return ioctl(fd, FS_IOC_ENABLE_VERITY, &arg);
 }
 

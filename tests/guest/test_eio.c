@@ -171,7 +171,8 @@ static void check_all_failed(const struct drainer d[static THREADS], int round)
 		CHECK(d[i].flushed == 0, "thread %zu in round %d: %d", i, round, d[i].flushed);
 		CHECK(d[i].rc == -EIO, "thread %zu in round %d: %d", i, round, d[i].rc);
 		for (size_t j = 0; j < 3; j++)
-			CHECK(d[i].later[j] == -EIO, "thread %zu in round %d, later call %zu: %d", i, round, j, d[i].later[j]);
+			CHECK(d[i].later[j] == -EIO, "thread %zu in round %d, later call %zu: %d", i, round, j,
+			      d[i].later[j]);
 	}
 }
 

@@ -74,10 +74,11 @@ static int do_clone(int fd)
 static int do_dedupe(int fd)
 {
 	static char block[65536];
-	_Alignas(struct file_dedupe_range) char room[sizeof(struct file_dedupe_range) + sizeof(struct file_dedupe_range_info)];
+	_Alignas(struct file_dedupe_range) char room[256]; /* with one file_dedupe_range_info */
 	struct file_dedupe_range *range = (struct file_dedupe_range *)room;
 	int to = open(other, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	if (pread(fd, block, sizeof(block), 0) != sizeof(block) || write(to, block, sizeof(block)) != sizeof(block) || fsync(to))
+	if (pread(fd, block, sizeof(block), 0) != sizeof(block) || write(to, block, sizeof(block)) != sizeof(block) ||
+	    fsync(to))
 		return -1;
 	memset(room, 0, sizeof(room));
 	*range = (struct file_dedupe_range){.src_length = sizeof(block), .dest_count = 1};
@@ -207,7 +208,8 @@ static const struct cause {
 } causes[] = {
 	{"reader", do_nothing, O_RDONLY, ANYWHERE, false, {{0}}, {0}},
 	{"writer", do_nothing, O_RDWR, ANYWHERE, false, {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}}, {0}},
-	{"O_DIRECT", do_nothing, O_RDWR | O_DIRECT, ANYWHERE, false, {{PM_EVENT_OPENED, PM_REASON_OPENED_DIRECT, 0, 0}}, {0}},
+	{"O_DIRECT", do_nothing, O_RDWR | O_DIRECT, ANYWHERE, false, {{PM_EVENT_OPENED, PM_REASON_OPENED_DIRECT, 0, 0}},
+	 {0}},
 	{"write", do_write, O_WRONLY, ANYWHERE, false,
 	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}, {PM_EVENT_MODIFIED, PM_REASON_MODIFIED, 0, 0}}, {0}},
 	{"truncate", do_truncate, O_RDONLY, ANYWHERE, false, {{PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, 65536, 0}},
@@ -216,14 +218,16 @@ static const struct cause {
 	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}, {PM_EVENT_HOLE, PM_REASON_HOLE, 65536, 65536}},
 	 {PM_EVENT_DEMOTED, PM_REASON_HOLE, 0, 0}},
 	{"collapse", do_fallocate_collapse, O_RDWR, ANYWHERE, false,
-	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0}, {PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, SIZE - 65536, 0}},
+	 {{PM_EVENT_OPENED, PM_REASON_OPENED_WRITING, 0, 0},
+	  {PM_EVENT_TRUNCATED, PM_REASON_TRUNCATED, SIZE - 65536, 0}},
 	 {PM_EVENT_DEMOTED, PM_REASON_TRUNCATED, 0, 0}},
 	{"clone", do_clone, O_RDONLY, REFLINK, false, {{PM_EVENT_SHARED, PM_REASON_SHARED, 0, 0}}, {0}},
 	{"dedupe", do_dedupe, O_RDONLY, REFLINK, false, {{PM_EVENT_SHARED, PM_REASON_SHARED, 0, 65536}}, {0}},
 	{"unlink", do_unlink, O_RDONLY, ANYWHERE, false, {{PM_EVENT_NAME_LOST, PM_REASON_UNLINKED, 0, 0}}, {0}},
 	{"replace", do_replace, O_RDONLY, ANYWHERE, false, {{PM_EVENT_NAME_LOST, PM_REASON_UNLINKED, 0, 0}}, {0}},
 	{"move", do_move, O_RDONLY, ANYWHERE, false, {{PM_EVENT_NAME_LOST, PM_REASON_MOVED, 0, 0}}, {0}},
-	{"one name", do_unlink_one_name, O_RDONLY, ANYWHERE, false, {{PM_EVENT_NAME_LOST, PM_REASON_UNLINKED, 0, 0}}, {0}},
+	{"one name", do_unlink_one_name, O_RDONLY, ANYWHERE, false, {{PM_EVENT_NAME_LOST, PM_REASON_UNLINKED, 0, 0}},
+	 {0}},
 	{"DAX flag", do_toggle_flag, O_RDONLY, DIRECT, false, {{PM_EVENT_DAX_FLAG, PM_REASON_DAX_FLAG, 0, 0}}, {0}},
 	{"read-only", do_read_only, O_RDONLY, ANYWHERE, true, {{PM_EVENT_READ_ONLY, PM_REASON_READ_ONLY, 0, 0}}, {0}},
 	{"shutdown", do_shutdown, O_RDONLY, ANYWHERE, true, {{PM_EVENT_FS_OFFLINE, PM_REASON_SHUT_DOWN, 0, 0}}, {0}},
@@ -317,7 +321,8 @@ static void compare(const struct cause *c, struct pm_event *events, unsigned cou
 static struct pm_mapping *map_new(unsigned flags, enum pm_request sync)
 {
 	struct pm_event events[EVENTS_MAX];
-	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE | PM_PREPARE | flags, .length = SIZE, .sync = sync};
+	struct pm_options o = {
+		.size = sizeof(o), .flags = PM_CREATE | PM_PREPARE | flags, .length = SIZE, .sync = sync};
 	struct pm_mapping *m;
 	unlink(path);
 	unlink(other);
@@ -355,7 +360,8 @@ static void check_copy(struct pm_mapping *m, const struct told *t)
 	struct pm_event event = {.kind = 0};
 	while (event.kind != t->kind && !pm_next_event(m, &event, sizeof(event)))
 		;
-	CHECK(event.kind == t->kind && event.reason == t->reason, "private: %s was not told", pm_reason_name(t->reason));
+	CHECK(event.kind == t->kind && event.reason == t->reason, "private: %s was not told",
+	      pm_reason_name(t->reason));
 }
 
 static void provoke(const struct cause *c, unsigned flags)
@@ -437,17 +443,21 @@ static void lose_guarantee(const struct cause *c)
 	char text[2048];
 	struct pm_report r;
 	struct pm_mapping *m = map_new(PM_FAIL_ON_DEMOTION | (has_reflink ? PM_LEASE : 0), PM_GUARANTEE);
-	CHECK(pm_query(m, &r, sizeof(r)) == 0 && r.grade == PM_GRADE_PROVEN && r.verdict == PM_VERDICT_MET, "guarantee: not met");
+	CHECK(pm_query(m, &r, sizeof(r)) == 0 && r.grade == PM_GRADE_PROVEN && r.verdict == PM_VERDICT_MET,
+	      "guarantee: not met");
 	CHECK(pm_persist(m, pm_base(m), 8) == 0);
 	/* A shutdown needs a descriptor, and a lease bears only ours: that of the directory. */
 	char directory[256];
 	snprintf(directory, sizeof(directory), "%.*s", (int)(strrchr(path, '/') - path), path);
 	int fd = open(directory, O_RDONLY | O_DIRECTORY);
 	CHECK(fd >= 0 && c->act(fd) == 0, "guarantee: %s could not be provoked", c->name);
-	CHECK(pm_query(m, &r, sizeof(r)) == 0 && pm_explain(&r, text, sizeof(text)) > 0, "guarantee: %s", pm_error_detail());
-	CHECK(r.verdict == PM_VERDICT_REFUSED && r.grade < PM_GRADE_TRUSTED, "guarantee, %s: verdict %d", c->name, (int)r.verdict);
+	CHECK(pm_query(m, &r, sizeof(r)) == 0 && pm_explain(&r, text, sizeof(text)) > 0, "guarantee: %s",
+	      pm_error_detail());
+	CHECK(r.verdict == PM_VERDICT_REFUSED && r.grade < PM_GRADE_TRUSTED, "guarantee, %s: verdict %d", c->name,
+	      (int)r.verdict);
 	CHECK(r.reason == c->told[0].reason, "guarantee, %s: %s", c->name, pm_reason_name(r.reason));
-	CHECK(r.granularity == (c->final ? PM_PAGE : PM_CACHE_LINE), "guarantee: %s", pm_granularity_name(r.granularity));
+	CHECK(r.granularity == (c->final ? PM_PAGE : PM_CACHE_LINE), "guarantee: %s",
+	      pm_granularity_name(r.granularity));
 	CHECK(pm_persist(m, pm_base(m), 8) == -PM_ENOTSYNC && pm_drain(m) == -PM_ENOTSYNC, "guarantee: not lost");
 	CHECK(!strstr(text, "proven by") && !strstr(text, "every fact holds"), "guarantee: %s", text);
 	printf("%-12s lost with the guarantee: %s\n", c->name, text);

@@ -226,7 +226,9 @@ static unsigned written_pages(bool written[static LARGE_PAGES])
 	return count;
 }
 
-/* The kernel finds each page that was stored to, be it of a mapping with MAP_SYNC, and writes the lines of few others. */
+/*
+ * The kernel finds each page that was stored to, be it of a mapping with MAP_SYNC, and writes the lines of few others.
+ */
 static void check_large(void)
 {
 	static const size_t stored[] = {1, 2047, 5000};
@@ -251,7 +253,8 @@ static void check_large(void)
 				base[stored[i] * PAGE + 77]++;
 			CHECK(pm_sync(m) == 0, "%s", pm_error_detail());
 			unsigned count = written_pages(written);
-			printf("%s: pm_sync of 20 MiB, %d pages stored to: %u written\n", place_checked, round < 2 ? 3 : 0, count);
+			printf("%s: pm_sync of 20 MiB, %d pages stored to: %u written\n", place_checked,
+			       round < 2 ? 3 : 0, count);
 			for (size_t i = 0; i < 3 && round < 2; i++)
 				CHECK(written[stored[i]], "page %zu was left out", stored[i]);
 			/* A page of 2 MiB is written whole. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A frozen file system (fsfreeze(8), a snapshot) is not broken: test_frozen DIRECTORY... Freezes the file system of each
- * directory, with root's right. What changes nothing returns at once; what changes the file waits, says nothing false, and
- * goes on when the file system is thawed: nothing is poisoned, and every acknowledged byte is in the file.
+ * A frozen file system (fsfreeze(8), a snapshot) is not broken: test_frozen DIRECTORY... Freezes the file system of
+ * each directory, with root's right. What changes nothing returns at once; what changes the file waits, says nothing
+ * false, and goes on when the file system is thawed: nothing is poisoned, and every acknowledged byte is in the file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,8 +29,8 @@ static char mapped[256], sparse[256], other[256], created[256];
 /* ---- Another process freezes and thaws ---- */
 
 /*
- * A store that waits may keep the address space of its process locked (mm/memory.c wp_page_shared, fs/dax.c): no thread of
- * it can be sure to get to the call that thaws.
+ * A store that waits may keep the address space of its process locked (mm/memory.c wp_page_shared, fs/dax.c): no thread
+ * of it can be sure to get to the call that thaws.
  */
 static int to_keeper[2], from_keeper[2];
 
@@ -168,7 +168,8 @@ static int deep_persist(void)
 static int load(void)
 {
 	char there[16];
-	return memcmp(base_of(first) + PAGE, "before", 6) ? -EILSEQ : pm_read(first, there, base_of(first), sizeof(there));
+	return memcmp(base_of(first) + PAGE, "before", 6) ? -EILSEQ
+	                                                  : pm_read(first, there, base_of(first), sizeof(there));
 }
 
 static int query(void)
@@ -193,7 +194,8 @@ static int next_event(void)
 	int rc;
 	while (!(rc = pm_next_event(first, &e, sizeof(e))))
 		if (e.kind == PM_EVENT_WRITE_BACK_FAILED || e.kind == PM_EVENT_DEMOTED) {
-			printf("%s: an event of kind %d, reason %s\n", place_checked, (int)e.kind, pm_reason_name(e.reason));
+			printf("%s: an event of kind %d, reason %s\n", place_checked, (int)e.kind,
+			       pm_reason_name(e.reason));
 			return -EILSEQ;
 		}
 	return rc == -EAGAIN ? 0 : rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the library says of a range with bad blocks, that it maps it all the same, and reads and writes what is good. The
- * emulated memory can clear nothing, so that a clearing must be an error. Runs in the guest:
+ * What the library says of a range with bad blocks, that it maps it all the same, and reads and writes what is good.
+ * The emulated memory can clear nothing, so that a clearing must be an error. Runs in the guest:
  * test_health FILE DISK, with FILE written and DISK's list of bad blocks writable (drivers/nvdimm/pmem.c heeds it).
  */
 #include <errno.h>
@@ -35,8 +35,8 @@ static void make_bad(const char *disk, uint64_t place)
 	char path[128];
 	snprintf(path, sizeof(path), "/sys/block/%s/badblocks", disk);
 	FILE *list = fopen(path, "w");
-	CHECK(list && fprintf(list, "%" PRIu64 " %u\n", place / 512, BLOCK / 512) > 0 && fclose(list) == 0, "%s: %s", path,
-	      strerror(errno));
+	CHECK(list && fprintf(list, "%" PRIu64 " %u\n", place / 512, BLOCK / 512) > 0 && fclose(list) == 0, "%s: %s",
+	      path, strerror(errno));
 }
 
 /* Only the bad block cannot be read, and the process lives. */
@@ -120,7 +120,8 @@ static void check_rows(const char *path, uint64_t offset, uint64_t length, enum 
 	pm_explain(&r, text, sizeof(text));
 	for (unsigned i = PM_EV_BAD_BLOCKS; i <= PM_EV_PAGE_SIZE; i++)
 		printf("%-20s %-8s %d %" PRIu64 " %s\n", pm_evidence_name((enum pm_evidence_row)i),
-		       pm_state_name(r.evidence[i].state), r.evidence[i].error, r.evidence[i].value, r.evidence[i].text);
+		       pm_state_name(r.evidence[i].state), r.evidence[i].error, r.evidence[i].value,
+		       r.evidence[i].text);
 	const struct pm_evidence *e = &r.evidence[PM_EV_BAD_BLOCKS];
 	CHECK(e->state == bad, "%s, expected %s: error %d", pm_state_name(e->state), pm_state_name(bad), e->error);
 	CHECK(bad != PM_YES || e->value == AT, "first at %" PRIu64, e->value);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Full is not broken: test_quota DIRECTORY DEVICE [DIRECTORY DEVICE]...; test_quota --limit DIRECTORY DEVICE USER BYTES makes
- * a directory for another program. A user's quota, a project's, and one of inodes, each
- * met where a file is created, grown, prepared, written and stored to. Every call says what it is, loses nothing, leaves nothing
- * behind, and goes well once there is room again.
+ * Full is not broken: test_quota DIRECTORY DEVICE [DIRECTORY DEVICE]...; test_quota --limit DIRECTORY DEVICE USER BYTES
+ * makes a directory for another program. A user's quota, a project's, and one of inodes, each met where a file is
+ * created, grown, prepared, written and stored to. Every call says what it is, loses nothing, leaves nothing behind,
+ * and goes well once there is room again.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Runs half of the unit test programs that came along, the first if $PART is 1, on the backing's own file system; two at a
-# time, some wait a lot.
+# Runs half of the unit test programs that came along, the first if $PART is 1, on the backing's own file system; two at
+# a time, some wait a lot.
 export TMPDIR="$D"
 
 run() {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every entry of struct pm_sys, once: its kind, its type, its name, its parameters, the arguments that pass them on, and
- * what is recorded of them. What needs an entry for each call (the counting machine, the sweep, the counts of costs) is
- * made from this list.
+ * Every entry of struct pm_sys, once: its kind, its type, its name, its parameters, the arguments that pass them on,
+ * and what is recorded of them. What needs an entry for each call (the counting machine, the sweep, the counts of
+ * costs) is made from this list.
  *
  * OPENS returns a descriptor that must be closed; CLOSES closes it, whatever it returns (close(2)); INPUT is no system
  * call, and cannot fail; a CALL is everything else.

@@ -41,7 +41,8 @@ static bool is_breakable(const struct fake_record *r)
 {
 	enum fake_call c = r->call;
 	bool gives_back = c == FAKE_setlease && r->flags == F_UNLCK;
-	return !gives_back && c != FAKE_close && c != FAKE_munmap && c != FAKE_unlinkat && c != FAKE_renameat2_noreplace;
+	return !gives_back && c != FAKE_close && c != FAKE_munmap && c != FAKE_unlinkat &&
+	       c != FAKE_renameat2_noreplace;
 }
 
 static bool strikes(atomic_uint *until)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A machine that counts and records every call, breaks those that a test names, and passes the others to the machine that
- * it stands on.
+ * A machine that counts and records every call, breaks those that a test names, and passes the others to the machine
+ * that it stands on.
  */
 #ifndef MACHINE_COUNT_H
 #define MACHINE_COUNT_H
@@ -56,8 +56,8 @@ int fake_opened(int fd);
 /* The nth call (from 1) of that kind from now on fails with the errno; 0: each. */
 void fake_fail(enum fake_call, unsigned nth, int error);
 /*
- * The nth breakable call of any kind from now on: not a close or what undoes something, since the library can do nothing
- * about these.
+ * The nth breakable call of any kind from now on: not a close or what undoes something, since the library can do
+ * nothing about these.
  */
 void fake_fail_any(unsigned nth, int error);
 bool fake_any_has_failed(void);

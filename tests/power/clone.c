@@ -74,7 +74,10 @@ static uint64_t *slot(struct work *w, unsigned number)
 	return (uint64_t *)((char *)pm_base(w->m) + (size_t)number * PAGE);
 }
 
-/* Where the library looked while cut_it() had the file short, it asks for pm_resize(), whatever was done to the file since. */
+/*
+ * Where the library looked while cut_it() had the file short, it asks for pm_resize(), whatever was done to the file
+ * since.
+ */
 static int persist(struct work *w, unsigned number)
 {
 	int rc = pm_persist(w->m, slot(w, number), sizeof(uint64_t));
@@ -152,7 +155,8 @@ static void punch_it(struct work *w)
 	unsigned from = draw(w, SLOTS), to = from + 1 + draw(w, SLOTS - from);
 	int fd = open(w->path, O_RDWR);
 	wipe(w, from, to);
-	if (fd < 0 || fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from * PAGE, (off_t)(to - from) * PAGE))
+	if (fd < 0 ||
+	    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from * PAGE, (off_t)(to - from) * PAGE))
 		fail("fallocate", strerror(errno));
 	close(fd);
 	tell("punched %u\n", ++w->punches);
@@ -172,7 +176,8 @@ static void check_content(struct work *w)
 {
 	for (unsigned i = 0; i < SLOTS; i++)
 		if (*slot(w, i) != w->content[i])
-			tell("leak slot %u of the mapping is %" PRIu64 ", was %" PRIu64 "\n", i, *slot(w, i), w->content[i]);
+			tell("leak slot %u of the mapping is %" PRIu64 ", was %" PRIu64 "\n", i, *slot(w, i),
+			     w->content[i]);
 }
 
 static void take_events(struct work *w)
@@ -262,7 +267,9 @@ int main(int argc, char **argv)
 		return check(w.path);
 	}
 	if (argc != 6 || strcmp(argv[1], "work"))
-		return fprintf(stderr, "usage: %s work leasing|trusting DIRECTORY ROUND SEED | check DIRECTORY ROUND\n", argv[0]), 2;
+		return fprintf(stderr, "usage: %s work leasing|trusting DIRECTORY ROUND SEED | check DIRECTORY ROUND\n",
+		               argv[0]),
+		       2;
 	w.leasing = !strcmp(argv[2], "leasing");
 	w.random = (uint32_t)strtoul(argv[5], NULL, 0) | 1;
 	snprintf(w.path, sizeof(w.path), "%s/file.%s", argv[3], argv[4]);

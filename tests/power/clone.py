@@ -4,10 +4,10 @@
 
   clone.py --program PROGRAM [--cuts N] [--deeds N] [--trusting] [--seed N] [--kernel KERNEL] [--lib FILE]...
 
-PROGRAM (clone.c) tells what is durable; after a cut (copies.py) every such number, or a later one, must be in its place,
-unless another process was about to wipe it. With --deeds a cut comes no earlier than after so many deeds of others since the
-last one. With --trusting the library's rule is off: it takes the kernel's word and holds no lease. Then each cut has a
-file of its own, and the test passes if something is lost.
+PROGRAM (clone.c) tells what is durable; after a cut (copies.py) every such number, or a later one, must be in its
+place, unless another process was about to wipe it. With --deeds a cut comes no earlier than after so many deeds of
+others since the last one. With --trusting the library's rule is off: it takes the kernel's word and holds no lease.
+Then each cut has a file of its own, and the test passes if something is lost.
 
 The exit status is 0 if all is well, 1 if not, 77 where this machine lacks a part of the lab.
 """

@@ -15,9 +15,9 @@ descriptor 3 is for the host, in lines:
   cut                   to be killed now
   found NAME DIGEST     what is there after the cut
 
-Anything else is a failure. One script has the machine for itself, which is killed and booted again. Several run one after
-the other, each on the file systems under /mnt/NAME, which is $D, and on $DEVICE if it has one; each is cut for itself, by
-a copy of its devices (copies.py), and one boot with all the copies shows what is left.
+Anything else is a failure. One script has the machine for itself, which is killed and booted again. Several run one
+after the other, each on the file systems under /mnt/NAME, which is $D, and on $DEVICE if it has one; each is cut for
+itself, by a copy of its devices (copies.py), and one boot with all the copies shows what is left.
 
 The exit status is 0 if every promise was kept and every group of controls lost, 1 if not, 77 where this machine lacks a
 part of the lab (1 if PMDIRECT_GUEST_REQUIRED=1).
@@ -151,7 +151,8 @@ def test(options):
 
 def test_once(options, seed):
     accounts = [Account() for _ in options.script]
-    failed = lab.run_on_images(options.backing, job(options), lambda guest: cut(guest, accounts, seed), lab.write_output)
+    failed = lab.run_on_images(options.backing, job(options), lambda guest: cut(guest, accounts, seed),
+                               lab.write_output)
     for (_, name, *_), account in zip(options.script, accounts):
         print(f"---- {name}")
         account.judge()

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Disks with volatile caches: what msync(2) and the library acknowledge where flushes reach the cache, and where the mount
- * or the queue leaves them out. There the library says so before the first store, and refuses guarantees.
+ * Disks with volatile caches: what msync(2) and the library acknowledge where flushes reach the cache, and where the
+ * mount or the queue leaves them out. There the library says so before the first store, and refuses guarantees.
  *
  *   flushes make PATH...                     PATH is a directory, or a block device; flushes are still on
  *   flushes store PLACE PATH flushed|silent|believed
@@ -74,7 +74,10 @@ static int store_raw(const char *file)
 		memset(base + i * PAGE, 'A' + (int)i, PAGE);
 		if (msync(base + i * PAGE, PAGE, MS_SYNC))
 			return complain(file, "msync");
-		/* Before Linux 6.6 an msync of an ext4 without a journal flushes nothing where it finds the inode clean. */
+		/*
+		 * Before Linux 6.6 an msync of an ext4 without a journal flushes nothing where it finds the inode
+		 * clean.
+		 */
 		if (strcmp(place, "no-journal"))
 			acknowledge(RAW, i, base);
 	}

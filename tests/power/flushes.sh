@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Disks with volatile caches, and what a cut leaves of what was acknowledged: a disk for each place.
 
-# $1: a function that is called with the place, its disk, what is to be expected of it, and its parts: the file system, and
-# how it is mounted and switched
+# $1: a function that is called with the place, its disk, what is to be expected of it, and its parts: the file system,
+# and how it is mounted and switched
 each_place() {
 	letter=a
 	while read -r place expected parts; do

@@ -39,7 +39,7 @@ static int map_without_sync(void **address, size_t length, int prot, int flags, 
 {
 	/*
 	 * The trials on a page of the file and on a byte of memory are left alone: they show that the flag is
-	 * swallowed.
+	 * ignored.
 	 */
 	bool trial = length <= (size_t)sysconf(_SC_PAGESIZE);
 	return pm_sys_linux.mmap(address, length, prot, trial ? flags : flags & ~MAP_SYNC, fd, offset);

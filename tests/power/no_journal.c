@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ext4 without a journal: an msync that converts a block from unwritten leaves the inode out, on kernels that do not know
- * better (lib/kernel/trusted_sync.c). A file is allocated and synced, then stored to. Each volume has one file and its last sync, since
- * another's would write the same block of inodes.
+ * ext4 without a journal: an msync that converts a block from unwritten leaves the inode out, on kernels that do not
+ * know better (lib/kernel/trusted_sync.c). A file is allocated and synced, then stored to. Each volume has one file and
+ * its last sync, since another's would write the same block of inodes.
  *
- *   no_journal store DIRECTORY control|promise   raw: whether msync alone is to be seen failing, or known to keep its word
+ *   no_journal store DIRECTORY control|promise   raw: whether msync alone fails, or is known to keep its word
  *   no_journal found DIRECTORY
  */
 #include <pmdirect.h>
@@ -42,7 +42,8 @@ static int store_raw(const char *file, const char *verb)
 static bool is_as_expected(const char *file, const struct pm_report *r)
 {
 	enum pm_reason reason = strncmp(file, "dax", 3) ? PM_REASON_PAGE_CACHE : PM_REASON_FSYNC_INCOMPLETE;
-	bool good = r->granularity == PM_PAGE && r->reason == reason && r->evidence[PM_EV_FSYNC_COMPLETE].state == PM_NO;
+	bool good =
+		r->granularity == PM_PAGE && r->reason == reason && r->evidence[PM_EV_FSYNC_COMPLETE].state == PM_NO;
 	if (!good)
 		printf("%s: %s, reason %s\n", file, pm_granularity_name(r->granularity), pm_reason_name(r->reason));
 	return good;

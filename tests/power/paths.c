@@ -123,8 +123,8 @@ static int append(struct range *r)
 }
 
 /*
- * pm_sync() is about the mapping, which ends before it; fsync(2) is about the file. Where the mapping has lines, pm_sync()
- * commits the inode, and what was appended is there although it was never promised: no control.
+ * pm_sync() is about the mapping, which ends before it; fsync(2) is about the file. Where the mapping has lines,
+ * pm_sync() commits the inode, and what was appended is there although it was never promised: no control.
  */
 static int append_and_sync(const char *place, const char *path, bool with_fsync)
 {
@@ -207,7 +207,9 @@ static int store_all(const char *const *place, const char *const *path, int coun
 		rc = only_drain(place[i * 2], path[i * 2]);
 	for (int i = 0; i < count && !rc; i++)
 		rc = strstr(place[i * 2], "disk") ? append_and_sync(place[i * 2], path[i * 2], false) : 0;
-	/* Nothing may follow that would commit for it; itself it commits nothing of the controls where they are cached. */
+	/*
+	 * Nothing may follow that would commit for it; itself it commits nothing of the controls where they are cached.
+	 */
 	for (int i = 0; i < count && !rc; i++)
 		rc = strstr(place[i * 2], "disk") ? scatter(place[i * 2], path[i * 2]) : 0;
 	return rc;

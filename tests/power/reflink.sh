@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What becomes of a DAX file on XFS that was cloned, with the library's rules and with each switched off.
 
-# On Linux 6.1 a mapping is left with the old blocks by write(2), what write faults allocate of a cloned file shows what the
-# blocks held before, and an inode that was ever cloned is not DAX any more when it is loaded again. 6.12 does none of it.
+# On Linux 6.1 a mapping is left with the old blocks by write(2), what write faults allocate of a cloned file shows what
+# the blocks held before, and an inode that was ever cloned is not DAX any more when it is loaded again. 6.12 does none
+# of it.
 case $(uname -r) in
 6.1.*) broken=control loaded=cached open=refused ;;
 *) broken=promise loaded=direct open=done ;;

@@ -28,9 +28,11 @@ static void name_file(char path[static 256], const char *directory)
 
 static bool ignore_syncs(void)
 {
-	static const unsigned ignored[] = {SYS_msync, SYS_fsync, SYS_fdatasync, SYS_syncfs, SYS_sync, SYS_sync_file_range};
+	static const unsigned ignored[] = {SYS_msync,  SYS_fsync, SYS_fdatasync,
+	                                   SYS_syncfs, SYS_sync,  SYS_sync_file_range};
 	enum { COUNT = sizeof(ignored) / sizeof(ignored[0]) };
-	struct sock_filter filter[2 * COUNT + 2] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))};
+	struct sock_filter filter[2 * COUNT + 2] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))};
 	for (size_t i = 0; i < COUNT; i++) {
 		filter[1 + 2 * i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ignored[i], 0, 1);
 		filter[2 + 2 * i] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO);

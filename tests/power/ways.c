@@ -85,7 +85,8 @@ static int persist(size_t at, size_t length)
 
 static int by_sync(void)
 {
-	return settle(".") || fill("file", O_CREAT, 'N', 0, SIZE) || map_with("file", 0, 0) || promise(pm_sync(m), 0, SIZE);
+	return settle(".") || fill("file", O_CREAT, 'N', 0, SIZE) || map_with("file", 0, 0) ||
+	       promise(pm_sync(m), 0, SIZE);
 }
 
 static int by_persist(void)
@@ -95,7 +96,8 @@ static int by_persist(void)
 
 static int read_only(void)
 {
-	return settle(".") || fill("file", O_CREAT, 'N', 0, SIZE) || map_with("file", PM_READ_ONLY, 0) || persist(0, SIZE);
+	return settle(".") || fill("file", O_CREAT, 'N', 0, SIZE) || map_with("file", PM_READ_ONLY, 0) ||
+	       persist(0, SIZE);
 }
 
 static int by_deep(void)
@@ -216,8 +218,8 @@ static int rewritten_look(void)
 }
 
 /*
- * Stores of this process meet what another has just done to the page, with no pause, and others while it does it. Only the
- * line stored after that is promised: what the other wrote is its own.
+ * Stores of this process meet what another has just done to the page, with no pause, and others while it does it. Only
+ * the line stored after that is promised: what the other wrote is its own.
  */
 static int take_turns(int (*deed)(int, size_t))
 {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# One cut of all the ways of ways.c, each on a file system of its own; and of some with a rule of the library switched off.
+# One cut of all the ways of ways.c, each on a file system of its own; and of some with a rule of the library switched
+# off.
 PLAIN="sync persist read-only deep renamed descriptor appended rewritten-sync rewritten-deep rewritten-look
 turns-rewritten turns-cut turns-cut-and-written"
 FAST="fast-unsynced fast-punched fast-cut fast-rewritten fast-trusted fast-leased"

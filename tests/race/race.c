@@ -231,8 +231,8 @@ static unsigned look(const char *path, unsigned processes, bool existed)
 		const struct told *told = &shared->told[i];
 		any |= told->mapped;
 		if (told->mapped && size < (int64_t)told->end)
-			lost++, printf("  process %u: mapped to %llu, the file ends at %lld\n", i, (unsigned long long)told->end,
-			               (long long)size);
+			lost++, printf("  process %u: mapped to %llu, the file ends at %lld\n", i,
+			               (unsigned long long)told->end, (long long)size);
 		else if (told->value && read_slot(fd, i) != told->value)
 			lost++, printf("  process %u: %u was durable, there is %u\n", i, told->value, read_slot(fd, i));
 	}
@@ -318,8 +318,8 @@ int main(int argc, char **argv)
 	for (; played < rounds && !(mutation[0] && lost); played++)
 		lost += play(path, processes);
 	unlink(path);
-	printf("%u rounds of %u processes: %u lost; %u files left by failures; %u failed for a quota\n", played, processes, lost,
-	       left, refused);
+	printf("%u rounds of %u processes: %u lost; %u files left by failures; %u failed for a quota\n", played,
+	       processes, lost, left, refused);
 	if (has_quota && !refused)
 		return printf("the quota was never met\n"), 1;
 	return mutation[0] ? !lost : lost != 0;

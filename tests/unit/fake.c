@@ -173,9 +173,9 @@ static int answer_flags(int *flags, size_t length)
 		return 0;
 	bool undefined = *flags & ~(MAP_TYPE | MAP_SYNC), sync = *flags & MAP_SYNC;
 	*flags = MAP_SHARED;
-	if (fake.machine.sync == FAKE_SWALLOWS || (!sync && !undefined))
+	if (fake.machine.sync == FAKE_IGNORES_FLAGS || (!sync && !undefined))
 		return 0;
-	if (fake.machine.sync == FAKE_SWALLOWS_FILES && !undefined && length != 1)
+	if (fake.machine.sync == FAKE_IGNORES_FLAGS_OF_FILES && !undefined && length != 1)
 		return 0;
 	if (undefined || length == 1 /* the trial on memory: no kernel is synchronous there */)
 		return -EOPNOTSUPP;

@@ -25,8 +25,8 @@
 enum fake_sync {
 	FAKE_REFUSES,  /* MAP_SYNC: with EOPNOTSUPP, or errno_of_refusal */
 	FAKE_ACCEPTS,  /* as Linux does */
-	FAKE_SWALLOWS_FILES, /* the same for files; memory it leaves to Linux */
-	FAKE_SWALLOWS, /* accepts MAP_SYNC and every other flag: a shim or a sandbox */
+	FAKE_IGNORES_FLAGS_OF_FILES, /* the same for files; memory it leaves to Linux */
+	FAKE_IGNORES_FLAGS, /* accepts MAP_SYNC and every other flag: a shim or a sandbox */
 };
 
 /* Attributes of the nd region under the file; NULL: the attribute is absent. */
@@ -83,13 +83,17 @@ struct fake_machine {
 	const char *block;            /* where the disk hangs, after "devices/"; NULL: as region and below say */
 	const char *node_block;       /* the same of a node that is mapped itself */
 	const char *slaves[3];        /* names of the devices below it */
-	const char *attributes[8][2]; /* of /sys/dev/block/259:3 or what lies below: the end of the path, and the text */
+	const char
+		*attributes[8][2]; /* of /sys/dev/block/259:3 or what lies below: the end of the path, and the text */
 	struct {
 		uint32_t magic;    /* of the files that it stands on, which are on other disks */
 		const char *mount; /* of those */
 		bool has_no_device;
 	} under;
-	/* Of all ext4: what /proc/fs/jbd2 lists, NULL at first: the journal of this one, inside it; the name of its thread. */
+	/*
+	 * Of all ext4: what /proc/fs/jbd2 lists, NULL at first: the journal of this one, inside it; the name of its
+	 * thread.
+	 */
 	const char *journals[3], *journal_thread;
 	bool hides_journals;          /* no /proc/fs/jbd2 */
 	const char *disk_map;         /* of an f2fs: the end of that file; NULL: there is none */
@@ -101,7 +105,10 @@ struct fake_machine {
 	bool invents_inodes;          /* a server does: one number for all files */
 	bool hides_smaps, shows_real_smaps;
 	unsigned over_sysfs, over_proc; /* f_type of what is mounted there; 0: they are what they seem */
-	/* Over the path of the file, or a directory above it; or the process has another root directory, as if there were none. */
+	/*
+	 * Over the path of the file, or a directory above it; or the process has another root directory, as if there
+	 * were none.
+	 */
 	enum fake_over { FAKE_NOTHING, FAKE_A_FILE, FAKE_THE_FILE, FAKE_A_DIRECTORY } over;
 	bool has_another_root; /* mountinfo lacks the file's mount */
 	bool is_read_only;    /* the file system, by now */
@@ -148,18 +155,24 @@ extern const unsigned fake_machines_count;
 struct fake {
 	struct fake_machine machine; /* may be changed by the test while it runs */
 	atomic_uint write_backs, lines, fences, streams, streamed_lines, copies; /* of the CPU */
-	/* A medium of the test's own: whole lines are on their way to it, with the content they have now; a fence was made. */
+	/*
+	 * A medium of the test's own: whole lines are on their way to it, with the content they have now; a fence was
+	 * made.
+	 */
 	void (*set_out)(const char *lines, size_t length);
 	void (*fenced)(void);
 	atomic_bool populated; /* MADV_POPULATE_WRITE was used: the extents are written now */
-	/* The watcher thread looks at nothing: time stands still, and nothing is announced to it. The test observes by pm_query(). */
+	/*
+	 * The watcher thread looks at nothing: time stands still, and nothing is announced to it. The test observes by
+	 * pm_query().
+	 */
 	atomic_bool watcher_sleeps;
 	atomic_bool time_stands_still; /* no second of the watcher passes any more */
 	bool really_syncs;     /* msync, fsync, fdatasync and syncfs reach the kernel */
 	bool loads_providers;  /* dlopen works */
 	unsigned processes;    /* so many are to be seen in /proc; 0: all */
 	bool guards;           /* the test uses the guard: else no code may touch a signal */
-	bool recovers;         /* from a failed write-back: then mincore tells what was touched, which is what is asked */
+	bool recovers; /* from a failed write-back: then mincore tells what was touched, which is what is asked */
 	/*
 	 * The medium under the file: what is bad, in bytes of the file; the list of bad blocks says so unless
 	 * machine.health has one. A whole page written clears it: at once on DAX, else by the write-back.

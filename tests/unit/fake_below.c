@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What lies below the file system: disks upon disks, and the files that an overlay or a loop device stands on, which the
- * library opens by O_PATH only.
+ * What lies below the file system: disks upon disks, and the files that an overlay or a loop device stands on, which
+ * the library opens by O_PATH only.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +45,8 @@ static void place(const char *name, char *text, size_t size)
 
 bool fake_tells_members(const char *path)
 {
-	return !strncmp(path, JOURNALS, strlen(JOURNALS)) || !strncmp(path, "/proc/fs/f2fs/", 14) || !strcmp(path, "/proc/312/comm");
+	return !strncmp(path, JOURNALS, strlen(JOURNALS)) || !strncmp(path, "/proc/fs/f2fs/", 14) ||
+	       !strcmp(path, "/proc/312/comm");
 }
 
 static bool journal_exists(const char *path)
@@ -90,8 +91,8 @@ bool fake_is_node(const char *path, struct statx *stx)
 static bool node_link(const char *path, char *text, size_t size)
 {
 	unsigned minor;
-	if (sscanf(path, "/sys/dev/block/259:%u", &minor) != 1 || minor < 30 || minor >= 30 + sizeof(nodes) / sizeof(nodes[0]) ||
-	    strchr(path + 15, '/'))
+	if (sscanf(path, "/sys/dev/block/259:%u", &minor) != 1 || minor < 30 ||
+	    minor >= 30 + sizeof(nodes) / sizeof(nodes[0]) || strchr(path + 15, '/'))
 		return false;
 	/* Its name in sysfs is another. */
 	place(strcmp(nodes[minor - 30], "mapper") ? nodes[minor - 30] : "vdk", text, size);
@@ -187,8 +188,8 @@ bool fake_below_entries(const char *directory, void (*visit)(void *arg, const ch
 /* fs/ntfs3 crashes, and what was not seen to bear it may. */
 void fake_check_statmount(uint32_t magic)
 {
-	static const uint32_t bears[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, TMPFS_MAGIC, OVERLAYFS_SUPER_MAGIC, FUSE_SUPER_MAGIC,
-	                                 EROFS_SUPER_MAGIC_V1};
+	static const uint32_t bears[] = {EXT4_SUPER_MAGIC,      XFS_SUPER_MAGIC,  TMPFS_MAGIC,
+	                                 OVERLAYFS_SUPER_MAGIC, FUSE_SUPER_MAGIC, EROFS_SUPER_MAGIC_V1};
 	for (size_t i = 0; i < sizeof(bears) / sizeof(bears[0]); i++)
 		if (magic == bears[i])
 			return;
@@ -197,6 +198,7 @@ void fake_check_statmount(uint32_t magic)
 
 void fake_check_cachestat(uint32_t magic)
 {
-	if (magic != EXT4_SUPER_MAGIC && magic != XFS_SUPER_MAGIC && magic != BTRFS_SUPER_MAGIC && magic != FUSE_SUPER_MAGIC)
+	if (magic != EXT4_SUPER_MAGIC && magic != XFS_SUPER_MAGIC && magic != BTRFS_SUPER_MAGIC &&
+	    magic != FUSE_SUPER_MAGIC)
 		fake_violation("cachestat of a file system that may not bear it: 0x%x", magic);
 }

@@ -11,7 +11,8 @@ static const char directory[] = "/proc/fs/ext4/";
 
 bool fake_is_ext4(const char *path)
 {
-	return !strncmp(path, directory, strlen(directory)) || (!strncmp(path, "/sys/fs/ext4/", 13) && !strchr(path + 13, '/'));
+	return !strncmp(path, directory, strlen(directory)) ||
+	       (!strncmp(path, "/sys/fs/ext4/", 13) && !strchr(path + 13, '/'));
 }
 
 int fake_counters(char *text, size_t size)

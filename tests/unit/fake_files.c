@@ -56,8 +56,8 @@ static _Thread_local char smaps[512];
 bool fake_is_virtual(const char *path)
 {
 	return !strncmp(path, "/sys/", 5) || !strcmp(path, "/proc/self/mountinfo") ||
-	       (!strcmp(path, "/proc/self/smaps") && smaps[0] && !fake.machine.shows_real_smaps) || !strncmp(path, "/proc/self/fdinfo/", 18) ||
-	       fake_is_ext4(path) || fake_tells_members(path);
+	       (!strcmp(path, "/proc/self/smaps") && smaps[0] && !fake.machine.shows_real_smaps) ||
+	       !strncmp(path, "/proc/self/fdinfo/", 18) || fake_is_ext4(path) || fake_tells_members(path);
 }
 
 bool fake_virtual_exists(const char *path)
@@ -66,7 +66,8 @@ bool fake_virtual_exists(const char *path)
 	bool gone = fake.machine.is_gone && !strcmp(path, "/sys/dev/block/259:3");
 	if (fake_is_ext4(path))
 		return path[1] == 's' || !fake.machine.hides_proc;
-	return fake_below_exists(path) || !strcmp(path, "/sys/dev/block") || (!gone && fake_virtual_link(path, text, sizeof(text)) >= 0);
+	return fake_below_exists(path) || !strcmp(path, "/sys/dev/block") ||
+	       (!gone && fake_virtual_link(path, text, sizeof(text)) >= 0);
 }
 
 static bool ends_with(const char *path, const char *end)
@@ -150,8 +151,9 @@ static int content(const char *path, int flags, char *text, size_t size)
 		         "22 1 8:1 / / rw - ext4 /dev/sda1 rw,nodax\n"
 		         "%u 22 %u:%u / /mnt rw shared:1 - %s\n"
 		         "%u 22 0:99 / /under rw - %s\n",
-		         FAKE_MOUNT + 100 * fake.machine.has_another_root, FAKE_MAJOR, FAKE_MINOR + fake.machine.hides_device, value ? value : "fuse none rw",
-		         FAKE_MOUNT + 1, fake.machine.under.mount ? fake.machine.under.mount : "fuse none rw");
+		         FAKE_MOUNT + 100 * fake.machine.has_another_root, FAKE_MAJOR,
+		         FAKE_MINOR + fake.machine.hides_device, value ? value : "fuse none rw", FAKE_MOUNT + 1,
+		         fake.machine.under.mount ? fake.machine.under.mount : "fuse none rw");
 		return 0;
 	}
 	if (!strncmp(path, "/proc/self/fdinfo/", 18)) {
@@ -389,7 +391,8 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 		unsigned over = proc ? fake.machine.over_proc : fake.machine.over_sysfs;
 		char link[128];
 		uint16_t mode = fake_virtual_link(path, link, sizeof(link)) >= 0 ? S_IFLNK : S_IFDIR;
-		*stx = (struct statx){.stx_ino = fake_entry_number(), .stx_mode = mode, .stx_dev_minor = (over ? 98u : 21u) + proc};
+		*stx = (struct statx){
+			.stx_ino = fake_entry_number(), .stx_mode = mode, .stx_dev_minor = (over ? 98u : 21u) + proc};
 		return fake_virtual_exists(path) ? 0 : -ENOENT;
 	}
 	if (fake_is_node(path, stx))
@@ -417,7 +420,8 @@ int fake_xfs(unsigned long request, void *arg)
 {
 	if (request == FS_IOC_FSGETXATTR) {
 		uint32_t flags = fake.machine.has_dax_flag ? FS_XFLAG_DAX : 0;
-		*(struct fsxattr *)arg = (struct fsxattr){.fsx_xflags = flags | (fake.machine.is_realtime ? FS_XFLAG_REALTIME : 0)};
+		flags |= fake.machine.is_realtime ? FS_XFLAG_REALTIME : 0;
+		*(struct fsxattr *)arg = (struct fsxattr){.fsx_xflags = flags};
 		return -fake.machine.xfs_errno;
 	}
 	if (request != XFS_GEOMETRY)

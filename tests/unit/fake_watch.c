@@ -53,7 +53,8 @@ static int fake_poll(struct pollfd *fds, unsigned count, int timeout_ms)
 {
 	struct pollfd real[MOST_POLLED];
 	for (unsigned i = 0; i < count; i++) {
-		bool is_hidden = fds[i].fd >= FAKE_VIRTUAL_FD || (atomic_load(&fake.watcher_sleeps) && (i || count == 1));
+		bool is_hidden =
+			fds[i].fd >= FAKE_VIRTUAL_FD || (atomic_load(&fake.watcher_sleeps) && (i || count == 1));
 		real[i] = fds[i];
 		real[i].fd = is_hidden ? -1 : fds[i].fd;
 	}

@@ -5,8 +5,10 @@
 #include "fake.h"
 #include "kernel/magic.h"
 
-static const struct fake_region real = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "1", false, {"", NULL}, false};
-static const struct fake_region no_domain = {"ACPI.NFIT", "nd_pmem", NULL, "0", "1", false, {"smart_notify ", NULL}, false};
+static const struct fake_region real = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "1", false, {"", NULL},
+                                        false};
+static const struct fake_region no_domain =
+	{"ACPI.NFIT", "nd_pmem", NULL, "0", "1", false, {"smart_notify ", NULL}, false};
 static const struct fake_region dram = {"e820", "nd_pmem", NULL, NULL, "1", false, {NULL, NULL}, false};
 static const struct fake_region virtio = {"virtio-pmem", "nd_pmem", NULL, NULL, "1", false, {NULL, NULL}, false};
 static const struct fake_region with_caches = {"ACPI.NFIT", "nd_pmem", "cpu_cache", "0", "0", false, {"", ""}, false};
@@ -38,7 +40,7 @@ const struct fake_machine fake_tmpfs = {
 	.name = "tmpfs", .dax = PM_NO, .magic = TMPFS_MAGIC, .has_unnamed_files = true,
 	.mount = "tmpfs tmpfs rw,size=1g"};
 const struct fake_machine fake_shim = {
-	.name = "shim that swallows flags", .dax = PM_YES, .sync = FAKE_SWALLOWS, .magic = EXT4_SUPER_MAGIC,
+	.name = "shim that ignores flags", .dax = PM_YES, .sync = FAKE_IGNORES_FLAGS, .magic = EXT4_SUPER_MAGIC,
 	.region = &real, .has_unnamed_files = true};
 const struct fake_machine fake_forced = {
 	.name = "forced to pages", .dax = PM_YES, .sync = FAKE_ACCEPTS, .magic = EXT4_SUPER_MAGIC, .region = &real,
@@ -47,7 +49,7 @@ const struct fake_machine fake_weak_cpu = {
 	.name = "CPU that promises nothing", .dax = PM_YES, .sync = FAKE_ACCEPTS, .magic = EXT4_SUPER_MAGIC,
 	.region = &real, .has_unnamed_files = true, .cpu_stops_short = true, .cpu_only_stores = true};
 const struct fake_machine fake_gvisor = {
-	.name = "sandbox without DAX in the mask", .dax = PM_UNKNOWN, .sync = FAKE_SWALLOWS, .magic = 0x01021997};
+	.name = "sandbox without DAX in the mask", .dax = PM_UNKNOWN, .sync = FAKE_IGNORES_FLAGS, .magic = 0x01021997};
 const struct fake_machine fake_block_device = {
 	.name = "block device", .dax = PM_NO, .is_block_device = true, .region = &real};
 /* Of which it must be searched for, in an unnamed file or without, whether they have fast commits. */
@@ -55,7 +57,8 @@ const struct fake_machine fake_counted = {
 	.name = "ext4 that counts", .dax = PM_YES, .sync = FAKE_ACCEPTS, .magic = EXT4_SUPER_MAGIC, .region = &real,
 	.has_unnamed_files = true, .mount = "ext4 /dev/pmem0 rw,dax=always", .fast_commit = FAKE_COUNTERS_OFF};
 const struct fake_machine fake_counted_by_commits = {
-	.name = "ext4 that counts commits", .dax = PM_YES, .sync = FAKE_ACCEPTS, .magic = EXT4_SUPER_MAGIC, .region = &real,
+	.name = "ext4 that counts commits", .dax = PM_YES, .sync = FAKE_ACCEPTS, .magic = EXT4_SUPER_MAGIC,
+		.region = &real,
 	.mount = "ext4 /dev/pmem0 rw,dax=always", .fast_commit = FAKE_COUNTERS_OFF};
 
 const struct fake_machine *const fake_machines[] = {

@@ -63,8 +63,8 @@ int sweep_end(int failed, const enum fake_call *elsewhere, size_t count)
 {
 	printf("%u faults\n", atomic_load(&shared->faults));
 	if (failed)
-		printf("the last case: %s on %s: %s number %u fails with %d\n", shared->flow, shared->machine, shared->kind,
-		       shared->nth, (int)shared->error);
+		printf("the last case: %s on %s: %s number %u fails with %d\n", shared->flow, shared->machine,
+		       shared->kind, shared->nth, (int)shared->error);
 	for (unsigned kind = 0; kind < KINDS && !failed && !getenv("CK_RUN_CASE") && !unit_is_emulated(); kind++)
 		if (!is_met(kind, elsewhere, count)) {
 			printf("no flow meets %s: add one that does\n", name_of(kind));
@@ -80,8 +80,8 @@ void sweep_abort(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	ck_abort_msg("%s on %s, %s number %u fails with %d: %s", shared->flow, shared->machine, shared->kind, shared->nth,
-	             (int)shared->error, text);
+	ck_abort_msg("%s on %s, %s number %u fails with %d: %s", shared->flow, shared->machine, shared->kind,
+	             shared->nth, (int)shared->error, text);
 	abort();
 }
 

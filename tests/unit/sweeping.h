@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The sweep: a flow of calls into the library runs again and again, and each time another call of its table, the nth of
- * its kind, fails once with another error; or an allocation or the start of a thread does. Behind the fake machine stands
- * a kernel that keeps account of what the medium holds (sweeping_kernel.c), so that a 0 can be called false.
+ * its kind, fails once with another error; or an allocation or the start of a thread does. Behind the fake machine
+ * stands a kernel that keeps account of what the medium holds (sweeping_kernel.c), so that a 0 can be called false.
  */
 #ifndef SWEEPING_H
 #define SWEEPING_H
@@ -32,8 +32,8 @@ struct sweep_flow {
 /* Every fault over the flow, on each of its machines. */
 void sweep(const struct sweep_flow *);
 /*
- * Prints how many faults there were; if failed, in which case. To be called by main() at its end. A call of the table that
- * no flow has met is a failure, but for those that another program sweeps.
+ * Prints how many faults there were; if failed, in which case. To be called by main() at its end. A call of the table
+ * that no flow has met is a failure, but for those that another program sweeps.
  */
 int sweep_end(int failed, const enum fake_call *elsewhere, size_t count);
 /* To be called by main() first. */
@@ -48,8 +48,8 @@ void sweep_abort(const char *format, ...) __attribute__((format(printf, 1, 2), n
 	} while (0)
 
 /*
- * What a flow is made of. Each makes the call, checks what it returned and what it left, and returns the same; a flow ends
- * at the first error. What was stored is expected on the medium from the call on that says so.
+ * What a flow is made of. Each makes the call, checks what it returned and what it left, and returns the same; a flow
+ * ends at the first error. What was stored is expected on the medium from the call on that says so.
  */
 extern struct pm_mapping *swept;
 extern const char *swept_path;

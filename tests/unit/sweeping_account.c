@@ -150,8 +150,8 @@ static void touch(void)
 /* ---- Calls ---- */
 
 /*
- * What a failing call leaves where no lease shows that it is alone: a longer file where the caller has a descriptor, both
- * where leases are no proof.
+ * What a failing call leaves where no lease shows that it is alone: a longer file where the caller has a descriptor,
+ * both where leases are no proof.
  */
 static bool may_stay(const char *call)
 {
@@ -172,10 +172,11 @@ static int made(const char *call, const struct pm_options *o, int rc)
 		bool can_undo = sweep_case.is_first || first_results[a.steps - 1] >= 0;
 		bool is_said = may_stay(call) && strstr(pm_error_detail(), "stays");
 		if (unit_exists(swept_path) != a.existed && can_undo && !is_said)
-			sweep_abort("%s failed with %d (%s), and the file was left behind", call, rc, pm_error_detail());
+			sweep_abort("%s failed with %d (%s), and the file was left behind", call, rc,
+			            pm_error_detail());
 		if (a.existed && !is_long_as(a.size_before, call) && can_undo)
-			sweep_abort("%s failed with %d (%s), and the file is as long as %llu", call, rc, pm_error_detail(),
-			            (unsigned long long)size_of(swept_path));
+			sweep_abort("%s failed with %d (%s), and the file is as long as %llu", call, rc,
+			            pm_error_detail(), (unsigned long long)size_of(swept_path));
 		return rc;
 	}
 	a.offset = o ? o->offset : 0;
@@ -347,8 +348,8 @@ int sweep_resize(uint64_t length)
 	if (rc && length > before) {
 		sweep_expect(pm_length(swept) == before);
 		if (!is_long_as(size, "pm_resize") && sweep_case.kind != FAKE_ftruncate)
-			sweep_abort("pm_resize failed with %d (%s), and the file is as long as %llu", rc, pm_error_detail(),
-			            (unsigned long long)size_of(swept_path));
+			sweep_abort("pm_resize failed with %d (%s), and the file is as long as %llu", rc,
+			            pm_error_detail(), (unsigned long long)size_of(swept_path));
 	}
 	if (pm_length(swept) < before)
 		cut_out(pm_length(swept), before);

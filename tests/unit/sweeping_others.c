@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the kernel of the sweep tells of other processes: announcements of what they do, and which of them has the file open. */
+/*
+ * What the kernel of the sweep tells of other processes: announcements of what they do, and which of them has the file
+ * open.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

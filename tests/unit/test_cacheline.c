@@ -34,7 +34,8 @@ static void unmap(void)
 /* The file is asked where it ends; then the kernel commits what others did to it: an msync of the last page. */
 static void check_commit(void)
 {
-	unit_expect(fake_calls(FAKE_msync) == 1 && fake_calls(FAKE_faccessat2_write) == 1 && fake_calls(FAKE_statx_now) == 1);
+	unit_expect(fake_calls(FAKE_msync) == 1 && fake_calls(FAKE_faccessat2_write) == 1 &&
+	            fake_calls(FAKE_statx_now) == 1);
 	unit_expect(fake_syscalls() == 4);
 	unit_expect(fake_calls(FAKE_futimens_now) == 1);
 	unit_expect(fake_find(FAKE_msync, 0)->address == (uintptr_t)base + size - unit_page());
@@ -146,7 +147,8 @@ START_TEST(the_kernel_knows_what_was_stored_to_a_large_mapping)
 	bool asks = !by_nobody && !by_file && whole[_i].size > (16u << 20) - unit_page();
 	unsigned asked = !asks ? 0 : whole[_i].by_kernel ? 8 : whole[_i].write_cache ? 4 : 2;
 	bool is_file = !whole[_i].machine->is_device_dax; /* which is asked where it ends */
-	ck_assert(whole[_i].flags & PM_LEASE || fake_syscalls() == (by_nobody ? 0u : by_file ? 1u : 3u) + is_file + asked);
+	ck_assert(whole[_i].flags & PM_LEASE ||
+	          fake_syscalls() == (by_nobody ? 0u : by_file ? 1u : 3u) + is_file + asked);
 	if (whole[_i].by_kernel) {
 		ck_assert_uint_eq(fake_find(FAKE_msync, 0)->address, (uintptr_t)pm_base(m));
 		ck_assert_uint_eq(fake_find(FAKE_msync, 0)->length, 16u << 20);
@@ -167,7 +169,8 @@ START_TEST(a_write_cache_that_is_switched)
 		uint64_t size;
 		const char *word; /* PMDIRECT_GRANULARITY */
 		enum pm_request sync;
-	} of[] = {{65536, "page", PM_HINT}, {65536, NULL, PM_AVOID}, {16u << 20, "page", PM_HINT}, {16u << 20, NULL, PM_AVOID},
+	} of[] = {{65536, "page", PM_HINT}, {65536, NULL, PM_AVOID}, {16u << 20, "page", PM_HINT},
+	          {16u << 20, NULL, PM_AVOID},
 	          {16u << 20, NULL, PM_HINT}};
 	struct fake_machine machine = fake_dax;
 	struct fake_region under = *machine.region;

@@ -23,8 +23,8 @@ static void set(enum pm_evidence_row row, enum pm_state state, int error, uint64
 /* Everything is well, and that was seen. */
 static void start(void)
 {
-	static const enum pm_evidence_row good[] = {PM_EV_ALLOCATED, PM_EV_UNSHARED, PM_EV_DAX, PM_EV_WRITABLE, PM_EV_FS_ONLINE,
-	                                            PM_EV_NAMED};
+	static const enum pm_evidence_row good[] = {PM_EV_ALLOCATED, PM_EV_UNSHARED,  PM_EV_DAX,
+	                                            PM_EV_WRITABLE,  PM_EV_FS_ONLINE, PM_EV_NAMED};
 	pm_evidence_clear(e);
 	for (size_t i = 0; i < COUNT(good); i++)
 		set(good[i], PM_YES, 0, 0);

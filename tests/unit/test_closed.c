@@ -122,8 +122,9 @@ static int read_some(void)
 	return pm_read(m, some, base, sizeof(some));
 }
 
-static int (*const calls[])(void) = {persist, flush_and_drain, flush_apart_and_drain, copy, sync_all, deep, write_some, grow,
-                                     shrink, clear_bad, read_some};
+static int (*const calls[])(void) = {
+	persist,   flush_and_drain, flush_apart_and_drain, copy, sync_all, deep, write_some, grow, shrink,
+	clear_bad, read_some};
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
 static const struct fake_machine *const machines[] = {&fake_plain, &fake_dax, &fake_xfs_reflink, &fake_plain};
@@ -149,7 +150,9 @@ START_TEST(every_call_after_a_theft)
 			continue;
 		fake_start(machines[machine]);
 		atomic_store(&fake.watcher_sleeps, true);
-		m = unit_map(path, UNIT_OPTIONS(.flags = machine == LEASED ? PM_LEASE : machine == READ_ONLY ? PM_READ_ONLY : 0));
+		m = unit_map(path, UNIT_OPTIONS(.flags = machine == LEASED      ? PM_LEASE
+		                                         : machine == READ_ONLY ? PM_READ_ONLY
+		                                                                : 0));
 		base = pm_base(m);
 		steal(theft);
 		fake_forget();
@@ -243,7 +246,8 @@ static unsigned count;
 /* What the library keeps, and not what its thread has open for an instant. */
 static void note_kept(void)
 {
-	static const char *const kinds[] = {"[signalfd]", "inotify", "[eventfd]", "[eventpoll]", "[timerfd]", "/mountinfo"};
+	static const char *const kinds[] = {"[signalfd]",  "inotify",   "[eventfd]",
+	                                    "[eventpoll]", "[timerfd]", "/mountinfo"};
 	char path[40], text[64];
 	count = 0;
 	numbers[count++] = m->file.fd;
@@ -282,7 +286,8 @@ START_TEST(what_watches_is_never_anothers)
 	usleep(_i < 2 ? 1200000 : 0);
 	ck_assert_int_eq(pm_unmap(m), -EBADF);
 	for (unsigned i = 0; i < count; i++) {
-		ck_assert_msg(read(numbers[i], &value, sizeof(value)) == sizeof(value) && value == 7, "number %d", numbers[i]);
+		ck_assert_msg(read(numbers[i], &value, sizeof(value)) == sizeof(value) && value == 7, "number %d",
+		              numbers[i]);
 		close(numbers[i]);
 	}
 }

@@ -121,7 +121,8 @@ static int kernel_sync_file_range(int fd, uint64_t offset, uint64_t length, unsi
 	unit_expect(!asks || (offset == INT64_MAX - 1 && length == 1));
 	pthread_mutex_lock(&kernel.lock);
 	kernel.asked += asks && fd != m->medium.fd;
-	int rc = asks ? tell(fd == m->medium.fd ? OURS : OBSERVER) : write_pages(offset / page, (offset + length) / page);
+	int rc = asks ? tell(fd == m->medium.fd ? OURS : OBSERVER)
+	              : write_pages(offset / page, (offset + length) / page);
 	pthread_mutex_unlock(&kernel.lock);
 	return rc;
 }
@@ -392,7 +393,8 @@ END_TEST
 /* Without an observer each drain waits for all that write; and none tries again to have one. */
 static const struct {
 	uint32_t magic, flags, opens;
-} without[] = {{EXT4_SUPER_MAGIC, 0, 0}, {BTRFS_SUPER_MAGIC, 0, 0}, {XFS_SUPER_MAGIC, PM_LEASE, 0}, {XFS_SUPER_MAGIC, 0, 1}};
+} without[] = {
+	{EXT4_SUPER_MAGIC, 0, 0}, {BTRFS_SUPER_MAGIC, 0, 0}, {XFS_SUPER_MAGIC, PM_LEASE, 0}, {XFS_SUPER_MAGIC, 0, 1}};
 
 START_TEST(without_an_observer_all_are_waited_for)
 {

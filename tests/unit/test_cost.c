@@ -174,8 +174,9 @@ enum column { BY_PAGES, BY_ALL_PAGES, BY_FILE, BY_NOTHING, BY_BYTES, BY_LINES, C
 
 /* Lines cost the same, whether or not the file is watched, and whatever the mapping was before. */
 static const enum column column_of[STATES] = {
-	[PAGES] = BY_PAGES, [DEMOTED] = BY_ALL_PAGES, [READ_ONLY] = BY_FILE, [VOLATILE] = BY_NOTHING, [BYTES] = BY_BYTES,
-	[LINES] = BY_LINES, [LEASED] = BY_LINES, [PROMOTED] = BY_LINES, [WATCHED] = BY_PAGES,
+	[PAGES] = BY_PAGES,      [DEMOTED] = BY_ALL_PAGES, [READ_ONLY] = BY_FILE,
+	[VOLATILE] = BY_NOTHING, [BYTES] = BY_BYTES,       [LINES] = BY_LINES,
+	[LEASED] = BY_LINES,     [PROMOTED] = BY_LINES,    [WATCHED] = BY_PAGES,
 };
 
 static const struct {
@@ -194,7 +195,8 @@ static const struct {
 	{"clear_error", clear_error, {"", "", "", "", "", ""}},
 	/* Whether it was the file that was read. */
 	{"read", read_byte,
-	 {"pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now"}},
+	 {"pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now", "pread statx_now",
+	  "pread statx_now"}},
 	{"copy", copy, {MSYNC, MSYNC " 1025L 2F", REFUSED, "", "1F", "1L 1F"}},
 	{"copy, nodrain", copy_nodrain, {"", "1L 1F", REFUSED, "", "", "1L"}},
 	{"copy, noflush", copy_noflush, {"", "", REFUSED, "", "", ""}},
@@ -258,7 +260,10 @@ END_TEST
 
 /* ---- Life, truth, and writing ---- */
 
-/* The trial of MAP_SYNC, on the file, with what smaps shows of it, and on memory; what the region says, and the extents. */
+/*
+ * The trial of MAP_SYNC, on the file, with what smaps shows of it, and on memory; what the region says, and the
+ * extents.
+ */
 #define TRIAL "mmap openat fstatfs read close munmap memfd_create mmap close"
 #define ATTRIBUTE " openat fstatfs read close"
 /* The mount, the disk and its queue; of persistent memory what its region and its bus are. */
@@ -269,9 +274,13 @@ END_TEST
 	"statx readlinkat" ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE " openat" ATTRIBUTE ATTRIBUTE
 /* Of an ext4: which one is mounted, for what is remembered of it. */
 #define MOUNTED "readlinkat statx"
-/* The lease, the watch of the file, and with the last mapping the thread and its descriptors, each shown to be the library's still. */
+/*
+ * The lease, the watch of the file, and with the last mapping the thread and its descriptors, each shown to be the
+ * library's still.
+ */
 #define CLOSE "fcntl_getsig close"
-#define END_OF_WATCH "statx_now setlease fcntl_getsig inotify_remove fcntl_getsig write " CLOSE " " CLOSE " " CLOSE " " CLOSE
+#define END_OF_WATCH                                                                                                   \
+	"statx_now setlease fcntl_getsig inotify_remove fcntl_getsig write " CLOSE " " CLOSE " " CLOSE " " CLOSE
 
 static const struct {
 	enum state state;
@@ -286,11 +295,17 @@ static const struct {
 	{BYTES, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
 	{DEMOTED, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
 	/* Announcements about other processes are distinguished from those about this one. */
-	{LEASED, "write", write_byte, "fcntl_getsig read statx_now getrlimit_fsize fcntl_getfl ioctl pwrite fcntl_getsig read fcntl_getsig read " MSYNC},
+	{LEASED, "write", write_byte,
+	 "fcntl_getsig read statx_now getrlimit_fsize fcntl_getfl ioctl pwrite fcntl_getsig read fcntl_getsig read "
+	 MSYNC},
 
-	{PAGES, "query, verdict", query_verdict, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl"},
-	{PAGES, "query", query_all, "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl uname cachestat"},
-	{LINES, "query, verdict", query_verdict, "statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " statx readlinkat statx ioctl"},
+	{PAGES, "query, verdict", query_verdict,
+	 "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl"},
+	{PAGES, "query", query_all,
+	 "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl uname cachestat"},
+	{LINES, "query, verdict", query_verdict,
+	 "statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED
+	 " statx readlinkat statx ioctl"},
 
 	{PAGES, "unmap", unmap, "munmap statx_now close"},
 	{READ_ONLY, "unmap", unmap, "munmap statx_now close"},
@@ -322,7 +337,9 @@ START_TEST(what_a_life_costs)
 }
 END_TEST
 
-/* Where lines are chosen: the directory is found, the file and the directory are synced, the extents looked at again. */
+/*
+ * Where lines are chosen: the directory is found, the file and the directory are synced, the extents looked at again.
+ */
 #define PUBLISH " readlinkat openat readlinkat statx fsync faccessat2_write fsync ioctl "
 
 /* The region is known from the mapping before. */
@@ -333,8 +350,10 @@ static const struct {
 	{PAGES, "openat statx wrong_sync readlinkat mmap"},
 	{READ_ONLY, "openat statx fstatfs wrong_sync readlinkat mmap"},
 	{VOLATILE, "openat statx readlinkat mmap"},
-	{LINES, "openat statx wrong_sync " TRIAL " statx readlinkat wrong_sync ioctl " MOUNTED " readlinkat" PUBLISH "mmap close"},
-	{BYTES, "openat statx wrong_sync " TRIAL " statx readlinkat wrong_sync ioctl " MOUNTED " readlinkat" PUBLISH "mmap close"},
+	{LINES, "openat statx wrong_sync " TRIAL " statx readlinkat wrong_sync ioctl " MOUNTED " readlinkat" PUBLISH
+	 "mmap close"},
+	{BYTES, "openat statx wrong_sync " TRIAL " statx readlinkat wrong_sync ioctl " MOUNTED " readlinkat" PUBLISH
+	 "mmap close"},
 };
 
 START_TEST(what_mapping_costs)
@@ -348,9 +367,9 @@ START_TEST(what_mapping_costs)
 END_TEST
 
 /*
- * The first mapping starts the watcher, which has four descriptors; each further one shows three of them to be the library's
- * still, adds the file to the inotify instance, takes what that announces, and wakes the thread. That is at most three times
- * the calls of a mapping that is not watched.
+ * The first mapping starts the watcher, which has four descriptors; each further one shows three of them to be the
+ * library's still, adds the file to the inotify instance, takes what that announces, and wakes the thread. That is at
+ * most three times the calls of a mapping that is not watched.
  */
 #define KEEP "fcntl_setsig"
 #define WATCH_FILE "fcntl_getsig inotify_add"
@@ -361,7 +380,8 @@ START_TEST(what_watching_costs)
 	static const char *const map[] = {
 		"openat statx eventfd " KEEP " signalfd " KEEP " openat " KEEP " inotify " KEEP " " WATCH_FILE
 		" wrong_sync readlinkat mmap " TAKE " " RING,
-		"openat statx fcntl_getsig fcntl_getsig fcntl_getsig " WATCH_FILE " wrong_sync readlinkat mmap " TAKE " " RING};
+		"openat statx fcntl_getsig fcntl_getsig fcntl_getsig " WATCH_FILE
+		" wrong_sync readlinkat mmap " TAKE " " RING};
 	struct pm_mapping *watched[2];
 	start(WATCHED);
 	for (unsigned i = 0; i < 2; i++) {

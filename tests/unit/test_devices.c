@@ -8,11 +8,13 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PAGES 4u
 
-static const struct fake_region memory = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "1", false, {"", NULL}, false};
+static const struct fake_region memory =
+	{"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "1", false, {"", NULL}, false};
 static const struct fake_region caches = {"ACPI.NFIT", "nd_pmem", "cpu_cache", "0", "0", false, {"", NULL}, false};
 static const struct fake_region no_domain = {"ACPI.NFIT", "nd_pmem", NULL, "0", "1", false, {NULL, NULL}, false};
 static const struct fake_region dram = {"e820", "nd_pmem", NULL, NULL, "1", false, {NULL, NULL}, false};
-static const struct fake_region forgets = {"ACPI.NFIT", "nd_volatile", "memory_controller", NULL, "1", false, {"", NULL}, false};
+static const struct fake_region forgets =
+	{"ACPI.NFIT", "nd_volatile", "memory_controller", NULL, "1", false, {"", NULL}, false};
 static const struct fake_region strange = {"unheard-of", "nd_pmem", NULL, NULL, "1", false, {NULL, NULL}, false};
 static const struct fake_region virtio = {"virtio-pmem", "nd_pmem", NULL, NULL, "1", false, {NULL, NULL}, false};
 

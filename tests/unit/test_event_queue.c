@@ -12,7 +12,8 @@ static const struct pm_event_state before = {PM_CACHE_LINE, PM_YES, PM_YES, 4096
 static const struct pm_event_state after = {PM_PAGE, PM_NO, PM_YES, 4096, 8192};
 
 /* Publishes one event of that range. */
-static bool publish(struct pm_event_queue *queue, enum pm_event_kind kind, enum pm_reason reason, uint64_t from, uint64_t to,
+static bool publish(struct pm_event_queue *queue, enum pm_event_kind kind, enum pm_reason reason, uint64_t from,
+                    uint64_t to,
                     bool is_deferred)
 {
 	struct pm_event_batch batch;
@@ -193,7 +194,10 @@ static void *leave(void *listener)
 	return NULL;
 }
 
-/* A handler that takes long holds up its own mapping only: another leaves at once, and hears the rest from its own thread. */
+/*
+ * A handler that takes long holds up its own mapping only: another leaves at once, and hears the rest from its own
+ * thread.
+ */
 START_TEST(a_queue_waits_for_its_own_handler_only)
 {
 	struct listener slow, other, last;

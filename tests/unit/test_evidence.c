@@ -331,8 +331,9 @@ START_TEST(mapping_asks_only_what_it_must)
 	fake_start(&fake_plain);
 	struct pm_mapping *m = unit_map(path, NULL);
 	/*
-	 * openat, statx, fstatfs, the journal of the ext4 (readlinkat, and where that and a journal lead: statx, statfs), its mount
-	 * and disk (statmount, readlinkat, openat, fstatfs, read, close), a wrong sync, readlinkat of its name, mmap.
+	 * openat, statx, fstatfs, the journal of the ext4 (readlinkat, and where that and a journal lead: statx,
+	 * statfs), its mount and disk (statmount, readlinkat, openat, fstatfs, read, close), a wrong sync, readlinkat
+	 * of its name, mmap.
 	 */
 	ck_assert_uint_eq(fake_syscalls(), 17);
 	ck_assert_uint_eq(fake_calls(FAKE_mmap), 1);

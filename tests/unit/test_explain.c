@@ -47,7 +47,8 @@ START_TEST(a_reason_is_named_as_its_constant)
 		NAMED(NONE), NAMED(PRIVATE), NAMED(ANONYMOUS), NAMED(VOLATILE), NAMED(AVOIDED), NAMED(ENV_OVERRIDE),
 		NAMED(MAP_SYNC_IGNORED), NAMED(PAGE_CACHE), NAMED(DIRECT_UNKNOWN), NAMED(SYNC_REFUSED), NAMED(CPU),
 		NAMED(EMULATED_PMEM), NAMED(REGION_UNKNOWN), NAMED(FLUSH_COMMAND), NAMED(EXTENTS_UNKNOWN), NAMED(HOLE),
-		NAMED(UNWRITTEN), NAMED(SHARED), NAMED(SHAREABLE), NAMED(NO_DOMAIN), NAMED(TRUSTED), NAMED(NO_WRITE_BACK),
+		NAMED(UNWRITTEN), NAMED(SHARED), NAMED(SHAREABLE), NAMED(NO_DOMAIN), NAMED(TRUSTED),
+			NAMED(NO_WRITE_BACK),
 		NAMED(WRITE_BACK_FAILED), NAMED(NOT_PROMOTED), NAMED(LEASE_REFUSED), NAMED(LEASE_BROKEN),
 		NAMED(LEASE_FORCED), NAMED(TRUNCATED), NAMED(DAX_FLAG), NAMED(MODIFIED), NAMED(OPENED_WRITING),
 		NAMED(OPENED_DIRECT), NAMED(READ_ONLY), NAMED(SHUT_DOWN), NAMED(DEVICE_GONE), NAMED(BAD_BLOCKS),
@@ -107,7 +108,8 @@ START_TEST(a_lost_guarantee_is_no_failed_write_back)
 	ck_assert_int_gt(pm_explain(&r, text, sizeof(text)), 0);
 	snprintf(number, sizeof(number), "error -%d", errors[_i].error);
 	ck_assert_ptr_nonnull(strstr(text, number));
-	const char *first = errors[_i].is_loss ? "The guarantee was lost, and" : "The mapping is poisoned by a failed write-back";
+	const char *first =
+		errors[_i].is_loss ? "The guarantee was lost, and" : "The mapping is poisoned by a failed write-back";
 	ck_assert_msg(!strncmp(text, first, strlen(first)), "%s", text);
 	ck_assert_ptr_null(strstr(text, errors[_i].is_loss ? "poisoned" : "guarantee was lost"));
 }
@@ -176,7 +178,8 @@ START_TEST(a_report_in_words)
 		{&fake_e820, {"DRAM", "not known", "Advice"}},
 		{&fake_virtio_pmem, {"virtio-pmem", "flush command", "Direct: no page cache"}},
 		{&fake_eadr, {"CPU caches survive", "proven", "Direct: "}},
-		{&fake_tmpfs, {"volatile", "Nothing is known to make a store durable", "Not direct: the page cache lies"}},
+		{&fake_tmpfs,
+	         {"volatile", "Nothing is known to make a store durable", "Not direct: the page cache lies"}},
 		{&fake_shim, {"shim", "sandbox", "not met"}},
 		{&fake_forced, {"Tainted", "PMDIRECT_GRANULARITY=page", "unset"}},
 		{&fake_weak_cpu, {"CPU", "CLWB", "not met"}},
@@ -240,8 +243,8 @@ START_TEST(a_report_of_any_size)
 {
 	const char *path = unit_file("file", 65536);
 	const size_t least = offsetof(struct pm_report, evidence);
-	const size_t sizes[] = {least, least + 2 * sizeof(struct pm_evidence), least + sizeof(struct pm_evidence), sizeof(struct pm_report),
-	                        sizeof(struct pm_report) + 64};
+	const size_t sizes[] = {least, least + 2 * sizeof(struct pm_evidence), least + sizeof(struct pm_evidence),
+	                        sizeof(struct pm_report), sizeof(struct pm_report) + 64};
 	fake_start(&fake_plain);
 	struct pm_mapping *m = unit_map(path, NULL);
 	char room[sizeof(struct pm_report) + 128] __attribute__((aligned(16)));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pm_explain() on what befell a mapping: a table of states against what the text must say, and must not. No sentence promises
- * what the evidence denies, the worst comes first, and the remedy is the one that helps.
+ * pm_explain() on what befell a mapping: a table of states against what the text must say, and must not. No sentence
+ * promises what the evidence denies, the worst comes first, and the remedy is the one that helps.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -118,36 +118,49 @@ static const struct state {
 	const char *first; /* how the text begins */
 	const char *has[WORDS], *has_not[WORDS];
 } states[] = {
-	{&fake_dax, nothing, {0}, "Stores become durable by cache-line", {"proven by", "is met"}, {"not met", "Advice", "lost"}},
-	{&fake_plain, nothing, {0}, "Stores become durable by the kernel", {"Advice: put the file on"}, {"proven", "lost"}},
+	{&fake_dax, nothing, {0}, "Stores become durable by cache-line", {"proven by", "is met"},
+	 {"not met", "Advice", "lost"}},
+	{&fake_plain, nothing, {0}, "Stores become durable by the kernel", {"Advice: put the file on"},
+	 {"proven", "lost"}},
 	{&fake_xfs_reflink, nothing, {0}, "Stores become durable by the kernel", {"Sync is unknown", "PM_LEASE"},
 	 {"proven by", "promised by", "is met"}},
 	{&fake_dax, shut_down, {0}, "The file system was shut down", {"mount it again", "not met"}, {PROMISES}},
 	{&fake_plain, shut_down, {0}, "The file system was shut down", {"mount it again"}, {PROMISES, "Advice: put"}},
 	{&fake_dax, gone, {0}, "The device under the file system is gone", {"mount it again"}, {PROMISES}},
-	{&fake_plain, gone, {0}, "The device under the file system is gone", {"mount it again"}, {PROMISES, "Advice: put"}},
+	{&fake_plain, gone, {0}, "The device under the file system is gone", {"mount it again"},
+	 {PROMISES, "Advice: put"}},
 	{&fake_dax, read_only, {0}, "The file system is read-only", {"mount it again"}, {PROMISES}},
 	{&fake_plain, emergency, {0}, "The file system is read-only", {"mount it again"}, {PROMISES, "Advice: put"}},
-	{&fake_dax, poisoned, {0}, "The mapping is poisoned by a failed write-back (error -5", {"pm_clear_error()"}, {PROMISES}},
-	{&fake_plain, poisoned, {0}, "The mapping is poisoned", {"pm_clear_error()", "not met"}, {PROMISES, "Advice: put"}},
+	{&fake_dax, poisoned, {0}, "The mapping is poisoned by a failed write-back (error -5", {"pm_clear_error()"},
+	 {PROMISES}},
+	{&fake_plain, poisoned, {0}, "The mapping is poisoned", {"pm_clear_error()", "not met"},
+	 {PROMISES, "Advice: put"}},
 	{&fake_dax, truncated, {0}, "The file ends at 5000", {"what was stored behind it is lost", "map again"},
 	 {"every fact holds", "proven by", "user space commits alone", "PM_PREPARE"}},
-	{&fake_plain, truncated, {0}, "The file ends at 5000", {"map again"}, {"every fact holds", "proven by", "Advice: put"}},
+	{&fake_plain, truncated, {0}, "The file ends at 5000", {"map again"},
+	 {"every fact holds", "proven by", "Advice: put"}},
 	{&fake_dax, unlinked, {0}, "No path leads to the file (unlinked)", {"linkat(2)", "not met", "cache-line"},
 	 {"every fact holds", "proven by"}},
-	{&fake_plain, unlinked, {0}, "No path leads to the file (unlinked)", {"linkat(2)"}, {"proven by", "Advice: put"}},
-	{&fake_dax, moved, {0}, "The file was moved to", {"/second", "pm_clear_error()"}, {"every fact holds", "proven by"}},
-	{&fake_plain, copied_up, {.flags = PM_READ_ONLY}, "The overlay copied the file up", {"map again"}, {"proven by"}},
+	{&fake_plain, unlinked, {0}, "No path leads to the file (unlinked)", {"linkat(2)"},
+	 {"proven by", "Advice: put"}},
+	{&fake_dax, moved, {0}, "The file was moved to", {"/second", "pm_clear_error()"},
+	 {"every fact holds", "proven by"}},
+	{&fake_plain, copied_up, {.flags = PM_READ_ONLY}, "The overlay copied the file up", {"map again"},
+	 {"proven by"}},
 	{&fake_dax, worn, {0}, "The medium has bad blocks", {"restore the file", "Apart from that", "offset 16384"},
 	 {"every fact holds", "proven by"}},
-	{&fake_plain, immutable, {0}, "The file is immutable", {"SIGBUS", "chattr"}, {"proven by", "Advice: put", "The medium"}},
+	{&fake_plain, immutable, {0}, "The file is immutable", {"SIGBUS", "chattr"},
+	 {"proven by", "Advice: put", "The medium"}},
 	{&fake_dax, append_only, {0}, "The file is append-only", {"chattr"}, {"every fact holds", "proven by"}},
-	{&fake_dax, unlinked_and_shut_down, {0}, "The file system was shut down", {"No path leads to the file"}, {PROMISES}},
+	{&fake_dax, unlinked_and_shut_down, {0}, "The file system was shut down", {"No path leads to the file"},
+	 {PROMISES}},
 	{&fake_plain, poisoned_and_truncated, {0}, "The mapping is poisoned", {"The file ends at 5000"}, {PROMISES}},
 	{&fake_dax, lost, {.sync = PM_GUARANTEE, .flags = PM_FAIL_ON_DEMOTION}, "The guarantee was lost",
 	 {"No path leads", "So a guarantee is not met", "pm_clear_error()"}, {PROMISES, "poisoned"}},
-	{&fake_dax, shut_down, {.sync = PM_GUARANTEE}, "The file system was shut down", {"So a guarantee is not met"}, {PROMISES}},
-	{&fake_dax, mistyped, {0}, "Stores become durable by cache-line", {"PMDIRECT_GRANULARITY=pages changes nothing", "proven"},
+	{&fake_dax, shut_down, {.sync = PM_GUARANTEE}, "The file system was shut down", {"So a guarantee is not met"},
+	 {PROMISES}},
+	{&fake_dax, mistyped, {0}, "Stores become durable by cache-line",
+	 {"PMDIRECT_GRANULARITY=pages changes nothing", "proven"},
 	 {"Tainted"}},
 	{&fake_plain, read_only, {.flags = PM_READ_ONLY}, "Stores become", {"Advice: put"}, {"read-only"}},
 };
@@ -184,7 +197,8 @@ END_TEST
 /* Preparing spares every drain the sync of a whole file system; no other medium is needed for that. */
 START_TEST(without_a_journal_preparing_is_advised)
 {
-	static const struct fake_extent unwritten[] = {{.logical = 0, .length = 1 << 20, .flags = FIEMAP_EXTENT_UNWRITTEN}};
+	static const struct fake_extent unwritten[] = {
+		{.logical = 0, .length = 1 << 20, .flags = FIEMAP_EXTENT_UNWRITTEN}};
 	char text[2048];
 	watched_path = unit_file("file", SIZE);
 	fake_start(&fake_plain);

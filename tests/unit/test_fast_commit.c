@@ -20,16 +20,20 @@ static const struct {
 	{"on", {.fast_commit = FAKE_COUNTERS_ON, .has_unnamed_files = true}, 0, PM_YES, 0, 0},
 	{"not known", {.fast_commit = FAKE_COUNTERS_STRANGE, .has_unnamed_files = true}, 0, PM_UNKNOWN, 0, 0},
 	{"not to be seen", {.hides_proc = true, .has_unnamed_files = true}, 0, PM_UNKNOWN, 0, 0},
-	{"idle, counts commits", {.fast_commit = FAKE_COUNTERS_IDLE, .has_unnamed_files = true, .counts_commits_only = true}, 0,
+	{"idle, counts commits", {.fast_commit = FAKE_COUNTERS_IDLE, .has_unnamed_files = true,
+	                          .counts_commits_only = true}, 0,
 	 PM_YES, 1, 1},
 	/* The next are found out by commits, of which one is not counted where another process makes it. */
-	{"off, cannot collapse", {.fast_commit = FAKE_COUNTERS_OFF, .has_unnamed_files = true, .refuses_collapse = true}, 0,
+	{"off, cannot collapse", {.fast_commit = FAKE_COUNTERS_OFF, .has_unnamed_files = true,
+	                          .refuses_collapse = true}, 0,
 	 PM_NO, 1, 8 + 2},
 	{"idle, cannot collapse, busy",
-	 {.fast_commit = FAKE_COUNTERS_IDLE, .has_unnamed_files = true, .counts_commits_only = true, .refuses_collapse = true,
+	 {.fast_commit = FAKE_COUNTERS_IDLE, .has_unnamed_files = true, .counts_commits_only = true,
+	  .refuses_collapse = true,
 	  .busy_commits = 3}, 0, PM_YES, 1, 3},
 	{"off, no unnamed files", {.fast_commit = FAKE_COUNTERS_OFF}, 0, PM_NO, 0, 8 + 2},
-	{"idle, no unnamed files", {.fast_commit = FAKE_COUNTERS_IDLE, .counts_commits_only = true, .busy_commits = 8}, 0,
+	{"idle, no unnamed files", {.fast_commit = FAKE_COUNTERS_IDLE, .counts_commits_only = true, .busy_commits = 8},
+	 0,
 	 PM_YES, 0, 8},
 	/* Nothing may be changed there. */
 	{"off, read-only", {.fast_commit = FAKE_COUNTERS_OFF}, PM_READ_ONLY, PM_UNKNOWN, 0, 0},
@@ -54,8 +58,10 @@ START_TEST(whether_it_is_on)
 {
 	start(&machines[_i].is);
 	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = machines[_i].flags));
-	ck_assert_msg(fake_calls(FAKE_fallocate_collapse) == machines[_i].collapses && fake_calls(FAKE_fsync) == machines[_i].fsyncs,
-	              "%s: %u collapses, %u fsyncs", machines[_i].name, fake_calls(FAKE_fallocate_collapse), fake_calls(FAKE_fsync));
+	ck_assert_msg(fake_calls(FAKE_fallocate_collapse) == machines[_i].collapses &&
+	                      fake_calls(FAKE_fsync) == machines[_i].fsyncs,
+	              "%s: %u collapses, %u fsyncs", machines[_i].name, fake_calls(FAKE_fallocate_collapse),
+	              fake_calls(FAKE_fsync));
 	const struct pm_report *r = unit_query(m);
 	ck_assert_msg(r->evidence[PM_EV_FAST_COMMIT].state == machines[_i].state, "%s: %s", machines[_i].name,
 	              pm_state_name(r->evidence[PM_EV_FAST_COMMIT].state));

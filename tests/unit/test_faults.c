@@ -293,7 +293,8 @@ START_TEST(appending_does_not_wait_for_the_own_lease)
 	fake_fail(FAKE_pwritev2_append, 0, ENOSYS);
 	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 3 * SIZE));
 	unit_ok(pm_unmap(m));
-	const struct fake_record *opened, *leased = fake_find(FAKE_setlease, 0), *given_back = fake_find(FAKE_setlease, 1);
+	const struct fake_record *opened, *leased = fake_find(FAKE_setlease, 0),
+					  *given_back = fake_find(FAKE_setlease, 1);
 	unsigned n = 0;
 	while ((opened = fake_find(FAKE_openat, n++)) && !(opened->flags & O_APPEND))
 		;
@@ -340,7 +341,9 @@ static int count_reservation(int fd, uint64_t offset, uint64_t length)
 	return pm_sys_linux.fallocate_keep_size(fd, offset, length);
 }
 
-/* Another process has the file open, so that blocks could not be given back: none are taken where they do not suffice. */
+/*
+ * Another process has the file open, so that blocks could not be given back: none are taken where they do not suffice.
+ */
 START_TEST(an_almost_full_file_system_keeps_its_blocks)
 {
 	const char *path = unit_file("file", SIZE);

@@ -161,14 +161,16 @@ START_TEST(the_limit_is_said)
 	         (unsigned long long)LIMIT);
 	limit_to(LIMIT);
 	if (_i < 2) {
-		ck_assert_int_eq(pm_map(_i ? path : unit_path("new"), UNIT_OPTIONS(.flags = PM_CREATE, .length = LENGTH), &m),
-		                 -EFBIG);
+		ck_assert_int_eq(
+			pm_map(_i ? path : unit_path("new"), UNIT_OPTIONS(.flags = PM_CREATE, .length = LENGTH), &m),
+			-EFBIG);
 	} else {
 		m = unit_map(path, UNIT_OPTIONS(.length = LIMIT));
 		ck_assert_int_eq(pm_resize(m, LENGTH), -EFBIG);
 	}
 	limit_to(0);
-	ck_assert_msg(strstr(pm_error_detail(), numbers) && strstr(pm_error_detail(), "ulimit -f"), "%s", pm_error_detail());
+	ck_assert_msg(strstr(pm_error_detail(), numbers) && strstr(pm_error_detail(), "ulimit -f"), "%s",
+	              pm_error_detail());
 	ck_assert_uint_eq(unit_size_of(path), LIMIT);
 	ck_assert(!unit_exists(unit_path("new")));
 	if (m)

@@ -254,7 +254,8 @@ static void *use_it(void *arg)
 /* On pages, on lines, and on pages of a medium whose CPU caches msync leaves alone. */
 START_TEST(the_librarys_own_accesses_leave_nothing_behind)
 {
-	static const struct fake_region skipping = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "0", false, {"", NULL}, false};
+	static const struct fake_region skipping = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1",
+	                                            "0",         false,     {"", NULL},          false};
 	struct fake_machine machines[] = {fake_plain, fake_dax, fake_dax};
 	pthread_t other;
 	void *failed;
@@ -290,7 +291,8 @@ END_TEST
 /* Where msync leaves the CPU caches alone, each drain finds the lines written back. */
 START_TEST(lines_are_written_before_pages)
 {
-	static const struct fake_region skipping = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1", "0", false, {"", NULL}, false};
+	static const struct fake_region skipping = {"ACPI.NFIT", "nd_pmem", "memory_controller", "1",
+	                                            "0",         false,     {"", NULL},          false};
 	struct fake_machine machine = fake_dax;
 	start();
 	machine.region = &skipping;
@@ -319,7 +321,10 @@ START_TEST(lines_are_written_before_pages)
 }
 END_TEST
 
-/* Whether the attribute of chattr(1) could be set, or taken off: that needs CAP_LINUX_IMMUTABLE and a file system with it. */
+/*
+ * Whether the attribute of chattr(1) could be set, or taken off: that needs CAP_LINUX_IMMUTABLE and a file system with
+ * it.
+ */
 static bool set_attribute(const char *path, int attribute, bool on)
 {
 	int flags, fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -337,7 +342,9 @@ static bool is_dax(const char *path)
 	return stx.stx_attributes & stx.stx_attributes_mask & STATX_ATTR_DAX;
 }
 
-/* A store to a clean page asks the file system, which refuses (fs/ext4/inode.c ext4_page_mkwrite): the medium is well. */
+/*
+ * A store to a clean page asks the file system, which refuses (fs/ext4/inode.c ext4_page_mkwrite): the medium is well.
+ */
 START_TEST(a_file_made_immutable)
 {
 	struct pm_fault f;

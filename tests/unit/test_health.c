@@ -382,7 +382,8 @@ START_TEST(bad_blocks_in_words)
 	start(&fake_dax, &h);
 	unit_ok(pm_probe(unit_file("f", SIZE), NULL, &r, sizeof(r)));
 	ck_assert_int_gt(pm_explain(&r, text, sizeof(text)), 0);
-	ck_assert_ptr_nonnull(strstr(text, "bad blocks in the range (8 sectors of 512 bytes, the first at file offset 4096)"));
+	ck_assert_ptr_nonnull(
+		strstr(text, "bad blocks in the range (8 sectors of 512 bytes, the first at file offset 4096)"));
 	/* A report cut before the row. */
 	r.size = offsetof(struct pm_report, evidence) + PM_EV_BAD_BLOCKS * sizeof(r.evidence[0]);
 	pm_explain(&r, text, sizeof(text));

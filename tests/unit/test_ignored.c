@@ -48,7 +48,8 @@ static const char *start(int kind)
 static const struct pm_options *options(int kind, enum pm_request sync)
 {
 	static struct pm_options o;
-	o = (struct pm_options){.size = sizeof(o), .flags = kinds[kind].flags, .sync = sync, .length = PAGES * unit_page()};
+	o = (struct pm_options){
+		.size = sizeof(o), .flags = kinds[kind].flags, .sync = sync, .length = PAGES * unit_page()};
 	return &o;
 }
 
@@ -62,8 +63,8 @@ START_TEST(each_call_in_turn)
 		fake.machine.ignores = call;
 		struct pm_mapping *m = unit_map(path, options(_i, PM_HINT));
 		bool counts = kinds[_i].stands_on & call;
-		ck_assert_msg(pm_granularity_of(m) == (counts ? PM_NONE : honest), "%s, call 0x%x: %s", kinds[_i].name, call,
-		              pm_granularity_name(pm_granularity_of(m)));
+		ck_assert_msg(pm_granularity_of(m) == (counts ? PM_NONE : honest), "%s, call 0x%x: %s", kinds[_i].name,
+		              call, pm_granularity_name(pm_granularity_of(m)));
 		const struct pm_report *r = unit_query(m);
 		ck_assert_int_eq(r->evidence[PM_EV_SYNC_IGNORED].state, counts ? PM_YES : PM_NO);
 		ck_assert_int_eq(r->reason == PM_REASON_SYNC_IGNORED, counts);

@@ -82,7 +82,8 @@ START_TEST(where_no_lease_is_to_be_had)
 	leased_path = unit_file("file", 1 << 20);
 	fake_start(&fake_xfs_reflink);
 	fake_fail(FAKE_setlease, 0, cases[_i].error);
-	ck_assert_int_eq(pm_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &m), -cases[_i].error);
+	ck_assert_int_eq(pm_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &m),
+	                 -cases[_i].error);
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), cases[_i].words));
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), leased_path));
 	m = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE));

@@ -263,7 +263,8 @@ END_TEST
 START_TEST(readahead_has_no_part_in_preparing)
 {
 	fake_start(_i ? &fake_dax : &fake_plain);
-	struct pm_mapping *m = unit_map(unit_path("file"), UNIT_OPTIONS(.flags = PM_CREATE | PM_PREPARE, .length = 1 << 20));
+	struct pm_mapping *m =
+		unit_map(unit_path("file"), UNIT_OPTIONS(.flags = PM_CREATE | PM_PREPARE, .length = 1 << 20));
 	const struct fake_record *first = fake_find(FAKE_madvise, 0), *second = fake_find(FAKE_madvise, 1);
 	ck_assert_uint_eq(first->flags, _i ? MADV_POPULATE_WRITE : MADV_RANDOM);
 	ck_assert_uint_eq(first->length, 1 << 20);

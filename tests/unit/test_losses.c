@@ -14,9 +14,9 @@ static void proven_file(pm_evidence_table e)
 	static const enum pm_evidence_row yes[] = {
 		PM_EV_MAP_SYNC, PM_EV_DAX, PM_EV_FILE_SYSTEM, PM_EV_ALLOCATED, PM_EV_EXTENTS_WRITTEN, PM_EV_UNSHARED,
 		PM_EV_REGION, PM_EV_PROVIDER, PM_EV_CPU_FLUSH_SUFFICES, PM_EV_DOMAIN, PM_EV_CPU, PM_EV_FSYNC_COMPLETE};
-	static const enum pm_evidence_row no[] = {PM_EV_MAP_SYNC_IGNORED, PM_EV_SYNC_IGNORED, PM_EV_DEVICE_DAX, PM_EV_SHAREABLE,
-	                                          PM_EV_CPU_CACHE, PM_EV_FAST_COMMIT,
-	                                          PM_EV_ENV_OVERRIDE, PM_EV_LEASE_HELD};
+	static const enum pm_evidence_row no[] = {PM_EV_MAP_SYNC_IGNORED, PM_EV_SYNC_IGNORED, PM_EV_DEVICE_DAX,
+	                                          PM_EV_SHAREABLE,        PM_EV_CPU_CACHE,    PM_EV_FAST_COMMIT,
+	                                          PM_EV_ENV_OVERRIDE,     PM_EV_LEASE_HELD};
 	memset(e, 0, sizeof(pm_evidence_table));
 	for (size_t i = 0; i < COUNT(yes); i++)
 		e[yes[i]].state = PM_YES;
@@ -67,7 +67,9 @@ START_TEST(what_befell_the_file_comes_first)
 			ck_assert_int_eq(d.reason, losses[worse].reason);
 			ck_assert_int_eq(d.advice, losses[worse].advice);
 			ck_assert_int_eq(d.verdict, guaranteed ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED);
-			ck_assert_int_eq(d.error, ask.sync == PM_GUARANTEE ? -PM_ENOTSYNC : guaranteed ? -PM_ENOTDIRECT : 0);
+			ck_assert_int_eq(d.error, ask.sync == PM_GUARANTEE ? -PM_ENOTSYNC
+			                          : guaranteed             ? -PM_ENOTDIRECT
+			                                                   : 0);
 			ck_assert_int_lt(d.grade, PM_GRADE_TRUSTED);
 			ck_assert_int_eq(d.granularity, losses[worse].lines_end ? PM_PAGE : sound.granularity);
 		}

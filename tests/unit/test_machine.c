@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The base of the fake machines: what is not given is inherited; calls are counted, recorded and broken as a test says. */
+/*
+ * The base of the fake machines: what is not given is inherited; calls are counted, recorded and broken as a test says.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

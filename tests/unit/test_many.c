@@ -70,7 +70,8 @@ START_TEST(a_thousand_watched_mappings)
 		m[i] = map_one(i);
 	unsigned own_threads = entries("/proc/self/task") - threads;
 	unsigned own_descriptors = entries("/proc/self/fd") - descriptors - MAPPINGS;
-	printf("%u watched mappings: %u threads, %u descriptors beyond one each\n", MAPPINGS, own_threads, own_descriptors);
+	printf("%u watched mappings: %u threads, %u descriptors beyond one each\n", MAPPINGS, own_threads,
+	       own_descriptors);
 	fflush(stdout);
 	ck_assert_uint_le(own_threads, 2);
 	ck_assert_uint_le(own_descriptors, 8);

@@ -11,7 +11,9 @@
 #define XFS 0x58465342
 #define F2FS 0xf2f52010
 #define SD "pci0000:00/ata1/host0/block/sda"
-#define F2FS_MAP " # of Sections :           60\n\nDisk Map for multi devices:\nDisk: 0 (zoned=0): 0x0 - 0x1ff on /dev/fake/vdj\n"
+#define F2FS_MAP                                                                                                       \
+	" # of Sections :           60\n\nDisk Map for multi devices:\nDisk: 0 (zoned=0): 0x0 - 0x1ff on "             \
+	"/dev/fake/vdj\n"
 
 static const struct members {
 	const char *name;
@@ -23,42 +25,54 @@ static const struct members {
 } rows[] = {
 	/* ext4 */
 	{.name = "inside", .is_volatile = PM_NO, .flushes = PM_YES, .what = "sda", .how = "write back"},
-	{.name = "inside, another inode", .journals = {"ram1", "sda-12", "vdb-8"}, .is_volatile = PM_NO, .flushes = PM_YES,
+	{.name = "inside, another inode", .journals = {"ram1", "sda-12", "vdb-8"}, .is_volatile = PM_NO,
+	 .flushes = PM_YES,
 	 .what = "sda"},
-	{.name = "no journal", .lacks_journal = true, .journals = {"ram1"}, .is_volatile = PM_NO, .flushes = PM_YES, .what = "sda"},
-	{.name = "on memory", .journals = {"vdb-8", "ram1"}, .thread = "jbd2/ram1", .is_volatile = PM_YES, .what = "journal: ram1"},
+	{.name = "no journal", .lacks_journal = true, .journals = {"ram1"}, .is_volatile = PM_NO, .flushes = PM_YES,
+	 .what = "sda"},
+	{.name = "on memory", .journals = {"vdb-8", "ram1"}, .thread = "jbd2/ram1", .is_volatile = PM_YES,
+	 .what = "journal: ram1"},
 	{.name = "on another disk", .journals = {"vdj"}, .thread = "jbd2/vdj", .is_volatile = PM_NO, .flushes = PM_YES,
 	 .what = "sda"},
 	{.name = "on a disk that is not flushed", .journals = {"vdj"}, .thread = "jbd2/vdj",
-	 .attributes = {{"vdj/queue/write_cache", "write through"}, {"vdj/cache_type", "write back"}}, .is_volatile = PM_NO,
+	 .attributes = {{"vdj/queue/write_cache", "write through"}, {"vdj/cache_type", "write back"}},
+	 	.is_volatile = PM_NO,
 	 .flushes = PM_NO, .what = "sda", .how = "its journal: queue: write through"},
 	{.name = "one of two, by its thread", .journals = {"ram1", "vdj"}, .thread = "jbd2/vdj", .is_volatile = PM_NO,
 	 .flushes = PM_YES, .what = "sda"},
 	{.name = "the other of two", .journals = {"ram1", "vdj"}, .thread = "jbd2/ram1", .is_volatile = PM_YES,
 	 .what = "journal: ram1"},
-	{.name = "the only one, its thread unseen", .journals = {"ram1"}, .is_volatile = PM_YES, .what = "journal: ram1"},
-	{.name = "one of two, its thread unseen", .journals = {"ram1", "vdj"}, .is_volatile = PM_UNKNOWN, .flushes = PM_UNKNOWN,
+	{.name = "the only one, its thread unseen", .journals = {"ram1"}, .is_volatile = PM_YES,
+	 .what = "journal: ram1"},
+	{.name = "one of two, its thread unseen", .journals = {"ram1", "vdj"}, .is_volatile = PM_UNKNOWN,
+	 .flushes = PM_UNKNOWN,
 	 .what = "may lie on another device"},
 	{.name = "a device with a dash", .journals = {"dm-7", "vdj"}, .thread = "jbd2/dm-7", .is_volatile = PM_UNKNOWN,
 	 .flushes = PM_UNKNOWN, .what = "journal: dm-7: no device"},
-	{.name = "a name that was cut", .journals = {"vdjabcdefghijk", "ram1"}, .thread = "jbd2/vdjabcdefg", .is_volatile = PM_NO,
+	{.name = "a name that was cut", .journals = {"vdjabcdefghijk", "ram1"}, .thread = "jbd2/vdjabcdefg",
+	 .is_volatile = PM_NO,
 	 .flushes = PM_YES, .what = "sda"},
 	{.name = "none that fits", .journals = {"vdb-8", "sda1-8"}, .thread = "jbd2/ram1", .is_volatile = PM_UNKNOWN,
 	 .flushes = PM_UNKNOWN, .what = "may lie on another device"},
-	{.name = "not listed", .hides_journals = true, .is_volatile = PM_UNKNOWN, .flushes = PM_UNKNOWN, .what = "may lie"},
+	{.name = "not listed", .hides_journals = true, .is_volatile = PM_UNKNOWN, .flushes = PM_UNKNOWN,
+	 .what = "may lie"},
 	{.name = "whether it has one is not told", .hides_task = true, .journals = {"ram1"}, .is_volatile = PM_UNKNOWN,
 	 .flushes = PM_UNKNOWN, .what = "may lie"},
 	/* XFS */
-	{.name = "log on a disk", .magic = XFS, .mount = "xfs /dev/sda rw,logdev=/dev/fake/vdj,logbufs=8", .is_volatile = PM_NO,
+	{.name = "log on a disk", .magic = XFS, .mount = "xfs /dev/sda rw,logdev=/dev/fake/vdj,logbufs=8",
+	 .is_volatile = PM_NO,
 	 .flushes = PM_YES, .what = "sda"},
 	{.name = "log on memory", .magic = XFS, .mount = "xfs /dev/sda rw,logdev=/dev/fake/ram5", .is_volatile = PM_YES,
 	 .what = "its log: ram5"},
 	{.name = "log on a disk that is not flushed", .magic = XFS, .mount = "xfs /dev/sda rw,logdev=/dev/fake/vdj",
-	 .attributes = {{"259:30/queue/write_cache", "write through"}, {"259:30/cache_type", "write back"}}, .is_volatile = PM_NO,
+	 .attributes = {{"259:30/queue/write_cache", "write through"}, {"259:30/cache_type", "write back"}},
+	 	.is_volatile = PM_NO,
 	 .flushes = PM_NO, .how = "its log: queue"},
-	{.name = "realtime data on memory", .magic = XFS, .mount = "xfs /dev/sda rw,rtdev=/dev/fake/zram3", .is_volatile = PM_YES,
+	{.name = "realtime data on memory", .magic = XFS, .mount = "xfs /dev/sda rw,rtdev=/dev/fake/zram3",
+	 .is_volatile = PM_YES,
 	 .what = "its realtime data: zram3"},
-	{.name = "both", .magic = XFS, .mount = "xfs /dev/sda rw,logdev=/dev/fake/vdj,rtdev=/dev/fake/ram5", .is_volatile = PM_YES,
+	{.name = "both", .magic = XFS, .mount = "xfs /dev/sda rw,logdev=/dev/fake/vdj,rtdev=/dev/fake/ram5",
+	 .is_volatile = PM_YES,
 	 .what = "realtime data: ram5"},
 	{.name = "a log that is not to be reached", .magic = XFS, .mount = "xfs /dev/sda rw,logdev=/no/vdj",
 	 .is_volatile = PM_UNKNOWN, .flushes = PM_UNKNOWN, .what = "/no/vdj: not to be reached"},
@@ -66,21 +80,25 @@ static const struct members {
 	 .is_volatile = PM_UNKNOWN, .flushes = PM_UNKNOWN, .what = "its log: dev/fake/vdj: not"},
 	{.name = "a log that is no device", .magic = XFS, .mount = "xfs /dev/sda rw,logdev=/etc/passwd",
 	 .is_volatile = PM_UNKNOWN, .flushes = PM_UNKNOWN, .what = "/etc/passwd: not"},
-	{.name = "of a file system that is not known", .magic = 0x52654973, .mount = "reiserfs /dev/sda rw,jdev=/dev/fake/ram5",
+	{.name = "of a file system that is not known", .magic = 0x52654973,
+	 .mount = "reiserfs /dev/sda rw,jdev=/dev/fake/ram5",
 	 .is_volatile = PM_YES, .what = "its journal: ram5"},
 	/* f2fs */
 	{.name = "one device", .magic = F2FS, .mount = "f2fs /dev/sda rw", .disk_map = " # of Sections :   60\n",
 	 .is_volatile = PM_NO, .flushes = PM_YES, .what = "sda"},
 	{.name = "two disks", .magic = F2FS, .mount = "f2fs /dev/sda rw",
-	 .disk_map = F2FS_MAP "Disk: 1 (zoned=1): 0x200 - 0x3ff on /dev/fake/vdk\n", .is_volatile = PM_NO, .flushes = PM_YES,
+	 .disk_map = F2FS_MAP "Disk: 1 (zoned=1): 0x200 - 0x3ff on /dev/fake/vdk\n", .is_volatile = PM_NO,
+	 	.flushes = PM_YES,
 	 .what = "sda"},
 	{.name = "a disk and memory", .magic = F2FS, .mount = "f2fs /dev/sda rw",
 	 .disk_map = F2FS_MAP "Disk: 1 (zoned=0): 0x200 - 0x3ff on /dev/fake/zram3\n", .is_volatile = PM_YES,
 	 .what = "its devices: zram3"},
 	{.name = "a device that is not to be reached", .magic = F2FS, .mount = "f2fs /dev/sda rw",
-	 .disk_map = F2FS_MAP "Disk: 1 (zoned=0): 0x200 - 0x3ff on sdq\n", .is_volatile = PM_UNKNOWN, .flushes = PM_UNKNOWN,
+	 .disk_map = F2FS_MAP "Disk: 1 (zoned=0): 0x200 - 0x3ff on sdq\n", .is_volatile = PM_UNKNOWN,
+	 	.flushes = PM_UNKNOWN,
 	 .what = "its devices: sdq: not"},
-	{.name = "not told", .magic = F2FS, .mount = "f2fs /dev/sda rw", .is_volatile = PM_UNKNOWN, .flushes = PM_UNKNOWN,
+	{.name = "not told", .magic = F2FS, .mount = "f2fs /dev/sda rw", .is_volatile = PM_UNKNOWN,
+	 .flushes = PM_UNKNOWN,
 	 .what = "further devices is not told"},
 };
 
@@ -107,7 +125,8 @@ static void check(const char *name, enum pm_state is_volatile, enum pm_state flu
 	const struct pm_report *report = unit_query(m);
 	const struct pm_evidence *v = &report->evidence[PM_EV_VOLATILE], *f = &report->evidence[PM_EV_DEVICE_FLUSH];
 	ck_assert_msg(v->state == is_volatile, "%s: volatile %s, '%s'", name, pm_state_name(v->state), v->text);
-	ck_assert_msg(is_volatile == PM_YES || f->state == flushes, "%s: flushed %s, '%s'", name, pm_state_name(f->state), f->text);
+	ck_assert_msg(is_volatile == PM_YES || f->state == flushes, "%s: flushed %s, '%s'", name,
+	              pm_state_name(f->state), f->text);
 	ck_assert_msg(!what || strstr(v->text, what), "%s: '%s'", name, v->text);
 	ck_assert_msg(!how || strstr(f->text, how), "%s: '%s'", name, f->text);
 	unit_ok(pm_unmap(m));

@@ -231,7 +231,8 @@ END_TEST
 /* Moved on purpose: to acknowledge that is to take the new path for the file's. */
 START_TEST(a_move_is_acknowledged)
 {
-	struct pm_mapping *m = mapped(&fake_dax, "file", UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = PM_FAIL_ON_DEMOTION));
+	struct pm_mapping *m =
+		mapped(&fake_dax, "file", UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = PM_FAIL_ON_DEMOTION));
 	moved();
 	ck_assert_int_eq(only(m).reason, PM_REASON_MOVED);
 	ck_assert_int_eq(pm_persist(m, pm_base(m), 8), -PM_ENOTSYNC);
@@ -351,8 +352,8 @@ START_TEST(a_kernel_that_tells_no_path)
 END_TEST
 
 /*
- * In another root directory the kernel tells the end of the path, and here there is no /proc to ask. In a child, since this
- * program needs its own root for what it leaves behind.
+ * In another root directory the kernel tells the end of the path, and here there is no /proc to ask. In a child, since
+ * this program needs its own root for what it leaves behind.
  */
 static enum pm_state state_in_another_root(struct pm_mapping *m, bool has_proc)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A file that another process renames or links has an entry that may be in no journal yet: it is made durable before the
- * name counts again.
+ * A file that another process renames or links has an entry that may be in no journal yet: it is made durable before
+ * the name counts again.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -72,7 +72,8 @@ static void meet(void *arg, const char *entry)
 static bool each_entry_of_the_table(const char *path)
 {
 	const struct pm_sys *sys = &pm_sys_linux;
-	int fd[7] = {sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), sys->memfd_create("memory"), sys->signalfd(SIGIO),
+	int fd[7] = {sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), sys->memfd_create("memory"),
+	             sys->signalfd(SIGIO),
 	             sys->eventfd(), sys->timerfd(), sys->inotify(), sys->epoll_create()};
 	bool low = false, none = true;
 	for (int i = 0; i < 7; i++) {

@@ -15,9 +15,9 @@ static void proven_file(pm_evidence_table e)
 		PM_EV_MAP_SYNC, PM_EV_DAX, PM_EV_FILE_SYSTEM, PM_EV_ALLOCATED, PM_EV_EXTENTS_WRITTEN, PM_EV_UNSHARED,
 		PM_EV_REGION, PM_EV_PROVIDER, PM_EV_CPU_FLUSH_SUFFICES, PM_EV_DOMAIN, PM_EV_CPU, PM_EV_FSYNC_COMPLETE,
 		PM_EV_ARMED};
-	static const enum pm_evidence_row no[] = {PM_EV_MAP_SYNC_IGNORED, PM_EV_DEVICE_DAX, PM_EV_SHAREABLE, PM_EV_CPU_CACHE,
-	                                          PM_EV_ENV_OVERRIDE, PM_EV_LEASE_HELD, PM_EV_SYNC_IGNORED,
-	                                          PM_EV_FAST_COMMIT};
+	static const enum pm_evidence_row no[] = {PM_EV_MAP_SYNC_IGNORED, PM_EV_DEVICE_DAX,   PM_EV_SHAREABLE,
+	                                          PM_EV_CPU_CACHE,        PM_EV_ENV_OVERRIDE, PM_EV_LEASE_HELD,
+	                                          PM_EV_SYNC_IGNORED,     PM_EV_FAST_COMMIT};
 	memset(e, 0, sizeof(pm_evidence_table));
 	for (size_t i = 0; i < COUNT(yes); i++)
 		e[yes[i]].state = PM_YES;
@@ -28,9 +28,9 @@ static void proven_file(pm_evidence_table e)
 /* What a device-dax has no answer for. */
 static void proven_device(pm_evidence_table e)
 {
-	static const enum pm_evidence_row unknown[] = {PM_EV_DAX, PM_EV_ALLOCATED, PM_EV_EXTENTS_WRITTEN, PM_EV_UNSHARED,
-	                                               PM_EV_SHAREABLE, PM_EV_FILE_SYSTEM, PM_EV_FSYNC_COMPLETE,
-	                                               PM_EV_SYNC_IGNORED, PM_EV_FAST_COMMIT};
+	static const enum pm_evidence_row unknown[] = {
+		PM_EV_DAX,         PM_EV_ALLOCATED,      PM_EV_EXTENTS_WRITTEN, PM_EV_UNSHARED,   PM_EV_SHAREABLE,
+		PM_EV_FILE_SYSTEM, PM_EV_FSYNC_COMPLETE, PM_EV_SYNC_IGNORED,    PM_EV_FAST_COMMIT};
 	proven_file(e);
 	e[PM_EV_DEVICE_DAX].state = PM_YES;
 	for (size_t i = 0; i < COUNT(unknown); i++)
@@ -80,10 +80,13 @@ static const struct row {
 	{"refused", FILE_IS, IS(MAP_SYNC, NO), SAYS(SYNC_REFUSED, MOUNT_DAX), NOT_ASKED, false, "FF"},
 	{"not tried", FILE_IS, IS(MAP_SYNC, UNKNOWN), SAYS(SYNC_REFUSED, MOUNT_DAX), PM_GRADE_NONE, PM_PAGE, PM_UNKNOWN,
 	 "FFFSSSMMM", false, "FF"},
-	{"refused, virtio", FILE_IS, ARE(MAP_SYNC, NO, CPU_FLUSH_SUFFICES, NO), SAYS(FLUSH_COMMAND, REAL_MEDIUM), NOT_ASKED,
+	{"refused, virtio", FILE_IS, ARE(MAP_SYNC, NO, CPU_FLUSH_SUFFICES, NO), SAYS(FLUSH_COMMAND, REAL_MEDIUM),
+	 NOT_ASKED,
 	 false, "FF"},
-	{"swallowed", FILE_IS, IS(MAP_SYNC_IGNORED, YES), SAYS(MAP_SYNC_IGNORED, LEAVE_SANDBOX), NOT_ASKED, false, "FF"},
-	{"swallowed?", FILE_IS, IS(MAP_SYNC_IGNORED, UNKNOWN), SAYS(MAP_SYNC_IGNORED, LEAVE_SANDBOX), ACCEPTED, false, "FF"},
+	{"ignored", FILE_IS, IS(MAP_SYNC_IGNORED, YES), SAYS(MAP_SYNC_IGNORED, LEAVE_SANDBOX), NOT_ASKED, false,
+	 "FF"},
+	{"ignored?", FILE_IS, IS(MAP_SYNC_IGNORED, UNKNOWN), SAYS(MAP_SYNC_IGNORED, LEAVE_SANDBOX), ACCEPTED, false,
+	 "FF"},
 	{"not DAX", FILE_IS, IS(DAX, NO), SAYS(PAGE_CACHE, MOUNT_DAX), PM_GRADE_NONE, PM_PAGE, PM_NO, "FDFSSSFDM",
 	 false, "FD"},
 	{"DAX?", FILE_IS, IS(DAX, UNKNOWN), SAYS(DIRECT_UNKNOWN, MOUNT_DAX), PM_GRADE_ACCEPTED, PM_PAGE, PM_UNKNOWN,
@@ -92,17 +95,19 @@ static const struct row {
 	 PM_PAGE, PM_NO, "FDFSSSFDM", false, NULL},
 	{"CPU", FILE_IS, IS(CPU, NO), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
 	{"CPU?", FILE_IS, IS(CPU, UNKNOWN), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
-	{"impostor", FILE_IS, IS(PROVIDER, NO), SAYS(EMULATED_PMEM, REAL_MEDIUM), ACCEPTED, false, "FF"},
+	{"emulated", FILE_IS, IS(PROVIDER, NO), SAYS(EMULATED_PMEM, REAL_MEDIUM), ACCEPTED, false, "FF"},
 	{"provider?", FILE_IS, IS(PROVIDER, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
 	{"region", FILE_IS, IS(REGION, NO), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
 	{"region?", FILE_IS, IS(REGION, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
-	{"asynchronous", FILE_IS, IS(CPU_FLUSH_SUFFICES, NO), SAYS(FLUSH_COMMAND, REAL_MEDIUM), ACCEPTED, false, "FF"},
-	{"asynchronous?", FILE_IS, IS(CPU_FLUSH_SUFFICES, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true, "MM"},
+	{"flush command", FILE_IS, IS(CPU_FLUSH_SUFFICES, NO), SAYS(FLUSH_COMMAND, REAL_MEDIUM), ACCEPTED, false, "FF"},
+	{"flush command?", FILE_IS, IS(CPU_FLUSH_SUFFICES, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), ACCEPTED, true,
+	 "MM"},
 	{"no journal", FILE_IS, IS(FSYNC_COMPLETE, NO), SAYS(FSYNC_INCOMPLETE, JOURNAL), ACCEPTED, true, "MM"},
 	{"journal?", FILE_IS, IS(FSYNC_COMPLETE, UNKNOWN), SAYS(FSYNC_INCOMPLETE, JOURNAL), ACCEPTED, true, "MM"},
 	{"fast commit", FILE_IS, IS(FAST_COMMIT, YES), SAYS(FAST_COMMIT, LEASE), ACCEPTED, false, "FF"},
 	{"fast commit?", FILE_IS, IS(FAST_COMMIT, UNKNOWN), SAYS(FAST_COMMIT, LEASE), ACCEPTED, true, "MM"},
-	{"fast commit, lease", FILE_IS, ARE(FAST_COMMIT, YES, LEASE_HELD, YES), PROVEN, PM_CACHE_LINE, PM_YES, "MMFMMSMMM",
+	{"fast commit, lease", FILE_IS, ARE(FAST_COMMIT, YES, LEASE_HELD, YES), PROVEN, PM_CACHE_LINE, PM_YES,
+	 "MMFMMSMMM",
 	 false, "MM"},
 	{"shared", FILE_IS, IS(UNSHARED, NO), SAYS(SHARED, REWRITE), ACCEPTED, false, "FF"},
 	{"shared?", FILE_IS, IS(UNSHARED, UNKNOWN), SAYS(EXTENTS_UNKNOWN, REWRITE), ACCEPTED, true, "MM"},
@@ -144,17 +149,20 @@ static const struct row {
 	{"device-dax, eADR", DEVICE_IS, IS(CPU_CACHE, YES), PROVEN, PM_BYTE, PM_YES, "MMFMMSMMM", false, "MM"},
 	{"device-dax, domain?", DEVICE_IS, IS(DOMAIN, UNKNOWN), PROMISED, PM_CACHE_LINE, PM_YES, "MMFSSSMMM", false,
 	 "MM"},
-	{"device-dax, impostor", DEVICE_IS, IS(PROVIDER, NO), SAYS(EMULATED_PMEM, REAL_MEDIUM), PM_GRADE_ACCEPTED, PM_NONE,
+	{"device-dax, emulated", DEVICE_IS, IS(PROVIDER, NO), SAYS(EMULATED_PMEM, REAL_MEDIUM), PM_GRADE_ACCEPTED,
+	 PM_NONE,
 	 PM_UNKNOWN, "FFFSSSMMM", false, "FF"},
 	{"device-dax, region?", DEVICE_IS, IS(REGION, UNKNOWN), SAYS(REGION_UNKNOWN, REAL_MEDIUM), PM_GRADE_ACCEPTED,
 	 PM_NONE, PM_UNKNOWN, "FFFSSSMMM", true, "MM"},
-	{"device-dax, forced", DEVICE_IS, ENV_OVERRIDE(PAGE), SAYS(ENV_OVERRIDE, UNSET_ENV), PM_GRADE_NONE, PM_NONE, PM_NO,
+	{"device-dax, forced", DEVICE_IS, ENV_OVERRIDE(PAGE), SAYS(ENV_OVERRIDE, UNSET_ENV), PM_GRADE_NONE, PM_NONE,
+	 PM_NO,
 	 "FFFSSSMMM", false, "FF"},
 	/* Several are wrong: the first that a person would want to hear of. */
-	{"CPU and impostor", FILE_IS, ARE(CPU, NO, PROVIDER, NO), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
-	{"impostor, hole", FILE_IS, ARE(PROVIDER, NO, ALLOCATED, NO), SAYS(EMULATED_PMEM, REAL_MEDIUM), ACCEPTED, false,
+	{"CPU and emulated", FILE_IS, ARE(CPU, NO, PROVIDER, NO), SAYS(CPU, OTHER_CPU), ACCEPTED, false, "FF"},
+	{"emulated, hole", FILE_IS, ARE(PROVIDER, NO, ALLOCATED, NO), SAYS(EMULATED_PMEM, REAL_MEDIUM), ACCEPTED, false,
 	 "FF"},
-	{"shared, unwritten", FILE_IS, ARE(UNSHARED, NO, EXTENTS_WRITTEN, NO), SAYS(SHARED, REWRITE), ACCEPTED, false, "FF"},
+	{"shared, unwritten", FILE_IS, ARE(UNSHARED, NO, EXTENTS_WRITTEN, NO), SAYS(SHARED, REWRITE), ACCEPTED, false,
+	 "FF"},
 	{"hole, reflink", FILE_IS, ARE(ALLOCATED, NO, SHAREABLE, YES), SAYS(HOLE, PREPARE), ACCEPTED, true, "MM"},
 	/* Trust is taken away again by what it cannot waive. */
 	{"DAX?, CPU", FILE_IS, ARE(DAX, UNKNOWN, CPU, NO), SAYS(DIRECT_UNKNOWN, MOUNT_DAX), PM_GRADE_ACCEPTED, PM_PAGE,
@@ -197,13 +205,14 @@ static char outcome_of(const struct pm_decision *d)
 static bool is_volatile(const struct row *row)
 {
 	return row->reason == PM_REASON_VOLATILE || row->reason == PM_REASON_PRIVATE ||
-	       row->reason == PM_REASON_ANONYMOUS || (row->reason == PM_REASON_SYNC_IGNORED && row->granularity == PM_NONE) ||
+	       row->reason == PM_REASON_ANONYMOUS ||
+	       (row->reason == PM_REASON_SYNC_IGNORED && row->granularity == PM_NONE) ||
 	       (row->reason == PM_REASON_NOT_ARMED && row->granularity == PM_NONE && row->backing == PM_BACKING_FILE);
 }
 
 /*
- * Where the kernel's write-back is asked for, the row matters only if the backing is volatile or has none; that the caller
- * asked for it is the reason where nothing worse holds.
+ * Where the kernel's write-back is asked for, the row matters only if the backing is volatile or has none; that the
+ * caller asked for it is the reason where nothing worse holds.
  */
 static void check_avoided(const struct row *row, const struct pm_ask *ask, const struct pm_decision *d, char outcome)
 {
@@ -215,7 +224,8 @@ static void check_avoided(const struct row *row, const struct pm_ask *ask, const
 		ck_assert_int_eq(d->reason, row->reason);
 	else if (outcome == 'D')
 		ck_assert_int_eq(d->reason, d->direct == PM_NO ? PM_REASON_PAGE_CACHE : PM_REASON_DIRECT_UNKNOWN);
-	else if (row->reason == PM_REASON_MAP_SYNC_IGNORED && row->sync == PM_NO && (ask->sync != PM_AVOID || ask->direct != PM_AVOID))
+	else if (row->reason == PM_REASON_MAP_SYNC_IGNORED && row->sync == PM_NO &&
+	         (ask->sync != PM_AVOID || ask->direct != PM_AVOID))
 		ck_assert_int_eq(d->reason, PM_REASON_MAP_SYNC_IGNORED);
 	else if (d->direct == PM_NO && (ask->sync != PM_AVOID || ask->direct != PM_AVOID))
 		ck_assert_int_eq(d->reason, PM_REASON_PAGE_CACHE);
@@ -301,9 +311,10 @@ static bool all_hold(const pm_evidence_table e, enum pm_backing backing)
 static bool none_denied(const pm_evidence_table e)
 {
 	bool direct_denied = e[PM_EV_DAX].state == PM_NO && e[PM_EV_DEVICE_DAX].state != PM_YES;
-	return e[PM_EV_MAP_SYNC].state == PM_YES && e[PM_EV_MAP_SYNC_IGNORED].state == PM_NO && e[PM_EV_CPU].state == PM_YES &&
-	       e[PM_EV_PROVIDER].state != PM_NO && e[PM_EV_CPU_FLUSH_SUFFICES].state != PM_NO &&
-	       e[PM_EV_VOLATILE].state != PM_YES && e[PM_EV_SYNC_IGNORED].state != PM_YES && !direct_denied;
+	return e[PM_EV_MAP_SYNC].state == PM_YES && e[PM_EV_MAP_SYNC_IGNORED].state == PM_NO &&
+	       e[PM_EV_CPU].state == PM_YES && e[PM_EV_PROVIDER].state != PM_NO &&
+	       e[PM_EV_CPU_FLUSH_SUFFICES].state != PM_NO && e[PM_EV_VOLATILE].state != PM_YES &&
+	       e[PM_EV_SYNC_IGNORED].state != PM_YES && !direct_denied;
 }
 
 static const char *broken_rule(const pm_evidence_table e, const struct pm_ask *ask, const struct pm_decision *d)
@@ -378,7 +389,8 @@ static bool advance(pm_evidence_table e, const enum pm_evidence_row *digits, siz
 }
 
 static const enum pm_evidence_row inputs[] = {
-	PM_EV_MAP_SYNC, PM_EV_MAP_SYNC_IGNORED, PM_EV_DAX, PM_EV_CPU, PM_EV_PROVIDER, PM_EV_REGION, PM_EV_CPU_FLUSH_SUFFICES,
+	PM_EV_MAP_SYNC, PM_EV_MAP_SYNC_IGNORED, PM_EV_DAX, PM_EV_CPU, PM_EV_PROVIDER, PM_EV_REGION,
+	PM_EV_CPU_FLUSH_SUFFICES,
 	PM_EV_SHAREABLE, PM_EV_DOMAIN, PM_EV_CPU_CACHE, PM_EV_UNSHARED, PM_EV_ALLOCATED, PM_EV_EXTENTS_WRITTEN};
 
 /* All 3^13 states, with and without trust; which request in which context is scattered over them. */

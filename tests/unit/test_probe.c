@@ -184,7 +184,8 @@ END_TEST
 /* The decision of a map is made before the rest of the report is gathered: the probe's must not see more. */
 START_TEST(it_decides_on_the_same_evidence)
 {
-	static const struct fake_region forgetful = {"ACPI.NFIT", "nd_volatile", NULL, NULL, NULL, false, {NULL, NULL}, false};
+	static const struct fake_region forgetful = {"ACPI.NFIT", "nd_volatile", NULL,         NULL,
+	                                             NULL,        false,         {NULL, NULL}, false};
 	const char *path = unit_file("file", 65536);
 	fake_start(&fake_plain);
 	fake.machine.region = &forgetful;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pm_probe() fails where pm_map() fails, with the same code and the same reason; and it is of one mind with it elsewhere. */
+/*
+ * pm_probe() fails where pm_map() fails, with the same code and the same reason; and it is of one mind with it
+ * elsewhere.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -61,7 +64,8 @@ static int agree(const char *path, const struct pm_options *o)
 	unsigned flags = o ? o->flags : 0;
 	if (rc && !foretold && probed.verdict == PM_VERDICT_REFUSED)
 		return rc;
-	ck_assert_msg(rc == foretold, "%s, flags 0x%x: %d, and then %d (%s)", path, flags, foretold, rc, pm_error_detail());
+	ck_assert_msg(rc == foretold, "%s, flags 0x%x: %d, and then %d (%s)", path, flags, foretold, rc,
+	              pm_error_detail());
 	if (rc) {
 		check_reason();
 		return rc;

@@ -112,9 +112,10 @@ START_TEST(write_where_it_could_not_keep_its_word)
 		const struct fake_machine *machine;
 		unsigned flags;
 		int rc;
-	} rows[] = {
-		{&fake_dax, PM_READ_ONLY, -EACCES}, {&fake_dax, PM_PRIVATE, -EOPNOTSUPP}, {&fake_device_dax, 0, -EOPNOTSUPP},
-		{&fake_plain, PM_ANONYMOUS, -EOPNOTSUPP}};
+	} rows[] = {{&fake_dax, PM_READ_ONLY, -EACCES},
+	            {&fake_dax, PM_PRIVATE, -EOPNOTSUPP},
+	            {&fake_device_dax, 0, -EOPNOTSUPP},
+	            {&fake_plain, PM_ANONYMOUS, -EOPNOTSUPP}};
 	fake_start(rows[_i].machine);
 	path = rows[_i].flags & PM_ANONYMOUS ? NULL : unit_file("f", SIZE);
 	struct pm_mapping *m = map_with(UNIT_OPTIONS(.flags = rows[_i].flags, .length = SIZE));
@@ -328,7 +329,8 @@ START_TEST(clears_the_pages_and_no_more)
 			ck_assert_uint_eq(fake_find(FAKE_pwrite, (unsigned)n)->offset, i * PAGE);
 			ck_assert_uint_eq(fake_find(FAKE_pwrite, (unsigned)n++)->length, PAGE);
 		}
-		unit_expect(cleared ? unit_is_zero(base + i * PAGE, PAGE) : unit_has_pattern(base + i * PAGE, i * PAGE, PAGE));
+		unit_expect(cleared ? unit_is_zero(base + i * PAGE, PAGE)
+		                    : unit_has_pattern(base + i * PAGE, i * PAGE, PAGE));
 	}
 	ck_assert_uint_eq(fake_calls(FAKE_pwrite), 4);
 	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
@@ -459,7 +461,8 @@ START_TEST(whatever_fails_nothing_is_claimed)
 		int rc = pm_clear_bad_blocks(m, base, SIZE);
 		unit_expect(rc < 0 || (rc == 0 && !fake.bad[0].length && !fake.machine.is_realtime));
 		unit_expect(fake_any_has_failed() || fake.machine.is_realtime || !rc);
-		unit_expect(unit_has_pattern(base, 0, PAGE) && unit_has_pattern(base + 2 * PAGE, 2 * PAGE, SIZE - 2 * PAGE));
+		unit_expect(unit_has_pattern(base, 0, PAGE) &&
+		            unit_has_pattern(base + 2 * PAGE, 2 * PAGE, SIZE - 2 * PAGE));
 		unit_expect(fake_open_files() == open_before);
 		make_bad(0, 0, 0);
 		pm_clear_error(m);

@@ -334,7 +334,9 @@ START_TEST(a_want_of_space_changes_no_size)
 }
 END_TEST
 
-/* XFS wants as much space as the range is long, though no block of it is missing: then the holes alone are asked for. */
+/*
+ * XFS wants as much space as the range is long, though no block of it is missing: then the holes alone are asked for.
+ */
 START_TEST(blocks_that_are_there_are_not_wanted_again)
 {
 	uint64_t page = unit_page();

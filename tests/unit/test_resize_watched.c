@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A mapping that its thread looks at while it is resized: for the thread sanitizer (-Db_sanitize=thread), and for what the thread
- * then tells: nothing that the library did itself, and no range that was never the mapping's.
+ * A mapping that its thread looks at while it is resized: for the thread sanitizer (-Db_sanitize=thread), and for what
+ * the thread then tells: nothing that the library did itself, and no range that was never the mapping's.
  */
 #include <errno.h>
 #include <fcntl.h>

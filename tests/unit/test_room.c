@@ -144,7 +144,8 @@ START_TEST(a_shortage_of_evidence_is_named)
 	struct pm_mapping *m;
 	fake_start(&fake_dax);
 	fake_fail(FAKE_memfd_create, 0, shortages[_i].error);
-	check_sentence(pm_probe(path, &o, &r, sizeof(r)), -shortages[_i].error, "evidence cannot be gathered", shortages[_i].word);
+	check_sentence(pm_probe(path, &o, &r, sizeof(r)), -shortages[_i].error, "evidence cannot be gathered",
+	               shortages[_i].word);
 	check_sentence(pm_map(path, &o, &m), -shortages[_i].error, "evidence cannot be gathered", shortages[_i].word);
 	ck_assert_msg(!strncmp(pm_error_detail(), "pm_map", 6), "%s", pm_error_detail());
 }

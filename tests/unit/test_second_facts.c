@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Facts that count only with a second one: an accepted MAP_SYNC with the mapping's flags, a region with the state of its
- * NVDIMMs, what is read in /sys and /proc with the file system that it lies on.
+ * Facts that count only with a second one: an accepted MAP_SYNC with the mapping's flags, a region with the state of
+ * its NVDIMMs, what is read in /sys and /proc with the file system that it lies on.
  */
 #include <errno.h>
 #include <limits.h>
@@ -56,7 +56,8 @@ static const struct {
 	{{"smart_notify ", "smart_event "}, false, PM_YES, "", PM_CACHE_LINE, PM_REASON_NONE, 0},
 	{{"not_armed ", NULL}, true, PM_NO, "nmem70: not_armed", PM_NONE, PM_REASON_NOT_ARMED, -PM_EVOLATILE},
 	/* Root made its region writable. */
-	{{"not_armed smart_notify ", NULL}, false, PM_NO, "nmem70: not_armed", PM_NONE, PM_REASON_NOT_ARMED, -PM_EVOLATILE},
+	{{"not_armed smart_notify ", NULL}, false, PM_NO, "nmem70: not_armed", PM_NONE, PM_REASON_NOT_ARMED,
+	 -PM_EVOLATILE},
 	{{"", "flush_fail not_armed "}, false, PM_NO, "nmem71: not_armed", PM_NONE, PM_REASON_NOT_ARMED, -PM_EVOLATILE},
 	{{"save_fail ", "not_armed "}, false, PM_NO, "nmem71: not_armed", PM_NONE, PM_REASON_NOT_ARMED, -PM_EVOLATILE},
 	{{"not_armed ", "save_fail "}, false, PM_NO, "nmem70: not_armed", PM_NONE, PM_REASON_NOT_ARMED, -PM_EVOLATILE},
@@ -64,9 +65,11 @@ static const struct {
 	{{"silent", "restore_fail "}, false, PM_NO, "nmem71: restore_fail", PM_PAGE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
 	{{"map_fail ", "silent"}, false, PM_NO, "nmem70: map_fail", PM_PAGE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
 	{{"", NULL}, true, PM_NO, "the region is read-only", PM_PAGE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
-	{{"flush_fail ", NULL}, false, PM_UNKNOWN, "nmem70: flush_fail", PM_CACHE_LINE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
+	{{"flush_fail ", NULL}, false, PM_UNKNOWN, "nmem70: flush_fail", PM_CACHE_LINE, PM_REASON_NOT_ARMED,
+	 -PM_ENOTSYNC},
 	{{"silent", ""}, false, PM_UNKNOWN, "nmem70 does not report", PM_CACHE_LINE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
-	{{NULL, NULL}, false, PM_UNKNOWN, "not all NVDIMMs are shown", PM_CACHE_LINE, PM_REASON_NOT_ARMED, -PM_ENOTSYNC},
+	{{NULL, NULL}, false, PM_UNKNOWN, "not all NVDIMMs are shown", PM_CACHE_LINE, PM_REASON_NOT_ARMED,
+	 -PM_ENOTSYNC},
 	{{"flag_of_its_own_not_armed not_armed_ever", NULL}, false, PM_YES, "", PM_CACHE_LINE, PM_REASON_NONE, 0},
 };
 
@@ -125,7 +128,7 @@ END_TEST
 START_TEST(an_accepted_flag_must_be_set)
 {
 	fake_start(&fake_dax);
-	fake.machine.sync = FAKE_SWALLOWS_FILES;
+	fake.machine.sync = FAKE_IGNORES_FLAGS_OF_FILES;
 	const struct pm_report *r = report_of(UNIT_OPTIONS(.flags = _i ? PM_READ_ONLY : 0));
 	ck_assert_int_eq(r->evidence[PM_EV_MAP_SYNC].state, PM_YES);
 	ck_assert_int_eq(r->evidence[PM_EV_MAP_SYNC_IGNORED].state, PM_YES);
@@ -208,8 +211,8 @@ START_TEST(what_lies_over_sysfs_says_nothing)
 	fake_start(&fake_dax);
 	fake.machine.over_sysfs = others[_i];
 	const struct pm_report *r = report_of(NULL);
-	static const enum pm_evidence_row rows[] = {PM_EV_REGION, PM_EV_PROVIDER, PM_EV_DOMAIN, PM_EV_ARMED, PM_EV_FS_ONLINE,
-	                                            PM_EV_BAD_BLOCKS, PM_EV_CPU_CACHE};
+	static const enum pm_evidence_row rows[] = {PM_EV_REGION,    PM_EV_PROVIDER,   PM_EV_DOMAIN,   PM_EV_ARMED,
+	                                            PM_EV_FS_ONLINE, PM_EV_BAD_BLOCKS, PM_EV_CPU_CACHE};
 	for (size_t i = 0; i < COUNT(rows); i++)
 		ck_assert_msg(r->evidence[rows[i]].state == PM_UNKNOWN, "%s", pm_evidence_name(rows[i]));
 	ck_assert_int_eq(r->evidence[PM_EV_REGION].error, ENOSYS);

@@ -172,8 +172,8 @@ static void clear_bad_blocks(void)
 	uint64_t page = unit_page();
 	fake.bad[0].offset = page;
 	fake.bad[0].length = 512;
-	(void)(sweep_map(NULL) || sweep_query() || sweep_clear_bad_blocks(0, (size_t)(3 * page)) || sweep_persist(0, 10) ||
-	       sweep_unmap());
+	(void)(sweep_map(NULL) || sweep_query() || sweep_clear_bad_blocks(0, (size_t)(3 * page)) ||
+	       sweep_persist(0, 10) || sweep_unmap());
 }
 
 /* A write-back fails anyway, and then whatever is swept. */
@@ -233,7 +233,8 @@ static const struct sweep_flow flows[] = {
 	{"twice", twice, true, true, false, .is_absent = false},
 	/* Where the numbers of the file do not tell that it is one. */
 	{"twice by the kernel's word", twice, true, true, false, .only = {&fake_tmpfs, &fake_gvisor}},
-	{"existing, fast commits searched for", existing, true, true, false, .only = {&fake_counted, &fake_counted_by_commits}},
+	{"existing, fast commits searched for", existing, true, true, false,
+	 .only = {&fake_counted, &fake_counted_by_commits}},
 };
 
 START_TEST(every_call_fails_once)
@@ -249,9 +250,12 @@ int main(void)
 	tcase_add_loop_test(c, every_call_fails_once, 0, (int)COUNT(flows));
 	/* test_sweep_watch.c has them; test_members.c and test_undo.c the last two. */
 	static const enum fake_call elsewhere[] = {
-		FAKE_write, FAKE_setlease, FAKE_getlease, FAKE_fcntl_getown, FAKE_fcntl_setown, FAKE_fcntl_setsig, FAKE_fcntl_getsig, FAKE_lease_signal, FAKE_lease_silence,
-		FAKE_signalfd, FAKE_eventfd, FAKE_timerfd, FAKE_timer_set, FAKE_inotify, FAKE_inotify_add, FAKE_inotify_remove, FAKE_gettid, FAKE_epoll_create, FAKE_epoll_add,
-		FAKE_poll, FAKE_kcmp_file, FAKE_each_entry, FAKE_sigaction, FAKE_pthread_sigmask, FAKE_rt_tgsigqueueinfo,
+		FAKE_write, FAKE_setlease, FAKE_getlease, FAKE_fcntl_getown, FAKE_fcntl_setown, FAKE_fcntl_setsig,
+		FAKE_fcntl_getsig, FAKE_lease_signal, FAKE_lease_silence,
+		FAKE_signalfd, FAKE_eventfd, FAKE_timerfd, FAKE_timer_set, FAKE_inotify, FAKE_inotify_add,
+		FAKE_inotify_remove, FAKE_gettid, FAKE_epoll_create, FAKE_epoll_add,
+		FAKE_poll, FAKE_kcmp_file, FAKE_each_entry, FAKE_sigaction, FAKE_pthread_sigmask,
+		FAKE_rt_tgsigqueueinfo,
 		FAKE_statx_now, FAKE_statfs, FAKE_renameat2_noreplace};
 	return sweep_end(unit_run(), elsewhere, COUNT(elsewhere));
 }

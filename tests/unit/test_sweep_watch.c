@@ -264,10 +264,13 @@ int main(void)
 	tcase_add_loop_test(c, every_call_fails_once, 0, (int)COUNT(flows));
 	/* test_sweep.c has them; a signal that the guard sends itself ends the process. */
 	static const enum fake_call elsewhere[] = {
-		FAKE_pread, FAKE_pwrite, FAKE_pwritev2_append, FAKE_fadvise_dontneed, FAKE_linkat, FAKE_unlinkat, FAKE_renameat2_noreplace, FAKE_ftruncate,
+		FAKE_pread, FAKE_pwrite, FAKE_pwritev2_append, FAKE_fadvise_dontneed, FAKE_linkat, FAKE_unlinkat,
+		FAKE_renameat2_noreplace, FAKE_ftruncate,
 		FAKE_fdatasync, FAKE_mincore, FAKE_sync_file_range,
-		FAKE_memfd_create, FAKE_lseek_end, FAKE_cachestat, FAKE_syncfs, FAKE_pagemap_scan, FAKE_statmount, FAKE_fsync,
-		FAKE_getrlimit_fsize, FAKE_fcntl_getfl, FAKE_fcntl_get_seals, FAKE_fallocate, FAKE_mremap, FAKE_rt_tgsigqueueinfo, FAKE_statx_now,
+		FAKE_memfd_create, FAKE_lseek_end, FAKE_cachestat, FAKE_syncfs, FAKE_pagemap_scan, FAKE_statmount,
+		FAKE_fsync,
+		FAKE_getrlimit_fsize, FAKE_fcntl_getfl, FAKE_fcntl_get_seals, FAKE_fallocate, FAKE_mremap,
+		FAKE_rt_tgsigqueueinfo, FAKE_statx_now,
 		FAKE_same_inode, FAKE_fallocate_collapse, FAKE_statfs};
 	return sweep_end(unit_run(), elsewhere, COUNT(elsewhere));
 }

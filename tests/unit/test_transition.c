@@ -57,7 +57,8 @@ static const struct {
 	/* Never raised by a look, and without MAP_SYNC from the start not at all. */
 	{PM_BACKING_FILE, PM_PAGE, PM_CACHE_LINE, false, true, 0, &pm_strategy_writeback, PM_PAGE},
 	{PM_BACKING_FILE, PM_PAGE, PM_CACHE_LINE, true, false, 0, &pm_strategy_writeback, PM_PAGE},
-	{PM_BACKING_FILE, PM_PAGE, PM_CACHE_LINE, true, true, PM_EVENT_PROMOTED, &pm_strategy_line_after_page, PM_CACHE_LINE},
+	{PM_BACKING_FILE, PM_PAGE, PM_CACHE_LINE, true, true, PM_EVENT_PROMOTED, &pm_strategy_line_after_page,
+	 PM_CACHE_LINE},
 	{PM_BACKING_FILE, PM_CACHE_LINE, PM_BYTE, true, true, 0, &pm_strategy_cacheline, PM_CACHE_LINE},
 	/* Without a write-back of the kernel lines are all that can be done. */
 	{PM_BACKING_DEVICE_DAX, PM_CACHE_LINE, PM_NONE, false, true, PM_EVENT_DEMOTED, &pm_strategy_cacheline, PM_NONE},

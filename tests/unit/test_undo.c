@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a failing pm_map() removes is its own file and no other: another process may rename its file over the name at any
- * moment, also between the library's last look and the removal.
+ * What a failing pm_map() removes is its own file and no other: another process may rename its file over the name at
+ * any moment, also between the library's last look and the removal.
  */
 #include <dirent.h>
 #include <errno.h>

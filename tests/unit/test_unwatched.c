@@ -17,7 +17,8 @@ START_TEST(a_mapping_without_inotify)
 	leased_path = unit_file("file", SIZE);
 	fake_start(&fake_dax);
 	fake_fail(FAKE_inotify, 0, errors[_i]);
-	struct pm_mapping *m = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_WATCH, .sync = _i % 2 ? PM_HINT : PM_GUARANTEE));
+	struct pm_mapping *m =
+		unit_map(leased_path, UNIT_OPTIONS(.flags = PM_WATCH, .sync = _i % 2 ? PM_HINT : PM_GUARANTEE));
 	const struct pm_report *r = unit_query(m);
 	const struct pm_evidence *e = &r->evidence[PM_EV_WATCHED];
 	ck_assert_int_eq(r->verdict, PM_VERDICT_MET);
@@ -73,8 +74,8 @@ START_TEST(a_lease_without_inotify)
 END_TEST
 
 /*
- * The kernel goes on to call a file unnamed that was linked later (fs/dcache.c d_mark_tmpfile), and of a file system that
- * does not answer nothing else is known: that is no lost name.
+ * The kernel goes on to call a file unnamed that was linked later (fs/dcache.c d_mark_tmpfile), and of a file system
+ * that does not answer nothing else is known: that is no lost name.
  */
 START_TEST(a_shutdown_takes_no_name)
 {

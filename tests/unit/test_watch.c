@@ -77,7 +77,8 @@ static const struct fake_extent with_hole[] = {{.logical = 0, .length = 8192}, {
 static const struct fake_extent with_clone[] = {
 	{.logical = 0, .length = 8192}, {.logical = 8192, .length = 1 << 20, .flags = FIEMAP_EXTENT_SHARED}};
 
-static const struct fake_extent grown_with_hole[] = {{.logical = 0, .length = SIZE}, {.logical = SIZE + 8192, .length = 1 << 20}};
+static const struct fake_extent grown_with_hole[] =
+	{{.logical = 0, .length = SIZE}, {.logical = SIZE + 8192, .length = 1 << 20}};
 
 static void punched(void)
 {
@@ -224,7 +225,8 @@ START_TEST(what_the_library_does_itself_is_no_event)
 	unit_ok(pm_resize(m, SIZE * 2));
 	ck_assert_int_eq(only(m).kind, 0);
 	unit_ok(pm_unmap(m));
-	m = unit_map(unit_path("new"), UNIT_OPTIONS(.flags = PM_CREATE | PM_PREPARE | PM_WATCH, .length = SIZE, .sync = PM_AVOID, .direct = PM_AVOID));
+	m = unit_map(unit_path("new"), UNIT_OPTIONS(.flags = PM_CREATE | PM_PREPARE | PM_WATCH, .length = SIZE,
+	                                            .sync = PM_AVOID, .direct = PM_AVOID));
 	for (int i = 0; i < 5; i++)
 		unit_query(m);
 	ck_assert_int_eq(only(m).kind, 0);
@@ -255,7 +257,8 @@ START_TEST(a_shutdown_is_seen_without_map_sync)
 {
 	watched_path = unit_file("file", SIZE);
 	fake_start(&fake_plain);
-	struct pm_mapping *m = unit_map(watched_path, UNIT_OPTIONS(.sync = _i ? PM_AVOID : PM_HINT, .flags = _i / 2 ? PM_PRIVATE : 0));
+	struct pm_mapping *m =
+		unit_map(watched_path, UNIT_OPTIONS(.sync = _i ? PM_AVOID : PM_HINT, .flags = _i / 2 ? PM_PRIVATE : 0));
 	while (only(m).kind)
 		;
 	fake.machine.errno_of_refusal = EIO;
@@ -347,8 +350,9 @@ static const struct {
 	enum fake_call call;
 	bool watcher_needs_it, listener_needs_it;
 } descriptors[] = {
-	{FAKE_inotify, false, true}, {FAKE_inotify_add, false, true}, {FAKE_eventfd, true, true}, {FAKE_signalfd, true, false},
-	{FAKE_epoll_create, false, true}, {FAKE_epoll_add, false, true}, {FAKE_timerfd, false, true},
+	{FAKE_inotify, false, true},  {FAKE_inotify_add, false, true},  {FAKE_eventfd, true, true},
+	{FAKE_signalfd, true, false}, {FAKE_epoll_create, false, true}, {FAKE_epoll_add, false, true},
+	{FAKE_timerfd, false, true},
 };
 
 START_TEST(a_descriptor_that_is_not_to_be_had)

@@ -47,7 +47,8 @@ static void join(struct member *m, const char *name, bool takes_lease)
 	*m = (struct member){.path = unit_file(name, 4096)};
 	int fd = open(m->path, O_RDWR | O_CLOEXEC);
 	m->lease.fd = m->openers.fd = fd;
-	m->watched = (struct pm_watched){.lease = &m->lease, .sources = &m->sources, .openers = &m->openers, .observe = observe, .arg = m};
+	m->watched = (struct pm_watched){
+		.lease = &m->lease, .sources = &m->sources, .openers = &m->openers, .observe = observe, .arg = m};
 	ck_assert_int_eq(pm_watcher_acquire(), 0);
 	pm_watcher_watch(&m->sources, fd);
 	m->lease.signalled = pm_watcher_thread_id();
@@ -125,7 +126,10 @@ START_TEST(every_member_is_looked_at_once_a_second)
 }
 END_TEST
 
-/* A mapping that is resized for minutes keeps neither the observations at another nor its lease waiting, and is not forgotten. */
+/*
+ * A mapping that is resized for minutes keeps neither the observations at another nor its lease waiting, and is not
+ * forgotten.
+ */
 START_TEST(a_busy_member_holds_up_no_other)
 {
 	struct member busy, other;

@@ -58,7 +58,8 @@ START_TEST(zeros_come_before_the_faults)
 	} else {
 		m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE | PM_PREPARE, .length = end));
 	}
-	const struct fake_record *r = fake_find(FAKE_pwrite, 0), *last = fake_find(FAKE_pwrite, fake_calls(FAKE_pwrite) - 1);
+	const struct fake_record *r = fake_find(FAKE_pwrite, 0),
+				 *last = fake_find(FAKE_pwrite, fake_calls(FAKE_pwrite) - 1);
 	ck_assert_ptr_nonnull(r);
 	ck_assert_uint_eq(r->offset, 4 * page);
 	ck_assert_uint_eq(last->offset + last->length, end);
@@ -98,7 +99,8 @@ START_TEST(beyond_the_limit_of_the_process)
 		ck_assert_int_eq(rc, -EFBIG);
 		snprintf(sentence, sizeof(sentence),
 		         "pm_map '%s': the file must be written up to %llu, and RLIMIT_FSIZE is %llu: raise the limit "
-		         "(setrlimit(2), ulimit -f)", path, (unsigned long long)(9 * page), (unsigned long long)(6 * page));
+		         "(setrlimit(2), ulimit -f)",
+		         path, (unsigned long long)(9 * page), (unsigned long long)(6 * page));
 		ck_assert_str_eq(pm_error_detail(), sentence);
 		return;
 	}
@@ -116,12 +118,14 @@ START_TEST(what_is_written_is_kept)
 	unsigned count = 0;
 	for (unsigned i = 0; i < PAGES; i++)
 		if (i % 4 != 3)
-			extents[count++] = (struct fake_extent){i * page, page, i % 4 == 1 ? FIEMAP_EXTENT_UNWRITTEN : 0};
+			extents[count++] =
+				(struct fake_extent){i * page, page, i % 4 == 1 ? FIEMAP_EXTENT_UNWRITTEN : 0};
 	start(&fake_xfs_reflink, OLD, count);
 	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_PREPARE));
 	const char *base = pm_base(m);
 	for (unsigned i = 0; i < PAGES; i++)
-		unit_expect(i % 2 ? unit_is_zero(base + i * page, page) : unit_has_pattern(base + i * page, i * page, page));
+		unit_expect(i % 2 ? unit_is_zero(base + i * page, page)
+		                  : unit_has_pattern(base + i * page, i * page, page));
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -170,9 +174,11 @@ START_TEST(a_call_fails)
 		enum fake_call call;
 		unsigned nth;
 		int error, expected;
-	} failures[] = {
-		{FAKE_getlease, 2, EINVAL, -EBUSY}, {FAKE_getlease, 3, EINVAL, -EBUSY}, {FAKE_pwrite, 1, ENOSPC, -ENOSPC},
-		{FAKE_setlease, 1, EACCES, -EBUSY}, {FAKE_lease_signal, 1, ENOMEM, -EBUSY}};
+	} failures[] = {{FAKE_getlease, 2, EINVAL, -EBUSY},
+	                {FAKE_getlease, 3, EINVAL, -EBUSY},
+	                {FAKE_pwrite, 1, ENOSPC, -ENOSPC},
+	                {FAKE_setlease, 1, EACCES, -EBUSY},
+	                {FAKE_lease_signal, 1, ENOMEM, -EBUSY}};
 	uint64_t page = unit_page();
 	const char *path = unit_file("file", 50 * page);
 	struct pm_mapping *m = NULL;

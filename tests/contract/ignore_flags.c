@@ -16,10 +16,10 @@
 #endif
 
 /* Under a name of its own: the C library declares mmap() with another type for its offset. */
-void *swallow(void *address, size_t length, int prot, int flags, int fd, int64_t offset) __asm__("mmap64");
-void *swallow_too(void *address, size_t length, int prot, int flags, int fd, int64_t offset) __asm__("mmap");
+void *ignore_flags(void *address, size_t length, int prot, int flags, int fd, int64_t offset) __asm__("mmap64");
+void *ignore_flags_too(void *address, size_t length, int prot, int flags, int fd, int64_t offset) __asm__("mmap");
 
-void *swallow(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
+void *ignore_flags(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
 {
 #ifdef STRIP_ONLY
 	flags &= ~MAP_SYNC; /* the kernel still refuses what else it does not know */
@@ -30,7 +30,7 @@ void *swallow(void *address, size_t length, int prot, int flags, int fd, int64_t
 	return (void *)syscall(SYS_mmap, address, length, prot, flags, fd, offset);
 }
 
-void *swallow_too(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
+void *ignore_flags_too(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
 {
-	return swallow(address, length, prot, flags, fd, offset);
+	return ignore_flags(address, length, prot, flags, fd, offset);
 }
