@@ -53,10 +53,18 @@ static int finish_range(struct pm_mapping *m, const char *call, const void *addr
 	return is_beyond(m, address, length) ? pm_gate_cut_off(m, call) : 0;
 }
 
-int pm_flush(struct pm_mapping *m, const void *address, size_t length)
+/*
+ * Lines have a short cut. While it is open, nothing but the range must be checked and nothing can fail, so the public
+ * call ends in the CPU's function. NULL: every check has to be made.
+ */
+static inline const struct pm_cpu *short_cut(struct pm_mapping *m)
 {
-	if (!m)
-		return pm_no_mapping("pm_flush");
+	const struct pm_cpu *cpu = atomic_load_explicit(&m->terms.lines, memory_order_acquire);
+	return __builtin_expect(cpu && !pm_errors_current(&m->errors), 1) ? cpu : NULL;
+}
+
+__attribute__((noinline)) static int flush_with_care(struct pm_mapping *m, const void *address, size_t length)
+{
 	if (!length)
 		return 0;
 	int rc = check_range(m, "pm_flush", address, length);
@@ -65,14 +73,30 @@ int pm_flush(struct pm_mapping *m, const void *address, size_t length)
 	return rc ? rc : strategy_of(m)->flush(&m->medium, address, length);
 }
 
-int pm_drain(struct pm_mapping *m)
+int pm_flush(struct pm_mapping *m, const void *address, size_t length)
 {
-	if (!m)
-		return pm_no_mapping("pm_drain");
+	if (__builtin_expect(!m, 0))
+		return pm_no_mapping("pm_flush");
+	const struct pm_cpu *cpu = short_cut(m);
+	if (!cpu || !length || !in_range(m, address, length))
+		return flush_with_care(m, address, length);
+	return cpu->write_back(address, length);
+}
+
+__attribute__((noinline)) static int drain_with_care(struct pm_mapping *m)
+{
 	int rc = pm_gate_enter(m, "pm_drain");
 	if (!rc)
 		rc = pm_gate_leave(m, "pm_drain", strategy_of(m)->drain(&m->medium));
 	return !rc && atomic_load(&m->medium.writeback.cut) ? pm_gate_cut_off(m, "pm_drain") : rc;
+}
+
+int pm_drain(struct pm_mapping *m)
+{
+	if (__builtin_expect(!m, 0))
+		return pm_no_mapping("pm_drain");
+	const struct pm_cpu *cpu = short_cut(m);
+	return cpu ? cpu->fence() : drain_with_care(m);
 }
 
 __attribute__((noinline)) static int persist_with_care(struct pm_mapping *m, const char *call, const void *address,
@@ -86,19 +110,14 @@ __attribute__((noinline)) static int persist_with_care(struct pm_mapping *m, con
 	return rc ? rc : finish_range(m, call, address, length, strategy_of(m)->persist(&m->medium, address, length));
 }
 
-/*
- * On the strategy for lines nothing can fail after the checks, and the call ends in the CPU's function, without a
- * stack.
- */
 static inline int persist_range(struct pm_mapping *m, const char *call, const void *address, size_t length)
 {
 	if (__builtin_expect(!m, 0))
 		return pm_no_mapping(call);
-	int (*persist_lines)(const void *, size_t) =
-		atomic_load_explicit(&m->terms.persist_lines, memory_order_acquire);
-	if (!persist_lines || !length || !in_range(m, address, length) || pm_errors_current(&m->errors))
+	const struct pm_cpu *cpu = short_cut(m);
+	if (!cpu || !length || !in_range(m, address, length))
 		return persist_with_care(m, call, address, length);
-	return persist_lines(address, length);
+	return cpu->persist(address, length);
 }
 
 int pm_persist(struct pm_mapping *m, const void *address, size_t length)
@@ -150,25 +169,48 @@ int pm_sync(struct pm_mapping *m)
 
 /* ---- Copies ---- */
 
-static int check_copy(struct pm_mapping *m, const char *call, const void *destination, size_t length, unsigned flags)
-{
-	if (flags & ~KNOWN_COPY_FLAGS || !(~flags & (PM_TEMPORAL | PM_NONTEMPORAL)))
-		return pm_fail(-EINVAL, call, m->name, "unknown flag, or both temporal ones");
-	if (m->flags & PM_READ_ONLY)
-		return pm_fail(-EACCES, call, m->name, "the mapping is read-only");
-	if (!length)
-		return 0;
-	int rc = check_range(m, call, destination, length);
-	return rc ? rc : pm_gate_enter(m, call);
-}
-
-/* A copy under way. */
+/* A copy, or a fill, under way. */
 struct copy {
 	const char *call;
 	void *destination;
 	size_t length;
 	unsigned flags;
+	bool is_fill;
+	int value;
+	const void *source;
 };
+
+static int check_copy(struct pm_mapping *m, const struct copy *c)
+{
+	if (c->flags & ~KNOWN_COPY_FLAGS || !(~c->flags & (PM_TEMPORAL | PM_NONTEMPORAL)))
+		return pm_fail(-EINVAL, c->call, m->name, "unknown flag, or both temporal ones");
+	if (m->flags & PM_READ_ONLY)
+		return pm_fail(-EACCES, c->call, m->name, "the mapping is read-only");
+	if (!c->length)
+		return 0;
+	int rc = check_range(m, c->call, c->destination, c->length);
+	return rc ? rc : pm_gate_enter(m, c->call);
+}
+
+static inline struct pm_unflushed put_lines(struct pm_mapping *m, const struct pm_strategy *strategy,
+                                            const struct copy *c)
+{
+	return c->is_fill ? pm_fill(&m->medium, strategy, c->destination, c->value, c->length, c->flags)
+	                  : pm_copy(&m->medium, strategy, c->destination, c->source, c->length, c->flags);
+}
+
+/* Stores by the strategy that is in force. */
+static struct pm_unflushed put_by_strategy(struct pm_mapping *m, const struct pm_strategy *strategy,
+                                           const struct copy *c)
+{
+	if (strategy->granularity >= PM_CACHE_LINE)
+		return put_lines(m, strategy, c);
+	if (c->is_fill)
+		memset(c->destination, c->value, c->length);
+	else
+		memmove(c->destination, c->source, c->length);
+	return (struct pm_unflushed){c->destination, c->length};
+}
 
 /* Checks again: the stores were made after the first check, and the mapping may have been demoted meanwhile. */
 __attribute__((noinline)) static int finish_copy(struct pm_mapping *m, const struct pm_strategy *before,
@@ -182,84 +224,62 @@ __attribute__((noinline)) static int finish_copy(struct pm_mapping *m, const str
 	return rc ? rc : finish_range(m, c->call, c->destination, c->length, strategy_of(m)->drain(&m->medium));
 }
 
-__attribute__((noinline)) static int move_with_care(struct pm_mapping *m, const void *source, struct copy c)
+__attribute__((noinline)) static int copy_with_care(struct pm_mapping *m, const struct copy *c)
 {
-	int rc = check_copy(m, c.call, c.destination, c.length, c.flags);
-	if (rc || !c.length)
+	int rc = check_copy(m, c);
+	if (rc || !c->length)
 		return rc;
 	const struct pm_strategy *strategy = strategy_of(m);
-	struct pm_unflushed rest = {c.destination, c.length};
-	if (strategy->granularity >= PM_CACHE_LINE)
-		rest = pm_copy(&m->medium, strategy, c.destination, source, c.length, c.flags);
-	else
-		memmove(c.destination, source, c.length);
-	return finish_copy(m, strategy, rest, &c);
+	return finish_copy(m, strategy, put_by_strategy(m, strategy, c), c);
 }
 
-__attribute__((noinline)) static int set_with_care(struct pm_mapping *m, int value, struct copy c)
+/* With the short cut open check_copy() finds nothing. */
+static inline bool is_plain(struct pm_mapping *m, const struct copy *c)
 {
-	int rc = check_copy(m, c.call, c.destination, c.length, c.flags);
-	if (rc || !c.length)
-		return rc;
-	const struct pm_strategy *strategy = strategy_of(m);
-	struct pm_unflushed rest = {c.destination, c.length};
-	if (strategy->granularity >= PM_CACHE_LINE)
-		rest = pm_fill(&m->medium, strategy, c.destination, value, c.length, c.flags);
-	else
-		memset(c.destination, value, c.length);
-	return finish_copy(m, strategy, rest, &c);
+	const unsigned temporal = PM_TEMPORAL | PM_NONTEMPORAL;
+	return short_cut(m) && c->length && !(c->flags & ~(PM_NODRAIN | temporal)) &&
+	       (c->flags & temporal) != temporal && !(m->flags & PM_READ_ONLY) &&
+	       in_range(m, c->destination, c->length);
 }
 
-/* On the strategy for lines check_copy() finds nothing. */
-static inline bool is_plain(struct pm_mapping *m, const void *destination, size_t length, unsigned flags)
-{
-	return atomic_load_explicit(&m->terms.persist_lines, memory_order_acquire) && length &&
-	       (!flags || flags == PM_TEMPORAL || flags == PM_NONTEMPORAL) && !(m->flags & PM_READ_ONLY) &&
-	       in_range(m, destination, length) && !pm_errors_current(&m->errors);
-}
-
-/* As in pm_persist() nothing is stored between the write-back and the fence. */
-static inline int finish_plain(struct pm_mapping *m, struct pm_unflushed rest, const char *call, void *destination,
-                               size_t length)
-{
-	int (*persist_lines)(const void *, size_t) =
-		atomic_load_explicit(&m->terms.persist_lines, memory_order_acquire);
-	if (!persist_lines || pm_errors_current(&m->errors))
-		return finish_copy(m, &pm_strategy_cacheline, rest, &(struct copy){call, destination, length, 0});
-	return persist_lines(rest.address, rest.length);
-}
-
-static inline int copy_range(struct pm_mapping *m, const char *call, void *destination, const void *source,
-                             size_t length, unsigned flags)
+/*
+ * Always inline: of each public call only the half that it needs is left. What takes care gets a copy of c, so that c
+ * itself stays in registers.
+ */
+__attribute__((always_inline)) static inline int copy_range(struct pm_mapping *m, struct copy c)
 {
 	if (__builtin_expect(!m, 0))
-		return pm_no_mapping(call);
-	pm_copy_prefetch(destination, length);
-	if (!is_plain(m, destination, length, flags))
-		return move_with_care(m, source, (struct copy){call, destination, length, flags});
-	return finish_plain(m, pm_copy(&m->medium, &pm_strategy_cacheline, destination, source, length, flags), call,
-	                    destination, length);
+		return pm_no_mapping(c.call);
+	pm_copy_prefetch(c.destination, c.length);
+	if (!is_plain(m, &c)) {
+		struct copy whole = c;
+		return copy_with_care(m, &whole);
+	}
+	struct pm_unflushed rest = put_lines(m, &pm_strategy_cacheline, &c);
+	/* As in pm_persist() nothing is stored between the write-back and the fence. */
+	const struct pm_cpu *cpu = short_cut(m);
+	if (!cpu) {
+		struct copy whole = c;
+		return finish_copy(m, &pm_strategy_cacheline, rest, &whole);
+	}
+	if (!(c.flags & PM_NODRAIN))
+		return cpu->persist(rest.address, rest.length);
+	return rest.length ? cpu->write_back(rest.address, rest.length) : 0;
 }
 
 int pm_memmove(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
 {
-	return copy_range(m, "pm_memmove", destination, source, length, flags);
+	return copy_range(m, (struct copy){"pm_memmove", destination, length, flags, .source = source});
 }
 
 int pm_memcpy(struct pm_mapping *m, void *destination, const void *source, size_t length, unsigned flags)
 {
-	return copy_range(m, "pm_memcpy", destination, source, length, flags);
+	return copy_range(m, (struct copy){"pm_memcpy", destination, length, flags, .source = source});
 }
 
 int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length, unsigned flags)
 {
-	if (__builtin_expect(!m, 0))
-		return pm_no_mapping("pm_memset");
-	pm_copy_prefetch(destination, length);
-	if (!is_plain(m, destination, length, flags))
-		return set_with_care(m, value, (struct copy){"pm_memset", destination, length, flags});
-	return finish_plain(m, pm_fill(&m->medium, &pm_strategy_cacheline, destination, value, length, flags),
-	                    "pm_memset", destination, length);
+	return copy_range(m, (struct copy){"pm_memset", destination, length, flags, .is_fill = true, .value = value});
 }
 
 /* ---- By read(2) and write(2) ---- */

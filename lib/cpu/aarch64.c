@@ -22,23 +22,24 @@ static size_t line_size(void)
 	return (size_t)4 << ((ctr >> 16) & 15); /* DminLine: log2 of words */
 }
 
-static void fence(void)
+static int fence(void)
 {
 	__asm__ volatile("dsb sy" : : : "memory");
+	return 0;
 }
 
-#define DEFINE_WRITE_BACK(name, instruction)                                                                 \
-	static void name(const void *address, size_t length)                                                 \
-	{                                                                                                    \
-		uintptr_t line = line_size(), end = (uintptr_t)address + length;                             \
-		for (uintptr_t at = (uintptr_t)address & ~(line - 1); at < end; at += line)                  \
-			__asm__ volatile(instruction : : "r"(at) : "memory");                                \
-	}                                                                                                    \
-	static int name##_and_fence(const void *address, size_t length)                                      \
-	{                                                                                                    \
-		name(address, length);                                                                       \
-		fence();                                                                                     \
-		return 0;                                                                                    \
+#define DEFINE_WRITE_BACK(name, instruction)                                                         \
+	static int name(const void *address, size_t length)                                          \
+	{                                                                                            \
+		uintptr_t line = line_size(), end = (uintptr_t)address + length;                     \
+		for (uintptr_t at = (uintptr_t)address & ~(line - 1); at < end; at += line)          \
+			__asm__ volatile(instruction : : "r"(at) : "memory");                        \
+		return 0;                                                                            \
+	}                                                                                            \
+	static int name##_and_fence(const void *address, size_t length)                              \
+	{                                                                                            \
+		name(address, length);                                                               \
+		return fence();                                                                      \
 	}
 
 /* Spelled as SYS: assemblers know the mnemonics only for newer architecture levels. */

@@ -15,12 +15,17 @@ struct pm_cpu {
 	bool reaches_media; /* false: the instruction stops short of the persistence domain, or there is none */
 	size_t line;        /* bytes of a streamed unit, a power of two, at most 256 */
 
-	/* Starts write-back of every line that [address, address + length) touches. length > 0. */
-	void (*write_back)(const void *address, size_t length);
+	/*
+	 * These three return 0 and keep nothing on the stack: a public call ends in them, without a frame of its own.
+	 * Starts write-back of every line that [address, address + length) touches. length > 0.
+	 */
+	int (*write_back)(const void *address, size_t length);
 	/* Waits until all write-backs and streamed stores of this CPU have reached the persistence domain. */
-	void (*fence)(void);
-	/* Both, in one call that returns 0 and keeps nothing on the stack: a store of ours between theirs and the
-	 * fence would be waited for as well. length 0, at NULL: only the fence. */
+	int (*fence)(void);
+	/*
+	 * Both: a store between the write-back and the fence would be waited for as well. length 0, at NULL: only the
+	 * fence.
+	 */
 	int (*persist)(const void *address, size_t length);
 	/*
 	 * Stores length bytes from the lowest to the highest, so source may be destination, or overlap it from above.

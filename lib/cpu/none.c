@@ -6,22 +6,23 @@
 
 const struct pm_cpu *pm_cpu_replacement;
 
-static void write_nothing_back(const void *address, size_t length)
+static int write_nothing_back(const void *address, size_t length)
 {
 	(void)address;
 	(void)length;
+	return 0;
 }
 
-static void fence(void)
+static int fence(void)
 {
 	atomic_thread_fence(memory_order_seq_cst);
+	return 0;
 }
 
 static int persist_nothing(const void *address, size_t length)
 {
 	write_nothing_back(address, length);
-	fence();
-	return 0;
+	return fence();
 }
 
 static const struct pm_cpu none = {

@@ -34,11 +34,12 @@
 const struct pm_cpu *pm_cpu_replacement;
 
 #define DEFINE_WRITE_BACK(name, feature, instruction)                                                                  \
-	__attribute__((target(feature))) static void name(const void *address, size_t length)                          \
+	__attribute__((target(feature))) static int name(const void *address, size_t length)                           \
 	{                                                                                                              \
 		uintptr_t end = (uintptr_t)address + length;                                                           \
 		for (uintptr_t at = (uintptr_t)address & ~(LINE - 1); at < end; at += LINE)                            \
 			instruction((void *)at);                                                                       \
+		return 0;                                                                                              \
 	}                                                                                                              \
 	__attribute__((target(feature))) static int name##_and_fence(const void *address, size_t length)               \
 	{                                                                                                              \
@@ -51,9 +52,10 @@ DEFINE_WRITE_BACK(write_back_clwb, "clwb", _mm_clwb)
 DEFINE_WRITE_BACK(write_back_clflushopt, "clflushopt", _mm_clflushopt)
 DEFINE_WRITE_BACK(write_back_clflush, "sse2", _mm_clflush)
 
-static void fence(void)
+static int fence(void)
 {
 	_mm_sfence();
+	return 0;
 }
 
 /* ---- Stores ---- */

@@ -92,14 +92,12 @@ int pm_sync_lines(struct pm_medium *m)
 
 static int flush_lines(struct pm_medium *m, const void *address, size_t length)
 {
-	m->cpu->write_back(address, length);
-	return 0;
+	return m->cpu->write_back(address, length);
 }
 
 static int drain_lines(struct pm_medium *m)
 {
-	m->cpu->fence();
-	return 0;
+	return m->cpu->fence();
 }
 
 static int persist_lines(struct pm_medium *m, const void *address, size_t length)

@@ -19,13 +19,13 @@ void pm_terms_set_strategy(struct pm_terms *t, struct pm_medium *medium, const s
 	/* If every call must check something first, the short cut is closed. */
 	bool is_direct = strategy == &pm_strategy_cacheline && !atomic_load(&t->lost_guarantee) &&
 	                 !(medium->identity && atomic_load(&medium->identity->lost)) && !pm_medium_is_cut(medium);
-	atomic_store(&t->persist_lines, is_direct ? medium->cpu->persist : NULL);
+	atomic_store(&t->lines, is_direct ? medium->cpu : NULL);
 	atomic_store(&t->strategy, strategy);
 }
 
 void pm_terms_close_short_cut(struct pm_terms *t)
 {
-	atomic_store(&t->persist_lines, NULL);
+	atomic_store(&t->lines, NULL);
 }
 
 void pm_terms_begin(struct pm_terms *t, struct pm_medium *medium)

@@ -12,7 +12,8 @@
 
 struct pm_terms {
 	/* What every durability call reads. */
-	int (*_Atomic persist_lines)(const void *, size_t); /* the CPU's, while lines are the strategy; else NULL */
+	/* The CPU, while lines are the strategy and a call has nothing to check first but its range; else NULL. */
+	const struct pm_cpu *_Atomic lines;
 	const struct pm_strategy *_Atomic strategy;
 	/* PM_FAIL_ON_DEMOTION: the error of a guarantee that was lost and not acknowledged. */
 	atomic_int lost_guarantee;

@@ -56,7 +56,7 @@ static void set_out(uintptr_t from, uintptr_t to)
 		fake.set_out((const char *)from, to - from);
 }
 
-static void write_back(const void *address, size_t length)
+static int write_back(const void *address, size_t length)
 {
 	uintptr_t from = (uintptr_t)address & ~(LINE - 1);
 	uintptr_t to = ((uintptr_t)address + length + LINE - 1) & ~(LINE - 1);
@@ -65,9 +65,10 @@ static void write_back(const void *address, size_t length)
 	if (!length)
 		fake_violation("write-back of nothing");
 	set_out(from, to);
+	return 0;
 }
 
-static void fence(void)
+static int fence(void)
 {
 	atomic_fetch_add(&fake.fences, 1);
 	pthread_mutex_lock(&watched.lock);
@@ -78,14 +79,14 @@ static void fence(void)
 	pthread_mutex_unlock(&watched.lock);
 	if (fake.fenced)
 		fake.fenced();
+	return 0;
 }
 
 static int persist(const void *address, size_t length)
 {
 	if (length || address)
 		write_back(address, length);
-	fence();
-	return 0;
+	return fence();
 }
 
 static void streamed(const void *destination, size_t length)

@@ -200,11 +200,11 @@ START_TEST(lines_are_told_by_a_look)
 {
 	start(&fake_dax, UNIT_OPTIONS(.flags = _i ? PM_WATCH : 0));
 	cut(end);
-	for (int i = 0; _i && i < 3000 && m->terms.persist_lines; i++)
+	for (int i = 0; _i && i < 3000 && m->terms.lines; i++)
 		usleep(1000);
 	if (!_i)
 		unit_query(m);
-	ck_assert_ptr_null(m->terms.persist_lines);
+	ck_assert_ptr_null(m->terms.lines);
 	check_told(pm_persist(m, base + end, 1));
 	unit_ok(pm_persist(m, base + end - 1, 1));
 	unit_ok(pm_unmap(m));

@@ -9,6 +9,7 @@
 
 #include "durability/copy.h"
 #include "durability/direct.h"
+#include "stepping.h"
 #include "unit.h"
 
 #define OLD 0xaaaaaaaaaaaaaaaaull
@@ -30,16 +31,6 @@ static void look(int signal)
 		uint64_t now = *(volatile uint64_t *)&memory.word[i];
 		torn += now != OLD && now != NEW;
 	}
-}
-
-/* Bit 8 of EFLAGS is TF: a trap, here SIGTRAP, after each instruction. Below the stack pointer may lie locals. */
-static inline void step(bool on)
-{
-	__asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\tandq %1, (%%rsp)\n\torq %0, (%%rsp)\n\tpopfq\n\t"
-	                 "lea 128(%%rsp), %%rsp"
-	                 :
-	                 : "r"(on ? 0x100ull : 0ull), "r"(~0x100ull)
-	                 : "memory", "cc");
 }
 
 static void watch(size_t at, size_t length)

@@ -81,14 +81,14 @@ END_TEST
 START_TEST(there_and_back)
 {
 	start(PM_CACHE_LINE);
-	ck_assert_ptr_nonnull(atomic_load(&terms.persist_lines));
+	ck_assert_ptr_nonnull(atomic_load(&terms.lines));
 	adopt(PM_BACKING_FILE, decision(PM_PAGE), false);
-	ck_assert_ptr_null(atomic_load(&terms.persist_lines));
+	ck_assert_ptr_null(atomic_load(&terms.lines));
 	ck_assert(atomic_load(&medium.writeback.all));
 	adopt(PM_BACKING_FILE, decision(PM_CACHE_LINE), true);
 	ck_assert_ptr_eq(atomic_load(&terms.strategy), &pm_strategy_line_after_page);
 	/* Its drains have something to do: no short cut. */
-	ck_assert_ptr_null(atomic_load(&terms.persist_lines));
+	ck_assert_ptr_null(atomic_load(&terms.lines));
 	stop();
 }
 END_TEST
