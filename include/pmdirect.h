@@ -197,6 +197,7 @@ struct pm_evidence {
 #define PM_LEASE 0x200u            /* hold a write lease: lets XFS with reflink be PM_CACHE_LINE; see pm_lease(7) */
 #define PM_FAIL_ON_DEMOTION 0x800u /* a guarantee lost later fails every durability call until pm_clear_error() */
 #define PM_FROM_MEDIUM 0x1000u     /* drop the file's cached pages first: map what the medium holds */
+#define PM_BORROW_FD 0x2000u       /* pm_map_fd(): fd itself serves, until pm_unmap(); record locks stay */
 
 struct pm_mapping;
 struct pm_event;
@@ -287,7 +288,9 @@ struct pm_fault {
  * it is new. After 0 its size, blocks and directory entry are durable. */
 PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_mapping **ret_mapping);
 
-/* pm_map_fd(3): as pm_map(), for an open file. fd stays the caller's, but with PM_LEASE becomes the library's.
+/* pm_map_fd(3): as pm_map(), for an open file. fd stays the caller's, but with PM_LEASE becomes the library's. With
+ * PM_BORROW_FD the library uses fd itself: close nothing of it before pm_unmap(), and take the errors of fsync(2) on it
+ * as lost data, since the kernel tells them once.
  * Returns: as pm_map(); -EBADF; -EACCES: the file cannot be opened again; -ENOENT: no /proc; -EBUSY: fd has a lease.
  * Crash: as pm_map(), but the directory entry is the caller's. */
 PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping **ret_mapping);
@@ -395,6 +398,9 @@ PM_API int pm_query(struct pm_mapping *mapping, struct pm_report *report, size_t
 /* pm_probe(3): reports what pm_map() would get, and leaves no trace on the file system.
  * Returns: 0, also if the verdict is PM_VERDICT_REFUSED; otherwise as pm_map(). */
 PM_API int pm_probe(const char *path, const struct pm_options *options, struct pm_report *report, size_t report_size);
+
+/* pm_probe_fd(3): as pm_probe(), for what pm_map_fd() would get. Opens and closes nothing of the file. */
+PM_API int pm_probe_fd(int fd, const struct pm_options *options, struct pm_report *report, size_t report_size);
 
 /* pm_event_fd(3): a descriptor for poll(2) that is readable when there may be events. Never read or close it.
  * Returns: the descriptor; -EOPNOTSUPP: anonymous; -EMFILE, -ENFILE, -ENOMEM, -ENOSPC; -ENOENT: no /proc. */

@@ -14,6 +14,15 @@ static int take_path(const char *call, const char *path, const struct pm_options
 		return pm_fail(-ENOENT, call, path, "the path is empty: %s", pm_strerror(-ENOENT));
 	if (!path != !!(o->flags & PM_ANONYMOUS))
 		return pm_fail(-EINVAL, call, path, path ? "PM_ANONYMOUS takes no path" : "no path");
+	if (o->flags & PM_BORROW_FD)
+		return pm_fail(-EINVAL, call, path, "PM_BORROW_FD needs a descriptor: pm_map_fd(), pm_probe_fd()");
+	return 0;
+}
+
+static int take_descriptor(const char *call, const struct pm_options *o)
+{
+	if (o->flags & (PM_ANONYMOUS | PM_EXCLUSIVE))
+		return pm_fail(-EINVAL, call, NULL, "PM_ANONYMOUS and PM_EXCLUSIVE do not go with a descriptor");
 	return 0;
 }
 
@@ -34,8 +43,8 @@ int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping **ret_
 {
 	struct pm_options o;
 	int rc = pm_take_options("pm_map_fd", NULL, options, &o);
-	if (!rc && o.flags & (PM_ANONYMOUS | PM_EXCLUSIVE))
-		rc = pm_fail(-EINVAL, "pm_map_fd", NULL, "PM_ANONYMOUS and PM_EXCLUSIVE do not go with a descriptor");
+	if (!rc)
+		rc = take_descriptor("pm_map_fd", &o);
 	if (!rc && !ret_mapping)
 		rc = pm_null_argument("pm_map_fd", NULL, "ret_mapping");
 	return rc ? rc : pm_mapping_open(NULL, fd, &o, ret_mapping);
@@ -159,7 +168,21 @@ int pm_probe(const char *path, const struct pm_options *options, struct pm_repor
 	if (!rc)
 		rc = pm_check_report("pm_probe", path, report, report_size);
 	if (!rc)
-		rc = pm_mapping_probe(path, &o, &full);
+		rc = pm_mapping_probe(path, -1, &o, &full);
+	return rc ? rc : give_report(&full, report, report_size);
+}
+
+int pm_probe_fd(int fd, const struct pm_options *options, struct pm_report *report, size_t report_size)
+{
+	struct pm_report full;
+	struct pm_options o;
+	int rc = pm_take_options("pm_probe_fd", NULL, options, &o);
+	if (!rc)
+		rc = take_descriptor("pm_probe_fd", &o);
+	if (!rc)
+		rc = pm_check_report("pm_probe_fd", NULL, report, report_size);
+	if (!rc)
+		rc = pm_mapping_probe(NULL, fd, &o, &full);
 	return rc ? rc : give_report(&full, report, report_size);
 }
 

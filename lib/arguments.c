@@ -9,7 +9,8 @@
 
 #define KNOWN_FLAGS                                                                                          \
 	(PM_CREATE | PM_EXCLUSIVE | PM_READ_ONLY | PM_PRIVATE | PM_ANONYMOUS | PM_SPARSE | PM_PREPARE |      \
-	 PM_TRUST_KERNEL | PM_WATCH | PM_LEASE | PM_FAIL_ON_DEMOTION | PM_FROM_MEDIUM)
+	 PM_TRUST_KERNEL | PM_WATCH | PM_LEASE | PM_FAIL_ON_DEMOTION | PM_FROM_MEDIUM |           \
+	 PM_BORROW_FD)
 
 static const char *contradiction(const struct pm_options *o)
 {
@@ -26,6 +27,8 @@ static const char *contradiction(const struct pm_options *o)
 		return "a read-only or private mapping cannot create or prepare its file";
 	if (f & PM_LEASE && f & (PM_READ_ONLY | PM_PRIVATE))
 		return "a read-only or private mapping needs no lease";
+	if (f & PM_LEASE && f & PM_BORROW_FD)
+		return "PM_LEASE takes the descriptor over, and PM_BORROW_FD leaves it to the caller";
 	if (f & PM_FAIL_ON_DEMOTION && o->sync != PM_GUARANTEE && o->direct != PM_GUARANTEE)
 		return "PM_FAIL_ON_DEMOTION needs a guarantee";
 	if (f & PM_ANONYMOUS && f & ~(PM_ANONYMOUS | PM_PRIVATE))

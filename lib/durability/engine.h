@@ -46,7 +46,7 @@ struct pm_medium {
 	uint64_t reach;               /* in the file: the end of the mapping */
 	_Atomic uint64_t end;         /* of the file, where it was seen before reach; else UINT64_MAX */
 	bool read_only;
-	bool leased;    /* no other description of the file may be opened, not by this library either */
+	bool leased;    /* or borrowed: no other description of the file may be opened, not by this library either */
 	bool is_device; /* a device node: the file system of the node is not that of the data */
 	bool device_dax;
 	/* A direct medium whose CPU caches msync does not, or may at some time not, write back. */

@@ -302,7 +302,8 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 	providers(e, s);
 	cpu(e);
 	bool has_file = s->backing != PM_BACKING_ANONYMOUS;
-	pm_evidence_set(&e[PM_EV_OWN_DESCRIPTION], has_file ? PM_YES : PM_NO, 0, "this library", NULL);
+	pm_evidence_set(&e[PM_EV_OWN_DESCRIPTION], has_file && !s->is_borrowed ? PM_YES : PM_NO, 0, "this library",
+	                s->is_borrowed ? "the caller's (PM_BORROW_FD)" : NULL);
 	if (!has_file)
 		return;
 	if (e[PM_EV_REGION].state == PM_UNKNOWN)

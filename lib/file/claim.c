@@ -29,8 +29,10 @@ int pm_file_take_lease(const struct pm_file *f)
 
 void pm_file_claim(struct pm_file *f)
 {
-	/* With PM_LEASE the watcher thread holds it already. */
-	if (f->alone || !(f->created || S_ISREG(f->stx.stx_mode)))
+	/*
+	 * With PM_LEASE the watcher thread holds it already. On a borrowed description a lease would be the caller's.
+	 */
+	if (f->alone || f->borrowed || !(f->created || S_ISREG(f->stx.stx_mode)))
 		return;
 	f->alone = PM_RETRY(pm_sys->getlease(f->fd)) == F_WRLCK;
 	if (f->alone)

@@ -26,7 +26,7 @@ void pm_file_close(struct pm_file *f)
 	pm_file_close_directory(f);
 	pm_name_forget(&f->place, &(struct pm_named_file){f->fd, &f->stx, f->f_type});
 	pm_file_release(f);
-	bool ours = f->fd >= 0 && (!f->kept || pm_kept_file_release(&f->identity));
+	bool ours = f->fd >= 0 && (!f->kept || pm_kept_file_release(&f->identity)) && !f->borrowed;
 	if (ours && f->callers)
 		PM_RETRY(pm_sys->fcntl_setown(f->fd, &f->owner));
 	else if (ours)

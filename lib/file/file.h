@@ -19,6 +19,7 @@ struct pm_file {
 	const char *name; /* the path, or "fd N" */
 	int fd;           /* the library's own open file description */
 	bool callers;     /* the descriptor is the caller's until the call succeeds; else the caller gets back: */
+	bool borrowed;    /* it stays the caller's (PM_BORROW_FD), and the file is not opened again, ever */
 	bool by_descriptor; /* the caller gave a descriptor; no path was followed */
 	struct pm_owner owner;
 	bool kept;        /* the library keeps it for longer than a call, and so: */

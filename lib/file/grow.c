@@ -169,7 +169,7 @@ int pm_file_prepare(struct pm_file *f, uint64_t offset, uint64_t length, bool di
 static ssize_t append_by_description(struct pm_file *f, size_t step, int missing)
 {
 	char path[40];
-	if (f->alone && !f->claimed)
+	if (f->borrowed || (f->alone && !f->claimed))
 		return missing;
 	pm_file_release(f);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);

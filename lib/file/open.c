@@ -356,16 +356,66 @@ static int take_over(struct pm_file *f, int fd)
 	return stat_opened(f);
 }
 
-int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
+static bool is_for_writing(const struct pm_options *o)
 {
-	char path[40];
+	return access_mode(o) == O_RDWR;
+}
+
+/* Whether the descriptor allows the mapping that the options ask for. */
+static int check_descriptor(struct pm_file *f, int fd, const struct pm_options *o)
+{
 	f->by_descriptor = true;
 	f->directory_fd = -1;
 	int flags = PM_RETRY(pm_sys->fcntl_getfl(fd));
 	if (flags < 0)
 		return pm_file_fail(f, flags, "not an open descriptor");
-	if (access_mode(o) == O_RDWR && (flags & O_ACCMODE) != O_RDWR)
+	if (is_for_writing(o) && (flags & O_ACCMODE) != O_RDWR)
 		return pm_fail(-EACCES, f->call, f->name, "the descriptor is not open for reading and writing");
+	if (!(o->flags & PM_BORROW_FD))
+		return 0;
+	if (flags & O_PATH)
+		return pm_fail(-EBADF, f->call, f->name, "a descriptor that was opened with O_PATH cannot be mapped");
+	if ((flags & O_ACCMODE) == O_WRONLY)
+		return pm_fail(-EACCES, f->call, f->name, "the descriptor is not open for reading");
+	/* pwrite(2) would append to the file, or refuse what is not aligned. */
+	if (is_for_writing(o) && flags & (O_APPEND | O_DIRECT))
+		return pm_fail(-EINVAL, f->call, f->name,
+		               "PM_BORROW_FD needs a descriptor without O_APPEND and O_DIRECT");
+	return 0;
+}
+
+static int borrow(struct pm_file *f, int fd)
+{
+	f->fd = fd;
+	f->borrowed = true;
+	return stat_opened(f);
+}
+
+/* Opening the file anew would be an open(2) and a close(2), and end the record locks of the process. */
+int pm_file_borrow_unseen(struct pm_file *f, int fd, const struct pm_options *o)
+{
+	int rc = check_descriptor(f, fd, o);
+	if (!rc)
+		rc = borrow(f, fd);
+	bool is_opened_later = !(o->flags & (PM_BORROW_FD | PM_LEASE));
+	if (rc || !is_opened_later || !is_for_writing(o) || !S_ISREG(f->stx.stx_mode))
+		return rc;
+	rc = PM_RETRY(pm_sys->faccessat2_write(fd));
+	/* Before Linux 5.8 it cannot be asked. */
+	if (rc != -EACCES && rc != -EROFS && rc != -EPERM)
+		return 0;
+	pm_file_close(f);
+	return pm_file_fail(f, rc, "the file cannot be opened again through /proc/self/fd");
+}
+
+int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
+{
+	char path[40];
+	int rc = check_descriptor(f, fd, o);
+	if (rc)
+		return rc;
+	if (o->flags & PM_BORROW_FD)
+		return borrow(f, fd);
 	if (o->flags & PM_LEASE)
 		return take_over(f, fd);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);

@@ -21,8 +21,14 @@ int pm_file_link(struct pm_file *, const struct pm_options *);
  * temporary file in its directory stands in (f->created); -EOPNOTSUPP where there is none.
  */
 int pm_file_open_unseen(struct pm_file *, const char *path, const struct pm_options *);
-/* Opens the file behind fd anew, to have a description of the library's own. */
+/*
+ * Opens the file behind fd anew, to have a description of the library's own. With PM_BORROW_FD fd itself serves, and
+ * pm_file_close() leaves it as it was.
+ */
 int pm_file_reopen(struct pm_file *, int fd, const struct pm_options *);
+
+/* Borrows fd only for gathering. Fails where pm_file_reopen() would. */
+int pm_file_borrow_unseen(struct pm_file *, int fd, const struct pm_options *);
 
 /*
  * Finds the directory that holds the entry of a file that existed already, by its present path. A file without an entry

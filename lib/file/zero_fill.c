@@ -127,7 +127,7 @@ int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 		return rc || !needed ? rc : pm_file_within_limit(f, seen.last);
 	}
 	/* The caller may store through its own description, which a lease on that description does not keep out. */
-	if (f->callers)
+	if (f->callers || f->borrowed)
 		return do_without(f);
 	/* As in lease.c, but no thread needs a signal on a break: the lease is polled, and released at once. */
 	bool had = PM_RETRY(pm_sys->getlease(f->fd)) == F_WRLCK;

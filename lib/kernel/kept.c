@@ -22,34 +22,39 @@ static struct pm_kept *bucket[BUCKETS];
 /* With the lock held. */
 static void take_out_number(struct pm_kept *k)
 {
-	struct pm_kept **at = &bucket[(unsigned)k->fd % BUCKETS];
+	struct pm_kept **at = &bucket[(unsigned)k->place % BUCKETS];
 	while (*at && *at != k)
 		at = &(*at)->next;
 	if (*at)
 		*at = k->next;
-	k->fd = 0;
+	k->place = 0;
 }
 
-static void enter_number(struct pm_kept *k, int fd, bool marked)
+static void enter_number(struct pm_kept *k, int fd, bool marked, bool borrowed)
 {
+	int place = fd + 1;
+	struct pm_kept **head = &bucket[(unsigned)place % BUCKETS];
 	pthread_mutex_lock(&lock);
-	/* The kernel gives out only a free number, so the descriptor that was kept before was closed. */
-	for (struct pm_kept *other = bucket[(unsigned)fd % BUCKETS], *next; other; other = next) {
+	/*
+	 * The kernel gives out only a free number, so the descriptor that was kept before was closed. The caller may
+	 * lend one number several times.
+	 */
+	for (struct pm_kept *other = *head, *next; other; other = next) {
 		next = other->next;
-		if (other->fd == fd)
+		if (other->place == place && !(borrowed && other->borrowed))
 			take_out_number(other);
 	}
-	*k = (struct pm_kept){.next = bucket[(unsigned)fd % BUCKETS], .fd = fd, .marked = marked};
-	bucket[(unsigned)fd % BUCKETS] = k;
+	*k = (struct pm_kept){.next = *head, .place = place, .marked = marked, .borrowed = borrowed};
+	*head = k;
 	pthread_mutex_unlock(&lock);
 }
 
-/* The number; 0 if it belonged to another descriptor by then. */
+/* The number; negative if it belonged to another descriptor by then. */
 static int take_number(struct pm_kept *k)
 {
 	pthread_mutex_lock(&lock);
-	int fd = k->fd;
-	if (fd)
+	int fd = pm_kept_fd(k);
+	if (fd >= 0)
 		take_out_number(k);
 	pthread_mutex_unlock(&lock);
 	return fd;
@@ -67,30 +72,30 @@ int pm_keep(struct pm_kept *k, int fd)
 	if (fd < 0)
 		return fd;
 	/* A sandbox may refuse the mark: then the register alone serves. */
-	enter_number(k, fd, !pm_sys->fcntl_setsig(fd, MARK));
+	enter_number(k, fd, !pm_sys->fcntl_setsig(fd, MARK), false);
 	return fd;
 }
 
 bool pm_is_kept(const struct pm_kept *k)
 {
-	int fd = k->fd;
-	return fd && (!k->marked || has_mark(fd));
+	int fd = pm_kept_fd(k);
+	return fd >= 0 && (!k->marked || has_mark(fd));
 }
 
 void pm_kept_close(struct pm_kept *k)
 {
 	bool marked = k->marked;
 	int fd = take_number(k);
-	if (fd && (!marked || has_mark(fd)))
+	if (fd >= 0 && (!marked || has_mark(fd)))
 		pm_sys->close(fd);
 }
 
-void pm_kept_file_keep(struct pm_kept_file *id, int fd, const struct statx *stx)
+void pm_kept_file_keep(struct pm_kept_file *id, int fd, const struct statx *stx, bool borrowed)
 {
 	id->inode = stx->stx_ino;
 	id->major = stx->stx_dev_major;
 	id->minor = stx->stx_dev_minor;
-	enter_number(&id->kept, fd, false);
+	enter_number(&id->kept, fd, false, borrowed);
 }
 
 bool pm_kept_file_is_of(const struct pm_kept_file *id, const struct statx *stx)
@@ -100,15 +105,15 @@ bool pm_kept_file_is_of(const struct pm_kept_file *id, const struct statx *stx)
 
 int pm_kept_file_check(struct pm_kept_file *id, const struct statx *now, int rc)
 {
-	if (rc == -EBADF || !id->kept.fd || (!rc && !pm_kept_file_is_of(id, now)))
+	if (rc == -EBADF || !id->kept.place || (!rc && !pm_kept_file_is_of(id, now)))
 		atomic_store(&id->lost, true);
 	return atomic_load(&id->lost) ? -EBADF : rc;
 }
 
 int pm_kept_file_stat(struct pm_kept_file *id, struct statx *now)
 {
-	int fd = id->kept.fd;
-	if (!fd || atomic_load(&id->lost))
+	int fd = pm_kept_fd(&id->kept);
+	if (fd < 0 || atomic_load(&id->lost))
 		return pm_kept_file_check(id, now, -EBADF);
 	return pm_kept_file_check(id, now, PM_RETRY(pm_sys->statx_now(fd, now)));
 }
@@ -118,5 +123,5 @@ bool pm_kept_file_release(struct pm_kept_file *id)
 	struct statx now;
 	int rc = pm_kept_file_stat(id, &now);
 	/* A file that does not answer is not proven to be another one. */
-	return take_number(&id->kept) && rc != -EBADF;
+	return take_number(&id->kept) >= 0 && rc != -EBADF;
 }

@@ -15,9 +15,15 @@
 /* All zero: none. */
 struct pm_kept {
 	struct pm_kept *next;
-	_Atomic int fd; /* 0: none, or none any more */
+	_Atomic int place; /* the descriptor's number + 1; 0: none, or none any more */
 	bool marked;
+	bool borrowed; /* of the caller, who may lend one number to several mappings */
 };
+
+static inline int pm_kept_fd(const struct pm_kept *k)
+{
+	return k->place - 1;
+}
 
 /* The file of a mapping. */
 struct pm_kept_file {
@@ -36,8 +42,8 @@ bool pm_is_kept(const struct pm_kept *);
 /* Closes the descriptor, unless the number belongs to another file by now. */
 void pm_kept_close(struct pm_kept *);
 
-/* Keeps the descriptor of a file, by its identity in the result of statx(2). */
-void pm_kept_file_keep(struct pm_kept_file *, int fd, const struct statx *);
+/* Keeps the descriptor of a file, or borrows the caller's, by its identity in the result of statx(2). */
+void pm_kept_file_keep(struct pm_kept_file *, int fd, const struct statx *, bool borrowed);
 bool pm_kept_file_is_of(const struct pm_kept_file *, const struct statx *);
 /*
  * Fills *now and returns 0 if the descriptor still leads to the file, -EBADF if it does not or did not before,

@@ -62,7 +62,7 @@ int pm_listener_open(struct pm_listener *l, struct pm_sources *s, struct pm_even
 
 static void set_timer(struct pm_listener *l, unsigned ms)
 {
-	l->throttled = pm_is_kept(&l->timer) && !pm_sys->timer_set(l->timer.fd, ms) && ms;
+	l->throttled = pm_is_kept(&l->timer) && !pm_sys->timer_set(pm_kept_fd(&l->timer), ms) && ms;
 }
 
 void pm_listener_arm(struct pm_listener *l)
@@ -75,7 +75,8 @@ void pm_listener_arm(struct pm_listener *l)
 bool pm_listener_may_scan(struct pm_listener *l)
 {
 	uint64_t times;
-	if (!pm_is_kept(&l->timer) || PM_RETRY(pm_sys->read(l->timer.fd, &times, sizeof(times))) == sizeof(times))
+	if (!pm_is_kept(&l->timer) ||
+	    PM_RETRY(pm_sys->read(pm_kept_fd(&l->timer), &times, sizeof(times))) == sizeof(times))
 		l->throttled = false;
 	return !l->throttled;
 }

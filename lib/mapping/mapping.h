@@ -43,7 +43,7 @@ int pm_mapping_close(struct pm_mapping *);
 /* resize.c */
 int pm_mapping_resize(struct pm_mapping *, uint64_t length);
 /* probe.c: what pm_mapping_open() would get. */
-int pm_mapping_probe(const char *path, const struct pm_options *, struct pm_report *);
+int pm_mapping_probe(const char *path, int fd, const struct pm_options *, struct pm_report *);
 /*
  * report.c: the live report; the descriptor of pm_event_fd(); the oldest event, before which a mapping without a
  * watcher looks.

@@ -54,7 +54,7 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.reach = m->mapped.range.offset + m->mapped.range.length;
 	atomic_store(&m->medium.end, UINT64_MAX);
 	m->medium.read_only = m->flags & PM_READ_ONLY;
-	m->medium.leased = m->flags & PM_LEASE;
+	m->medium.leased = m->flags & (PM_LEASE | PM_BORROW_FD);
 	m->medium.is_device = !S_ISREG(m->file.stx.stx_mode);
 	m->medium.file_system = s->found.file_system;
 	m->medium.device_dax = pm_mapping_backing(m) == PM_BACKING_DEVICE_DAX;
@@ -111,7 +111,7 @@ static int decide(struct pm_mapping *m, const struct pm_options *o, pm_evidence_
 	pm_assess_subject(f, &m->mapped.ask, m->mapped.range, !(o->flags & PM_READ_ONLY), s);
 	s->syncs = m->mapped.syncs = pm_assess_syncs(f, o);
 	s->is_guaranteed = o->sync == PM_GUARANTEE;
-	s->just_opened = !f->callers && !(o->flags & (PM_READ_ONLY | PM_PRIVATE));
+	s->just_opened = !f->callers && !f->borrowed && !(o->flags & (PM_READ_ONLY | PM_PRIVATE));
 	s->lease_held = m->observed.lease.is_held;
 	s->lease_error = m->observed.lease.error;
 	pm_evidence_clear(e);
@@ -180,7 +180,7 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 {
 	bool alone;
 	m->file.kept = true;
-	pm_kept_file_keep(&m->file.identity, m->file.fd, &m->file.stx);
+	pm_kept_file_keep(&m->file.identity, m->file.fd, &m->file.stx, m->file.borrowed);
 	m->user.end = UINT64_MAX;
 	m->user.fd = m->observed.lease.fd = m->observed.openers.fd = m->file.fd;
 	m->observed.openers.file = m->file.stx;

@@ -2,6 +2,7 @@
 /* pm_probe(): the result of pm_map(), without a trace. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "error.h"
@@ -75,14 +76,18 @@ static int probe_anonymous(const struct pm_options *o, struct pm_report *r)
 	return 0;
 }
 
-int pm_mapping_probe(const char *path, const struct pm_options *o, struct pm_report *r)
+int pm_mapping_probe(const char *path, int fd, const struct pm_options *o, struct pm_report *r)
 {
-	struct pm_file f = {.call = "pm_probe", .name = path, .fd = -1, .directory_fd = -1};
+	char name[24];
+	bool by_path = path || o->flags & PM_ANONYMOUS;
+	struct pm_file f = {.call = by_path ? "pm_probe" : "pm_probe_fd", .name = path, .fd = -1, .directory_fd = -1};
+	snprintf(name, sizeof(name), "fd %d", fd);
+	f.name = by_path ? path : name;
 	memset(r, 0, sizeof(*r));
 	pm_evidence_clear(r->evidence);
 	if (o->flags & PM_ANONYMOUS)
 		return probe_anonymous(o, r);
-	int rc = pm_file_open_unseen(&f, path, o);
+	int rc = by_path ? pm_file_open_unseen(&f, path, o) : pm_file_borrow_unseen(&f, fd, o);
 	r->size = sizeof(*r);
 	r->sync_request = o->sync;
 	r->direct_request = o->direct;

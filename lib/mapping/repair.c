@@ -78,8 +78,8 @@ static int may_write(struct pm_mapping *m, const char *call, struct pm_subject *
 	int limited = pm_file_within_limit(&named, s->end);
 	if (limited)
 		return limited;
-	/* Only with a lease is the description one that the caller opened; pwrite(2) "Bugs": it would append. */
-	if (m->flags & PM_LEASE && PM_RETRY(pm_sys->fcntl_getfl(m->medium.fd)) & (O_APPEND | O_DIRECT))
+	/* Only with these is the description one that the caller opened; pwrite(2) "Bugs": it would append. */
+	if (m->flags & (PM_LEASE | PM_BORROW_FD) && PM_RETRY(pm_sys->fcntl_getfl(m->medium.fd)) & (O_APPEND | O_DIRECT))
 		return pm_fail(-EINVAL, call, m->name, "the descriptor was opened with O_APPEND or O_DIRECT");
 	if (!(s->stx.stx_attributes & s->stx.stx_attributes_mask & STATX_ATTR_DAX))
 		return 0;

@@ -37,6 +37,7 @@ void pm_assess_subject(const struct pm_file *f, const struct pm_ask *ask, struct
 	                         .offset = start,
 	                         .unit = f->unit,
 	                         .writable = is_writable,
+	                         .is_borrowed = f->borrowed,
 	                         .found.region = PM_NO_REGION,
 	                         .name = &f->place};
 	s->length = (end - start + f->unit - 1) / f->unit * f->unit;

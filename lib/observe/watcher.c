@@ -37,7 +37,7 @@ static void wake_thread(void)
 {
 	uint64_t one = 1;
 	if (pm_is_kept(&watcher.wake))
-		pm_sys->write(watcher.wake.fd, &one, sizeof(one));
+		pm_sys->write(pm_kept_fd(&watcher.wake), &one, sizeof(one));
 }
 
 static void wake_from_outside(void)
@@ -108,13 +108,13 @@ static bool take_signal(void)
 	if (at)
 		sscanf(at, "SigPnd: %llx", &pending);
 	bool is_own = pending >> (SIGIO - 1) & 1 && pm_is_kept(&watcher.signal);
-	return is_own && PM_RETRY(pm_sys->read(watcher.signal.fd, &info, sizeof(info))) > 0;
+	return is_own && PM_RETRY(pm_sys->read(pm_kept_fd(&watcher.signal), &info, sizeof(info))) > 0;
 }
 
 /* A descriptor that the program closed, or replaced, would wake the thread for ever: it is not polled any more. */
 static struct pollfd poll_of(const struct pm_kept *kept, short events)
 {
-	return (struct pollfd){.fd = pm_is_kept(kept) ? kept->fd : -1, .events = events};
+	return (struct pollfd){.fd = pm_is_kept(kept) ? pm_kept_fd(kept) : -1, .events = events};
 }
 
 /* ---- Members ---- */

@@ -113,6 +113,29 @@ static void check_library(const char *path)
 	CHECK(pm_unmap(m) == 0);
 }
 
+/* One description has one report: of the program's fsync(2) and the library's calls, the first one receives it. */
+static void check_borrowed(const char *path)
+{
+	struct pm_options o = {.size = sizeof(o), .flags = PM_BORROW_FD, .on_event = on_event};
+	struct pm_mapping *m;
+	int fd = open(path, O_RDWR);
+	CHECK(pm_map_fd(fd, &o, &m) == 0);
+	char *at = (char *)pm_base(m) + 8 * PAGE;
+	ask("break");
+	*at = 'F';
+	CHECK(fsync(fd) != 0);
+	CHECK(pm_persist(m, at, 1) == 0);
+	*at = 'G';
+	CHECK(pm_persist(m, at, 1) == -EIO);
+	CHECK(fsync(fd) == 0);
+	ask("heal");
+	CHECK(on_disk(path, 8 * PAGE) != 'F' && on_disk(path, 8 * PAGE) != 'G');
+	CHECK(pm_clear_error(m) == 0);
+	CHECK(on_disk(path, 8 * PAGE) == 'G');
+	CHECK(pm_unmap(m) == 0);
+	CHECK(close(fd) == 0);
+}
+
 /* ---- Threads that drain at once ---- */
 
 #define THREADS 8u
@@ -244,6 +267,7 @@ int main(int argc, char **argv)
 	CHECK(pm_unmap(map(argv[1], PM_CREATE | PM_PREPARE)) == 0);
 	check_kernel(argv[1]);
 	check_library(argv[1]);
+	check_borrowed(argv[1]);
 	check_threads(argv[1]);
 	printf("%d failures\n", failures);
 	return failures != 0;

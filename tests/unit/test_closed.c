@@ -127,15 +127,28 @@ static int (*const calls[])(void) = {
 	clear_bad, read_some};
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
-static const struct fake_machine *const machines[] = {&fake_plain, &fake_dax, &fake_xfs_reflink, &fake_plain};
-#define MACHINES 4
+static const struct fake_machine *const machines[] = {&fake_plain, &fake_dax, &fake_xfs_reflink, &fake_plain,
+                                                       &fake_plain};
+#define MACHINES 5
 #define LEASED 2
 #define READ_ONLY 3
+#define BORROWED 4
 
 /* By lines the first few still reach the medium, which asks for no descriptor. */
 static bool is_told(int machine, size_t call)
 {
-	return machine == 0 || machine == READ_ONLY || call >= 4;
+	return machine == 0 || machine >= READ_ONLY || call >= 4;
+}
+
+static struct pm_mapping *map_on(int machine, const char *path)
+{
+	static const unsigned flags[MACHINES] = {
+		[LEASED] = PM_LEASE, [READ_ONLY] = PM_READ_ONLY, [BORROWED] = PM_BORROW_FD};
+	struct pm_mapping *mapping;
+	if (machine != BORROWED)
+		return unit_map(path, UNIT_OPTIONS(.flags = flags[machine]));
+	unit_ok(pm_map_fd(open(path, O_RDWR | O_CLOEXEC), UNIT_OPTIONS(.flags = flags[machine]), &mapping));
+	return mapping;
 }
 
 START_TEST(every_call_after_a_theft)
@@ -150,9 +163,7 @@ START_TEST(every_call_after_a_theft)
 			continue;
 		fake_start(machines[machine]);
 		atomic_store(&fake.watcher_sleeps, true);
-		m = unit_map(path, UNIT_OPTIONS(.flags = machine == LEASED      ? PM_LEASE
-		                                         : machine == READ_ONLY ? PM_READ_ONLY
-		                                                                : 0));
+		m = map_on(machine, path);
 		base = pm_base(m);
 		steal(theft);
 		fake_forget();

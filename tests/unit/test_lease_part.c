@@ -81,7 +81,7 @@ START_TEST(a_number_of_another_file_is_left_alone)
 	struct pm_kept_file identity = {.inode = 0};
 	struct pm_lease l = start();
 	ck_assert(!fstat(fd, &st) && !pm_sys->statx(fd, "", AT_EMPTY_PATH, &stx));
-	pm_kept_file_keep(&identity, fd, &stx);
+	pm_kept_file_keep(&identity, fd, &stx, false);
 	l.identity = &identity;
 	pm_lease_take(&l);
 	ck_assert(atomic_load(&l.is_held));

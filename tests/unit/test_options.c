@@ -39,7 +39,7 @@ static const struct {
 	struct pm_options options;
 	const char *word;
 } contradictions[] = {
-	{{.flags = 0x2000}, "unknown flag"},
+	{{.flags = 0x10000}, "unknown flag"},
 	{{.flags = 0x80000000u}, "unknown flag"},
 	{{.sync = (enum pm_request)3}, "request"},
 	{{.direct = (enum pm_request)3}, "request"},
@@ -299,7 +299,7 @@ START_TEST(a_descriptor_that_does_not_serve)
 	ck_assert_int_eq(pm_map_fd(pointer, NULL, &m), -EACCES);
 	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = PM_CREATE | PM_EXCLUSIVE, .length = 1), &m), -EINVAL);
 	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = 1), &m), -EINVAL);
-	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = 0x2000), &m), -EINVAL);
+	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = 0x10000), &m), -EINVAL);
 	ck_assert_ptr_eq(m, untouched);
 	ck_assert_uint_eq(unit_size_of(path), 100);
 	close(reader);
