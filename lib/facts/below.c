@@ -159,31 +159,17 @@ static void of_device(pm_evidence_table e, const struct pm_subject *s)
 	set_rows(e, &b, "/sys/dev/block");
 }
 
-void pm_evidence_below(pm_evidence_table e, const struct pm_subject *s, bool anew)
+/* What the mount and the devices below it say. known: what an earlier file of the mount showed, and is added to. */
+static void descend(pm_evidence_table e, const struct pm_subject *s, const struct pm_file_system *fs,
+                    struct pm_known_mount *known)
 {
-	struct pm_descent b = {.follow = walk_path};
+	struct pm_descent b = {.follow = walk_path, .no_outer_journal = s->found.no_outer_journal};
 	struct pm_mount_facts mount;
-	if (s->backing == PM_BACKING_FILE && S_ISBLK(s->stx.stx_mode))
-		of_device(e, s);
-	if (!S_ISREG(s->stx.stx_mode))
-		return;
-	struct pm_known_mount known = pm_known_mount(s);
-	if (known.is_settled && !anew) {
-		b = (struct pm_descent){.is_volatile = PM_NO, .flushes = known.flushes};
-		set_rows(e, &b, "an earlier file of the mount");
-		return;
-	}
-	bool is_known = e[PM_EV_FILE_SYSTEM].state == PM_YES;
-	const struct pm_file_system *fs = is_known ? pm_file_system((uint32_t)e[PM_EV_FILE_SYSTEM].value) : NULL;
-	/* At pm_map() the rest could not change any decision. */
-	if (!anew && fs && pm_has_quirk(fs->magic, PM_FS_VOLATILE))
-		return;
-	int rc = pm_mount_read(s->fd, &s->stx, by_statmount(fs, &s->stx, known.is_verified), &mount);
+	int rc = pm_mount_read(s->fd, &s->stx, by_statmount(fs, &s->stx, known->is_verified), &mount);
 	if (!rc && fs && !is_type_of(fs, &mount)) {
 		fs = NULL;
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, 0, mount.source, mount.type);
 	}
-	b.no_outer_journal = s->found.no_outer_journal;
 	walk_mounted(&s->stx, fs, &mount, 0, &b);
 	if (rc && b.flushes == PM_YES) { /* whatever the options are */
 		b.flushes = PM_UNKNOWN;
@@ -193,9 +179,29 @@ void pm_evidence_below(pm_evidence_table e, const struct pm_subject *s, bool ane
 	set_rows(e, &b, SOURCE);
 	pm_mount_row(e, &mount, rc);
 	pm_mount_free(&mount);
-	known.is_verified = !rc && fs;
-	known.is_settled = !rc && fs && b.is_settled && b.is_volatile == PM_NO && b.flushes != PM_NO;
-	known.flushes = b.flushes;
+	known->is_verified = !rc && fs;
+	known->is_settled = !rc && fs && b.is_settled && b.is_volatile == PM_NO && b.flushes != PM_NO;
+	known->flushes = b.flushes;
 	if (fs)
-		pm_know_mount(s, &known);
+		pm_know_mount(s, known);
+}
+
+void pm_evidence_below(pm_evidence_table e, const struct pm_subject *s, bool anew)
+{
+	if (s->backing == PM_BACKING_FILE && S_ISBLK(s->stx.stx_mode))
+		of_device(e, s);
+	if (!S_ISREG(s->stx.stx_mode))
+		return;
+	struct pm_known_mount known = pm_known_mount(s);
+	if (known.is_settled && !anew) {
+		struct pm_descent b = {.is_volatile = PM_NO, .flushes = known.flushes};
+		set_rows(e, &b, "an earlier file of the mount");
+		return;
+	}
+	bool is_known = e[PM_EV_FILE_SYSTEM].state == PM_YES;
+	const struct pm_file_system *fs = is_known ? pm_file_system((uint32_t)e[PM_EV_FILE_SYSTEM].value) : NULL;
+	/* At pm_map() the rest could not change any decision. */
+	if (!anew && fs && pm_has_quirk(fs->magic, PM_FS_VOLATILE))
+		return;
+	descend(e, s, fs, &known);
 }

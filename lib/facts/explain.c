@@ -395,6 +395,15 @@ static bool is_said(enum pm_reason reason)
 	}
 }
 
+static void say_advice(struct text *t, const struct pm_report *r)
+{
+	if (r->advice != PM_ADVICE_NONE && (size_t)r->advice < COUNT(advices))
+		say(t, "Advice: %s. ", advices[r->advice]);
+	if (r->advice == PM_ADVICE_PREPARE && r->granularity == PM_PAGE && says(r, PM_EV_FSYNC_COMPLETE, PM_NO))
+		say(t, "On an ext4 without a journal every drain syncs the whole file system until all blocks of the "
+		       "range are written. ");
+}
+
 static void say_verdict(struct text *t, const struct pm_report *r, enum gravity g)
 {
 	static const char *const verdicts[] = {
@@ -419,12 +428,7 @@ static void say_verdict(struct text *t, const struct pm_report *r, enum gravity 
 		say(t, "This is proven by the evidence. ");
 	else if (g == SOUND && r->grade == PM_GRADE_PROMISED)
 		say(t, "This is promised by the kernel, not proven. ");
-	if (r->advice != PM_ADVICE_NONE && (size_t)r->advice < COUNT(advices))
-		say(t, "Advice: %s. ", advices[r->advice]);
-	if (r->advice == PM_ADVICE_PREPARE && r->granularity == PM_PAGE && says(r, PM_EV_FSYNC_COMPLETE, PM_NO))
-		say(t, "On an ext4 without a journal every drain syncs the whole file system until all blocks of the "
-		       "range are "
-		       "written. ");
+	say_advice(t, r);
 }
 
 static void say_environment(struct text *t, const struct pm_report *r)

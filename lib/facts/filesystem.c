@@ -84,6 +84,18 @@ static void fsync_complete(pm_evidence_table e, struct pm_subject *s)
 	                state == PM_NO ? "ext4 without a journal" : NULL);
 }
 
+/* A file system that has just opened a file for writing accepts writes. If it is known, there is nothing to ask. */
+static void ask_or_recall(pm_evidence_table e, struct pm_subject *s, unsigned place)
+{
+	if (place && s->just_opened) {
+		identify(e, pm_file_system_at(place), "fstatfs(2) of an earlier file of the mount");
+		pm_evidence_set(&e[PM_EV_WRITABLE], PM_YES, 0, "open(2) for writing", NULL);
+	} else {
+		ask_file_system(e, s);
+	}
+	s->found.file_system = e[PM_EV_FILE_SYSTEM].state == PM_YES ? (uint32_t)e[PM_EV_FILE_SYSTEM].value : 0;
+}
+
 void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 {
 	s->found.fsync_complete = PM_UNKNOWN;
@@ -96,17 +108,7 @@ void pm_evidence_file_system(pm_evidence_table e, struct pm_subject *s)
 	struct pm_known_mount known = pm_known_mount(s);
 	s->found.fsync_complete = known.fsync_complete;
 	s->found.no_outer_journal = known.no_outer_journal;
-	/*
-	 * A file system that has just opened a file for writing accepts writes. If it is known, there is nothing to
-	 * ask.
-	 */
-	if (known.place && s->just_opened) {
-		identify(e, pm_file_system_at(known.place), "fstatfs(2) of an earlier file of the mount");
-		pm_evidence_set(&e[PM_EV_WRITABLE], PM_YES, 0, "open(2) for writing", NULL);
-	} else {
-		ask_file_system(e, s);
-	}
-	s->found.file_system = e[PM_EV_FILE_SYSTEM].state == PM_YES ? (uint32_t)e[PM_EV_FILE_SYSTEM].value : 0;
+	ask_or_recall(e, s, known.place);
 	unsigned place = pm_file_system_place(s->found.file_system);
 	fsync_complete(e, s);
 	if (place != known.place)

@@ -215,21 +215,9 @@ static void sync_ignored(pm_evidence_table e, const struct pm_subject *s, unsign
 	pm_evidence_set(&e[PM_EV_SYNC_IGNORED], found.state, found.error, "a sync that must fail", found.name);
 }
 
-void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool try_sync)
+/* What cache lines depend on, as far as the trial of MAP_SYNC leaves something to ask. */
+static void for_lines(pm_evidence_table e, struct pm_subject *s)
 {
-	s->found.region = PM_NO_REGION;
-	forced(e);
-	if (s->backing == PM_BACKING_ANONYMOUS)
-		return;
-	dax_attribute(e, s);
-	s->found.caches_may_stay = e[PM_EV_DAX].state != PM_NO && S_ISREG(s->stx.stx_mode);
-	pm_evidence_set(&e[PM_EV_LEASE_HELD], s->lease_held ? PM_YES : PM_NO, 0, LEASE_SOURCE, NULL);
-	pm_evidence_file_system(e, s);
-	if (s->backing == PM_BACKING_FILE)
-		pm_evidence_below(e, s, s->map || s->is_guaranteed);
-	sync_ignored(e, s, s->syncs);
-	if (!try_sync || s->backing == PM_BACKING_PRIVATE)
-		return;
 	map_sync_and_check(e, s);
 	bool direct = e[PM_EV_DAX].state == PM_YES || e[PM_EV_DEVICE_DAX].state == PM_YES;
 	/* Also where a direct file was refused: the region may say why. */
@@ -245,6 +233,23 @@ void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool tr
 	pm_evidence_shareable(e, s);
 	if (s->backing == PM_BACKING_FILE)
 		pm_evidence_fast_commit(e, s);
+}
+
+void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool try_sync)
+{
+	s->found.region = PM_NO_REGION;
+	forced(e);
+	if (s->backing == PM_BACKING_ANONYMOUS)
+		return;
+	dax_attribute(e, s);
+	s->found.caches_may_stay = e[PM_EV_DAX].state != PM_NO && S_ISREG(s->stx.stx_mode);
+	pm_evidence_set(&e[PM_EV_LEASE_HELD], s->lease_held ? PM_YES : PM_NO, 0, LEASE_SOURCE, NULL);
+	pm_evidence_file_system(e, s);
+	if (s->backing == PM_BACKING_FILE)
+		pm_evidence_below(e, s, s->map || s->is_guaranteed);
+	sync_ignored(e, s, s->syncs);
+	if (try_sync && s->backing != PM_BACKING_PRIVATE)
+		for_lines(e, s);
 }
 
 int pm_evidence_shortage(pm_evidence_table e)

@@ -50,33 +50,35 @@ void pm_know_mount(const struct pm_subject *s, const struct pm_known_mount *k)
 
 /* ---- Its options ---- */
 
-/* The whole content of a procfs file, which has no size; to be freed. NULL: it cannot be read, and *error says why. */
+/* To the end of the file, which has no size. Returns the length or -errno; *text is to be freed either way. */
+static ssize_t read_up_to_end(int fd, char **text)
+{
+	size_t used = 0, room = 0;
+	ssize_t got;
+	do {
+		if (used + 1 >= room) {
+			char *bigger = realloc(*text, room += 16384);
+			if (!bigger)
+				return -ENOMEM;
+			*text = bigger;
+		}
+		got = PM_RETRY(pm_sys->read(fd, *text + used, room - used - 1));
+		used += got > 0 ? (size_t)got : 0;
+	} while (got > 0);
+	return got < 0 ? got : (ssize_t)used;
+}
+
+/* The whole content of a procfs file; to be freed. NULL: it cannot be read, and *error says why. */
 static char *read_whole(const char *path, int *error)
 {
-	int fd = pm_sysfs_open(path, O_RDONLY);
-	*error = fd < 0 ? fd : 0;
-	if (fd < 0)
-		return NULL;
-	size_t used = 0, room = 0;
 	char *text = NULL;
-	ssize_t got = 1;
-	while (got > 0) {
-		if (used + 1 >= room) {
-			char *bigger = realloc(text, room += 16384);
-			if (!bigger) {
-				got = -ENOMEM;
-				break;
-			}
-			text = bigger;
-		}
-		got = PM_RETRY(pm_sys->read(fd, text + used, room - used - 1));
-		if (got > 0)
-			used += (size_t)got;
-	}
-	pm_sys->close(fd);
+	int fd = pm_sysfs_open(path, O_RDONLY);
+	ssize_t got = fd < 0 ? fd : read_up_to_end(fd, &text);
+	if (fd >= 0)
+		pm_sys->close(fd);
 	*error = got < 0 ? (int)got : 0;
-	if (got == 0 && text) {
-		text[used] = 0;
+	if (got >= 0) {
+		text[got] = 0;
 		return text;
 	}
 	free(text);

@@ -150,7 +150,7 @@ void pm_name_forget(struct pm_name *name, const struct pm_named_file *file)
 
 /* ---- What is found ---- */
 
-static void set_row(pm_evidence_table e, enum pm_state state, int error, const char *text, uint64_t links)
+static void set_name_row(pm_evidence_table e, enum pm_state state, int error, const char *text, uint64_t links)
 {
 	pm_evidence_set(&e[PM_EV_NAMED], state, error, SOURCE_PATH, text);
 	e[PM_EV_NAMED].value = links;
@@ -164,7 +164,18 @@ static void set_path(pm_evidence_table e, enum pm_state state, int error, const 
 	size_t room = sizeof(text) - 1 - strlen(before), length = strlen(path);
 	bool fits = length <= room;
 	snprintf(text, sizeof(text), "%s%s%s", before, fits ? "" : "...", fits ? path : path + length - (room - 3));
-	set_row(e, state, error, text, links);
+	set_name_row(e, state, error, text, links);
+}
+
+/* If the file was linked later, the kernel goes on to call it unnamed, and only the number of links shows the name. */
+static void set_unnamed(pm_evidence_table e, int rc, unsigned links)
+{
+	if (rc)
+		set_name_row(e, PM_UNKNOWN, -rc, "", 0);
+	else if (links)
+		set_name_row(e, PM_YES, 0, "named by linkat(2)", links);
+	else
+		set_name_row(e, PM_NO, PM_NAME_NEVER, "never had a name", 0);
 }
 
 static void set_removed(pm_evidence_table e, const struct pm_subject *s, const char *path)
@@ -176,16 +187,7 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 	int rc = PM_RETRY(pm_sys->statx(s->fd, "", AT_EMPTY_PATH, &now));
 	unsigned links = now.stx_nlink;
 	if (never_had_a_name(path, &now)) {
-		/*
-		 * The file was linked later: the kernel goes on to call it unnamed, and only the number of links shows
-		 * the name.
-		 */
-		if (rc)
-			set_row(e, PM_UNKNOWN, -rc, "", 0);
-		else if (links)
-			set_row(e, PM_YES, 0, "named by linkat(2)", links);
-		else
-			set_row(e, PM_NO, PM_NAME_NEVER, "never had a name", 0);
+		set_unnamed(e, rc, links);
 		return;
 	}
 	/* Without a remembered path another one may lead to the file. */
@@ -202,7 +204,7 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 		snprintf(text, sizeof(text), "; %u other link%s", links, links == 1 ? " remains" : "s remain");
 	char whole[TEXT_ROOM];
 	snprintf(whole, sizeof(whole), "%s%.40s", old == 0 ? "replaced" : "unlinked", text);
-	set_row(e, PM_NO, old == 0 ? PM_NAME_REPLACED : PM_NAME_REMOVED, whole, links);
+	set_name_row(e, PM_NO, old == 0 ? PM_NAME_REPLACED : PM_NAME_REMOVED, whole, links);
 }
 
 /*
@@ -241,7 +243,7 @@ static void compare_path(pm_evidence_table e, const struct pm_subject *s, const 
 	else if (removed)
 		set_removed(e, s, path);
 	else if (!links && pm_has_quirk(s->found.file_system, PM_FS_COUNTS_LINKS))
-		set_row(e, PM_NO, PM_NAME_REMOVED, "unlinked", 0);
+		set_name_row(e, PM_NO, PM_NAME_REMOVED, "unlinked", 0);
 	else /* unmounted (MNT_DETACH), or on a mount that this process does not see */
 		set_path(e, PM_UNKNOWN, rc < 0 ? -rc : 0, "not found at ", path, links);
 }
@@ -270,7 +272,7 @@ bool pm_name_is_reborn(const struct pm_name *name, const struct statx *now)
 static void set_unknown(pm_evidence_table e, const struct pm_subject *s, int error)
 {
 	bool is_gone = !s->file_error && !s->stx.stx_nlink && pm_has_quirk(s->found.file_system, PM_FS_COUNTS_LINKS);
-	set_row(e, is_gone ? PM_NO : PM_UNKNOWN, is_gone ? PM_NAME_REMOVED : error, is_gone ? "unlinked" : NULL,
+	set_name_row(e, is_gone ? PM_NO : PM_UNKNOWN, is_gone ? PM_NAME_REMOVED : error, is_gone ? "unlinked" : NULL,
 	    s->stx.stx_nlink);
 }
 
@@ -293,7 +295,7 @@ void pm_evidence_named(pm_evidence_table e, const struct pm_subject *s)
 	if (!S_ISREG(s->stx.stx_mode) || !s->name)
 		return;
 	if (is_copied_up(s)) {
-		set_row(e, PM_NO, PM_NAME_COPIED_UP, "copied up: the path leads to the copy", s->stx.stx_nlink);
+		set_name_row(e, PM_NO, PM_NAME_COPIED_UP, "copied up: the path leads to the copy", s->stx.stx_nlink);
 		return;
 	}
 	struct pm_named_file file = {s->fd, &s->stx, s->found.file_system};

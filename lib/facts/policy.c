@@ -143,12 +143,9 @@ static bool is_moot(const struct rule *rule, const struct pm_evidence *e, const 
 	return rule->files_only && ask->backing == PM_BACKING_DEVICE_DAX;
 }
 
-/* Walks through the facts. On return the grade is set, and the reason if the grade is below proven. */
-static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, bool trust, struct pm_decision *d)
+/* Whether every rule is met or waived. */
+static bool are_rules_met(const struct pm_evidence *e, const struct pm_ask *ask, bool trust, struct pm_decision *d)
 {
-	if (d->direct == PM_UNKNOWN &&
-	    !missing(d, PM_REASON_DIRECT_UNKNOWN, PM_ADVICE_MOUNT_DAX, trust))
-		return;
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
 		const struct rule *rule = &rules[i];
 		enum pm_state state = e[rule->row].state;
@@ -160,14 +157,27 @@ static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, b
 		enum pm_advice advice =
 			rule->advice == PM_ADVICE_LEASE && ask->lease ? PM_ADVICE_CLOSE_OTHER_OPENS : rule->advice;
 		if (!missing(d, reason, advice, is_waived(rule, state, trust)))
-			return;
+			return false;
 	}
-	bool can_be_shared = ask->backing == PM_BACKING_FILE && e[PM_EV_SHAREABLE].state != PM_NO &&
-	                     e[PM_EV_LEASE_HELD].state != PM_YES;
-	enum pm_reason reason = ask->lease ? PM_REASON_LEASE_REFUSED : PM_REASON_SHAREABLE;
-	if (can_be_shared && !missing(d, reason, ask->lease ? PM_ADVICE_CLOSE_OTHER_OPENS : PM_ADVICE_LEASE, trust))
+	return true;
+}
+
+/* Whether no other process can come to share the extents, or that is waived. */
+static bool stays_unshared(const struct pm_evidence *e, const struct pm_ask *ask, bool trust, struct pm_decision *d)
+{
+	if (ask->backing != PM_BACKING_FILE || e[PM_EV_SHAREABLE].state == PM_NO ||
+	    e[PM_EV_LEASE_HELD].state == PM_YES)
+		return true;
+	return ask->lease ? missing(d, PM_REASON_LEASE_REFUSED, PM_ADVICE_CLOSE_OTHER_OPENS, trust)
+	                  : missing(d, PM_REASON_SHAREABLE, PM_ADVICE_LEASE, trust);
+}
+
+/* Walks through the facts. On return the grade is set, and the reason if the grade is below proven. */
+static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, bool trust, struct pm_decision *d)
+{
+	if (d->direct == PM_UNKNOWN && !missing(d, PM_REASON_DIRECT_UNKNOWN, PM_ADVICE_MOUNT_DAX, trust))
 		return;
-	if (d->grade == PM_GRADE_TRUSTED)
+	if (!are_rules_met(e, ask, trust, d) || !stays_unshared(e, ask, trust, d) || d->grade == PM_GRADE_TRUSTED)
 		return;
 	d->grade = PM_GRADE_PROMISED;
 	if (e[PM_EV_DOMAIN].state != PM_YES)

@@ -254,37 +254,46 @@ static int set_size(struct pm_file *f, uint64_t from, uint64_t end)
 	return rc;
 }
 
-int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
+/* An undo cuts back to the size under the lease: another process may have grown the file before. */
+static int note_original(struct pm_file *f)
 {
-	if (end <= f->size)
-		return 0;
-	int limited = pm_file_within_limit(f, end);
-	if (limited)
-		return limited;
-	/* An undo cuts back to the size under the lease: another process may have grown the file before. */
 	if (!f->unnamed && !f->alone)
 		pm_file_claim(f);
 	int rc = f->alone ? pm_file_stat(f) : 0;
 	f->original_size = f->size;
 	f->original_blocks = f->stx.stx_blocks;
+	return rc;
+}
+
+/*
+ * The blocks are reserved first, so that a lack of space changes no size: another process may break the lease
+ * meanwhile, and then a size stays. fallocate(2) never shrinks.
+ */
+static int grow_by_fallocate(struct pm_file *f, uint64_t end, bool sparse)
+{
+	/* A sparse file gets its last block, which sets the size. */
+	uint64_t from = sparse ? end - 1 : f->original_size;
+	int rc = sparse ? 0 : is_room_for(f, end - f->original_size);
+	if (!rc && !f->unnamed) {
+		rc = reserve(f, from, end - from);
+		from = end - 1;
+	}
+	return rc ? rc : set_size(f, from, end);
+}
+
+int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
+{
+	if (end <= f->size)
+		return 0;
+	int rc = pm_file_within_limit(f, end);
+	if (!rc)
+		rc = note_original(f);
 	if (rc || end <= f->size)
 		return rc;
 	/* Set first: a failed attempt may have grown the file in part, and must be undone. */
 	f->grown = true;
 	f->size = end;
-	/* A sparse file gets its last block, which sets the size. */
-	uint64_t from = sparse ? end - 1 : f->original_size;
-	/*
-	 * The blocks are reserved first, so that a lack of space changes no size: another process may break the lease
-	 * meanwhile, and then a size stays. fallocate(2) never shrinks.
-	 */
-	rc = sparse ? 0 : is_room_for(f, end - f->original_size);
-	if (!rc && !f->unnamed) {
-		rc = reserve(f, from, end - from);
-		from = end - 1;
-	}
-	if (!rc)
-		rc = set_size(f, from, end);
+	rc = grow_by_fallocate(f, end, sparse);
 	if (is_missing(rc))
 		rc = grow_without_fallocate(f, end, sparse);
 	return rc ? pm_file_fail_forbidden(f, rc, "the file cannot be grown", PM_CHANGE_GROWS) : 0;

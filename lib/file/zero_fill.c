@@ -108,6 +108,21 @@ static int do_without(const struct pm_file *f)
 		"while it is open nowhere else");
 }
 
+static int fill_gaps(struct pm_file *f, struct gaps *gaps)
+{
+	/* The caller may store through its own description, which a lease on that description does not keep out. */
+	if (f->callers || f->borrowed)
+		return do_without(f);
+	/* As in lease.c, but no thread needs a signal on a break: the lease is polled, and released at once. */
+	bool had = PM_RETRY(pm_sys->getlease(f->fd)) == F_WRLCK;
+	if (!had && pm_file_take_lease(f))
+		return do_without(f);
+	int rc = walk_gaps(gaps);
+	if (!had)
+		PM_RETRY(pm_sys->setlease(f->fd, F_UNLCK));
+	return rc ? fail(f, rc) : 0;
+}
+
 int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 {
 	uint64_t end = offset + length < f->size ? offset + length : f->size;
@@ -126,20 +141,7 @@ int pm_file_write_zeros(struct pm_file *f, uint64_t offset, uint64_t length)
 		rc = find_if_needed(f, &needed);
 		return rc || !needed ? rc : pm_file_within_limit(f, seen.last);
 	}
-	/* The caller may store through its own description, which a lease on that description does not keep out. */
-	if (f->callers || f->borrowed)
-		return do_without(f);
-	/* As in lease.c, but no thread needs a signal on a break: the lease is polled, and released at once. */
-	bool had = PM_RETRY(pm_sys->getlease(f->fd)) == F_WRLCK;
-	if (!had) {
-		rc = pm_file_take_lease(f);
-		if (rc)
-			return do_without(f);
-	}
-	rc = walk_gaps(&filled);
-	if (!had)
-		PM_RETRY(pm_sys->setlease(f->fd, F_UNLCK));
-	return rc ? fail(f, rc) : 0;
+	return fill_gaps(f, &filled);
 }
 
 int pm_file_write_all(struct pm_file *f, uint64_t end)

@@ -20,7 +20,7 @@ static int check_magic(const struct statfs *fs, const char *path)
 	return (uint32_t)fs->f_type == (is_of_proc(path) ? PROC_SUPER_MAGIC : SYSFS_MAGIC) ? 0 : -ENOSYS;
 }
 
-static int check_descriptor(int fd, const char *path)
+static int check_open(int fd, const char *path)
 {
 	struct statfs fs;
 	int rc = PM_RETRY(pm_sys->fstatfs(fd, &fs));
@@ -30,7 +30,7 @@ static int check_descriptor(int fd, const char *path)
 int pm_sysfs_open(const char *path, int flags)
 {
 	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, flags | O_CLOEXEC, 0));
-	int rc = fd < 0 ? fd : check_descriptor(fd, path);
+	int rc = fd < 0 ? fd : check_open(fd, path);
 	if (fd >= 0 && rc)
 		pm_sys->close(fd);
 	return rc ? rc : fd;
@@ -51,7 +51,7 @@ static int check_path(const char *path)
 static int check_link(const char *path)
 {
 	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0));
-	int rc = fd < 0 ? fd : check_descriptor(fd, path);
+	int rc = fd < 0 ? fd : check_open(fd, path);
 	if (fd >= 0)
 		pm_sys->close(fd);
 	return rc;

@@ -67,12 +67,36 @@ static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t 
 	return needed || rc < 0 ? rc : 0;
 }
 
+/* The file answers: it ends before, forbids the store, or has no block for it. 0: none of these. */
+static int find_cause_in_file(struct pm_mapping *m, const struct pm_fault *f, const struct statx *stx)
+{
+	const char *call = "pm_guarded";
+	unsigned long long offset = f->offset;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	if (offset - offset % page >= stx->stx_size)
+		return pm_fail(-EIO, call, m->name, "offset %llu is past the end of the file (cut off at %llu)", offset,
+		               (unsigned long long)stx->stx_size);
+	pm_gate_note_end(m, stx->stx_size);
+	int rc = why_no_store(m, stx, offset, page);
+	if (rc == -EPERM)
+		return pm_fail(
+			rc, call, m->name,
+			"no store at offset %llu: the file was made immutable or append-only (chattr +i, +a)", offset);
+	if (rc == PM_BLOCK_IS_THERE && f->code == BUS_ADRERR)
+		return pm_fail(-ENOSPC, call, m->name,
+		               "no block for a store at offset %llu when it was made, and there is one now: "
+		               "store again",
+		               offset);
+	return rc < 0 ? pm_fail(rc, call, m->name, "no block for a store at offset %llu: %s%s", offset,
+	                        pm_strerror(rc), pm_what_helps(rc))
+	              : 0;
+}
+
 /* Finds the error, and leaves the sentence. */
 static int find_cause(struct pm_mapping *m, const struct pm_fault *f)
 {
 	const char *call = "pm_guarded";
 	unsigned long long offset = f->offset, length = f->length;
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct statx stx;
 	if (f->code == BUS_MCEERR_AR || f->code == BUS_MCEERR_AO)
 		return pm_fail(-EHWPOISON, call, m->name, "%s at offset %llu: %llu bytes around it are lost",
@@ -83,26 +107,9 @@ static int find_cause(struct pm_mapping *m, const struct pm_fault *f)
 	if (rc && m->file.fd >= 0)
 		return pm_fail(-EIO, call, m->name, "no data at offset %llu: the file system does not answer: %s",
 		               offset, pm_strerror(rc));
-	if (!rc && S_ISREG(stx.stx_mode)) {
-		if (offset - offset % page >= stx.stx_size)
-			return pm_fail(-EIO, call, m->name, "offset %llu is past the end of the file (cut off at %llu)",
-			               offset, (unsigned long long)stx.stx_size);
-		pm_gate_note_end(m, stx.stx_size);
-		rc = why_no_store(m, &stx, offset, page);
-		if (rc == -EPERM)
-			return pm_fail(rc, call, m->name,
-			               "no store at offset %llu: the file was made immutable or append-only "
-			               "(chattr +i, +a)",
-			               offset);
-		if (rc == PM_BLOCK_IS_THERE && f->code == BUS_ADRERR)
-			return pm_fail(-ENOSPC, call, m->name,
-			               "no block for a store at offset %llu when it was made, and there is "
-			               "one now: store again",
-			               offset);
-		if (rc < 0)
-			return pm_fail(rc, call, m->name, "no block for a store at offset %llu: %s%s", offset,
-			               pm_strerror(rc), pm_what_helps(rc));
-	}
+	rc = !rc && S_ISREG(stx.stx_mode) ? find_cause_in_file(m, f, &stx) : 0;
+	if (rc)
+		return rc;
 	return pm_fail(-EIO, call, m->name, "the medium failed at offset %llu (si_code %d)", offset, f->code);
 }
 

@@ -30,6 +30,18 @@ static int try_to_map(const struct pm_file *f, const struct pm_ask *ask, struct 
 	return rc;
 }
 
+/* What pm_map() would see and make of the file; the rows of the report stay what was found. */
+static struct pm_decision foretell(const struct pm_file *f, const struct pm_options *o, const struct pm_ask *ask,
+                                   struct pm_range range, pm_evidence_table assumed)
+{
+	pm_assess_assume(assumed, o, range.offset + range.length > f->size,
+	                 pm_assess_will_prepare(o, f->created, assumed));
+	/* A trial would be visible, and the open of this file would break the lease. */
+	if (ask->lease)
+		pm_evidence_set(&assumed[PM_EV_LEASE_HELD], PM_YES, 0, "what asking for it will give", NULL);
+	return pm_decide(assumed, ask);
+}
+
 static int assess(struct pm_file *f, const struct pm_options *o, struct pm_range range, struct pm_report *r)
 {
 	struct pm_subject s;
@@ -44,15 +56,9 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_range
 	if (rc)
 		return pm_area_no_evidence(f->name, f->call, rc);
 	pm_evidence_for_observation(r->evidence, &s);
-	/* The verdict is about what pm_map() would see and make of the file; the rows stay what was found. */
 	pm_evidence_table assumed;
 	memcpy(assumed, r->evidence, sizeof(assumed));
-	pm_assess_assume(assumed, o, range.offset + range.length > f->size,
-	                 pm_assess_will_prepare(o, f->created, assumed));
-	/* A trial would be visible, and this look would break the lease. */
-	if (ask.lease)
-		pm_evidence_set(&assumed[PM_EV_LEASE_HELD], PM_YES, 0, "what asking for it will give", NULL);
-	struct pm_decision d = pm_decide(assumed, &ask);
+	struct pm_decision d = foretell(f, o, &ask, range, assumed);
 	bool is_synchronous = d.granularity >= PM_CACHE_LINE || (ask.lease && assumed[PM_EV_MAP_SYNC].state == PM_YES);
 	rc = d.verdict == PM_VERDICT_REFUSED ? 0 : try_to_map(f, &ask, s, is_synchronous);
 	if (rc)

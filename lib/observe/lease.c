@@ -9,7 +9,7 @@
 #define MOST_BACKOFF 64 /* looks */
 
 /* -EBADF: the program took the descriptor away, and no lease is touched through the number any more. */
-static int check_descriptor(const struct pm_lease *l)
+static int check_leased(const struct pm_lease *l)
 {
 	struct statx now;
 	return l->identity && pm_kept_file_stat(l->identity, &now) == -EBADF ? -EBADF : 0;
@@ -27,7 +27,7 @@ static bool has_lease(const struct pm_lease *l)
 void pm_lease_take(struct pm_lease *l)
 {
 	struct pm_owner owner = {{F_OWNER_TID, l->signalled}, SIGIO};
-	int rc = check_descriptor(l);
+	int rc = check_leased(l);
 	if (!rc)
 		rc = PM_RETRY(pm_sys->fcntl_setown(l->fd, &owner));
 	if (!rc)
@@ -50,12 +50,12 @@ void pm_lease_note_break(struct pm_lease *l)
 
 bool pm_lease_release(struct pm_lease *l)
 {
-	return check_descriptor(l) || PM_RETRY(pm_sys->setlease(l->fd, F_UNLCK)) == -EAGAIN;
+	return check_leased(l) || PM_RETRY(pm_sys->setlease(l->fd, F_UNLCK)) == -EAGAIN;
 }
 
 void pm_lease_end(struct pm_lease *l)
 {
-	if (atomic_exchange(&l->is_held, false) && !check_descriptor(l))
+	if (atomic_exchange(&l->is_held, false) && !check_leased(l))
 		PM_RETRY(pm_sys->setlease(l->fd, F_UNLCK));
 }
 
