@@ -2,10 +2,12 @@
 /* The arguments of a caller, before anything is done with them. */
 #include <errno.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "arguments.h"
 #include "error.h"
+#include "sys/sys.h"
 
 #define KNOWN_FLAGS                                                                                          \
 	(PM_CREATE | PM_EXCLUSIVE | PM_READ_ONLY | PM_PRIVATE | PM_ANONYMOUS | PM_SPARSE | PM_PREPARE |      \
@@ -59,7 +61,8 @@ static const size_t fault_ends[] = {END(pm_fault, code), END(pm_fault, offset), 
                                     END(pm_fault, address)};
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define ENDS(array) array, COUNT(array)
-#define MOST_BYTES ((size_t)4096) /* of a struct that is accepted */
+#define SMALLEST_PAGE ((size_t)4096)
+#define MOST_BYTES SMALLEST_PAGE /* of a struct that is accepted */
 
 /* A larger struct is a newer one; padding may follow the last field. */
 static bool ends_with_field(size_t size, const size_t *end, size_t count)
@@ -69,6 +72,16 @@ static bool ends_with_field(size_t size, const size_t *end, size_t count)
 	while (count && size != end[count - 1])
 		count--;
 	return count;
+}
+
+/*
+ * The size is the caller's word. The page of the size itself can be read; MOST_BYTES reach into one more page at most,
+ * and of that page the kernel is asked.
+ */
+static int check_readable(const void *address, size_t size)
+{
+	uintptr_t first = (uintptr_t)address, next = (first | (SMALLEST_PAGE - 1)) + 1;
+	return size <= next - first ? 0 : PM_RETRY(pm_sys->rt_sigprocmask_reads((const void *)next));
 }
 
 int pm_null_argument(const char *call, const char *name, const char *what)
@@ -94,6 +107,10 @@ int pm_take_options(const char *call, const char *path, const struct pm_options 
 		               in->size);
 	if (!ends_with_field(in->size, ENDS(option_ends)))
 		return pm_fail(-EINVAL, call, path, "options->size is %zu: it ends inside a field", in->size);
+	int rc = check_readable(in, in->size);
+	if (rc)
+		return pm_fail(rc, call, path, "options->size is %zu, and the memory there cannot be read: %s",
+		               in->size, pm_strerror(rc));
 	const char *bytes = (const char *)in;
 	for (size_t i = sizeof(*out); i < in->size; i++)
 		if (bytes[i])

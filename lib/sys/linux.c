@@ -294,6 +294,12 @@ static int do_fallocate_collapse(int fd, uint64_t offset, uint64_t length)
 	return result(fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, (off_t)offset, (off_t)length));
 }
 
+static int do_rt_sigprocmask_reads(const void *address)
+{
+	int rc = result(syscall(SYS_rt_sigprocmask, -1, address, NULL, _NSIG / 8));
+	return rc == -EINVAL ? 0 : rc;
+}
+
 const struct pm_sys pm_sys_linux = {
 	.openat = do_openat,
 	.close = do_close,
@@ -367,6 +373,7 @@ const struct pm_sys pm_sys_linux = {
 	.fallocate_keep_size = do_fallocate_keep_size,
 	.futimens_now = do_futimens_now,
 	.fallocate_collapse = do_fallocate_collapse,
+	.rt_sigprocmask_reads = do_rt_sigprocmask_reads,
 };
 
 const struct pm_sys *pm_sys = &pm_sys_linux;

@@ -152,6 +152,11 @@ struct pm_sys {
 	int (*fallocate_keep_size)(int fd, uint64_t offset, uint64_t length); /* FALLOC_FL_KEEP_SIZE */
 	int (*futimens_now)(int fd); /* futimens(3): both times are now */
 	int (*fallocate_collapse)(int fd, uint64_t offset, uint64_t length);        /* FALLOC_FL_COLLAPSE_RANGE */
+	/*
+	 * Whether the 8 bytes at that address can be read: 0 or -EFAULT. rt_sigprocmask(2) copies its set before
+	 * it looks at what to do with it (kernel/signal.c), and here that is nothing that exists.
+	 */
+	int (*rt_sigprocmask_reads)(const void *address);
 };
 
 extern const struct pm_sys pm_sys_linux;

@@ -109,7 +109,8 @@
 	  .fd = fd, .length = length, .offset = offset) \
 	X(CALL, int, futimens_now, (int fd), (fd), .fd = fd) \
 	X(CALL, int, fallocate_collapse, (int fd, uint64_t offset, uint64_t length), (fd, offset, length), \
-	  .fd = fd, .length = length, .offset = offset)
+	  .fd = fd, .length = length, .offset = offset) \
+	X(CALL, int, rt_sigprocmask_reads, (const void *address), (address), .fd = -1, .address = (uintptr_t)address)
 
 enum fake_call {
 #define X(kind, type, name, ...) FAKE_##name,

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -107,6 +108,66 @@ START_TEST(options_of_other_versions)
 		o.known.size = too_small[i];
 		check_refused(path, &o.known, -EINVAL, "size");
 	}
+}
+END_TEST
+
+/*
+ * The struct ends where readable memory does, and its size says more: by a page that is not mapped, that may not be
+ * read, and of a file that has no such page.
+ */
+static char *unreadable_after(size_t kind)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int fd = open(unit_file("one-page", page), O_RDWR | O_CLOEXEC);
+	char *two = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | (kind == 2 ? 0 : MAP_ANONYMOUS),
+	                 kind == 2 ? fd : -1, 0);
+	ck_assert_ptr_ne(two, MAP_FAILED);
+	memset(two, 0, page);
+	if (kind == 0)
+		ck_assert_int_eq(munmap(two + page, page), 0);
+	if (kind == 1)
+		ck_assert_int_eq(mprotect(two + page, page, PROT_NONE), 0);
+	close(fd);
+	return two + page;
+}
+
+START_TEST(a_size_beyond_readable_memory)
+{
+	const size_t full = sizeof(struct pm_options), old = offsetof(struct pm_options, offset);
+	const char *path = unit_file("file", 300);
+	char *end = unreadable_after((size_t)_i);
+	const size_t readable[] = {full, old, full + 16};
+	for (size_t i = 0; i < COUNT(readable); i++) {
+		struct pm_options *o = (struct pm_options *)(end - readable[i]);
+		memset(o, 0, readable[i]);
+		const size_t sizes[] = {readable[i] + 8, full, full + 8, full + 64, 4096};
+		for (size_t j = 0; j < COUNT(sizes); j++) {
+			o->size = sizes[j];
+			/* A size that ends inside a field is refused before anything is read. */
+			if (sizes[j] > readable[i] && sizes[j] >= full)
+				check_refused(path, o, -EFAULT, "cannot be read");
+		}
+		o->size = SIZE_MAX;
+		check_refused(path, o, -E2BIG, "size");
+		o->size = readable[i];
+		unit_ok(pm_unmap(unit_map(path, o)));
+	}
+}
+END_TEST
+
+/* A call is made where the struct lies in two pages, and nowhere else. */
+START_TEST(a_struct_in_two_pages)
+{
+	const char *path = unit_file("file", 300);
+	_Alignas(4096) char room[8192] = {0};
+	struct pm_options *o = (struct pm_options *)(room + 4096 - sizeof(*o) + 8 * (size_t)_i);
+	fake_start(&fake_plain);
+	*o = (struct pm_options){.size = sizeof(*o), .length = 10};
+	unit_ok(pm_unmap(unit_map(path, o)));
+	ck_assert_uint_eq(fake_calls(FAKE_rt_sigprocmask_reads), _i > 0);
+	fake_fail(FAKE_rt_sigprocmask_reads, 0, EPERM);
+	if (_i)
+		check_refused(path, o, -EPERM, "cannot be read");
 }
 END_TEST
 
@@ -339,6 +400,8 @@ int main(void)
 	tcase_add_loop_test(c, a_contradiction_is_refused, 0, (int)COUNT(contradictions));
 	tcase_add_test(c, a_path_or_memory_is_needed);
 	tcase_add_test(c, options_of_other_versions);
+	tcase_add_loop_test(c, a_size_beyond_readable_memory, 0, 3);
+	tcase_add_loop_test(c, a_struct_in_two_pages, 0, 3);
 	tcase_add_test(c, what_is_no_file_is_refused);
 	tcase_add_test(c, a_path_that_leads_nowhere);
 	tcase_add_test(c, a_right_that_is_missing);

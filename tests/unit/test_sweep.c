@@ -128,6 +128,14 @@ static void anonymous(void)
 	       sweep_unmap());
 }
 
+static void options_in_two_pages(void)
+{
+	static _Alignas(4096) char room[8192];
+	struct pm_options *o = (struct pm_options *)(room + 4096 - sizeof(size_t));
+	*o = *UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = 10000);
+	(void)(sweep_map(o) || sweep_unmap());
+}
+
 static void resize(void)
 {
 	uint64_t page = unit_page();
@@ -218,6 +226,7 @@ static const struct sweep_flow flows[] = {
 	{"read-only", read_only, true, true, true, .is_absent = false},
 	{"private", private, true, true, false, .is_absent = false},
 	{"anonymous", anonymous, true, false, false, .is_absent = false},
+	{"options in two pages", options_in_two_pages, true, false, false, .is_absent = false},
 	{"from medium", from_medium, true, true, false, .is_absent = false},
 	{"create by name", create_by_name, true, true, false, .is_absent = true},
 	{"create with zeros", create_with_zeros, true, false, false, .is_absent = true},

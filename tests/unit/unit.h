@@ -39,7 +39,11 @@ struct pm_mapping *unit_map(const char *path, const struct pm_options *);
 const struct pm_report *unit_query(struct pm_mapping *);
 /* The same of a mapping that is made for it, in a place of its own. */
 const struct pm_report *unit_report(const char *path, const struct pm_options *);
-#define UNIT_OPTIONS(...) (&(struct pm_options){.size = sizeof(struct pm_options), __VA_ARGS__})
+/* Never across two pages, which would cost a call. */
+struct unit_options {
+	_Alignas(128) struct pm_options o;
+};
+#define UNIT_OPTIONS(...) (&(struct unit_options){{.size = sizeof(struct pm_options), __VA_ARGS__}}.o)
 
 /* A number from a seed that the program prints when it starts; CK_RUN_SEED repeats it. */
 uint32_t unit_random(void);
