@@ -6,6 +6,7 @@
 #include "arguments.h"
 #include "error.h"
 #include "facts/evidence.h"
+#include "mapping/calls.h"
 #include "mapping/gate.h"
 
 static int take_path(const char *call, const char *path, const struct pm_options *o)

@@ -7,7 +7,9 @@
 #include "durability/copy.h"
 #include "error.h"
 #include "facts/evidence.h"
+#include "mapping/calls.h"
 #include "mapping/gate.h"
+#include "mapping/naming.h"
 
 #define KNOWN_COPY_FLAGS (PM_NODRAIN | PM_NOFLUSH | PM_TEMPORAL | PM_NONTEMPORAL)
 

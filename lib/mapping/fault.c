@@ -12,6 +12,7 @@
 #include "file/forbidden.h"
 #include "file/no_block.h"
 #include "kernel/sigbus.h"
+#include "mapping/calls.h"
 #include "mapping/gate.h"
 #include "sys/sys.h"
 

@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "mapping/gate.h"
+#include "mapping/naming.h"
 #include "observe/observe.h"
 
 /* Sends the event, once for each failure, and leaves the sentence. */

@@ -7,7 +7,7 @@
 #include "facts/name.h"
 #include "facts/subject.h"
 #include "kernel/quirks.h"
-#include "mapping/mapping.h"
+#include "mapping/naming.h"
 #include "sys/sys.h"
 
 /* A file that this call creates has its name when the call returns. */

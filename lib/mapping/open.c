@@ -18,7 +18,11 @@
 #include "file/undo.h"
 #include "kernel/quirks.h"
 #include "mapping/area.h"
+#include "mapping/calls.h"
 #include "mapping/gate.h"
+#include "mapping/naming.h"
+#include "mapping/shape.h"
+#include "mapping/watch.h"
 #include "observe/observe.h"
 #include "sys/sys.h"
 

@@ -13,7 +13,7 @@
 #include "file/forbidden.h"
 #include "file/open.h"
 #include "mapping/area.h"
-#include "mapping/mapping.h"
+#include "mapping/calls.h"
 #include "observe/observe.h"
 #include "sys/sys.h"
 

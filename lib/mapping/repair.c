@@ -19,6 +19,7 @@
 #include "facts/health.h"
 #include "facts/subject.h"
 #include "file/forbidden.h"
+#include "mapping/calls.h"
 #include "mapping/gate.h"
 #include "sys/sys.h"
 

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "mapping/mapping.h"
+#include "mapping/calls.h"
 #include "observe/observe.h"
 
 /* A scan is left to pm_next_event(), which a readable descriptor makes the application call. */

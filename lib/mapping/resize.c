@@ -12,7 +12,9 @@
 #include "file/undo.h"
 #include "file/zero_fill.h"
 #include "mapping/area.h"
+#include "mapping/calls.h"
 #include "mapping/gate.h"
+#include "mapping/split.h"
 #include "observe/observe.h"
 #include "sys/sys.h"
 

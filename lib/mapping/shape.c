@@ -13,7 +13,7 @@
 #include "file/sync.h"
 #include "file/zero_fill.h"
 #include "mapping/area.h"
-#include "mapping/mapping.h"
+#include "mapping/shape.h"
 #include "sys/sys.h"
 
 /* A created file is prepared as well as it can be; if the caller asked for it, a failure is an error. */

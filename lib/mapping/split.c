@@ -15,7 +15,7 @@
 #include "error.h"
 #include "kernel/sysfs.h"
 #include "mapping/area.h"
-#include "mapping/mapping.h"
+#include "mapping/split.h"
 #include "sys/sys.h"
 
 #define LINE_SIZE 512

@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "error.h"
-#include "mapping/mapping.h"
+#include "mapping/watch.h"
 #include "observe/observe.h"
 
 static bool observe_mapping(void *mapping)

@@ -103,6 +103,7 @@ lib/observe/watcher
 lib/mapping/area
 lib/mapping/listener
 lib/mapping/mapping
+lib/mapping/calls
 lib/mapping/naming
 lib/mapping/gate
 lib/mapping/watch

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef PM_SHAPE_H
+#define PM_SHAPE_H
+
+#include "facts/subject.h"
+#include "mapping/mapping.h"
+
+/* Grows, prepares and syncs the file as the options ask; then gathers the facts again, and may refuse. */
+int pm_mapping_shape_file(struct pm_mapping *, const struct pm_options *, pm_evidence_table, struct pm_subject *);
+
+#endif
