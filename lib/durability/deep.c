@@ -44,5 +44,7 @@ int pm_deepen(struct pm_medium *m, const void *address, size_t length)
 		return pm_write_back(m, (uintptr_t)address, (uintptr_t)address + length);
 	int rc = pm_complete_fsync(m, m->offset, m->map_length);
 	/* For what it has not mapped itself this is an msync as well. */
-	return rc ? rc : pm_verify_sync(m->fd, pm_finish_fsync(m, m->libpmem->deep_drain(address, length)));
+	if (!rc)
+		rc = pm_flush_after_sync(m->fd, m->fsync_skips_flush, m->libpmem->deep_drain(address, length));
+	return pm_verify_sync(m->fd, rc);
 }

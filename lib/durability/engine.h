@@ -55,7 +55,7 @@ struct pm_medium {
 	unsigned region; /* of a device-dax: number of its nd region, ~0u if unknown */
 	_Atomic unsigned char can_write_ranges; /* enum pm_state: what pm_can_write_ranges() found */
 	_Atomic unsigned char fsync;            /* enum pm_fsync */
-	bool fsync_skips_flush; /* where a sync finds the inode clean: PM_FS_FSYNC_SKIPS_FLUSH */
+	bool fsync_skips_flush; /* pm_fsync_skips_flush() */
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
 	struct pm_writeback writeback;

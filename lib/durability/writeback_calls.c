@@ -36,11 +36,6 @@ int pm_complete_fsync(struct pm_medium *m, uint64_t offset, size_t length)
 	return rc;
 }
 
-int pm_finish_fsync(struct pm_medium *m, int rc)
-{
-	return rc || !m->fsync_skips_flush ? rc : PM_RETRY(pm_sys->syncfs(m->fd));
-}
-
 void pm_forget_complete_fsync(struct pm_medium *m)
 {
 	unsigned char found = PM_FSYNC_COMPLETE_WHILE_WRITTEN;
@@ -50,7 +45,7 @@ void pm_forget_complete_fsync(struct pm_medium *m)
 int pm_write_back_file(struct pm_medium *m)
 {
 	int rc = pm_complete_fsync(m, m->offset, m->map_length);
-	return rc ? rc : pm_finish_fsync(m, PM_RETRY(pm_sys->fdatasync(m->fd)));
+	return rc ? rc : pm_flush_after_sync(m->fd, m->fsync_skips_flush, PM_RETRY(pm_sys->fdatasync(m->fd)));
 }
 
 int pm_write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
@@ -60,7 +55,8 @@ int pm_write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
 	high = (high + page - 1) & ~(page - 1);
 	int rc = pm_complete_fsync(m, m->offset + (low - (uintptr_t)m->map), high - low);
 	if (!rc)
-		rc = pm_finish_fsync(m, PM_RETRY(pm_sys->msync((void *)low, high - low)));
+		rc = pm_flush_after_sync(m->fd, m->fsync_skips_flush,
+		                         PM_RETRY(pm_sys->msync((void *)low, high - low)));
 	return m->is_device ? rc : pm_verify_sync(m->fd, rc);
 }
 

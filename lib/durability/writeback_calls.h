@@ -12,12 +12,10 @@ int pm_write_back(struct pm_medium *, uintptr_t low, uintptr_t high);
 /* The whole file, by fdatasync(2): a mapping of a read-only descriptor has nothing that msync(2) would write. */
 int pm_write_back_file(struct pm_medium *);
 /*
- * Before a sync of the range by other means: what fsync(2) would leave out there is written. See PM_EV_FSYNC_COMPLETE
- * in pm_evidence(7).
+ * Before a sync of the range by other means, which pm_flush_after_sync() follows: what fsync(2) would leave out there
+ * is written. See PM_EV_FSYNC_COMPLETE in pm_evidence(7).
  */
 int pm_complete_fsync(struct pm_medium *, uint64_t offset, size_t length);
-/* After that sync: the flush of the device, if the sync may have left it out. Passes on rc, what the sync returned. */
-int pm_finish_fsync(struct pm_medium *, int rc);
 /* The range was made longer, or a sync failed: fsync(2) may leave something out again. */
 void pm_forget_complete_fsync(struct pm_medium *);
 

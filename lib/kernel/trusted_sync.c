@@ -135,6 +135,16 @@ int pm_verify_sync(int fd, int rc)
 	return rc ? rc : now.f_flags & ST_RDONLY ? -EROFS : 0;
 }
 
+bool pm_fsync_skips_flush(bool may_skip_inode, uint32_t file_system)
+{
+	return may_skip_inode && (!file_system || pm_has_quirk(file_system, PM_FS_FSYNC_SKIPS_FLUSH));
+}
+
+int pm_flush_after_sync(int fd, bool skips_flush, int rc)
+{
+	return rc || !skips_flush ? rc : PM_RETRY(pm_sys->syncfs(fd));
+}
+
 /* Where a journal is not known to exist there may be none. */
 static bool fsync_may_skip_inode(int fd, const struct statfs *stfs)
 {
@@ -163,7 +173,7 @@ static struct skips find_skips(int fd, enum pm_state fsync_complete)
 	if (PM_RETRY(pm_sys->fstatfs(fd, &stfs)))
 		return (struct skips){true, true};
 	bool inode = fsync_may_skip_inode(fd, &stfs);
-	return (struct skips){inode, inode && pm_has_quirk((uint32_t)stfs.f_type, PM_FS_FSYNC_SKIPS_FLUSH)};
+	return (struct skips){inode, pm_fsync_skips_flush(inode, (uint32_t)stfs.f_type)};
 }
 
 int pm_sync_file(int fd, enum pm_state fsync_complete, bool read_only)
@@ -171,9 +181,7 @@ int pm_sync_file(int fd, enum pm_state fsync_complete, bool read_only)
 	struct skips skips = find_skips(fd, fsync_complete);
 	int rc = skips.inode ? PM_RETRY(pm_sys->syncfs(fd)) : 0;
 	if (!rc)
-		rc = PM_RETRY(pm_sys->fsync(fd));
-	if (!rc && skips.flush)
-		rc = PM_RETRY(pm_sys->syncfs(fd));
+		rc = pm_flush_after_sync(fd, skips.flush, PM_RETRY(pm_sys->fsync(fd)));
 	/* The file system of a read-only descriptor may be read-only by right: then all of it was synced before. */
 	return read_only ? rc : pm_verify_sync(fd, rc);
 }
@@ -181,7 +189,7 @@ int pm_sync_file(int fd, enum pm_state fsync_complete, bool read_only)
 int pm_sync_directory(int fd, enum pm_state fsync_complete)
 {
 	int rc = PM_RETRY(pm_sys->fsync(fd));
-	return !rc && find_skips(fd, fsync_complete).flush ? PM_RETRY(pm_sys->syncfs(fd)) : rc;
+	return rc ? rc : pm_flush_after_sync(fd, find_skips(fd, fsync_complete).flush, 0);
 }
 
 struct pm_ignored pm_syncs_ignored(unsigned calls)

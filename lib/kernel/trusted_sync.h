@@ -42,6 +42,13 @@ struct pm_ignored {
 };
 struct pm_ignored pm_syncs_ignored(unsigned calls);
 /*
+ * Whether a sync that finds the inode clean flushes no device. may_skip_inode: fsync(2) may leave the inode out;
+ * file_system: its f_type, 0 if it is not known.
+ */
+bool pm_fsync_skips_flush(bool may_skip_inode, uint32_t file_system);
+/* Returns rc, the result of a sync; after a good one that may have skipped the flush syncfs(2) flushes the device. */
+int pm_flush_after_sync(int fd, bool skips_flush, int rc);
+/*
  * fsync(2), and first whatever fsync(2) may leave out, which is found out unless it is known. read_only: so is the
  * descriptor.
  */

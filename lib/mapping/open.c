@@ -16,7 +16,7 @@
 #include "file/open.h"
 #include "file/sync.h"
 #include "file/undo.h"
-#include "kernel/quirks.h"
+#include "kernel/trusted_sync.h"
 #include "mapping/area.h"
 #include "mapping/calls.h"
 #include "mapping/gate.h"
@@ -66,9 +66,7 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.flush_caches_before_msync = s->found.caches_may_stay && pm_mapping_backing(m) == PM_BACKING_FILE;
 	m->medium.device_major = s->stx.stx_dev_major;
 	m->medium.device_minor = s->stx.stx_dev_minor;
-	uint32_t magic = s->found.file_system;
-	m->medium.fsync_skips_flush =
-		s->found.fsync_may_skip_inode && (!magic || pm_has_quirk(magic, PM_FS_FSYNC_SKIPS_FLUSH));
+	m->medium.fsync_skips_flush = pm_fsync_skips_flush(s->found.fsync_may_skip_inode, s->found.file_system);
 	atomic_store(&m->medium.fsync, s->found.fsync_may_skip_inode ? PM_FSYNC_NEEDS_SYNCFS : PM_FSYNC_COMPLETE);
 	if (m->terms.decision.granularity >= PM_CACHE_LINE)
 		m->medium.libpmem = pm_libpmem_load(NULL);
