@@ -32,7 +32,7 @@ static int try_to_map(const struct pm_file *f, const struct pm_ask *ask, struct 
 
 /* What pm_map() would see and make of the file; the rows of the report stay what was found. */
 static struct pm_decision foretell(const struct pm_file *f, const struct pm_options *o, const struct pm_ask *ask,
-                                   struct pm_range range, pm_evidence_table assumed)
+                                   struct pm_span range, pm_evidence_table assumed)
 {
 	pm_assess_assume(assumed, o, range.offset + range.length > f->size,
 	                 pm_assess_will_prepare(o, f->created, assumed));
@@ -42,7 +42,7 @@ static struct pm_decision foretell(const struct pm_file *f, const struct pm_opti
 	return pm_decide(assumed, ask);
 }
 
-static int assess(struct pm_file *f, const struct pm_options *o, struct pm_range range, struct pm_report *r)
+static int assess(struct pm_file *f, const struct pm_options *o, struct pm_span range, struct pm_report *r)
 {
 	struct pm_subject s;
 	struct pm_ask ask = pm_assess_request(o, f);
@@ -102,7 +102,7 @@ int pm_mapping_probe(const char *path, int fd, const struct pm_options *o, struc
 		return 0;
 	if (rc)
 		return rc;
-	struct pm_range range = {.length = 0};
+	struct pm_span range = {.length = 0};
 	rc = pm_assess_range(&f, o, &range);
 	r->length = range.length;
 	if (!rc)

@@ -27,7 +27,7 @@ unsigned pm_assess_syncs(const struct pm_file *f, const struct pm_options *o)
 	return (o->flags & PM_READ_ONLY ? PM_CALL_FDATASYNC : PM_CALL_MSYNC) | (syncs_name ? name_syncs : 0);
 }
 
-void pm_assess_subject(const struct pm_file *f, const struct pm_ask *ask, struct pm_range range, bool is_writable,
+void pm_assess_subject(const struct pm_file *f, const struct pm_ask *ask, struct pm_span range, bool is_writable,
                        struct pm_subject *s)
 {
 	uint64_t start = range.offset - range.offset % f->unit, end = range.offset + range.length;
@@ -44,7 +44,7 @@ void pm_assess_subject(const struct pm_file *f, const struct pm_ask *ask, struct
 	s->end = end;
 }
 
-int pm_assess_range(const struct pm_file *f, const struct pm_options *o, struct pm_range *ret)
+int pm_assess_range(const struct pm_file *f, const struct pm_options *o, struct pm_span *ret)
 {
 	uint64_t length = o->length;
 	if (!length && o->offset < f->size)
@@ -65,7 +65,7 @@ int pm_assess_range(const struct pm_file *f, const struct pm_options *o, struct 
 		               (unsigned long long)(o->offset + length), (unsigned long long)f->size);
 	if (f->backing == PM_BACKING_DEVICE_DAX && (o->offset % f->unit || length % f->unit))
 		return pm_fail(-EINVAL, f->call, f->name, "offset and length must be multiples of %zu", f->unit);
-	*ret = (struct pm_range){o->offset, length};
+	*ret = (struct pm_span){o->offset, length};
 	return 0;
 }
 
@@ -129,7 +129,7 @@ int pm_assess(struct pm_mapped *m, struct pm_medium *medium, uint64_t length, co
 	pm_evidence_clear(e);
 	if (m->file) {
 		struct pm_file now = *m->file;
-		struct pm_range range = {m->range.offset, length};
+		struct pm_span range = {m->range.offset, length};
 		int rc = refresh(m, medium, &now);
 		pm_assess_subject(&now, &m->ask, range, !m->ask.read_only, s);
 		s->name = &m->file->place; /* outlives this call */

@@ -14,7 +14,7 @@
 
 /* What is, or would be, mapped, and what was asked for. */
 struct pm_mapped {
-	struct pm_range range;
+	struct pm_span range;
 	struct pm_file *file; /* its attributes are taken anew by each assessment; NULL: anonymous memory */
 	struct pm_ask ask;
 	unsigned syncs;      /* the PM_CALL_... of sys.h that the mapping has needed until now */
@@ -28,10 +28,10 @@ struct pm_ask pm_assess_request(const struct pm_options *, const struct pm_file 
 /* The PM_CALL_... of sys.h that a mapping of the file will make. */
 unsigned pm_assess_syncs(const struct pm_file *, const struct pm_options *);
 /* The subject of the evidence: the range in whole mapping units. */
-void pm_assess_subject(const struct pm_file *, const struct pm_ask *, struct pm_range, bool is_writable,
+void pm_assess_subject(const struct pm_file *, const struct pm_ask *, struct pm_span, bool is_writable,
                        struct pm_subject *);
 /* The range that the options mean, checked against the file's end; leaves the sentence. */
-int pm_assess_range(const struct pm_file *, const struct pm_options *, struct pm_range *ret);
+int pm_assess_range(const struct pm_file *, const struct pm_options *, struct pm_span *ret);
 
 /* Whether pm_map() prepares the file. A created file on a direct medium is prepared unless PM_SPARSE forbids it. */
 bool pm_assess_will_prepare(const struct pm_options *, bool is_created, pm_evidence_table);

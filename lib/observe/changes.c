@@ -26,7 +26,7 @@ static void narrow(struct pm_event *event, uint64_t from, uint64_t to)
 	event->length = to < event->offset ? 0 : least(to, end) - event->offset;
 }
 
-static uint64_t end_in(struct pm_range range, const struct statx *stx)
+static uint64_t end_in(struct pm_span range, const struct statx *stx)
 {
 	uint64_t range_end = range.offset + range.length;
 	return S_ISREG(stx->stx_mode) && stx->stx_size < range_end ? stx->stx_size : range_end;
@@ -34,7 +34,7 @@ static uint64_t end_in(struct pm_range range, const struct statx *stx)
 
 /* Blocks that are gone: one event for each cause. Whether IN_MODIFY is explained by it. */
 static bool compare_extents(struct pm_snapshot *seen, const struct pm_evidence *e, const struct pm_subject *s,
-                            struct pm_range range, struct pm_event_batch *batch)
+                            struct pm_span range, struct pm_event_batch *batch)
 {
 	struct statx now;
 	uint64_t end = end_in(range, &s->stx);
@@ -92,7 +92,7 @@ static void compare_file_system(struct pm_snapshot *seen, const struct pm_eviden
  * inotify announces no range. If the file grew or shrank behind the range, the event covers that part: what another
  * process appends to its log is not in this range.
  */
-static void add_modified(const struct pm_snapshot *seen, const struct pm_subject *s, struct pm_range range,
+static void add_modified(const struct pm_snapshot *seen, const struct pm_subject *s, struct pm_span range,
                          struct pm_event_batch *batch)
 {
 	uint64_t size = s->stx.stx_size, before = seen->size, end = range.offset + range.length;
@@ -104,7 +104,7 @@ static void add_modified(const struct pm_snapshot *seen, const struct pm_subject
 }
 
 void pm_changes_find(struct pm_snapshot *seen, const struct pm_evidence *e, const struct pm_subject *s,
-                     struct pm_range range, bool is_modified, struct pm_event_batch *batch)
+                     struct pm_span range, bool is_modified, struct pm_event_batch *batch)
 {
 	/* After a copy-up the facts are of the copy, not of what is mapped. */
 	bool is_copy = pm_reason_of_name(&e[PM_EV_NAMED]) == PM_REASON_COPIED_UP;
@@ -120,7 +120,7 @@ void pm_changes_find(struct pm_snapshot *seen, const struct pm_evidence *e, cons
 }
 
 void pm_snapshot_take(struct pm_snapshot *seen, const struct pm_evidence *e, const struct pm_subject *s,
-                      struct pm_range range)
+                      struct pm_span range)
 {
 	struct pm_event_batch none;
 	pm_event_batch_begin(&none, &(struct pm_event_state){.length = 0});

@@ -16,14 +16,14 @@ struct pm_snapshot {
 };
 
 /* The range of the file that a mapping shows. */
-struct pm_range {
+struct pm_span {
 	uint64_t offset, length;
 };
 
 /* Adds an event for each change; is_modified: the file was written, as announced. */
-void pm_changes_find(struct pm_snapshot *, const struct pm_evidence *, const struct pm_subject *, struct pm_range,
+void pm_changes_find(struct pm_snapshot *, const struct pm_evidence *, const struct pm_subject *, struct pm_span,
                      bool is_modified, struct pm_event_batch *);
 /* The next pm_changes_find() compares with this. */
-void pm_snapshot_take(struct pm_snapshot *, const struct pm_evidence *, const struct pm_subject *, struct pm_range);
+void pm_snapshot_take(struct pm_snapshot *, const struct pm_evidence *, const struct pm_subject *, struct pm_span);
 
 #endif

@@ -8,7 +8,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static const struct pm_range range = {.offset = 10000, .length = 50000};
+static const struct pm_span range = {.offset = 10000, .length = 50000};
 static pm_evidence_table e;
 static struct pm_subject s;
 static struct pm_snapshot seen;
