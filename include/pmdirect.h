@@ -325,14 +325,29 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  * none were, it makes no system call. A failure poisons all mappings of the file until pm_clear_error().
  * Returns: 0; -EIO, -ENOSPC or another error of msync(2); -EROFS: the file system was made read-only; -ERANGE: the file
  * ends before something flushed; -EBADF; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE: a guarantee was lost.
- * Threads: concurrent drains on PM_PAGE run in parallel, but each waits for those that started before it, so a small
- * drain may wait for a large one, and may return an error that another thread's pages caused. */
+ * Threads: on PM_PAGE one thread at a time writes, for all that wait. So a small drain may wait for a large one, and
+ * return an error that another thread's pages caused. */
 PM_API int pm_drain(struct pm_mapping *mapping);
 
 /* pm_persist(3): pm_flush() and pm_drain() in one call. On PM_CACHE_LINE and PM_BYTE it covers stores, not what
  * write(2) or fallocate(2) put into the range: see pm_sync().
  * Returns: as those two, but -ERANGE of its own range alone. */
 PM_API int pm_persist(struct pm_mapping *mapping, const void *address, size_t length);
+
+/* pm_range(3): bytes in a mapping. */
+struct pm_range {
+	const void *address;
+	size_t length;
+};
+
+/* pm_commit(3): makes exactly these ranges durable; they may overlap. On PM_PAGE no page that was only flushed is
+ * written, and calls of several threads share a write-back.
+ * Returns: as pm_persist(). */
+PM_API int pm_commit(struct pm_mapping *mapping, const struct pm_range *ranges, size_t count);
+
+/* pm_publish64(3): pm_drain(), then stores value, untorn, then makes it durable: a word that makes the rest visible.
+ * Returns: as pm_drain(), the word unchanged; as pm_commit(); -EINVAL: not aligned to 8 bytes; -EACCES: read-only. */
+PM_API int pm_publish64(struct pm_mapping *mapping, uint64_t *address, uint64_t value);
 
 /* pm_deep_persist(3): as pm_persist(), then into the medium itself, past the buffers that power-fail flushing covers.
  * Returns: as pm_persist(); on device-dax -EOPNOTSUPP: no flush hints; -EACCES: deep_flush may not be written. */

@@ -85,12 +85,12 @@ int pm_flush(struct pm_mapping *m, const void *address, size_t length)
 	return cpu->write_back(address, length);
 }
 
-__attribute__((noinline)) static int drain_with_care(struct pm_mapping *m)
+__attribute__((noinline)) static int drain_with_care(struct pm_mapping *m, const char *call)
 {
-	int rc = pm_gate_enter(m, "pm_drain");
+	int rc = pm_gate_enter(m, call);
 	if (!rc)
-		rc = pm_gate_leave(m, "pm_drain", strategy_of(m)->drain(&m->medium));
-	return !rc && atomic_load(&m->medium.writeback.cut) ? pm_gate_cut_off(m, "pm_drain") : rc;
+		rc = pm_gate_leave(m, call, strategy_of(m)->drain(&m->medium));
+	return !rc && atomic_load(&m->medium.writeback.cut) ? pm_gate_cut_off(m, call) : rc;
 }
 
 int pm_drain(struct pm_mapping *m)
@@ -98,7 +98,7 @@ int pm_drain(struct pm_mapping *m)
 	if (__builtin_expect(!m, 0))
 		return pm_no_mapping("pm_drain");
 	const struct pm_cpu *cpu = short_cut(m);
-	return cpu ? cpu->fence() : drain_with_care(m);
+	return cpu ? cpu->fence() : drain_with_care(m, "pm_drain");
 }
 
 __attribute__((noinline)) static int persist_with_care(struct pm_mapping *m, const char *call, const void *address,
@@ -125,6 +125,62 @@ static inline int persist_range(struct pm_mapping *m, const char *call, const vo
 int pm_persist(struct pm_mapping *m, const void *address, size_t length)
 {
 	return persist_range(m, "pm_persist", address, length);
+}
+
+/* Until all are checked nothing is done. *furthest is the one that ends last; NULL: all are empty. */
+static int check_ranges(struct pm_mapping *m, const char *call, const struct pm_range *ranges, size_t count,
+                        const struct pm_range **furthest)
+{
+	*furthest = NULL;
+	for (const struct pm_range *r = ranges; r != ranges + count; r++) {
+		int rc = r->length ? check_range(m, call, r->address, r->length) : 0;
+		if (rc)
+			return rc;
+		if (r->length && (!*furthest || (uintptr_t)r->address + r->length >
+		                                        (uintptr_t)(*furthest)->address + (*furthest)->length))
+			*furthest = r;
+	}
+	return 0;
+}
+
+static int commit_ranges(struct pm_mapping *m, const char *call, const struct pm_range *ranges, size_t count)
+{
+	const struct pm_range *furthest;
+	int rc = check_ranges(m, call, ranges, count, &furthest);
+	if (rc || !furthest)
+		return rc;
+	rc = pm_gate_enter(m, call);
+	return rc ? rc
+	          : finish_range(m, call, furthest->address, furthest->length,
+	                         strategy_of(m)->commit(&m->medium, ranges, count));
+}
+
+int pm_commit(struct pm_mapping *m, const struct pm_range *ranges, size_t count)
+{
+	if (!m)
+		return pm_no_mapping("pm_commit");
+	if (!ranges && count)
+		return pm_null_argument("pm_commit", m->name, "ranges");
+	return commit_ranges(m, "pm_commit", ranges, count);
+}
+
+int pm_publish64(struct pm_mapping *m, uint64_t *address, uint64_t value)
+{
+	const char *call = "pm_publish64";
+	const struct pm_range word = {address, sizeof(value)};
+	if (!m)
+		return pm_no_mapping(call);
+	if ((uintptr_t)address % sizeof(value))
+		return pm_fail(-EINVAL, call, m->name, "the address is not aligned to 8 bytes");
+	if (m->flags & PM_READ_ONLY)
+		return pm_fail(-EACCES, call, m->name, "the mapping is read-only");
+	int rc = check_range(m, call, address, sizeof(value));
+	if (!rc)
+		rc = drain_with_care(m, call);
+	if (rc)
+		return rc;
+	__atomic_store_n(address, value, __ATOMIC_RELEASE);
+	return commit_ranges(m, call, &word, 1);
 }
 
 int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)

@@ -105,11 +105,20 @@ static int persist_lines(struct pm_medium *m, const void *address, size_t length
 	return m->cpu->persist(address, length);
 }
 
+static int commit_lines(struct pm_medium *m, const struct pm_range *ranges, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ranges[i].length)
+			m->cpu->write_back(ranges[i].address, ranges[i].length);
+	return drain_lines(m);
+}
+
 const struct pm_strategy pm_strategy_cacheline = {
 	.granularity = PM_CACHE_LINE,
 	.flush = flush_lines,
 	.drain = drain_lines,
 	.persist = persist_lines,
+	.commit = commit_lines,
 	.deepen = pm_deepen,
 	.sync = pm_sync_lines,
 };
@@ -128,6 +137,13 @@ static int persist_bytes(struct pm_medium *m, const void *address, size_t length
 {
 	(void)address;
 	(void)length;
+	return drain_lines(m);
+}
+
+static int commit_bytes(struct pm_medium *m, const struct pm_range *ranges, size_t count)
+{
+	(void)ranges;
+	(void)count;
 	return drain_lines(m);
 }
 
@@ -151,6 +167,7 @@ const struct pm_strategy pm_strategy_fence = {
 	.flush = flush_bytes,
 	.drain = drain_lines,
 	.persist = persist_bytes,
+	.commit = commit_bytes,
 	.deepen = deepen_bytes,
 	.sync = sync_bytes,
 };

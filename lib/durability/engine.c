@@ -66,6 +66,14 @@ static int nothing_range(struct pm_medium *m, const void *address, size_t length
 	return 0;
 }
 
+static int nothing_ranges(struct pm_medium *m, const struct pm_range *ranges, size_t count)
+{
+	(void)m;
+	(void)ranges;
+	(void)count;
+	return 0;
+}
+
 static int nothing(struct pm_medium *m)
 {
 	(void)m;
@@ -77,6 +85,7 @@ const struct pm_strategy pm_strategy_volatile = {
 	.flush = nothing_range,
 	.drain = nothing,
 	.persist = nothing_range,
+	.commit = nothing_ranges,
 	.deepen = nothing_range,
 	.sync = nothing,
 };

@@ -6,27 +6,30 @@
 #ifndef PM_ENGINE_H
 #define PM_ENGINE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "cpu/cpu.h"
 #include "durability/page_set.h"
-#include "durability/tickets.h"
 #include "kernel/kept.h"
 #include "pmdirect.h"
 #include "providers/providers.h"
 
-/* What page write-back has to do (page.c). A drain takes everything that is recorded, whichever thread recorded it. */
+struct pm_page_request;
+
+/* What page write-back has to do, and who does it (page.c). */
 struct pm_writeback {
 	struct pm_page_set recorded;
 	atomic_bool whole;         /* the whole mapping is recorded */
 	_Atomic uint64_t furthest; /* the end in the mapping of what was recorded since the last drain took it */
 	atomic_bool cut;           /* the file ended before something that was recorded */
 	atomic_bool all;           /* every drain covers the whole mapping: pm_page_demoted() */
-	struct pm_tickets tickets; /* its lock guards these: */
-	struct pm_kept kept_error_fd;
-	int error_fd; /* a second description of the file, by which only write-back errors are read; < 0: none */
+	pthread_mutex_t lock;      /* guards these, and is held for an instant: */
+	struct pm_page_request *waiting, **last; /* the oldest first; where the next is queued unless none waits */
+	bool is_led;
+	int error; /* of the first write-back that failed, until a recovery succeeds; the leader alone changes it */
 };
 
 /* Whether an fsync or msync of the file writes its inode (kernel/trusted_sync.h). */
@@ -46,7 +49,6 @@ struct pm_medium {
 	uint64_t reach;               /* in the file: the end of the mapping */
 	_Atomic uint64_t end;         /* of the file, where it was seen before reach; else UINT64_MAX */
 	bool read_only;
-	bool leased;    /* or borrowed: no other description of the file may be opened, not by this library either */
 	bool is_device; /* a device node: the file system of the node is not that of the data */
 	bool device_dax;
 	/* A direct medium whose CPU caches msync does not, or may at some time not, write back. */
@@ -66,6 +68,8 @@ struct pm_strategy {
 	int (*flush)(struct pm_medium *, const void *address, size_t length);
 	int (*drain)(struct pm_medium *);
 	int (*persist)(struct pm_medium *, const void *address, size_t length);
+	/* These ranges alone; the empty ones do not count. */
+	int (*commit)(struct pm_medium *, const struct pm_range *, size_t count);
 	/* After a successful persist of the range: beyond the persistence domain. */
 	int (*deepen)(struct pm_medium *, const void *address, size_t length);
 	int (*sync)(struct pm_medium *);

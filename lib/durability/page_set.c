@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "durability/page_set.h"
@@ -94,6 +95,11 @@ static void take_word(struct pm_page_set *r, size_t word, struct pm_page_walk *w
 	}
 }
 
+bool pm_page_set_is_empty(const struct pm_page_set *r)
+{
+	return find_block(r, 0) * BLOCK >= r->words;
+}
+
 _Static_assert(PM_PAGE_RUNS >= MOST_RUNS, "a walk gets ahead");
 
 void pm_page_set_take(struct pm_page_set *r, struct pm_page_walk *w)
@@ -109,4 +115,58 @@ void pm_page_set_take(struct pm_page_set *r, struct pm_page_walk *w)
 			take_word(r, w->block * BLOCK + i, w);
 		w->block++;
 	}
+}
+
+/* ---- Runs of ranges ---- */
+
+/* The first run that ends at that page or behind it. */
+static size_t find_run(const struct pm_page_walk *w, size_t page)
+{
+	size_t low = 0, high = w->count;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (w->run[middle].end < page)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+bool pm_page_walk_add(const struct pm_page_set *r, struct pm_page_walk *w, size_t offset, size_t length)
+{
+	struct pm_page_run added = {offset >> r->shift, ((offset + length - 1) >> r->shift) + 1};
+	size_t at = find_run(w, added.first), behind = at;
+	for (; behind < w->count && w->run[behind].first <= added.end; behind++) {
+		added.first = added.first < w->run[behind].first ? added.first : w->run[behind].first;
+		added.end = added.end > w->run[behind].end ? added.end : w->run[behind].end;
+	}
+	if (at == behind && w->count == PM_PAGE_RUNS)
+		return false;
+	/* The runs that the new one touches give way to it. */
+	memmove(&w->run[at + 1], &w->run[behind], (w->count - behind) * sizeof(w->run[0]));
+	w->run[at] = added;
+	w->count = w->count - (behind - at) + 1;
+	return true;
+}
+
+static bool has_page(const struct pm_page_set *r, size_t first, size_t end)
+{
+	for (size_t page = first; page < end; page++)
+		if (atomic_load_explicit(&r->pages[page / WORD], memory_order_relaxed) >> page % WORD & 1)
+			return true;
+	return false;
+}
+
+void pm_page_walk_close_gaps(const struct pm_page_set *r, struct pm_page_walk *w)
+{
+	size_t last = 0;
+	for (size_t i = 1; i < w->count; i++) {
+		struct pm_page_run run = w->run[i], *before = &w->run[last];
+		if (run.first - before->end <= GAP_PAGES && !has_page(r, before->end, run.first))
+			before->end = run.end;
+		else
+			w->run[++last] = run;
+	}
+	w->count = w->count ? last + 1 : 0;
 }

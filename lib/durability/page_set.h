@@ -26,7 +26,7 @@ struct pm_page_run {
 struct pm_page_walk {
 	size_t block; /* where the walk goes on; begins as 0 */
 	bool more;    /* pages are left from there on */
-	size_t count;
+	size_t count; /* of runs, in ascending order */
 	struct pm_page_run run[PM_PAGE_RUNS];
 };
 
@@ -40,5 +40,14 @@ void pm_page_set_add(struct pm_page_set *, size_t offset, size_t length);
  * time: at its end every page that was added before the walk began has been taken, by this walk or an earlier one.
  */
 void pm_page_set_take(struct pm_page_set *, struct pm_page_walk *);
+bool pm_page_set_is_empty(const struct pm_page_set *);
+
+/*
+ * Adds the pages of a range, whether or not a set has them, to the runs that a walk holds. Runs that touch become one.
+ * False: there is no room for another run.
+ */
+bool pm_page_walk_add(const struct pm_page_set *, struct pm_page_walk *, size_t offset, size_t length);
+/* Makes one run of two where the gap is small and the set has no page in it. */
+void pm_page_walk_close_gaps(const struct pm_page_set *, struct pm_page_walk *);
 
 #endif

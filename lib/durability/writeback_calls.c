@@ -101,30 +101,6 @@ bool pm_can_write_ranges(struct pm_medium *m)
 	return ranges_are_known_to_work(m) && is_fsync_complete(m, m->offset, m->map_length);
 }
 
-/*
- * On XFS the file notes each page that cannot be written, whether it finds no block (fs/iomap/buffered-io.c) or the
- * device fails, and every description of the file reports that once (lib/errseq.c, mm/filemap.c
- * file_check_and_advance_wb_err). What the file does not note fails each call that is concerned: a log that was shut
- * down (fs/xfs/xfs_file.c xfs_file_fsync), and the flush that each call makes itself. ext4 differs: where a page finds
- * no block ext4 drops the page, and only the call that tried to write it learns of it (fs/ext4/inode.c
- * mpage_release_unused_pages).
- */
-int pm_open_error_fd(struct pm_medium *m)
-{
-	struct statx now;
-	char path[40];
-	/* fs/sync.c: where a file has at most 2^32 pages the question of pm_read_error() is not answered. */
-	if (sizeof(void *) < 8 || m->leased || !pm_has_quirk(m->file_system, PM_FS_ERRORS_TO_ALL) ||
-	    !ranges_are_known_to_work(m))
-		return -1;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", m->fd);
-	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
-	if (fd < 0 || (!PM_RETRY(pm_sys->statx_now(fd, &now)) && pm_kept_file_is_of(m->identity, &now)))
-		return fd;
-	pm_sys->close(fd);
-	return -1;
-}
-
 int pm_read_error(int fd)
 {
 	/* Where no file has pages. */

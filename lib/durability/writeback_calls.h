@@ -25,11 +25,6 @@ void pm_forget_complete_fsync(struct pm_medium *);
  */
 bool pm_can_write_ranges(struct pm_medium *);
 /*
- * A second description of the file. It keeps its own account of write-back errors, and so tells each error of the file
- * that any call meets from now on. Negative: there is none, or it would not tell all.
- */
-int pm_open_error_fd(struct pm_medium *);
-/*
  * What failed since the last sync by that description, or since the last such question. Writes nothing, waits for
  * nothing.
  */

@@ -116,8 +116,8 @@ static const struct {
 	/* Before Linux 5.2 WRITE_AND_WAIT skips pages that are under write-back already: WB_SYNC_NONE. */
 	ROW(RELEASE(5, 2), NEVER, EXT4_SUPER_MAGIC, PM_FS_RANGES, "fs/ext4/fsync.c ext4_sync_file, fs/sync.c",
 	    "tests/guest/test_flushes.c", "pm_durability(7), What a drain of pages costs"),
-	ROW(RELEASE(5, 2), NEVER, XFS_SUPER_MAGIC, PM_FS_RANGES | PM_FS_ERRORS_TO_ALL,
-	    "fs/xfs/xfs_file.c xfs_file_fsync, lib/errseq.c", "tests/guest/test_eio.c", "pm_durability(7), Threads"),
+	ROW(RELEASE(5, 2), NEVER, XFS_SUPER_MAGIC, PM_FS_RANGES, "fs/xfs/xfs_file.c xfs_file_fsync",
+	    "tests/guest/test_flushes.c", "pm_durability(7), What a drain of pages costs"),
 
 	/* What extents do. */
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_NEVER_SHARES, "fs/ext4/file.c: no remap_file_range",

@@ -27,7 +27,6 @@ enum pm_quirk {
 	PM_FS_FSYNC_BY_JOURNAL = 1u << 9,  /* they do if it has a journal: /sys/fs/ext4/DEVICE/journal_task */
 	PM_FS_FSYNC_SKIPS_FLUSH = 1u << 20, /* without a journal they flush no device where the inode is clean */
 	PM_FS_RANGES = 1u << 10,           /* msync(2) of any part commits what sync_file_range(2) wrote */
-	PM_FS_ERRORS_TO_ALL = 1u << 11,    /* each description of a file reports each write-back error */
 	PM_FS_FAST_COMMIT = 1u << 12,      /* may commit by fast_commit */
 
 	/* What its extents do. */

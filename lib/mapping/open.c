@@ -58,7 +58,6 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.reach = m->mapped.range.offset + m->mapped.range.length;
 	atomic_store(&m->medium.end, UINT64_MAX);
 	m->medium.read_only = m->flags & PM_READ_ONLY;
-	m->medium.leased = m->flags & (PM_LEASE | PM_BORROW_FD);
 	m->medium.is_device = !S_ISREG(m->file.stx.stx_mode);
 	m->medium.file_system = s->found.file_system;
 	m->medium.device_dax = pm_mapping_backing(m) == PM_BACKING_DEVICE_DAX;

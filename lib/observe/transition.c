@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "durability/direct.h"
+#include "durability/lines_after_pages.h"
 #include "durability/page.h"
 #include "facts/evidence.h"
 #include "observe/transition.h"

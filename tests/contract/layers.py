@@ -46,12 +46,13 @@ lib/kernel/trusted_sync
 lib/shared_file
 
 lib/durability/page_set
-lib/durability/tickets
 lib/durability/engine
 lib/durability/writeback_calls
 lib/durability/deep
 lib/durability/direct
 lib/durability/page
+lib/durability/recover
+lib/durability/lines_after_pages
 lib/durability/copy
 
 lib/facts/evidence

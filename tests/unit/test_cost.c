@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "durability/lines_after_pages.h"
 #include "leasing.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -130,6 +131,8 @@ OPERATION(flush, pm_flush(m, base + LINE, LINE))
 OPERATION(drain, pm_drain(m))
 OPERATION(flush_and_drain, flush() || drain())
 OPERATION(persist, pm_persist(m, base + LINE, LINE))
+OPERATION(commit, pm_commit(m, (struct pm_range[]){{base + LINE, LINE}, {base, 0}}, 2))
+OPERATION(publish, pm_publish64(m, (uint64_t *)(void *)(base + LINE), 1))
 OPERATION(deep_persist, pm_deep_persist(m, base + LINE, LINE))
 OPERATION(sync_all, pm_sync(m))
 OPERATION(clear_error, pm_clear_error(m))
@@ -189,6 +192,9 @@ static const struct {
 	{"drain", drain, {"", MSYNC " 1024L 1F", "", "", "1F", "1F"}},
 	{"flush, drain", flush_and_drain, {MSYNC, MSYNC " 1025L 2F", FILE_SYNC, "", "1F", "1L 1F"}},
 	{"persist", persist, {MSYNC, MSYNC " 1025L 2F", FILE_SYNC, "", "1F", "1L 1F"}},
+	{"commit", commit, {MSYNC, MSYNC " 1L 1F", FILE_SYNC, "", "1F", "1L 1F"}},
+	/* A drain, and the commit of the word. */
+	{"publish", publish, {MSYNC, MSYNC " " MSYNC " 1025L 2F", REFUSED, "", "2F", "1L 2F"}},
 	{"deep_persist", deep_persist,
 	 {MSYNC, MSYNC " 1025L 2F", FILE_SYNC, "", DEEP " 1L 2F", DEEP " 1L 1F"}},
 	{"sync", sync_all, {MSYNC, MSYNC " 1024L 1F", FILE_SYNC, "", TOUCH COMMIT " 1F", TOUCH COMMIT " 1024L 1F"}},

@@ -273,8 +273,8 @@ START_TEST(the_librarys_own_accesses_leave_nothing_behind)
 		/* Of lines a sync asks first where the file ends; what accesses no byte asks then. */
 		bool is_access = i < 3 || (_i > 0 && (i != SYNC || _i == 2));
 		ck_assert_msg(rc == (is_access ? -EIO : -ERANGE), "call %d: %d", i, rc);
-		ck_assert_ptr_null(m->medium.writeback.tickets.writing);
-		ck_assert(!m->medium.writeback.tickets.recovering);
+		ck_assert(!m->medium.writeback.is_led);
+		ck_assert_ptr_null(m->medium.writeback.waiting);
 		ck_assert_int_eq(pthread_create(&other, NULL, use_it, m), 0);
 		pthread_join(other, &failed);
 		ck_assert_ptr_null(failed);

@@ -315,15 +315,15 @@ static void *only_drain(void *mapping)
 	return (void *)(intptr_t)pm_strategy_writeback.drain(&m->medium);
 }
 
-/* Until so many wait in a list. */
-static void wait_for(struct pm_mapping *m, struct pm_drain_ticket *const *list, int wanted)
+/* Until so many wait for a leader. */
+static void wait_for(struct pm_mapping *m, int wanted)
 {
 	for (int found = 0; found < wanted; usleep(1000)) {
-		pthread_mutex_lock(&m->medium.writeback.tickets.lock);
+		pthread_mutex_lock(&m->medium.writeback.lock);
 		found = 0;
-		for (const struct pm_drain_ticket *d = *list; d; d = d->next)
+		for (const struct pm_page_request *r = m->medium.writeback.waiting; r; r = r->next)
 			found++;
-		pthread_mutex_unlock(&m->medium.writeback.tickets.lock);
+		pthread_mutex_unlock(&m->medium.writeback.lock);
 	}
 }
 
@@ -348,9 +348,9 @@ START_TEST(a_drain_that_a_clearing_blocks_is_told_of_its_failure)
 		while (!atomic_load(&held))
 			usleep(1000);
 		ck_assert_int_eq(pthread_create(&second, NULL, clear, drained), 0);
-		wait_for(drained, &drained->medium.writeback.tickets.blocked, 1);
+		wait_for(drained, 1);
 		ck_assert_int_eq(pthread_create(&drainer, NULL, only_drain, drained), 0);
-		wait_for(drained, &drained->medium.writeback.tickets.blocked, 2);
+		wait_for(drained, 2);
 		atomic_store(&released, true);
 		pthread_join(first, &rc);
 		ck_assert_int_eq((int)(intptr_t)rc, -EIO);
@@ -373,7 +373,7 @@ static void *persist_often(void *mapping)
 	return NULL;
 }
 
-/* The thread is in the list of drains that write, on a stack that goes. */
+/* The thread leads, or waits for a leader, by a request on its stack. */
 START_TEST(a_thread_that_is_cancelled_leaves_nothing_behind)
 {
 	pthread_t thread;
@@ -411,7 +411,7 @@ static void start_waiting(struct pm_mapping *m, pthread_t *writer, pthread_t wai
 		usleep(1000);
 	for (int i = 0; i < WAITING; i++)
 		ck_assert_int_eq(pthread_create(&waiting[i], NULL, persist, m), 0);
-	wait_for(m, &m->medium.writeback.tickets.waiting, WAITING);
+	wait_for(m, WAITING);
 }
 
 /* A call that waited for the failed write-back gets its error, also if it wakes after the clearing. */

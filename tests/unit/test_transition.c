@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* From a decision to the strategy in force, without a mapping. */
+#include "durability/lines_after_pages.h"
 #include "durability/direct.h"
 #include "durability/page.h"
 #include "observe/transition.h"

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "durability/page.h"
+#include "durability/recover.h"
+#include "durability/writeback_calls.h"
+#include "sys/sys.h"
+
+/*
+ * Takes a write fault on each page, which makes it dirty and keeps what other threads store meanwhile. Before
+ * Linux 5.14 an atomic "or 0" does; there a page beyond the end of the file is a SIGBUS.
+ */
+static int dirty_again(char *at, size_t length)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int rc = PM_RETRY(pm_sys->madvise(at, length, MADV_POPULATE_WRITE));
+	if (rc != -EINVAL)
+		return rc == -EFAULT ? -EIO : rc;
+	for (size_t done = 0; done < length; done += page)
+		__atomic_fetch_or(&at[done], 0, __ATOMIC_RELAXED);
+	return 0;
+}
+
+/* Only what memory holds can differ from the medium; to a page that is not cached nothing can have happened. */
+static int dirty_cached_pages(struct pm_medium *m)
+{
+	unsigned char cached[1024];
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), step = sizeof(cached) * page;
+	for (size_t at = 0; at < m->map_length; at += step) {
+		size_t pages = (m->map_length - at < step ? m->map_length - at : step) / page;
+		int rc = PM_RETRY(pm_sys->mincore(m->map + at, pages * page, cached));
+		for (size_t i = 0; i < pages && !rc; i++) {
+			size_t run = 0;
+			while (i + run < pages && cached[i + run] & 1)
+				run++;
+			if (run)
+				rc = dirty_again(m->map + at + i * page, run * page);
+			i += run;
+		}
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+int pm_page_recover(struct pm_medium *m)
+{
+	struct pm_writeback *w = &m->writeback;
+	struct pm_page_request self = {.wanted = PM_WANTED_ALONE};
+	if (m->read_only)
+		return -EACCES;
+	int rc = pm_medium_check(m);
+	if (rc)
+		return rc;
+	pm_page_write_lines(m, m->map, m->map_length);
+	/* A write-back under way may yet fail, and clean pages that were made dirty before it did. */
+	struct pm_page_request *led = pm_page_ask(w, &self);
+	/* What the description still has to report is made good by what follows. */
+	if (!m->is_device)
+		pm_read_error(m->fd);
+	pm_forget_complete_fsync(m);
+	rc = dirty_cached_pages(m);
+	if (!rc)
+		rc = pm_page_write_all(m);
+	if (!rc)
+		w->error = 0;
+	pm_page_tell(w, led, rc);
+	sem_destroy(&self.woken);
+	pthread_setcancelstate(self.cancel_state, NULL);
+	return rc;
+}
