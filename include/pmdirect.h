@@ -429,11 +429,25 @@ PM_API int pm_next_event(struct pm_mapping *mapping, struct pm_event *event, siz
  * Returns: the length of the whole text, as snprintf(3); -EINVAL: not a report. */
 PM_API int pm_explain(const struct pm_report *report, char *buffer, size_t buffer_size);
 
-/* pm_granularity_name(3), pm_state_name(3), pm_evidence_name(3), pm_reason_name(3): static text such as "cache line",
- * "yes", "MAP_SYNC accepted", "page-cache"; "unknown" for a value outside the enum. */
+/* pm_explain_event(3): the same for an event, in a sentence or two. */
+PM_API int pm_explain_event(const struct pm_event *event, char *buffer, size_t buffer_size);
+
+/* pm_log_fn(3): receives a sentence, valid during the call; it calls nothing of the library. */
+typedef void pm_log_fn(const char *sentence, void *arg);
+/* pm_set_log(3): from now on function gets path and sentence of each event of each mapping; NULL: none, as at first.
+ * Threads: after the return the function before is not running and is not called again. */
+PM_API void pm_set_log(pm_log_fn *function, void *arg);
+
+/* pm_granularity_name(3), and so on: static text such as "cache line", "yes", "MAP_SYNC accepted", "page-cache";
+ * "unknown" for a value outside the enum. */
 PM_API const char *pm_granularity_name(enum pm_granularity granularity);
 PM_API const char *pm_state_name(enum pm_state state);
+PM_API const char *pm_request_name(enum pm_request request);
+PM_API const char *pm_grade_name(enum pm_grade grade);
+PM_API const char *pm_verdict_name(enum pm_verdict verdict);
 PM_API const char *pm_evidence_name(enum pm_evidence_row row);
+PM_API const char *pm_advice_name(enum pm_advice advice);
+PM_API const char *pm_event_name(enum pm_event_kind kind);
 PM_API const char *pm_reason_name(enum pm_reason reason);
 
 /* pm_strerror(3): the words for an error code, with or without the minus sign; "unknown error" otherwise. */

@@ -1,70 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "facts/explain.h"
+#include "facts/text.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static const char *const granularity_names[] = {
-	[PM_GRANULARITY_UNKNOWN] = "unknown",
-	[PM_NONE] = "none",
-	[PM_PAGE] = "page",
-	[PM_CACHE_LINE] = "cache line",
-	[PM_BYTE] = "byte",
-};
-
-static const char *const state_names[] = {[PM_UNKNOWN] = "unknown", [PM_NO] = "no", [PM_YES] = "yes"};
-
-static const char *const evidence_names[PM_EVIDENCE_ROWS] = {
-	[PM_EV_MAP_SYNC] = "MAP_SYNC accepted",
-	[PM_EV_MAP_SYNC_IGNORED] = "MAP_SYNC ignored",
-	[PM_EV_DAX] = "DAX file",
-	[PM_EV_DEVICE_DAX] = "device-dax",
-	[PM_EV_FILE_SYSTEM] = "file system known",
-	[PM_EV_MOUNT] = "mount known",
-	[PM_EV_VOLATILE] = "volatile backing",
-	[PM_EV_ALLOCATED] = "extents allocated",
-	[PM_EV_EXTENTS_WRITTEN] = "extents written",
-	[PM_EV_UNSHARED] = "extents unshared",
-	[PM_EV_SHAREABLE] = "extents can be shared",
-	[PM_EV_REGION] = "region found",
-	[PM_EV_PROVIDER] = "real persistent memory",
-	[PM_EV_CPU_FLUSH_SUFFICES] = "CPU flush suffices",
-	[PM_EV_DOMAIN] = "persistence domain stated",
-	[PM_EV_CPU_CACHE] = "CPU caches in the domain",
-	[PM_EV_DEEP_FLUSH] = "flush hints",
-	[PM_EV_WRITE_CACHE] = "kernel writes caches back",
-	[PM_EV_CPU] = "CPU write-back",
-	[PM_EV_RESIDENT] = "in the page cache",
-	[PM_EV_LEASE_POSSIBLE] = "lease possible",
-	[PM_EV_LEASE_HELD] = "lease held",
-	[PM_EV_KERNEL] = "kernel release",
-	[PM_EV_ENV_OVERRIDE] = "environment override",
-	[PM_EV_OWN_DESCRIPTION] = "own file description",
-	[PM_EV_LIBPMEM] = "libpmem in use",
-	[PM_EV_LIBUNWIND] = "libunwind in use",
-	[PM_EV_WRITABLE] = "file system writable",
-	[PM_EV_FS_ONLINE] = "file system online",
-	[PM_EV_DAX_FLAG] = "inode's DAX flag",
-	[PM_EV_BAD_BLOCKS] = "bad blocks",
-	[PM_EV_UNSAFE_SHUTDOWNS] = "unsafe shutdowns",
-	[PM_EV_DEVICE_ID] = "device identified",
-	[PM_EV_NUMA_NODE] = "NUMA node known",
-	[PM_EV_PAGE_SIZE] = "page size known",
-	[PM_EV_WATCHED] = "changes announced",
-	[PM_EV_FSYNC_COMPLETE] = "fsync complete",
-	[PM_EV_NAMED] = "file has its name",
-	[PM_EV_SYNC_IGNORED] = "syncs ignored",
-	[PM_EV_DEVICE_FLUSH] = "device cache flushed",
-	[PM_EV_FAST_COMMIT] = "fast_commit in use",
-	[PM_EV_ARMED] = "NVDIMMs armed",
-	[PM_EV_IN_FILE] = "range inside the file",
-};
+#define say pm_text_say
 
 /* Name and sentence of each reason, indexed by it. */
 static const struct {
@@ -168,21 +113,6 @@ static const char *const advices[] = {
 	[PM_ADVICE_CLEAR_ERROR] = "find out what was lost, then call pm_clear_error()",
 };
 
-const char *pm_granularity_name(enum pm_granularity g)
-{
-	return (size_t)g < COUNT(granularity_names) ? granularity_names[g] : "unknown";
-}
-
-const char *pm_state_name(enum pm_state state)
-{
-	return (size_t)state < COUNT(state_names) ? state_names[state] : "unknown";
-}
-
-const char *pm_evidence_name(enum pm_evidence_row row)
-{
-	return (size_t)row < COUNT(evidence_names) ? evidence_names[row] : "unknown";
-}
-
 const char *pm_reason_name(enum pm_reason reason)
 {
 	return (size_t)reason < COUNT(reasons) ? reasons[reason].name : "unknown";
@@ -193,23 +123,6 @@ void pm_explain_reason(enum pm_reason reason, enum pm_advice advice, char *text,
 	const char *sentence = (size_t)reason < COUNT(reasons) ? reasons[reason].sentence : "unknown reason";
 	const char *what = (size_t)advice < COUNT(advices) ? advices[advice] : "";
 	snprintf(text, size, "%s%s%s", sentence, what[0] ? "; " : "", what);
-}
-
-/* A text that goes on counting behind the end of its buffer. */
-struct text {
-	char *at;
-	size_t room, length;
-};
-
-__attribute__((format(printf, 2, 3))) static void say(struct text *t, const char *format, ...)
-{
-	va_list args;
-	va_start(args, format);
-	size_t used = t->length < t->room ? t->length : t->room;
-	int more = vsnprintf(t->at ? t->at + used : NULL, t->room - used, format, args);
-	va_end(args);
-	if (more > 0)
-		t->length += (size_t)more;
 }
 
 /* A report for an older program ends earlier. */
@@ -229,7 +142,7 @@ static void worsen(enum gravity *g, enum gravity to)
 	*g = *g > to ? *g : to;
 }
 
-static void say_dead(struct text *t, const struct pm_report *r, enum gravity *g)
+static void say_dead(struct pm_text *t, const struct pm_report *r, enum gravity *g)
 {
 	if (!says(r, PM_EV_FS_ONLINE, PM_NO))
 		return;
@@ -240,7 +153,7 @@ static void say_dead(struct text *t, const struct pm_report *r, enum gravity *g)
 	worsen(g, NOT_DURABLE);
 }
 
-static void say_error(struct text *t, const struct pm_report *r, enum gravity *g)
+static void say_error(struct pm_text *t, const struct pm_report *r, enum gravity *g)
 {
 	bool is_loss = r->error == -PM_ENOTSYNC || r->error == -PM_ENOTDIRECT || r->error == -PM_EVOLATILE;
 	if (!r->error)
@@ -257,7 +170,7 @@ static void say_error(struct text *t, const struct pm_report *r, enum gravity *g
 	worsen(g, NOT_DURABLE);
 }
 
-static void say_read_only(struct text *t, const struct pm_report *r, enum gravity *g)
+static void say_read_only(struct pm_text *t, const struct pm_report *r, enum gravity *g)
 {
 	bool is_read_only = says(r, PM_EV_WRITABLE, PM_NO) && r->evidence[PM_EV_WRITABLE].error != EPERM;
 	/* A read-only mapping may lie on such a file system. */
@@ -268,7 +181,7 @@ static void say_read_only(struct text *t, const struct pm_report *r, enum gravit
 	worsen(g, NOT_DURABLE);
 }
 
-static void say_end(struct text *t, const struct pm_report *r, enum gravity *g)
+static void say_end(struct pm_text *t, const struct pm_report *r, enum gravity *g)
 {
 	if (!says(r, PM_EV_IN_FILE, PM_NO))
 		return;
@@ -286,7 +199,7 @@ static void say_end(struct text *t, const struct pm_report *r, enum gravity *g)
 	worsen(g, IN_PART);
 }
 
-static void say_name(struct text *t, const struct pm_report *r, enum gravity *g)
+static void say_name(struct pm_text *t, const struct pm_report *r, enum gravity *g)
 {
 	const struct pm_evidence *named = &r->evidence[PM_EV_NAMED];
 	if (!says(r, PM_EV_NAMED, PM_NO))
@@ -307,7 +220,7 @@ static void say_name(struct text *t, const struct pm_report *r, enum gravity *g)
 	worsen(g, IN_PART);
 }
 
-static void say_bad_blocks(struct text *t, const struct pm_report *r, enum gravity *g)
+static void say_bad_blocks(struct pm_text *t, const struct pm_report *r, enum gravity *g)
 {
 	const struct pm_evidence *bad = &r->evidence[PM_EV_BAD_BLOCKS];
 	if (!says(r, PM_EV_BAD_BLOCKS, PM_YES))
@@ -319,7 +232,7 @@ static void say_bad_blocks(struct text *t, const struct pm_report *r, enum gravi
 	worsen(g, IN_PART);
 }
 
-static void say_immutable(struct text *t, const struct pm_report *r, enum gravity *g)
+static void say_immutable(struct pm_text *t, const struct pm_report *r, enum gravity *g)
 {
 	if (!says(r, PM_EV_WRITABLE, PM_NO) || r->evidence[PM_EV_WRITABLE].error != EPERM)
 		return;
@@ -331,7 +244,7 @@ static void say_immutable(struct text *t, const struct pm_report *r, enum gravit
 /* ---- What holds ---- */
 
 /* What the mapping is, where nothing can make it durable. */
-static void say_nature(struct text *t, const struct pm_report *r)
+static void say_nature(struct pm_text *t, const struct pm_report *r)
 {
 	if (r->reason == PM_REASON_PRIVATE)
 		say(t, "The mapping is a private copy: no store in it reaches the file. ");
@@ -342,7 +255,7 @@ static void say_nature(struct text *t, const struct pm_report *r)
 		    r->evidence[PM_EV_VOLATILE].text);
 }
 
-static void say_granularity(struct text *t, const struct pm_report *r)
+static void say_granularity(struct pm_text *t, const struct pm_report *r)
 {
 	static const char *const durable[] = {
 		[PM_GRANULARITY_UNKNOWN] = "What makes a store durable is not known.",
@@ -357,7 +270,7 @@ static void say_granularity(struct text *t, const struct pm_report *r)
 		say(t, "Only pm_sync() covers what another process does to the file by write(2) or fallocate(2). ");
 }
 
-static void say_properties(struct text *t, const struct pm_report *r, enum gravity g)
+static void say_properties(struct pm_text *t, const struct pm_report *r, enum gravity g)
 {
 	static const char *const syncs[] = {
 		[PM_UNKNOWN] = "Sync is unknown: a store may need the file system to commit.",
@@ -395,7 +308,7 @@ static bool is_said(enum pm_reason reason)
 	}
 }
 
-static void say_advice(struct text *t, const struct pm_report *r)
+static void say_advice(struct pm_text *t, const struct pm_report *r)
 {
 	if (r->advice != PM_ADVICE_NONE && (size_t)r->advice < COUNT(advices))
 		say(t, "Advice: %s. ", advices[r->advice]);
@@ -404,7 +317,7 @@ static void say_advice(struct text *t, const struct pm_report *r)
 		       "range are written. ");
 }
 
-static void say_verdict(struct text *t, const struct pm_report *r, enum gravity g)
+static void say_verdict(struct pm_text *t, const struct pm_report *r, enum gravity g)
 {
 	static const char *const verdicts[] = {
 		[PM_VERDICT_UNKNOWN] = "There is no verdict",
@@ -431,7 +344,7 @@ static void say_verdict(struct text *t, const struct pm_report *r, enum gravity 
 	say_advice(t, r);
 }
 
-static void say_environment(struct text *t, const struct pm_report *r)
+static void say_environment(struct pm_text *t, const struct pm_report *r)
 {
 	const struct pm_evidence *forced = &r->evidence[PM_EV_ENV_OVERRIDE];
 	if (says(r, PM_EV_ENV_OVERRIDE, PM_YES))
@@ -451,9 +364,9 @@ static void say_environment(struct text *t, const struct pm_report *r)
 
 int pm_explain(const struct pm_report *r, char *buffer, size_t buffer_size)
 {
-	static void (*const losses[])(struct text *, const struct pm_report *, enum gravity *) = {
+	static void (*const losses[])(struct pm_text *, const struct pm_report *, enum gravity *) = {
 		say_dead, say_error, say_read_only, say_end, say_name, say_bad_blocks, say_immutable};
-	struct text t = {.at = buffer, .room = buffer_size};
+	struct pm_text t = {.at = buffer, .room = buffer_size};
 	enum gravity g = SOUND;
 	if (!r || r->size < offsetof(struct pm_report, evidence) || (!buffer && buffer_size))
 		return -EINVAL;
@@ -465,9 +378,5 @@ int pm_explain(const struct pm_report *r, char *buffer, size_t buffer_size)
 	say_properties(&t, r, g);
 	say_verdict(&t, r, g);
 	say_environment(&t, r);
-	/* The last space. */
-	t.length--;
-	if (t.length < buffer_size)
-		buffer[t.length] = 0;
-	return (int)t.length;
+	return pm_text_end(&t);
 }

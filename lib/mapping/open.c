@@ -254,7 +254,7 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 	m->flags = o->flags;
 	m->mapped.range.offset = o->offset;
 	pm_observed_init(&m->observed);
-	pm_events_init(&m->observed.events, o->on_event, o->event_arg, m);
+	pm_events_init(&m->observed.events, o->on_event, o->event_arg, m, m->name);
 	m->observed.events.has_listener |= o->flags & (PM_WATCH | PM_LEASE);
 	m->observed.name = m->name;
 	m->observed.mapped = &m->mapped;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "observe/events.h"
+#include "observe/log.h"
 #include "providers/providers.h"
 #include "sys/sys.h"
 
@@ -92,10 +93,12 @@ static bool pop(struct pm_event_node **first, struct pm_event *event)
 
 /* ---- Queue ---- */
 
-void pm_events_init(struct pm_event_queue *queue, pm_event_fn *handler, void *arg, struct pm_mapping *mapping)
+void pm_events_init(struct pm_event_queue *queue, pm_event_fn *handler, void *arg, struct pm_mapping *mapping,
+                    const char *name)
 {
 	*queue = (struct pm_event_queue){
-		.has_listener = handler, .fd = -1, .handler = handler, .arg = arg, .mapping = mapping};
+		.has_listener = handler, .fd = -1, .handler = handler, .arg = arg, .mapping = mapping,
+		.name = name};
 	pthread_mutex_init(&queue->lock, NULL);
 }
 
@@ -154,6 +157,7 @@ static bool publish_event(struct pm_event_queue *queue, struct pm_event *event, 
 	if (queue->has_listener && !is_deferred)
 		event->frames =
 			pm_libunwind_call_site(event->frame, PM_EVENT_FRAMES, event->where, sizeof(event->where));
+	pm_log_event(queue->name, event);
 	pthread_mutex_lock(&queue->lock);
 	if (append_event(&queue->pending, event))
 		set_readable(queue, true);

@@ -32,6 +32,7 @@ struct pm_event_queue {
 	pm_event_fn *handler; /* NULL: none */
 	void *arg;
 	struct pm_mapping *mapping; /* the handler's first argument */
+	const char *name;           /* of the file, for the log */
 };
 
 /* A look adds at most one event of each kind. */
@@ -47,7 +48,7 @@ void pm_event_batch_begin(struct pm_event_batch *, const struct pm_event_state *
 /* Adds an event over the whole range. */
 struct pm_event *pm_event_batch_add(struct pm_event_batch *, enum pm_event_kind, enum pm_reason);
 
-void pm_events_init(struct pm_event_queue *, pm_event_fn *handler, void *arg, struct pm_mapping *);
+void pm_events_init(struct pm_event_queue *, pm_event_fn *handler, void *arg, struct pm_mapping *, const char *name);
 void pm_events_destroy(struct pm_event_queue *);
 /* The descriptor, made by the first call. -EBADF: the program closed it. */
 int pm_events_fd(struct pm_event_queue *);

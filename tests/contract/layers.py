@@ -57,7 +57,10 @@ lib/durability/copy
 
 lib/facts/evidence
 lib/facts/policy
+lib/facts/text
+lib/facts/names
 lib/facts/explain
+lib/facts/explain_event
 lib/facts/subject
 lib/facts/armed
 lib/facts/negative_cache
@@ -88,6 +91,7 @@ lib/file/zero_fill
 lib/file/from_medium
 lib/file/grow
 
+lib/observe/log
 lib/observe/events
 lib/observe/notifier
 lib/observe/sources

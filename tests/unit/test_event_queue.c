@@ -45,7 +45,7 @@ START_TEST(an_event_has_both_states)
 	struct pm_event_queue queue;
 	struct pm_event_batch batch;
 	fake_start(&fake_plain);
-	pm_events_init(&queue, NULL, NULL, NULL);
+	pm_events_init(&queue, NULL, NULL, NULL, "file");
 	pm_event_batch_begin(&batch, &before);
 	pm_event_batch_add(&batch, PM_EVENT_HOLE, PM_REASON_HOLE);
 	pm_event_batch_add(&batch, PM_EVENT_SHARED, PM_REASON_SHARED)->error = -EIO;
@@ -71,7 +71,7 @@ START_TEST(equal_events_become_one)
 {
 	struct pm_event_queue queue;
 	fake_start(&fake_plain);
-	pm_events_init(&queue, NULL, NULL, NULL);
+	pm_events_init(&queue, NULL, NULL, NULL, "file");
 	publish(&queue, PM_EVENT_HOLE, PM_REASON_HOLE, 8192, 9000, false);
 	publish(&queue, PM_EVENT_NAME_LOST, PM_REASON_MOVED, 0, 1, false);
 	publish(&queue, PM_EVENT_HOLE, PM_REASON_HOLE, 100, 200, false);
@@ -105,7 +105,7 @@ START_TEST(the_descriptor_follows_the_queue)
 {
 	struct pm_event_queue queue;
 	fake_start(&fake_plain);
-	pm_events_init(&queue, NULL, NULL, NULL);
+	pm_events_init(&queue, NULL, NULL, NULL, "file");
 	ck_assert_uint_eq(fake_calls(FAKE_eventfd), 0);
 	publish(&queue, PM_EVENT_HOLE, PM_REASON_HOLE, 0, 1, false);
 	int fd = pm_events_fd(&queue);
@@ -153,7 +153,7 @@ static void hear(struct pm_mapping *mapping, const struct pm_event *event, void 
 static void join(struct listener *l)
 {
 	*l = (struct listener){.leaves = NULL};
-	pm_events_init(&l->queue, hear, l, NULL);
+	pm_events_init(&l->queue, hear, l, NULL, "file");
 	ck_assert_int_eq(pm_notifier_join(&l->notified, &l->queue), 0);
 }
 

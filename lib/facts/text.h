@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A text that goes on counting behind the end of its buffer. */
+#ifndef PM_TEXT_H
+#define PM_TEXT_H
+
+#include <stddef.h>
+
+struct pm_text {
+	char *at;
+	size_t room, length;
+};
+
+void pm_text_say(struct pm_text *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Cuts the space at the end, and returns the length of the whole text. */
+int pm_text_end(struct pm_text *);
+
+#endif
