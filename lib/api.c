@@ -14,7 +14,7 @@ static int take_path(const char *call, const char *path, const struct pm_options
 	if (path && !path[0])
 		return pm_fail(-ENOENT, call, path, "the path is empty: %s", pm_strerror(-ENOENT));
 	if (!path != !!(o->flags & PM_ANONYMOUS))
-		return pm_fail(-EINVAL, call, path, path ? "PM_ANONYMOUS takes no path" : "no path");
+		return pm_fail(-EINVAL, call, path, path ? "path must be NULL with PM_ANONYMOUS" : "path is NULL");
 	if (o->flags & PM_BORROW_FD)
 		return pm_fail(-EINVAL, call, path, "PM_BORROW_FD needs a descriptor: pm_map_fd(), pm_probe_fd()");
 	return 0;
@@ -23,7 +23,7 @@ static int take_path(const char *call, const char *path, const struct pm_options
 static int take_descriptor(const char *call, const struct pm_options *o)
 {
 	if (o->flags & (PM_ANONYMOUS | PM_EXCLUSIVE))
-		return pm_fail(-EINVAL, call, NULL, "PM_ANONYMOUS and PM_EXCLUSIVE do not go with a descriptor");
+		return pm_fail(-EINVAL, call, NULL, "PM_ANONYMOUS and PM_EXCLUSIVE cannot be used with a descriptor");
 	return 0;
 }
 
@@ -98,10 +98,10 @@ int pm_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg, struct 
 		return pm_no_mapping("pm_guarded");
 	memset(&full, 0, sizeof(full));
 	if (!function)
-		return pm_fail(-EINVAL, "pm_guarded", m->name, "no function");
+		return pm_fail(-EINVAL, "pm_guarded", m->name, "function is NULL");
 	if (fault && !pm_is_fault_size(fault_size))
 		return pm_fail(-EINVAL, "pm_guarded", m->name,
-		               "fault_size is %zu: too small, or it ends inside a field", fault_size);
+		               "fault_size is %zu: too small, or it ends inside a member", fault_size);
 	int rc = pm_mapping_guarded(m, function, arg, &full);
 	if (fault) {
 		full.size = fault_size < sizeof(full) ? fault_size : sizeof(full);
@@ -151,7 +151,7 @@ int pm_next_event(struct pm_mapping *m, struct pm_event *event, size_t event_siz
 		return pm_null_argument("pm_next_event", m->name, "the event");
 	if (!pm_is_event_size(event_size))
 		return pm_fail(-EINVAL, "pm_next_event", m->name,
-		               "event_size is %zu: too small, or it ends inside a field", event_size);
+		               "event_size is %zu: too small, or it ends inside a member", event_size);
 	int rc = pm_mapping_next_event(m, &full);
 	if (rc)
 		return rc;

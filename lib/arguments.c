@@ -103,10 +103,10 @@ int pm_take_options(const char *call, const char *path, const struct pm_options 
 	if (in->size < option_ends[0])
 		return pm_fail(-EINVAL, call, path, "options->size is not set");
 	if (in->size > MOST_BYTES)
-		return pm_fail(-E2BIG, call, path, "options->size is %zu: that is no size of struct pm_options",
+		return pm_fail(-E2BIG, call, path, "options->size is %zu, more than a struct pm_options may have",
 		               in->size);
 	if (!ends_with_field(in->size, ENDS(option_ends)))
-		return pm_fail(-EINVAL, call, path, "options->size is %zu: it ends inside a field", in->size);
+		return pm_fail(-EINVAL, call, path, "options->size is %zu: it ends inside a member", in->size);
 	int rc = check_readable(in, in->size);
 	if (rc)
 		return pm_fail(rc, call, path, "options->size is %zu, and the memory there cannot be read: %s",
@@ -114,7 +114,7 @@ int pm_take_options(const char *call, const char *path, const struct pm_options 
 	const char *bytes = (const char *)in;
 	for (size_t i = sizeof(*out); i < in->size; i++)
 		if (bytes[i])
-			return pm_fail(-E2BIG, call, path, "the options use something this version does not know");
+			return pm_fail(-E2BIG, call, path, "options that this version does not know are set");
 	memcpy(out, in, in->size < sizeof(*out) ? in->size : sizeof(*out));
 	const char *wrong = contradiction(out);
 	return wrong ? pm_fail(-EINVAL, call, path, "%s", wrong) : 0;

@@ -197,7 +197,7 @@ int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
 	rc = (before->granularity > after->granularity ? before : after)->deepen(&m->medium, address, length);
 	/* The lines are durable as after pm_persist(); only the way further failed. */
 	if (rc && m->medium.device_dax)
-		return pm_fail(rc, call, m->name, "the region's deep_flush: %s", pm_strerror(rc));
+		return pm_fail(rc, call, m->name, "the region's deep_flush cannot be written: %s", pm_strerror(rc));
 	return finish_range(m, call, address, length, rc);
 }
 
@@ -241,7 +241,8 @@ struct copy {
 static int check_copy(struct pm_mapping *m, const struct copy *c)
 {
 	if (c->flags & ~KNOWN_COPY_FLAGS || !(~c->flags & (PM_TEMPORAL | PM_NONTEMPORAL)))
-		return pm_fail(-EINVAL, c->call, m->name, "unknown flag, or both temporal ones");
+		return pm_fail(-EINVAL, c->call, m->name,
+		               "flags holds an unknown flag, or both PM_TEMPORAL and PM_NONTEMPORAL");
 	if (m->flags & PM_READ_ONLY)
 		return pm_fail(-EACCES, c->call, m->name, "the mapping is read-only");
 	if (!c->length)
@@ -352,7 +353,7 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 		return out_of_range(m, "pm_read");
 	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
 		return pm_fail(-EOPNOTSUPP, "pm_read", m->name,
-		               "only a shared mapping of a file can be read by read(2)");
+		               "only a shared mapping of a file can be read by the kernel (pread(2))");
 	int rc = pm_medium_read(&m->medium, destination,
 	                        m->mapped.range.offset + (uint64_t)((const char *)source - m->base), length);
 	/* If the program closed or reused the number, it leads to a file that is not the mapping's. */
@@ -381,7 +382,7 @@ static int check_write(struct pm_mapping *m, const char *call, const void *desti
 		return rc;
 	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
 		return pm_fail(-EOPNOTSUPP, call, m->name,
-		               "only a shared mapping of a file can be written by write(2)");
+		               "only a shared mapping of a file can be written by the kernel (pwrite(2))");
 	return pm_gate_enter(m, call);
 }
 

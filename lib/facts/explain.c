@@ -53,8 +53,8 @@ static const struct {
 	[PM_REASON_LEASE_BROKEN] = {"lease-broken",
 	                            "another process opens the file, so the mapping released its lease"},
 	[PM_REASON_LEASE_FORCED] = {"lease-forced",
-	                            "the kernel took the lease before the mapping was demoted: what was "
-	                            "acknowledged meanwhile was not safe until now"},
+	                            "the kernel took the lease before the mapping was demoted: stores acknowledged "
+	                            "in between were not safe until now"},
 	[PM_REASON_TRUNCATED] = {"truncated", "the file ends inside the range"},
 	[PM_REASON_DAX_FLAG] = {"dax-flag",
 	                        "the inode's DAX flag was changed; it counts when the inode is next loaded"},
@@ -65,15 +65,15 @@ static const struct {
 	[PM_REASON_SHUT_DOWN] = {"shut-down", "the file system was shut down"},
 	[PM_REASON_DEVICE_GONE] = {"device-gone", "the device under the file system is gone"},
 	[PM_REASON_BAD_BLOCKS] = {"bad-blocks", "the medium has bad blocks in the range"},
-	[PM_REASON_FSYNC_INCOMPLETE] = {"fsync-incomplete", "a sync may not write all that leads to the data: an ext4 "
-	                                                    "without a journal leaves the inode out"},
+	[PM_REASON_FSYNC_INCOMPLETE] = {"fsync-incomplete", "a sync may leave the inode out (ext4 without "
+	                                                    "a journal), without which the data is not found"},
 	[PM_REASON_UNLINKED] = {"unlinked", "the file has lost its name: it was unlinked, or another file replaced it"},
 	[PM_REASON_MOVED] = {"moved", "the file has another path than when it was mapped"},
 	[PM_REASON_UNNAMED] = {"unnamed", "the file never had a name, so a restarted program cannot find it"},
 	[PM_REASON_COPIED_UP] = {"copied-up", "the overlay copied the file up, so its path leads to another file now"},
 	[PM_REASON_SYNC_IGNORED] = {"sync-ignored",
-	                            "a sync that must fail did not fail as it must: a filter or a preloaded "
-	                            "shim answers syncs itself"},
+	                            "a sync that must fail did not: a filter or a preloaded shim answers syncs "
+	                            "itself"},
 	[PM_REASON_NO_DEVICE_FLUSH] = {"no-device-flush",
 	                               "the mount or the device's queue sends no flush to the volatile "
 	                               "cache of the device"},
@@ -332,7 +332,7 @@ static void say_verdict(struct pm_text *t, const struct pm_report *r, enum gravi
 		return;
 	}
 	if (g != SOUND && v == PM_VERDICT_MET) {
-		say(t, "Apart from that every request is met. ");
+		say(t, "Every request is met otherwise. ");
 		return;
 	}
 	pm_explain_reason(r->reason, PM_ADVICE_NONE, why, sizeof(why));

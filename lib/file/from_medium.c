@@ -66,13 +66,12 @@ static int fail_to_sync(const struct pm_file *f, const struct pm_ignored *ignore
 {
 	if (ignored->state == PM_YES)
 		return pm_fail(-EOPNOTSUPP, f->call, f->name,
-		               "PM_FROM_MEDIUM: %s returns 0 without doing anything (a shim or a filter of system "
-		               "calls), so dirty pages "
-		               "stay cached: end what ignores it",
+		               "PM_FROM_MEDIUM: a shim or a filter of system calls ignores %s, so dirty pages stay "
+		               "cached: run without it",
 		               ignored->name);
 	return pm_fail(-EOPNOTSUPP, f->call, f->name,
-	               "PM_FROM_MEDIUM: pages stay cached, and whether %s is ignored is not known: %s", ignored->name,
-	               pm_strerror(-ignored->error));
+	               "PM_FROM_MEDIUM: pages stay cached, and it is not known whether %s is ignored: %s",
+	               ignored->name, pm_strerror(-ignored->error));
 }
 
 int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
@@ -84,8 +83,7 @@ int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
 	if (rc)
 		return pm_file_fail(
 			f, rc,
-			"PM_FROM_MEDIUM: a write-back of the file failed, now or before; its pages are clean now, and "
-			"the next call drops them");
+			"PM_FROM_MEDIUM: a write-back of the file failed, now or before; map again to drop the pages");
 	rc = drop(f, offset, end, &first);
 	if (rc)
 		return pm_file_fail(f, rc, "PM_FROM_MEDIUM: the cached pages cannot be dropped");
@@ -96,10 +94,10 @@ int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
 		return fail_to_sync(f, &ignored);
 	if (!may_know(f))
 		return pm_fail(-EACCES, f->call, f->name,
-		               "PM_FROM_MEDIUM: the kernel reports what is cached only to the owner of the file and to "
-		               "a process that may write it");
+		               "PM_FROM_MEDIUM: the kernel tells what is cached only to a process that owns the file "
+		               "or may write to it");
 	return pm_fail(-EBUSY, f->call, f->name,
-	               "PM_FROM_MEDIUM: the page at %llu stays cached: another mapping holds it; end every mapping of "
-	               "the file first",
+	               "PM_FROM_MEDIUM: another mapping keeps the page at %llu cached: end every mapping of the file "
+	               "first",
 	               (unsigned long long)first);
 }

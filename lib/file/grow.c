@@ -105,7 +105,7 @@ static int fail_for_want(const struct pm_file *f, uint64_t offset, uint64_t leng
 			f, rc, rc == -EPERM ? "the range cannot be written" : "the range cannot be allocated",
 			PM_CHANGE_CONTENT);
 	return pm_fail(-EIO, f->call, f->name,
-	               "a page cannot be written, and not for want of space or quota: the medium failed");
+	               "a page of the range cannot be written: the medium failed (space and quota suffice)");
 }
 
 /*

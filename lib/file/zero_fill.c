@@ -83,7 +83,7 @@ static int walk_gaps(struct gaps *g)
 
 static int fail(const struct pm_file *f, int rc)
 {
-	return pm_file_fail(f, rc, "zeros cannot be written where nothing was");
+	return pm_file_fail(f, rc, "the holes and unwritten extents of the range cannot be filled with zeros");
 }
 
 /* A file that was never shared needs no zeros. */
@@ -104,8 +104,8 @@ static int do_without(const struct pm_file *f)
 		return rc;
 	return pm_fail(
 		-EBUSY, f->call, f->name,
-		"the file shares extents, and before Linux 6.2 holes of such a file are prepared only by its owner and "
-		"while it is open nowhere else");
+		"the file shares extents: before Linux 6.2 its holes are prepared only for its owner, and only while "
+		"the file is open nowhere else");
 }
 
 static int fill_gaps(struct pm_file *f, struct gaps *gaps)

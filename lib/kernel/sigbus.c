@@ -146,7 +146,7 @@ static int install_locked(void)
 	/* If the library's handler lay above one that passes on to it, a fault would circle for ever. */
 	if (is_linked && !is_ours && is_handler && !atomic_load(&users))
 		return pm_fail(-EBUSY, "pm_guard_install", NULL,
-		               "a handler lies over the library's, and whether it passes faults on is not known");
+		               "another SIGBUS handler was installed over the library's, which it may not call");
 	if (!is_linked || (!is_ours && !is_handler))
 		rc = link_in(&found);
 	if (rc)
@@ -190,7 +190,8 @@ static int unlink_last(void)
 {
 	int rc = unlink_ours();
 	if (rc == -EBUSY)
-		pm_fail(rc, "pm_guard_remove", NULL, "a handler was installed since: the library's stays below it");
+		pm_fail(rc, "pm_guard_remove", NULL,
+		        "another SIGBUS handler was installed since: the library's stays installed below it");
 	else if (rc)
 		pm_fail(rc, "pm_guard_remove", NULL, "sigaction failed: %s", pm_strerror(rc));
 	if (rc && rc != -EBUSY && is_linked)

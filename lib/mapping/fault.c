@@ -80,15 +80,15 @@ static int find_cause_in_file(struct pm_mapping *m, const struct pm_fault *f, co
 	pm_gate_note_end(m, stx->stx_size);
 	int rc = why_no_store(m, stx, offset, page);
 	if (rc == -EPERM)
-		return pm_fail(
-			rc, call, m->name,
-			"no store at offset %llu: the file was made immutable or append-only (chattr +i, +a)", offset);
+		return pm_fail(rc, call, m->name,
+		               "offset %llu cannot be stored to: the file was made immutable or append-only "
+		               "(chattr +i, +a)",
+		               offset);
 	if (rc == PM_BLOCK_IS_THERE && f->code == BUS_ADRERR)
 		return pm_fail(-ENOSPC, call, m->name,
-		               "no block for a store at offset %llu when it was made, and there is one now: "
-		               "store again",
+		               "a store at offset %llu found no free block; it has a block now: store again",
 		               offset);
-	return rc < 0 ? pm_fail(rc, call, m->name, "no block for a store at offset %llu: %s%s", offset,
+	return rc < 0 ? pm_fail(rc, call, m->name, "a store at offset %llu found no free block: %s%s", offset,
 	                        pm_strerror(rc), pm_what_helps(rc))
 	              : 0;
 }
@@ -106,8 +106,9 @@ static int find_cause(struct pm_mapping *m, const struct pm_fault *f)
 	if (rc == -EBADF)
 		return pm_gate_leave(m, call, rc);
 	if (rc && m->file.fd >= 0)
-		return pm_fail(-EIO, call, m->name, "no data at offset %llu: the file system does not answer: %s",
-		               offset, pm_strerror(rc));
+		return pm_fail(-EIO, call, m->name,
+		               "offset %llu cannot be accessed: the file system does not answer: %s", offset,
+		               pm_strerror(rc));
 	rc = !rc && S_ISREG(stx.stx_mode) ? find_cause_in_file(m, f, &stx) : 0;
 	if (rc)
 		return rc;

@@ -26,8 +26,7 @@ static int report_lost_descriptor(struct pm_mapping *m, const char *call)
 	pm_terms_close_short_cut(&m->terms);
 	return pm_fail(
 		-EBADF, call, m->name,
-		"descriptor %d of this mapping is closed or another file's: the program closed it behind the library's "
-		"back; unmap and map again",
+		"the program closed descriptor %d of this mapping, or another file has its number: unmap and map again",
 		m->medium.fd);
 }
 
@@ -65,9 +64,8 @@ void pm_gate_note_end(struct pm_mapping *m, uint64_t end)
 int pm_gate_cut_off(struct pm_mapping *m, const char *call)
 {
 	return pm_fail(-ERANGE, call, m->name,
-	               "the file ends at %llu, inside the range: it was cut off, and the bytes behind that are gone; "
-	               "pm_resize() to "
-	               "what is left, or map again",
+	               "the file was truncated to %llu, inside the range, and what was stored beyond is lost: "
+	               "pm_resize() to what is left, or map again",
 	               (unsigned long long)atomic_load(&m->medium.end));
 }
 

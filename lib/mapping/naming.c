@@ -16,7 +16,7 @@ void pm_mapping_name_at_first(struct pm_mapping *m, pm_evidence_table e, const s
 	struct pm_file *f = &m->file;
 	m->is_on_overlay = pm_has_quirk(s->found.file_system, PM_FS_IS_OVERLAY);
 	if (f->created) {
-		pm_evidence_set(&e[PM_EV_NAMED], PM_YES, 0, "what creating will make of it", NULL);
+		pm_evidence_set(&e[PM_EV_NAMED], PM_YES, 0, "assumed: pm_map() creates the file", NULL);
 	} else if (S_ISREG(f->stx.stx_mode)) {
 		pm_name_remember(&f->place, f->fd, &f->stx);
 		pm_evidence_named_at_first(e, s, !f->by_descriptor);

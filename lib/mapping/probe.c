@@ -38,7 +38,7 @@ static struct pm_decision foretell(const struct pm_file *f, const struct pm_opti
 	                 pm_assess_will_prepare(o, f->created, assumed));
 	/* A trial would be visible, and the open of this file would break the lease. */
 	if (ask->lease)
-		pm_evidence_set(&assumed[PM_EV_LEASE_HELD], PM_YES, 0, "what asking for it will give", NULL);
+		pm_evidence_set(&assumed[PM_EV_LEASE_HELD], PM_YES, 0, "assumed: pm_map() takes the lease", NULL);
 	return pm_decide(assumed, ask);
 }
 

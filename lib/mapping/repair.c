@@ -91,7 +91,8 @@ static int may_write(struct pm_mapping *m, const char *call, struct pm_subject *
 	pm_evidence_clear(e);
 	pm_evidence_extents(e, s);
 	if (e[PM_EV_UNSHARED].state == PM_NO)
-		return pm_fail(-EBUSY, call, m->name, "the range shares extents with another file: store there first");
+		return pm_fail(-EBUSY, call, m->name,
+		               "the range shares extents with another file: first store to each page of it");
 	return 0;
 }
 
@@ -235,5 +236,6 @@ int pm_mapping_clear_bad_blocks(struct pm_mapping *m, void *address, size_t leng
 	if (rc || !bytes)
 		return rc;
 	return pm_fail(-EIO, "pm_clear_bad_blocks", m->name,
-	               "written, but the block at %llu is still on the kernel's list", (unsigned long long)first);
+	               "the bad block at %llu was written, and is still on the kernel's list",
+	               (unsigned long long)first);
 }

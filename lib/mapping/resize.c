@@ -22,7 +22,7 @@ static int check_arguments(struct pm_mapping *m, uint64_t length)
 {
 	const char *call = "pm_resize";
 	if (!length)
-		return pm_fail(-EINVAL, call, m->name, "length 0");
+		return pm_fail(-EINVAL, call, m->name, "length is 0");
 	if (pm_mapping_backing(m) != PM_BACKING_FILE || !S_ISREG(m->file.stx.stx_mode))
 		return pm_fail(-EINVAL, call, m->name, "only a shared mapping of a regular file can be resized");
 	if (m->flags & PM_READ_ONLY)
@@ -125,7 +125,7 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 	bool sure;
 	if (pm_shared_file_others_end(m->errors.shared, &m->user, &sure) > end)
 		return pm_fail(-EBUSY, "pm_resize", m->name,
-		               "another mapping of %s reaches beyond %llu: unmap or shrink it first",
+		               "another mapping of %s reaches beyond offset %llu: unmap or shrink it first",
 		               sure ? "the file" : "what may be the same file (the kernel does not say)",
 		               (unsigned long long)end);
 	uint64_t old_length = m->mapped.range.length;

@@ -57,7 +57,7 @@ static int start_from_medium(struct pm_mapping *m, pm_evidence_table e, const st
 	struct pm_file *f = &m->file;
 	if (e[PM_EV_VOLATILE].state == PM_YES)
 		return pm_fail(-EOPNOTSUPP, f->call, f->name,
-		               "PM_FROM_MEDIUM: the backing keeps its data in memory, and there is no medium to read");
+		               "PM_FROM_MEDIUM: there is no medium: the backing keeps its data in memory");
 	if (f->backing == PM_BACKING_DEVICE_DAX || e[PM_EV_DAX].state == PM_YES || f->created)
 		return 0;
 	return pm_file_from_medium(f, s->offset, s->length);

@@ -100,13 +100,14 @@ static int refuse(const struct pm_mapping *m, const struct walk *w, int rc)
 	const char *what = w->is_protected ? "mprotect(2)" : differs ? "mlock(2) or munlock(2)" : NULL;
 	if (rc)
 		return pm_fail(rc, "pm_resize", m->name,
-		               "parts of the mapping differ by now, and /proc/self/smaps does not say how: %s",
+		               "parts of the mapping differ (mlock, mprotect, madvise), and /proc/self/smaps cannot be "
+		               "read: %s",
 		               pm_strerror(rc));
 	if (!what)
 		return 0;
 	return pm_fail(
 		-EINVAL, "pm_resize", m->name,
-		"%s was called on a part of the mapping, so that the kernel cannot grow it as one: undo that first",
+		"%s was called on a part of the mapping, which cannot be resized until that call is undone",
 		what);
 }
 
@@ -118,9 +119,8 @@ static int fail_to_lock(const struct pm_mapping *m, size_t length, int rc)
 	if (most == UINT64_MAX)
 		return pm_area_no_room(m->name, "pm_resize", "mmap", length, length, rc);
 	return pm_fail(rc, "pm_resize", m->name,
-	               "the mapping is locked in memory and was split, so that it is mapped anew: %zu bytes beside the "
-	               "old %zu "
-	               "exceed RLIMIT_MEMLOCK, which is %llu; raise it, or munlock(2) the mapping first",
+	               "the mapping is locked in memory, and a second one of %zu bytes beside its %zu would exceed "
+	               "RLIMIT_MEMLOCK, which is %llu: raise it, or munlock(2) the mapping first",
 	               length, m->medium.map_length, (unsigned long long)most);
 }
 

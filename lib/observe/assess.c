@@ -54,7 +54,8 @@ int pm_assess_range(const struct pm_file *f, const struct pm_options *o, struct 
 		return pm_fail(-ERANGE, f->call, f->name, "the offset is %llu, the file ends at %llu",
 		               (unsigned long long)o->offset, (unsigned long long)f->size);
 	if (!length)
-		return pm_fail(-EINVAL, f->call, f->name, "no length was given and there is nothing after the offset");
+		return pm_fail(-EINVAL, f->call, f->name,
+		               "options->length is 0, and the file ends at or before the offset");
 	if (length > PTRDIFF_MAX - f->unit)
 		return pm_fail(-EOVERFLOW, f->call, f->name, "%llu bytes are more than a process can address",
 		               (unsigned long long)length);
@@ -78,7 +79,7 @@ bool pm_assess_will_prepare(const struct pm_options *o, bool is_created, pm_evid
 
 void pm_assess_assume(pm_evidence_table e, const struct pm_options *o, bool is_grown, bool is_prepared)
 {
-	static const char *const source = "what growing and preparing will make of it";
+	static const char *const source = "assumed: pm_map() grows and prepares the file";
 	if (is_grown && e[PM_EV_IN_FILE].state == PM_NO)
 		pm_evidence_set(&e[PM_EV_IN_FILE], PM_YES, 0, source, NULL);
 	if (is_prepared) {

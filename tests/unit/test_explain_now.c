@@ -147,7 +147,7 @@ static const struct state {
 	 {"every fact holds", "proven by"}},
 	{&fake_plain, copied_up, {.flags = PM_READ_ONLY}, "The overlay copied the file up", {"map again"},
 	 {"proven by"}},
-	{&fake_dax, worn, {0}, "The medium has bad blocks", {"restore the file", "Apart from that", "offset 16384"},
+	{&fake_dax, worn, {0}, "The medium has bad blocks", {"restore the file", "is met otherwise", "offset 16384"},
 	 {"every fact holds", "proven by"}},
 	{&fake_plain, immutable, {0}, "The file is immutable", {"SIGBUS", "chattr"},
 	 {"proven by", "Advice: put", "The medium"}},

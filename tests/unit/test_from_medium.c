@@ -77,7 +77,7 @@ START_TEST(what_another_mapping_holds_is_refused)
 	struct pm_mapping *other = unit_map(path, UNIT_OPTIONS(.length = 3 * unit_page())), *m = NULL;
 	((volatile char *)pm_base(other))[unit_page()] = 'x';
 	ck_assert_int_eq(pm_map(path, UNIT_OPTIONS(.flags = PM_FROM_MEDIUM), &m), -EBUSY);
-	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "another mapping holds it"));
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "another mapping keeps the page at"));
 	/* Not if it holds none of the range. */
 	unit_ok(pm_map(path, UNIT_OPTIONS(.flags = PM_FROM_MEDIUM, .offset = 40 * unit_page()), &m));
 	unit_ok(pm_unmap(m));
@@ -112,7 +112,7 @@ START_TEST(an_ignored_fsync_is_named)
 	static const struct {
 		int error;
 		const char *words;
-	} ways[] = {{0, "fsync returns 0 without doing anything"}, {ENOSYS, "whether fsync is ignored is not known"}};
+	} ways[] = {{0, "ignores fsync, so"}, {ENOSYS, "not known whether fsync is ignored"}};
 	start(&fake_plain);
 	writer = open(path, O_RDWR | O_CLOEXEC);
 	fake.machine.ignores = ways[_i].error ? 0 : PM_CALL_FSYNC;

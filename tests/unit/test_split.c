@@ -192,7 +192,7 @@ static const struct {
 	int error;
 	const char *words[2];
 } limits[] = {
-	{EAGAIN, {"RLIMIT_MEMLOCK", "beside the old"}},
+	{EAGAIN, {"RLIMIT_MEMLOCK", "a second one of"}},
 	{EPERM, {"RLIMIT_MEMLOCK", "munlock(2)"}},
 	{ENOMEM, {"mmap of", "failed"}},
 };
