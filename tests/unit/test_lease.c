@@ -371,7 +371,10 @@ static void *intrude_meanwhile(void *arg)
 	(void)arg;
 	while (!atomic_load(&resizing))
 		usleep(1000);
-	/* Now the watcher wants to look at the mapping that is resized. To open its file would wait for the lease of the growth. */
+	/*
+	 * Now the watcher wants to look at the mapping that is resized. An open of its file would wait for the lease of
+	 * the growth.
+	 */
 	if (chmod(resized_path, 0640))
 		return arg;
 	usleep(100000);

@@ -205,7 +205,7 @@ END_TEST
 
 #define ERRORS 3
 
-/* Whatever call fails: the length, the file and the memory are as before. The errors take turns, beginning with one of them. */
+/* Whatever call fails: the length, the file and the memory are as before. The errors take turns. */
 static void break_each_call(const struct fake_machine *machine, unsigned flags, uint64_t to, unsigned first)
 {
 	static const int errors[ERRORS] = {ENOSPC, EIO, ENOMEM};
