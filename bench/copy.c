@@ -23,8 +23,8 @@
 #include "dax_machine.h"
 #include "peers.h"
 
-#define SPACE ((size_t)96 << 20)
-#define MOST 8
+#define SPACE ((size_t)128 << 20)
+#define MOST 6 /* competitors */
 
 /*
  * To where the next copy goes: elsewhere, to the same place again, right behind, or to other pages, always as far ahead
@@ -38,16 +38,22 @@ static enum walk walk;
 static size_t length, to_skew, from_skew, window;
 static char *memory, *source;
 
-static char *next_place(void)
+/*
+ * Each competitor has a window of its own, if the space suffices: what the lines cost depends on what was done to them
+ * before, and that is to be its own doing.
+ */
+static char *next_place(size_t competitor)
 {
-	static size_t at;
+	static size_t places[MOST];
+	size_t at = places[competitor], first = (competitor + 1) * window <= SPACE ? competitor * window : 0;
 	if (walk == SHIFTED)
 		at = (at & ~(PAGE - 1)) + ((length + PAGE - 1) & ~(PAGE - 1)) + PAGE;
 	else
 		at = walk == SAME ? 0 : walk == BEHIND ? at + length : at + ((length + 63) & ~(size_t)63) + 4160;
 	if (at + length + PAGE > window)
 		at = walk != SCATTERED ? 0 : at * 7 % PAGE / 64 * 64;
-	return memory + at + to_skew;
+	places[competitor] = at;
+	return memory + first + at + to_skew;
 }
 
 /* ---- Competitors ---- */
@@ -57,14 +63,15 @@ static struct pm_mapping *mapping; /* its base is memory */
 static void run_ours(void *flags, size_t operations)
 {
 	for (size_t i = 0; i < operations; i++)
-		if (pm_memcpy(mapping, next_place(), source + from_skew, length, (unsigned)(uintptr_t)flags))
+		if (pm_memcpy(mapping, next_place((uintptr_t)flags & PM_NONTEMPORAL ? 1 : 0), source + from_skew,
+		              length, (unsigned)(uintptr_t)flags))
 			abort();
 }
 
 static void run_our_set(void *flags, size_t operations)
 {
 	for (size_t i = 0; i < operations; i++)
-		if (pm_memset(mapping, next_place(), 7, length, (unsigned)(uintptr_t)flags))
+		if (pm_memset(mapping, next_place(0), 7, length, (unsigned)(uintptr_t)flags))
 			abort();
 }
 
@@ -76,7 +83,7 @@ static void run_theirs(void *arg, size_t operations)
 	const struct bench_pmem2 *peer = arg;
 	ptrdiff_t shift = peer->base - memory;
 	for (size_t i = 0; i < operations; i++)
-		peer->memcpy(next_place() + shift, source + from_skew, length, 0);
+		peer->memcpy(next_place(1 + (size_t)(peer - peers)) + shift, source + from_skew, length, 0);
 }
 
 static void run_their_set(void *arg, size_t operations)
@@ -84,7 +91,7 @@ static void run_their_set(void *arg, size_t operations)
 	const struct bench_pmem2 *peer = arg;
 	ptrdiff_t shift = peer->base - memory;
 	for (size_t i = 0; i < operations; i++)
-		peer->memset(next_place() + shift, 7, length, 0);
+		peer->memset(next_place(1 + (size_t)(peer - peers)) + shift, 7, length, 0);
 }
 
 /* A volatile length: else the compiler makes something else of them. */
@@ -101,7 +108,7 @@ static void plain_set(char *to)
 static void run_plain(void *set, size_t operations)
 {
 	for (size_t i = 0; i < operations; i++) {
-		char *to = next_place();
+		char *to = next_place(MOST - 1);
 		(set ? plain_set : plain_copy)(to);
 		pm_cpu()->persist(to, length);
 	}
@@ -114,8 +121,11 @@ static void run_variant(void *variant, size_t operations)
 {
 	struct pm_mapping *m = variant;
 	ptrdiff_t shift = (char *)pm_base(m) - memory;
+	size_t number = 0;
+	while (variant_mapping[number] != m)
+		number++;
 	for (size_t i = 0; i < operations; i++)
-		if (pm_memcpy(m, next_place() + shift, source + from_skew, length, 0))
+		if (pm_memcpy(m, next_place(number) + shift, source + from_skew, length, 0))
 			abort();
 }
 
@@ -141,8 +151,8 @@ static bool setting; /* memset, not memcpy */
 
 static void measure(const struct competitor *c, size_t count, struct bench_result *result)
 {
-	window = walk == SCATTERED && 4 * length < 1 << 20 ? 1 << 20 : 5 * length < 1 << 20 ? 1 << 20 : 5 * length;
-	window = window < SPACE ? window : SPACE;
+	window = 5 * length < 1 << 20 ? 1 << 20 : 5 * length;
+	window = window < SPACE ? (window + PAGE - 1) & ~(PAGE - 1) : SPACE;
 	size_t operations = 15000 / (200 + length / 8) + 1;
 	int rounds = length > 1 << 19 ? 51 : 151;
 	bench_measure(c, count, operations, rounds, result);

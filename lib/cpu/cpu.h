@@ -34,13 +34,23 @@ struct pm_cpu {
 	void (*copy)(void *destination, const void *source, size_t length);
 	void (*set)(void *destination, int value, size_t length);
 	/*
-	 * Streams whole lines past the cache and needs only a fence; words are stored whole. Both lengths are multiples
-	 * of line, and destination is line-aligned. A line is read before it is stored, and lines are stored from the
-	 * lowest to the highest: source may be destination or overlap it from above, or from anywhere if it is one
-	 * line. NULL: not available.
+	 * Streams whole lines past the cache and needs only a fence; words are stored whole. Lengths are multiples of
+	 * line, and destination is line-aligned. A line is read before it is stored. Lines are stored from the lowest
+	 * to the highest, so source may be destination, or overlap it from above; and from the highest to the lowest,
+	 * so source may be destination, or overlap it from below. All or none are NULL: not available.
 	 */
 	void (*stream_copy)(void *destination, const void *source, size_t length);
+	void (*stream_down)(void *destination, const void *source, size_t length);
 	void (*stream_set)(void *destination, int value, size_t length);
+	/*
+	 * Streams whole words of one line: by one instruction if length is a power of two, up to edge_most, and
+	 * destination a multiple of it. More than one does not pay, unless edge_in_parts. NULL: not available.
+	 */
+	void (*stream_edge)(void *destination, const void *source, size_t length);
+	size_t edge_most;
+	bool edge_in_parts;
+	/* Upwards is slow where the destination is ahead of the source, modulo 4096, by 1 to so many bytes. */
+	size_t alias;
 };
 
 /* The table for this machine; always the same pointer. Never NULL. */

@@ -62,27 +62,46 @@ static inline struct parts part(const struct pm_cpu *cpu, const char *to, size_t
 	return (struct parts){head, lines, length - head - lines};
 }
 
-__attribute__((always_inline)) static inline void expect_edges(const char *to, struct parts p)
+/* An edge that is whole words may be streamed as well: that costs less than a store and a write-back. */
+static inline bool is_streamed_edge(const struct pm_cpu *cpu, size_t n)
 {
-	if (p.head)
+	bool one_store = n <= cpu->edge_most && !(n & (n - 1));
+	return n >= sizeof(word) && !(n % sizeof(word)) && (one_store || cpu->edge_in_parts) && cpu->stream_edge;
+}
+
+/* A line that is streamed must not be fetched: it would have to leave the cache again. */
+__attribute__((always_inline)) static inline void expect_edges(const struct pm_cpu *cpu, const char *to, struct parts p)
+{
+	if (p.head && !is_streamed_edge(cpu, p.head))
 		__builtin_prefetch(to, 1);
-	if (p.tail)
+	if (p.tail && !is_streamed_edge(cpu, p.tail))
 		__builtin_prefetch(to + p.head + p.lines, 1);
+}
+
+static inline bool stream_edge(const struct pm_cpu *cpu, char *to, const char *from, size_t n)
+{
+	if (!is_streamed_edge(cpu, n))
+		return false;
+	cpu->stream_edge(to, from, n);
+	return true;
 }
 
 /*
  * The edges are stored and written back while the lines are on their way: a store that waits for its line, and a
- * write-back, delay the streamed stores that follow.
+ * write-back, delay the streamed stores that follow. Always inline: a parameter that is passed in memory, and loaded as
+ * a whole after it was stored in parts, would wait for all stores before it, those on their way included.
  */
-static inline struct pm_unflushed put_edges(struct pm_medium *m, const struct pm_strategy *strategy, char *to,
-                                       struct parts p, const char *first, const char *last, int value)
+__attribute__((always_inline)) static inline struct pm_unflushed
+put_edges(struct pm_medium *m, const struct pm_strategy *strategy, char *to, struct parts p, const char *first,
+          const char *last, int value)
 {
 	char *end = to + p.head + p.lines;
-	if (p.head)
+	bool head = p.head && !(first && stream_edge(m->cpu, to, first, p.head));
+	if (head)
 		store(m->cpu, to, first, value, p.head);
-	if (!p.tail)
-		return (struct pm_unflushed){p.head ? to : NULL, p.head};
-	if (p.head)
+	if (!p.tail || (last && stream_edge(m->cpu, end, last, p.tail)))
+		return (struct pm_unflushed){head ? to : NULL, head ? p.head : 0};
+	if (head)
 		strategy->flush(m, to, p.head);
 	store(m->cpu, end, last, value, p.tail);
 	return (struct pm_unflushed){end, p.tail};
@@ -103,20 +122,6 @@ static void store_down(const struct pm_cpu *cpu, char *to, const char *from, siz
 	}
 }
 
-/*
- * From the end as well: a stream reads a line before it stores it, and parts no longer than the distance do not
- * overlap.
- */
-static void stream_down(const struct pm_cpu *cpu, char *to, const char *from, size_t n)
-{
-	size_t distance = (size_t)(to - from) & ~(cpu->line - 1), most = distance ? distance : cpu->line;
-	while (n) {
-		size_t size = n < most ? n : most;
-		n -= size;
-		cpu->stream_copy(to + n, from + n, size);
-	}
-}
-
 __attribute__((noinline)) static struct pm_unflushed move(struct pm_medium *m, const struct pm_strategy *strategy,
                                                           char *to, const char *from, size_t length, unsigned flags)
 {
@@ -132,7 +137,7 @@ __attribute__((noinline)) static struct pm_unflushed move(struct pm_medium *m, c
 	memcpy(first, from, p.head);
 	memcpy(last, from + p.head + p.lines, p.tail);
 	if (to > from)
-		stream_down(m->cpu, to + p.head, from + p.head, p.lines);
+		m->cpu->stream_down(to + p.head, from + p.head, p.lines);
 	else
 		m->cpu->stream_copy(to + p.head, from + p.head, p.lines);
 	return put_edges(m, strategy, to, p, first, last, 0);
@@ -140,12 +145,17 @@ __attribute__((noinline)) static struct pm_unflushed move(struct pm_medium *m, c
 
 /* ---- ---- */
 
+static inline bool is_aliased(const struct pm_cpu *cpu, const char *to, const char *from)
+{
+	return (((uintptr_t)to - (uintptr_t)from) & 4095) - 1 < cpu->alias;
+}
+
 __attribute__((noinline)) static struct pm_unflushed copy_lines(struct pm_medium *m, const struct pm_strategy *strategy,
                                                            char *to, const char *from, size_t length)
 {
 	struct parts p = part(m->cpu, to, length);
-	expect_edges(to, p);
-	m->cpu->stream_copy(to + p.head, from + p.head, p.lines);
+	expect_edges(m->cpu, to, p);
+	(is_aliased(m->cpu, to, from) ? m->cpu->stream_down : m->cpu->stream_copy)(to + p.head, from + p.head, p.lines);
 	return put_edges(m, strategy, to, p, from, from + p.head + p.lines, 0);
 }
 
@@ -170,7 +180,7 @@ struct pm_unflushed pm_fill(struct pm_medium *m, const struct pm_strategy *strat
 		return (struct pm_unflushed){to, length};
 	}
 	struct parts p = part(m->cpu, to, length);
-	expect_edges(to, p);
+	expect_edges(m->cpu, to, p);
 	m->cpu->stream_set(to + p.head, value, p.lines);
 	return put_edges(m, strategy, to, p, NULL, NULL, value);
 }

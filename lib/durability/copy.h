@@ -23,8 +23,9 @@ __attribute__((always_inline)) static inline void pm_copy_prefetch(const char *t
 	if (length >= PM_STREAM_FROM)
 		return;
 	__builtin_prefetch(to, 1);
-	for (size_t at = 64; at < length; at += 64)
-		__builtin_prefetch(to + at, 1);
+	size_t in_line = (uintptr_t)to & 63;
+	for (size_t at = 64; at < in_line + length; at += 64)
+		__builtin_prefetch(to - in_line + at, 1);
 }
 
 /* The part of a copy that must still be flushed; length may be 0, and address is NULL then. */

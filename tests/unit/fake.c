@@ -321,6 +321,7 @@ void fake_forget(void)
 {
 	fake_count_forget();
 	fake.write_backs = fake.lines = fake.fences = fake.streams = fake.streamed_lines = fake.copies = 0;
+	fake.streams_down = 0;
 }
 
 uint64_t fake_mapped_bytes(void)

@@ -154,7 +154,7 @@ extern const unsigned fake_machines_count;
 
 struct fake {
 	struct fake_machine machine; /* may be changed by the test while it runs */
-	atomic_uint write_backs, lines, fences, streams, streamed_lines, copies; /* of the CPU */
+	atomic_uint write_backs, lines, fences, streams, streamed_lines, streams_down, copies; /* of the CPU */
 	/*
 	 * A medium of the test's own: whole lines are on their way to it, with the content they have now; a fence was
 	 * made.

@@ -111,6 +111,33 @@ static void stream_copy(void *destination, const void *source, size_t length)
 	streamed(destination, length);
 }
 
+static void stream_down(void *destination, const void *source, size_t length)
+{
+	uintptr_t to = (uintptr_t)destination, from = (uintptr_t)source;
+	if (to != from && from - to < length && length > LINE)
+		fake_violation("streams %zu bytes downwards over themselves", length);
+	atomic_fetch_add(&fake.streams_down, 1);
+	if (real->stream_down)
+		real->stream_down(destination, source, length);
+	else
+		memmove(destination, source, length);
+	streamed(destination, length);
+}
+
+static void stream_edge(void *destination, const void *source, size_t length)
+{
+	atomic_fetch_add(&fake.streams, 1);
+	atomic_fetch_add(&fake.streamed_lines, 1);
+	bool one = length <= cpu.edge_most && !(length & (length - 1)) && !((uintptr_t)destination % length);
+	if (length < 8 || length >= LINE || length % 8 || (uintptr_t)destination % 8 || !(one || cpu.edge_in_parts))
+		fake_violation("streams an edge of %zu bytes to %p", length, destination);
+	if (real->stream_edge)
+		real->stream_edge(destination, source, length);
+	else
+		memmove(destination, source, length);
+	set_out((uintptr_t)destination, (uintptr_t)destination + length);
+}
+
 static void stream_set(void *destination, int value, size_t length)
 {
 	if (real->stream_set)
@@ -144,6 +171,11 @@ void fake_cpu_start(void)
 	}
 	if (!fake.machine.cpu_only_stores) {
 		cpu.stream_copy = stream_copy;
+		cpu.stream_down = stream_down;
+		cpu.stream_edge = stream_edge;
+		cpu.edge_most = real->edge_most ? real->edge_most : 32;
+		cpu.edge_in_parts = real->edge_in_parts;
+		cpu.alias = real->stream_copy ? real->alias : 255;
 		cpu.stream_set = stream_set;
 	}
 	pm_cpu_replacement = &cpu;

@@ -29,7 +29,7 @@ START_TEST(it_has_a_known_name)
 	static const char *const known[] = {"clwb",     "clflushopt", "clflush", "clflush with an unknown line size",
 	                                    "dc cvadp", "dc cvap",    "dc cvac", "none"};
 	static const char *const promising[] = {"clwb", "clflushopt", "clflush", "dc cvadp", "dc cvap"};
-	static const char *const copies[] = {"avx512", "avx2", "sse2", "words"};
+	static const char *const copies[] = {"avx512", "wide", "avx2", "sse2", "words"};
 	const struct pm_cpu *cpu = pm_cpu_variant((unsigned)_i);
 	bool is_known = false, promises = false, copies_known = false;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
@@ -44,6 +44,8 @@ START_TEST(it_has_a_known_name)
 	ck_assert(cpu->line && !(cpu->line & (cpu->line - 1)) && cpu->line <= 256);
 	ck_assert(cpu->write_back && cpu->fence && cpu->persist);
 	ck_assert_int_eq(!cpu->stream_copy, !cpu->stream_set);
+	ck_assert_int_eq(!cpu->stream_copy, !cpu->stream_down);
+	ck_assert_int_eq(!cpu->stream_edge, !cpu->edge_most);
 	ck_assert_int_eq(!cpu->copy, !cpu->set);
 	ck_assert_int_eq(!cpu->copy, !strcmp(cpu->copies, "words"));
 }
@@ -145,7 +147,7 @@ START_TEST(streams_arrive)
 	for (size_t skew = 0; skew < 64; skew++)
 		for (size_t lines = 1; lines < 20; lines++) {
 			size_t at = (skew % 7) * cpu->line, length = lines * cpu->line;
-			cpu->stream_copy(memory + at, source + skew, length);
+			(skew % 2 ? cpu->stream_down : cpu->stream_copy)(memory + at, source + skew, length);
 			cpu->fence();
 			unit_expect(memcmp(memory + at, source + skew, length) == 0);
 			unit_expect(unit_has_pattern(memory, 0, at));
@@ -162,7 +164,35 @@ START_TEST(streams_arrive)
 }
 END_TEST
 
-/* A line is read before it is stored: the source may lie anywhere near it, and above longer streams. */
+/* Every part of a line that is whole words, wherever it begins; with what lies around it. */
+START_TEST(edges_arrive)
+{
+	const struct pm_cpu *cpu = pm_cpu_variant((unsigned)_i);
+	static char source[256];
+	if (!cpu->stream_edge)
+		return;
+	get_memory();
+	for (size_t i = 0; i < sizeof(source); i++)
+		source[i] = (char)(i * 31 + 3);
+	for (size_t at = 64; at < 128; at += 8)
+		for (size_t length = 8; at + length <= 128; length += 8)
+			for (size_t skew = 0; skew < 64; skew += 7) {
+				cpu->stream_edge(memory + at, source + skew, length);
+				cpu->fence();
+				unit_expect(memcmp(memory + at, source + skew, length) == 0);
+				unit_expect(unit_has_pattern(memory, 0, at));
+				unit_expect(unit_has_pattern(memory + at + length, at + length, SIZE - at - length));
+				for (size_t i = at; i < at + length; i++)
+					memory[i] = unit_pattern(i);
+			}
+	munmap(memory, SIZE);
+}
+END_TEST
+
+/*
+ * A line is read before it is stored: the source may lie anywhere near it, above longer streams upwards, or below those
+ * downwards.
+ */
 START_TEST(streams_over_their_source)
 {
 	const struct pm_cpu *cpu = pm_cpu_variant((unsigned)_i);
@@ -175,11 +205,9 @@ START_TEST(streams_over_their_source)
 			for (int down = 0; down < 2; down++) {
 				size_t at = 1024, length = lines * cpu->line,
 				       from = down ? at - distance : at + distance;
-				if (down && lines > 1)
-					continue;
 				memcpy(expected, memory, SIZE);
 				memmove(expected + at, expected + from, length);
-				cpu->stream_copy(memory + at, memory + from, length);
+				(down ? cpu->stream_down : cpu->stream_copy)(memory + at, memory + from, length);
 				cpu->fence();
 				unit_expect(memcmp(memory, expected, SIZE) == 0);
 				for (size_t i = 0; i < SIZE; i++)
@@ -201,6 +229,7 @@ int main(void)
 	tcase_add_loop_test(c, writing_back_changes_nothing, 0, variants);
 	tcase_add_loop_test(c, writing_back_needs_no_right_to_write, 0, variants);
 	tcase_add_loop_test(c, streams_arrive, 0, variants);
+	tcase_add_loop_test(c, edges_arrive, 0, variants);
 	tcase_add_loop_test(c, streams_over_their_source, 0, variants);
 	return unit_run();
 }
