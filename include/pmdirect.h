@@ -19,10 +19,10 @@
  *            one, return -ERANGE once the library sees it and until pm_resize(): pm_file(7).
  *   Numbers  No descriptor of the library is 0, 1 or 2. If the program closes or reuses one, calls return -EBADF once
  *            they see it; pm_persist() on PM_CACHE_LINE needs none and stays durable.
- *   Threads  All functions are thread-safe, except that pm_unmap() and pm_resize() must not run concurrently with any
- *            other call on the same mapping, nor with loads and stores in it. PM_WATCH and PM_LEASE have threads, which
- *            block all signals. Cancelling a thread in a call other than pm_persist(), pm_drain() or pm_sync() on
- *            PM_PAGE may leave a lock held; those three are not cancellation points there.
+ *   Threads  All functions are thread-safe, except that pm_unmap() must not run concurrently with any other call on the
+ *            same mapping, nor with loads and stores in it; nor must pm_resize() without options->reserve. PM_WATCH and
+ *            PM_LEASE have threads, which block all signals. Cancelling a thread in a call other than pm_persist(),
+ *            pm_drain() or pm_sync() on PM_PAGE may leave a lock held; those three are not cancellation points there.
  *   Signals  EINTR is handled inside. No function is async-signal-safe. No function prints, aborts, installs a handler
  *            (pm_guard_install() alone does), changes the working directory or writes the environment.
  *   Forks    A child must not use its parent's mappings. With PM_WATCH or PM_LEASE, or if another thread was in a call
@@ -198,6 +198,7 @@ struct pm_evidence {
 #define PM_FAIL_ON_DEMOTION 0x800u /* a guarantee lost later fails every durability call until pm_clear_error() */
 #define PM_FROM_MEDIUM 0x1000u     /* drop the file's cached pages first: map what the medium holds */
 #define PM_BORROW_FD 0x2000u       /* pm_map_fd(): fd itself serves, until pm_unmap(); record locks stay */
+#define PM_AT_LEAST 0x4000u        /* length is the least: a longer file is mapped to its end */
 
 struct pm_mapping;
 struct pm_event;
@@ -216,6 +217,7 @@ struct pm_options {
 	uint64_t length;       /* bytes to map; 0 means to the end of the file */
 	pm_event_fn *on_event; /* NULL: no handler */
 	void *event_arg;
+	uint64_t reserve;      /* bytes of addresses to keep: within them pm_resize() moves nothing; 0: none */
 };
 
 /* pm_report(3): filled by pm_query() and pm_probe(). */
@@ -300,9 +302,10 @@ PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping
  * Crash: stores that were never flushed may be lost. */
 PM_API int pm_unmap(struct pm_mapping *mapping);
 
-/* pm_resize(3): drains, then makes the mapping, and the file if needed, length bytes long. pm_base() may change.
- * Returns: 0; -EINVAL; -EACCES: read-only; -EBUSY: another mapping would lose its pages; -ERANGE; -EOVERFLOW; -ENOSPC;
- * -EFBIG; -PM_ENOTSYNC, -PM_ENOTDIRECT; any error of fallocate(2), ftruncate(2), fsync(2), mremap(2).
+/* pm_resize(3): drains, then makes the mapping, and the file if needed, length bytes long. Without options->reserve
+ * pm_base() may change; with it a load or store behind a shorter length is a SIGSEGV.
+ * Returns: 0; -EINVAL; -EACCES: read-only; -ENOMEM: the reserve ends; -EBUSY: another mapping would lose its pages;
+ * -ERANGE; -EOVERFLOW; -ENOSPC; -EFBIG; -PM_ENOTSYNC, -PM_ENOTDIRECT; or of fallocate(2), ftruncate(2), fsync(2).
  * Crash: before the return the file has the old size, the new one or one between. After 0 the new size is durable. */
 PM_API int pm_resize(struct pm_mapping *mapping, uint64_t length);
 

@@ -68,7 +68,7 @@ void *pm_base(const struct pm_mapping *m)
 
 uint64_t pm_length(const struct pm_mapping *m)
 {
-	return m ? m->mapped.range.length : 0;
+	return m ? atomic_load_explicit(&m->length, memory_order_acquire) : 0;
 }
 
 enum pm_granularity pm_granularity_of(const struct pm_mapping *m)

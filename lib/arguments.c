@@ -12,7 +12,7 @@
 #define KNOWN_FLAGS                                                                                          \
 	(PM_CREATE | PM_EXCLUSIVE | PM_READ_ONLY | PM_PRIVATE | PM_ANONYMOUS | PM_SPARSE | PM_PREPARE |      \
 	 PM_TRUST_KERNEL | PM_WATCH | PM_LEASE | PM_FAIL_ON_DEMOTION | PM_FROM_MEDIUM |           \
-	 PM_BORROW_FD)
+	 PM_BORROW_FD | PM_AT_LEAST)
 
 static const char *contradiction(const struct pm_options *o)
 {
@@ -37,6 +37,10 @@ static const char *contradiction(const struct pm_options *o)
 		return "PM_ANONYMOUS goes with no other flag but PM_PRIVATE, which it is anyway";
 	if (f & PM_ANONYMOUS && o->offset)
 		return "anonymous memory has no offset";
+	if (o->reserve && f & (PM_PRIVATE | PM_ANONYMOUS))
+		return "only a shared mapping of a file can have a reserve";
+	if (o->reserve && o->reserve < o->length)
+		return "the reserve is smaller than the length";
 	if (o->mode & ~07777u)
 		return "mode has bits that are not permissions";
 	return NULL;
@@ -50,7 +54,7 @@ static const char *contradiction(const struct pm_options *o)
 static const size_t option_ends[] = {END(pm_options, direct), END(pm_options, flags), END(pm_options, mode),
                                      offsetof(struct pm_options, offset), /* behind it, where that is aligned */
                                      END(pm_options, offset), END(pm_options, length), END(pm_options, on_event),
-                                     END(pm_options, event_arg)};
+                                     END(pm_options, event_arg), END(pm_options, reserve)};
 static const size_t event_ends[] = {
 	END(pm_event, reason),   END(pm_event, error),           END(pm_event, offset),
 	END(pm_event, length),   END(pm_event, old_granularity), END(pm_event, new_granularity),

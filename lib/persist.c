@@ -23,7 +23,8 @@ static int out_of_range(const struct pm_mapping *m, const char *call)
 static inline bool in_range(const struct pm_mapping *m, const void *address, size_t length)
 {
 	uint64_t at = (uintptr_t)address - (uintptr_t)m->base;
-	return __builtin_expect(at <= m->mapped.range.length && length <= m->mapped.range.length - at, 1);
+	uint64_t end = atomic_load_explicit(&m->length, memory_order_relaxed);
+	return __builtin_expect(at <= end && length <= end - at, 1);
 }
 
 /* Whether the file was seen to end before the end of a range in the mapping, which is not empty. */
@@ -51,7 +52,7 @@ static int finish_range(struct pm_mapping *m, const char *call, const void *addr
 	if (rc)
 		return pm_gate_leave(m, call, rc);
 	if (__builtin_expect(pm_medium_is_cut(&m->medium), 0))
-		pm_gate_note_end(m, atomic_load(&m->medium.end));
+		pm_gate_note_cut(m);
 	return is_beyond(m, address, length) ? pm_gate_cut_off(m, call) : 0;
 }
 
@@ -205,8 +206,11 @@ int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
 static int sync_up_to_end(struct pm_mapping *m, const char *call)
 {
 	uint64_t end = atomic_load(&m->medium.end);
+	pm_walk_begin(&m->medium.walks);
+	end = end < atomic_load(&m->medium.reach) ? end : atomic_load(&m->medium.reach);
 	if (end > m->mapped.range.offset)
 		strategy_of(m)->persist(&m->medium, m->base, (size_t)(end - m->mapped.range.offset));
+	pm_walk_end(&m->medium.walks);
 	return pm_gate_cut_off(m, call);
 }
 
@@ -217,12 +221,12 @@ int pm_sync(struct pm_mapping *m)
 		return pm_no_mapping(call);
 	int rc = pm_gate_enter(m, call);
 	bool lines = strategy_of(m)->granularity >= PM_CACHE_LINE && pm_mapping_backing(m) == PM_BACKING_FILE;
+	size_t length = (size_t)atomic_load(&m->length);
 	if (!rc && lines)
-		rc = finish_range(m, call, m->base, (size_t)m->mapped.range.length, pm_medium_check(&m->medium));
+		rc = finish_range(m, call, m->base, length, pm_medium_check(&m->medium));
 	if (rc == -ERANGE && lines)
 		return sync_up_to_end(m, call);
-	return rc ? rc
-	          : finish_range(m, call, m->base, (size_t)m->mapped.range.length, strategy_of(m)->sync(&m->medium));
+	return rc ? rc : finish_range(m, call, m->base, length, strategy_of(m)->sync(&m->medium));
 }
 
 /* ---- Copies ---- */

@@ -71,7 +71,7 @@ void pm_touch(struct pm_medium *m)
 		PM_RETRY(pm_sys->futimens_now(m->fd));
 }
 
-int pm_sync_lines(struct pm_medium *m)
+static int sync_lines(struct pm_medium *m)
 {
 	bool kernel_knows = !m->device_dax && !m->is_device && !m->read_only && m->map_length >= PM_KERNEL_KNOWS_FROM;
 	pm_touch(m);
@@ -85,6 +85,14 @@ int pm_sync_lines(struct pm_medium *m)
 	/* Switched off meanwhile, the kernel may have skipped some lines, and has marked their pages clean. */
 	if (!rc && !pm_kernel_writes_lines(m))
 		m->cpu->persist(m->map, m->map_length);
+	return rc;
+}
+
+int pm_sync_lines(struct pm_medium *m)
+{
+	pm_walk_begin(&m->walks);
+	int rc = sync_lines(m);
+	pm_walk_end(&m->walks);
 	return rc;
 }
 

@@ -4,19 +4,51 @@
 #include "durability/engine.h"
 #include "sys/sys.h"
 
-void pm_medium_note_end(struct pm_medium *m, uint64_t end)
+void pm_medium_init(struct pm_medium *m)
 {
-	uint64_t known = atomic_load(&m->end);
-	while (end < m->reach && end < known && !atomic_compare_exchange_weak(&m->end, &known, end))
-		;
+	pthread_mutex_init(&m->end_lock, NULL);
+	pm_walks_init(&m->walks);
 }
 
-void pm_medium_set_reach(struct pm_medium *m, uint64_t reach)
+void pm_medium_destroy(struct pm_medium *m)
 {
-	m->reach = reach;
-	atomic_store(&m->end, UINT64_MAX);
-	atomic_store(&m->writeback.cut, false);
-	atomic_store(&m->writeback.furthest, 0);
+	pthread_mutex_destroy(&m->end_lock);
+	pm_walks_destroy(&m->walks);
+}
+
+bool pm_medium_note_end(struct pm_medium *m, uint64_t end, unsigned resized)
+{
+	if (end >= atomic_load(&m->reach) || end >= atomic_load(&m->end))
+		return true;
+	pthread_mutex_lock(&m->end_lock);
+	bool is_current = atomic_load(&m->resized) == resized;
+	if (is_current && end < atomic_load(&m->end))
+		atomic_store(&m->end, end);
+	pthread_mutex_unlock(&m->end_lock);
+	return is_current;
+}
+
+void pm_medium_note_taken(struct pm_medium *m, uint64_t end)
+{
+	if (end <= atomic_load(&m->end))
+		return;
+	pthread_mutex_lock(&m->end_lock);
+	if (end > atomic_load(&m->end))
+		atomic_store(&m->writeback.cut, true);
+	pthread_mutex_unlock(&m->end_lock);
+}
+
+/* What was recorded stays so: another thread may have recorded it after the drain of pm_resize(). */
+void pm_medium_set_reach(struct pm_medium *m, uint64_t reach, bool is_acknowledged)
+{
+	pthread_mutex_lock(&m->end_lock);
+	atomic_fetch_add(&m->resized, 1);
+	atomic_store(&m->reach, reach);
+	if (is_acknowledged) {
+		atomic_store(&m->end, UINT64_MAX);
+		atomic_store(&m->writeback.cut, false);
+	}
+	pthread_mutex_unlock(&m->end_lock);
 }
 
 int pm_medium_check(struct pm_medium *m)
@@ -27,10 +59,12 @@ int pm_medium_check(struct pm_medium *m)
 	 */
 	if (!m->identity || (m->is_device && !m->read_only))
 		return 0;
-	int rc = pm_kept_file_stat(m->identity, &now);
-	if (!rc && S_ISREG(now.stx_mode))
-		pm_medium_note_end(m, now.stx_size);
-	return rc;
+	for (;;) {
+		unsigned resized = atomic_load(&m->resized);
+		int rc = pm_kept_file_stat(m->identity, &now);
+		if (rc || !S_ISREG(now.stx_mode) || pm_medium_note_end(m, now.stx_size, resized))
+			return rc;
+	}
 }
 
 int pm_medium_read(const struct pm_medium *m, void *destination, uint64_t offset, size_t length)

@@ -13,6 +13,7 @@
 
 #include "cpu/cpu.h"
 #include "durability/page_set.h"
+#include "durability/walk.h"
 #include "kernel/kept.h"
 #include "pmdirect.h"
 #include "providers/providers.h"
@@ -40,14 +41,17 @@ enum pm_fsync {
 };
 
 struct pm_medium {
-	char *map;         /* page-aligned */
-	size_t map_length; /* whole pages */
+	char *map;                 /* page-aligned */
+	_Atomic size_t map_length; /* whole pages */
 	uint64_t offset;   /* of map in the file */
 	int fd;            /* the library's own description; -1 for anonymous memory */
 	uint32_t file_system; /* its f_type; 0: not known for sure */
 	struct pm_kept_file *identity; /* of fd; NULL without */
-	uint64_t reach;               /* in the file: the end of the mapping */
+	_Atomic uint64_t reach;       /* in the file: the end of the mapping */
 	_Atomic uint64_t end;         /* of the file, where it was seen before reach; else UINT64_MAX */
+	_Atomic unsigned resized;     /* how often reach was set */
+	pthread_mutex_t end_lock;     /* of a change of these three */
+	struct pm_walks walks;
 	bool read_only;
 	bool is_device; /* a device node: the file system of the node is not that of the data */
 	bool device_dax;
@@ -83,14 +87,23 @@ extern const struct pm_strategy pm_strategy_volatile;
  * To be called before anything is written through the descriptor, and after what is to be trusted.
  */
 int pm_medium_check(struct pm_medium *);
-/* The least end ever seen holds. */
-void pm_medium_note_end(struct pm_medium *, uint64_t end);
+/*
+ * The least end ever seen holds. resized: its value before the file was asked. false: the mapping was resized since,
+ * and the answer may be older; ask again.
+ */
+bool pm_medium_note_end(struct pm_medium *, uint64_t end, unsigned resized);
+/* A drain took what was recorded up to there. */
+void pm_medium_note_taken(struct pm_medium *, uint64_t end);
 static inline bool pm_medium_is_cut(const struct pm_medium *m)
 {
 	return atomic_load_explicit(&m->end, memory_order_relaxed) < m->reach;
 }
-/* The mapping ends there by now, and the file not before. */
-void pm_medium_set_reach(struct pm_medium *, uint64_t reach);
+void pm_medium_init(struct pm_medium *);
+void pm_medium_destroy(struct pm_medium *);
+/*
+ * The mapping ends there by now, and the file not before. is_acknowledged: what was cut off until now does not count.
+ */
+void pm_medium_set_reach(struct pm_medium *, uint64_t reach, bool is_acknowledged);
 
 /* Reads the file at that offset with the kernel's copy, which turns a bad block into -EIO; -ENODATA: the file ends. */
 int pm_medium_read(const struct pm_medium *, void *destination, uint64_t offset, size_t length);

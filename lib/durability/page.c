@@ -349,8 +349,7 @@ static int write_for(struct pm_medium *m, const struct pm_page_request *led)
 	if (!found && !work.whole && !furthest)
 		return 0;
 	int rc = write_work(m, &work);
-	if (m->offset + furthest > atomic_load(&m->end))
-		atomic_store(&w->cut, true);
+	pm_medium_note_taken(m, m->offset + furthest);
 	return rc;
 }
 
@@ -385,7 +384,7 @@ static bool leaves_lines_to_kernel(struct pm_medium *m)
 }
 
 /* All that was stored, whether it is in memory or in the CPU's caches. */
-static int sync_all(struct pm_medium *m)
+static int walk_and_write_all(struct pm_medium *m)
 {
 	bool left = leaves_lines_to_kernel(m);
 	reach_to(&m->writeback, m->reach - m->offset);
@@ -394,6 +393,25 @@ static int sync_all(struct pm_medium *m)
 	if (!rc && left && !pm_kernel_writes_lines(m))
 		pm_page_write_lines(m, m->map, m->map_length);
 	return rc;
+}
+
+static int sync_all(struct pm_medium *m)
+{
+	pm_walk_begin(&m->walks);
+	int rc = walk_and_write_all(m);
+	pm_walk_end(&m->walks);
+	return rc;
+}
+
+int pm_page_sync_file(struct pm_medium *m, int (*sync)(void *), void *arg)
+{
+	struct pm_writeback *w = &m->writeback;
+	struct pm_page_request self = {.wanted = PM_WANTED_ALONE};
+	struct pm_page_request *led = pm_page_ask(w, &self);
+	pm_page_tell(w, led, w->error ? w->error : sync(arg));
+	sem_destroy(&self.woken);
+	pthread_setcancelstate(self.cancel_state, NULL);
+	return self.rc;
 }
 
 static int write_ranges_of(struct pm_medium *m, const struct pm_range *ranges, size_t count)

@@ -15,7 +15,7 @@ enum pm_page_wanted {
 	PM_WANTED_RECORDED, /* everything that is recorded, whichever thread recorded it */
 	PM_WANTED_RANGES,   /* the pages of its ranges, and no others */
 	PM_WANTED_ALL,      /* the whole mapping */
-	PM_WANTED_ALONE,    /* nothing: the call leads for itself alone (recover.c) */
+	PM_WANTED_ALONE,    /* nothing: the call leads for itself alone */
 };
 
 /* The request of one call, on the stack of its thread. */
@@ -39,6 +39,11 @@ void pm_page_record(struct pm_medium *, const void *address, size_t length);
  * the line back: on a page with a bad block that would fault.
  */
 int pm_page_write_range(struct pm_medium *, const void *address, size_t length);
+/*
+ * Syncs the file by the mapping's description, while nothing else is written: the kernel reports an error once for each
+ * description. The error is the one of the sync, or the one that is latched.
+ */
+int pm_page_sync_file(struct pm_medium *, int (*sync)(void *), void *arg);
 /*
  * Another strategy served the mapping until now. A flush that is still under way there is not recorded here, so from
  * now on every drain covers the whole mapping; the kernel knows which of its pages are dirty.

@@ -27,9 +27,9 @@ static int dirty_again(char *at, size_t length)
 static int dirty_cached_pages(struct pm_medium *m)
 {
 	unsigned char cached[1024];
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), step = sizeof(cached) * page;
-	for (size_t at = 0; at < m->map_length; at += step) {
-		size_t pages = (m->map_length - at < step ? m->map_length - at : step) / page;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), step = sizeof(cached) * page, length = m->map_length;
+	for (size_t at = 0; at < length; at += step) {
+		size_t pages = (length - at < step ? length - at : step) / page;
 		int rc = PM_RETRY(pm_sys->mincore(m->map + at, pages * page, cached));
 		for (size_t i = 0; i < pages && !rc; i++) {
 			size_t run = 0;
@@ -45,15 +45,10 @@ static int dirty_cached_pages(struct pm_medium *m)
 	return 0;
 }
 
-int pm_page_recover(struct pm_medium *m)
+static int write_all_again(struct pm_medium *m)
 {
 	struct pm_writeback *w = &m->writeback;
 	struct pm_page_request self = {.wanted = PM_WANTED_ALONE};
-	if (m->read_only)
-		return -EACCES;
-	int rc = pm_medium_check(m);
-	if (rc)
-		return rc;
 	pm_page_write_lines(m, m->map, m->map_length);
 	/* A write-back under way may yet fail, and clean pages that were made dirty before it did. */
 	struct pm_page_request *led = pm_page_ask(w, &self);
@@ -61,7 +56,7 @@ int pm_page_recover(struct pm_medium *m)
 	if (!m->is_device)
 		pm_read_error(m->fd);
 	pm_forget_complete_fsync(m);
-	rc = dirty_cached_pages(m);
+	int rc = dirty_cached_pages(m);
 	if (!rc)
 		rc = pm_page_write_all(m);
 	if (!rc)
@@ -69,5 +64,16 @@ int pm_page_recover(struct pm_medium *m)
 	pm_page_tell(w, led, rc);
 	sem_destroy(&self.woken);
 	pthread_setcancelstate(self.cancel_state, NULL);
+	return rc;
+}
+
+int pm_page_recover(struct pm_medium *m)
+{
+	int rc = m->read_only ? -EACCES : pm_medium_check(m);
+	if (rc)
+		return rc;
+	pm_walk_begin(&m->walks);
+	rc = write_all_again(m);
+	pm_walk_end(&m->walks);
 	return rc;
 }

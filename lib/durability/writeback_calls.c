@@ -30,9 +30,13 @@ int pm_complete_fsync(struct pm_medium *m, uint64_t offset, size_t length)
 {
 	if (is_fsync_complete(m, offset, length))
 		return 0;
+	unsigned resized = atomic_load(&m->resized);
 	bool written = pm_extents_are_written(m->fd, m->offset, m->map_length);
 	int rc = PM_RETRY(pm_sys->syncfs(m->fd));
 	atomic_store(&m->fsync, written && !rc ? PM_FSYNC_COMPLETE_WHILE_WRITTEN : PM_FSYNC_NEEDS_SYNCFS);
+	/* The mapping was made longer meanwhile, by blocks that are not written. */
+	if (atomic_load(&m->resized) != resized)
+		pm_forget_complete_fsync(m);
 	return rc;
 }
 

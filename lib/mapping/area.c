@@ -116,8 +116,38 @@ static const char *why_unmappable(int rc, bool shared_to_write, int fd)
 	}
 }
 
+static bool is_of_huge_pages(const struct pm_file *f, const struct pm_ask *ask)
+{
+	return ask->backing == PM_BACKING_FILE && f->unit > (size_t)sysconf(_SC_PAGESIZE);
+}
+
+int pm_area_set_access(char *map, size_t from, size_t to, int prot)
+{
+	return from < to ? PM_RETRY(pm_sys->mprotect(map + from, to - from, prot)) : 0;
+}
+
+/*
+ * The reserve is one mapping of the file, of which the part behind the end is inaccessible. So nothing is ever mapped
+ * over anything, and a growth that fails leaves no hole: a failing mmap(2) with MAP_FIXED unmaps what was there. To map
+ * a hugetlbfs for writing makes the file longer (fs/hugetlbfs/inode.c hugetlbfs_file_mmap), and takes huge pages for
+ * all of it.
+ */
+static int map_reserve(const struct pm_subject *s, bool is_huge, size_t reserve, int prot, int flags, void **map)
+{
+	int first = is_huge ? PROT_NONE : prot;
+	size_t length = (size_t)s->length;
+	int rc = PM_RETRY(pm_sys->mmap(map, reserve, first, flags | (is_huge ? MAP_NORESERVE : 0), s->fd, s->offset));
+	if (rc)
+		return rc;
+	rc = is_huge ? pm_area_set_access(*map, 0, length, prot)
+	             : pm_area_set_access(*map, length, reserve, PROT_NONE);
+	if (rc)
+		PM_RETRY(pm_sys->munmap(*map, reserve));
+	return rc;
+}
+
 int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, bool is_synchronous,
-                void **map)
+                size_t reserve, void **map)
 {
 	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0);
 	int flags = is_synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
@@ -125,12 +155,14 @@ int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct 
 		flags = MAP_PRIVATE;
 	else if (ask->backing == PM_BACKING_ANONYMOUS)
 		flags = MAP_PRIVATE | MAP_ANONYMOUS;
-	int rc = PM_RETRY(pm_sys->mmap(map, (size_t)s->length, prot, flags, s->fd, s->offset));
+	size_t length = reserve ? reserve : (size_t)s->length;
+	int rc = reserve ? map_reserve(s, is_of_huge_pages(f, ask), reserve, prot, flags, map)
+	                 : PM_RETRY(pm_sys->mmap(map, length, prot, flags, s->fd, s->offset));
 	if (!rc)
 		return 0;
 	const char *why = why_unmappable(rc, s->writable && ask->backing == PM_BACKING_FILE, s->fd);
 	return why ? pm_fail(rc, f->call, f->name, "mmap failed: %s: %s", pm_strerror(rc), why)
-	           : pm_area_no_room(f->name, f->call, "mmap", (size_t)s->length, (size_t)s->length, rc);
+	           : pm_area_no_room(f->name, f->call, "mmap", length, length, rc);
 }
 
 int pm_area_try(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool is_synchronous,
@@ -141,8 +173,38 @@ int pm_area_try(const struct pm_file *f, const struct pm_ask *ask, struct pm_sub
 	void *map = NULL;
 	if (s.offset + s.length > there)
 		s.length = there > s.offset ? there - s.offset : is_huge ? 0 : f->unit;
-	int rc = s.length ? pm_area_map(f, ask, &s, is_synchronous, &map) : 0;
+	int rc = s.length ? pm_area_map(f, ask, &s, is_synchronous, 0, &map) : 0;
 	if (map)
 		PM_RETRY(pm_sys->munmap(map, (size_t)s.length));
 	return rc;
+}
+
+int pm_area_try_reserve(const struct pm_file *f, uint64_t reserve, uint64_t offset, uint64_t length, size_t *ret)
+{
+	uint64_t before = offset % f->unit;
+	void *map = NULL;
+	char limit[120];
+	*ret = 0;
+	if (!reserve)
+		return 0;
+	if (reserve < length)
+		return pm_fail(-EINVAL, f->call, f->name, "the reserve of %llu bytes is smaller than the length, %llu",
+		               (unsigned long long)reserve, (unsigned long long)length);
+	if (reserve > PTRDIFF_MAX - 2 * f->unit)
+		return pm_fail(-ENOMEM, f->call, f->name,
+		               "the reserve of %llu bytes is more than a process can address",
+		               (unsigned long long)reserve);
+	if (offset > INT64_MAX - 2 * f->unit - reserve)
+		return pm_fail(-EOVERFLOW, f->call, f->name, "offset + reserve overflows");
+	size_t area = (size_t)((before + reserve + f->unit - 1) / f->unit * f->unit);
+	int rc = PM_RETRY(pm_sys->mmap(&map, area, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+	if (rc) {
+		const char *why = name_limit(limit, sizeof(limit), area, rc) ? limit
+		                  : rc == -ENOMEM ? "the process has no free range of addresses of that size"
+		                                  : pm_strerror(rc);
+		return pm_fail(rc, f->call, f->name, "the reserve of %llu bytes: %s", (unsigned long long)reserve, why);
+	}
+	PM_RETRY(pm_sys->munmap(map, area));
+	*ret = area;
+	return 0;
 }

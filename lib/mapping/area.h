@@ -7,9 +7,19 @@
 #include "facts/subject.h"
 #include "file/file.h"
 
-/* *map is a hint, and the result. Leaves the sentence. */
-int pm_area_map(const struct pm_file *, const struct pm_ask *, const struct pm_subject *, bool is_synchronous,
-                void **map);
+/*
+ * *map is a hint, and the result. reserve: bytes that are mapped, of which the first s->length are accessible; 0: those
+ * alone. Leaves the sentence.
+ */
+int pm_area_map(const struct pm_file *, const struct pm_ask *, const struct pm_subject *s, bool is_synchronous,
+                size_t reserve, void **map);
+/* The protection of [from, to) of a mapping; an empty range is no call. */
+int pm_area_set_access(char *map, size_t from, size_t to, int prot);
+/*
+ * Whether the process has room for a reserve, which is tried, before the file is touched. *ret: what it takes in whole
+ * units; 0: no reserve was asked for. Leaves the sentence.
+ */
+int pm_area_try_reserve(const struct pm_file *, uint64_t reserve, uint64_t offset, uint64_t length, size_t *ret);
 /*
  * Maps, and unmaps, what there is of the range in a file of that size: to map a hugetlbfs for writing grows the file
  * (fs/hugetlbfs/inode.c hugetlbfs_file_mmap).

@@ -69,7 +69,8 @@ static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t 
 }
 
 /* The file answers: it ends before, forbids the store, or has no block for it. 0: none of these. */
-static int find_cause_in_file(struct pm_mapping *m, const struct pm_fault *f, const struct statx *stx)
+static int find_cause_in_file(struct pm_mapping *m, const struct pm_fault *f, const struct statx *stx,
+                              unsigned resized)
 {
 	const char *call = "pm_guarded";
 	unsigned long long offset = f->offset;
@@ -77,7 +78,7 @@ static int find_cause_in_file(struct pm_mapping *m, const struct pm_fault *f, co
 	if (offset - offset % page >= stx->stx_size)
 		return pm_fail(-EIO, call, m->name, "offset %llu is past the end of the file (cut off at %llu)", offset,
 		               (unsigned long long)stx->stx_size);
-	pm_gate_note_end(m, stx->stx_size);
+	pm_gate_note_end(m, stx->stx_size, resized);
 	int rc = why_no_store(m, stx, offset, page);
 	if (rc == -EPERM)
 		return pm_fail(rc, call, m->name,
@@ -98,6 +99,7 @@ static int find_cause(struct pm_mapping *m, const struct pm_fault *f)
 {
 	const char *call = "pm_guarded";
 	unsigned long long offset = f->offset, length = f->length;
+	unsigned resized = atomic_load(&m->medium.resized);
 	struct statx stx;
 	if (f->code == BUS_MCEERR_AR || f->code == BUS_MCEERR_AO)
 		return pm_fail(-EHWPOISON, call, m->name, "%s at offset %llu: %llu bytes around it are lost",
@@ -109,7 +111,7 @@ static int find_cause(struct pm_mapping *m, const struct pm_fault *f)
 		return pm_fail(-EIO, call, m->name,
 		               "offset %llu cannot be accessed: the file system does not answer: %s", offset,
 		               pm_strerror(rc));
-	rc = !rc && S_ISREG(stx.stx_mode) ? find_cause_in_file(m, f, &stx) : 0;
+	rc = !rc && S_ISREG(stx.stx_mode) ? find_cause_in_file(m, f, &stx, resized) : 0;
 	if (rc)
 		return rc;
 	return pm_fail(-EIO, call, m->name, "the medium failed at offset %llu (si_code %d)", offset, f->code);
@@ -121,11 +123,12 @@ int pm_mapping_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg,
 	int value = 0;
 	if (!pm_sigbus_installed())
 		return pm_fail(-EINVAL, "pm_guarded", m->name, "pm_guard_install() was not called");
-	int rc = pm_sigbus_run(m->medium.map, m->medium.map_length, function, arg, &value, &caught);
+	int rc = pm_sigbus_run(m->medium.map, pm_mapping_area(m), function, arg, &value, &caught);
 	if (rc)
 		return pm_fail(rc, "pm_guarded", m->name, "the signal mask cannot be set: %s", pm_strerror(rc));
 	if (!caught.code)
 		return value;
+	pm_walk_give_up();
 	/* The first mapped page may begin before the mapping's offset. */
 	ret->offset = m->mapped.range.offset + (caught.address - (uintptr_t)m->base);
 	ret->length = caught.lsb ? (uint64_t)1 << caught.lsb : (uint64_t)sysconf(_SC_PAGESIZE);

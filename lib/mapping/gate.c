@@ -54,9 +54,14 @@ int pm_gate_leave(struct pm_mapping *m, const char *call, int rc)
 	return error ? error : rc;
 }
 
-void pm_gate_note_end(struct pm_mapping *m, uint64_t end)
+void pm_gate_note_end(struct pm_mapping *m, uint64_t end, unsigned resized)
 {
-	pm_medium_note_end(&m->medium, end);
+	pm_medium_note_end(&m->medium, end, resized);
+	pm_gate_note_cut(m);
+}
+
+void pm_gate_note_cut(struct pm_mapping *m)
+{
 	if (pm_medium_is_cut(&m->medium))
 		pm_terms_close_short_cut(&m->terms);
 }

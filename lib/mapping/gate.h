@@ -15,8 +15,11 @@ int pm_gate_leave(struct pm_mapping *, const char *call, int rc);
 /*
  * The file was seen to end there. What lies behind is gone until pm_resize(): each call on such a range fails by
  * pm_gate_cut_off(), -ERANGE. An end at or behind the mapping's changes nothing.
+ * resized: as for pm_medium_note_end().
  */
-void pm_gate_note_end(struct pm_mapping *, uint64_t end);
+void pm_gate_note_end(struct pm_mapping *, uint64_t end, unsigned resized);
+/* The same where the medium knows it already. */
+void pm_gate_note_cut(struct pm_mapping *);
 int pm_gate_cut_off(struct pm_mapping *, const char *call);
 /* pm_clear_error() */
 int pm_gate_clear(struct pm_mapping *);

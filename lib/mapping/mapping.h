@@ -13,6 +13,7 @@
 struct pm_mapping {
 	/* What every durability call reads, together. */
 	char *base;
+	_Atomic uint64_t length; /* mapped.range.length, which is guarded by the locks of terms and observed */
 	struct pm_terms terms;   /* what is in force */
 	struct pm_mapped mapped; /* the range, and the request */
 	struct pm_errors errors; /* failures of the file */
@@ -26,6 +27,7 @@ struct pm_mapping {
 	struct pm_watched watched;   /* with PM_WATCH or PM_LEASE: a member of the watcher */
 	struct pm_notified notified; /* with PM_WATCH or PM_LEASE and a handler */
 	bool has_watcher, is_on_overlay;
+	size_t reserved; /* bytes of addresses from medium.map on, of which map_length are accessible; 0: no reserve */
 	struct pm_listener listener; /* without: the descriptor of pm_event_fd() */
 	char *name;
 };
@@ -33,6 +35,12 @@ struct pm_mapping {
 static inline enum pm_backing pm_mapping_backing(const struct pm_mapping *m)
 {
 	return m->mapped.ask.backing;
+}
+
+/* The addresses that are the mapping's. */
+static inline size_t pm_mapping_area(const struct pm_mapping *m)
+{
+	return m->reserved ? m->reserved : m->medium.map_length;
 }
 
 #endif

@@ -30,16 +30,18 @@
 
 static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
 {
-	if (pm_page_set_reserve(&m->medium.writeback.recorded, (size_t)s->length))
+	size_t area = m->reserved ? m->reserved : (size_t)s->length;
+	if (pm_page_set_reserve(&m->medium.writeback.recorded, area))
 		return pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
-	void *map = m->mapped.is_prepared ? pm_area_huge_page_hint(s->offset, (size_t)s->length) : NULL;
-	int rc = pm_area_map(&m->file, &m->mapped.ask, s, m->terms.is_synchronous, &map);
+	void *map = m->mapped.is_prepared ? pm_area_huge_page_hint(s->offset, area) : NULL;
+	int rc = pm_area_map(&m->file, &m->mapped.ask, s, m->terms.is_synchronous, m->reserved, &map);
 	if (rc)
 		return rc;
 	m->medium.map = map;
 	m->medium.map_length = (size_t)s->length;
 	m->medium.offset = s->offset;
 	m->base = m->medium.map + (m->mapped.range.offset - s->offset);
+	m->length = m->mapped.range.length;
 	return 0;
 }
 
@@ -84,7 +86,7 @@ static int finish_open(struct pm_mapping *m, const struct pm_options *o)
 	if (!rc)
 		rc = pm_mapping_recheck_lease(m, o);
 	if (rc)
-		PM_RETRY(pm_sys->munmap(m->medium.map, m->medium.map_length));
+		PM_RETRY(pm_sys->munmap(m->medium.map, pm_mapping_area(m)));
 	return rc;
 }
 
@@ -134,6 +136,9 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	struct pm_subject s;
 	struct pm_file *f = &m->file;
 	int rc = pm_assess_range(f, o, &m->mapped.range);
+	if (!rc)
+		rc = pm_area_try_reserve(f, o->reserve, m->mapped.range.offset, m->mapped.range.length,
+		                         &m->reserved);
 	if (!rc)
 		rc = pm_mapping_watch_start(m, o);
 	if (!rc)
@@ -265,6 +270,7 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 	pm_terms_init(&m->terms);
 	m->terms.fails_on_loss = o->flags & PM_FAIL_ON_DEMOTION;
 	pm_page_init(&m->medium.writeback);
+	pm_medium_init(&m->medium);
 	return m;
 }
 
@@ -274,6 +280,7 @@ static void release(struct pm_mapping *m)
 	pm_observed_destroy(&m->observed);
 	pm_file_close(&m->file);
 	pm_page_destroy(&m->medium.writeback);
+	pm_medium_destroy(&m->medium);
 	pm_terms_destroy(&m->terms);
 	free(m->name);
 	free(m);
@@ -342,7 +349,7 @@ int pm_mapping_close(struct pm_mapping *m)
 	if (m->terms.is_synchronous && !pm_medium_check(&m->medium))
 		pm_touch(&m->medium);
 	pm_mapping_watch_end(m);
-	int unmapped = PM_RETRY(pm_sys->munmap(m->medium.map, m->medium.map_length));
+	int unmapped = PM_RETRY(pm_sys->munmap(m->medium.map, pm_mapping_area(m)));
 	if (!rc && unmapped)
 		rc = pm_fail(unmapped, "pm_unmap", m->name, "munmap failed: %s", pm_strerror(unmapped));
 	if (m->errors.shared)

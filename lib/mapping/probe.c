@@ -89,6 +89,7 @@ int pm_mapping_probe(const char *path, int fd, const struct pm_options *o, struc
 	struct pm_file f = {.call = by_path ? "pm_probe" : "pm_probe_fd", .name = path, .fd = -1, .directory_fd = -1};
 	snprintf(name, sizeof(name), "fd %d", fd);
 	f.name = by_path ? path : name;
+	size_t reserve;
 	memset(r, 0, sizeof(*r));
 	pm_evidence_clear(r->evidence);
 	if (o->flags & PM_ANONYMOUS)
@@ -105,6 +106,8 @@ int pm_mapping_probe(const char *path, int fd, const struct pm_options *o, struc
 	struct pm_span range = {.length = 0};
 	rc = pm_assess_range(&f, o, &range);
 	r->length = range.length;
+	if (!rc)
+		rc = pm_area_try_reserve(&f, o->reserve, range.offset, range.length, &reserve);
 	if (!rc)
 		rc = assess(&f, o, range, r);
 	pm_file_close(&f);

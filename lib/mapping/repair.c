@@ -45,7 +45,7 @@ static int gather_present(struct pm_mapping *m, const char *call, uint64_t offse
 	now.stx.stx_attributes = fresh.stx_attributes;
 	now.stx.stx_attributes_mask = fresh.stx_attributes_mask;
 	if (S_ISREG(now.stx.stx_mode)) {
-		pm_gate_note_end(m, fresh.stx_size);
+		pm_gate_note_end(m, fresh.stx_size, atomic_load(&m->medium.resized));
 		if (fresh.stx_size < offset + length)
 			return pm_gate_cut_off(m, call);
 	}

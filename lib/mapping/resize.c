@@ -18,28 +18,68 @@
 #include "observe/observe.h"
 #include "sys/sys.h"
 
+static bool is_regular(const struct pm_mapping *m)
+{
+	return S_ISREG(m->file.stx.stx_mode);
+}
+
+/* The mapping follows the file, or the device, and changes nothing of it. */
+static bool follows(const struct pm_mapping *m)
+{
+	return m->flags & PM_READ_ONLY || !is_regular(m);
+}
+
+/* What lies before the mapping in its first page. */
+static uint64_t lead(const struct pm_mapping *m)
+{
+	return m->mapped.range.offset % m->file.unit;
+}
+
+static size_t pages_of(const struct pm_mapping *m, uint64_t length)
+{
+	return (size_t)((lead(m) + length + m->file.unit - 1) / m->file.unit * m->file.unit);
+}
+
+static int check_kind(struct pm_mapping *m, uint64_t length)
+{
+	const char *call = "pm_resize";
+	bool is_device = m->medium.device_dax || (pm_mapping_backing(m) == PM_BACKING_FILE && !is_regular(m));
+	if (pm_mapping_backing(m) != PM_BACKING_FILE && !is_device)
+		return pm_fail(-EINVAL, call, m->name, "only a shared mapping of a file can be resized");
+	if (is_device && !m->reserved)
+		return pm_fail(-EINVAL, call, m->name, "a mapping of a device can only be resized within a reserve");
+	if (m->flags & PM_READ_ONLY && !m->reserved)
+		return pm_fail(-EACCES, call, m->name,
+		               "the mapping is read-only, and has no reserve within which it could follow the file");
+	if (m->medium.device_dax && length % m->file.unit)
+		return pm_fail(-EINVAL, call, m->name, "the length must be a multiple of %zu", m->file.unit);
+	return 0;
+}
+
 static int check_arguments(struct pm_mapping *m, uint64_t length)
 {
 	const char *call = "pm_resize";
 	if (!length)
 		return pm_fail(-EINVAL, call, m->name, "length is 0");
-	if (pm_mapping_backing(m) != PM_BACKING_FILE || !S_ISREG(m->file.stx.stx_mode))
-		return pm_fail(-EINVAL, call, m->name, "only a shared mapping of a regular file can be resized");
-	if (m->flags & PM_READ_ONLY)
-		return pm_fail(-EACCES, call, m->name, "the mapping is read-only");
+	int rc = check_kind(m, length);
+	if (rc)
+		return rc;
 	if (length > PTRDIFF_MAX - m->file.unit)
 		return pm_fail(-EOVERFLOW, call, m->name, "%llu bytes are more than a process can address",
 		               (unsigned long long)length);
 	if (m->mapped.range.offset > INT64_MAX - m->file.unit - length)
 		return pm_fail(-EOVERFLOW, call, m->name, "offset + length overflows");
+	if (m->reserved && pages_of(m, length) > m->reserved)
+		return pm_fail(-ENOMEM, call, m->name,
+		               "the reserve ends at %llu bytes: unmap, and map with a larger one",
+		               (unsigned long long)(m->reserved - lead(m)));
 	return 0;
 }
 
-static int remap(struct pm_mapping *m, uint64_t length)
+/* ---- Addresses ---- */
+
+static int move_all(struct pm_mapping *m, size_t map_length)
 {
-	uint64_t start = m->mapped.range.offset - m->mapped.range.offset % m->file.unit;
-	size_t map_length =
-		(size_t)((m->mapped.range.offset + length - start + m->file.unit - 1) / m->file.unit * m->file.unit);
 	void *map = m->medium.map;
 	/* Everything that was recorded is drained. */
 	int rc = pm_page_set_reserve(&m->medium.writeback.recorded, map_length);
@@ -56,18 +96,56 @@ static int remap(struct pm_mapping *m, uint64_t length)
 		return pm_area_no_room(m->name, "pm_resize", "mremap", map_length,
 		                       map_length > m->medium.map_length ? map_length - m->medium.map_length : 0, rc);
 	m->medium.map = map;
-	m->medium.map_length = map_length;
+	return 0;
+}
+
+/* Within the reserve: the pages up to the new end become accessible, or those behind it inaccessible. */
+static int give_access(struct pm_mapping *m, size_t from, size_t to)
+{
+	int access = PROT_READ | (m->flags & PM_READ_ONLY ? 0 : PROT_WRITE);
+	int rc = from < to ? pm_area_set_access(m->medium.map, from, to, access)
+	                   : pm_area_set_access(m->medium.map, to, from, PROT_NONE);
+	return rc ? pm_area_no_room(m->name, "pm_resize", "mprotect", from < to ? to - from : from - to, 0, rc) : 0;
+}
+
+/* What other threads read. Only a mapping without a reserve has another base than before. */
+static void publish(struct pm_mapping *m, uint64_t length, bool is_acknowledged)
+{
+	atomic_store(&m->medium.map_length, pages_of(m, length));
+	pm_medium_set_reach(&m->medium, m->mapped.range.offset + length, is_acknowledged);
 	pm_forget_complete_fsync(&m->medium);
 	/* The range of an event is read under that lock alone. */
 	pthread_mutex_lock(&m->terms.lock);
-	m->base = m->medium.map + (m->mapped.range.offset - start);
+	if (!m->reserved)
+		m->base = m->medium.map + lead(m);
 	m->mapped.range.length = length;
-	pthread_mutex_unlock(&m->terms.lock);
-	pm_medium_set_reach(&m->medium, m->mapped.range.offset + length);
+	atomic_store(&m->length, length);
 	pm_terms_set_strategy(&m->terms, &m->medium, atomic_load(&m->terms.strategy));
+	pthread_mutex_unlock(&m->terms.lock);
 	pm_shared_file_set_end(&m->user, m->mapped.range.offset + length);
-	return 0;
 }
+
+/*
+ * The addresses alone, not the file. Within a reserve a shorter length is published first, and accesses of the
+ * library's own that know the longer one end before its pages do.
+ */
+static int remap(struct pm_mapping *m, uint64_t length)
+{
+	size_t before = m->medium.map_length;
+	uint64_t old_length = m->mapped.range.length;
+	if (m->reserved && length < old_length) {
+		publish(m, length, false);
+		pm_walks_wait(&m->medium.walks);
+	}
+	int rc = m->reserved ? give_access(m, before, pages_of(m, length)) : move_all(m, pages_of(m, length));
+	if (!rc)
+		publish(m, length, true);
+	else if (m->reserved && length < old_length)
+		publish(m, old_length, false);
+	return rc;
+}
+
+/* ---- The file ---- */
 
 /* Whether the grown range still supports the promise: otherwise the call is refused, or the mapping must be demoted. */
 static int assess_grown(struct pm_mapping *m, uint64_t length, struct pm_decision *ret)
@@ -80,47 +158,98 @@ static int assess_grown(struct pm_mapping *m, uint64_t length, struct pm_decisio
 	return ret->verdict == PM_VERDICT_REFUSED ? pm_assess_refuse(&m->file, ret) : 0;
 }
 
-static int grow(struct pm_mapping *m, uint64_t length, struct pm_event_batch *batch)
+struct completion {
+	struct pm_mapping *m;
+	uint64_t start, added; /* to be prepared; nothing if 0 */
+	int rc;
+};
+
+/* Returns a write-back error, and leaves any error in rc. */
+static int prepare_and_sync(void *arg)
+{
+	struct completion *c = arg;
+	struct pm_file *f = &c->m->file;
+	c->rc = c->added ? pm_file_prepare(f, c->start, c->added, c->m->terms.decision.direct == PM_YES) : 0;
+	if (!c->rc)
+		c->rc = pm_file_sync(f);
+	return f->suspect ? c->rc : 0;
+}
+
+/* The file is ready, and durable. Drains of other threads wait meanwhile. */
+static int complete_file(struct pm_mapping *m, uint64_t start, uint64_t added)
+{
+	struct completion c = {.m = m, .start = start, .added = added};
+	int rc = pm_page_sync_file(&m->medium, prepare_and_sync, &c);
+	m->file.suspect |= rc != 0;
+	return c.rc ? c.rc : rc;
+}
+
+/* Makes the file reach end. [start, start + added) is the new part, with the page that was mapped in part. */
+static int extend(struct pm_mapping *m, uint64_t end, uint64_t start, uint64_t added)
 {
 	struct pm_file *f = &m->file;
-	uint64_t old_length = m->mapped.range.length, end = m->mapped.range.offset + length;
-	struct pm_decision decision;
-	/* The new part, and the page that was mapped in part. */
-	uint64_t start = (m->mapped.range.offset + old_length) / f->unit * f->unit;
-	uint64_t added = (end - start + f->unit - 1) / f->unit * f->unit;
+	uint64_t old_end = m->mapped.range.offset + m->mapped.range.length;
 	int rc = pm_file_grow(f, end, m->flags & PM_SPARSE);
-	uint64_t reached = f->size;
 	/* Not into the page that is mapped: it was prepared, and another thread may be storing into it. */
-	uint64_t unmapped = (m->mapped.range.offset + old_length + f->unit - 1) / f->unit * f->unit;
+	uint64_t unmapped = (old_end + f->unit - 1) / f->unit * f->unit;
 	if (!rc && m->mapped.is_prepared && m->terms.decision.direct == PM_YES && unmapped < end)
 		rc = pm_file_write_zeros(f, unmapped, end - unmapped);
-	if (!rc && m->mapped.is_prepared)
-		rc = pm_file_prepare(f, start, added, m->terms.decision.direct == PM_YES);
-	if (!rc)
-		rc = pm_file_sync(f);
-	if (!rc)
-		rc = pm_file_stat(f);
+	return rc ? rc : complete_file(m, start, m->mapped.is_prepared ? added : 0);
+}
+
+/* The file, or the device, reaches that far already. Where lines are promised it is synced as by pm_map(). */
+static int follow(struct pm_mapping *m, uint64_t end)
+{
+	if (end > m->file.size)
+		return pm_fail(-ERANGE, "pm_resize", m->name, "the range ends at %llu, the file at %llu",
+		               (unsigned long long)end, (unsigned long long)m->file.size);
+	bool lines = atomic_load(&m->terms.granularity) >= PM_CACHE_LINE;
+	return lines && is_regular(m) ? complete_file(m, 0, 0) : 0;
+}
+
+/* Demotes before the new part is visible: no store there can meet a promise that does not hold. */
+static int reach_out(struct pm_mapping *m, uint64_t length, struct pm_event_batch *batch, uint64_t added)
+{
+	struct pm_decision decision;
+	size_t map_length = pages_of(m, length);
+	int rc = pm_file_stat(&m->file);
 	if (!rc)
 		rc = assess_grown(m, length, &decision);
 	if (!rc)
-		rc = remap(m, length);
-	if (rc) {
-		/* What other processes added meanwhile must not be undone. */
-		f->size = reached;
+		rc = m->reserved ? give_access(m, m->medium.map_length, map_length) : move_all(m, map_length);
+	if (rc)
 		return rc;
-	}
+	if (m->mapped.is_prepared && !follows(m))
+		PM_RETRY(pm_sys->madvise(m->medium.map + map_length - added, (size_t)added, MADV_POPULATE_WRITE));
 	pm_observed_adopt(&m->observed, &decision, false, batch);
-	if (m->mapped.is_prepared)
-		PM_RETRY(pm_sys->madvise(m->medium.map + m->medium.map_length - added, (size_t)added,
-		                         MADV_POPULATE_WRITE));
+	publish(m, length, !m->reserved);
 	return 0;
+}
+
+static int grow(struct pm_mapping *m, uint64_t length, struct pm_event_batch *batch)
+{
+	struct pm_file *f = &m->file;
+	uint64_t old_end = m->mapped.range.offset + m->mapped.range.length, end = m->mapped.range.offset + length;
+	uint64_t start = old_end / f->unit * f->unit, added = (end - start + f->unit - 1) / f->unit * f->unit;
+	/* From now on no other mapping of this process cuts the file before that. */
+	pm_shared_file_set_end(&m->user, end);
+	int rc = follows(m) ? follow(m, end) : extend(m, end, start, added);
+	uint64_t reached = f->size;
+	if (!rc)
+		rc = reach_out(m, length, batch, added);
+	if (!rc)
+		return 0;
+	pm_shared_file_set_end(&m->user, old_end);
+	/* What other processes added meanwhile must not be undone. */
+	f->size = reached;
+	return rc;
 }
 
 static int shrink(struct pm_mapping *m, uint64_t length)
 {
 	uint64_t end = m->mapped.range.offset + length;
 	struct pm_file *f = &m->file;
-	if (f->size != m->mapped.range.offset + m->mapped.range.length)
+	if (follows(m) || f->size != m->mapped.range.offset + m->mapped.range.length)
 		return remap(m, length);
 	bool sure;
 	if (pm_shared_file_others_end(m->errors.shared, &m->user, &sure) > end)
@@ -138,7 +267,7 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 		return pm_file_fail_forbidden(f, rc, "the file cannot be made shorter", PM_CHANGE_SHRINKS);
 	}
 	f->size = end;
-	return pm_file_sync(f);
+	return complete_file(m, 0, 0);
 }
 
 static void see_anew(struct pm_mapping *m)
@@ -162,7 +291,7 @@ static int check_file(struct pm_mapping *m)
 		return pm_gate_leave(m, "pm_resize", rc);
 	rc = pm_file_stat(&m->file);
 	if (!rc)
-		pm_gate_note_end(m, m->file.size);
+		pm_gate_note_end(m, m->file.size, atomic_load(&m->medium.resized));
 	return rc;
 }
 
@@ -182,6 +311,9 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 		return rc;
 	m->file.created = m->file.grown = false;
 	bool grows = length > m->mapped.range.length;
+	/* Other threads may not know that yet, and still wait for its -ERANGE. */
+	if (grows && m->reserved && pm_medium_is_cut(&m->medium))
+		return pm_gate_cut_off(m, "pm_resize");
 	if (length == m->mapped.range.length) /* the file reaches there again: what was cut off is zeros now */
 		return remap(m, length);
 	rc = grows ? grow(m, length, batch) : shrink(m, length);

@@ -47,8 +47,9 @@ void pm_assess_subject(const struct pm_file *f, const struct pm_ask *ask, struct
 int pm_assess_range(const struct pm_file *f, const struct pm_options *o, struct pm_span *ret)
 {
 	uint64_t length = o->length;
-	if (!length && o->offset < f->size)
-		length = f->size - o->offset;
+	uint64_t there = o->offset < f->size ? f->size - o->offset : 0;
+	if (!length || (o->flags & PM_AT_LEAST && length < there))
+		length = there;
 	bool growable = o->flags & PM_CREATE && S_ISREG(f->stx.stx_mode);
 	if (!length && o->offset > f->size && !growable)
 		return pm_fail(-ERANGE, f->call, f->name, "the offset is %llu, the file ends at %llu",
@@ -109,7 +110,7 @@ static int refresh(struct pm_mapped *m, struct pm_medium *medium, struct pm_file
 	/* Another file says nothing about this one. */
 	now->fd = rc == -EBADF ? -1 : now->fd;
 	if (!rc && S_ISREG(now->stx.stx_mode))
-		pm_medium_note_end(medium, now->stx.stx_size);
+		pm_medium_note_end(medium, now->stx.stx_size, atomic_load(&medium->resized));
 	m->file->stx = rc ? m->file->stx : now->stx;
 	now->stx = m->file->stx;
 	return rc;

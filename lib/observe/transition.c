@@ -15,18 +15,26 @@ void pm_terms_destroy(struct pm_terms *t)
 	pthread_mutex_destroy(&t->lock);
 }
 
-void pm_terms_set_strategy(struct pm_terms *t, struct pm_medium *medium, const struct pm_strategy *strategy)
-{
-	/* If every call must check something first, the short cut is closed. */
-	bool is_direct = strategy == &pm_strategy_cacheline && !atomic_load(&t->lost_guarantee) &&
-	                 !(medium->identity && atomic_load(&medium->identity->lost)) && !pm_medium_is_cut(medium);
-	atomic_store(&t->lines, is_direct ? medium->cpu : NULL);
-	atomic_store(&t->strategy, strategy);
-}
-
 void pm_terms_close_short_cut(struct pm_terms *t)
 {
 	atomic_store(&t->lines, NULL);
+}
+
+/* If every call must check something first, the short cut is closed. */
+static bool may_take_short_cut(struct pm_terms *t, struct pm_medium *medium, const struct pm_strategy *strategy)
+{
+	return strategy == &pm_strategy_cacheline && !atomic_load(&t->lost_guarantee) &&
+	       !(medium->identity && atomic_load(&medium->identity->lost)) && !pm_medium_is_cut(medium);
+}
+
+void pm_terms_set_strategy(struct pm_terms *t, struct pm_medium *medium, const struct pm_strategy *strategy)
+{
+	if (may_take_short_cut(t, medium, strategy))
+		atomic_store(&t->lines, medium->cpu);
+	/* Another thread may close it just now: what makes it close it has noted before. */
+	if (!may_take_short_cut(t, medium, strategy))
+		pm_terms_close_short_cut(t);
+	atomic_store(&t->strategy, strategy);
 }
 
 void pm_terms_begin(struct pm_terms *t, struct pm_medium *medium)

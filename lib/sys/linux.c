@@ -216,6 +216,11 @@ static int do_mremap(void **address, size_t old_length, size_t new_length, int f
 	return 0;
 }
 
+static int do_mprotect(void *address, size_t length, int prot)
+{
+	return result(mprotect(address, length, prot));
+}
+
 static int do_madvise(void *address, size_t length, int advice)
 {
 	return result(madvise(address, length, advice));
@@ -357,6 +362,7 @@ const struct pm_sys pm_sys_linux = {
 	.memfd_create = do_memfd_create,
 	.getrlimit_fsize = do_getrlimit_fsize,
 	.mremap = do_mremap,
+	.mprotect = do_mprotect,
 	.madvise = do_madvise,
 	.mincore = do_mincore,
 	.msync = do_msync,

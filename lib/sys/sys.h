@@ -132,6 +132,7 @@ struct pm_sys {
 	int (*memfd_create)(const char *name);
 	int (*getrlimit_fsize)(uint64_t *limit); /* getrlimit(RLIMIT_FSIZE) */
 	int (*mremap)(void **address, size_t old_length, size_t new_length, int flags);
+	int (*mprotect)(void *address, size_t length, int prot);
 	int (*madvise)(void *address, size_t length, int advice);
 	int (*mincore)(void *address, size_t length, unsigned char *vector);
 	int (*msync)(void *address, size_t length);

@@ -46,6 +46,7 @@ lib/kernel/trusted_sync
 lib/shared_file
 
 lib/durability/page_set
+lib/durability/walk
 lib/durability/engine
 lib/durability/writeback_calls
 lib/durability/deep

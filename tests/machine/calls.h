@@ -85,6 +85,8 @@
 	X(CALL, int, mremap, (void **address, size_t old_length, size_t new_length, int flags), \
 	  (address, old_length, new_length, flags), .fd = -1, .address = (uintptr_t)*address, .length = new_length, \
 	  .flags = (unsigned long)flags) \
+	X(CALL, int, mprotect, (void *address, size_t length, int prot), (address, length, prot), \
+	  .fd = -1, .address = (uintptr_t)address, .length = length, .flags = (unsigned long)prot) \
 	X(CALL, int, madvise, (void *address, size_t length, int advice), (address, length, advice), \
 	  .fd = -1, .address = (uintptr_t)address, .length = length, .flags = (unsigned long)advice) \
 	X(CALL, int, mincore, (void *address, size_t length, unsigned char *vector), (address, length, vector), \
