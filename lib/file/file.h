@@ -36,6 +36,8 @@ struct pm_file {
 	bool alone;       /* a write lease shows that no other process has had the file open since it was taken */
 	bool claimed;     /* that lease is pm_file_claim()'s */
 	bool grown;       /* by this call, or blocks were reserved */
+	bool copied_singly; /* by pm_map(), which may yet fail (copies.h); before it: */
+	uint32_t cow_flag, cow_size;
 	bool suspect;     /* a sync failed: perhaps the only report of a lost write-back (errseq.rst) */
 	char *entry;
 	/* What an unnamed file is called where every file needs a name; empty: nothing. It lies behind the entry. */

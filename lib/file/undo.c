@@ -13,6 +13,7 @@
 #include "error.h"
 #include "file/beside.h"
 #include "file/claim.h"
+#include "file/copies.h"
 #include "file/file.h"
 #include "file/undo.h"
 #include "sys/sys.h"
@@ -99,6 +100,8 @@ void pm_file_undo(struct pm_file *f)
 	} else if (!f->created && f->grown) {
 		undo_growth(f);
 	}
+	if (!f->created)
+		pm_file_copy_as_before(f);
 	f->grown = false;
 	pm_file_release(f);
 }

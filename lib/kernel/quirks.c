@@ -126,6 +126,8 @@ static const struct {
 	    "tests/power/reflink.sh", "pm_lease(7), Why it is needed"),
 	ROW(ALWAYS, RELEASE(6, 2), XFS_SUPER_MAGIC, PM_FS_SHOWS_OLD_BLOCKS, "fs/dax.c dax_iomap_cow_copy",
 	    "tests/guest/test_prepared.c", "pm_durability(7), Holes of a cloned file"),
+	ROW(ALWAYS, NEVER, XFS_SUPER_MAGIC, PM_FS_COPIES_AHEAD, "fs/xfs/xfs_reflink.c xfs_find_trim_cow_extent",
+	    "tests/guest/test_stale.c", "pm_lease(7), Copies of more than one block"),
 
 	/* Where it keeps what leads to the data. */
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_JOURNAL_DEVICE, "fs/ext4/super.c ext4_get_dev_journal",

@@ -126,6 +126,12 @@ static int decide(struct pm_mapping *m, const struct pm_options *o, pm_evidence_
 	m->mapped.is_prepared = pm_assess_will_prepare(o, f->created, e);
 	pm_assess_assume(e, o, m->mapped.range.offset + m->mapped.range.length > f->size, m->mapped.is_prepared);
 	m->terms.decision = pm_decide(e, &m->mapped.ask);
+	if (m->terms.decision.verdict != PM_VERDICT_REFUSED) {
+		rc = pm_mapping_check_lease(m, o, e, s);
+		if (rc)
+			return rc;
+		m->terms.decision = pm_decide(e, &m->mapped.ask);
+	}
 	return m->terms.decision.verdict == PM_VERDICT_REFUSED ? pm_assess_refuse(f, &m->terms.decision) : 0;
 }
 
@@ -153,7 +159,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 		return rc;
 	/* A mapping that may be promoted needs the flag from the start: mmap(2) alone can set it. */
 	m->terms.is_synchronous = m->terms.decision.granularity >= PM_CACHE_LINE ||
-	                          (m->flags & PM_LEASE && e[PM_EV_MAP_SYNC].state == PM_YES);
+	                          (m->observed.lease.is_wanted && e[PM_EV_MAP_SYNC].state == PM_YES);
 	rc = map_pages(m, &s);
 	if (!rc)
 		rc = finish_open(m, o);
@@ -202,6 +208,7 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 		rc = establish(m, o);
 	if (!rc) {
 		pm_file_release(&m->file);
+		m->file.copied_singly = false;
 		return 0;
 	}
 	/* Before the lease that allows it is released. */

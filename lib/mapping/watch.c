@@ -3,6 +3,8 @@
 #include <errno.h>
 
 #include "error.h"
+#include "file/copies.h"
+#include "kernel/quirks.h"
 #include "mapping/watch.h"
 #include "observe/observe.h"
 
@@ -49,6 +51,31 @@ int pm_mapping_watch_start(struct pm_mapping *m, const struct pm_options *o)
 	                  : lease->error == EACCES ? "only the owner, or a process with CAP_LEASE, may take one"
 	                                           : pm_strerror(-lease->error);
 	return pm_fail(-lease->error, m->file.call, m->file.name, "cannot take the lease: %s", why);
+}
+
+/* Without MAP_SYNC each fault keeps the page's lock until the page is mapped. */
+int pm_mapping_check_lease(struct pm_mapping *m, const struct pm_options *o, pm_evidence_table e,
+                           const struct pm_subject *s)
+{
+	struct pm_lease *lease = &m->observed.lease;
+	m->mapped.is_copied_ahead = lease->is_wanted && e[PM_EV_MAP_SYNC].state == PM_YES &&
+	                            e[PM_EV_SHAREABLE].state != PM_NO &&
+	                            pm_has_quirk(s->found.file_system, PM_FS_COPIES_AHEAD);
+	int rc = m->mapped.is_copied_ahead ? pm_file_copy_singly(&m->file, true) : 0;
+	if (!rc)
+		return 0;
+	if (o->sync == PM_GUARANTEE)
+		return pm_fail(rc, m->file.call, m->file.name,
+		               "the lease is not enough: a store is lost where the file system copies more than a "
+		               "block at a time, and cowextsize cannot be set to one block: %s; map as the owner, "
+		               "and a file without extsize",
+		               pm_strerror(rc));
+	m->mapped.is_copied_ahead = lease->is_wanted = false;
+	pm_lease_end(lease);
+	lease->error = -rc;
+	pm_evidence_set(&e[PM_EV_LEASE_HELD], PM_NO, 0, "ioctl(FS_IOC_FSSETXATTR)", NULL);
+	pm_evidence_set(&e[PM_EV_LEASE_POSSIBLE], PM_NO, -rc, "ioctl(FS_IOC_FSSETXATTR)", "cowextsize cannot be set");
+	return 0;
 }
 
 /* Preparing may have taken longer than the kernel waits for a lease. */

@@ -19,6 +19,7 @@ struct pm_mapped {
 	struct pm_ask ask;
 	unsigned syncs;      /* the PM_CALL_... of sys.h that the mapping has needed until now */
 	bool is_prepared;
+	bool is_copied_ahead; /* the file system must be kept from it (file/copies.h) while extents may be shared */
 	bool is_entry_unsynced; /* another process renamed or linked the file, and that is not known to be durable */
 	bool is_emergency;   /* the file system went read-only for good, which not every assessment would see */
 };

@@ -2,6 +2,7 @@
 #include "durability/page.h"
 #include "facts/evidence.h"
 #include "facts/subject.h"
+#include "file/copies.h"
 #include "file/grow.h"
 #include "kernel/trusted_sync.h"
 #include "observe/retake.h"
@@ -70,7 +71,10 @@ static int mend(struct pm_observed *o, const pm_evidence_table e, const struct p
 	int rc = 0;
 	f->call = "the lease";
 	f->size = s->stx.stx_size;
-	if (is_mendable(o->mapped, e, s))
+	/* Another process may have undone it. */
+	if (o->mapped->is_copied_ahead)
+		rc = pm_file_copy_singly(f, false);
+	if (!rc && is_mendable(o->mapped, e, s))
 		rc = pm_file_prepare(f, s->offset, s->length, true);
 	if (rc)
 		return rc;

@@ -84,6 +84,7 @@ lib/file/forbidden
 lib/file/beside
 lib/file/claim
 lib/file/sync
+lib/file/copies
 lib/file/undo
 lib/file/close
 lib/file/open

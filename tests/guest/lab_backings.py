@@ -216,9 +216,7 @@ _ROWS = (
             NVDIMM * 2 + DISK * 3, _FOUR, "/dev/pmem0", "mem-ctrl", modules="dm-mod overlay", directory="/mnt"),
 )
 
-# With two CPUs Linux 6.12 has lost acknowledged stores of a mapping under a lease while other descriptors cloned, cut
-# and punched its file (2 of 5 runs of power-clone-newest, and none of 10 later); why is not known. LAB_CPUS=2 shows it.
-_ONE_CPU = ("xfs-dax-reflink", "matrix-", "cuts-files", "ways", "cached-disks")
+_ONE_CPU = ("matrix-", "cuts-files", "ways", "cached-disks")
 BACKINGS = {row.name: replace(row, cpus=1) if row.name.startswith(_ONE_CPU) else row for row in _ROWS}
 
 # Not offered to users: the boot that turns blank NVDIMMs into golden images.

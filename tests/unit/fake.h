@@ -121,6 +121,8 @@ struct fake_machine {
 	const struct fake_region *below[2]; /* the file's device stands on devices of these regions, up to NULL */
 	bool is_realtime;   /* XFS: the data is on another device */
 	int xfs_errno;      /* the ioctl that would tell it fails */
+	uint32_t xflags, cow_size, extent_size; /* XFS: hints of the inode, which may be set */
+	int hints_errno;    /* not by this process */
 	bool is_encrypted;  /* STATX_ATTR_ENCRYPTED */
 	bool hides_device;  /* mountinfo has the file's mount under another device, as on an overlay */
 	bool lacks_mount_id; /* fdinfo does not tell it */

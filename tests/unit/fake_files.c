@@ -419,11 +419,15 @@ static int fake_statx_now(int fd, struct statx *stx)
 int fake_xfs(unsigned long request, void *arg)
 {
 	if (request == FS_IOC_FSGETXATTR) {
-		uint32_t flags = fake.machine.has_dax_flag ? FS_XFLAG_DAX : 0;
+		uint32_t flags = fake.machine.xflags | (fake.machine.has_dax_flag ? FS_XFLAG_DAX : 0);
 		flags |= fake.machine.is_realtime ? FS_XFLAG_REALTIME : 0;
-		*(struct fsxattr *)arg = (struct fsxattr){.fsx_xflags = flags};
+		*(struct fsxattr *)arg = (struct fsxattr){.fsx_xflags = flags,
+		                                          .fsx_extsize = fake.machine.extent_size,
+		                                          .fsx_cowextsize = fake.machine.cow_size};
 		return -fake.machine.xfs_errno;
 	}
+	if (request == FS_IOC_FSSETXATTR)
+		return fake_set_hints(arg);
 	if (request != XFS_GEOMETRY)
 		fake_violation("ioctl 0x%lx is no evidence", request);
 	if (request != XFS_GEOMETRY || fake.machine.reflink == PM_UNKNOWN)

@@ -77,6 +77,8 @@ void fake_place(struct statx *);
 void fake_virtual_entries(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 /* Answers of an XFS; other requests are a violation. */
 int fake_xfs(unsigned long request, void *arg);
+struct fsxattr;
+int fake_set_hints(const struct fsxattr *);
 
 struct fiemap;
 int fake_fiemap(struct fiemap *);
