@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vfs_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "vfs_map.h"
+
+static struct pmdirect_file *mine(sqlite3_file *file)
+{
+	return (struct pmdirect_file *)(void *)file;
+}
+
+static const sqlite3_io_methods *below(struct pmdirect_file *f)
+{
+	return pmdirect_real(f)->pMethods;
+}
+
+/* The mappings of a parent are not the child's. */
+static bool is_mapped(struct pmdirect_file *f)
+{
+	return f->node && f->forks == pmdirect_node_forks();
+}
+
+static bool is_dax(int fd)
+{
+	struct statx stx;
+	return !statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &stx) &&
+	       stx.stx_attributes & stx.stx_attributes_mask & STATX_ATTR_DAX;
+}
+
+void pmdirect_file_init(struct pmdirect_file *f, const char *path, int flags)
+{
+	int moved = 0;
+	f->read_only = flags & SQLITE_OPEN_READONLY;
+	f->is_log = flags & SQLITE_OPEN_WAL;
+	f->forks = pmdirect_node_forks();
+	f->database = f;
+	if (f->is_log) {
+		f->database = mine(sqlite3_database_file_object(path));
+		if (f->database && f->database->base.pMethods != f->base.pMethods)
+			f->database = NULL;
+		if (f->database)
+			f->database->log = f;
+	}
+	if (!f->database)
+		return;
+	f->node = pmdirect_node_get(path, f->read_only);
+	if (!f->node) {
+		f->error = -errno;
+		return;
+	}
+	/* The path may lead to another file by now. */
+	if (below(f)->xFileControl(pmdirect_real(f), SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved) {
+		pmdirect_node_put(f->node);
+		f->node = NULL;
+		return;
+	}
+	f->seen = f->database->locks - 1;
+	f->direct = is_dax(pmdirect_node_fd(f->node));
+	f->watched = f->direct && pmdirect_node_watch(f->node);
+}
+
+/* ---- Content ----------------------------------------------------------------------------------- */
+
+static int file_close(sqlite3_file *file)
+{
+	struct pmdirect_file *f = mine(file);
+	if (f->is_log && f->database)
+		f->database->log = NULL;
+	pmdirect_map_end(f);
+	int rc = below(f)->xClose(pmdirect_real(f));
+	if (f->node)
+		pmdirect_node_put(f->node);
+	f->node = NULL;
+	return rc;
+}
+
+static int file_read(sqlite3_file *file, void *to, int length, sqlite3_int64 offset)
+{
+	struct pmdirect_file *f = mine(file);
+	if (is_mapped(f) && pmdirect_map_reach(f, (uint64_t)offset, (uint64_t)length) &&
+	    pmdirect_map_load(f, to, (uint64_t)offset, (size_t)length))
+		return SQLITE_OK;
+	return below(f)->xRead(pmdirect_real(f), to, length, offset);
+}
+
+/*
+ * Stores into the mapping where the file has the bytes already. On a DAX file whose stores need the kernel, write(2)
+ * does it: other processes that map the file by lines learn from it that a sync of theirs needs the kernel as well.
+ */
+static bool store(struct pmdirect_file *f, const void *from, uint64_t offset, uint64_t length)
+{
+	if (!pmdirect_map_reach(f, offset, length) || (f->direct && !pmdirect_map_has_lines(f)))
+		return false;
+	return pmdirect_map_store(f, offset, from, (size_t)length);
+}
+
+static int file_write(sqlite3_file *file, const void *from, int length, sqlite3_int64 offset)
+{
+	struct pmdirect_file *f = mine(file);
+	uint64_t end = (uint64_t)offset + (uint64_t)length;
+	int rc = SQLITE_IOERR;
+	if (is_mapped(f) && !f->read_only) {
+		pmdirect_map_refresh(f);
+		if (f->direct && end > f->usable)
+			rc = pmdirect_map_grow(f, end);
+		if (rc == SQLITE_FULL)
+			return rc;
+		if (end <= f->size && store(f, from, (uint64_t)offset, (uint64_t)length))
+			return SQLITE_OK;
+	}
+	rc = below(f)->xWrite(pmdirect_real(f), from, length, offset);
+	if (rc == SQLITE_OK && end > f->size)
+		f->size = end;
+	return rc;
+}
+
+static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
+{
+	struct pmdirect_file *f = mine(file);
+	sqlite3_int64 kept = size;
+	if (is_mapped(f) && !f->is_log && size && pmdirect_map_has_lines(f)) {
+		/* As with SQLITE_FCNTL_CHUNK_SIZE: what the file grew by in advance may stay. */
+		sqlite3_int64 chunk = f->chunk ? (sqlite3_int64)f->chunk : 65536;
+		kept = (size + chunk - 1) / chunk * chunk;
+		if (kept >= (sqlite3_int64)f->usable)
+			return SQLITE_OK;
+	}
+	int rc = below(f)->xTruncate(pmdirect_real(f), kept);
+	if (rc != SQLITE_OK || !is_mapped(f))
+		return rc;
+	f->seen = f->database->locks - 1;
+	pmdirect_map_refresh(f);
+	return SQLITE_OK;
+}
+
+static int sync_below(struct pmdirect_file *f, int flags)
+{
+	uint64_t changes = 0;
+	bool counted = f->watched && f->node && pmdirect_node_changes(f->node, &changes);
+	int rc = below(f)->xSync(pmdirect_real(f), flags);
+	if (rc == SQLITE_OK) {
+		f->synced = true;
+		if (counted)
+			pmdirect_node_synced(f->node, changes);
+	}
+	return rc;
+}
+
+/* Whether everything that any process put into the file is in the persistence domain, or was stored there by lines. */
+static bool nothing_but_lines(struct pmdirect_file *f)
+{
+	uint64_t changes;
+	return f->watched && pmdirect_node_changes(f->node, &changes) && pmdirect_node_is_synced(f->node, changes);
+}
+
+/*
+ * What was written by this connection is not enough: under synchronous=NORMAL a checkpoint relies on this call to make
+ * durable what other processes appended to the log, and a commit on all frames before its own.
+ */
+static int file_sync(sqlite3_file *file, int flags)
+{
+	struct pmdirect_file *f = mine(file);
+	int rc;
+	if (!is_mapped(f) || !f->map || !f->synced)
+		return sync_below(f, flags);
+	if (pmdirect_map_has_lines(f)) {
+		if (!nothing_but_lines(f))
+			return sync_below(f, flags);
+		rc = pm_drain(f->map);
+	} else if (f->direct || !pmdirect_map_is_whole(f)) {
+		return sync_below(f, flags);
+	} else {
+		rc = pm_sync(f->map);
+	}
+	if (rc == -ERANGE) { /* cut off meanwhile */
+		pmdirect_map_end(f);
+		return sync_below(f, flags);
+	}
+	if (rc) {
+		f->error = rc;
+		sqlite3_log(SQLITE_IOERR_FSYNC, "%s", pm_error_detail());
+	}
+	return rc ? SQLITE_IOERR_FSYNC : SQLITE_OK;
+}
+
+static int file_size(sqlite3_file *file, sqlite3_int64 *ret_size)
+{
+	struct pmdirect_file *f = mine(file);
+	return below(f)->xFileSize(pmdirect_real(f), ret_size);
+}
+
+/* ---- Locks: the VFS below has them, so that both exclude each other --------------------------- */
+
+static int file_lock(sqlite3_file *file, int level)
+{
+	struct pmdirect_file *f = mine(file);
+	int rc = below(f)->xLock(pmdirect_real(f), level);
+	f->locks += rc == SQLITE_OK;
+	return rc;
+}
+
+static int file_unlock(sqlite3_file *file, int level)
+{
+	struct pmdirect_file *f = mine(file);
+	return below(f)->xUnlock(pmdirect_real(f), level);
+}
+
+static int file_check_reserved(sqlite3_file *file, int *ret)
+{
+	struct pmdirect_file *f = mine(file);
+	return below(f)->xCheckReservedLock(pmdirect_real(f), ret);
+}
+
+static int file_shm_map(sqlite3_file *file, int region, int size, int extend, void volatile **ret)
+{
+	struct pmdirect_file *f = mine(file);
+	return below(f)->xShmMap(pmdirect_real(f), region, size, extend, ret);
+}
+
+static int file_shm_lock(sqlite3_file *file, int offset, int count, int flags)
+{
+	struct pmdirect_file *f = mine(file);
+	int rc = below(f)->xShmLock(pmdirect_real(f), offset, count, flags);
+	f->locks += rc == SQLITE_OK && flags & SQLITE_SHM_LOCK;
+	return rc;
+}
+
+static void file_shm_barrier(sqlite3_file *file)
+{
+	struct pmdirect_file *f = mine(file);
+	below(f)->xShmBarrier(pmdirect_real(f));
+}
+
+static int file_shm_unmap(sqlite3_file *file, int delete_it)
+{
+	struct pmdirect_file *f = mine(file);
+	return below(f)->xShmUnmap(pmdirect_real(f), delete_it);
+}
+
+/* ---- Controls ---------------------------------------------------------------------------------- */
+
+static int pragma(struct pmdirect_file *f, char **argv, int *ret)
+{
+	if (sqlite3_stricmp(argv[1], "pmdirect"))
+		return 0;
+	if (is_mapped(f))
+		pmdirect_map_reach(f, 0, 1);
+	argv[0] = pmdirect_map_explain(f);
+	*ret = SQLITE_OK;
+	return 1;
+}
+
+static void set_fetch_limit(struct pmdirect_file *f, sqlite3_int64 *limit)
+{
+	sqlite3_int64 old = f->fetch_limit;
+	if (*limit >= 0)
+		f->fetch_limit = *limit;
+	*limit = old;
+}
+
+static int hint_size(struct pmdirect_file *f, void *arg)
+{
+	uint64_t size = (uint64_t)*(sqlite3_int64 *)arg;
+	if (is_mapped(f) && f->direct && !f->read_only) {
+		pmdirect_map_refresh(f);
+		if (size <= f->usable)
+			return SQLITE_OK;
+		int rc = pmdirect_map_grow(f, size);
+		if (rc == SQLITE_OK || rc == SQLITE_FULL)
+			return rc;
+	}
+	return below(f)->xFileControl(pmdirect_real(f), SQLITE_FCNTL_SIZE_HINT, arg);
+}
+
+static int file_control(sqlite3_file *file, int op, void *arg)
+{
+	struct pmdirect_file *f = mine(file);
+	int rc;
+	switch (op) {
+	case SQLITE_FCNTL_PRAGMA:
+		if (pragma(f, arg, &rc))
+			return rc;
+		break;
+	case SQLITE_FCNTL_VFSNAME:
+		rc = below(f)->xFileControl(pmdirect_real(f), op, arg);
+		*(char **)arg = sqlite3_mprintf("pmdirect/%z", rc == SQLITE_OK ? *(char **)arg : NULL);
+		return SQLITE_OK;
+	case SQLITE_FCNTL_MMAP_SIZE: /* never for the VFS below: that would map the file a second time */
+		set_fetch_limit(f, arg);
+		return SQLITE_OK;
+	case SQLITE_FCNTL_CHUNK_SIZE:
+		f->chunk = *(int *)arg > 0 ? (uint64_t)*(int *)arg : 0;
+		break;
+	case SQLITE_FCNTL_SIZE_HINT:
+		return hint_size(f, arg);
+	case SQLITE_FCNTL_LAST_ERRNO:
+		if (f->error) {
+			*(int *)arg = -f->error;
+			return SQLITE_OK;
+		}
+		break;
+	default:
+		break;
+	}
+	return below(f)->xFileControl(pmdirect_real(f), op, arg);
+}
+
+static int file_sector_size(sqlite3_file *file)
+{
+	struct pmdirect_file *f = mine(file);
+	return below(f)->xSectorSize(pmdirect_real(f));
+}
+
+static int file_characteristics(sqlite3_file *file)
+{
+	struct pmdirect_file *f = mine(file);
+	return below(f)->xDeviceCharacteristics(pmdirect_real(f));
+}
+
+/* ---- Pages without a copy ---------------------------------------------------------------------- */
+
+/* Only what the file had a moment ago: a page that another process cut off since is a SIGBUS, as with the VFS below. */
+static int file_fetch(sqlite3_file *file, sqlite3_int64 offset, int length, void **ret)
+{
+	struct pmdirect_file *f = mine(file);
+	uint64_t end = (uint64_t)offset + (uint64_t)length;
+	*ret = NULL;
+	if (!is_mapped(f) || f->fetch_limit < (sqlite3_int64)end)
+		return SQLITE_OK;
+	pmdirect_map_refresh(f);
+	if (f->node && pmdirect_map_reach(f, (uint64_t)offset, (uint64_t)length)) {
+		*ret = f->bytes + offset;
+		f->fetched++;
+	}
+	return SQLITE_OK;
+}
+
+static int file_unfetch(sqlite3_file *file, sqlite3_int64 offset, void *page)
+{
+	struct pmdirect_file *f = mine(file);
+	(void)offset;
+	if (page)
+		f->fetched -= f->fetched > 0;
+	else
+		f->locks++; /* others may have changed the file: look again */
+	return SQLITE_OK;
+}
+
+#define METHODS                                                                                                        \
+	.xClose = file_close, .xRead = file_read, .xWrite = file_write, .xTruncate = file_truncate,                    \
+	.xSync = file_sync, .xFileSize = file_size, .xLock = file_lock, .xUnlock = file_unlock,                        \
+	.xCheckReservedLock = file_check_reserved, .xFileControl = file_control, .xSectorSize = file_sector_size,      \
+	.xDeviceCharacteristics = file_characteristics
+
+const sqlite3_io_methods pmdirect_io_methods = {
+	.iVersion = 3,
+	METHODS,
+	.xShmMap = file_shm_map,
+	.xShmLock = file_shm_lock,
+	.xShmBarrier = file_shm_barrier,
+	.xShmUnmap = file_shm_unmap,
+	.xFetch = file_fetch,
+	.xUnfetch = file_unfetch,
+};
+const sqlite3_io_methods pmdirect_io_methods_without_shm = {.iVersion = 1, METHODS};

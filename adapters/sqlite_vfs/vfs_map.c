@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vfs_map.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PAGE UINT64_C(4096)
+#define CHUNK (UINT64_C(64) << 10)   /* what a DAX file grows by at least */
+#define CHUNK_MAX (UINT64_C(1) << 20) /* and at most, beyond what is needed */
+#define LAG (UINT64_C(256) << 10)    /* of a page-cache mapping behind its file */
+#define OUTSIDE_MAX 64u
+
+static uint64_t round_up(uint64_t value, uint64_t unit)
+{
+	return (value + unit - 1) / unit * unit;
+}
+
+bool pmdirect_map_has_lines(const struct pmdirect_file *f)
+{
+	return f->map && pm_granularity_of(f->map) >= PM_CACHE_LINE;
+}
+
+/* ---- Making it --------------------------------------------------------------------------------- */
+
+void pmdirect_map_end(struct pmdirect_file *f)
+{
+	if (f->map && pmdirect_node_forks() == f->forks)
+		pm_unmap(f->map);
+	f->map = NULL;
+	f->bytes = NULL;
+	f->usable = 0;
+	f->fetched = 0;
+}
+
+/* A mapping that fails is not tried again: the VFS below serves the file until it is closed. */
+static int give_up(struct pmdirect_file *f, int error)
+{
+	f->error = error;
+	pmdirect_map_end(f);
+	pmdirect_node_put(f->node);
+	f->node = NULL;
+	return error;
+}
+
+static void adopt(struct pmdirect_file *f)
+{
+	f->bytes = pm_base(f->map);
+	f->usable = pm_length(f->map);
+	f->outside = 0;
+}
+
+static int make(struct pmdirect_file *f, uint64_t length, unsigned flags)
+{
+	struct pm_options options = {.size = sizeof(options), .flags = flags | PM_BORROW_FD, .length = length};
+	if (f->read_only)
+		options.flags |= PM_READ_ONLY;
+	else if (f->direct)
+		options.flags |= PM_PREPARE;
+	int rc = pm_map_fd(pmdirect_node_fd(f->node), &options, &f->map);
+	if (!rc)
+		adopt(f);
+	return rc;
+}
+
+/* pm_map_fd() makes durable what a DAX file holds, if it grants lines; the watch began before. */
+static void note_if_synced(struct pmdirect_file *f, uint64_t size_before)
+{
+	if (f->watched && size_before && pmdirect_map_has_lines(f))
+		f->synced = true;
+}
+
+static int resize(struct pmdirect_file *f, uint64_t length)
+{
+	int rc = pm_resize(f->map, length);
+	if (!rc)
+		adopt(f);
+	return rc;
+}
+
+static bool may_move(const struct pmdirect_file *f)
+{
+	return !f->fetched;
+}
+
+/* ---- Following the file ------------------------------------------------------------------------ */
+
+static bool read_size(struct pmdirect_file *f, uint64_t *ret_size)
+{
+	struct stat st;
+	if (fstat(pmdirect_node_fd(f->node), &st))
+		return false;
+	*ret_size = (uint64_t)st.st_size;
+	return true;
+}
+
+/*
+ * pm_resize() syncs. On the page cache that would be a flush which the VFS below does not make, so a new mapping is
+ * made instead, when enough has come together.
+ */
+static void follow(struct pmdirect_file *f, uint64_t size)
+{
+	if (!may_move(f) || !size || size == f->usable)
+		return;
+	int rc = 0;
+	if (f->map && f->direct) {
+		rc = resize(f, size);
+	} else if (!f->map || size - f->usable >= (f->usable / 4 > LAG ? f->usable / 4 : LAG) ||
+	           f->outside > OUTSIDE_MAX) {
+		pmdirect_map_end(f);
+		rc = make(f, size, 0);
+		if (!rc)
+			note_if_synced(f, size);
+	}
+	if (rc)
+		give_up(f, rc);
+}
+
+void pmdirect_map_cut(struct pmdirect_file *f, uint64_t size)
+{
+	if (!f->map || f->usable <= size)
+		return;
+	f->usable = size;
+	if (!may_move(f))
+		return;
+	if (!f->direct || !size || resize(f, size))
+		pmdirect_map_end(f);
+}
+
+bool pmdirect_map_reach(struct pmdirect_file *f, uint64_t offset, uint64_t length)
+{
+	uint64_t size;
+	if (offset + length <= f->usable)
+		return true;
+	if (!f->node || !may_move(f) || !read_size(f, &size) || offset + length > size)
+		return false;
+	f->outside++;
+	follow(f, size);
+	return f->map && offset + length <= f->usable;
+}
+
+void pmdirect_map_refresh(struct pmdirect_file *f)
+{
+	if (!f->database || f->seen == f->database->locks || !f->node)
+		return;
+	if (!read_size(f, &f->size)) {
+		give_up(f, -EIO);
+		return;
+	}
+	f->seen = f->database->locks;
+	pmdirect_map_cut(f, f->size);
+}
+
+bool pmdirect_map_is_whole(struct pmdirect_file *f)
+{
+	uint64_t size;
+	if (!f->map || !read_size(f, &size))
+		return false;
+	if (size < f->usable)
+		pmdirect_map_cut(f, size);
+	if (size > f->usable) {
+		f->outside++;
+		follow(f, size);
+	}
+	return f->map && f->usable == size;
+}
+
+int pmdirect_map_grow(struct pmdirect_file *f, uint64_t end)
+{
+	uint64_t size, ahead = f->usable / 4 < CHUNK_MAX ? f->usable / 4 : CHUNK_MAX;
+	if (!f->direct || !f->node || !may_move(f) || (f->map && !pmdirect_map_has_lines(f)) || !read_size(f, &size))
+		return SQLITE_IOERR;
+	uint64_t wanted[] = {round_up(end + ahead, f->chunk > CHUNK ? f->chunk : CHUNK), round_up(end, PAGE)};
+	int rc = 0;
+	for (size_t i = 0; i < 2; i++) {
+		uint64_t length = size > wanted[i] ? size : wanted[i];
+		rc = f->map ? resize(f, length) : make(f, length, PM_CREATE);
+		if (rc != -ENOSPC && rc != -EDQUOT)
+			break;
+	}
+	if (!rc) {
+		note_if_synced(f, size);
+		f->size = f->usable;
+		return SQLITE_OK;
+	}
+	f->error = rc;
+	if (rc == -ENOSPC || rc == -EDQUOT)
+		return SQLITE_FULL;
+	give_up(f, rc);
+	return SQLITE_IOERR;
+}
+
+/* ---- Loads and stores -------------------------------------------------------------------------- */
+
+struct copy {
+	struct pmdirect_file *f;
+	void *to;
+	const void *from;
+	size_t length;
+};
+
+static int load(void *arg)
+{
+	const struct copy *c = arg;
+	memcpy(c->to, c->from, c->length);
+	return 0;
+}
+
+/* By lines the store is durable when it returns, so that it is for every process that syncs the file later. */
+static int store(void *arg)
+{
+	const struct copy *c = arg;
+	return pm_memcpy(c->f->map, c->to, c->from, c->length, c->f->direct ? 0 : PM_NOFLUSH);
+}
+
+static bool guarded(struct copy *c, pm_guarded_fn *function)
+{
+	struct pm_fault fault;
+	int rc = pm_guarded(c->f->map, function, c, &fault, sizeof(fault));
+	if (rc)
+		c->f->error = rc;
+	return !rc;
+}
+
+bool pmdirect_map_load(struct pmdirect_file *f, void *to, uint64_t offset, size_t length)
+{
+	struct copy c = {f, to, f->bytes + offset, length};
+	return guarded(&c, load);
+}
+
+bool pmdirect_map_store(struct pmdirect_file *f, uint64_t offset, const void *from, size_t length)
+{
+	struct copy c = {f, f->bytes + offset, from, length};
+	return guarded(&c, store);
+}
+
+/* ---- For a person ------------------------------------------------------------------------------ */
+
+static char *explain(struct pmdirect_file *f, const char *what, char *before)
+{
+	struct pm_report report;
+	char text[2048] = "";
+	if (!f || !f->map || pm_query(f->map, &report, sizeof(report)) || pm_explain(&report, text, sizeof(text)) < 0)
+		return sqlite3_mprintf("%z%s: not mapped%s%s", before, what, f && f->error ? ": " : "",
+		                       f && f->error ? pm_strerror(f->error) : "");
+	return sqlite3_mprintf("%z%s: granularity %s, %llu bytes mapped. %s", before, what,
+	                       pm_granularity_name(report.granularity), (unsigned long long)f->usable, text);
+}
+
+char *pmdirect_map_explain(struct pmdirect_file *f)
+{
+	char *text = explain(f, "database", NULL);
+	return f->log ? explain(f->log, "log", sqlite3_mprintf("%z\n", text)) : text;
+}
