@@ -31,6 +31,11 @@ static bool is_dax(int fd)
 	       stx.stx_attributes & stx.stx_attributes_mask & STATX_ATTR_DAX;
 }
 
+static bool is_ours(const struct pmdirect_file *f)
+{
+	return f && (f->base.pMethods == &pmdirect_io_methods || f->base.pMethods == &pmdirect_io_methods_without_shm);
+}
+
 void pmdirect_file_init(struct pmdirect_file *f, const char *path, int flags)
 {
 	int moved = 0;
@@ -40,10 +45,10 @@ void pmdirect_file_init(struct pmdirect_file *f, const char *path, int flags)
 	f->database = f;
 	if (f->is_log) {
 		f->database = mine(sqlite3_database_file_object(path));
-		if (f->database && f->database->base.pMethods != f->base.pMethods)
-			f->database = NULL;
-		if (f->database)
+		if (is_ours(f->database))
 			f->database->log = f;
+		else
+			f->database = NULL;
 	}
 	if (!f->database)
 		return;
