@@ -107,7 +107,7 @@ static const char *const advices[] = {
 	[PM_ADVICE_CLOSE_OTHER_OPENS] = "close every other descriptor of the file, and map it as its owner",
 	[PM_ADVICE_JOURNAL] = "give the file system a journal (tune2fs -O has_journal)",
 	[PM_ADVICE_BARRIER] = "mount with barriers, and set the queue's write_cache to \"write back\"",
-	[PM_ADVICE_NAME] = "give the file a name (linkat(2)), or map the file that has the name now",
+	[PM_ADVICE_NAME] = "map the file that has the name now, and copy into it what must stay",
 	[PM_ADVICE_REMOUNT] = "repair the device or the file system, mount it again, and map the file again",
 	[PM_ADVICE_MUTABLE] = "take the attribute off the file (chattr -ia)",
 	[PM_ADVICE_CLEAR_ERROR] = "find out what was lost, then call pm_clear_error()",
@@ -199,6 +199,17 @@ static void say_end(struct pm_text *t, const struct pm_report *r, enum gravity *
 	worsen(g, IN_PART);
 }
 
+/*
+ * linkat(2) names a file of O_TMPFILE. It refuses a memfd, and a file whose last link was removed (fs/namei.c
+ * vfs_link).
+ */
+static const char *advice_for_name(const struct pm_evidence *named)
+{
+	if (named->error != ENOLINK)
+		return advices[PM_ADVICE_NAME];
+	return strstr(named->text, "memfd") ? "map a file of a file system" : "give it a name with linkat(2)";
+}
+
 static void say_name(struct pm_text *t, const struct pm_report *r, enum gravity *g)
 {
 	const struct pm_evidence *named = &r->evidence[PM_EV_NAMED];
@@ -214,9 +225,14 @@ static void say_name(struct pm_text *t, const struct pm_report *r, enum gravity 
 		    "map it "
 		    "again by the new path, or call pm_clear_error() if the new path is meant. ",
 		    named->text);
+	else if (named->value && named->error != EBUSY)
+		say(t,
+		    "The path does not lead to the file any more (%.55s, at a path that the kernel does not tell): a "
+		    "program that looks for it by its old path does not find it; map it again by another link. ",
+		    named->text);
 	else
 		say(t, "No path leads to the file (%.55s): a restarted program cannot find what is stored; %s. ",
-		    named->text, advices[PM_ADVICE_NAME]);
+		    named->text, advice_for_name(named));
 	worsen(g, IN_PART);
 }
 

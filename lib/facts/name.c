@@ -84,11 +84,16 @@ static const char *hidden_by(const struct pm_subject *s, const char *path)
 }
 
 /* O_TMPFILE names a file by the number of its inode (fs/dcache.c d_mark_tmpfile), memfd_create(2) by a prefix. */
+static bool is_memfd(const char *path)
+{
+	return !strncmp(path, "/memfd:", 7);
+}
+
 static bool never_had_a_name(const char *path, const struct statx *file)
 {
 	char end[48];
 	snprintf(end, sizeof(end), "/#%llu" DELETED, (unsigned long long)file->stx_ino);
-	return ends_with(path, end) || !strncmp(path, "/memfd:", 7);
+	return ends_with(path, end) || is_memfd(path);
 }
 
 /* ---- What is remembered ---- */
@@ -168,14 +173,15 @@ static void set_path(pm_evidence_table e, enum pm_state state, int error, const 
 }
 
 /* If the file was linked later, the kernel goes on to call it unnamed, and only the number of links shows the name. */
-static void set_unnamed(pm_evidence_table e, int rc, unsigned links)
+static void set_unnamed(pm_evidence_table e, int rc, unsigned links, const char *path)
 {
 	if (rc)
 		set_name_row(e, PM_UNKNOWN, -rc, "", 0);
 	else if (links)
 		set_name_row(e, PM_YES, 0, "named by linkat(2)", links);
 	else
-		set_name_row(e, PM_NO, PM_NAME_NEVER, "never had a name", 0);
+		set_name_row(e, PM_NO, PM_NAME_NEVER,
+		             is_memfd(path) ? "never had a name: a memfd" : "never had a name", 0);
 }
 
 static void set_removed(pm_evidence_table e, const struct pm_subject *s, const char *path)
@@ -187,7 +193,7 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 	int rc = PM_RETRY(pm_sys->statx(s->fd, "", AT_EMPTY_PATH, &now));
 	unsigned links = now.stx_nlink;
 	if (never_had_a_name(path, &now)) {
-		set_unnamed(e, rc, links);
+		set_unnamed(e, rc, links, path);
 		return;
 	}
 	/* Without a remembered path another one may lead to the file. */
@@ -200,6 +206,8 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 		set_path(e, PM_UNKNOWN, -old, "not known: ", then ? then : path, links);
 		return;
 	}
+	/* Where the file does not answer, the number is that of an earlier look. */
+	links = rc ? 0 : links;
 	if (links)
 		snprintf(text, sizeof(text), "; %u other link%s", links, links == 1 ? " remains" : "s remain");
 	char whole[TEXT_ROOM];

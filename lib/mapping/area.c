@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "error.h"
 #include "facts/evidence.h"
 #include "facts/subject.h"
 #include "file/forbidden.h"
-#include "kernel/sysfs.h"
+#include "kernel/limits.h"
 #include "mapping/area.h"
 #include "sys/sys.h"
 
@@ -29,67 +27,11 @@ void *pm_area_huge_page_hint(uint64_t offset, size_t length)
 
 /* ---- Why there is no room ---- */
 
-uint64_t pm_area_number_after(const char *path, const char *word)
-{
-	char text[4096];
-	unsigned long long number;
-	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, word) : NULL;
-	return at && sscanf(at + strlen(word), " %llu", &number) == 1 ? number : UINT64_MAX;
-}
-
-static uint64_t count_areas(void)
-{
-	char buffer[4096];
-	uint64_t lines = 0;
-	ssize_t got;
-	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0));
-	while (fd >= 0 && (got = PM_RETRY(pm_sys->read(fd, buffer, sizeof(buffer)))) > 0)
-		for (ssize_t i = 0; i < got; i++)
-			lines += buffer[i] == '\n';
-	if (fd >= 0)
-		pm_sys->close(fd);
-	return lines;
-}
-
-/* Whether the limit was met that the error is for, which text then names. */
-static bool name_limit(char *text, size_t size, size_t added, int rc)
-{
-	unsigned long long most =
-		rc == -ENOMEM ? pm_area_number_after("/proc/self/limits", "Max address space") : UINT64_MAX;
-	unsigned long long used = most == UINT64_MAX ? 0 : pm_area_number_after("/proc/self/status", "VmSize:");
-	if (most != UINT64_MAX && used != UINT64_MAX && used * 1024 + added > most)
-		return snprintf(text, size, "RLIMIT_AS is %llu, of which %llu are in use", most, used * 1024) > 0;
-	most = rc == -ENOMEM ? pm_area_number_after("/proc/sys/vm/max_map_count", "") : UINT64_MAX;
-	used = most == UINT64_MAX ? 0 : count_areas();
-	/* mremap(2) stops 3 areas earlier than mmap(2) (mm/mremap.c move_vma). */
-	if (used + 4 >= most)
-		return snprintf(text, size, "the process has %llu areas, and vm.max_map_count is %llu", used, most) > 0;
-	most = rc == -EAGAIN ? pm_area_number_after("/proc/self/limits", "Max locked memory") : UINT64_MAX;
-	if (most != UINT64_MAX)
-		return snprintf(text, size, "it would be locked in memory, and RLIMIT_MEMLOCK is %llu", most) > 0;
-	/* The number would take a descriptor to read. */
-	if (rc == -EMFILE)
-		return snprintf(text, size, "the process has no descriptor left: raise RLIMIT_NOFILE, or close files") >
-		       0;
-	return rc == -ENFILE &&
-	       snprintf(text, size, "the system has no open file left: raise fs.file-max, or close files") > 0;
-}
-
 int pm_area_no_room(const char *name, const char *call, const char *what, size_t length, size_t added, int rc)
 {
 	char limit[120];
-	const char *why = name_limit(limit, sizeof(limit), added, rc) ? limit : pm_strerror(rc);
+	const char *why = pm_limit_name(limit, sizeof(limit), added, rc) ? limit : pm_strerror(rc);
 	return pm_fail(rc, call, name, "%s of %zu bytes failed: %s", what, length, why);
-}
-
-/* Gathering maps a page or two, and allocates less than this. */
-#define GATHERING ((size_t)1 << 20)
-
-int pm_area_no_evidence(const char *name, const char *call, int rc)
-{
-	char limit[120];
-	const char *why = name_limit(limit, sizeof(limit), GATHERING, rc) ? limit : pm_strerror(rc);
-	return pm_fail(rc, call, name, "the evidence cannot be gathered: %s", why);
 }
 
 /* ---- Mapping ---- */
@@ -199,7 +141,7 @@ int pm_area_try_reserve(const struct pm_file *f, uint64_t reserve, uint64_t offs
 	size_t area = (size_t)((before + reserve + f->unit - 1) / f->unit * f->unit);
 	int rc = PM_RETRY(pm_sys->mmap(&map, area, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 	if (rc) {
-		const char *why = name_limit(limit, sizeof(limit), area, rc) ? limit
+		const char *why = pm_limit_name(limit, sizeof(limit), area, rc) ? limit
 		                  : rc == -ENOMEM ? "the process has no free range of addresses of that size"
 		                                  : pm_strerror(rc);
 		return pm_fail(rc, f->call, f->name, "the reserve of %llu bytes: %s", (unsigned long long)reserve, why);

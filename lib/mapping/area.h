@@ -27,11 +27,7 @@ int pm_area_try_reserve(const struct pm_file *, uint64_t reserve, uint64_t offse
 int pm_area_try(const struct pm_file *, const struct pm_ask *, struct pm_subject, bool is_synchronous, uint64_t size);
 /* An address at which huge pages are possible; NULL: none. Nothing is ever mapped over anything. */
 void *pm_area_huge_page_hint(uint64_t offset, size_t length);
-/* The number behind a word of a small text, such as a limit in /proc; UINT64_MAX: there is none. */
-uint64_t pm_area_number_after(const char *path, const char *word);
 /* Leaves the sentence for a failed call that makes a mapping: it names the limit that was met. Returns rc. */
 int pm_area_no_room(const char *name, const char *call, const char *what, size_t length, size_t added, int rc);
-/* The same where a shortage keeps the evidence from being gathered. */
-int pm_area_no_evidence(const char *name, const char *call, int rc);
 
 #endif

@@ -16,6 +16,7 @@
 #include "file/open.h"
 #include "file/sync.h"
 #include "file/undo.h"
+#include "kernel/limits.h"
 #include "kernel/trusted_sync.h"
 #include "mapping/area.h"
 #include "mapping/calls.h"
@@ -122,7 +123,7 @@ static int decide(struct pm_mapping *m, const struct pm_options *o, pm_evidence_
 	pm_mapping_name_at_first(m, e, s);
 	int rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(e) : 0;
 	if (rc)
-		return pm_area_no_evidence(f->name, f->call, rc);
+		return pm_limit_no_evidence(f->name, f->call, rc);
 	m->mapped.is_prepared = pm_assess_will_prepare(o, f->created, e);
 	pm_assess_assume(e, o, m->mapped.range.offset + m->mapped.range.length > f->size, m->mapped.is_prepared);
 	m->terms.decision = pm_decide(e, &m->mapped.ask);

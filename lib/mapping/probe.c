@@ -12,6 +12,7 @@
 #include "file/close.h"
 #include "file/forbidden.h"
 #include "file/open.h"
+#include "kernel/limits.h"
 #include "mapping/area.h"
 #include "mapping/calls.h"
 #include "observe/observe.h"
@@ -54,7 +55,7 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_span 
 	pm_evidence_for_decision(r->evidence, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
 	int rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(r->evidence) : 0;
 	if (rc)
-		return pm_area_no_evidence(f->name, f->call, rc);
+		return pm_limit_no_evidence(f->name, f->call, rc);
 	pm_evidence_for_observation(r->evidence, &s);
 	pm_evidence_table assumed;
 	memcpy(assumed, r->evidence, sizeof(assumed));

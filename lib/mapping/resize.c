@@ -11,6 +11,7 @@
 #include "file/sync.h"
 #include "file/undo.h"
 #include "file/zero_fill.h"
+#include "kernel/limits.h"
 #include "mapping/area.h"
 #include "mapping/calls.h"
 #include "mapping/gate.h"
@@ -154,7 +155,7 @@ static int assess_grown(struct pm_mapping *m, uint64_t length, struct pm_decisio
 	struct pm_subject s;
 	int rc = pm_assess(&m->mapped, &m->medium, length, &m->observed.lease, &m->observed.sources, e, &s, ret);
 	if (rc)
-		return pm_area_no_evidence(m->name, "pm_resize", rc);
+		return pm_limit_no_evidence(m->name, "pm_resize", rc);
 	return ret->verdict == PM_VERDICT_REFUSED ? pm_assess_refuse(&m->file, ret) : 0;
 }
 

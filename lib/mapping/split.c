@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "error.h"
+#include "kernel/limits.h"
 #include "kernel/sysfs.h"
 #include "mapping/area.h"
 #include "mapping/split.h"
@@ -114,7 +115,7 @@ static int refuse(const struct pm_mapping *m, const struct walk *w, int rc)
 /* EAGAIN: RLIMIT_MEMLOCK; EPERM: it is 0 (mm/mmap.c do_mmap). */
 static int fail_to_lock(const struct pm_mapping *m, size_t length, int rc)
 {
-	uint64_t most = rc == -EAGAIN || rc == -EPERM ? pm_area_number_after("/proc/self/limits", "Max locked memory")
+	uint64_t most = rc == -EAGAIN || rc == -EPERM ? pm_number_after("/proc/self/limits", "Max locked memory")
 	                                              : UINT64_MAX;
 	if (most == UINT64_MAX)
 		return pm_area_no_room(m->name, "pm_resize", "mmap", length, length, rc);

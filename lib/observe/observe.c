@@ -8,6 +8,7 @@
 #include "facts/name.h"
 #include "facts/subject.h"
 #include "file/open.h"
+#include "kernel/limits.h"
 #include "observe/notifier.h"
 #include "observe/observe.h"
 #include "observe/retake.h"
@@ -191,7 +192,7 @@ int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report 
 	pthread_mutex_unlock(&o->lock);
 	pm_observe_publish(o, &batch, false);
 	if (rc)
-		return pm_fail(rc, call, o->name, "the evidence cannot be gathered: %s", pm_strerror(rc));
+		return pm_limit_no_evidence(o->name, call, rc);
 	pthread_mutex_lock(&o->terms->lock);
 	pm_report_fill(r, &o->terms->decision, &o->mapped->ask);
 	r->offset = o->mapped->range.offset;

@@ -199,12 +199,22 @@ static int do_memfd_create(const char *name)
 	return pm_linux_opened(memfd_create(name, MFD_CLOEXEC));
 }
 
-static int do_getrlimit_fsize(uint64_t *limit)
+static int ask_limit(int resource, uint64_t *limit)
 {
 	struct rlimit r;
-	int rc = result(getrlimit(RLIMIT_FSIZE, &r));
+	int rc = result(getrlimit(resource, &r));
 	*limit = rc || r.rlim_cur == RLIM_INFINITY ? UINT64_MAX : r.rlim_cur;
 	return rc;
+}
+
+static int do_getrlimit_fsize(uint64_t *limit)
+{
+	return ask_limit(RLIMIT_FSIZE, limit);
+}
+
+static int do_getrlimit_nofile(uint64_t *limit)
+{
+	return ask_limit(RLIMIT_NOFILE, limit);
 }
 
 static int do_mremap(void **address, size_t old_length, size_t new_length, int flags)
@@ -361,6 +371,7 @@ const struct pm_sys pm_sys_linux = {
 	.munmap = do_munmap,
 	.memfd_create = do_memfd_create,
 	.getrlimit_fsize = do_getrlimit_fsize,
+	.getrlimit_nofile = do_getrlimit_nofile,
 	.mremap = do_mremap,
 	.mprotect = do_mprotect,
 	.madvise = do_madvise,

@@ -131,6 +131,7 @@ struct pm_sys {
 	int (*munmap)(void *address, size_t length);
 	int (*memfd_create)(const char *name);
 	int (*getrlimit_fsize)(uint64_t *limit); /* getrlimit(RLIMIT_FSIZE) */
+	int (*getrlimit_nofile)(uint64_t *limit);
 	int (*mremap)(void **address, size_t old_length, size_t new_length, int flags);
 	int (*mprotect)(void *address, size_t length, int prot);
 	int (*madvise)(void *address, size_t length, int advice);

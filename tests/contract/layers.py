@@ -38,6 +38,7 @@ lib/providers/libunwind
 lib/kernel/magic
 lib/kernel/quirks
 lib/kernel/sysfs
+lib/kernel/limits
 lib/kernel/fiemap
 lib/kernel/identity
 lib/kernel/kept

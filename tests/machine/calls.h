@@ -82,6 +82,7 @@
 	  .fd = -1, .address = (uintptr_t)address, .length = length) \
 	X(OPENS, int, memfd_create, (const char *name), (name), .fd = -1) \
 	X(CALL, int, getrlimit_fsize, (uint64_t *limit), (limit), .fd = -1) \
+	X(CALL, int, getrlimit_nofile, (uint64_t *limit), (limit), .fd = -1) \
 	X(CALL, int, mremap, (void **address, size_t old_length, size_t new_length, int flags), \
 	  (address, old_length, new_length, flags), .fd = -1, .address = (uintptr_t)*address, .length = new_length, \
 	  .flags = (unsigned long)flags) \

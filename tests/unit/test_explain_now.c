@@ -8,6 +8,7 @@
 #include <linux/fiemap.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "kernel/magic.h"
@@ -103,6 +104,12 @@ static void poisoned_and_truncated(void)
 	truncated();
 }
 
+static void linked_and_unlinked(void)
+{
+	ck_assert_int_eq(link(watched_path, unit_path("other-link")), 0);
+	unlinked();
+}
+
 static void lost(void)
 {
 	unlinked();
@@ -139,10 +146,15 @@ static const struct state {
 	 {"every fact holds", "proven by", "user space commits alone", "PM_PREPARE"}},
 	{&fake_plain, truncated, {0}, "The file ends at 5000", {"map again"},
 	 {"every fact holds", "proven by", "Advice: put"}},
-	{&fake_dax, unlinked, {0}, "No path leads to the file (unlinked)", {"linkat(2)", "not met", "cache-line"},
-	 {"every fact holds", "proven by"}},
-	{&fake_plain, unlinked, {0}, "No path leads to the file (unlinked)", {"linkat(2)"},
-	 {"proven by", "Advice: put"}},
+	{&fake_dax, unlinked, {0}, "No path leads to the file (unlinked)",
+	 {"map the file that has the name now", "not met", "cache-line"},
+	 {"every fact holds", "proven by", "linkat"}},
+	{&fake_plain, unlinked, {0}, "No path leads to the file (unlinked)",
+	 {"map the file that has the name now"},
+	 {"proven by", "Advice: put", "linkat"}},
+	{&fake_dax, linked_and_unlinked, {0},
+	 "The path does not lead to the file any more (unlinked; 1 other link remains",
+	 {"map it again by another link", "cache-line"}, {"No path", "linkat", "proven by"}},
 	{&fake_dax, moved, {0}, "The file was moved to", {"/second", "pm_clear_error()"},
 	 {"every fact holds", "proven by"}},
 	{&fake_plain, copied_up, {.flags = PM_READ_ONLY}, "The overlay copied the file up", {"map again"},
@@ -320,10 +332,28 @@ START_TEST(a_hole_has_its_own_place)
 }
 END_TEST
 
+/* linkat(2) gives a name to the one, and refuses the other. */
+START_TEST(how_a_file_gets_its_first_name)
+{
+	char text[2048];
+	int fd = _i ? memfd_create("m", MFD_CLOEXEC) : open(unit_path(""), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	ck_assert_int_eq(ftruncate(fd, 8192), 0);
+	fake_start(&fake_dax);
+	struct pm_mapping *nameless = NULL;
+	unit_ok(pm_map_fd(fd, NULL, &nameless));
+	pm_explain(unit_query(nameless), text, sizeof(text));
+	ck_assert_msg(strstr(text, _i ? "map a file of a file system" : "give it a name with linkat(2)") &&
+	              !strstr(text, _i ? "linkat" : "memfd"), "%s", text);
+	unit_ok(pm_unmap(nameless));
+	close(fd);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("explain_now");
 	tcase_add_loop_test(c, the_text_is_of_now, 0, (int)COUNT(states));
+	tcase_add_loop_test(c, how_a_file_gets_its_first_name, 0, 2);
 	tcase_add_loop_test(c, without_a_journal_preparing_is_advised, 0, 2);
 	tcase_add_loop_test(c, a_file_becomes_immutable, 0, 2);
 	tcase_add_test(c, an_immutable_file_is_read);

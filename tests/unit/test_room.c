@@ -131,7 +131,7 @@ static const struct {
 	int error;
 	const char *word;
 } shortages[] = {
-	{EMFILE, "raise RLIMIT_NOFILE"},
+	{EMFILE, "RLIMIT_NOFILE is 77; raise it"},
 	{ENFILE, "raise fs.file-max"},
 	{ENOMEM, "memory"},
 };
@@ -144,10 +144,22 @@ START_TEST(a_shortage_of_evidence_is_named)
 	struct pm_mapping *m;
 	fake_start(&fake_dax);
 	fake_fail(FAKE_memfd_create, 0, shortages[_i].error);
+	struct rlimit limit;
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = 77;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	check_sentence(pm_probe(path, &o, &r, sizeof(r)), -shortages[_i].error, "evidence cannot be gathered",
 	               shortages[_i].word);
 	check_sentence(pm_map(path, &o, &m), -shortages[_i].error, "evidence cannot be gathered", shortages[_i].word);
 	ck_assert_msg(!strncmp(pm_error_detail(), "pm_map", 6), "%s", pm_error_detail());
+	/* A live mapping. */
+	fake_fail(FAKE_memfd_create, 0, 0);
+	m = unit_map(path, &o);
+	fake_fail(FAKE_memfd_create, 0, shortages[_i].error);
+	check_sentence(pm_query(m, &r, sizeof(r)), -shortages[_i].error, "evidence cannot be gathered",
+	               shortages[_i].word);
+	fake_fail(FAKE_memfd_create, 0, 0);
+	unit_ok(pm_unmap(m));
 }
 END_TEST
 

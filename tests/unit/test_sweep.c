@@ -265,6 +265,6 @@ int main(void)
 		FAKE_inotify_remove, FAKE_gettid, FAKE_epoll_create, FAKE_epoll_add,
 		FAKE_poll, FAKE_kcmp_file, FAKE_each_entry, FAKE_sigaction, FAKE_pthread_sigmask,
 		FAKE_rt_tgsigqueueinfo,
-		FAKE_statx_now, FAKE_statfs, FAKE_renameat2_noreplace};
+		FAKE_statx_now, FAKE_statfs, FAKE_renameat2_noreplace, FAKE_getrlimit_nofile};
 	return sweep_end(unit_run(), elsewhere, COUNT(elsewhere));
 }

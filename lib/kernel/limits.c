@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Which limit of the process or of the system an error is for. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+#include "kernel/limits.h"
+#include "kernel/sysfs.h"
+#include "pmdirect.h"
+#include "sys/sys.h"
+
+uint64_t pm_number_after(const char *path, const char *word)
+{
+	char text[4096];
+	unsigned long long number;
+	const char *at = pm_read_text(path, text, sizeof(text)) > 0 ? strstr(text, word) : NULL;
+	return at && sscanf(at + strlen(word), " %llu", &number) == 1 ? number : UINT64_MAX;
+}
+
+static uint64_t count_areas(void)
+{
+	char buffer[4096];
+	uint64_t lines = 0;
+	ssize_t got;
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0));
+	while (fd >= 0 && (got = PM_RETRY(pm_sys->read(fd, buffer, sizeof(buffer)))) > 0)
+		for (ssize_t i = 0; i < got; i++)
+			lines += buffer[i] == '\n';
+	if (fd >= 0)
+		pm_sys->close(fd);
+	return lines;
+}
+
+/* No descriptor is left to read it from /proc. */
+static bool name_descriptors(char *text, size_t size)
+{
+	uint64_t most;
+	int rc = pm_sys->getrlimit_nofile(&most);
+	unsigned long long number = most;
+	if (rc || most == UINT64_MAX)
+		return snprintf(text, size, "no descriptor is left: raise RLIMIT_NOFILE, or close files") > 0;
+	return snprintf(text, size, "no descriptor is left: RLIMIT_NOFILE is %llu; raise it, or close files", number) >
+	       0;
+}
+
+bool pm_limit_name(char *text, size_t size, size_t added, int rc)
+{
+	unsigned long long most =
+		rc == -ENOMEM ? pm_number_after("/proc/self/limits", "Max address space") : UINT64_MAX;
+	unsigned long long used = most == UINT64_MAX ? 0 : pm_number_after("/proc/self/status", "VmSize:");
+	if (most != UINT64_MAX && used != UINT64_MAX && used * 1024 + added > most)
+		return snprintf(text, size, "RLIMIT_AS is %llu, of which %llu are in use", most, used * 1024) > 0;
+	most = rc == -ENOMEM ? pm_number_after("/proc/sys/vm/max_map_count", "") : UINT64_MAX;
+	used = most == UINT64_MAX ? 0 : count_areas();
+	/* mremap(2) stops 3 areas earlier than mmap(2) (mm/mremap.c move_vma). */
+	if (used + 4 >= most)
+		return snprintf(text, size, "the process has %llu areas, and vm.max_map_count is %llu", used, most) > 0;
+	most = rc == -EAGAIN ? pm_number_after("/proc/self/limits", "Max locked memory") : UINT64_MAX;
+	if (most != UINT64_MAX)
+		return snprintf(text, size, "it would be locked in memory, and RLIMIT_MEMLOCK is %llu", most) > 0;
+	if (rc == -EMFILE)
+		return name_descriptors(text, size);
+	return rc == -ENFILE &&
+	       snprintf(text, size, "the system has no open file left: raise fs.file-max, or close files") > 0;
+}
+
+/* Gathering maps a page or two, and allocates less than this. */
+#define GATHERING ((size_t)1 << 20)
+
+int pm_limit_no_evidence(const char *name, const char *call, int rc)
+{
+	char limit[120];
+	const char *why = pm_limit_name(limit, sizeof(limit), GATHERING, rc) ? limit : pm_strerror(rc);
+	return pm_fail(rc, call, name, "the evidence cannot be gathered: %s", why);
+}
