@@ -260,7 +260,7 @@ void pm_file_locate(struct pm_file *f)
 int pm_file_sync_entry(struct pm_file *f)
 {
 	pm_file_locate(f);
-	int rc = pm_file_sync(f);
+	int rc = pm_file_sync_path(f);
 	pm_file_close_directory(f);
 	return rc;
 }

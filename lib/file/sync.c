@@ -42,3 +42,16 @@ int pm_file_sync(struct pm_file *f)
 		rc = sync_file_system(f);
 	return rc ? pm_file_fail(f, rc, "the directory cannot be synced") : 0;
 }
+
+/*
+ * A directory further up may have been renamed, and fsync(2) of the directories below does not commit that on XFS: it
+ * forces the log up to the last change of that inode (fs/xfs/xfs_file.c xfs_fsync_flush_log).
+ */
+int pm_file_sync_path(struct pm_file *f)
+{
+	int rc = pm_file_sync(f);
+	if (rc || f->sync_all)
+		return rc;
+	rc = sync_file_system(f);
+	return rc ? pm_file_fail(f, rc, "the directories above the file cannot be synced") : 0;
+}

@@ -10,5 +10,7 @@
  * synced.
  */
 int pm_file_sync(struct pm_file *);
+/* Also the directories above: for a path that another process has changed. */
+int pm_file_sync_path(struct pm_file *);
 
 #endif

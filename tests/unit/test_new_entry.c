@@ -71,10 +71,26 @@ START_TEST(the_entry_is_durable_before_it_counts)
 {
 	struct pm_mapping *m = go(&ways[_i]);
 	expect_met(m, &ways[_i]);
-	/* The file and its directory, once. */
-	ck_assert_msg(fake_calls(FAKE_fsync) == 2, "%s", ways[_i].name);
+	/* The file and its directory, and the directories above, once. */
+	ck_assert_msg(fake_calls(FAKE_fsync) == 2 && fake_calls(FAKE_syncfs) == 1, "%s", ways[_i].name);
 	unit_query(m);
-	ck_assert_uint_eq(fake_calls(FAKE_fsync), 2);
+	ck_assert_uint_eq(fake_calls(FAKE_fsync) + fake_calls(FAKE_syncfs), 3);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* A directory above cannot be synced, or nothing is done for it. */
+START_TEST(a_path_that_is_not_durable_does_not_count)
+{
+	struct pm_mapping *m = go(&ways[_i]);
+	fake_fail(FAKE_syncfs, 1, EIO);
+	if (ways[_i].is_cleared)
+		pm_clear_error(m);
+	else
+		ck_assert_int_eq(unit_query(m)->verdict, PM_VERDICT_REFUSED);
+	ck_assert_uint_eq(fake_calls(FAKE_syncfs), 1);
+	expect_met(m, &ways[_i]);
+	ck_assert_uint_eq(fake_calls(FAKE_syncfs), 2);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -110,6 +126,7 @@ int main(void)
 {
 	TCase *c = unit_case("new_entry");
 	tcase_add_loop_test(c, the_entry_is_durable_before_it_counts, 0, (int)COUNT(ways));
+	tcase_add_loop_test(c, a_path_that_is_not_durable_does_not_count, 0, (int)COUNT(ways));
 	tcase_add_loop_test(c, an_entry_that_is_not_durable_does_not_count, 0, (int)COUNT(ways));
 	tcase_add_test(c, an_error_of_that_sync_poisons);
 	return unit_run();
