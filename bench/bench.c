@@ -219,19 +219,33 @@ static void say(const char *name, const char *text)
 	put(name, text);
 }
 
-static void say_cpu(void)
+/* The value behind "name : " in a line of /proc/cpuinfo, the first of them, into text. */
+static void find_cpu(const char *name, char *text, size_t size)
 {
-	char line[256] = "", *model = NULL;
+	char line[256];
 	FILE *f = fopen("/proc/cpuinfo", "r");
-	while (f && !model && fgets(line, sizeof(line), f))
-		if (!strncmp(line, "model name", 10))
-			model = strchr(line, ':');
+	snprintf(text, size, "unknown");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *value = strchr(line, ':');
+		size_t length = strcspn(line, "\t:");
+		if (!value || length != strlen(name) || strncmp(line, name, length) != 0)
+			continue;
+		value[strcspn(value, "\n")] = 0;
+		snprintf(text, size, "%s", value[1] ? value + 2 : "");
+		break;
+	}
 	if (f)
 		fclose(f);
-	char text[320];
-	if (model)
-		model[strcspn(model, "\n")] = 0;
-	snprintf(text, sizeof(text), "%s, %ld of them", model ? model + 2 : "unknown", sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+static void say_cpu(void)
+{
+	char name[128], family[16], model[16], text[256];
+	find_cpu("model name", name, sizeof(name));
+	find_cpu("cpu family", family, sizeof(family));
+	find_cpu("model", model, sizeof(model));
+	snprintf(text, sizeof(text), "%s, family %s model %s, %ld of them", name, family, model,
+	         sysconf(_SC_NPROCESSORS_ONLN));
 	say("CPU", text);
 }
 
