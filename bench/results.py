@@ -1,265 +1,227 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Writes DIRECTORY/RESULTS.md from what the programs of bench/ wrote with --json.
+"""Keeps what the programs of bench/ wrote with --json as CSV, one file a table, and writes the page from the CSV.
 
-  results.py JSON_LINES DIRECTORY [PLOTS]   draws all plots into PLOTS, and copies the most telling to DIRECTORY/plots
+  results.py DIRECTORY                       writes DIRECTORY/RESULTS.md from DIRECTORY/data/*/*.csv
+  results.py JSON_LINES DIRECTORY [PLOTS]    first adds the tables of that run; draws all plots into PLOTS
 
-Besides the machine and the results (bench.h) a line may be {"place": where what follows was measured}, {"about":
-{...}}, which is shown with the machine, or {"not_run": what, and why}.
+A table is what one program measured in one run at one place: DIRECTORY/data/CPU/PROGRAM[,PLACE].csv. Lines that begin
+with # say of which commit, so that no table mixes two. Besides the machine and the results (bench.h) a line may be
+{"place": where what follows was measured} or {"about": {...}}. What an emulated machine measured is no time, and is
+left out.
 """
 
 import collections
+import csv
 import json
+import math
 import pathlib
 import re
-import shutil
 import sys
 
 import plots
 
+ABOUT = ("commit", "cpu", "kernel", "place", "peers", "question")
+COLUMNS = ("case", "competitor", "rounds", "ns_q1", "ns", "ns_q3", "ours_q1", "ours", "ours_q3")
 HEAD = """# Results
 
-Written by `./scripts/bench` (`bench/results.py`); no number here is made by hand. Every table is one run of one
-program, in which the competitors take turns, round by round. A cell is the median of a competitor and, in parentheses,
-how many times as long ours takes: `(0.50)` means that ours needs half the time, `(2.00)` twice. That ratio is the
-median of the ratios of each round. `(x 2)` is twice the first column, where no peer takes part. **Ratios carry over,
-absolute times do not**, and a single sample such as a maximum says little.
+Written by `./scripts/bench` (`bench/results.py`) from the files in [`data`](data); no number is made by hand. A row
+sums up the cases of an operation. *Ours* is how many times as long ours takes as the best peer, or as the limit: the
+geometric mean over the cases, each the median of the ratios of all rounds, in which the competitors take turns.
+**Below 1 ours is faster.** *Where ours loses* is the worst case against a peer that wins in three rounds of four. The
+limit is what no library can beat: the bare instructions or system calls. Where a file has no times, only ratios were
+kept. How to be fast: [`doc/fast.md`](../doc/fast.md).
+
 """
-# Of the machine; what is left of its evidence stands in the JSON.
-SHOWN = ("kernel", "CPU", "load", "file", "mount known", "fsync complete", "MAP_SYNC accepted", "DAX file",
-         "CPU write-back")
-HERE = "this machine"
-# Cases that are too many for a line each: what, by column and row.
-GRID = re.compile(r"(.*) (to \d+ and from \d+) past a line, bytes: (\d+)")
-# What the library is to reach: words, program, cases, the competitor, and what ours may take at most in multiples of
-# it.
-MISALIGNED = r"copy .* to [1-9]\d* and from \d+ past a line, bytes: (256|264|[3-9]\d\d|10[012]\d)"
-LIBPMEM = "libpmem pmem_memcpy_persist"
-LIBPMEM2 = "libpmem2 flush ..., drain"
-BARS = (
-    ("16 flushes in one page: a tenth of libpmem2", "page_flush", r"16 flushes in one page.*", LIBPMEM2, 1 / 10),
-    ("32 scattered pages: a quarter of libpmem2", "page_flush", r"32 flushes in scattered.*", LIBPMEM2, 1 / 4),
-    ("a drain for 8 records: a sixth of libpmem2", "log_append", r".*one drain for each 8", "libpmem2 memcpy", 1 / 6),
-    ("misaligned copies of 256 to 1024 bytes: 1.3 times as fast as libpmem", "copy", MISALIGNED, LIBPMEM, 1 / 1.3),
-    ("no copy below 0.97 of libpmem's speed", "copy", r"copy .* bytes: .*", LIBPMEM, 1 / 0.97),
-    ("small persist: 1.03 of the instructions", "persist", r"store and persist \d\d? bytes", "clwb; sfence", 1.03),
-    ("map and unmap: 1.5 of the raw calls", "map_unmap", r".*", "open, mmap, munmap, close", 1.5),
-    ("map and unmap: a third of libpmem2", "map_unmap", r".*", "libpmem2 map_new, map_delete", 1 / 3),
-    ("p99.9 of first stores, prepared: a tenth of unprepared", "first_store", r".*p99\.9", "pm_map with PM_SPARSE",
-     1 / 10),
+LIBPMEM2 = r"libpmem2.*|libpmem .*"
+GRID = r" to \d+ and from \d+ past a line, bytes: (64|[7-9]\d|\d{3,6}|[1-3]\d{6}|4194304)"
+# Words, program, cases, the peers, the limit.
+ROWS = (
+    ("persist 8 to 256 bytes (lines)", "persist", r"store and persist (8|16|32|64|256) bytes", LIBPMEM2,
+     r"clwb; sfence"),
+    ("flush 4 to 64 ranges, one drain (lines)", "flushes", r"\d+ flushes .*", LIBPMEM2, r"clwb \.\.\., sfence"),
+    ("copy 4 to 64 ranges, one drain (lines)", "flushes", r"\d+ copies .*", LIBPMEM2, None),
+    ("copy 64 B to 4 MiB, same place (lines)", "copy", r"copy to the same place" + GRID, LIBPMEM2, None),
+    ("copy, appending (lines)", "copy", r"copy one behind the other" + GRID, LIBPMEM2, None),
+    ("copy, scattered (lines)", "copy", r"copy scattered" + GRID, LIBPMEM2, None),
+    ("copy, shifted in the page (lines)", "copy", r"copy to other pages" + GRID, LIBPMEM2, None),
+    ("fill 64 B to 4 MiB (lines)", "copy", r"set .*" + GRID, LIBPMEM2, None),
+    ("append a durable record (pages)", "log_append", r"append a durable record, threads: 1",
+     r"libpmem2.*|memcpy, msync", r"pwrite, O_DSYNC"),
+    ("append, 8 to 32 threads (pages)", "log_append", r"append a durable record, threads: (8|16|32)",
+     r"libpmem2.*|memcpy, msync", r"pwrite, O_DSYNC"),
+    ("commit pages by threads (pages)", "commit", r".*", r"an msync each", None),
+    ("flush pages, one drain (pages)", "page_flush", r".*", LIBPMEM2, r"one fdatasync"),
+    ("map and unmap", "map_unmap", r".*", LIBPMEM2, r"open, mmap, munmap, close"),
+    ("find and sync a range", "range_validation", r".*", LIBPMEM2, r"msync"),
 )
-NO_PEERS = {"no copy"}  # shown to compare with, and does less
-TELLING = {"copy", "first_store-ext4-dax-memctrl", "log_append", "persist", "whole_sync",
-           "whole_sync-ext4-dax-memctrl"}
 
 
-class Table:
-    """The results of one program at one place: case -> competitor -> result."""
-
-    def __init__(self, place, machine):
-        self.place, self.machine = place, machine
-        self.question = ""
-        self.cases = collections.defaultdict(dict)
-
-    def add(self, result):
-        self.question = result["question"]
-        self.cases[result["case"]][result["competitor"]] = result
-
-    def grid(self):
-        return {what: case for what, case in self.cases.items() if GRID.fullmatch(what)}
-
-    def lines(self):
-        return {what: case for what, case in self.cases.items() if not GRID.fullmatch(what)}
-
-
-def is_ours(name):
-    return name.startswith("pm_")
-
-
-def first_of_ours(case):
-    return next((name for name in case if is_ours(name)), None)
-
-
-def ours_to(case, name):
-    """Quartiles of ours : theirs. Of a figure that is no median of rounds there is one."""
-    ours, result = first_of_ours(case), case[name]
-    if ours is None:
-        return None
-    if "ours_to_this" in result:
-        return result["ours_to_this"]
-    return [case[ours]["ns"][1] / result["ns"][1]] * 3
+def spread(result, name):
+    return result.get(name) or [None] * 3
 
 
 def read(lines):
-    place, machine, tables, about, not_run = HERE, {}, {}, {}, []
+    """program, place -> what is said about it, and rows in the columns."""
+    place, machine, about, found = "", {}, {}, {}
     for line in lines:
         entry = json.loads(line)
-        if "place" in entry:
-            place = entry["place"]
-        elif "about" in entry:
-            about.update(entry["about"])
-        elif "not_run" in entry:
-            not_run.append(entry["not_run"])
-        elif "machine" in entry:
-            machine = entry["machine"]
-        else:
-            key = entry["program"], place
-            if key not in tables:
-                tables[key] = Table(place, machine)
-            tables[key].add(entry)
-    return tables, about, not_run
+        place = entry.get("place", place)
+        about.update(entry.get("about", {}))
+        machine = entry.get("machine", machine)
+        if "case" not in entry or place.startswith("emulated"):
+            continue
+        said = (about.get("commit", "unknown"), machine.get("CPU", "unknown"), machine.get("kernel", "unknown"), place,
+                about.get("peers", ""), entry["question"])
+        row = [entry["case"], entry["competitor"], entry.get("rounds"), *spread(entry, "ns"),
+               *spread(entry, "ours_to_this")]
+        found.setdefault((entry["program"], place), (dict(zip(ABOUT, said)), []))[1].append(row)
+    return found
+
+
+def slug(text):
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def write(path, about, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8", newline="") as out:
+        out.writelines(f"# {name}: {about[name]}\n" for name in ABOUT)
+        csv.writer(out, lineterminator="\n").writerows([COLUMNS, *rows])
+
+
+def keep(found, directory):
+    for (program, place), (about, rows) in found.items():
+        cpu = slug(re.sub(r", \d+ of them$", "", about["cpu"]))
+        write(directory / "data" / cpu / (program + ("," + slug(place) if place else "") + ".csv"), about, rows)
+
+
+class Table:
+    """A CSV file: case -> competitor -> row."""
+
+    def __init__(self, path):
+        self.program = path.stem.split(",")[0]
+        self.cases = collections.defaultdict(dict)
+        with open(path, encoding="utf-8", newline="") as lines:
+            text = lines.read().splitlines(keepends=True)
+        said = [line[2:].rstrip("\n").split(": ", 1) for line in text if line.startswith("# ")]
+        self.about = {entry[0].rstrip(":"): entry[1] if len(entry) > 1 else "" for entry in said}
+        if sorted(self.about) != sorted(ABOUT) or len(said) != len(ABOUT):
+            sys.exit(f"{path}: the lines that begin with # must say {', '.join(ABOUT)}, once each")
+        for row in csv.DictReader(text[len(ABOUT):]):
+            self.cases[row["case"]][row["competitor"]] = row
+
+
+def number(row, name):
+    return float(row[name]) if row.get(name) else None
+
+
+def mean(ratios):
+    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
+
+
+def against(cases, names):
+    """Of each case the ratio to the best competitor of those, and its row."""
+    found = []
+    for what, case in cases:
+        ratios = [(number(row, "ours"), name, row) for name, row in case.items()
+                  if names and re.fullmatch(names, name) and number(row, "ours")]
+        if ratios:
+            found.append((*max(ratios, key=lambda entry: entry[0]), what))
+    return found
+
+
+def of_ours(cases):
+    """The least and the greatest time of ours."""
+    times = [number(row, "ns") for _, case in cases for name, row in case.items() if name.startswith("pm_")]
+    times = [ns for ns in times if ns]
+    if not times:
+        return "ratios only"
+    return duration(min(times)) if min(times) == max(times) else f"{duration(min(times))} to {duration(max(times))}"
 
 
 def duration(ns):
-    for unit, size in (("ns", 1), ("us", 1e3), ("ms", 1e6), ("s", 1e9)):
-        if ns < 999.5 * size or unit == "s":
-            return f"{ns / size:.3g} {unit}" if ns < 99.5 * size else f"{ns / size:.0f} {unit}"
-    raise AssertionError
+    units = (("ns", 1), ("us", 1e3), ("ms", 1e6), ("s", 1e9))
+    unit, size = next((unit, size) for unit, size in units if ns < 999.5 * size or unit == "s")
+    return f"{ns / size:.3g} {unit}" if ns < 99.5 * size else f"{ns / size:.0f} {unit}"
 
 
-def cell(case, name):
-    if name not in case:
-        return ""
-    text, ratio = duration(case[name]["ns"][1]), ours_to(case, name)
-    if ratio is None:
-        return f"{text} (x {case[name]['ratio'][1]:.3g})"
-    if name == first_of_ours(case):
-        return text
-    return f"{text} ({ratio[1]:.2f})" if ratio[1] >= 0.095 else f"{text} ({ratio[1]:.1g})"
+def ratio(value):
+    return "" if value is None else f"{value:.2f}"
 
 
-def rows(cells):
+def worst(found):
+    losing = [entry for entry in found if (number(entry[2], "ours_q1") or entry[0]) > 1 and entry[0] > 1.005]
+    if not losing:
+        return "nowhere"
+    value, name, _, what = max(losing, key=lambda entry: entry[0])
+    what = re.sub(r"^.* to (\d+) and from (\d+) past a line, bytes: (\d+)$", r"\3 bytes, to \1 from \2 past a line",
+                  what)
+    return f"{len(losing)} of {len(found)}; {value:.2f}: {what} ({name})"
+
+
+def row_of(words, cases, peers, limit):
+    by_peer, by_limit = against(cases, peers), against(cases, limit)
+    best = collections.Counter(entry[1] for entry in by_peer).most_common(1)
+    return [words, of_ours(cases), f"{ratio(mean([e[0] for e in by_peer]))} {best[0][0] if best else ''}".strip(),
+            ratio(mean([entry[0] for entry in by_limit])), worst(by_peer)]
+
+
+def lines_of(cells):
     return ["| " + " | ".join(cells[0]) + " |", "|" + " --- |" * len(cells[0])] + \
         ["| " + " | ".join(row) + " |" for row in cells[1:]]
 
 
-def machines(tables, about):
-    """What the first program of each place found."""
-    found = {}
-    for table in tables.values():
-        found.setdefault(table.place, table.machine)
-    out = ["", "## Machine", ""]
-    names = [name for name in SHOWN if any(name in machine for machine in found.values())]
-    out += rows([["", *found]] + [[name, *(machine.get(name, "") for machine in found.values())] for name in names])
-    return out + [""] + [f"* {name}: {text}" for name, text in about.items()]
-
-
-def grids(cases):
-    """A table of ratios for each kind of case: sizes down, alignments across, in each cell a ratio for each peer."""
-    out, kinds = [], {}
-    for what, case in cases.items():
-        kind, column, row = GRID.fullmatch(what).groups()
-        kinds.setdefault(kind, {}).setdefault(row, {})[column] = case
-    for kind, lines in kinds.items():
-        peers = [name for name in next(iter(next(iter(lines.values())).values())) if not is_ours(name)]
-        columns = list(dict.fromkeys(column for line in lines.values() for column in line))
-        out += ["", f"{kind}: how many times as long ours takes as " + " / ".join(peers), ""]
-        out += rows([["bytes", *columns]] + [
-            [row, *(" / ".join(f"{ours_to(line[column], name)[1]:.2f}" for name in peers) for column in columns)]
-            for row, line in lines.items()])
+def section(cpu, tables):
+    places, out = collections.defaultdict(list), []
+    for table in tables:
+        places[table.about["place"]].append(table)
+    for place, of_place in places.items():
+        cells = [["operation", "ours", "ours : best peer", "ours : limit", "where ours loses"]]
+        for words, program, pattern, peers, limit in ROWS:
+            for table in of_place:
+                cases = [(what, case) for what, case in table.cases.items() if re.fullmatch(pattern, what)]
+                if table.program == program and cases:
+                    cells.append(row_of(words, cases, peers, limit))
+        if len(cells) > 1:
+            commits = ", ".join(f"`{t.program}` {t.about['commit']}" for t in sorted(of_place, key=lambda t: t.program))
+            out += ["## " + cpu + (f", {place}" if place else ""), "", *lines_of(cells), "",
+                    f"Linux {of_place[0].about['kernel']}; {of_place[0].about['peers']}. Measured at: {commits}.", ""]
     return out
 
 
-def one_table(cases):
-    names = list(dict.fromkeys(name for case in cases.values() for name in case))
-    return [""] + rows([["", *names]] + [[what, *(cell(case, name) for name in names)] for what, case in cases.items()])
+def page(directory):
+    cpus = collections.defaultdict(list)
+    for path in sorted((directory / "data").glob("*/*.csv")):
+        table = Table(path)
+        cpus[table.about["cpu"]].append(table)
+    out = HEAD.splitlines()
+    for cpu, tables in cpus.items():
+        out += section(cpu, tables)
+    (directory / "RESULTS.md").write_text("\n".join(out).rstrip() + "\n", encoding="utf-8")
 
 
-def peers_that_win(tables):
-    """Where three rounds of four, or the only figure, are better for a peer: the worst of a kind of case, for each."""
-    worst, wins, cells = {}, collections.Counter(), collections.Counter()
-    for (program, place), table in tables.items():
-        for what, case in table.cases.items():
-            grid = GRID.fullmatch(what)
-            for name in case:
-                ratio = ours_to(case, name)
-                if not ratio or is_ours(name) or name in NO_PEERS:
-                    continue
-                key = program, place, grid and grid[1], name
-                cells[key] += 1
-                wins[key] += ratio[0] > 1
-                if ratio[0] > 1 and (key not in worst or ratio[1] > worst[key][0][1]):
-                    worst[key] = ratio, what, "rounds" in case[name]
-    return [win_row(key, wins[key], cells[key], *found)
-            for key, found in sorted(worst.items(), key=lambda item: -item[1][0][1])]
+def draw(found, directory):
+    for (program, place), (about, rows) in found.items():
+        cases = collections.defaultdict(dict)
+        for row in rows:
+            entry = dict(zip(COLUMNS, row))
+            cases[entry["case"]][entry["competitor"]] = [entry["ns_q1"], entry["ns"], entry["ns_q3"]]
+        plots.draw(directory, program + ("-" + slug(place) if place else ""), about["question"], cases)
 
 
-def win_row(key, wins, cells, ratio, what, has_rounds):
-    program, place, _, name = key
-    return [f"`{program}`" + ("" if place == HERE else f", {place}"), f"{wins} of {cells}", what, name,
-            f"{ratio[1]:.3f}",
-            f"{ratio[0]:.3f} to {ratio[2]:.3f}" if has_rounds else "one figure"]
-
-
-def winners(tables):
-    out = ["", "## Where a peer wins", "",
-           "Cases in which ours took longer in at least three of four rounds, bare system calls and instructions",
-           "included: for each peer how many there are, and of the worst what ours takes, in multiples of theirs.",
-           "The quartiles of that",
-           "ratio say how sure it is."]
-    won = peers_that_win(tables)
-    if not won:
-        return out + ["", "In this run: nowhere."]
-    return out + [""] + rows([["program", "cases", "the worst", "peer", "ours : theirs", "quartiles"]] + won)
-
-
-def bars(tables):
-    out = ["", "## What was to be reached", "",
-           "Of the cases of a bar how many reach it in this run, by the median of the rounds, and the one furthest",
-           "from it.",
-           "A first store is made expensive by MAP_SYNC, which only the emulated machines have.", ""]
-    lines = [["bar", "reached", "furthest: ours takes", "in the case of"]]
-    for words, program, cases, peer, most in BARS:
-        found = sorted((ours_to(case, peer)[1], what, place) for (name, place), table in tables.items()
-                       if name == program and (name != "first_store" or place != HERE)
-                       for what, case in table.cases.items() if peer in case and re.fullmatch(cases, what))
-        if not found:
-            continue
-        ratio, what, place = found[-1]
-        reached = sum(entry[0] <= most for entry in found)
-        where = "" if place == HERE else f" ({place})"
-        lines.append([words, f"{reached} of {len(found)}", f"{ratio:.3f}", what + where])
-    return out + rows(lines)
-
-
-def section(program, table, images):
-    where = "DIRECTORY" if table.place == HERE else "@D"
-    out = ["", f"## {table.question}" + ("" if table.place == HERE else f" ({table.place})"), "",
-           f"`{program} {where}`, load {table.machine.get('load', 'unknown')}"]
-    out += grids(table.grid())
-    if table.lines():
-        out += one_table(table.lines())
-    for image in images:
-        out += ["", f"![{table.question}]({image})"]
-    return out
-
-
-def draw(program, table, directory, plot_directory):
-    """Returns the plots that the page is to show, as paths in its directory."""
-    name = program if table.place == HERE else f"{program}-{table.place.split()[-1]}"
-    paths = plots.draw(pathlib.Path(plot_directory), name, table.question,
-                       {what: {c: r["ns"] for c, r in case.items()} for what, case in table.cases.items()})
-    if name not in TELLING:
-        return []
-    (directory / "plots").mkdir(exist_ok=True)
-    for path in paths:
-        shutil.copy(path, directory / "plots")
-    return [pathlib.Path("plots") / path.name for path in paths if path.suffix == ".svg"]
-
-
-def main(source, directory, plot_directory=None):
-    with open(source, encoding="utf-8") as lines:
-        tables, about, not_run = read(lines)
-    directory = pathlib.Path(directory)
-    out = HEAD.splitlines() + machines(tables, about) + bars(tables) + winners(tables)
-    if not_run:
-        out += ["", "## Not run", ""] + [f"* {what}" for what in not_run]
-    for (program, _), table in tables.items():
-        out += section(program, table, draw(program, table, directory, plot_directory) if plot_directory else [])
-    (directory / "RESULTS.md").write_text("\n".join(out) + "\n", encoding="utf-8")
+def main(*arguments):
+    directory = pathlib.Path(arguments[0] if len(arguments) == 1 else arguments[1])
+    if len(arguments) > 1:
+        with open(arguments[0], encoding="utf-8") as lines:
+            found = read(lines)
+        keep(found, directory)
+        if len(arguments) > 2:
+            draw(found, pathlib.Path(arguments[2]))
+    page(directory)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (3, 4):
+    if len(sys.argv) not in (2, 3, 4):
         sys.exit(__doc__)
     main(*sys.argv[1:])
