@@ -90,6 +90,20 @@ START_TEST(a_range_costs_the_lines_it_touches)
 }
 END_TEST
 
+START_TEST(a_range_beyond_the_mapping)
+{
+	map_on(&fake_dax, NULL);
+	ck_assert_int_eq(pm_flush(m, base - 1, 1), -ERANGE);
+	ck_assert_int_eq(pm_flush(m, base + size, 1), -ERANGE);
+	ck_assert_int_eq(pm_flush(m, base + size - 1, 2), -ERANGE);
+	ck_assert_int_eq(pm_flush(m, base + 1, SIZE_MAX), -ERANGE);
+	unit_ok(pm_flush(m, base + size, 0));
+	ck_assert_int_eq(pm_memset(m, base + size - 1, 1, 2, PM_NODRAIN), -ERANGE);
+	check_cpu(0, 0);
+	unmap();
+}
+END_TEST
+
 START_TEST(only_a_drain_makes_it_durable)
 {
 	map_on(&fake_dax, NULL);
@@ -466,6 +480,7 @@ int main(void)
 	TCase *c = unit_case("cache-line");
 	tcase_add_test(c, a_line_costs_one_write_back_and_one_fence);
 	tcase_add_test(c, a_range_costs_the_lines_it_touches);
+	tcase_add_test(c, a_range_beyond_the_mapping);
 	tcase_add_test(c, only_a_drain_makes_it_durable);
 	tcase_add_loop_test(c, the_kernel_knows_what_was_stored_to_a_large_mapping, 0, (int)COUNT(whole));
 	tcase_add_loop_test(c, a_write_cache_that_is_switched, 0, 5);
