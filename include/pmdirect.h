@@ -279,6 +279,15 @@ struct pm_fault {
 	void *address;
 };
 
+/* pm_statistics(3): counts since pm_map(). What CPU instructions alone make durable is not counted. */
+struct pm_statistics {
+	size_t size;                         /* bytes that were filled */
+	uint64_t flushes, drains;            /* ranges recorded, and calls that wanted pages written */
+	uint64_t write_backs, errors;        /* msync(2) and fdatasync(2), and system calls of these that failed */
+	uint64_t bytes_asked, bytes_written; /* of the ranges, and of the pages that the system calls covered */
+	uint64_t demotions, promotions, nanoseconds_waited; /* of all threads, for write-backs */
+};
+
 /* ---- Life of a mapping ------------------------------------------------------------------------- */
 
 /* pm_map(3): maps length bytes of a file, block device or device-dax node, from offset; NULL options: all of an
@@ -419,6 +428,9 @@ PM_API int pm_probe(const char *path, const struct pm_options *options, struct p
 
 /* pm_probe_fd(3): as pm_probe(), for what pm_map_fd() would get. Opens and closes nothing of the file. */
 PM_API int pm_probe_fd(int fd, const struct pm_options *options, struct pm_report *report, size_t report_size);
+
+/* pm_statistics(3): a smaller struct gets the part it has room for. Returns: 0; -EINVAL: statistics_size. */
+PM_API int pm_statistics(struct pm_mapping *mapping, struct pm_statistics *statistics, size_t statistics_size);
 
 /* pm_event_fd(3): a descriptor for poll(2) that is readable when there may be events. Never read or close it.
  * Returns: the descriptor; -EOPNOTSUPP: anonymous; -EMFILE, -ENFILE, -ENOMEM, -ENOSPC; -ENOENT: no /proc. */

@@ -134,6 +134,37 @@ int pm_query(struct pm_mapping *m, struct pm_report *report, size_t report_size)
 	return rc ? rc : give_report(&full, report, report_size);
 }
 
+static uint64_t counted(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+int pm_statistics(struct pm_mapping *m, struct pm_statistics *statistics, size_t size)
+{
+	if (!m)
+		return pm_no_mapping("pm_statistics");
+	if (!statistics)
+		return pm_null_argument("pm_statistics", m->name, "the statistics");
+	if (!pm_is_statistics_size(size))
+		return pm_fail(-EINVAL, "pm_statistics", m->name, "size is %zu: too small, or it ends inside a field",
+		               size);
+	const struct pm_counters *c = &m->medium.counters;
+	const struct pm_statistics full = {
+		.size = size < sizeof(full) ? size : sizeof(full),
+		.flushes = counted(&c->flushes),
+		.drains = counted(&c->drains),
+		.write_backs = counted(&c->write_backs),
+		.bytes_asked = counted(&c->bytes_asked),
+		.bytes_written = counted(&c->bytes_written),
+		.errors = counted(&c->errors),
+		.demotions = counted(&c->demotions),
+		.promotions = counted(&c->promotions),
+		.nanoseconds_waited = counted(&c->waited),
+	};
+	memcpy(statistics, &full, full.size);
+	return 0;
+}
+
 int pm_event_fd(struct pm_mapping *m)
 {
 	if (!m)

@@ -61,6 +61,10 @@ static const size_t event_ends[] = {
 	END(pm_event, old_sync), END(pm_event, old_direct),      END(pm_event, sync),
 	END(pm_event, direct),   END(pm_event, frames),          END(pm_event, frame),
 	END(pm_event, where)};
+static const size_t statistics_ends[] = {
+	END(pm_statistics, flushes),     END(pm_statistics, drains),        END(pm_statistics, write_backs),
+	END(pm_statistics, errors),      END(pm_statistics, bytes_asked),   END(pm_statistics, bytes_written),
+	END(pm_statistics, demotions),   END(pm_statistics, promotions),    END(pm_statistics, nanoseconds_waited)};
 static const size_t fault_ends[] = {END(pm_fault, code), END(pm_fault, offset), END(pm_fault, length),
                                     END(pm_fault, address)};
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -138,6 +142,11 @@ int pm_check_report(const char *call, const char *name, const struct pm_report *
 bool pm_is_event_size(size_t size)
 {
 	return ends_with_field(size, ENDS(event_ends));
+}
+
+bool pm_is_statistics_size(size_t size)
+{
+	return ends_with_field(size, ENDS(statistics_ends));
 }
 
 bool pm_is_fault_size(size_t size)

@@ -15,6 +15,7 @@ int pm_take_options(const char *call, const char *path, const struct pm_options 
 int pm_check_report(const char *call, const char *name, const struct pm_report *, size_t size);
 
 bool pm_is_event_size(size_t size);
+bool pm_is_statistics_size(size_t size);
 bool pm_is_fault_size(size_t size);
 
 #endif

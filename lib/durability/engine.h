@@ -18,6 +18,21 @@
 #include "pmdirect.h"
 #include "providers/providers.h"
 
+/*
+ * What pm_statistics() tells. Each is added to by itself, in no order. Where CPU instructions alone make a range
+ * durable nothing is counted: threads would share the line of the counter.
+ */
+struct pm_counters {
+	_Atomic uint64_t flushes, drains, write_backs, bytes_asked, bytes_written, errors;
+	_Atomic uint64_t demotions, promotions;
+	_Atomic uint64_t waited; /* nanoseconds */
+};
+
+static inline void pm_count(_Atomic uint64_t *counter, uint64_t more)
+{
+	atomic_fetch_add_explicit(counter, more, memory_order_relaxed);
+}
+
 struct pm_page_request;
 
 /* What page write-back has to do, and who does it (page.c). */
@@ -65,6 +80,7 @@ struct pm_medium {
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
 	struct pm_writeback writeback;
+	struct pm_counters counters;
 };
 
 struct pm_strategy {

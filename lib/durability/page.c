@@ -119,7 +119,9 @@ struct pm_page_request *pm_page_ask(struct pm_writeback *w, struct pm_page_reque
 	self->leads = !w->is_led;
 	if (!self->leads) {
 		pthread_mutex_unlock(&w->lock);
+		uint64_t began = pm_sys->now_ns();
 		wait_until_woken(self);
+		self->waited = pm_sys->now_ns() - began;
 		pthread_mutex_lock(&w->lock);
 	}
 	if (self->leads) {
@@ -264,10 +266,15 @@ static int write_ranges(struct pm_medium *m, const struct pm_page_run *run, size
 {
 	unsigned shift = m->writeback.recorded.shift;
 	int error = 0;
-	for (size_t i = 0; i < count; i++)
-		keep_first(&error,
-			   PM_RETRY(pm_sys->sync_file_range(m->fd, m->offset + ((uint64_t)run[i].first << shift),
-							    (uint64_t)(run[i].end - run[i].first) << shift, flags)));
+	for (size_t i = 0; i < count; i++) {
+		uint64_t at = m->offset + ((uint64_t)run[i].first << shift);
+		uint64_t length = (uint64_t)(run[i].end - run[i].first) << shift;
+		keep_first(&error, PM_RETRY(pm_sys->sync_file_range(m->fd, at, length, flags)));
+		if (flags != SYNC_FILE_RANGE_WRITE)
+			pm_count(&m->counters.bytes_written, length);
+	}
+	if (error)
+		pm_count(&m->counters.errors, 1);
 	return error;
 }
 
@@ -336,7 +343,7 @@ static int write_work(struct pm_medium *m, struct work *work)
 	return seen == -EBADF ? seen : rc ? rc : seen;
 }
 
-static int write_for(struct pm_medium *m, const struct pm_page_request *led)
+static int write_for(struct pm_medium *m, struct pm_page_request *led)
 {
 	struct pm_writeback *w = &m->writeback;
 	struct work work;
@@ -348,7 +355,9 @@ static int write_for(struct pm_medium *m, const struct pm_page_request *led)
 	uint64_t furthest = work.recorded ? atomic_exchange(&w->furthest, 0) : 0;
 	if (!found && !work.whole && !furthest)
 		return 0;
+	uint64_t began = pm_sys->now_ns();
 	int rc = write_work(m, &work);
+	led->waited += pm_sys->now_ns() - began;
 	pm_medium_note_taken(m, m->offset + furthest);
 	return rc;
 }
@@ -368,10 +377,19 @@ static int complete(struct pm_medium *m, struct pm_page_request *self)
 		pm_page_tell(w, led, w->error ? w->error : write_for(m, led));
 	sem_destroy(&self->woken);
 	pthread_setcancelstate(self->cancel_state, NULL);
+	pm_count(&m->counters.drains, 1);
+	if (self->waited)
+		pm_count(&m->counters.waited, self->waited);
 	return self->rc;
 }
 
 /* ---- The calls ---- */
+
+static void count_asked(struct pm_medium *m, size_t length)
+{
+	pm_count(&m->counters.flushes, length > 0);
+	pm_count(&m->counters.bytes_asked, length);
+}
 
 /* A large mapping is walked only where the kernel does not write lines. The caller asks again afterwards. */
 static bool leaves_lines_to_kernel(struct pm_medium *m)
@@ -416,6 +434,8 @@ int pm_page_sync_file(struct pm_medium *m, int (*sync)(void *), void *arg)
 
 static int write_ranges_of(struct pm_medium *m, const struct pm_range *ranges, size_t count)
 {
+	for (size_t i = 0; i < count; i++)
+		count_asked(m, ranges[i].length);
 	return complete(m, &(struct pm_page_request){.wanted = PM_WANTED_RANGES, .ranges = ranges, .count = count});
 }
 
@@ -434,6 +454,7 @@ static int flush(struct pm_medium *m, const void *address, size_t length)
 {
 	pm_page_write_lines(m, address, length);
 	pm_page_record(m, address, length);
+	count_asked(m, length);
 	return 0;
 }
 

@@ -25,6 +25,7 @@ struct pm_page_request {
 	size_t count;
 	bool leads;
 	int rc;
+	uint64_t waited; /* nanoseconds, for a leader and as one */
 	int cancel_state; /* of the thread, before */
 	sem_t woken;      /* it leads, or has been served */
 	struct pm_page_request *next;

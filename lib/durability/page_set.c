@@ -14,36 +14,59 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "durability/page_set.h"
+#include "sys/sys.h"
 
 #define WORD 64u      /* pages in a word */
 #define BLOCK 64u     /* words in a block: 16 MiB of 4 KiB pages, eight lines of memory */
+#define LARGE ((size_t)128 << 10) /* bytes: of a mapping of 4 GiB */
 #define GAP_PAGES 16u /* between runs that are written as one: take_word() */
 #define MOST_RUNS (BLOCK * WORD / (GAP_PAGES + 2) + 1) /* in a block */
+
+static size_t size_of(size_t words)
+{
+	size_t blocks = (words + BLOCK - 1) / BLOCK;
+	return (words + (blocks + WORD - 1) / WORD) * sizeof(uint64_t);
+}
+
+/* A large one is mapped: an allocator may clear memory, and so touch what no store will need. */
+static _Atomic uint64_t *allocate_words(size_t words)
+{
+	size_t size = size_of(words);
+	void *map = NULL;
+	if (size < LARGE)
+		return calloc(1, size);
+	int rc = PM_RETRY(pm_sys->mmap(&map, size, PROT_READ | PROT_WRITE,
+	                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+	return rc ? NULL : map;
+}
 
 int pm_page_set_reserve(struct pm_page_set *r, size_t length)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	size_t words = (length / page + WORD - 1) / WORD, blocks = (words + BLOCK - 1) / BLOCK;
-	size_t tops = (blocks + WORD - 1) / WORD;
+	size_t words = (length / page + WORD - 1) / WORD;
 	if (words <= r->words)
 		return 0;
-	_Atomic uint64_t *pages = calloc(blocks * BLOCK + tops, sizeof(*pages));
+	_Atomic uint64_t *pages = allocate_words(words);
 	if (!pages)
 		return -ENOMEM;
-	free((void *)r->pages);
+	pm_page_set_free(r);
 	r->shift = (unsigned)__builtin_ctzl(page);
 	r->pages = pages;
-	r->blocks = pages + blocks * BLOCK;
-	r->words = blocks * BLOCK;
+	r->blocks = pages + words;
+	r->words = words;
 	return 0;
 }
 
 void pm_page_set_free(struct pm_page_set *r)
 {
-	free((void *)r->pages);
+	if (size_of(r->words) < LARGE)
+		free((void *)r->pages);
+	else
+		PM_RETRY(pm_sys->munmap((void *)r->pages, size_of(r->words)));
 }
 
 static inline void set_bits(_Atomic uint64_t *word, uint64_t bits)
@@ -73,7 +96,7 @@ static size_t find_block(const struct pm_page_set *r, size_t block)
 			return block / WORD * WORD + (unsigned)__builtin_ctzll(found);
 		block = (block / WORD + 1) * WORD;
 	}
-	return r->words / BLOCK;
+	return (r->words + BLOCK - 1) / BLOCK;
 }
 
 /*
@@ -111,8 +134,8 @@ void pm_page_set_take(struct pm_page_set *r, struct pm_page_walk *w)
 		if (!w->more || w->count + MOST_RUNS > PM_PAGE_RUNS)
 			return;
 		atomic_fetch_and(&r->blocks[w->block / WORD], ~(1ull << w->block % WORD));
-		for (size_t i = 0; i < BLOCK; i++)
-			take_word(r, w->block * BLOCK + i, w);
+		for (size_t word = w->block * BLOCK; word < (w->block + 1) * BLOCK && word < r->words; word++)
+			take_word(r, word, w);
 		w->block++;
 	}
 }

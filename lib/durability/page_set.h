@@ -11,7 +11,7 @@
 struct pm_page_set {
 	_Atomic uint64_t *pages;  /* a bit each; NULL: none yet */
 	_Atomic uint64_t *blocks; /* a bit for each block of words that may have one set */
-	size_t words;             /* of pages: whole blocks */
+	size_t words;             /* of pages */
 	unsigned shift;           /* log2 of the page size */
 };
 

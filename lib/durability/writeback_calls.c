@@ -46,10 +46,21 @@ void pm_forget_complete_fsync(struct pm_medium *m)
 	atomic_compare_exchange_strong(&m->fsync, &found, PM_FSYNC_NEEDS_SYNCFS);
 }
 
+static int count_write_back(struct pm_medium *m, size_t length, int rc)
+{
+	pm_count(&m->counters.write_backs, 1);
+	pm_count(&m->counters.bytes_written, length);
+	if (rc)
+		pm_count(&m->counters.errors, 1);
+	return rc;
+}
+
 int pm_write_back_file(struct pm_medium *m)
 {
 	int rc = pm_complete_fsync(m, m->offset, m->map_length);
-	return rc ? rc : pm_flush_after_sync(m->fd, m->fsync_skips_flush, PM_RETRY(pm_sys->fdatasync(m->fd)));
+	if (!rc)
+		rc = pm_flush_after_sync(m->fd, m->fsync_skips_flush, PM_RETRY(pm_sys->fdatasync(m->fd)));
+	return count_write_back(m, m->map_length, rc);
 }
 
 int pm_write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
@@ -61,7 +72,7 @@ int pm_write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
 	if (!rc)
 		rc = pm_flush_after_sync(m->fd, m->fsync_skips_flush,
 		                         PM_RETRY(pm_sys->msync((void *)low, high - low)));
-	return m->is_device ? rc : pm_verify_sync(m->fd, rc);
+	return count_write_back(m, high - low, m->is_device ? rc : pm_verify_sync(m->fd, rc));
 }
 
 /*

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "observe/events.h"
 #include "observe/log.h"
@@ -9,8 +11,14 @@
 
 struct pm_event_node {
 	struct pm_event_node *next;
-	struct pm_event event;
+	struct pm_event event; /* as far as kept_size() says */
 };
+
+/* An event without a call site is kept without the room for one: a mapping whose hint was not met has such an event. */
+static size_t kept_size(const struct pm_event *event)
+{
+	return event->frames ? sizeof(*event) : offsetof(struct pm_event, frame);
+}
 
 /* ---- Batch ---- */
 
@@ -69,11 +77,12 @@ static bool append_event(struct pm_event_node **last, const struct pm_event *eve
 {
 	if (merge(*last, event))
 		return true;
-	struct pm_event_node *node = malloc(sizeof(*node));
+	size_t kept = kept_size(event);
+	struct pm_event_node *node = malloc(offsetof(struct pm_event_node, event) + kept);
 	if (!node)
 		return false;
 	node->next = NULL;
-	node->event = *event;
+	memcpy(&node->event, event, kept);
 	while (*last)
 		last = &(*last)->next;
 	*last = node;
@@ -86,7 +95,9 @@ static bool pop(struct pm_event_node **first, struct pm_event *event)
 	if (!node)
 		return false;
 	*first = node->next;
-	*event = node->event;
+	size_t kept = kept_size(&node->event);
+	memcpy(event, &node->event, kept);
+	memset((char *)event + kept, 0, sizeof(*event) - kept);
 	free(node);
 	return true;
 }

@@ -131,6 +131,8 @@ int pm_terms_adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm
 	pthread_mutex_lock(&t->lock);
 	int kind = adopt(t, medium, ask, d, may_promote);
 	pthread_mutex_unlock(&t->lock);
+	if (kind)
+		pm_count(kind == PM_EVENT_DEMOTED ? &medium->counters.demotions : &medium->counters.promotions, 1);
 	return kind;
 }
 

@@ -39,11 +39,16 @@ int pm_linux_gettid(void)
 	return (int)syscall(SYS_gettid);
 }
 
-uint64_t pm_linux_now_ms(void)
+uint64_t pm_linux_now_ns(void)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t pm_linux_now_ms(void)
+{
+	return pm_linux_now_ns() / 1000000;
 }
 
 int pm_linux_eventfd(void)

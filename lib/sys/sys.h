@@ -112,6 +112,7 @@ struct pm_sys {
 	int (*lease_silence)(int fd); /* sends no signal */
 	int (*gettid)(void);
 	uint64_t (*now_ms)(void); /* CLOCK_MONOTONIC: no system call, but an input */
+	uint64_t (*now_ns)(void); /* likewise */
 	int (*signalfd)(int signal);
 	int (*eventfd)(void);
 	int (*timerfd)(void);
