@@ -322,6 +322,9 @@ PM_API int pm_resize(struct pm_mapping *mapping, uint64_t length);
 PM_API void *pm_base(const struct pm_mapping *mapping);
 /* pm_length(3): mapped bytes, as asked for or as found at the end of the file; 0 for NULL. */
 PM_API uint64_t pm_length(const struct pm_mapping *mapping);
+/* pm_find(3): the mapping that the address lies in, without a lock or a system call; NULL: none of this process.
+ * Threads: a mapping that another thread unmaps meanwhile may be returned. */
+PM_API struct pm_mapping *pm_find(const void *address);
 /* pm_granularity_of(3): the granularity in force, without a system call; PM_GRANULARITY_UNKNOWN for NULL. */
 PM_API enum pm_granularity pm_granularity_of(const struct pm_mapping *mapping);
 

@@ -71,6 +71,11 @@ uint64_t pm_length(const struct pm_mapping *m)
 	return m ? atomic_load_explicit(&m->length, memory_order_acquire) : 0;
 }
 
+struct pm_mapping *pm_find(const void *address)
+{
+	return pm_place_find(address);
+}
+
 enum pm_granularity pm_granularity_of(const struct pm_mapping *m)
 {
 	return m ? atomic_load_explicit(&m->terms.granularity, memory_order_relaxed) : PM_GRANULARITY_UNKNOWN;

@@ -9,7 +9,7 @@
 #include "shared_file.h"
 #include "sys/sys.h"
 
-#define BUCKETS 64
+#define BUCKETS 4096u
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pm_shared_file *bucket[BUCKETS]; /* each in the order of its numbers */
@@ -18,7 +18,7 @@ static uint64_t made;
 /* The first entry of these numbers behind that one. */
 static struct pm_shared_file **find_entry(uint64_t device, uint64_t inode, uint64_t after)
 {
-	struct pm_shared_file **at = &bucket[(inode ^ device) % BUCKETS];
+	struct pm_shared_file **at = &bucket[(inode ^ inode >> 12 ^ device) % BUCKETS];
 	while (*at && ((*at)->device != device || (*at)->inode != inode || (*at)->number <= after))
 		at = &(*at)->next;
 	return at;
@@ -96,6 +96,9 @@ struct pm_shared_file *pm_shared_file_join(const struct statx *stx, struct pm_fi
 	}
 	if (shared) {
 		user->next = shared->users;
+		user->at = &shared->users;
+		if (user->next)
+			user->next->at = &user->next;
 		shared->users = user;
 	}
 	pthread_mutex_unlock(&lock);
@@ -105,10 +108,9 @@ struct pm_shared_file *pm_shared_file_join(const struct statx *stx, struct pm_fi
 void pm_shared_file_leave(struct pm_shared_file *shared, struct pm_file_user *user)
 {
 	pthread_mutex_lock(&lock);
-	struct pm_file_user **at = &shared->users;
-	while (*at != user)
-		at = &(*at)->next;
-	*at = user->next;
+	*user->at = user->next;
+	if (user->next)
+		user->next->at = user->at;
 	drop_if_unused(shared);
 	pthread_mutex_unlock(&lock);
 }

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 
 struct pm_file_user {
-	struct pm_file_user *next;
+	struct pm_file_user *next, **at; /* at: what points to it */
 	uint64_t end; /* of the file, as far as the mapping reaches */
 	int fd;       /* of the mapping */
 };

@@ -14,7 +14,7 @@
 #include "sys/sys.h"
 
 #define MARK SIGURG /* ignored by default, in case the program sets O_ASYNC */
-#define BUCKETS 256u
+#define BUCKETS 4096u
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pm_kept *bucket[BUCKETS];

@@ -9,6 +9,7 @@
 #include "observe/notifier.h"
 #include "observe/observed.h"
 #include "observe/watcher.h"
+#include "places.h"
 
 struct pm_mapping {
 	/* What every durability call reads, together. */
@@ -30,6 +31,7 @@ struct pm_mapping {
 	size_t reserved; /* bytes of addresses from medium.map on, of which map_length are accessible; 0: no reserve */
 	struct pm_listener listener; /* without: the descriptor of pm_event_fd() */
 	char *name;
+	struct pm_place *place; /* of its addresses */
 };
 
 static inline enum pm_backing pm_mapping_backing(const struct pm_mapping *m)

@@ -257,7 +257,10 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 		m->name = strdup(path ? path : "anonymous memory");
 	else if (asprintf(&m->name, "fd %d", fd) < 0)
 		m->name = NULL;
-	if (!m->name) {
+	m->place = pm_place_new();
+	if (!m->name || !m->place) {
+		pm_place_free(m->place);
+		free(m->name);
 		free(m);
 		return NULL;
 	}
@@ -290,6 +293,7 @@ static void release(struct pm_mapping *m)
 	pm_page_destroy(&m->medium.writeback);
 	pm_medium_destroy(&m->medium);
 	pm_terms_destroy(&m->terms);
+	pm_place_free(m->place);
 	free(m->name);
 	free(m);
 }
@@ -329,6 +333,7 @@ static int open_once(const char *path, int fd, const struct pm_options *o, struc
 		return rc;
 	}
 	m->file.callers = false;
+	pm_place_add(m->place, m->base, (size_t)m->mapped.range.length, m);
 	*ret = m;
 	if (m->terms.decision.verdict == PM_VERDICT_DEMOTED)
 		tell_demoted(m);
@@ -357,6 +362,7 @@ int pm_mapping_close(struct pm_mapping *m)
 	if (m->terms.is_synchronous && !pm_medium_check(&m->medium))
 		pm_touch(&m->medium);
 	pm_mapping_watch_end(m);
+	pm_place_remove(m->place);
 	int unmapped = PM_RETRY(pm_sys->munmap(m->medium.map, pm_mapping_area(m)));
 	if (!rc && unmapped)
 		rc = pm_fail(unmapped, "pm_unmap", m->name, "munmap failed: %s", pm_strerror(unmapped));

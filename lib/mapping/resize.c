@@ -117,8 +117,12 @@ static void publish(struct pm_mapping *m, uint64_t length, bool is_acknowledged)
 	pm_forget_complete_fsync(&m->medium);
 	/* The range of an event is read under that lock alone. */
 	pthread_mutex_lock(&m->terms.lock);
-	if (!m->reserved)
+	if (!m->reserved && m->base != m->medium.map + lead(m)) {
 		m->base = m->medium.map + lead(m);
+		pm_place_remove(m->place);
+		pm_place_add(m->place, m->base, (size_t)length, m);
+	}
+	pm_place_set_length(m->place, (size_t)length);
 	m->mapped.range.length = length;
 	atomic_store(&m->length, length);
 	pm_terms_set_strategy(&m->terms, &m->medium, atomic_load(&m->terms.strategy));

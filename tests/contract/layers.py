@@ -18,6 +18,7 @@ import tempfile
 # From the lowest up, one file a line. Files on one line are variants, of which a build has one.
 ORDER = """
 include/pmdirect
+include/pmdirect_libpmem
 lib/cpu/cpu
 lib/cpu/x86_64 lib/cpu/aarch64 lib/cpu/none
 lib/sys/errno_text
@@ -45,6 +46,7 @@ lib/kernel/kept
 lib/kernel/sigbus
 lib/kernel/trusted_sync
 lib/shared_file
+lib/places
 
 lib/durability/page_set
 lib/durability/walk
