@@ -56,7 +56,9 @@ SUITES = {
     "poison": rows("poison", GUARDED, "./test_guard $D poison"),
     # Four file systems and a disk, as lab_backings.py has them.
     "files": [("prepared", "D=/mnt", f"./test_prepared {' '.join(FOUR[:2])}"),
-              ("times", "D=/mnt", f"./test_times {' '.join(FOUR)}")],
+              ("times", "D=/mnt", f"./test_times {' '.join(FOUR)}"),
+              ("growth", "D=/mnt", f"./test_growth -g 200 {' '.join(FOUR)}"),
+              ("libpmem", "D=/mnt", f"./test_libpmem {' '.join(FOUR)}")],
     "calls": [("mixing", "D=/mnt", f"./test_mixing {' '.join(FOUR)}"),
               ("flushes", "D=/mnt", f"./test_flushes {' '.join(FOUR)} /dev/vdc")],
     "errors": [row for program in ("test_eio", "test_restart")

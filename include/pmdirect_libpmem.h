@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pmdirect_libpmem.h - for programs that were written for libpmem
+ *
+ * Include this instead of <libpmem.h>, and link with -lpmdirect alone. The functions have libpmem's names and
+ * arguments. What they do is right on every file: where libpmem asks the program to choose between pmem_persist() and
+ * pmem_msync(), both make the range durable here. See pmdirect_libpmem(7).
+ *
+ *   Errors   pmem_map_file() returns NULL, functions returning int return -1, and errno tells why; pmem_errormsg() has
+ *            the sentence. A function returning nothing, or its destination, cannot tell that the range is not durable.
+ *            It calls PM_LIBPMEM_FAILED(sentence), which writes the sentence to stderr and aborts. Define the macro
+ *            before the include for another treatment; without one that stops the program it may go on with data lost.
+ *   Ranges   An address that lies in no mapping of pmem_map_file() or pm_map() is such an error, but for pmem_msync(),
+ *            which is msync(2) there, and for copies with PMEM_F_MEM_NOFLUSH.
+ *   Threads  As libpmem's. pmem_drain() completes what this thread flushed, in any mapping.
+ */
+#ifndef PMDIRECT_LIBPMEM_H
+#define PMDIRECT_LIBPMEM_H
+#ifdef LIBPMEM_H
+#error "pmdirect_libpmem.h takes the place of libpmem.h"
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <pmdirect.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+#include <unistd.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PMEM_MAJOR_VERSION 1
+#define PMEM_MINOR_VERSION 1
+
+#define PMEM_FILE_CREATE (1 << 0)
+#define PMEM_FILE_EXCL (1 << 1)
+#define PMEM_FILE_SPARSE (1 << 2)
+#define PMEM_FILE_TMPFILE (1 << 3)
+
+#define PMEM_F_MEM_NODRAIN (1U << 0)
+#define PMEM_F_MEM_NONTEMPORAL (1U << 1)
+#define PMEM_F_MEM_TEMPORAL (1U << 2)
+#define PMEM_F_MEM_WC (1U << 3)
+#define PMEM_F_MEM_WB (1U << 4)
+#define PMEM_F_MEM_NOFLUSH (1U << 5)
+
+#ifndef PM_LIBPMEM_FAILED
+#define PM_LIBPMEM_FAILED(sentence) (fprintf(stderr, "%s\n", (sentence)), abort())
+#endif
+
+#define PM_LIBPMEM_API static inline __attribute__((unused))
+
+/* ---- What this thread flushed and has not drained, one list for all files of a program ---- */
+
+#define PM_LIBPMEM_PENDING 16u /* mappings; beyond them the eldest is drained at once */
+
+struct pm_libpmem_pending {
+	const void *address[PM_LIBPMEM_PENDING]; /* in the mapping: it may be gone by the drain, which pm_unmap() made */
+	unsigned count;
+};
+__attribute__((weak)) __thread struct pm_libpmem_pending pm_libpmem_pending;
+
+PM_LIBPMEM_API void pm_libpmem_check(int rc)
+{
+	if (rc)
+		PM_LIBPMEM_FAILED(pm_error_detail());
+}
+
+PM_LIBPMEM_API struct pm_mapping *pm_libpmem_find(const void *address)
+{
+	struct pm_mapping *mapping = pm_find(address);
+	if (!mapping)
+		PM_LIBPMEM_FAILED("libpmem: the address lies in no mapping, so nothing there can be made durable");
+	return mapping;
+}
+
+PM_LIBPMEM_API void pm_libpmem_drain(const void *address)
+{
+	struct pm_mapping *mapping = pm_find(address);
+	if (mapping)
+		pm_libpmem_check(pm_drain(mapping));
+}
+
+PM_LIBPMEM_API void pm_libpmem_add(const struct pm_mapping *mapping, const void *address)
+{
+	struct pm_libpmem_pending *p = &pm_libpmem_pending;
+	for (unsigned i = 0; i < p->count; i++)
+		if (pm_find(p->address[i]) == mapping)
+			return;
+	if (p->count == PM_LIBPMEM_PENDING) {
+		pm_libpmem_drain(p->address[0]);
+		memmove(p->address, p->address + 1, --p->count * sizeof(p->address[0]));
+	}
+	p->address[p->count++] = address;
+}
+
+/* ---- Mapping ---- */
+
+PM_LIBPMEM_API int pm_libpmem_fail(int rc)
+{
+	errno = -rc;
+	return -1;
+}
+
+PM_LIBPMEM_API int pm_libpmem_map(const char *path, size_t length, int flags, mode_t mode, struct pm_mapping **mapping)
+{
+	struct pm_options o;
+	memset(&o, 0, sizeof(o));
+	o.size = sizeof(o);
+	o.length = length;
+	o.mode = mode;
+	o.flags = (flags & PMEM_FILE_SPARSE ? PM_SPARSE : 0u) | PM_CREATE;
+	if (!(flags & (PMEM_FILE_CREATE | PMEM_FILE_TMPFILE))) {
+		o.flags = 0;
+		return pm_map(path, &o, mapping);
+	}
+	if (!(flags & PMEM_FILE_TMPFILE)) {
+		o.flags |= PM_AT_LEAST | (flags & PMEM_FILE_EXCL ? PM_EXCLUSIVE : 0u);
+		int rc = pm_map(path, &o, mapping);
+		/* A longer file becomes that short. */
+		if (!rc && pm_length(*mapping) > length && (rc = pm_resize(*mapping, length)))
+			pm_unmap(*mapping);
+		return rc;
+	}
+	int fd = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC | (flags & PMEM_FILE_EXCL ? O_EXCL : 0), mode);
+	if (fd < 0)
+		return -errno;
+	int rc = pm_map_fd(fd, &o, mapping);
+	close(fd);
+	return rc;
+}
+
+/* 1 only where no kernel call is needed: a promise of cache lines or better. */
+PM_LIBPMEM_API int pmem_is_pmem(const void *addr, size_t len)
+{
+	struct pm_mapping *mapping = pm_find(addr);
+	if (!mapping || pm_granularity_of(mapping) < PM_CACHE_LINE)
+		return 0;
+	return len <= pm_length(mapping) - (uint64_t)((const char *)addr - (const char *)pm_base(mapping));
+}
+
+PM_LIBPMEM_API void *pmem_map_file(const char *path, size_t len, int flags, mode_t mode, size_t *mapped_lenp,
+                                   int *is_pmemp)
+{
+	const int known = PMEM_FILE_CREATE | PMEM_FILE_EXCL | PMEM_FILE_SPARSE | PMEM_FILE_TMPFILE;
+	const int makes = PMEM_FILE_CREATE | PMEM_FILE_TMPFILE;
+	struct pm_mapping *mapping;
+	/* len is the file's: without a file to make there is none to give. */
+	int rc = flags & ~known || !(flags & makes) != !len || (flags && !(flags & makes)) ? -EINVAL : 0;
+	if (!rc)
+		rc = pm_libpmem_map(path, len, flags, mode, &mapping);
+	if (rc) {
+		pm_libpmem_fail(rc);
+		return NULL;
+	}
+	if (mapped_lenp)
+		*mapped_lenp = (size_t)pm_length(mapping);
+	if (is_pmemp)
+		*is_pmemp = pmem_is_pmem(pm_base(mapping), (size_t)pm_length(mapping));
+	return pm_base(mapping);
+}
+
+/* The whole mapping: a part of one cannot be unmapped. */
+PM_LIBPMEM_API int pmem_unmap(void *addr, size_t len)
+{
+	struct pm_mapping *mapping = pm_find(addr);
+	if (!mapping || pm_base(mapping) != addr || len != pm_length(mapping))
+		return pm_libpmem_fail(-EINVAL);
+	int rc = pm_unmap(mapping);
+	return rc ? pm_libpmem_fail(rc) : 0;
+}
+
+/* ---- Durability ---- */
+
+PM_LIBPMEM_API void pmem_persist(const void *addr, size_t len)
+{
+	struct pm_mapping *mapping = len ? pm_libpmem_find(addr) : NULL;
+	if (mapping)
+		pm_libpmem_check(pm_persist(mapping, addr, len));
+}
+
+PM_LIBPMEM_API int pmem_msync(const void *addr, size_t len)
+{
+	struct pm_mapping *mapping = pm_find(addr);
+	uintptr_t rest = (uintptr_t)addr & ((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+	if (!mapping)
+		return msync((char *)(uintptr_t)addr - rest, len + rest, MS_SYNC);
+	int rc = pm_persist(mapping, addr, len);
+	return rc ? pm_libpmem_fail(rc) : 0;
+}
+
+PM_LIBPMEM_API void pmem_flush(const void *addr, size_t len)
+{
+	struct pm_mapping *mapping = len ? pm_libpmem_find(addr) : NULL;
+	if (!mapping)
+		return;
+	pm_libpmem_check(pm_flush(mapping, addr, len));
+	pm_libpmem_add(mapping, addr);
+}
+
+PM_LIBPMEM_API void pmem_drain(void)
+{
+	struct pm_libpmem_pending *p = &pm_libpmem_pending;
+	while (p->count)
+		pm_libpmem_drain(p->address[--p->count]);
+}
+
+PM_LIBPMEM_API int pmem_deep_persist(const void *addr, size_t len)
+{
+	struct pm_mapping *mapping = pm_find(addr);
+	int rc = !len ? 0 : mapping ? pm_deep_persist(mapping, addr, len) : -EINVAL;
+	return rc ? pm_libpmem_fail(rc) : 0;
+}
+
+PM_LIBPMEM_API void pmem_deep_flush(const void *addr, size_t len)
+{
+	pmem_flush(addr, len);
+}
+
+PM_LIBPMEM_API int pmem_deep_drain(const void *addr, size_t len)
+{
+	return pmem_deep_persist(addr, len);
+}
+
+/* ---- Copies ---- */
+
+PM_LIBPMEM_API unsigned pm_libpmem_flags(unsigned flags)
+{
+	unsigned temporal = flags & (PMEM_F_MEM_TEMPORAL | PMEM_F_MEM_WB) ? PM_TEMPORAL : 0u;
+	unsigned streams = flags & (PMEM_F_MEM_NONTEMPORAL | PMEM_F_MEM_WC) ? PM_NONTEMPORAL : 0u;
+	return (flags & PMEM_F_MEM_NODRAIN ? PM_NODRAIN : 0u) | (flags & PMEM_F_MEM_NOFLUSH ? PM_NOFLUSH : 0u) |
+	       (temporal && streams ? 0u : temporal | streams);
+}
+
+/* The mapping to copy into; NULL: a plain copy is all. */
+PM_LIBPMEM_API struct pm_mapping *pm_libpmem_target(const void *dest, size_t len, unsigned flags)
+{
+	struct pm_mapping *mapping = !len ? NULL : flags & PMEM_F_MEM_NOFLUSH ? pm_find(dest) : pm_libpmem_find(dest);
+	if (mapping && flags & PMEM_F_MEM_NODRAIN && !(flags & PMEM_F_MEM_NOFLUSH))
+		pm_libpmem_add(mapping, dest);
+	return mapping;
+}
+
+PM_LIBPMEM_API void *pmem_memmove(void *dest, const void *src, size_t len, unsigned flags)
+{
+	struct pm_mapping *mapping = pm_libpmem_target(dest, len, flags);
+	if (!mapping)
+		return memmove(dest, src, len);
+	pm_libpmem_check(pm_memmove(mapping, dest, src, len, pm_libpmem_flags(flags)));
+	return dest;
+}
+
+PM_LIBPMEM_API void *pmem_memcpy(void *dest, const void *src, size_t len, unsigned flags)
+{
+	return pmem_memmove(dest, src, len, flags);
+}
+
+PM_LIBPMEM_API void *pmem_memset(void *dest, int c, size_t len, unsigned flags)
+{
+	struct pm_mapping *mapping = pm_libpmem_target(dest, len, flags);
+	if (!mapping)
+		return memset(dest, c, len);
+	pm_libpmem_check(pm_memset(mapping, dest, c, len, pm_libpmem_flags(flags)));
+	return dest;
+}
+
+PM_LIBPMEM_API void *pmem_memmove_persist(void *dest, const void *src, size_t len)
+{
+	return pmem_memmove(dest, src, len, 0);
+}
+
+PM_LIBPMEM_API void *pmem_memcpy_persist(void *dest, const void *src, size_t len)
+{
+	return pmem_memmove(dest, src, len, 0);
+}
+
+PM_LIBPMEM_API void *pmem_memset_persist(void *dest, int c, size_t len)
+{
+	return pmem_memset(dest, c, len, 0);
+}
+
+PM_LIBPMEM_API void *pmem_memmove_nodrain(void *dest, const void *src, size_t len)
+{
+	return pmem_memmove(dest, src, len, PMEM_F_MEM_NODRAIN);
+}
+
+PM_LIBPMEM_API void *pmem_memcpy_nodrain(void *dest, const void *src, size_t len)
+{
+	return pmem_memmove(dest, src, len, PMEM_F_MEM_NODRAIN);
+}
+
+PM_LIBPMEM_API void *pmem_memset_nodrain(void *dest, int c, size_t len)
+{
+	return pmem_memset(dest, c, len, PMEM_F_MEM_NODRAIN);
+}
+
+/* ---- About the platform ---- */
+
+/* Each mapping may lie on another medium: none is known for all, and unknown is no. */
+PM_LIBPMEM_API int pmem_has_auto_flush(void)
+{
+	return 0;
+}
+
+PM_LIBPMEM_API int pmem_has_hw_drain(void)
+{
+	return 0;
+}
+
+PM_LIBPMEM_API const char *pmem_check_version(unsigned major_required, unsigned minor_required)
+{
+	return major_required == PMEM_MAJOR_VERSION && minor_required <= PMEM_MINOR_VERSION
+	               ? NULL
+	               : "pmdirect has the functions of libpmem 1.1, and no others";
+}
+
+PM_LIBPMEM_API const char *pmem_errormsg(void)
+{
+	return pm_error_detail();
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
