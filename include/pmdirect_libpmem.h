@@ -58,7 +58,7 @@ extern "C" {
 #define PM_LIBPMEM_PENDING 16u /* mappings; beyond them the eldest is drained at once */
 
 struct pm_libpmem_pending {
-	const void *address[PM_LIBPMEM_PENDING]; /* in the mapping: it may be gone by the drain, which pm_unmap() made */
+	const void *address[PM_LIBPMEM_PENDING]; /* in the mapping: pm_unmap() has drained one that is gone */
 	unsigned count;
 };
 __attribute__((weak)) __thread struct pm_libpmem_pending pm_libpmem_pending;

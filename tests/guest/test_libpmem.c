@@ -60,7 +60,8 @@ static void copy_in_one_piece(void)
 	pmem_persist(to + 100, 10);
 	CHECK(holds(path, "hello", 5, 0) && holds(path, "once more", 10, 100), "not in the file");
 	CHECK(!pmem_unmap(to, length), "%s", pmem_errormsg());
-	CHECK(!pmem_map_file(path, BLOCK, PMEM_FILE_CREATE | PMEM_FILE_EXCL, 0640, NULL, NULL) && errno == EEXIST, "%m");
+	CHECK(!pmem_map_file(path, BLOCK, PMEM_FILE_CREATE | PMEM_FILE_EXCL, 0640, NULL, NULL), "a second file");
+	CHECK(errno == EEXIST, "%m");
 	struct stat st;
 	CHECK(!stat(path, &st) && (st.st_mode & 0777) == 0640, "the mode is %o", st.st_mode);
 }
@@ -98,7 +99,7 @@ static void lengths_of_a_file(void)
 	char *whole = pmem_map_file(other_path, 0, 0, 0, &length, NULL);
 	CHECK(whole && length == BLOCKS * BLOCK && whole[BLOCK] == 'b', "%s", pmem_errormsg());
 	CHECK(whole && !pmem_unmap(whole, length), "%s", pmem_errormsg());
-	CHECK(!pmem_map_file(other_path, BLOCK, 0, 0, NULL, NULL) && errno == EINVAL, "a length without a file to make");
+	CHECK(!pmem_map_file(other_path, BLOCK, 0, 0, NULL, NULL) && errno == EINVAL, "a length for no file");
 	CHECK(!pmem_map_file(other_path, 0, PMEM_FILE_CREATE, 0600, NULL, NULL) && errno == EINVAL, "no length");
 	CHECK(!pmem_map_file(other_path, 0, 1 << 9, 0, NULL, NULL) && errno == EINVAL, "a flag that is none");
 	CHECK(!pmem_map_file("/nowhere/at/all", 0, 0, 0, NULL, NULL) && errno == ENOENT, "%m");
