@@ -274,6 +274,7 @@ START_TEST(the_librarys_own_accesses_leave_nothing_behind)
 		bool is_access = i < 3 || (_i > 0 && (i != SYNC || _i == 2));
 		ck_assert_msg(rc == (is_access ? -EIO : -ERANGE), "call %d: %d", i, rc);
 		ck_assert(!m->medium.writeback.is_led);
+		ck_assert_uint_eq(m->medium.walks.count[0] + m->medium.walks.count[1], 0);
 		ck_assert_ptr_null(m->medium.writeback.waiting);
 		ck_assert_int_eq(pthread_create(&other, NULL, use_it, m), 0);
 		pthread_join(other, &failed);

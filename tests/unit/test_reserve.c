@@ -2,6 +2,7 @@
 /* Growing and shrinking within addresses that were kept, and a length that is the least. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -302,6 +303,109 @@ START_TEST(what_grows_by_holes_is_demoted_first)
 }
 END_TEST
 
+/* ---- Beside other threads ---- */
+
+static atomic_bool walks, is_shrunk, has_drained;
+
+static int do_nothing(void)
+{
+	return 0;
+}
+
+/* The end of what is walked is touched when the mapping has a shorter length already. */
+static int touch_late(const void *address, size_t length)
+{
+	atomic_store(&walks, true);
+	while (pm_length(m) == length)
+		usleep(100);
+	usleep(20000);
+	ck_assert(!atomic_load(&is_shrunk));
+	return ((const volatile char *)address)[length - 1] & 0;
+}
+
+static const struct pm_cpu late_cpu = {.name = "late", .reaches_media = true, .line = 64, .write_back = touch_late,
+                                       .fence = do_nothing, .persist = touch_late};
+
+static void *sync_whole(void *arg)
+{
+	unit_ok(pm_sync(m));
+	return arg;
+}
+
+START_TEST(a_shrink_waits_for_the_walks_of_the_library)
+{
+	pthread_t walker;
+	uint64_t page = unit_page();
+	map(&fake_dax, 8 * page, UNIT_OPTIONS(.reserve = 16 * page));
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	m->medium.cpu = &late_cpu;
+	atomic_store(&m->terms.lines, NULL);
+	unit_expect(!pthread_create(&walker, NULL, sync_whole, NULL));
+	while (!atomic_load(&walks))
+		usleep(100);
+	unit_ok(pm_resize(m, page));
+	atomic_store(&is_shrunk, true);
+	ck_assert(!is_accessible((char *)pm_base(m) + 7 * page));
+	pthread_join(walker, NULL);
+	m->medium.cpu = pm_cpu();
+	unmap();
+}
+END_TEST
+
+START_TEST(a_size_from_before_a_growth_cuts_nothing)
+{
+	uint64_t page = unit_page();
+	map(&fake_plain, 2 * page, UNIT_OPTIONS(.reserve = 16 * page));
+	unsigned before = atomic_load(&m->medium.resized);
+	unit_ok(pm_resize(m, 9 * page));
+	/* Another thread asked for the size before, and comes to its answer now. */
+	ck_assert(!pm_medium_note_end(&m->medium, 2 * page, before));
+	ck_assert(!pm_medium_is_cut(&m->medium));
+	unit_ok(pm_persist(m, (char *)pm_base(m) + 8 * page, 1));
+	ck_assert(pm_medium_note_end(&m->medium, 2 * page, atomic_load(&m->medium.resized)));
+	ck_assert_int_eq(pm_persist(m, (char *)pm_base(m) + 8 * page, 1), -ERANGE);
+	unit_ok(pm_resize(m, 9 * page));
+	unmap();
+}
+END_TEST
+
+static struct machine failing;
+static pthread_t drainer;
+
+static void *drain_recorded(void *arg)
+{
+	int rc = pm_drain(m);
+	atomic_store(&has_drained, true);
+	ck_assert_int_eq(rc, -EIO);
+	return arg;
+}
+
+/* The kernel tells one of two: the sync of the growth takes the error of what the drain would have written. */
+static int fail_sync(int fd)
+{
+	(void)fd;
+	unit_expect(!pthread_create(&drainer, NULL, drain_recorded, NULL));
+	usleep(50000);
+	ck_assert(!atomic_load(&has_drained));
+	return -EIO;
+}
+
+START_TEST(an_error_of_the_growth_is_told_to_drains)
+{
+	uint64_t page = unit_page();
+	map(&fake_plain, 2 * page, UNIT_OPTIONS(.reserve = 16 * page));
+	unit_ok(pm_flush(m, pm_base(m), 1));
+	machine_put(&failing, MACHINE(.fsync = fail_sync));
+	/* The drain of the call itself has nothing to do with it. */
+	ck_assert_int_eq(pm_resize(m, 9 * page), -EIO);
+	pthread_join(drainer, NULL);
+	machine_remove(&failing);
+	ck_assert_uint_eq(pm_length(m), 2 * page);
+	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -EIO);
+	ck_assert_int_eq(pm_unmap(m), -EIO);
+}
+END_TEST
+
 /* ---- PM_AT_LEAST ---- */
 
 START_TEST(a_length_that_is_the_least)
@@ -369,6 +473,9 @@ int main(void)
 	tcase_add_test(c, a_guard_covers_what_is_mapped_later);
 	tcase_add_test(c, what_was_prepared_grows_prepared);
 	tcase_add_test(c, what_grows_by_holes_is_demoted_first);
+	tcase_add_test(c, a_shrink_waits_for_the_walks_of_the_library);
+	tcase_add_test(c, a_size_from_before_a_growth_cuts_nothing);
+	tcase_add_test(c, an_error_of_the_growth_is_told_to_drains);
 	tcase_add_test(c, a_length_that_is_the_least);
 	tcase_add_test(c, the_probe_knows_the_least_length);
 	return unit_run();
