@@ -211,10 +211,8 @@ typedef void pm_event_fn(struct pm_mapping *mapping, const struct pm_event *even
 struct pm_options {
 	size_t size;           /* sizeof(struct pm_options) */
 	enum pm_request sync, direct;
-	unsigned flags;        /* PM_CREATE ... */
-	unsigned mode;         /* permission bits of a created file, under the umask; 0 means 0666 */
-	uint64_t offset;       /* where in the file the mapping begins; any value */
-	uint64_t length;       /* bytes to map; 0 means to the end of the file */
+	unsigned flags, mode;  /* PM_CREATE ...; permission bits of a created file, under the umask, 0 means 0666 */
+	uint64_t offset, length; /* of the mapping in the file, any value; length 0 means to the end of the file */
 	pm_event_fn *on_event; /* NULL: no handler */
 	void *event_arg;
 	uint64_t reserve;      /* bytes of addresses to keep: within them pm_resize() moves nothing; 0: none */
@@ -322,8 +320,7 @@ PM_API int pm_resize(struct pm_mapping *mapping, uint64_t length);
 PM_API void *pm_base(const struct pm_mapping *mapping);
 /* pm_length(3): mapped bytes, as asked for or as found at the end of the file; 0 for NULL. */
 PM_API uint64_t pm_length(const struct pm_mapping *mapping);
-/* pm_find(3): the mapping that the address lies in, without a lock or a system call; NULL: none of this process.
- * Threads: a mapping that another thread unmaps meanwhile may be returned. */
+/* pm_find(3): the mapping of this process that the address lies in, without a lock; NULL: none. */
 PM_API struct pm_mapping *pm_find(const void *address);
 /* pm_granularity_of(3): the granularity in force, without a system call; PM_GRANULARITY_UNKNOWN for NULL. */
 PM_API enum pm_granularity pm_granularity_of(const struct pm_mapping *mapping);
