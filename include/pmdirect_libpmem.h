@@ -47,6 +47,13 @@ extern "C" {
 #define PMEM_F_MEM_WB (1U << 4)
 #define PMEM_F_MEM_NOFLUSH (1U << 5)
 
+/* Without _GNU_SOURCE the C library has it under its own name. */
+#ifdef O_TMPFILE
+#define PM_LIBPMEM_TMPFILE O_TMPFILE
+#else
+#define PM_LIBPMEM_TMPFILE __O_TMPFILE
+#endif
+
 #ifndef PM_LIBPMEM_FAILED
 #define PM_LIBPMEM_FAILED(sentence) (fprintf(stderr, "%s\n", (sentence)), abort())
 #endif
@@ -125,7 +132,7 @@ PM_LIBPMEM_API int pm_libpmem_map(const char *path, size_t length, int flags, mo
 			pm_unmap(*mapping);
 		return rc;
 	}
-	int fd = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC | (flags & PMEM_FILE_EXCL ? O_EXCL : 0), mode);
+	int fd = open(path, PM_LIBPMEM_TMPFILE | O_RDWR | O_CLOEXEC | (flags & PMEM_FILE_EXCL ? O_EXCL : 0), mode);
 	if (fd < 0)
 		return -errno;
 	int rc = pm_map_fd(fd, &o, mapping);
