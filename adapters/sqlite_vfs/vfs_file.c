@@ -181,10 +181,8 @@ static int file_sync(sqlite3_file *file, int flags)
 	} else {
 		rc = pm_sync(f->map);
 	}
-	if (rc == -ERANGE) { /* cut off meanwhile */
-		pmdirect_map_end(f);
+	if (rc == -ERANGE) /* cut off meanwhile: the next access follows the file */
 		return sync_below(f, flags);
-	}
 	if (rc) {
 		f->error = rc;
 		sqlite3_log(SQLITE_IOERR_FSYNC, "%s", pm_error_detail());

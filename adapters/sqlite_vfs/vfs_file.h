@@ -35,6 +35,7 @@ struct pmdirect_file {
 	bool watched; /* writes of others are counted */
 	bool synced;  /* directory entry, and what was in the file when it was opened */
 	bool reserves; /* the mapping grows without moving */
+	bool stuck;    /* the mapping failed, and does not follow the file any more */
 };
 
 static inline sqlite3_file *pmdirect_real(struct pmdirect_file *f)

@@ -11,6 +11,8 @@
 #define CHUNK_MAX (UINT64_C(1) << 20) /* and at most, beyond what is needed */
 #define LAG (UINT64_C(256) << 10)    /* of a page-cache mapping behind its file */
 #define OUTSIDE_MAX 64u
+/* Addresses kept for growth, so that pages that SQLite holds stay where they are. */
+#define RESERVE (sizeof(void *) > 4 ? UINT64_C(64) << 30 : UINT64_C(64) << 20)
 
 static uint64_t round_up(uint64_t value, uint64_t unit)
 {
@@ -34,14 +36,16 @@ void pmdirect_map_end(struct pmdirect_file *f)
 	f->fetched = 0;
 }
 
-/* A mapping that fails is not tried again: the VFS below serves the file until it is closed. */
-static int give_up(struct pmdirect_file *f, int error)
+/*
+ * A mapping that fails is not tried again: the VFS below serves the file until it is closed. What SQLite holds pages of
+ * stays as it is.
+ */
+static void give_up(struct pmdirect_file *f, int error)
 {
 	f->error = error;
-	pmdirect_map_end(f);
-	pmdirect_node_put(f->node);
-	f->node = NULL;
-	return error;
+	f->stuck = true;
+	if (!f->fetched)
+		pmdirect_map_end(f);
 }
 
 static void adopt(struct pmdirect_file *f)
@@ -58,7 +62,14 @@ static int make(struct pmdirect_file *f, uint64_t length, unsigned flags)
 		options.flags |= PM_READ_ONLY;
 	else if (f->direct)
 		options.flags |= PM_PREPARE;
+	if (f->direct)
+		options.reserve = length > RESERVE / 4 ? 4 * length : RESERVE;
 	int rc = pm_map_fd(pmdirect_node_fd(f->node), &options, &f->map);
+	if (rc == -ENOMEM && options.reserve) { /* RLIMIT_AS */
+		options.reserve = 0;
+		rc = pm_map_fd(pmdirect_node_fd(f->node), &options, &f->map);
+	}
+	f->reserves = options.reserve;
 	if (!rc)
 		adopt(f);
 	return rc;
@@ -79,9 +90,9 @@ static int resize(struct pmdirect_file *f, uint64_t length)
 	return rc;
 }
 
-static bool may_move(const struct pmdirect_file *f)
+static bool may_grow(const struct pmdirect_file *f)
 {
-	return !f->fetched;
+	return f->node && !f->stuck && (!f->fetched || (f->map && f->direct && f->reserves));
 }
 
 /* ---- Following the file ------------------------------------------------------------------------ */
@@ -101,7 +112,7 @@ static bool read_size(struct pmdirect_file *f, uint64_t *ret_size)
  */
 static void follow(struct pmdirect_file *f, uint64_t size)
 {
-	if (!may_move(f) || !size || size == f->usable)
+	if (!may_grow(f) || !size || size == f->usable)
 		return;
 	int rc = 0;
 	if (f->map && f->direct) {
@@ -122,9 +133,8 @@ void pmdirect_map_cut(struct pmdirect_file *f, uint64_t size)
 	if (!f->map || f->usable <= size)
 		return;
 	f->usable = size;
-	if (!may_move(f))
-		return;
-	if (!f->direct || !size || resize(f, size))
+	/* Not by pm_resize(), which truncates a file that another process made longer again in between. */
+	if (!f->fetched)
 		pmdirect_map_end(f);
 }
 
@@ -133,7 +143,7 @@ bool pmdirect_map_reach(struct pmdirect_file *f, uint64_t offset, uint64_t lengt
 	uint64_t size;
 	if (offset + length <= f->usable)
 		return true;
-	if (!f->node || !may_move(f) || !read_size(f, &size) || offset + length > size)
+	if (!may_grow(f) || !read_size(f, &size) || offset + length > size)
 		return false;
 	f->outside++;
 	follow(f, size);
@@ -169,7 +179,7 @@ bool pmdirect_map_is_whole(struct pmdirect_file *f)
 int pmdirect_map_grow(struct pmdirect_file *f, uint64_t end)
 {
 	uint64_t size, ahead = f->usable / 4 < CHUNK_MAX ? f->usable / 4 : CHUNK_MAX;
-	if (!f->direct || !f->node || !may_move(f) || (f->map && !pmdirect_map_has_lines(f)) || !read_size(f, &size))
+	if (!f->direct || !may_grow(f) || (f->map && !pmdirect_map_has_lines(f)) || !read_size(f, &size))
 		return SQLITE_IOERR;
 	uint64_t wanted[] = {round_up(end + ahead, f->chunk > CHUNK ? f->chunk : CHUNK), round_up(end, PAGE)};
 	int rc = 0;
@@ -218,9 +228,13 @@ static bool guarded(struct copy *c, pm_guarded_fn *function)
 {
 	struct pm_fault fault;
 	int rc = pm_guarded(c->f->map, function, c, &fault, sizeof(fault));
-	if (rc)
-		c->f->error = rc;
-	return !rc;
+	uint64_t size;
+	if (!rc)
+		return true;
+	c->f->error = rc;
+	if (read_size(c->f, &size))
+		pmdirect_map_cut(c->f, size);
+	return false;
 }
 
 bool pmdirect_map_load(struct pmdirect_file *f, void *to, uint64_t offset, size_t length)
