@@ -19,8 +19,9 @@ VFSES = ("unix", "pmdirect")
 
 def rate(options, vfs, mode):
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
-        done = subprocess.run([options.work, os.path.abspath(options.extension), "rate", vfs, os.path.join(directory, "b.db"),
-                               mode, str(options.commits)], stdout=subprocess.PIPE, text=True, check=True)
+        command = [options.work, os.path.abspath(options.extension), "rate", vfs, os.path.join(directory, "b.db"), mode,
+                   str(options.commits)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return int(done.stdout)
 
 

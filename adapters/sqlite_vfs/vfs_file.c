@@ -267,7 +267,7 @@ static void set_fetch_limit(struct pmdirect_file *f, sqlite3_int64 *limit)
 
 static int hint_size(struct pmdirect_file *f, void *arg)
 {
-	uint64_t size = (uint64_t)*(sqlite3_int64 *)arg;
+	uint64_t size = (uint64_t) * (sqlite3_int64 *)arg;
 	if (is_mapped(f) && f->direct && !f->read_only) {
 		pmdirect_map_refresh(f);
 		if (size <= f->usable)
@@ -296,7 +296,7 @@ static int file_control(sqlite3_file *file, int op, void *arg)
 		set_fetch_limit(f, arg);
 		return SQLITE_OK;
 	case SQLITE_FCNTL_CHUNK_SIZE:
-		f->chunk = *(int *)arg > 0 ? (uint64_t)*(int *)arg : 0;
+		f->chunk = *(int *)arg > 0 ? (uint64_t) * (int *)arg : 0;
 		break;
 	case SQLITE_FCNTL_SIZE_HINT:
 		return hint_size(f, arg);

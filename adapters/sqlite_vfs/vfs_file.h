@@ -15,7 +15,7 @@
  * shared memory, appending, truncating, syncs of the whole file with its directory entry.
  */
 struct pmdirect_file {
-	sqlite3_file base; /* first: SQLite casts */
+	sqlite3_file base;              /* first: SQLite casts */
 	struct pmdirect_file *database; /* of a log: that of its database, else the file itself; NULL if not known */
 	struct pmdirect_file *log;      /* of a database: that of this connection */
 	struct pmdirect_node *node;     /* NULL: no mapping is possible, the VFS below does everything */
@@ -31,9 +31,9 @@ struct pmdirect_file {
 	unsigned forks;
 	int error; /* negative errno of the last failure of the library; 0: ask the VFS below */
 	bool read_only, is_log;
-	bool direct;  /* the file is DAX, so that the mapping may be of lines */
-	bool watched; /* writes of others are counted */
-	bool synced;  /* directory entry, and what was in the file when it was opened */
+	bool direct;   /* the file is DAX, so that the mapping may be of lines */
+	bool watched;  /* writes of others are counted */
+	bool synced;   /* directory entry, and what was in the file when it was opened */
 	bool reserves; /* the mapping grows without moving */
 	bool stuck;    /* the mapping failed, and does not follow the file any more */
 };

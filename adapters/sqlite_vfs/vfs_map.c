@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 
 #define PAGE UINT64_C(4096)
-#define CHUNK (UINT64_C(64) << 10)   /* what a DAX file grows by at least */
+#define CHUNK (UINT64_C(64) << 10)    /* what a DAX file grows by at least */
 #define CHUNK_MAX (UINT64_C(1) << 20) /* and at most, beyond what is needed */
-#define LAG (UINT64_C(256) << 10)    /* of a page-cache mapping behind its file */
+#define LAG (UINT64_C(256) << 10)     /* of a page-cache mapping behind its file */
 #define OUTSIDE_MAX 64u
 /* Addresses kept for growth, so that pages that SQLite holds stay where they are. */
 #define RESERVE (sizeof(void *) > 4 ? UINT64_C(64) << 30 : UINT64_C(64) << 20)

@@ -96,8 +96,8 @@ static bool is_open_elsewhere(const struct pmdirect_node *node)
 		struct stat st;
 		char *end;
 		long fd = strtol(entry->d_name, &end, 10);
-		found = !*end && fd != node->fd && fd != dirfd(all) && !fstat((int)fd, &st) &&
-		        st.st_dev == node->dev && st.st_ino == node->ino;
+		found = !*end && fd != node->fd && fd != dirfd(all) && !fstat((int)fd, &st) && st.st_dev == node->dev &&
+		        st.st_ino == node->ino;
 	}
 	closedir(all);
 	return found;

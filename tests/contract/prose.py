@@ -31,6 +31,7 @@ PARTS = {
     "CODING_STYLE": ("CODING_STYLE.md",),
     "lib": ("lib",),
     "examples": ("examples",),
+    "adapters": ("adapters",),
     "bench": ("bench",),
     "tests": ("tests",),
     "scripts": ("scripts",),

@@ -18,7 +18,7 @@ LIBRARY_FUNCTION_LINES = 40
 LIBRARY_P99_LINES = 30
 FILE_LINES = 500
 COLUMNS = 120 # a tab ends at the next multiple of 8
-DIRECTORIES = ("lib", "include", "examples", "tests", "bench", "doc", "scripts")
+DIRECTORIES = ("lib", "include", "examples", "adapters", "tests", "bench", "doc", "scripts")
 # Of these meson builds one or the other, or both say what they are.
 ALTERNATIVES = ("lib/cpu/", "lib/sys/", "lib/providers/")
 # Written by a program.

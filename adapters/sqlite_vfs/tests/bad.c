@@ -22,7 +22,8 @@ static sqlite3 *fill(const char *path, const char *vfs, const char *mode, int ro
 {
 	char sql[256];
 	sqlite3 *db = open_database(path, vfs);
-	snprintf(sql, sizeof(sql), "PRAGMA journal_mode=%s; CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b)", mode);
+	snprintf(sql, sizeof(sql), "PRAGMA journal_mode=%s; CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b)",
+	         mode);
 	must(db, sql);
 	snprintf(sql, sizeof(sql),
 	         "INSERT INTO t(b) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT %d) "
@@ -105,7 +106,8 @@ static void exclude(const char *path, const char *holder)
 {
 	sqlite3 *db = open_database(path, holder);
 	must(db, "BEGIN IMMEDIATE; INSERT INTO t(b) VALUES('held')");
-	REQUIRE(try_elsewhere(path, "unix") == 3 && try_elsewhere(path, "pmdirect") == 3, "%s does not exclude", holder);
+	REQUIRE(try_elsewhere(path, "unix") == 3 && try_elsewhere(path, "pmdirect") == 3, "%s does not exclude",
+	        holder);
 	/* Connections that come and go take no lock of the first one with them. */
 	for (int i = 0; i < 3; i++) {
 		sqlite3 *other = open_database(path, holder);
@@ -160,7 +162,7 @@ static long long until_full(sqlite3 *db)
 	long long committed = 0;
 	int rc;
 	for (;;) {
-		rc = run(db, "INSERT INTO t(b) VALUES(randomblob(3000))");
+		rc = run(db, "INSERT INTO t(b) VALUES(randomblob(12000))");
 		if (rc != SQLITE_OK)
 			break;
 		committed++;
@@ -181,7 +183,8 @@ static void full_in_mode(const char *directory, const char *mode, const char *vf
 	must(db, "PRAGMA wal_autocheckpoint=20");
 	long long committed = until_full(db);
 	REQUIRE(!statvfs(directory, &space), "statvfs");
-	printf("%s %s: full after %lld commits, %llu blocks left\n", vfs, mode, committed, (unsigned long long)space.f_bavail);
+	printf("%s %s: full after %lld commits, %llu blocks left\n", vfs, mode, committed,
+	       (unsigned long long)space.f_bavail);
 	REQUIRE(committed > 10, "%s: only %lld commits fitted", mode, committed);
 	REQUIRE(number_of(db, "SELECT count(*) FROM t") == committed + 10, "commits were lost");
 	require_integrity(db);

@@ -42,9 +42,10 @@ int main(int argc, char **argv)
 	sqlite3 *db = open_database(argv[3], argv[2]);
 	char *mode = sqlite3_mprintf("PRAGMA journal_mode=%s", argv[4]);
 	must(db, mode);
-	/* Rows are replaced, so that the database is as long as it will be, and checkpoints fall into what is counted. */
+	/* Rows are replaced, so that the database is as long as it will be, and checkpoints fall into what is counted.
+	 */
 	must(db, "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=100;"
-		 "CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b)");
+	         "CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b)");
 	int commits = atoi(argv[5]);
 	for (int i = 0; i < 2 * commits; i++) {
 		if (i == commits)

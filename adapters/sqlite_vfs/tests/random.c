@@ -29,8 +29,8 @@ static char *payload(void)
 {
 	/* Deterministic, short mostly, sometimes of several pages. */
 	unsigned size = pick(20) ? pick(300) : pick(30000);
-	return sqlite3_mprintf("CAST(zeroblob(%u) AS TEXT) || '%x' || substr(hex(zeroblob(%u)), 1, %u)", size, pick(1u << 30),
-	                       size, size);
+	return sqlite3_mprintf("CAST(zeroblob(%u) AS TEXT) || '%x' || substr(hex(zeroblob(%u)), 1, %u)", size,
+	                       pick(1u << 30), size, size);
 }
 
 static char *value_statement(void)
@@ -39,13 +39,17 @@ static char *value_statement(void)
 	unsigned key = pick(2000), table = pick(3);
 	switch (pick(6)) {
 	case 0:
-	case 1: return sqlite3_mprintf("INSERT OR REPLACE INTO t%u VALUES(%u, %z)", table, key, value);
-	case 2: return sqlite3_mprintf("UPDATE t%u SET b = %z WHERE a %% 50 = %u", table, value, key % 50);
+	case 1:
+		return sqlite3_mprintf("INSERT OR REPLACE INTO t%u VALUES(%u, %z)", table, key, value);
+	case 2:
+		return sqlite3_mprintf("UPDATE t%u SET b = %z WHERE a %% 50 = %u", table, value, key % 50);
 	case 3:
 		return sqlite3_mprintf("INSERT OR IGNORE INTO t%u WITH RECURSIVE n(i) AS (SELECT %u UNION ALL "
-				       "SELECT i + 1 FROM n LIMIT %u) SELECT i, %z FROM n",
+		                       "SELECT i + 1 FROM n LIMIT %u) SELECT i, %z FROM n",
 		                       table, key, 1 + pick(200), value);
-	case 4: sqlite3_free(value); return sqlite3_mprintf("DELETE FROM t%u WHERE a BETWEEN %u AND %u", table, key, key + pick(300));
+	case 4:
+		sqlite3_free(value);
+		return sqlite3_mprintf("DELETE FROM t%u WHERE a BETWEEN %u AND %u", table, key, key + pick(300));
 	default:
 		sqlite3_free(value);
 		return sqlite3_mprintf("SELECT count(*), total(length(b)), max(b) FROM t%u WHERE a > %u", table, key);
@@ -54,27 +58,49 @@ static char *value_statement(void)
 
 static char *rare_statement(void)
 {
-	static const char *rare[] = {
-		"VACUUM", "PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA journal_mode=WAL",
-		"PRAGMA journal_mode=DELETE", "PRAGMA journal_mode=PERSIST", "PRAGMA journal_mode=TRUNCATE", "REINDEX",
-		"PRAGMA wal_checkpoint(RESTART)", "PRAGMA incremental_vacuum(20)", "PRAGMA mmap_size=0",
-		"PRAGMA mmap_size=10000000", "PRAGMA mmap_size=1000000000", "PRAGMA journal_size_limit=10000",
-		"PRAGMA synchronous=NORMAL", "PRAGMA synchronous=FULL", "PRAGMA synchronous=EXTRA", "PRAGMA cache_size=10",
-		"PRAGMA cache_size=-2000", "PRAGMA cache_spill=5", "PRAGMA integrity_check", "DROP INDEX IF EXISTS i0",
-		"CREATE INDEX IF NOT EXISTS i0 ON t0(b)", "PRAGMA locking_mode=NORMAL"};
+	static const char *rare[] = {"VACUUM",
+	                             "PRAGMA wal_checkpoint(PASSIVE)",
+	                             "PRAGMA wal_checkpoint(TRUNCATE)",
+	                             "PRAGMA journal_mode=WAL",
+	                             "PRAGMA journal_mode=DELETE",
+	                             "PRAGMA journal_mode=PERSIST",
+	                             "PRAGMA journal_mode=TRUNCATE",
+	                             "REINDEX",
+	                             "PRAGMA wal_checkpoint(RESTART)",
+	                             "PRAGMA incremental_vacuum(20)",
+	                             "PRAGMA mmap_size=0",
+	                             "PRAGMA mmap_size=10000000",
+	                             "PRAGMA mmap_size=1000000000",
+	                             "PRAGMA journal_size_limit=10000",
+	                             "PRAGMA synchronous=NORMAL",
+	                             "PRAGMA synchronous=FULL",
+	                             "PRAGMA synchronous=EXTRA",
+	                             "PRAGMA cache_size=10",
+	                             "PRAGMA cache_size=-2000",
+	                             "PRAGMA cache_spill=5",
+	                             "PRAGMA integrity_check",
+	                             "DROP INDEX IF EXISTS i0",
+	                             "CREATE INDEX IF NOT EXISTS i0 ON t0(b)",
+	                             "PRAGMA locking_mode=NORMAL"};
 	return sqlite3_mprintf("%s", rare[pick(sizeof(rare) / sizeof(rare[0]))]);
 }
 
 static char *statement(void)
 {
 	switch (pick(12)) {
-	case 0: return rare_statement();
+	case 0:
+		return rare_statement();
 	case 1:
-	case 2: return sqlite3_mprintf("BEGIN IMMEDIATE");
-	case 3: return sqlite3_mprintf("COMMIT");
-	case 4: return pick(2) ? sqlite3_mprintf("ROLLBACK") : sqlite3_mprintf("SAVEPOINT s");
-	case 5: return pick(2) ? sqlite3_mprintf("RELEASE s") : sqlite3_mprintf("ROLLBACK TO s");
-	default: return value_statement();
+	case 2:
+		return sqlite3_mprintf("BEGIN IMMEDIATE");
+	case 3:
+		return sqlite3_mprintf("COMMIT");
+	case 4:
+		return pick(2) ? sqlite3_mprintf("ROLLBACK") : sqlite3_mprintf("SAVEPOINT s");
+	case 5:
+		return pick(2) ? sqlite3_mprintf("RELEASE s") : sqlite3_mprintf("ROLLBACK TO s");
+	default:
+		return value_statement();
 	}
 }
 
@@ -116,7 +142,8 @@ static void compare(struct side *sides, unsigned connection, const char *sql, un
 static void compare_content(struct side *sides)
 {
 	static const char *all[] = {"SELECT name, sql FROM sqlite_schema ORDER BY name", "SELECT * FROM t0 ORDER BY a",
-	                            "SELECT * FROM t1 ORDER BY a", "SELECT * FROM t2 ORDER BY a", "PRAGMA integrity_check"};
+	                            "SELECT * FROM t1 ORDER BY a", "SELECT * FROM t2 ORDER BY a",
+	                            "PRAGMA integrity_check"};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		compare(sides, 0, all[i], 0);
 	require_integrity(sides[1].db[0]);
@@ -144,7 +171,7 @@ int main(int argc, char **argv)
 		for (unsigned connection = 0; connection < 2; connection++)
 			open_side(&sides[i], i, connection);
 		must(sides[i].db[0], "PRAGMA auto_vacuum=INCREMENTAL; CREATE TABLE t0(a INTEGER PRIMARY KEY, b);"
-				     "CREATE TABLE t1(a INTEGER PRIMARY KEY, b); CREATE TABLE t2(a PRIMARY KEY, b)");
+		                     "CREATE TABLE t1(a INTEGER PRIMARY KEY, b); CREATE TABLE t2(a PRIMARY KEY, b)");
 	}
 	for (time_t end = time(NULL) + atoi(argv[3]); time(NULL) < end; number++) {
 		char *sql = statement();

@@ -38,11 +38,11 @@ static sqlite3 *open_for_writing(char **argv)
 static void write_one(sqlite3 *db, const char *writer, long long number)
 {
 	char *sql = sqlite3_mprintf("BEGIN IMMEDIATE;"
-				    "INSERT INTO entry(writer, number, payload) VALUES(%Q, %lld, randomblob(%d));"
-				    "UPDATE total SET entries = entries + 1;"
-				    "DELETE FROM entry WHERE %lld %% 7 = 0 AND writer = %Q AND number = %lld - 40;"
-				    "UPDATE total SET entries = entries - changes() WHERE %lld %% 7 = 0;"
-				    "COMMIT",
+	                            "INSERT INTO entry(writer, number, payload) VALUES(%Q, %lld, randomblob(%d));"
+	                            "UPDATE total SET entries = entries + 1;"
+	                            "DELETE FROM entry WHERE %lld %% 7 = 0 AND writer = %Q AND number = %lld - 40;"
+	                            "UPDATE total SET entries = entries - changes() WHERE %lld %% 7 = 0;"
+	                            "COMMIT",
 	                            writer, number, (int)(number * 37 % 900), number, writer, number, number);
 	must(db, sql);
 	sqlite3_free(sql);
@@ -104,7 +104,7 @@ static int rate(char **argv)
 {
 	sqlite3 *db = open_database(argv[1], argv[0]);
 	char *sql = sqlite3_mprintf("PRAGMA journal_mode=%s; PRAGMA synchronous=FULL;"
-				    "CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b)",
+	                            "CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b)",
 	                            argv[2]);
 	must(db, sql);
 	sqlite3_free(sql);
