@@ -347,6 +347,13 @@ int pm_memset(struct pm_mapping *m, void *destination, int value, size_t length,
 
 /* ---- By read(2) and write(2) ---- */
 
+static int fail_copied_up(const struct pm_mapping *m)
+{
+	return pm_fail(-ESTALE, "pm_read", m->name,
+	               "the overlay copied the file up: read(2) shows the copy, the mapping the original; map it "
+	               "again");
+}
+
 int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t length)
 {
 	if (!m)
@@ -358,15 +365,16 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
 		return pm_fail(-EOPNOTSUPP, "pm_read", m->name,
 		               "only a shared mapping of a file can be read by the kernel (pread(2))");
+	/* Before, so that the caller's memory keeps what it holds; and after, for a copy that is made meanwhile. */
+	if (pm_mapping_is_of_another(m))
+		return fail_copied_up(m);
 	int rc = pm_medium_read(&m->medium, destination,
 	                        m->mapped.range.offset + (uint64_t)((const char *)source - m->base), length);
 	/* If the program closed or reused the number, it leads to a file that is not the mapping's. */
 	if (pm_medium_check(&m->medium) == -EBADF)
 		return pm_gate_leave(m, "pm_read", -EBADF);
 	if (!rc && pm_mapping_is_of_another(m))
-		return pm_fail(-ESTALE, "pm_read", m->name,
-		               "the overlay copied the file up: read(2) shows the copy, the mapping the original; map "
-		               "it again");
+		return fail_copied_up(m);
 	if (rc == -ENODATA)
 		return pm_fail(-ERANGE, "pm_read", m->name, "the file ends inside the range");
 	return rc ? pm_fail(rc, "pm_read", m->name, "the range cannot be read: %s", pm_strerror(rc)) : 0;

@@ -225,9 +225,9 @@ static void for_lines(pm_evidence_table e, struct pm_subject *s)
 		pm_evidence_region(e, s);
 	if (e[PM_EV_MAP_SYNC].state != PM_YES)
 		return;
-	/* fsync(2) made the metadata durable that lines depend on. */
-	if (!(s->syncs & PM_CALL_FSYNC) && e[PM_EV_SYNC_IGNORED].state == PM_NO)
-		sync_ignored(e, s, PM_CALL_FSYNC);
+	unsigned also = s->syncs_of_lines & ~s->syncs;
+	if (also && e[PM_EV_SYNC_IGNORED].state == PM_NO)
+		sync_ignored(e, s, also);
 	cpu(e);
 	pm_evidence_extents(e, s);
 	pm_evidence_shareable(e, s);

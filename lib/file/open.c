@@ -246,25 +246,6 @@ static void locate(struct pm_file *f, const char *path)
 	f->sync_all = true;
 }
 
-void pm_file_locate(struct pm_file *f)
-{
-	char link[40], path[PATH_MAX];
-	if (f->directory_fd >= 0 || f->sync_all || !f->stx.stx_nlink)
-		return;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
-	ssize_t got = PM_RETRY(pm_sys->readlinkat(AT_FDCWD, link, path, sizeof(path) - 1));
-	path[got > 0 ? got : 0] = 0;
-	locate(f, path);
-}
-
-int pm_file_sync_entry(struct pm_file *f)
-{
-	pm_file_locate(f);
-	int rc = pm_file_sync_path(f);
-	pm_file_close_directory(f);
-	return rc;
-}
-
 /*
  * An open(2) that waited for the lease of a process whose creation then failed returns the file that this process
  * removed. Some servers count no links: there the path still leads to the file.

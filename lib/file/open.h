@@ -30,12 +30,4 @@ int pm_file_reopen(struct pm_file *, int fd, const struct pm_options *);
 /* Borrows fd only for gathering. Fails where pm_file_reopen() would. */
 int pm_file_borrow_unseen(struct pm_file *, int fd, const struct pm_options *);
 
-/*
- * Finds the directory that holds the entry of a file that existed already, by its present path. A file without an entry
- * needs none.
- */
-void pm_file_locate(struct pm_file *);
-/* Makes the file and its present directory entry durable. */
-int pm_file_sync_entry(struct pm_file *);
-
 #endif

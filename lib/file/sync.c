@@ -7,10 +7,10 @@
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
 
-/* The directory alone cannot be synced. This was not foreseen, so whether syncfs(2) is ignored was not asked before. */
-static int sync_file_system(const struct pm_file *f)
+/* Where this was not foreseen it is not known whether syncfs(2) is ignored. */
+static int sync_file_system(const struct pm_file *f, bool is_syncfs_known)
 {
-	if (!f->sync_all) {
+	if (!is_syncfs_known) {
 		struct pm_ignored found = pm_syncs_ignored(PM_CALL_SYNCFS);
 		if (found.state != PM_NO)
 			return found.error ? -found.error : -EOPNOTSUPP;
@@ -39,19 +39,21 @@ int pm_file_sync(struct pm_file *f)
 	/* EBADF: a directory that could not be opened for reading. EINVAL: a file system without this call. */
 	rc = f->sync_all || !holds_entry(f) ? -EBADF : pm_sync_directory(f->directory_fd, f->fsync_complete);
 	if (rc == -EBADF || rc == -EINVAL)
-		rc = sync_file_system(f);
+		rc = sync_file_system(f, f->sync_all);
 	return rc ? pm_file_fail(f, rc, "the directory cannot be synced") : 0;
 }
 
 /*
- * A directory further up may have been renamed, and fsync(2) of the directories below does not commit that on XFS: it
- * forces the log up to the last change of that inode (fs/xfs/xfs_file.c xfs_fsync_flush_log).
+ * Another process may have renamed a directory further up, or made a link on the way. On XFS fsync(2) of what lies
+ * below commits nothing of it: it forces the log up to the last change of that inode (fs/xfs/xfs_file.c
+ * xfs_fsync_flush_log).
  */
-int pm_file_sync_path(struct pm_file *f)
+int pm_file_sync_path(struct pm_file *f, bool is_syncfs_known)
 {
-	int rc = pm_file_sync(f);
-	if (rc || f->sync_all)
-		return rc;
-	rc = sync_file_system(f);
-	return rc ? pm_file_fail(f, rc, "the directories above the file cannot be synced") : 0;
+	int rc = pm_sync_file(f->fd, f->fsync_complete, f->read_only);
+	f->suspect = rc;
+	if (rc)
+		return pm_file_fail(f, rc, "fsync failed");
+	rc = sync_file_system(f, is_syncfs_known);
+	return rc ? pm_file_fail(f, rc, "the path of the file cannot be synced (syncfs)") : 0;
 }

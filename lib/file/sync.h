@@ -10,7 +10,7 @@
  * synced.
  */
 int pm_file_sync(struct pm_file *);
-/* Also the directories above: for a path that another process has changed. */
-int pm_file_sync_path(struct pm_file *);
+/* Makes durable the file and the whole path that leads to it. Unless it is known, asks whether syncfs(2) is ignored. */
+int pm_file_sync_path(struct pm_file *, bool is_syncfs_known);
 
 #endif

@@ -36,7 +36,7 @@ void pm_mapping_acknowledge_name(struct pm_mapping *m)
 	if (m->observed.snapshot.name == PM_REASON_MOVED) {
 		pm_name_remember(&m->file.place, m->file.fd, &m->file.stx);
 		m->observed.snapshot.name = PM_REASON_NONE;
-		m->observed.mapped->is_entry_unsynced = true;
+		m->observed.mapped->is_path_unsynced = true;
 	}
 	pthread_mutex_unlock(&m->observed.lock);
 }

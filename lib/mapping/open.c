@@ -112,8 +112,10 @@ static int decide(struct pm_mapping *m, const struct pm_options *o, pm_evidence_
 	struct pm_file *f = &m->file;
 	m->mapped.file = f;
 	m->mapped.ask = pm_assess_request(o, f);
+	m->mapped.is_path_unsynced = !f->created;
 	pm_assess_subject(f, &m->mapped.ask, m->mapped.range, !(o->flags & PM_READ_ONLY), s);
 	s->syncs = m->mapped.syncs = pm_assess_syncs(f, o);
+	s->syncs_of_lines = m->mapped.syncs_of_lines = pm_assess_syncs_of_lines(f);
 	s->is_guaranteed = o->sync == PM_GUARANTEE;
 	s->just_opened = !f->callers && !f->borrowed && !(o->flags & (PM_READ_ONLY | PM_PRIVATE));
 	s->lease_held = m->observed.lease.is_held;

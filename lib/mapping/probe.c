@@ -49,6 +49,7 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_span 
 	struct pm_ask ask = pm_assess_request(o, f);
 	pm_assess_subject(f, &ask, range, !(o->flags & PM_READ_ONLY), &s);
 	s.syncs = pm_assess_syncs(f, o);
+	s.syncs_of_lines = pm_assess_syncs_of_lines(f);
 	/* The stand-in for a missing file has no name. */
 	s.name = f->created ? NULL : s.name;
 	s.unseen = true;

@@ -9,7 +9,6 @@
 #include "facts/subject.h"
 #include "file/from_medium.h"
 #include "file/grow.h"
-#include "file/open.h"
 #include "file/sync.h"
 #include "file/zero_fill.h"
 #include "mapping/area.h"
@@ -30,18 +29,19 @@ static int prepare_file(struct pm_mapping *m, const struct pm_options *o, bool d
 }
 
 /*
- * Makes durable what the file holds by now, and its name, if the caller asked for that and wherever lines are chosen.
- * Lines commit what is stored from now on, not what write(2), fallocate(2), truncate(2) or rename(2) of any process
- * left behind. A file without a name is synced when it has one.
+ * Makes durable what the file holds by now, and its entry, if the caller asked for that. Wherever lines are chosen, and
+ * under a guarantee, the whole path: lines commit what is stored from now on, not what write(2), fallocate(2),
+ * truncate(2) or rename(2) of any process left behind. A file without a name is synced when it has one, and the commit
+ * of its new entry contains all that came before.
  */
 static int sync_contents(struct pm_mapping *m, const struct pm_options *o, bool lines)
 {
+	bool is_promised = lines || pm_ask_is_guarantee(&m->mapped.ask);
 	if (!S_ISREG(m->file.stx.stx_mode) || m->file.unnamed ||
-	    !(o->flags & PM_CREATE || m->mapped.is_prepared || lines))
+	    !(o->flags & PM_CREATE || m->mapped.is_prepared || is_promised))
 		return 0;
-	if (lines)
-		pm_file_locate(&m->file);
-	return pm_file_sync(&m->file);
+	m->mapped.is_path_unsynced &= !is_promised;
+	return is_promised ? pm_file_sync_path(&m->file, lines) : pm_file_sync(&m->file);
 }
 
 /* Gathers the extents of the new part, and what other processes did to the rest while it was synced. */

@@ -27,6 +27,12 @@ unsigned pm_assess_syncs(const struct pm_file *f, const struct pm_options *o)
 	return (o->flags & PM_READ_ONLY ? PM_CALL_FDATASYNC : PM_CALL_MSYNC) | (syncs_name ? name_syncs : 0);
 }
 
+/* The file itself, and the path to a file that was there before. */
+unsigned pm_assess_syncs_of_lines(const struct pm_file *f)
+{
+	return PM_CALL_FSYNC | (f->created ? 0 : PM_CALL_SYNCFS);
+}
+
 void pm_assess_subject(const struct pm_file *f, const struct pm_ask *ask, struct pm_span range, bool is_writable,
                        struct pm_subject *s)
 {
@@ -139,6 +145,7 @@ int pm_assess(struct pm_mapped *m, struct pm_medium *medium, uint64_t length, co
 		s->map = medium->map;
 		s->uses_libpmem = medium->libpmem;
 		s->syncs = m->syncs | (atomic_load(&medium->can_write_ranges) == PM_YES ? PM_CALL_SYNC_FILE_RANGE : 0);
+		s->syncs_of_lines = m->syncs_of_lines;
 		s->found.emergency = m->is_emergency;
 		show_watch(s, lease, sources);
 	}

@@ -18,9 +18,10 @@ struct pm_mapped {
 	struct pm_file *file; /* its attributes are taken anew by each assessment; NULL: anonymous memory */
 	struct pm_ask ask;
 	unsigned syncs;      /* the PM_CALL_... of sys.h that the mapping has needed until now */
+	unsigned syncs_of_lines; /* those that it needs for lines besides */
 	bool is_prepared;
 	bool is_copied_ahead; /* the file system must be kept from it (file/copies.h) while extents may be shared */
-	bool is_entry_unsynced; /* another process renamed or linked the file, and that is not known to be durable */
+	bool is_path_unsynced; /* it is not known whether the path that leads to the file is durable */
 	bool is_emergency;   /* the file system went read-only for good, which not every assessment would see */
 };
 
@@ -28,6 +29,7 @@ struct pm_mapped {
 struct pm_ask pm_assess_request(const struct pm_options *, const struct pm_file *);
 /* The PM_CALL_... of sys.h that a mapping of the file will make. */
 unsigned pm_assess_syncs(const struct pm_file *, const struct pm_options *);
+unsigned pm_assess_syncs_of_lines(const struct pm_file *);
 /* The subject of the evidence: the range in whole mapping units. */
 void pm_assess_subject(const struct pm_file *, const struct pm_ask *, struct pm_span, bool is_writable,
                        struct pm_subject *);

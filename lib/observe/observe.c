@@ -7,7 +7,6 @@
 #include "facts/gather.h"
 #include "facts/name.h"
 #include "facts/subject.h"
-#include "file/open.h"
 #include "kernel/limits.h"
 #include "observe/notifier.h"
 #include "observe/observe.h"
@@ -40,8 +39,8 @@ static void cover_others(struct pm_observed *o, struct pm_event_batch *batch)
 }
 
 /*
- * The entry that leads to the file now may be in no journal yet where another process has renamed or linked the file. A
- * guarantee, and a promise on lines, wait until it is durable.
+ * The path that leads to the file now may be in no journal yet where another process has renamed or linked something on
+ * it. A guarantee, and a promise on lines, wait until it is durable.
  */
 static bool settle_name(struct pm_observed *o, pm_evidence_table e, struct pm_event_batch *batch)
 {
@@ -49,17 +48,13 @@ static bool settle_name(struct pm_observed *o, pm_evidence_table e, struct pm_ev
 	bool is_promised = o->terms->is_synchronous || pm_ask_is_guarantee(&m->ask);
 	if (!m->file || !S_ISREG(m->file->stx.stx_mode) || !is_promised)
 		return true;
-	m->is_entry_unsynced |= o->snapshot.name != PM_REASON_NONE || pm_sources_was_moved(&o->sources);
-	if (!m->is_entry_unsynced || e[PM_EV_NAMED].state != PM_YES)
+	m->is_path_unsynced |= o->snapshot.name != PM_REASON_NONE || pm_sources_was_moved(&o->sources);
+	if (!m->is_path_unsynced || e[PM_EV_NAMED].state != PM_YES)
 		return true;
-	int rc = pm_file_sync_entry(m->file);
-	m->is_entry_unsynced = rc;
-	/* The kernel reports a write-back error once, and this sync may have taken it. */
-	if (rc && m->file->suspect)
-		pm_observed_fail(o, rc, batch);
+	int rc = pm_observed_sync_path(o, batch);
 	if (rc)
-		pm_evidence_set(&e[PM_EV_NAMED], PM_NO, PM_NAME_MOVED, "fsync(2)",
-		                "its new directory entry cannot be synced");
+		pm_evidence_set(&e[PM_EV_NAMED], PM_NO, PM_NAME_MOVED, "syncfs(2)",
+		                "its new path cannot be synced");
 	return !rc;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "facts/evidence.h"
 #include "facts/subject.h"
+#include "file/sync.h"
 #include "observe/observed.h"
 
 int pm_observed_assess(struct pm_observed *o, pm_evidence_table e, struct pm_subject *s, struct pm_decision *ret)
@@ -21,6 +22,16 @@ void pm_observed_fail(struct pm_observed *o, int rc, struct pm_event_batch *batc
 	pm_errors_add(o->errors, rc);
 	if (pm_errors_mark_reported(o->errors))
 		pm_event_batch_add(batch, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = rc;
+}
+
+int pm_observed_sync_path(struct pm_observed *o, struct pm_event_batch *batch)
+{
+	int rc = pm_file_sync_path(o->mapped->file, false);
+	o->mapped->is_path_unsynced = rc;
+	/* The kernel reports a write-back error once, and this sync may have taken it. */
+	if (rc && o->mapped->file->suspect)
+		pm_observed_fail(o, rc, batch);
+	return rc;
 }
 
 void pm_observed_compare(struct pm_observed *o, const struct pm_evidence *e, const struct pm_subject *s,

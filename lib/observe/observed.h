@@ -37,6 +37,8 @@ int pm_observed_assess(struct pm_observed *, pm_evidence_table, struct pm_subjec
 void pm_observed_adopt(struct pm_observed *, const struct pm_decision *, bool may_promote, struct pm_event_batch *);
 /* A write-back failed that no call of the application made. */
 void pm_observed_fail(struct pm_observed *, int rc, struct pm_event_batch *);
+/* Makes the path durable that leads to the file now. */
+int pm_observed_sync_path(struct pm_observed *, struct pm_event_batch *);
 /* Adds what has changed since the last look, by the evidence, by inotify and by the last scan of /proc. */
 void pm_observed_compare(struct pm_observed *, const struct pm_evidence *, const struct pm_subject *,
                          struct pm_event_batch *);

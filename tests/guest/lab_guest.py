@@ -315,7 +315,7 @@ class Guest:
             kernel += f" lab.argument={argument}"
         command = [find_tool("qemu-system-x86_64"), "-accel", "tcg,thread=multi",
                    "-cpu", _CPU, "-smp", os.environ.get("LAB_CPUS") or str(self.backing.cpus), "-M", machine,
-                   "-m", "1G,slots=40,maxmem=32G", "-nodefaults", "-no-user-config",
+                   "-m", "1G,slots=48,maxmem=32G", "-nodefaults", "-no-user-config",
                    "-display", "none", "-no-reboot", "-kernel", self._lab.kernel,
                    "-initrd", os.path.join(self._directory, "initrd"),
                    "-append", kernel, "-device", "virtio-serial-pci"]

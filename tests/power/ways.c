@@ -114,6 +114,21 @@ static int renamed(void)
 	return map_with("file", 0, 0) || persist(0, SIZE);
 }
 
+static int tree(const char *directory, const char *below, const char *path)
+{
+	if (mkdir(directory, 0700) || mkdir(below, 0700) || fill(path, O_CREAT, 'N', 0, SIZE) || settle("."))
+		return complain(place, "mkdir");
+	return 0;
+}
+
+/* Neither the file nor its directory is changed by it, but the directory above. */
+static int renamed_above(void)
+{
+	if (tree("a", "a/b", "a/b/file") || rename("a", "c"))
+		return complain(place, "rename");
+	return map_with("c/b/file", 0, 0) || persist(0, SIZE);
+}
+
 /* A directory that is as new as the file, and a descriptor. */
 static int by_descriptor(void)
 {
@@ -276,6 +291,35 @@ static int turns_cut_and_written(void)
 	return take_turns(cut_and_write);
 }
 
+/* ---- Another process gives the file another path ---- */
+
+static int move_directory(int fd, size_t page)
+{
+	(void)fd;
+	(void)page;
+	return rename("a", "c");
+}
+
+/*
+ * The store comes after the caller has acknowledged the new path, under a guarantee that is met. The page has had its
+ * write fault before: the fault after the rename would commit what the rename left in the journal.
+ */
+static int moved_above(void)
+{
+	struct pm_report r;
+	if (fill("file", O_CREAT, 'o', 0, PAGE) || tree("a", "a/b", "a/b/file") || map_with("a/b/file", 0, 0))
+		return 1;
+	memset(base + 2 * PAGE, 'o', LINE);
+	if (pm_persist(m, base + 2 * PAGE, LINE) || other_process(move_directory))
+		return complain(place, "pm_persist");
+	if (pm_query(m, &r, offsetof(struct pm_report, evidence)) || r.verdict == PM_VERDICT_MET)
+		return complain(place, "the move was not seen");
+	if (pm_clear_error(m) || pm_query(m, &r, offsetof(struct pm_report, evidence)) || r.verdict != PM_VERDICT_MET)
+		return complain(place, "the guarantee is not met");
+	memset(base + 2 * PAGE, 'S', LINE);
+	return persist(2 * PAGE, LINE);
+}
+
 /* ---- With fast_commit ---- */
 
 static int store(void)
@@ -346,6 +390,7 @@ static const struct way {
 	{"read-only", read_only, "file", 0, SIZE},
 	{"deep", by_deep, "file", 0, SIZE},
 	{"renamed", renamed, "file", 0, SIZE},
+	{"renamed-above", renamed_above, "c/b/file", 0, SIZE},
 	{"descriptor", by_descriptor, "new/file", 0, SIZE},
 	{"appended", appended, "file", SIZE, SIZE},
 	{"rewritten-sync", rewritten_sync, "file", 2 * PAGE, PAGE},
@@ -354,6 +399,7 @@ static const struct way {
 	{"turns-rewritten", turns_rewritten, "file", 0, 0},
 	{"turns-cut", turns_cut, "file", 0, 0},
 	{"turns-cut-and-written", turns_cut_and_written, "file", 0, 0},
+	{"moved-above", moved_above, "c/b/file", 2 * PAGE, LINE},
 	{"fast-unsynced", fast_unsynced, "file", SIZE, SIZE},
 	{"fast-punched", fast_punched, "file", 2 * PAGE, LINE},
 	{"fast-cut", fast_cut, "file", 2 * PAGE, LINE},

@@ -2,7 +2,7 @@
 # One cut of all the ways of ways.c, each on a file system of its own; and of some with a rule of the library switched
 # off.
 PLAIN="sync persist read-only deep renamed descriptor appended rewritten-sync rewritten-deep rewritten-look
-turns-rewritten turns-cut turns-cut-and-written"
+turns-rewritten turns-cut turns-cut-and-written renamed-above moved-above"
 FAST="fast-unsynced fast-punched fast-cut fast-rewritten fast-trusted fast-leased"
 
 # $1: a function that is called with the way, its name, its directory, and the mutation if it is a control
@@ -15,6 +15,7 @@ each_way() {
 		done
 		$1 persist "unpublished-$fs/persist" "/mnt/$fs-$number" no-fsync
 		$1 rewritten-sync "uncommitted-$fs/rewritten" "/mnt/$fs-$((number + 1))" no-writeback
+		$1 renamed-above "pathless-$fs/renamed-above" "/mnt/$fs-$((number + 2))" no-fsync
 	done
 	number=0
 	for way in $FAST; do

@@ -32,9 +32,9 @@ static const struct {
 	{"pages, prepared", &fake_plain, PM_PREPARE, PM_CALL_MSYNC | PM_CALL_FSYNC, false},
 	{"pages without a journal", NULL, 0, PM_CALL_MSYNC | PM_CALL_SYNCFS, false},
 	{"a device", &fake_block_device, 0, PM_CALL_MSYNC, false},
-	{"lines", &fake_dax, 0, PM_CALL_MSYNC | PM_CALL_FSYNC, false},
+	{"lines", &fake_dax, 0, PM_CALL_MSYNC | PM_CALL_FSYNC | PM_CALL_SYNCFS, false},
 	{"lines, new", &fake_dax, PM_CREATE, PM_CALL_MSYNC | PM_CALL_FSYNC, true},
-	{"bytes", &fake_eadr, 0, PM_CALL_MSYNC | PM_CALL_FSYNC, false},
+	{"bytes", &fake_eadr, 0, PM_CALL_MSYNC | PM_CALL_FSYNC | PM_CALL_SYNCFS, false},
 };
 
 static const char *start(int kind)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A file that another process renames or links has an entry that may be in no journal yet: it is made durable before
- * the name counts again.
+ * The path to a file may be in no journal yet: where another process renames or links the file, a directory above, or a
+ * link on the way. It is made durable before lines are chosen and before a guarantee counts.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "watching.h"
@@ -67,19 +69,19 @@ static void expect_met(struct pm_mapping *m, const struct way *way)
 	ck_assert_msg(unit_query(m)->verdict == PM_VERDICT_MET, "%s", way->name);
 }
 
-START_TEST(the_entry_is_durable_before_it_counts)
+START_TEST(the_path_is_durable_before_it_counts)
 {
 	struct pm_mapping *m = go(&ways[_i]);
 	expect_met(m, &ways[_i]);
-	/* The file and its directory, and the directories above, once. */
-	ck_assert_msg(fake_calls(FAKE_fsync) == 2 && fake_calls(FAKE_syncfs) == 1, "%s", ways[_i].name);
+	/* The file, and all that leads to it, once. */
+	ck_assert_msg(fake_calls(FAKE_fsync) == 1 && fake_calls(FAKE_syncfs) == 1, "%s", ways[_i].name);
 	unit_query(m);
-	ck_assert_uint_eq(fake_calls(FAKE_fsync) + fake_calls(FAKE_syncfs), 3);
+	ck_assert_uint_eq(fake_calls(FAKE_fsync) + fake_calls(FAKE_syncfs), 2);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
 
-/* A directory above cannot be synced, or nothing is done for it. */
+/* It cannot be synced: the name does not count until it can. */
 START_TEST(a_path_that_is_not_durable_does_not_count)
 {
 	struct pm_mapping *m = go(&ways[_i]);
@@ -95,22 +97,6 @@ START_TEST(a_path_that_is_not_durable_does_not_count)
 }
 END_TEST
 
-/* The directory cannot be synced: the name does not count until it can. */
-START_TEST(an_entry_that_is_not_durable_does_not_count)
-{
-	struct pm_mapping *m = go(&ways[_i]);
-	fake_fail(FAKE_fsync, 2, EIO);
-	if (ways[_i].is_cleared)
-		pm_clear_error(m);
-	else
-		ck_assert_int_eq(unit_query(m)->verdict, PM_VERDICT_REFUSED);
-	ck_assert_uint_eq(fake_calls(FAKE_fsync), 2);
-	expect_met(m, &ways[_i]);
-	ck_assert_uint_eq(fake_calls(FAKE_fsync), 4);
-	unit_ok(pm_unmap(m));
-}
-END_TEST
-
 /* The sync of the file meets a write-back error, which the kernel reports to no later call. */
 START_TEST(an_error_of_that_sync_poisons)
 {
@@ -122,12 +108,71 @@ START_TEST(an_error_of_that_sync_poisons)
 }
 END_TEST
 
+/* ---- pm_map() ---- */
+
+static const struct {
+	const char *name;
+	const struct fake_machine *machine;
+	struct pm_options options;
+	bool by_descriptor, is_promised;
+} births[] = {
+	{"lines", &fake_dax, {.size = sizeof(struct pm_options)}, false, true},
+	{"lines, by descriptor", &fake_dax, {.size = sizeof(struct pm_options)}, true, true},
+	{"lines, PM_CREATE", &fake_dax, {.size = sizeof(struct pm_options), .flags = PM_CREATE}, false, true},
+	{"bytes", &fake_eadr, {.size = sizeof(struct pm_options)}, false, true},
+	{"sync guaranteed", &fake_dax, {.size = sizeof(struct pm_options), .sync = PM_GUARANTEE}, false, true},
+	{"direct guaranteed, pages", &fake_dax,
+	 {.size = sizeof(struct pm_options), .sync = PM_AVOID, .direct = PM_GUARANTEE}, false, true},
+	{"pages", &fake_plain, {.size = sizeof(struct pm_options)}, false, false},
+	{"pages, PM_CREATE", &fake_plain, {.size = sizeof(struct pm_options), .flags = PM_CREATE}, false, false},
+};
+
+static int map(int birth, struct pm_mapping **m)
+{
+	const char *path = unit_file("file", SIZE);
+	fake_start(births[birth].machine);
+	if (!births[birth].by_descriptor)
+		return pm_map(path, &births[birth].options, m);
+	int fd = open(path, O_RDWR);
+	int rc = pm_map_fd(fd, &births[birth].options, m);
+	close(fd);
+	return rc;
+}
+
+START_TEST(the_path_is_durable_where_something_is_promised)
+{
+	struct pm_mapping *m;
+	unit_ok(map(_i, &m));
+	ck_assert_msg(fake_calls(FAKE_syncfs) == births[_i].is_promised, "%s: %u", births[_i].name,
+	              fake_calls(FAKE_syncfs));
+	/* The look does not make it again. */
+	unit_query(m);
+	ck_assert_uint_eq(fake_calls(FAKE_syncfs), births[_i].is_promised);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+START_TEST(where_it_cannot_be_synced_nothing_is_mapped)
+{
+	struct pm_mapping *m;
+	if (!births[_i].is_promised)
+		return;
+	fake_start(births[_i].machine);
+	const char *path = unit_file("file", SIZE);
+	fake_fail(FAKE_syncfs, 1, EIO);
+	ck_assert_int_eq(pm_map(path, &births[_i].options, &m), -EIO);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "the path of the file cannot be synced"));
+	ck_assert_uint_eq(fake_open_files() + fake_mapped_bytes(), 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("new_entry");
-	tcase_add_loop_test(c, the_entry_is_durable_before_it_counts, 0, (int)COUNT(ways));
+	tcase_add_loop_test(c, the_path_is_durable_before_it_counts, 0, (int)COUNT(ways));
 	tcase_add_loop_test(c, a_path_that_is_not_durable_does_not_count, 0, (int)COUNT(ways));
-	tcase_add_loop_test(c, an_entry_that_is_not_durable_does_not_count, 0, (int)COUNT(ways));
 	tcase_add_test(c, an_error_of_that_sync_poisons);
+	tcase_add_loop_test(c, the_path_is_durable_where_something_is_promised, 0, (int)COUNT(births));
+	tcase_add_loop_test(c, where_it_cannot_be_synced_nothing_is_mapped, 0, (int)COUNT(births));
 	return unit_run();
 }
