@@ -22,7 +22,7 @@ static const struct {
 	[PM_EVENT_LEASE_BROKEN] = {"The mapping lost its lease", true},
 	[PM_EVENT_SHARED] = {"Extents are shared with another file now", false},
 	[PM_EVENT_TRUNCATED] = {"The file was cut off inside the mapping", false},
-	[PM_EVENT_HOLE] = {"Blocks were taken from the file", false},
+	[PM_EVENT_HOLE] = {"Blocks were taken from the file: punched, or cut off and grown again", false},
 	[PM_EVENT_PAGE_CACHE] = {"The file is not DAX any more", false},
 	[PM_EVENT_DAX_FLAG] = {"The inode's DAX flag was changed; it counts when the inode is next loaded", false},
 	[PM_EVENT_OPENED] = {"Another process opened the file", true},

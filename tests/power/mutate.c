@@ -25,7 +25,7 @@ static int skip_msync(void *address, size_t length)
 	return 0;
 }
 
-/* ---- the same for files; no-fsync: creating and growing leave name, size and blocks to chance ---- */
+/* ---- the same for files; no-fsync: name, size and blocks are left to chance; no-syncfs: the path ---- */
 
 static int skip_fsync(int fd)
 {
@@ -155,6 +155,7 @@ static const struct {
 } mutations[] = {
 	{"no-writeback", {.msync = skip_msync, .fdatasync = skip_fsync}},
 	{"no-fsync", {.fsync = skip_fsync, .syncfs = skip_fsync}},
+	{"no-syncfs", {.syncfs = skip_fsync}},
 	{"no-map-sync", {.mmap = map_without_sync, .madvise = skip_populate, .ioctl = pretend_written}},
 	{"believe-msync", {.faccessat2_write = still_writable}},
 	{"hide-shared", {.ioctl = hide_shared}},

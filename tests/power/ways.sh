@@ -15,7 +15,7 @@ each_way() {
 		done
 		$1 persist "unpublished-$fs/persist" "/mnt/$fs-$number" no-fsync
 		$1 rewritten-sync "uncommitted-$fs/rewritten" "/mnt/$fs-$((number + 1))" no-writeback
-		$1 renamed-above "pathless-$fs/renamed-above" "/mnt/$fs-$((number + 2))" no-fsync
+		$1 renamed-above "pathless-$fs/renamed-above" "/mnt/$fs-$((number + 2))" no-syncfs
 	done
 	number=0
 	for way in $FAST; do

@@ -151,6 +151,13 @@ static void resize_sparsely(void)
 	       sweep_resize(6 * unit_page() + 100) || sweep_fill(6 * unit_page(), 50, 0) || sweep_unmap());
 }
 
+static void resize_in_a_reserve(void)
+{
+	uint64_t page = unit_page();
+	(void)(sweep_map(UNIT_OPTIONS(.reserve = 8 * page)) || sweep_store(10, 10) || sweep_resize(6 * page + 100) ||
+	       sweep_fill(6 * page, 50, 0) || sweep_resize(page + 10) || sweep_fill(page, 10, 0) || sweep_unmap());
+}
+
 static void query(void)
 {
 	(void)(sweep_map(UNIT_OPTIONS(.sync = PM_AVOID)) || sweep_query() || sweep_query() || sweep_unmap() ||
@@ -232,6 +239,7 @@ static const struct sweep_flow flows[] = {
 	{"create with zeros", create_with_zeros, true, false, false, .is_absent = true},
 	{"grow with zeros", grow_with_zeros, true, false, false, .is_absent = false},
 	{"resize", resize, true, true, false, .is_absent = false},
+	{"resize in a reserve", resize_in_a_reserve, true, true, false, .is_absent = false},
 	{"resize sparsely", resize_sparsely, true, true, false, .is_absent = false},
 	{"query", query, true, true, true, .is_absent = false},
 	{"probe", probe, true, true, true, .is_absent = false},
