@@ -1,73 +1,139 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Threads that commit at once: what do they pay for waiting for each other, lest an error be told to the wrong one?
- * Each stores to a page of its own and makes it durable; the time is that of all, divided by the commits of all.
+ * Threads that commit at once: records of 100 bytes appended to one log, or one to a page of each thread's own, far
+ * from those of others. The time is that of all, divided by the commits of all.
  * Usage: commit [DIRECTORY]
  */
 #include <fcntl.h>
 #include <pmdirect.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "bench.h"
 
 #define PAGE ((size_t)4096)
 #define MOST_THREADS 32
+#define SIZE ((size_t)16 << 20)
+#define RECORD ((size_t)100)
 
 static struct pm_mapping *mapping;
+static int fd; /* of another file of the same size, for write(2): stores and writes to one file cost more than either */
 static unsigned threads;
 static size_t commits_each;
-static bool raw, far;
+static atomic_size_t tail;
+static bool far;
+static const char record[RECORD] = "record";
 
-static void *commit(void *arg)
+typedef void commit_fn(size_t at);
+
+static void check(bool is_good)
 {
-	/* Neighbours, or far enough apart that they are not written as one. */
-	char *page = (char *)pm_base(mapping) + (size_t)arg * (far ? 64 : 1) * PAGE;
-	for (size_t i = 0; i < commits_each; i++) {
-		(*page)++;
-		if (raw ? msync(page, PAGE, MS_SYNC) : pm_persist(mapping, page, 1))
-			abort();
+	if (!is_good) {
+		perror("commit");
+		abort();
 	}
+}
+
+static char *store(size_t at)
+{
+	return memcpy((char *)pm_base(mapping) + at, record, RECORD);
+}
+
+static void by_msync(size_t at)
+{
+	char *to = store(at), *page = to - at % PAGE;
+	check(!msync(page, (size_t)(to - page) + RECORD, MS_SYNC));
+}
+
+static void by_persist(size_t at)
+{
+	check(!pm_persist(mapping, store(at), RECORD));
+}
+
+static void by_commit(size_t at)
+{
+	check(!pm_commit(mapping, &(struct pm_range){store(at), RECORD}, 1));
+}
+
+static void by_dsync(size_t at)
+{
+	struct iovec v = {(void *)(uintptr_t)record, RECORD};
+	check(pwritev2(fd, &v, 1, (off_t)at, RWF_DSYNC) == (ssize_t)RECORD);
+}
+
+static void by_fdatasync(size_t at)
+{
+	check(pwrite(fd, record, RECORD, (off_t)at) == (ssize_t)RECORD && !fdatasync(fd));
+}
+
+static commit_fn *commit;
+
+static void *commit_records(void *arg)
+{
+	for (size_t i = 0; i < commits_each; i++)
+		commit(far ? (size_t)arg * 64 * PAGE : atomic_fetch_add(&tail, 1) % (SIZE / RECORD) * RECORD);
 	return NULL;
 }
 
 static void run(void *arg, size_t operations)
 {
 	pthread_t thread[MOST_THREADS];
-	raw = arg;
+	commit = *(commit_fn **)arg;
 	commits_each = operations / threads;
-	for (size_t i = 0; i < threads; i++)
-		if (pthread_create(&thread[i], NULL, commit, (void *)i))
-			abort();
-	for (size_t i = 0; i < threads; i++)
+	for (size_t i = 1; i < threads; i++)
+		check(!pthread_create(&thread[i], NULL, commit_records, (void *)i));
+	commit_records(NULL);
+	for (size_t i = 1; i < threads; i++)
 		pthread_join(thread[i], NULL);
+}
+
+static int make_log(const char *path)
+{
+	struct pm_options options = {.size = sizeof(options), .length = SIZE, .mode = 0600,
+	                             .flags = PM_CREATE | PM_EXCLUSIVE | PM_PREPARE};
+	struct pm_mapping *made;
+	if (pm_map(path, &options, &made))
+		return -1;
+	return pm_unmap(made) ? -1 : open(path, O_RDWR | O_CLOEXEC);
 }
 
 int main(int argc, char **argv)
 {
-	bench_options(&argc, argv, "What do threads that commit at once pay for waiting for each other's errors?");
+	bench_options(&argc, argv, "What do threads that commit at once gain by sharing a write-back?");
 	const char *directory = argc > 1 ? argv[1] : ".";
 	char path[4096];
-	struct pm_options options = {.size = sizeof(options), .length = MOST_THREADS * 64 * PAGE,
-	                             .flags = PM_CREATE | PM_EXCLUSIVE | PM_PREPARE, .mode = 0600};
+	struct pm_options options = {.size = sizeof(options), .length = SIZE, .mode = 0600,
+	                             .flags = PM_CREATE | PM_EXCLUSIVE | PM_PREPARE};
 	snprintf(path, sizeof(path), "%s/commit.%d", directory, (int)getpid());
-	if (pm_map(path, &options, &mapping) || unlink(path))
+	fd = make_log(path);
+	if (fd < 0 || unlink(path) || pm_map(path, &options, &mapping) || unlink(path))
 		return fprintf(stderr, "%s\n", pm_error_detail()), 1;
 	bench_machine(directory);
-	struct competitor all[] = {{"pm_persist", run, NULL}, {"an msync each", run, &raw}};
+	static commit_fn *const ways[] = {by_commit, by_persist, by_msync, by_dsync, by_fdatasync};
+	const struct competitor all[] = {
+		{"pm_commit", run, (void *)(uintptr_t)&ways[0]},
+		{"pm_persist", run, (void *)(uintptr_t)&ways[1]},
+		{"an msync each", run, (void *)(uintptr_t)&ways[2]},
+		{"pwritev2 RWF_DSYNC", run, (void *)(uintptr_t)&ways[3]},
+		{"pwrite, fdatasync", run, (void *)(uintptr_t)&ways[4]},
+	};
 	for (int i = 0; i < 2; i++) {
 		far = i;
 		for (threads = 1; threads <= MOST_THREADS; threads *= 2) {
 			char question[64];
-			snprintf(question, sizeof(question), "%u threads, pages %s", threads,
-			         far ? "far apart" : "side by side");
-			bench_compare(question, all, 2, 128, 9);
+			snprintf(question, sizeof(question), "%u threads, %s", threads,
+			         far ? "pages far apart" : "one log");
+			bench_compare(question, all, sizeof(all) / sizeof(all[0]),
+			              threads < 8 ? 64 : 8 * threads, 9);
 		}
 	}
+	close(fd);
 	return pm_unmap(mapping) ? 1 : 0;
 }
