@@ -169,6 +169,53 @@ START_TEST(a_failure_of_a_group_is_told_to_the_group)
 }
 END_TEST
 
+static void *clear_error(void *arg)
+{
+	(void)arg;
+	return (void *)(intptr_t)pm_clear_error(syncing_mapping);
+}
+
+/* A recovery leads for itself alone, whatever waits before it. */
+START_TEST(a_recovery_is_led_with_no_other)
+{
+	pthread_t clearer;
+	void *rc;
+	syncing_start(XFS_SUPER_MAGIC);
+	begin_held(&first, 0, true);
+	begin(&others[0], 1, true);
+	wait_until_waiting(1);
+	pm_shared_file_fail(syncing_mapping->errors.shared, 0, -EIO);
+	ck_assert_int_eq(pthread_create(&clearer, NULL, clear_error, NULL), 0);
+	wait_until_waiting(2);
+	hold(0, false);
+	ck_assert_int_eq(result(&first) | result(&others[0]), 0);
+	pthread_join(clearer, &rc);
+	ck_assert_ptr_null(rc);
+	/* Of the first, of the one that waited, and of everything. */
+	ck_assert_uint_eq(kernel.syncs, 3);
+	syncing_stop();
+}
+END_TEST
+
+/* Also for a call that had passed the gate before. */
+START_TEST(a_failure_is_latched)
+{
+	syncing_start(XFS_SUPER_MAGIC);
+	++*counter(0);
+	kernel.fails_one_in = 1;
+	ck_assert_int_eq(commit_page(0), -EIO);
+	kernel.fails_one_in = 0;
+	unsigned syncs = kernel.syncs;
+	struct pm_range again = {counter(0), 1};
+	ck_assert_int_eq(pm_strategy_writeback.commit(&syncing_mapping->medium, &again, 1), -EIO);
+	ck_assert_int_eq(pm_strategy_writeback.drain(&syncing_mapping->medium), -EIO);
+	ck_assert_uint_eq(kernel.syncs, syncs);
+	unit_ok(pm_clear_error(syncing_mapping));
+	unit_ok(commit_page(0));
+	syncing_stop();
+}
+END_TEST
+
 /* Another mapping received the error, and this one's description has not reported it yet. */
 START_TEST(a_failure_that_was_told_elsewhere_is_cleared)
 {
@@ -276,6 +323,8 @@ int main(void)
 	tcase_add_loop_test(c, distant_pages_share_a_sync, 0, 4);
 	tcase_add_loop_test(c, a_failure_is_told_to_all_that_wait, 0, 16);
 	tcase_add_loop_test(c, a_failure_of_a_group_is_told_to_the_group, 0, 16);
+	tcase_add_test(c, a_recovery_is_led_with_no_other);
+	tcase_add_test(c, a_failure_is_latched);
 	tcase_add_test(c, a_failure_that_was_told_elsewhere_is_cleared);
 	tcase_add_loop_test(c, nothing_acknowledged_is_missing, 0, 16);
 	tcase_add_loop_test(c, no_failure_is_missing, 0, 8);
