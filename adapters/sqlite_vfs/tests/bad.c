@@ -3,6 +3,7 @@
  * What is wrong around a database: an error of SQLite each, never a signal, and nothing lost.
  *
  *   bad EXTENSION cut DIRECTORY         the database, or its log, is cut off under a connection
+ *   bad EXTENSION truncated DIRECTORY   SQLite truncates the log through another connection
  *   bad EXTENSION both DIRECTORY        both VFSes in one process, and a second process
  *   bad EXTENSION full DIRECTORY        on a small file system, in each journal mode
  *   bad EXTENSION read-only DIRECTORY   where bad EXTENSION prepare DIRECTORY was before
@@ -74,6 +75,47 @@ static int cut(const char *directory)
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		cut_one(in(directory, "c.db"), in(directory, "c.db"), lengths[i], "PRAGMA mmap_size=0");
 		cut_one(in(directory, "w.db"), in(directory, "w.db-wal"), lengths[i], "PRAGMA mmap_size=0");
+	}
+	return 0;
+}
+
+/* ---- Truncated by another connection, as SQLite does it ---- */
+
+static void copy_file(const char *from, const char *to)
+{
+	char *command = sqlite3_mprintf("cp '%s' '%s'", from, to);
+	REQUIRE(!system(command), "%s", command);
+	sqlite3_free(command);
+}
+
+/*
+ * The log ends within a page that this connection has mapped. A store behind the end would be in the page and not in
+ * the file, and no signal would tell.
+ */
+static int truncated(const char *directory)
+{
+	const char *path = in(directory, "t.db"), *copy = in(directory, "copy.db");
+	const char *log = in(directory, "t.db-wal"), *copy_of_log = in(directory, "copy.db-wal");
+	for (int rows = 1; rows < 12; rows++) {
+		sqlite3 *one = fill(path, "pmdirect", "wal", 300), *two = open_database(path, "unix");
+		/* The log is read, and so mapped. */
+		must(one, "PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=2; SELECT total(length(b)) FROM t");
+		must(one, "UPDATE t SET b = 'short'; SELECT total(length(b)) FROM t");
+		must(two, "PRAGMA journal_size_limit=0; PRAGMA wal_checkpoint(RESTART)");
+		for (int i = 0; i < rows; i++)
+			must(two, "INSERT INTO t(b) VALUES('two')");
+		must(one, "INSERT INTO t(b) VALUES('one')");
+		long long expected = number_of(two, "SELECT count(*) FROM t");
+		copy_file(path, copy);
+		copy_file(log, copy_of_log);
+		sqlite3 *third = open_database(copy, "unix");
+		REQUIRE(number_of(third, "SELECT count(*) FROM t") == expected, "rows of the log are not in the file");
+		require_integrity(third);
+		sqlite3_close(one);
+		sqlite3_close(two);
+		sqlite3_close(third);
+		unlink(path);
+		unlink(copy);
 	}
 	return 0;
 }
@@ -250,6 +292,8 @@ int main(int argc, char **argv)
 	load_vfs(extension);
 	if (!strcmp(argv[2], "cut"))
 		return cut(argv[3]);
+	if (!strcmp(argv[2], "truncated"))
+		return truncated(argv[3]);
 	if (!strcmp(argv[2], "both"))
 		return both(argv[3]);
 	if (!strcmp(argv[2], "full"))

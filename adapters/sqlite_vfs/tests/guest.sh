@@ -54,6 +54,7 @@ for label in $(echo "$LABELS" | tr , ' '); do
 	try "three processes" three_processes
 	try "random SQL" ./vfs_random "$extension" "$directory" 3
 	try "cut off" ./vfs_bad "$extension" cut "$directory"
+	try "truncated" ./vfs_bad "$extension" truncated "$directory"
 	try "both VFSes" ./vfs_bad "$extension" both "$directory"
 	try "full" full
 	rm -rf "$directory"
