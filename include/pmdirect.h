@@ -69,6 +69,13 @@ enum pm_request {
 	PM_AVOID = 2      /* do not use it */
 };
 
+/* How the mapping is read through the page cache: pm_durability(7), Large folios. */
+enum pm_access {
+	PM_ACCESS_UNSET = 0,     /* writable, and large folios are possible: as random, but nothing is dropped */
+	PM_ACCESS_RANDOM = 1,    /* single pages, so that a small commit writes little; clean cached ones are dropped */
+	PM_ACCESS_SEQUENTIAL = 2 /* readahead and large folios; a small commit may write some MiB */
+};
+
 /* How well cache-line or byte granularity is founded. */
 enum pm_grade {
 	PM_GRADE_NONE = 0,     /* the kernel did not accept MAP_SYNC, or it was not asked for */
@@ -119,7 +126,8 @@ enum pm_advice {
 	PM_ADVICE_REAL_MEDIUM = 4, PM_ADVICE_STATE_DOMAIN = 5, PM_ADVICE_UNSET_ENV = 6, PM_ADVICE_LEAVE_SANDBOX = 7,
 	PM_ADVICE_OTHER_CPU = 8, PM_ADVICE_USE_FSDAX = 9, PM_ADVICE_REWRITE = 10, PM_ADVICE_CLEAR_ERROR = 11,
 	PM_ADVICE_MAP_AGAIN = 12, PM_ADVICE_CLOSE_OTHER_OPENS = 13, PM_ADVICE_JOURNAL = 14, PM_ADVICE_BARRIER = 15,
-	PM_ADVICE_NAME = 16, PM_ADVICE_REMOUNT = 17, PM_ADVICE_MUTABLE = 18
+	PM_ADVICE_NAME = 16, PM_ADVICE_REMOUNT = 17, PM_ADVICE_MUTABLE = 18,
+	PM_ADVICE_RANDOM_ACCESS = 19
 };
 
 /* The rows of evidence: pm_evidence(7). New rows are added at the end. */
@@ -167,7 +175,8 @@ enum pm_evidence_row {
 	PM_EV_FAST_COMMIT = 40,       /* ext4 commits by fast_commit */
 	PM_EV_ARMED = 41,             /* the region is writable and its NVDIMMs save their data; value 1: one cannot */
 	PM_EV_IN_FILE = 42,           /* the whole range lies in the file; value when no: where the file ends */
-	PM_EVIDENCE_ROWS = 43
+	PM_EV_LARGE_FOLIOS = 43,      /* the page cache may hold the file in large folios; text: the access asked for */
+	PM_EVIDENCE_ROWS = 44
 };
 
 /* One row: what is known, from where. */
@@ -216,6 +225,7 @@ struct pm_options {
 	pm_event_fn *on_event; /* NULL: no handler */
 	void *event_arg;
 	uint64_t reserve;      /* bytes of addresses to keep: within them pm_resize() moves nothing; 0: none */
+	enum pm_access access; /* of the page cache */
 };
 
 /* pm_report(3): filled by pm_query() and pm_probe(). */
@@ -458,6 +468,7 @@ PM_API void pm_set_log(pm_log_fn *function, void *arg);
 PM_API const char *pm_granularity_name(enum pm_granularity granularity);
 PM_API const char *pm_state_name(enum pm_state state);
 PM_API const char *pm_request_name(enum pm_request request);
+PM_API const char *pm_access_name(enum pm_access access);
 PM_API const char *pm_grade_name(enum pm_grade grade);
 PM_API const char *pm_verdict_name(enum pm_verdict verdict);
 PM_API const char *pm_evidence_name(enum pm_evidence_row row);

@@ -41,6 +41,8 @@ static const char *contradiction(const struct pm_options *o)
 		return "only a shared mapping of a file can have a reserve";
 	if (o->reserve && o->reserve < o->length)
 		return "the reserve is smaller than the length";
+	if ((unsigned)o->access > PM_ACCESS_SEQUENTIAL)
+		return "unknown access";
 	if (o->mode & ~07777u)
 		return "mode has bits that are not permissions";
 	return NULL;
@@ -54,7 +56,8 @@ static const char *contradiction(const struct pm_options *o)
 static const size_t option_ends[] = {END(pm_options, direct), END(pm_options, flags), END(pm_options, mode),
                                      offsetof(struct pm_options, offset), /* behind it, where that is aligned */
                                      END(pm_options, offset), END(pm_options, length), END(pm_options, on_event),
-                                     END(pm_options, event_arg), END(pm_options, reserve)};
+                                     END(pm_options, event_arg), END(pm_options, reserve),
+                                     END(pm_options, access)};
 static const size_t event_ends[] = {
 	END(pm_event, reason),   END(pm_event, error),           END(pm_event, offset),
 	END(pm_event, length),   END(pm_event, old_granularity), END(pm_event, new_granularity),

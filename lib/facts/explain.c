@@ -110,6 +110,8 @@ static const char *const advices[] = {
 	[PM_ADVICE_NAME] = "map the file that has the name now, and copy into it what must stay",
 	[PM_ADVICE_REMOUNT] = "repair the device or the file system, mount it again, and map the file again",
 	[PM_ADVICE_MUTABLE] = "take the attribute off the file (chattr -ia)",
+	[PM_ADVICE_RANDOM_ACCESS] =
+		"map with PM_ACCESS_RANDOM if commits are small: a commit writes whole folios, up to some MiB",
 	[PM_ADVICE_CLEAR_ERROR] = "find out what was lost, then call pm_clear_error()",
 };
 

@@ -12,6 +12,7 @@
 #include "facts/fast_commit.h"
 #include "facts/filesystem.h"
 #include "facts/gather.h"
+#include "kernel/quirks.h"
 #include "facts/health.h"
 #include "facts/liveness.h"
 #include "facts/region.h"
@@ -301,6 +302,16 @@ static void emergency(pm_evidence_table e, struct pm_subject *s)
 		pm_evidence_set(&e[PM_EV_WRITABLE], PM_NO, 0, e[PM_EV_MOUNT].source, "emergency_ro");
 }
 
+static void large_folios(pm_evidence_table e, const struct pm_subject *s)
+{
+	bool is_cached = S_ISREG(s->stx.stx_mode) && e[PM_EV_DAX].state == PM_NO;
+	bool is_known = is_cached && e[PM_EV_FILE_SYSTEM].state == PM_YES;
+	bool possible = is_known && pm_has_quirk(s->found.file_system, PM_FS_LARGE_FOLIOS);
+	if (is_known || e[PM_EV_DAX].state == PM_YES)
+		pm_evidence_set(&e[PM_EV_LARGE_FOLIOS], possible ? PM_YES : PM_NO, 0, "file system and release",
+		                pm_access_name(s->access));
+}
+
 void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 {
 	kernel(e);
@@ -322,6 +333,7 @@ void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)
 	if (e[PM_EV_BAD_BLOCKS].state == PM_UNKNOWN)
 		pm_evidence_bad_blocks(e, s);
 	pm_evidence_health(e, s);
+	large_folios(e, s);
 	lease_possible(e, s);
 	watched(e, s);
 }

@@ -55,9 +55,16 @@ static const char *const evidence_names[PM_EVIDENCE_ROWS] = {
 	[PM_EV_FAST_COMMIT] = "fast_commit in use",
 	[PM_EV_ARMED] = "NVDIMMs armed",
 	[PM_EV_IN_FILE] = "range inside the file",
+	[PM_EV_LARGE_FOLIOS] = "large folios possible",
 };
 
 static const char *const request_names[] = {[PM_HINT] = "hint", [PM_GUARANTEE] = "guarantee", [PM_AVOID] = "avoid"};
+
+static const char *const access_names[] = {
+	[PM_ACCESS_UNSET] = "unset",
+	[PM_ACCESS_RANDOM] = "random",
+	[PM_ACCESS_SEQUENTIAL] = "sequential",
+};
 
 static const char *const grade_names[] = {
 	[PM_GRADE_NONE] = "none",         [PM_GRADE_ACCEPTED] = "accepted", [PM_GRADE_TRUSTED] = "trusted",
@@ -91,6 +98,7 @@ static const char *const advice_names[] = {
 	[PM_ADVICE_NAME] = "name",
 	[PM_ADVICE_REMOUNT] = "remount",
 	[PM_ADVICE_MUTABLE] = "mutable",
+	[PM_ADVICE_RANDOM_ACCESS] = "random-access",
 };
 
 static const char *const event_names[] = {
@@ -136,6 +144,11 @@ const char *pm_evidence_name(enum pm_evidence_row row)
 const char *pm_request_name(enum pm_request request)
 {
 	return NAME(request, request);
+}
+
+const char *pm_access_name(enum pm_access access)
+{
+	return NAME(access, access);
 }
 
 const char *pm_grade_name(enum pm_grade grade)

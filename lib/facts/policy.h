@@ -14,6 +14,7 @@ struct pm_ask {
 	bool trust_kernel;
 	bool lease; /* was asked for */
 	bool read_only;
+	enum pm_access access;
 };
 
 static inline bool pm_ask_is_guarantee(const struct pm_ask *ask)

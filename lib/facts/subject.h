@@ -36,6 +36,7 @@ struct pm_subject {
 	uint64_t end;               /* of the file: the end of the range that the caller asked for */
 	size_t unit;                /* mappings begin and end at multiples of it */
 	bool writable;
+	enum pm_access access;
 	bool is_borrowed;           /* fd is the caller's, and no other description may be opened */
 	bool just_opened;           /* for writing, by the current call */
 	bool is_guaranteed;         /* nothing that can change is taken from an earlier look */

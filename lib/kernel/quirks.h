@@ -40,6 +40,8 @@ enum pm_quirk {
 	PM_FS_REALTIME_DEVICE = 1u << 17, /* maybe data on another device: FS_XFLAG_REALTIME */
 	PM_FS_DEVICE_LIST = 1u << 18,     /* maybe more devices: /proc/fs/f2fs/DEVICE/disk_map */
 
+	PM_FS_LARGE_FOLIOS = 1u << 22, /* the page cache holds its files in folios of up to some MiB */
+
 	PM_FS_LEASES_PROVE = 1u << 19, /* a write lease shows that no other process has the file open */
 };
 

@@ -8,6 +8,7 @@
 #include "facts/subject.h"
 #include "file/forbidden.h"
 #include "kernel/limits.h"
+#include "kernel/quirks.h"
 #include "mapping/area.h"
 #include "sys/sys.h"
 
@@ -86,6 +87,30 @@ static int map_reserve(const struct pm_subject *s, bool is_huge, size_t reserve,
 	if (rc)
 		PM_RETRY(pm_sys->munmap(*map, reserve));
 	return rc;
+}
+
+/* ---- Folios of the page cache ---- */
+
+/* Whether the file system may hold what the mapping writes in large folios. */
+static bool has_large_folios(const struct pm_ask *ask, const struct pm_subject *s)
+{
+	uint64_t dax = s->stx.stx_attributes & s->stx.stx_attributes_mask & STATX_ATTR_DAX;
+	return ask->backing == PM_BACKING_FILE && S_ISREG(s->stx.stx_mode) && !dax && s->writable &&
+	       pm_has_quirk(s->found.file_system, PM_FS_LARGE_FOLIOS);
+}
+
+void pm_area_drop_folios(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s)
+{
+	if (ask->access == PM_ACCESS_RANDOM && has_large_folios(ask, s))
+		PM_RETRY(pm_sys->fadvise_dontneed(f->fd));
+}
+
+/* Readahead is what makes large folios of what is read (mm/readahead.c page_cache_ra_order). */
+void pm_area_advise(const struct pm_ask *ask, const struct pm_subject *s, void *map, size_t length)
+{
+	bool is_random = ask->access == PM_ACCESS_UNSET ? has_large_folios(ask, s) : ask->access == PM_ACCESS_RANDOM;
+	if (is_random || ask->access == PM_ACCESS_SEQUENTIAL)
+		PM_RETRY(pm_sys->madvise(map, length, is_random ? MADV_RANDOM : MADV_SEQUENTIAL));
 }
 
 int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, bool is_synchronous,

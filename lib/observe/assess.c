@@ -17,7 +17,7 @@ struct pm_ask pm_assess_request(const struct pm_options *o, const struct pm_file
 		backing = PM_BACKING_PRIVATE;
 	return (struct pm_ask){.backing = backing, .sync = o->sync, .direct = o->direct,
 	                       .trust_kernel = o->flags & PM_TRUST_KERNEL, .lease = o->flags & PM_LEASE,
-	                       .read_only = o->flags & PM_READ_ONLY};
+	                       .read_only = o->flags & PM_READ_ONLY, .access = o->access};
 }
 
 unsigned pm_assess_syncs(const struct pm_file *f, const struct pm_options *o)
@@ -43,6 +43,7 @@ void pm_assess_subject(const struct pm_file *f, const struct pm_ask *ask, struct
 	                         .offset = start,
 	                         .unit = f->unit,
 	                         .writable = is_writable,
+	                         .access = ask->access,
 	                         .is_borrowed = f->borrowed,
 	                         .found.region = PM_NO_REGION,
 	                         .name = &f->place};

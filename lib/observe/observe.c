@@ -193,6 +193,9 @@ int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report 
 	r->offset = o->mapped->range.offset;
 	r->length = o->mapped->range.length;
 	pthread_mutex_unlock(&o->terms->lock);
+	if (all && r->advice == PM_ADVICE_NONE && r->granularity == PM_PAGE &&
+	    o->mapped->ask.access == PM_ACCESS_UNSET && r->evidence[PM_EV_LARGE_FOLIOS].state == PM_YES)
+		r->advice = PM_ADVICE_RANDOM_ACCESS;
 	blame_end(r, cut_at, all);
 	r->error = pm_errors_current(o->errors);
 	if (r->error)

@@ -58,7 +58,8 @@ SUITES = {
     "files": [("prepared", "D=/mnt", f"./test_prepared {' '.join(FOUR[:2])}"),
               ("times", "D=/mnt", f"./test_times {' '.join(FOUR)}"),
               ("growth", "D=/mnt", f"./test_growth -g 200 {' '.join(FOUR)}"),
-              ("libpmem", "D=/mnt", f"./test_libpmem {' '.join(FOUR)}")],
+              ("libpmem", "D=/mnt", f"./test_libpmem {' '.join(FOUR)}"),
+              ("folios", "D=/mnt", f"./test_folios {' '.join(FOUR[2:])}")],
     "calls": [("mixing", "D=/mnt", f"./test_mixing {' '.join(FOUR)}"),
               ("flushes", "D=/mnt", f"./test_flushes {' '.join(FOUR)} /dev/vdc")],
     "errors": [row for program in ("test_eio", "test_restart")

@@ -15,7 +15,7 @@ static const struct fake_region with_caches = {"ACPI.NFIT", "nd_pmem", "cpu_cach
 
 const struct fake_machine fake_plain = {
 	.name = "plain ext4", .dax = PM_NO, .magic = EXT4_SUPER_MAGIC, .has_unnamed_files = true,
-	.mount = "ext4 /dev/vda1 rw,errors=remount-ro,data=ordered"};
+	.mount = "ext4 /dev/vda1 rw,errors=remount-ro,data=ordered", .release = "6.18.44"};
 const struct fake_machine fake_dax = {
 	.name = "ext4 on NVDIMM", .dax = PM_YES, .sync = FAKE_ACCEPTS, .magic = EXT4_SUPER_MAGIC, .region = &real,
 	.has_unnamed_files = true, .mount = "ext4 /dev/pmem0 rw,dax=always"};

@@ -185,7 +185,9 @@ START_TEST(a_sparse_file_is_not_allocated)
 	/* Only its last byte, which gives it its size and cannot shrink it. */
 	ck_assert_uint_eq(fake_calls(FAKE_fallocate), 1);
 	ck_assert_uint_eq(fake_find(FAKE_fallocate, 0)->length, 1);
-	ck_assert_uint_eq(fake_calls(FAKE_madvise) + fake_calls(FAKE_ftruncate), 0);
+	ck_assert_uint_eq(fake_calls(FAKE_ftruncate), 0);
+	for (unsigned n = 0; fake_find(FAKE_madvise, n); n++)
+		ck_assert_uint_ne(fake_find(FAKE_madvise, n)->flags, MADV_POPULATE_WRITE);
 	unit_ok(pm_unmap(m));
 }
 END_TEST

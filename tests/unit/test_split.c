@@ -63,8 +63,10 @@ START_TEST(advice_is_kept)
 	unit_ok(pm_resize(m, 16 * SIZE));
 	base = pm_base(m);
 	ck_assert(has_flag(base + advices[i].at, advices[i].flag));
-	ck_assert(!has_flag(base + advices[i].at + advices[i].length, advices[i].flag));
-	ck_assert(!has_flag(base + 15 * SIZE, advices[i].flag));
+	/* All of a mapping on an ext4 with large folios is MADV_RANDOM. */
+	bool has_all = advices[i].advice == MADV_RANDOM && machines[_i % 2] == &fake_plain;
+	ck_assert(has_all || !has_flag(base + advices[i].at + advices[i].length, advices[i].flag));
+	ck_assert(has_all == has_flag(base + 15 * SIZE, advices[i].flag));
 	ck_assert_int_eq(base[99], 7);
 	ck_assert(unit_has_pattern(base + 100, 100, SIZE - 100));
 	ck_assert(unit_is_zero(base + SIZE, 15 * SIZE));

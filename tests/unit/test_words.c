@@ -27,7 +27,8 @@ static const struct {
 	NAMES(pm_verdict_name, PM_VERDICT_UNKNOWN, PM_VERDICT_REFUSED),
 	NAMES(pm_evidence_name, 0, PM_EVIDENCE_ROWS - 1),
 	NAMES(pm_reason_name, PM_REASON_NONE, PM_REASON_DESCRIPTOR_LOST),
-	NAMES(pm_advice_name, PM_ADVICE_NONE, PM_ADVICE_MUTABLE),
+	NAMES(pm_advice_name, PM_ADVICE_NONE, PM_ADVICE_RANDOM_ACCESS),
+	NAMES(pm_access_name, PM_ACCESS_UNSET, PM_ACCESS_SEQUENTIAL),
 	NAMES(pm_event_name, PM_EVENT_DEMOTED, PM_EVENT_NAME_LOST),
 };
 
