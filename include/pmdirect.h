@@ -463,8 +463,9 @@ typedef void pm_log_fn(const char *sentence, void *arg);
  * Threads: after the return the function before is not running and is not called again. */
 PM_API void pm_set_log(pm_log_fn *function, void *arg);
 
-/* pm_granularity_name(3), and so on: static text such as "cache line", "yes", "MAP_SYNC accepted", "page-cache";
- * "unknown" for a value outside the enum. */
+/* pm_granularity_name(3), pm_state_name(3), pm_request_name(3), pm_grade_name(3), pm_verdict_name(3),
+ * pm_evidence_name(3), pm_advice_name(3), pm_event_name(3), pm_reason_name(3): static text such as "cache line", "yes",
+ * "MAP_SYNC accepted", "page-cache"; "unknown" for a value outside the enum. */
 PM_API const char *pm_granularity_name(enum pm_granularity granularity);
 PM_API const char *pm_state_name(enum pm_state state);
 PM_API const char *pm_request_name(enum pm_request request);
