@@ -62,19 +62,11 @@ enum pm_granularity {
 /* A three-state fact. Unknown is never rounded up: only a yes raises a promise. */
 enum pm_state { PM_UNKNOWN = 0, PM_NO = 1, PM_YES = 2 };
 
-/* How the caller asks for sync or direct. */
-enum pm_request {
-	PM_HINT = 0,      /* use it if possible, else fall back and say so */
-	PM_GUARANTEE = 1, /* pm_map() fails if it cannot be met, and leaves nothing behind */
-	PM_AVOID = 2      /* do not use it */
-};
+/* How the caller asks for sync or direct: use it if possible, and say so if not; fail without it; do not use it. */
+enum pm_request { PM_HINT = 0, PM_GUARANTEE = 1, PM_AVOID = 2 };
 
-/* How the mapping is read through the page cache: pm_durability(7), Large folios. */
-enum pm_access {
-	PM_ACCESS_UNSET = 0,     /* writable, and large folios are possible: as random, but nothing is dropped */
-	PM_ACCESS_RANDOM = 1,    /* single pages, so that a small commit writes little; clean cached ones are dropped */
-	PM_ACCESS_SEQUENTIAL = 2 /* readahead and large folios; a small commit may write some MiB */
-};
+/* How the mapping is read through the page cache, and so how much a small commit writes: pm_durability(7). */
+enum pm_access { PM_ACCESS_UNSET = 0, PM_ACCESS_RANDOM = 1, PM_ACCESS_SEQUENTIAL = 2 };
 
 /* How well cache-line or byte granularity is founded. */
 enum pm_grade {
@@ -85,12 +77,8 @@ enum pm_grade {
 	PM_GRADE_PROVEN = 4    /* all facts hold, the domain is stated and the NVDIMMs are armed */
 };
 
-enum pm_verdict {
-	PM_VERDICT_UNKNOWN = 0,
-	PM_VERDICT_MET = 1,     /* both requests are met */
-	PM_VERDICT_DEMOTED = 2, /* a hint is not met: the mapping is durable through the kernel, if at all */
-	PM_VERDICT_REFUSED = 3  /* a guarantee cannot be met */
-};
+/* Both requests are met; a hint is not met, and the kernel makes the mapping durable, if at all; a guarantee is not. */
+enum pm_verdict { PM_VERDICT_UNKNOWN = 0, PM_VERDICT_MET = 1, PM_VERDICT_DEMOTED = 2, PM_VERDICT_REFUSED = 3 };
 
 /* The first fact that stands in the way: pm_evidence(7) explains each. A new one takes the number 48. */
 enum pm_reason {
@@ -463,9 +451,9 @@ typedef void pm_log_fn(const char *sentence, void *arg);
  * Threads: after the return the function before is not running and is not called again. */
 PM_API void pm_set_log(pm_log_fn *function, void *arg);
 
-/* pm_granularity_name(3), pm_state_name(3), pm_request_name(3), pm_grade_name(3), pm_verdict_name(3),
- * pm_evidence_name(3), pm_advice_name(3), pm_event_name(3), pm_reason_name(3): static text such as "cache line", "yes",
- * "MAP_SYNC accepted", "page-cache"; "unknown" for a value outside the enum. */
+/* pm_granularity_name(3), pm_state_name(3), pm_request_name(3), pm_access_name(3), pm_grade_name(3),
+ * pm_verdict_name(3), pm_evidence_name(3), pm_advice_name(3), pm_event_name(3), pm_reason_name(3): static text such as
+ * "cache line", "yes", "MAP_SYNC accepted", "page-cache"; "unknown" for a value outside the enum. */
 PM_API const char *pm_granularity_name(enum pm_granularity granularity);
 PM_API const char *pm_state_name(enum pm_state state);
 PM_API const char *pm_request_name(enum pm_request request);
@@ -481,7 +469,7 @@ PM_API const char *pm_reason_name(enum pm_reason reason);
 PM_API const char *pm_strerror(int error);
 /* pm_error_detail(3): the last error of this thread in a sentence, valid until the next; "" if none failed yet. */
 PM_API const char *pm_error_detail(void);
-/* pm_version(3): the version of the library, such as "0.2.0"; static text. */
+/* pm_version(3): the version of the library, "0.2.0"; static text. */
 PM_API const char *pm_version(void);
 
 /* ---- Faults ------------------------------------------------------------------------------------ */
