@@ -57,7 +57,7 @@ SUITES = {
     # Four file systems and a disk, as lab_backings.py has them.
     "files": [("prepared", "D=/mnt", f"./test_prepared {' '.join(FOUR[:2])}"),
               ("times", "D=/mnt", f"./test_times {' '.join(FOUR)}"),
-              ("growth", "D=/mnt", f"./test_growth -g 200 {' '.join(FOUR)}"),
+              ("growth", "D=/mnt", f"./test_growth -g 60 {' '.join(FOUR)}"),
               ("libpmem", "D=/mnt", f"./test_libpmem {' '.join(FOUR)}"),
               ("folios", "D=/mnt", f"./test_folios {' '.join(FOUR[2:])}")],
     "calls": [("mixing", "D=/mnt", f"./test_mixing {' '.join(FOUR)}"),

@@ -84,6 +84,8 @@ static void *ask_all(void *arg)
 		if (i % 16 == 0)
 			note(!pm_sync(m), "a sync failed", 0);
 		atomic_fetch_add(&queries, 1);
+		/* Without a pause it would hold the lock of observations nearly always. */
+		usleep(1000);
 	}
 	return arg;
 }
