@@ -3,14 +3,35 @@
  * A VFS of SQLite that keeps databases and write-ahead logs on mappings of libpmdirect. Everything else, and whatever a
  * mapping cannot do better, is left to the VFS that is the default when the extension is loaded.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <pmdirect.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vfs_file.h"
 
 SQLITE_EXTENSION_INIT1
 
 static sqlite3_vfs *below;
+
+#define JOURNALS (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL | SQLITE_OPEN_WAL)
+
+/*
+ * SQLite's own VFS answers SQLITE_CANTOPEN if a new journal finds no room for its inode, as after a wrong name. Whether
+ * that is the cause only another attempt tells.
+ */
+static int cause_of(int rc, const char *name, int flags)
+{
+	if ((rc & 0xff) != SQLITE_CANTOPEN || !name || !(flags & SQLITE_OPEN_CREATE) || !(flags & JOURNALS))
+		return rc;
+	int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return errno == ENOSPC || errno == EDQUOT ? SQLITE_FULL : rc;
+	unlink(name);
+	close(fd);
+	return rc;
+}
 
 static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags, int *ret_flags)
 {
@@ -19,14 +40,14 @@ static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file,
 	(void)vfs;
 	if (!name || flags & (SQLITE_OPEN_DELETEONCLOSE | SQLITE_OPEN_MEMORY) ||
 	    !(flags & (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL)))
-		return below->xOpen(below, name, file, flags, ret_flags);
+		return cause_of(below->xOpen(below, name, file, flags, ret_flags), name, flags);
 	memset(f, 0, sizeof(*f) + (size_t)below->szOsFile);
 	sqlite3_file *real = pmdirect_real(f);
 	int rc = below->xOpen(below, name, real, flags, &opened);
 	if (rc != SQLITE_OK) {
 		if (real->pMethods)
 			real->pMethods->xClose(real);
-		return rc;
+		return cause_of(rc, name, flags);
 	}
 	bool shm = real->pMethods->iVersion >= 2 && real->pMethods->xShmMap;
 	f->base.pMethods = shm ? &pmdirect_io_methods : &pmdirect_io_methods_without_shm;
