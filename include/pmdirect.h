@@ -487,8 +487,8 @@ PM_API int pm_guard_remove(void);
 typedef int pm_guarded_fn(void *arg);
 
 /* pm_guarded(3): calls function(arg); a load or store in the mapping that cannot be served ends it there. Guards nest.
- * Returns: what function returned; -EIO: truncated, or a bad medium; -ENOSPC, -EDQUOT: no block left; -EPERM:
- * immutable; -EHWPOISON: a memory error; -EINVAL: no pm_guard_install(), no function, or fault_size.
+ * Returns: what function returned; -EIO: truncated, or a bad medium; -ENOSPC, -EDQUOT: no block; -EAGAIN: access again;
+ * -EPERM: immutable; -EHWPOISON: a memory error; -EINVAL: no pm_guard_install(), no function, or fault_size.
  * Crash: what the function stored is no more durable than any store. The mapping is not poisoned. */
 PM_API int pm_guarded(struct pm_mapping *mapping, pm_guarded_fn *function, void *arg, struct pm_fault *fault,
                       size_t fault_size);

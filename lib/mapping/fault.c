@@ -68,7 +68,43 @@ static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t 
 	return needed || rc < 0 ? rc : 0;
 }
 
-/* The file answers: it ends before, forbids the store, or has no block for it. 0: none of these. */
+/* Takes the fault again, without a signal (Linux 5.14). -EFAULT: it cannot be served. */
+static int access_again(const struct pm_mapping *m, const struct pm_fault *f, uint64_t page)
+{
+	int advice = m->flags & (PM_READ_ONLY | PM_PRIVATE) ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
+	void *start = (char *)f->address - (uintptr_t)f->address % page;
+	return PM_RETRY(pm_sys->madvise(start, (size_t)page, advice));
+}
+
+/*
+ * Whether the access can be made now. Between the fault and the questions another process may have filled the hole,
+ * given space back, or cut the file and made it longer. Then nothing in the file shows what the fault met. 0: the
+ * access still fails.
+ */
+static int find_whether_it_is_over(const struct pm_mapping *m, const struct pm_fault *f, bool has_block, uint64_t page)
+{
+	const char *call = "pm_guarded";
+	unsigned long long offset = f->offset;
+	if (f->code != BUS_ADRERR)
+		return 0;
+	int rc = access_again(m, f, page);
+	if (!rc || (has_block && rc == -EINVAL))
+		return pm_fail(-EAGAIN, call, m->name,
+		               "the access at offset %llu failed, and can be made now: %s: make it again", offset,
+		               has_block ? "the page has a block, which it had not"
+		                         : "another process may have changed the file");
+	if (rc == -EFAULT || rc == -EHWPOISON)
+		return 0;
+	return pm_fail(-EIO, call, m->name,
+	               "the access at offset %llu failed; whether the medium did is unknown, as the page cannot be "
+	               "accessed again to find out (madvise: %s)",
+	               offset, pm_strerror(rc));
+}
+
+/*
+ * The file answers: it ends before, forbids the store, or has no block for it; or the access can be made now. 0: none
+ * of these.
+ */
 static int find_cause_in_file(struct pm_mapping *m, const struct pm_fault *f, const struct statx *stx,
                               unsigned resized)
 {
@@ -85,36 +121,44 @@ static int find_cause_in_file(struct pm_mapping *m, const struct pm_fault *f, co
 		               "offset %llu cannot be stored to: the file was made immutable or append-only "
 		               "(chattr +i, +a)",
 		               offset);
-	if (rc == PM_BLOCK_IS_THERE && f->code == BUS_ADRERR)
-		return pm_fail(-ENOSPC, call, m->name,
-		               "a store at offset %llu found no free block; it has a block now: store again",
-		               offset);
-	return rc < 0 ? pm_fail(rc, call, m->name, "a store at offset %llu found no free block: %s%s", offset,
-	                        pm_strerror(rc), pm_what_helps(rc))
-	              : 0;
+	if (rc < 0)
+		return pm_fail(rc, call, m->name, "a store at offset %llu found no free block: %s%s", offset,
+		               pm_strerror(rc), pm_what_helps(rc));
+	return find_whether_it_is_over(m, f, rc == PM_BLOCK_IS_THERE, page);
 }
 
-/* Finds the error, and leaves the sentence. */
-static int find_cause(struct pm_mapping *m, const struct pm_fault *f)
+/* 0: nothing but the medium is left. */
+static int stat_and_find_cause(struct pm_mapping *m, const struct pm_fault *f)
 {
 	const char *call = "pm_guarded";
-	unsigned long long offset = f->offset, length = f->length;
 	unsigned resized = atomic_load(&m->medium.resized);
 	struct statx stx;
-	if (f->code == BUS_MCEERR_AR || f->code == BUS_MCEERR_AO)
-		return pm_fail(-EHWPOISON, call, m->name, "%s at offset %llu: %llu bytes around it are lost",
-		               pm_strerror(EHWPOISON), offset, length);
 	int rc = m->file.fd < 0 ? -ENODEV : pm_kept_file_stat(&m->file.identity, &stx);
 	if (rc == -EBADF)
 		return pm_gate_leave(m, call, rc);
 	if (rc && m->file.fd >= 0)
 		return pm_fail(-EIO, call, m->name,
-		               "offset %llu cannot be accessed: the file system does not answer: %s", offset,
-		               pm_strerror(rc));
-	rc = !rc && S_ISREG(stx.stx_mode) ? find_cause_in_file(m, f, &stx, resized) : 0;
-	if (rc)
-		return rc;
-	return pm_fail(-EIO, call, m->name, "the medium failed at offset %llu (si_code %d)", offset, f->code);
+		               "offset %llu cannot be accessed: the file system does not answer: %s",
+		               (unsigned long long)f->offset, pm_strerror(rc));
+	return !rc && S_ISREG(stx.stx_mode) ? find_cause_in_file(m, f, &stx, resized) : 0;
+}
+
+/*
+ * Finds the error, and leaves the sentence. Asks twice before it blames the medium: the access that is made again may
+ * meet a hole that another process fills, or an end that it moves, before the file is asked.
+ */
+static int find_cause(struct pm_mapping *m, const struct pm_fault *f)
+{
+	const char *call = "pm_guarded";
+	unsigned long long offset = f->offset, length = f->length;
+	if (f->code == BUS_MCEERR_AR || f->code == BUS_MCEERR_AO)
+		return pm_fail(-EHWPOISON, call, m->name, "%s at offset %llu: %llu bytes around it are lost",
+		               pm_strerror(EHWPOISON), offset, length);
+	int rc = 0;
+	for (int i = 0; i < 2 && !rc; i++)
+		rc = stat_and_find_cause(m, f);
+	return rc ? rc
+	          : pm_fail(-EIO, call, m->name, "the medium failed at offset %llu (si_code %d)", offset, f->code);
 }
 
 int pm_mapping_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg, struct pm_fault *ret)

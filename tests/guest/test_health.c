@@ -10,6 +10,7 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <pmdirect.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,6 +57,37 @@ static void check_reads(const char *path)
 	CHECK(pm_read(m, bytes, base + AT - BLOCK, BLOCK) == 0 && bytes[0] == 'x', "%s", pm_error_detail());
 	CHECK(pm_read(m, bytes, base + AT + BLOCK, BLOCK) == 0, "%s", pm_error_detail());
 	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+}
+
+static int load(void *at)
+{
+	return *(volatile char *)at ? 8 : 9;
+}
+
+static int store(void *at)
+{
+	return *(volatile char *)at = 7;
+}
+
+/* Newer kernels say by the signal that memory failed (fs/dax.c dax_fault_return); others leave it to be found out. */
+static void check_guard(const char *path)
+{
+	static int (*const accesses[])(void *) = {load, store};
+	struct pm_mapping *m;
+	struct pm_fault f;
+	int rc = pm_guard_install() || pm_map(path, NULL, &m);
+	CHECK(rc == 0, "%s", pm_error_detail());
+	if (rc)
+		return;
+	char *base = pm_base(m);
+	for (unsigned i = 0; i < 2; i++) {
+		rc = pm_guarded(m, accesses[i], base + AT + 5, &f, sizeof(f));
+		CHECK(f.code == BUS_ADRERR ? rc == -EIO && strstr(pm_error_detail(), "the medium failed")
+		                           : rc == -EHWPOISON,
+		      "%d (si_code %d): %s", rc, f.code, pm_error_detail());
+		CHECK(pm_guarded(m, accesses[i], base + AT - 1, &f, sizeof(f)) >= 7, "%s", pm_error_detail());
+	}
+	CHECK(pm_unmap(m) == 0 && pm_guard_remove() == 0, "%s", pm_error_detail());
 }
 
 static bool file_has(const char *path, uint64_t offset, const char *bytes, size_t length)
@@ -145,6 +177,7 @@ int main(int argc, char **argv)
 	check_rows(argv[1], 0, AT, PM_NO);
 	check_rows(argv[1], AT + BLOCK, 0, PM_NO);
 	check_reads(argv[1]);
+	check_guard(argv[1]);
 	check_writes(argv[1]);
 	/* It is really bad, for the kernel. */
 	CHECK(pread(fd, block, BLOCK, AT) == -1 && errno == EIO, "%s", strerror(errno));

@@ -157,7 +157,8 @@ static void store(struct pm_mapping *m, unsigned self, uint64_t length)
 	note_quota(rc);
 	/* A hole that gets no block for a quota: the store is not made, and the byte stays what it was. */
 	/* fallocate(2), which is asked for the reason, may have met a failure of this program's own. */
-	if (fault.error && !(has_quota && (fault.error == -EDQUOT || fault.error == -ENOSPC))) {
+	bool is_want = fault.error == -EDQUOT || fault.error == -ENOSPC || fault.error == -EAGAIN;
+	if (fault.error && !(has_quota && is_want)) {
 		dprintf(STDOUT_FILENO, "  process %u: %s\n", self, pm_error_detail());
 		_exit(1);
 	}

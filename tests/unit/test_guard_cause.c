@@ -36,22 +36,46 @@ static const struct {
 	int fiemap_errno;
 	unsigned flags; /* of the mapping */
 	int allocate_errno;
-	bool is_asked; /* for a block */
+	int again_errno; /* when the access is made again; 0: it can be made */
+	bool is_asked;   /* for a block */
 	int error;
+	const char *says;
 } causes[] = {
-	{"written", 0, false, 0, 0, ENOSPC, false, -EIO},
-	{"a hole, full", 0, true, 0, 0, ENOSPC, true, -ENOSPC},
-	{"a hole, quota", 0, true, 0, 0, EDQUOT, true, -EDQUOT},
-	{"a hole, failing", 0, true, 0, 0, EIO, true, -EIO},
-	{"a hole, room again", 0, true, 0, 0, 0, true, -ENOSPC},
-	{"unwritten, full", FIEMAP_EXTENT_UNWRITTEN, false, 0, 0, ENOSPC, true, -ENOSPC},
-	{"shared, full", FIEMAP_EXTENT_SHARED, false, 0, 0, ENOSPC, true, -ENOSPC},
-	{"delayed, full", FIEMAP_EXTENT_DELALLOC, false, 0, 0, ENOSPC, true, -ENOSPC},
-	{"not told, full", 0, false, EOPNOTSUPP, 0, ENOSPC, true, -ENOSPC},
-	{"not told, not known", 0, false, EOPNOTSUPP, 0, EOPNOTSUPP, true, -EIO},
-	{"read-only", 0, true, 0, PM_READ_ONLY, ENOSPC, false, -EIO},
-	{"private", 0, true, 0, PM_PRIVATE, ENOSPC, false, -EIO},
+	{"written", 0, false, 0, 0, ENOSPC, EFAULT, false, -EIO, "the medium failed"},
+	{"written, lost memory", 0, false, 0, 0, ENOSPC, EHWPOISON, false, -EIO, "the medium failed"},
+	{"written by now", 0, false, 0, 0, ENOSPC, 0, false, -EAGAIN, "can be made now"},
+	{"written, not tried", 0, false, 0, 0, ENOSPC, EINVAL, false, -EIO, "is unknown"},
+	{"written, no memory", 0, false, 0, 0, ENOSPC, ENOMEM, false, -EIO, "is unknown"},
+	{"a hole, full", 0, true, 0, 0, ENOSPC, EFAULT, true, -ENOSPC, "no free block"},
+	{"a hole, quota", 0, true, 0, 0, EDQUOT, EFAULT, true, -EDQUOT, "no free block"},
+	{"a hole, failing", 0, true, 0, 0, EIO, EFAULT, true, -EIO, "the medium failed"},
+	{"a hole, failed", 0, true, 0, 0, EIO, 0, true, -EAGAIN, "can be made now"},
+	{"a hole, room again", 0, true, 0, 0, 0, 0, true, -EAGAIN, "which it had not"},
+	{"a hole, room again, not tried", 0, true, 0, 0, 0, EINVAL, true, -EAGAIN, "which it had not"},
+	{"a hole, room again, failing", 0, true, 0, 0, 0, EFAULT, true, -EIO, "the medium failed"},
+	{"unwritten, full", FIEMAP_EXTENT_UNWRITTEN, false, 0, 0, ENOSPC, EFAULT, true, -ENOSPC, "no free block"},
+	{"shared, full", FIEMAP_EXTENT_SHARED, false, 0, 0, ENOSPC, EFAULT, true, -ENOSPC, "no free block"},
+	{"delayed, full", FIEMAP_EXTENT_DELALLOC, false, 0, 0, ENOSPC, EFAULT, true, -ENOSPC, "no free block"},
+	{"not told, full", 0, false, EOPNOTSUPP, 0, ENOSPC, EFAULT, true, -ENOSPC, "no free block"},
+	{"not told, not known", 0, false, EOPNOTSUPP, 0, EOPNOTSUPP, EFAULT, true, -EIO, "the medium failed"},
+	{"not told, and well", 0, false, EOPNOTSUPP, 0, EOPNOTSUPP, 0, true, -EAGAIN, "can be made now"},
+	{"read-only", 0, true, 0, PM_READ_ONLY, ENOSPC, EFAULT, false, -EIO, "the medium failed"},
+	{"read-only, and well", 0, true, 0, PM_READ_ONLY, ENOSPC, 0, false, -EAGAIN, "can be made now"},
+	{"private", 0, true, 0, PM_PRIVATE, ENOSPC, EFAULT, false, -EIO, "the medium failed"},
+	{"private, and well", 0, true, 0, PM_PRIVATE, ENOSPC, 0, false, -EAGAIN, "can be made now"},
 };
+
+/* The access is made again as it was made: a page that may be stored to is not only read, and no other is touched. */
+static void check_again(const struct pm_mapping *m, const char *at)
+{
+	const struct fake_record *r;
+	for (unsigned n = 0; (r = fake_find(FAKE_madvise, n)); n++) {
+		bool stores = !(m->flags & (PM_READ_ONLY | PM_PRIVATE));
+		ck_assert_int_eq((int)r->flags, stores ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+		ck_assert_uint_eq(r->length, page);
+		ck_assert_uint_eq(r->address, (uintptr_t)at / page * page);
+	}
+}
 
 START_TEST(why_it_failed)
 {
@@ -70,11 +94,15 @@ START_TEST(why_it_failed)
 	fake.machine.fiemap_errno = causes[_i].fiemap_errno;
 	fake_fail(FAKE_fallocate_keep_size, 0, causes[_i].allocate_errno);
 	fake_interrupt(FAKE_fallocate_keep_size, 2);
+	fake_fail(FAKE_madvise, 0, causes[_i].again_errno);
+	fake_interrupt(FAKE_madvise, 2);
 	char *at = (char *)pm_base(m) + 3 * page;
 	fake_forget();
 	ck_assert_int_eq(pm_guarded(m, guarding_forge, &(struct guarding_forged){BUS_ADRERR, at, 0}, &f, sizeof(f)),
 	                 causes[_i].error);
 	guarding_check(&f, m, at, causes[_i].error);
+	ck_assert_msg(!!strstr(pm_error_detail(), causes[_i].says), "%s: %s", causes[_i].name, pm_error_detail());
+	check_again(m, at);
 	ck_assert_uint_eq(fake_calls(FAKE_fallocate_keep_size) > 0, causes[_i].is_asked);
 	if (causes[_i].is_asked) {
 		ck_assert_uint_eq(fake_find(FAKE_fallocate_keep_size, 0)->offset, 3 * page);
@@ -82,6 +110,7 @@ START_TEST(why_it_failed)
 	}
 	/* The last page, of which only a part belongs to the file. */
 	fake.machine.extent_count = 1;
+	atomic_store(&fake.populated, false);
 	fake_forget();
 	at = (char *)pm_base(m) + pm_length(m) + 5;
 	pm_guarded(m, guarding_forge, &(struct guarding_forged){BUS_ADRERR, at, 0}, &f, sizeof(f));
@@ -110,9 +139,77 @@ START_TEST(asking_makes_no_file_longer)
 	fake.machine.extent_count = 1;
 	counting.hook = cut_meanwhile;
 	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
-	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -ENOSPC);
+	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -EIO);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "past the end of the file"));
 	ck_assert_uint_eq(fake_calls(FAKE_fallocate_keep_size), 2);
 	ck_assert_uint_eq(unit_size_of(guarding_path), 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* A hole beside it says nothing of a page that has its block. */
+START_TEST(a_hole_beside)
+{
+	start();
+	const struct fake_extent extents[] = {{0, 5 * page, 0}, {6 * page, 99 * page, 0}};
+	fake_start(&fake_plain);
+	fake.guards = true;
+	struct pm_mapping *m = unit_map(guarding_path, NULL);
+	fake.machine.extents = extents;
+	fake.machine.extent_count = COUNT(extents);
+	fake_fail(FAKE_madvise, 0, EINVAL);
+	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
+	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -EIO);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "is unknown"));
+	ck_assert_uint_gt(fake_calls(FAKE_fallocate_keep_size), 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static unsigned asked;
+static const struct fake_extent hole, whole = {0, 1 << 20, 0};
+
+/* After each question another process changes what the next one finds. */
+static void fill_and_punch(enum fake_call c)
+{
+	if (c == FAKE_madvise) {
+		fake.machine.extents = asked++ ? &whole : &hole;
+		fake_fail(FAKE_madvise, 0, EFAULT);
+	}
+}
+
+/* The hole is filled when it is asked for, and a hole again when the access is made again. */
+START_TEST(the_file_is_asked_again)
+{
+	start();
+	fake_start(&fake_plain);
+	fake.guards = true;
+	struct pm_mapping *m = unit_map(guarding_path, NULL);
+	fake.machine.extents = &whole;
+	fake.machine.extent_count = 1;
+	asked = 0;
+	counting.hook = fill_and_punch;
+	fake_fail(FAKE_madvise, 0, EFAULT);
+	fake_fail(FAKE_fallocate_keep_size, 0, EDQUOT);
+	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
+	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -EDQUOT);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* On the kernel's own calls: a page that is well is not blamed, and is as it was. */
+START_TEST(a_page_that_is_well)
+{
+	start();
+	fake_stop();
+	struct pm_mapping *m = unit_map(guarding_path, UNIT_OPTIONS(.flags = _i ? PM_READ_ONLY : 0));
+	char *at = (char *)pm_base(m) + 3 * page + 9, before = *at;
+	struct guarding_forged forged = {BUS_ADRERR, at, 0};
+	int rc = pm_guarded(m, guarding_forge, &forged, NULL, 0);
+	/* EIO: before Linux 5.14 */
+	ck_assert_msg(rc == -EAGAIN || (rc == -EIO && strstr(pm_error_detail(), "is unknown")), "%d: %s", rc,
+	              pm_error_detail());
+	ck_assert_int_eq(*at, before);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -152,7 +249,7 @@ START_TEST(asking_is_no_news)
 	if (_i)
 		ck_assert_int_eq(pwrite(fd, "x", 1, 0), 1);
 	struct guarding_forged forged = {BUS_ADRERR, (char *)pm_base(m) + 3 * page, 0};
-	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -ENOSPC);
+	ck_assert_int_eq(pm_guarded(m, guarding_forge, &forged, NULL, 0), -EAGAIN);
 	ck_assert_uint_eq(fake_calls(FAKE_fallocate_keep_size), 2);
 	ck_assert_int_eq(pm_next_event(m, &event, sizeof(event)), _i ? 0 : -EAGAIN);
 	unit_ok(pm_unmap(m));
@@ -380,6 +477,9 @@ int main(void)
 	TCase *c = unit_case("guard_cause");
 	tcase_add_loop_test(c, why_it_failed, 0, COUNT(causes));
 	tcase_add_test(c, asking_makes_no_file_longer);
+	tcase_add_test(c, a_hole_beside);
+	tcase_add_test(c, the_file_is_asked_again);
+	tcase_add_loop_test(c, a_page_that_is_well, 0, 2);
 	tcase_add_test(c, a_file_system_that_does_not_answer);
 	tcase_add_loop_test(c, asking_is_no_news, 0, 2);
 	tcase_add_test(c, a_full_file_system);
