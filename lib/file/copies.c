@@ -49,6 +49,6 @@ void pm_file_copy_as_before(struct pm_file *f)
 {
 	struct fsxattr now = {0};
 	if (f->copied_singly && !PM_RETRY(pm_sys->ioctl(f->fd, FS_IOC_FSGETXATTR, &now)))
-		set(f, &now, f->cow_flag, f->cow_flag ? f->cow_size : 0);
+		set(f, &now, f->cow_flag, f->cow_size);
 	f->copied_singly = false;
 }

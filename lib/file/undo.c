@@ -100,8 +100,7 @@ void pm_file_undo(struct pm_file *f)
 	} else if (!f->created && f->grown) {
 		undo_growth(f);
 	}
-	if (!f->created)
-		pm_file_copy_as_before(f);
+	pm_file_copy_as_before(f);
 	f->grown = false;
 	pm_file_release(f);
 }

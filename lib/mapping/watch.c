@@ -70,7 +70,7 @@ int pm_mapping_check_lease(struct pm_mapping *m, const struct pm_options *o, pm_
 		               "block at a time, and cowextsize cannot be set to one block: %s; map as the owner, "
 		               "and a file without extsize",
 		               pm_strerror(rc));
-	m->mapped.is_copied_ahead = lease->is_wanted = false;
+	lease->is_wanted = false;
 	pm_lease_end(lease);
 	lease->error = -rc;
 	pm_evidence_set(&e[PM_EV_LEASE_HELD], PM_NO, 0, "ioctl(FS_IOC_FSSETXATTR)", NULL);

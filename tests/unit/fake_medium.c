@@ -3,8 +3,8 @@
  * A medium with bad blocks, as Linux has it on pmem: nothing of a page with one can be read, a whole page written over
  * it clears it where the platform can (drivers/nvdimm/pmem.c pmem_recovery_write; pmem_do_write behind a page cache).
  */
-#include <linux/fs.h>
 #include <errno.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -127,7 +127,7 @@ int fake_set_hints(const struct fsxattr *set)
 {
 	if (fake.machine.hints_errno)
 		return -fake.machine.hints_errno;
-	fake.machine.xflags = set->fsx_xflags & (FS_XFLAG_EXTSIZE | FS_XFLAG_COWEXTSIZE);
+	fake.machine.xflags = set->fsx_xflags & ~(uint32_t)(FS_XFLAG_DAX | FS_XFLAG_REALTIME);
 	fake.machine.cow_size = set->fsx_cowextsize;
 	return 0;
 }
