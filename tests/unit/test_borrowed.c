@@ -5,8 +5,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,6 +93,49 @@ START_TEST(record_locks_stay)
 	unit_ok(pm_map_fd(fd, NULL, &m));
 	unit_ok(pm_unmap(m));
 	ck_assert(!is_locked(path));
+	close(fd);
+}
+END_TEST
+
+static void *drain_often(void *arg)
+{
+	struct pm_mapping *m = arg;
+	for (unsigned i = 0; i < 50; i++)
+		unit_expect(!pm_persist(m, (char *)pm_base(m) + i % 16 * 4096, 100));
+	return NULL;
+}
+
+/* On no file system is the file opened again, not even by threads that write back at once and share an error. */
+START_TEST(no_second_description)
+{
+	pthread_t threads[4];
+	struct stat file;
+	int fd = open_file(unit_file("file", SIZE), O_RDWR);
+	ck_assert_int_eq(fstat(fd, &file), 0);
+	fake_start(fake_machines[_i]);
+	fake.recovers = true;
+	struct pm_mapping *m = NULL;
+	if (!pm_map_fd(fd, UNIT_OPTIONS(.flags = PM_BORROW_FD), &m)) {
+		for (unsigned i = 0; i < 4; i++)
+			ck_assert_int_eq(pthread_create(&threads[i], NULL, drain_often, m), 0);
+		for (unsigned i = 0; i < 4; i++)
+			pthread_join(threads[i], NULL);
+		fake_fail(FAKE_msync, 1, EIO);
+		/* Devices refuse some of these. */
+		pm_persist(m, pm_base(m), 100);
+		pm_clear_error(m);
+		pm_resize(m, 2 * SIZE);
+		pm_sync(m);
+		pm_deep_persist(m, pm_base(m), 100);
+		unit_query(m);
+		pm_unmap(m);
+	}
+	const struct fake_record *r;
+	for (unsigned n = 0; (r = fake_find(FAKE_openat, n)); n++) {
+		struct stat opened;
+		ck_assert_msg(stat(r->path, &opened) || opened.st_ino != file.st_ino || opened.st_dev != file.st_dev,
+		              "%s is opened", r->path);
+	}
 	close(fd);
 }
 END_TEST
@@ -263,6 +308,7 @@ int main(void)
 	TCase *c = unit_case("borrowed");
 	tcase_add_loop_test(c, record_locks_stay, 0, 4);
 	tcase_add_loop_test(c, the_description_is_not_changed, 0, 3);
+	tcase_add_loop_test(c, no_second_description, 0, (int)fake_machines_count);
 	tcase_add_test(c, a_description_that_cannot_serve);
 	tcase_add_test(c, append_set_later);
 	tcase_add_test(c, two_mappings_of_one_descriptor);
