@@ -55,12 +55,14 @@ extern struct pm_mapping *swept;
 extern const char *swept_path;
 int sweep_map(const struct pm_options *);
 int sweep_map_fd(const struct pm_options *);
+int sweep_borrow(const struct pm_options *); /* PM_BORROW_FD, of a descriptor that stays open */
 int sweep_store(uint64_t at, size_t length); /* always 0 */
 int sweep_flush(uint64_t at, size_t length);
 int sweep_drain(void);
 int sweep_persist(uint64_t at, size_t length);
 int sweep_deep_persist(uint64_t at, size_t length);
 int sweep_sync(void);
+int sweep_commit(uint64_t at, uint64_t other, size_t length); /* two ranges */
 int sweep_copy(uint64_t at, size_t length, unsigned flags);
 int sweep_fill(uint64_t at, size_t length, unsigned flags);
 int sweep_write(uint64_t at, size_t length);
@@ -69,6 +71,7 @@ int sweep_clear_bad_blocks(uint64_t at, size_t length);
 int sweep_resize(uint64_t length);
 int sweep_query(void);
 int sweep_probe(const struct pm_options *);
+int sweep_probe_fd(const struct pm_options *);
 int sweep_event_fd(void);
 /* Every event there is; 0. */
 int sweep_events(void);

@@ -155,7 +155,7 @@ static void touch(void)
  */
 static bool may_stay(const char *call)
 {
-	return !fake.machine.has_unnamed_files || !strcmp(call, "pm_map_fd");
+	return !fake.machine.has_unnamed_files || !strcmp(call, "pm_map_fd") || (swept && a.flags & PM_BORROW_FD);
 }
 
 static bool is_long_as(uint64_t before, const char *call)
@@ -220,6 +220,23 @@ int sweep_map_fd(const struct pm_options *o)
 	return made("pm_map_fd", o, rc);
 }
 
+static int lent = -1;
+
+int sweep_borrow(const struct pm_options *o)
+{
+	remember_file();
+	lent = open(swept_path, O_RDWR | O_CLOEXEC);
+	return made("pm_map_fd", o, pm_map_fd(lent, o, &swept));
+}
+
+/* Whatever failed, the caller's descriptor is the caller's. */
+static void take_back(void)
+{
+	if (lent >= 0)
+		sweep_expect(!close(lent));
+	lent = -1;
+}
+
 static char *at_of(uint64_t at)
 {
 	return (char *)pm_base(swept) + at;
@@ -280,6 +297,19 @@ int sweep_sync(void)
 	int rc = sweep_result("pm_sync", pm_sync(swept));
 	if (!rc && promises_anything())
 		keep(true);
+	return rc;
+}
+
+int sweep_commit(uint64_t at, uint64_t other, size_t length)
+{
+	struct pm_range ranges[] = {{at_of(at), length}, {at_of(other), length}};
+	before_call();
+	int rc = sweep_result("pm_commit", pm_commit(swept, ranges, COUNT(ranges)));
+	if (!rc && promises_anything()) {
+		now(at, length, PROMISED);
+		now(other, length, PROMISED);
+		check_promises();
+	}
 	return rc;
 }
 
@@ -381,6 +411,16 @@ int sweep_probe(const struct pm_options *o)
 	return rc;
 }
 
+int sweep_probe_fd(const struct pm_options *o)
+{
+	struct pm_report report;
+	remember_file();
+	int fd = open(swept_path, O_RDWR | O_CLOEXEC);
+	int rc = sweep_result("pm_probe_fd", pm_probe_fd(fd, o, &report, sizeof(report)));
+	sweep_expect(!close(fd) && size_of(swept_path) == a.size_before);
+	return rc;
+}
+
 int sweep_event_fd(void)
 {
 	before_call();
@@ -417,10 +457,8 @@ int sweep_unmap(void)
 	return rc;
 }
 
-void sweep_finish(void)
+static void finish_mapping(void)
 {
-	if (!swept)
-		return;
 	sweep_case.is_first = false;
 	sweep_case.error = 0;
 	touch();
@@ -430,4 +468,11 @@ void sweep_finish(void)
 			sweep_abort("the mapping cannot be made whole: %s", pm_error_detail());
 	}
 	sweep_unmap();
+}
+
+void sweep_finish(void)
+{
+	if (swept)
+		finish_mapping();
+	take_back();
 }

@@ -278,6 +278,18 @@ static int kernel_munmap(void *address, size_t length)
 	return rc;
 }
 
+/* What is inaccessible at the end of a mapping cannot be looked at. */
+static int kernel_mprotect(void *address, size_t length, int prot)
+{
+	int rc = kernel.below->mprotect(address, length, prot);
+	pthread_mutex_lock(&k.lock);
+	struct map *map = map_of((char *)address - 1);
+	if (!rc && map)
+		map->length = (size_t)((char *)address - map->base) + (prot == PROT_NONE ? 0 : length);
+	pthread_mutex_unlock(&k.lock);
+	return rc;
+}
+
 static int kernel_madvise(void *address, size_t length, int advice)
 {
 	int rc = kernel.below->madvise(address, length, advice);
@@ -351,6 +363,7 @@ static const struct pm_sys calls = {
 	.mremap = kernel_mremap,
 	.munmap = kernel_munmap,
 	.madvise = kernel_madvise,
+	.mprotect = kernel_mprotect,
 	.poll = kernel_poll,
 };
 

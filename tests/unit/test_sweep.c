@@ -145,6 +145,28 @@ static void resize(void)
 	       sweep_unmap());
 }
 
+static void create_in_a_reserve(void)
+{
+	uint64_t page = unit_page();
+	(void)(sweep_map(UNIT_OPTIONS(.flags = PM_CREATE | PM_PREPARE, .length = 2 * page, .reserve = 8 * page)) ||
+	       sweep_resize(5 * page) || sweep_fill(4 * page, 50, 0) || sweep_unmap());
+}
+
+static void borrowed(void)
+{
+	(void)(sweep_borrow(UNIT_OPTIONS(.flags = PM_BORROW_FD)) || sweep_fill(1000, 100, 0) || sweep_write(50, 7) ||
+	       sweep_query() || sweep_resize(5 * unit_page()) || sweep_fill(4 * unit_page(), 10, 0) || sweep_unmap());
+}
+
+/* Of pages that were only flushed none need be written. */
+static void commit(void)
+{
+	uint64_t page = unit_page();
+	(void)(sweep_map(NULL) || sweep_store(0, 10) || sweep_store(2 * page, 10) || sweep_store(page, 10) ||
+	       sweep_flush(page, 10) || sweep_commit(0, 2 * page, 10) || sweep_drain() || sweep_store(2 * page, 9) ||
+	       sweep_commit(2 * page, 2 * page + 20, 9) || sweep_unmap());
+}
+
 static void resize_sparsely(void)
 {
 	(void)(sweep_map(UNIT_OPTIONS(.flags = PM_CREATE | PM_SPARSE, .length = 3 * unit_page() + 1000)) ||
@@ -168,6 +190,12 @@ static void probe(void)
 {
 	(void)(sweep_probe(NULL) || sweep_probe(UNIT_OPTIONS(.flags = PM_CREATE, .length = 20000)) ||
 	       sweep_probe(UNIT_OPTIONS(.flags = PM_READ_ONLY)));
+}
+
+static void probe_fd(void)
+{
+	(void)(sweep_probe_fd(NULL) || sweep_probe_fd(UNIT_OPTIONS(.flags = PM_CREATE, .length = 20000)) ||
+	       sweep_probe_fd(UNIT_OPTIONS(.flags = PM_READ_ONLY | PM_BORROW_FD)));
 }
 
 static void probe_the_absent(void)
@@ -240,9 +268,13 @@ static const struct sweep_flow flows[] = {
 	{"grow with zeros", grow_with_zeros, true, false, false, .is_absent = false},
 	{"resize", resize, true, true, false, .is_absent = false},
 	{"resize in a reserve", resize_in_a_reserve, true, true, false, .is_absent = false},
+	{"create in a reserve", create_in_a_reserve, true, true, false, .is_absent = true},
+	{"borrowed", borrowed, true, true, false, .is_absent = false},
+	{"commit", commit, true, true, false, .is_absent = false},
 	{"resize sparsely", resize_sparsely, true, true, false, .is_absent = false},
 	{"query", query, true, true, true, .is_absent = false},
 	{"probe", probe, true, true, true, .is_absent = false},
+	{"probe of a descriptor", probe_fd, true, true, true, .is_absent = false},
 	{"probe the absent", probe_the_absent, true, true, false, .is_absent = true},
 	{"write and read", write_and_read, true, true, false, .is_absent = false},
 	{"clear bad blocks", clear_bad_blocks, true, true, false, .is_absent = false},
