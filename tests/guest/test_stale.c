@@ -25,7 +25,11 @@
 #define AHEAD 32u /* blocks that XFS allocates around one that is copied */
 #define WINDOWS 64u
 #define SIZE (WINDOWS * AHEAD * PAGE)
-#define ROUNDS 8u
+/*
+ * The kernel loses 5 to 30 of 100 stores (3 of 64 on a busy machine). At 5 it loses none of the 192 stores of three
+ * rounds with a chance of 0.95^192, 1 in 19,000.
+ */
+#define ROUNDS 3u
 #define PATIENCE 60u /* seconds */
 
 static char path[300], copy[310];
