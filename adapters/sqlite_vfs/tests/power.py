@@ -12,7 +12,8 @@ a disk) have four databases each:
           journal of the last commit, with any VFS
   mixed   one process by this VFS, whose commits are promised, and one by SQLite's own VFS under synchronous=NORMAL,
           which leaves frames in the log that only a later sync makes durable
-  control synchronous=OFF: some of what was committed must be lost, else the cuts show nothing
+  control synchronous=OFF: on a disk some of what was committed must be lost, else the cuts show nothing. Only shown for
+          DAX, where write(2) leaves little behind but the size of the file
 
 At N random moments the guest is stopped and its images are copied, which is a power cut of four backings
 (tests/power/copies.py). Afterwards each database is opened, by both VFSes in turn: PRAGMA integrity_check must say ok,
@@ -149,7 +150,7 @@ class Test:
                            if name.startswith(label + ".") and not name.endswith("control"))
             print(f"{label}: {len(cuts)} cuts of {len(DATABASES) - 1} databases, {promised} commits acknowledged; "
                   f"the control lost in {lost[label]}")
-        return 1 if self.problems or not all(lost.values()) else 0
+        return 1 if self.problems or not all(lost[label] for label in LABELS if label.endswith("disk")) else 0
 
 
 def main():
