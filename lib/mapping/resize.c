@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "facts/evidence.h"
+#include "facts/extents.h"
 #include "facts/subject.h"
 #include "file/claim.h"
 #include "file/forbidden.h"
@@ -275,14 +276,21 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 	return complete_file(m, 0, 0);
 }
 
+/*
+ * What this call did is no news to the next look. It changes the size and the extents; of all else the look before it
+ * stands.
+ */
 static void see_anew(struct pm_mapping *m)
 {
 	pm_evidence_table e;
 	struct pm_subject s;
-	struct pm_decision d;
-	m->observed.snapshot.is_taken = false;
-	if (pm_observed_assess(&m->observed, e, &s, &d))
+	struct statx now;
+	if (pm_kept_file_stat(&m->file.identity, &now))
 		return;
+	pm_evidence_clear(e);
+	pm_assess_subject(&m->file, &m->mapped.ask, m->mapped.range, !m->mapped.ask.read_only, &s);
+	s.stx.stx_size = now.stx_size;
+	pm_evidence_extents(e, &s);
 	pm_own_write_end(&m->observed.sources);
 	pm_snapshot_take(&m->observed.snapshot, e, &s, m->mapped.range);
 }

@@ -32,7 +32,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import copies
 import lab
 
-TIMEOUT = 180  # for one line, a boot included
+TIMEOUT = 360  # for one line, a boot included that makes many file systems
 
 JOB = r"""
 exec 3<>"$LAB_ACK"

@@ -18,7 +18,7 @@
 
 static struct pm_mapping *m;
 static char *base;
-static char made[1024]; /* the calls of this thread: those of the library's thread come when they like */
+static char made[2048]; /* the calls of this thread: those of the library's thread come when they like */
 
 static void note(enum fake_call c)
 {
@@ -156,6 +156,8 @@ OPERATION(read_byte, pm_read(m, other, base + LINE, 1))
 OPERATION(write_byte, pm_write(m, base + LINE, other, 1))
 OPERATION(query_verdict, pm_query(m, &report, offsetof(struct pm_report, evidence)))
 OPERATION(query_all, pm_query(m, &report, sizeof(report)))
+OPERATION(grow, pm_resize(m, SIZE + 4096))
+OPERATION(shrink, pm_resize(m, SIZE - 4096))
 OPERATION(unmap, pm_unmap(m))
 OPERATION(flush_and_unmap, flush() || unmap())
 OPERATION(copy_and_unmap, copy_nodrain() || unmap())
@@ -280,6 +282,16 @@ END_TEST
 	"statx readlinkat" ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE " openat" ATTRIBUTE ATTRIBUTE
 /* Of an ext4: which one is mounted, for what is remembered of it. */
 #define MOUNTED "readlinkat statx"
+/* pm_resize() looks before it changes the file, and grown, before the new part is mapped; then at what it changed. */
+#define LOOK "statx readlinkat statx ioctl"
+#define LOOK_AT_PAGES "statx fstatfs " BELOW " wrong_sync wrong_sync mmap ioctl " LOOK
+#define LOOK_AT_LINES                                                                                                  \
+	"statx fstatfs " BELOW_MEMORY " wrong_sync wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " " LOOK
+#define GROW                                                                                                           \
+	"statx_now statx getrlimit_fsize getlease lease_signal setlease lease_silence statx fallocate_keep_size "      \
+	"fallocate fsync faccessat2_write statx"
+#define SHRINK "statx_now statx mremap ftruncate fsync faccessat2_write"
+#define SEE_ANEW "statx_now ioctl"
 /*
  * The lease, the watch of the file, and with the last mapping the thread and its descriptors, each shown to be the
  * library's still.
@@ -312,6 +324,11 @@ static const struct {
 	{LINES, "query, verdict", query_verdict,
 	 "statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " " REGION " wrong_sync wrong_sync ioctl " MOUNTED
 	 " statx readlinkat statx ioctl"},
+
+	{PAGES, "grow", grow, LOOK_AT_PAGES " " GROW " " LOOK_AT_PAGES " mremap setlease " SEE_ANEW},
+	{PAGES, "shrink", shrink, LOOK_AT_PAGES " " SHRINK " " SEE_ANEW},
+	{LINES, "grow", grow, LOOK_AT_LINES " " GROW " " LOOK_AT_LINES " mremap setlease " SEE_ANEW " 1F"},
+	{LINES, "shrink", shrink, LOOK_AT_LINES " " SHRINK " " SEE_ANEW " 1F"},
 
 	{PAGES, "unmap", unmap, "munmap statx_now close"},
 	{READ_ONLY, "unmap", unmap, "munmap statx_now close"},
