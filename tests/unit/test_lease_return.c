@@ -43,6 +43,36 @@ START_TEST(lost_before_the_mapping_is_there)
 }
 END_TEST
 
+/*
+ * A mapping that was refused the lease promised nothing, and its path was not synced: it is before lines are promised,
+ * and a failure of that sync is no loss of the file's.
+ */
+START_TEST(a_lease_that_comes_later_waits_for_the_path)
+{
+	leased_path = unit_file("file", 1 << 20);
+	fake_start(&fake_xfs_reflink);
+	atomic_store(&fake.watcher_sleeps, true);
+	fake_fail(FAKE_setlease, 0, EAGAIN);
+	struct pm_mapping *m = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE));
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	ck_assert_uint_eq(fake_calls(FAKE_syncfs), 0);
+	fake_fail(FAKE_setlease, 0, 0);
+	fake_fail(FAKE_syncfs, 0, EIO);
+	for (int i = 0; i < 20; i++) {
+		observe(m);
+		ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	}
+	ck_assert_uint_gt(fake_calls(FAKE_syncfs), 0);
+	fake_fail(FAKE_syncfs, 0, 0);
+	for (int i = 0; pm_granularity_of(m) == PM_PAGE && i < WAIT_MS; i++) {
+		observe(m);
+		usleep(1000);
+	}
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* ---- The caller's descriptor ---- */
 
 START_TEST(a_descriptor_comes_back_as_it_was)
@@ -332,6 +362,7 @@ END_TEST
 int main(void)
 {
 	TCase *c = unit_case("lease_return");
+	tcase_add_test(c, a_lease_that_comes_later_waits_for_the_path);
 	tcase_add_loop_test(c, lost_before_the_mapping_is_there, 0, 2);
 	tcase_add_loop_test(c, a_descriptor_comes_back_as_it_was, 0, 3);
 	tcase_add_test(c, a_descriptor_with_a_lease_is_refused);
