@@ -110,7 +110,7 @@ static void check_full(const char *path, const char *filler)
 		at += PAGE;
 	printf("%zu stores to holes\n", at / PAGE - 5);
 	CHECK(rc == -ENOSPC);
-	check_fault(&f, m, at, -ENOSPC, "no block");
+	check_fault(&f, m, at, -ENOSPC, "no free block");
 	/* A load of the hole, and a store to what has a block, lose nothing. */
 	CHECK(pm_guarded(m, load, base + at, &f, sizeof(f)) == 8);
 	CHECK(pm_guarded(m, store, base + 1, &f, sizeof(f)) == 7);
