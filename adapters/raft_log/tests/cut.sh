@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The log on all four file systems, while the power is cut; and on the disks with a pm_commit() that does nothing.
+LIVE="ext4-dax xfs-dax ext4-disk xfs-disk"
+DISKS="ext4-disk xfs-disk"
+
+each() {
+	for fs in $LIVE; do
+		"$1" ./raft_cut "$2" "$fs" "$D/$fs/raft"
+	done
+	for fs in $DISKS; do
+		"$1" ./raft_cut_mutant "$2" "skipped-$fs" "$D/$fs/skipped" control
+	done
+}
+
+in_background() { "$@" >&3 2>&1 & }
+here() { "$@" >&3 2>&1 || true; }
+
+before() {
+	each in_background before
+	sleep "${SECONDS_UP:-4}"
+	echo cut >&3
+	sleep 1000
+}
+
+after() { each here after; }
+$1
