@@ -91,7 +91,9 @@ int main(int argc, char **argv)
 	bool uv = !strcmp(argv[5], "uv");
 	uv_loop_init(&loop);
 	raft_uv_tcp_init(&transport, &loop);
-	if (uv ? raft_uv_init(&b.io, &loop, argv[2], &transport) : pmdirect_raft_init(&b.io, &loop, argv[2], &transport))
+	int rc = uv ? raft_uv_init(&b.io, &loop, argv[2], &transport)
+	            : pmdirect_raft_init(&b.io, &loop, argv[2], &transport);
+	if (rc)
 		return 1;
 	if (b.io.init(&b.io, 1, "127.0.0.1:9999")) {
 		fprintf(stderr, "init: %s\n", b.io.errmsg);

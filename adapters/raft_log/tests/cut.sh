@@ -13,11 +13,12 @@ each() {
 }
 
 in_background() { "$@" >&3 2>&1 & }
-here() { "$@" >&3 2>&1 || true; }
+# What a program complains about is shown; what it did not find is lost.
+here() { "$@" 2>&1 >&3 | sed "s/^/note /" >&3; }
 
 before() {
 	each in_background before
-	sleep "${SECONDS_UP:-4}"
+	sleep 4
 	echo cut >&3
 	sleep 1000
 }

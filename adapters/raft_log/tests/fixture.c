@@ -152,8 +152,8 @@ static void compare(unsigned i)
 	enter(&servers[i]);
 	close_io(&servers[i].ours);
 	CHECK(!try_open(&io, i + 1) && !try_load(&io), "%s", io.io.errmsg);
-	CHECK(io.term == raft->current_term && io.vote == raft->voted_for, "server %u: term %llu, vote %llu", i, io.term,
-	      io.vote);
+	CHECK(io.term == raft->current_term, "server %u: term %llu", i, io.term);
+	CHECK(io.vote == raft->voted_for, "server %u: vote %llu", i, io.vote);
 	CHECK(io.first == 1 && io.count == last, "server %u: %zu entries, not %llu", i, io.count, last);
 	for (raft_index index = 1; index <= last; index++) {
 		const struct raft_entry *wanted = &raft->log.entries[(raft->log.front + index - 1) % raft->log.size];
@@ -165,6 +165,12 @@ static void compare(unsigned i)
 	close_io(&io);
 }
 
+static void wait_applied(unsigned i)
+{
+	raft_index last = raft_last_index(raft_fixture_get(&fixture, i));
+	CHECK(raft_fixture_step_until_applied(&fixture, i, last, 20000));
+}
+
 static void elect_and_lose(void)
 {
 	for (unsigned round = 0; round < 6; round++) {
@@ -174,8 +180,7 @@ static void elect_and_lose(void)
 		if (round % 2) /* some of it is only on the leader, and will be truncated */
 			raft_fixture_step_n(&fixture, 3 + round);
 		else
-			CHECK(raft_fixture_step_until_applied(&fixture, leader, raft_last_index(raft_fixture_get(&fixture, leader)),
-			                                      20000));
+			wait_applied(leader);
 		raft_fixture_kill(&fixture, leader);
 		CHECK(raft_fixture_step_until_has_no_leader(&fixture, 20000));
 		CHECK(raft_fixture_step_until_has_leader(&fixture, 20000));

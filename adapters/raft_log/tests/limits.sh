@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # A full disk and a read-only one: limits.sh PROGRAM. Needs root and a loop device, or at least a tmpfs; else it skips.
 set -u
-program=$1
+program=$(realpath "$1")
 work=$(mktemp -d "$PWD/raft-limits-XXXXXX") || exit 1
 mounted=
 finish() {
