@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "store_test.h"
 
+#include <fcntl.h>
+
 static void on_put(struct raft_io_snapshot_put *req, int status)
 {
 	complete(req->data, status);
@@ -97,14 +99,22 @@ void installed(void)
 	char path[1024];
 	open_io(&io);
 	fill_log(&io, 100, 1000);
+	static char before[SEGMENT];
+	char first[1024];
+	CHECK(file("segment", 0, first));
+	with_file(first, 0, before, sizeof(before), false);
 	CHECK(!put(&io, 500, 4, 0));
 	CHECK(!append(&io, 501, 2, 4, 10));
 	close_io(&io);
-	CHECK(!file("segment", 1, path));
+	CHECK(!file("segment", 1, path) && access(first, F_OK));
+	/* As if a crash had left a segment of the log that is void. */
+	int fd = open(first, O_WRONLY | O_CREAT | O_EXCL, 0644);
+	CHECK(fd >= 0 && write(fd, before, sizeof(before)) == (ssize_t)sizeof(before) && !close(fd));
 	open_io(&io);
 	check_snapshot(io.snapshot, 500, 4);
 	CHECK(io.first == 501 && io.count == 2, "%zu from %llu", io.count, io.first);
 	close_io(&io);
+	CHECK(!file("segment", 1, path) && access(first, F_OK));
 	/* A crash between snapshot and log: the log ends before it, or has another term there. */
 	for (raft_index index = 502; index < 600; index += 50) {
 		open_io(&io);
