@@ -7,13 +7,11 @@
 void pm_medium_init(struct pm_medium *m)
 {
 	pthread_mutex_init(&m->end_lock, NULL);
-	pm_walks_init(&m->walks);
 }
 
 void pm_medium_destroy(struct pm_medium *m)
 {
 	pthread_mutex_destroy(&m->end_lock);
-	pm_walks_destroy(&m->walks);
 }
 
 bool pm_medium_note_end(struct pm_medium *m, uint64_t end, unsigned resized)

@@ -9,17 +9,12 @@
 #ifndef PM_WALK_H
 #define PM_WALK_H
 
-#include <pthread.h>
-
+/* All zero: none. */
 struct pm_walks {
-	pthread_mutex_t lock;
-	pthread_cond_t over_cond;
 	unsigned count[2]; /* by the phase in which they began */
 	unsigned phase;
 };
 
-void pm_walks_init(struct pm_walks *);
-void pm_walks_destroy(struct pm_walks *);
 /* A walk within a walk of the same mapping is a part of it. */
 void pm_walk_begin(struct pm_walks *);
 void pm_walk_end(struct pm_walks *);

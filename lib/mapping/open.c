@@ -200,8 +200,8 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 	m->file.kept = true;
 	pm_kept_file_keep(&m->file.identity, m->file.fd, &m->file.stx, m->file.borrowed);
 	m->user.end = UINT64_MAX;
-	m->user.fd = m->observed.lease.fd = m->observed.openers.fd = m->file.fd;
-	m->observed.openers.file = m->file.stx;
+	m->user.fd = m->observed.lease.fd = m->file.fd;
+	pm_openers_of(&m->observed.openers, m->file.fd, &m->file.stx);
 	m->errors.shared = pm_shared_file_join(&m->file.stx, &m->user, &alone);
 	if (!m->errors.shared) {
 		int rc = pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");

@@ -14,6 +14,19 @@
 /* Of the targets of every scan. It is held while an entry is compared with them, never during a whole scan. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+void pm_openers_of(struct pm_openers *o, int fd, const struct statx *stx)
+{
+	o->fd = fd;
+	o->inode = stx->stx_ino;
+	o->major = stx->stx_dev_major;
+	o->minor = stx->stx_dev_minor;
+}
+
+static struct statx numbers_of(const struct pm_openers *o)
+{
+	return (struct statx){.stx_ino = o->inode, .stx_dev_major = o->major, .stx_dev_minor = o->minor};
+}
+
 void pm_openers_announce(struct pm_openers *o, bool is_open)
 {
 	o->opened_before_baseline |= is_open && !o->baseline_done;
@@ -48,7 +61,8 @@ static bool is_writer(const struct pm_scan *scan, const char *entry, bool *is_di
 static void compare(struct pm_scan *scan, struct pm_openers *o, const char *entry, const char *path)
 {
 	bool is_direct;
-	if (pm_is_same_file(o->fd, &o->file, path) <= 0)
+	struct statx file = numbers_of(o);
+	if (pm_is_same_file(o->fd, &file, path) <= 0)
 		return;
 	/*
 	 * A child of this process inherits the library's own description; where kcmp(2) cannot tell, it counts as that.
@@ -71,9 +85,11 @@ static void visit_descriptor(void *arg, const char *entry)
 	if (PM_RETRY(pm_sys->statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, &other)))
 		return;
 	pthread_mutex_lock(&lock);
-	for (struct pm_openers *o = scan->targets; o; o = o->next)
-		if (pm_has_same_numbers(&o->file, &other))
+	for (struct pm_openers *o = scan->targets; o; o = o->next) {
+		struct statx file = numbers_of(o);
+		if (pm_has_same_numbers(&file, &other))
 			compare(scan, o, entry, path);
+	}
 	pthread_mutex_unlock(&lock);
 }
 

@@ -17,8 +17,9 @@
 struct pm_scan;
 
 struct pm_openers {
-	int fd;            /* the library's own descriptor of the file, */
-	struct statx file; /* and its numbers */
+	int fd;         /* the library's own descriptor of the file, */
+	uint64_t inode; /* and its numbers */
+	uint32_t major, minor;
 	atomic_bool scan_due;
 	/* Of the scan under way, under the lock of scans: */
 	struct pm_openers *next;
@@ -37,6 +38,8 @@ struct pm_scan {
 	char directory[64]; /* /proc/N/fd */
 };
 
+/* Which file it is. */
+void pm_openers_of(struct pm_openers *, int fd, const struct statx *);
 /* An open of the file is announced, or the baseline is due. */
 void pm_openers_announce(struct pm_openers *, bool is_open);
 /* A lease is held: no other process has the file open. */

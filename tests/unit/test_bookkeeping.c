@@ -25,7 +25,7 @@ START_TEST(a_plain_mapping_is_small)
 	for (int i = 0; i < MAPPINGS; i++)
 		m[i] = unit_map(path[i], NULL);
 	ck_assert_uint_eq(fake_open_files() - descriptors, MAPPINGS);
-	ck_assert_uint_le((mallinfo2().uordblks - before) / MAPPINGS, 2304);
+	ck_assert_uint_le((mallinfo2().uordblks - before) / MAPPINGS, 2048);
 	ck_assert_uint_ge((mallinfo2().uordblks - before) / MAPPINGS, sizeof(struct pm_mapping));
 	for (int i = 0; i < MAPPINGS; i++)
 		unit_ok(pm_unmap(m[i]));

@@ -389,7 +389,7 @@ START_TEST(the_file_that_is_opened_is_this_one)
 	fake.machine.invents_inodes = true;
 	m[0]->file.stx.stx_dev_major = 0;
 	m[0]->file.stx.stx_ino = 7;
-	m[0]->observed.openers.file = m[0]->file.stx;
+	pm_openers_of(&m[0]->observed.openers, m[0]->file.fd, &m[0]->file.stx);
 	if (_i == 2)
 		fake_fail(FAKE_same_inode, 0, EMFILE);
 	ck_assert_int_eq(is_told(_i ? watched_path : other), _i == 1);

@@ -23,7 +23,9 @@ static void start(void)
 	for (int i = 0; i < FILES; i++) {
 		paths[i] = unit_file(names[i], 4096);
 		files[i] = (struct pm_openers){.fd = open(paths[i], O_RDWR | O_CLOEXEC)};
-		ck_assert(!pm_sys->statx(files[i].fd, "", AT_EMPTY_PATH, &files[i].file));
+		struct statx stx;
+		ck_assert(!pm_sys->statx(files[i].fd, "", AT_EMPTY_PATH, &stx));
+		pm_openers_of(&files[i], files[i].fd, &stx);
 	}
 }
 
