@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "mapping/mapping.h"
@@ -125,20 +124,6 @@ START_TEST(a_reserve_that_cannot_be)
 	ck_assert(!unit_exists(path));
 	path = NULL;
 	ck_assert_int_eq(pm_map(NULL, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = 1, .reserve = 1), &m), -EINVAL);
-}
-END_TEST
-
-START_TEST(a_reserve_beyond_the_limit_of_the_process)
-{
-	struct rlimit before, limit;
-	path = unit_path("new");
-	fake_start(&fake_plain);
-	unit_expect(getrlimit(RLIMIT_AS, &before) == 0);
-	limit = (struct rlimit){.rlim_cur = (rlim_t)1 << 31, .rlim_max = before.rlim_max};
-	unit_expect(setrlimit(RLIMIT_AS, &limit) == 0);
-	check_refused(UNIT_OPTIONS(.flags = PM_CREATE, .length = 1, .reserve = 1ull << 32), -ENOMEM, "RLIMIT_AS is");
-	unit_expect(setrlimit(RLIMIT_AS, &before) == 0);
-	ck_assert(!unit_exists(path));
 }
 END_TEST
 
@@ -464,7 +449,6 @@ int main(void)
 	tcase_add_loop_test(c, within_a_reserve_nothing_moves, 0, 4);
 	tcase_add_test(c, beyond_the_reserve_is_refused);
 	tcase_add_test(c, a_reserve_that_cannot_be);
-	tcase_add_test(c, a_reserve_beyond_the_limit_of_the_process);
 	tcase_add_loop_test(c, a_growth_that_fails_leaves_all_as_it_was, 0, 2);
 	tcase_add_test(c, a_shrink_that_fails_leaves_all_as_it_was);
 	tcase_add_test(c, a_reader_follows_the_file);

@@ -163,6 +163,22 @@ START_TEST(a_shortage_of_evidence_is_named)
 }
 END_TEST
 
+START_TEST(a_reserve_that_is_too_large)
+{
+	struct rlimit before, limit;
+	struct pm_mapping *m;
+	const char *path = unit_path("new");
+	fake_start(&fake_plain);
+	unit_expect(getrlimit(RLIMIT_AS, &before) == 0);
+	limit = (struct rlimit){.rlim_cur = (rlim_t)1 << 31, .rlim_max = before.rlim_max};
+	unit_expect(setrlimit(RLIMIT_AS, &limit) == 0);
+	int rc = pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 1, .reserve = 1ull << 32), &m);
+	unit_expect(setrlimit(RLIMIT_AS, &before) == 0);
+	check_sentence(rc, -ENOMEM, "RLIMIT_AS is", "4294967296");
+	ck_assert(!unit_exists(path));
+}
+END_TEST
+
 int main(void)
 {
 	if (unit_is_emulated()) {
@@ -172,6 +188,7 @@ int main(void)
 	TCase *c = unit_case("room");
 	tcase_add_test(c, the_address_space_is_named);
 	tcase_add_test(c, the_address_space_is_not_blamed_for_another_limit);
+	tcase_add_test(c, a_reserve_that_is_too_large);
 	tcase_add_test(c, the_number_of_areas_is_named);
 	tcase_add_test(c, the_limit_of_locks_is_named);
 	tcase_add_loop_test(c, a_shortage_of_evidence_is_named, 0, (int)(sizeof(shortages) / sizeof(shortages[0])));
