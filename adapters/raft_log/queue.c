@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Requests to the log. By lines a commit takes about as long as a switch of threads, so it is made in the loop's
- * thread, and only its callback comes later. By pages it waits for the device: a thread of libuv's pool takes all
- * requests that wait, and one commit serves them.
+ * thread, and only its callback comes later. By pages it waits for the device, and one commit serves all requests that
+ * wait: in a thread of libuv's pool, or, if commits were short of late, in the loop's thread when it comes round.
  */
 #include "server.h"
 
 #include <string.h>
 
 #define REST_AFTER 1000u /* milliseconds */
+#define SHORT 250000u    /* nanoseconds: about what four switches of threads cost on a loaded machine */
 
 static void start(struct pmr_server *s);
+static void start_worker(struct pmr_server *s);
 
 static void clear_list(struct pmr_list *list)
 {
@@ -178,10 +180,32 @@ static void want_spare(struct pmr_server *s)
 
 /* ---- Starting ---------------------------------------------------------------------------------- */
 
+/* Whether all that waits are appends for which the active segment has room. */
+static bool is_plain(const struct pmr_server *s)
+{
+	const struct pmr_segment *active = &s->log.segments[s->log.count - 1];
+	uint64_t room = active->size - active->end, size = 0;
+	for (const struct pmr_request *r = s->waiting.first; r; r = r->next) {
+		if (r->kind != PMR_APPEND)
+			return false;
+		for (unsigned i = 0; i < r->append.n; i++)
+			size += pmr_record_size(r->append.entries[i].buf.len);
+	}
+	return size <= room;
+}
+
+static void serve_timed(struct pmr_server *s, struct pmr_list *list)
+{
+	uint64_t began = uv_hrtime();
+	serve_all(s, list->first);
+	uint64_t took = uv_hrtime() - began + 1;
+	s->duration = s->duration ? (3 * s->duration + took) / 4 : took;
+}
+
 static void run(uv_work_t *work)
 {
 	struct pmr_server *s = work->data;
-	serve_all(s, s->running.first);
+	serve_timed(s, &s->running);
 }
 
 static void ran(uv_work_t *work, int status)
@@ -198,6 +222,7 @@ static void ran(uv_work_t *work, int status)
 	pmr_closed_maybe(s);
 }
 
+/* In the loop's thread, from no call of raft: callbacks may be made. */
 static void idle(uv_idle_t *handle)
 {
 	struct pmr_server *s = handle->data;
@@ -205,48 +230,55 @@ static void idle(uv_idle_t *handle)
 	uv_idle_stop(handle);
 	move(&s->done, &list);
 	deliver(s, &list);
+	if (s->working || !s->waiting.first)
+		return;
+	if (!is_plain(s)) {
+		start_worker(s);
+		return;
+	}
+	move(&s->waiting, &list);
+	serve_timed(s, &list);
+	take_failure(s, &list);
+	want_spare(s);
+	deliver(s, &list);
 }
 
-static void serve_here(struct pmr_server *s)
+/* What is done is delivered when the loop comes round. */
+static void serve_here(struct pmr_server *s, struct pmr_list *from)
 {
 	struct pmr_list list;
-	move(&s->waiting, &list);
+	move(from, &list);
 	serve_all(s, list.first);
 	take_failure(s, &list);
 	for (struct pmr_request *r; (r = pop(&list));)
 		push(&s->done, r);
 	uv_idle_start(&s->idle, idle);
-	want_spare(s);
 }
 
-/* A snapshot that is installed is large in any case. */
-static bool is_quick(const struct pmr_server *s)
+static void start_worker(struct pmr_server *s)
 {
-	const struct pmr_segment *active = &s->log.segments[s->log.count - 1];
-	for (const struct pmr_request *r = s->waiting.first; r; r = r->next)
-		if (r->kind != PMR_APPEND)
-			return false;
-	return active->map && pm_granularity_of(active->map) >= PM_CACHE_LINE;
+	move(&s->waiting, &s->running);
+	s->work.data = s;
+	s->working = true;
+	if (uv_queue_work(s->loop, &s->work, run, ran)) {
+		s->working = false;
+		serve_here(s, &s->running);
+	}
 }
 
 static void start(struct pmr_server *s)
 {
 	if (s->working || !s->waiting.first)
 		return;
-	if (is_quick(s)) {
-		serve_here(s);
-		return;
-	}
-	move(&s->waiting, &s->running);
-	s->work.data = s;
-	s->working = true;
-	if (uv_queue_work(s->loop, &s->work, run, ran)) {
-		s->working = false;
-		serve_all(s, s->running.first);
-		take_failure(s, &s->running);
-		for (struct pmr_request *r; (r = pop(&s->running));)
-			push(&s->done, r);
+	const struct pmr_segment *active = &s->log.segments[s->log.count - 1];
+	bool plain = is_plain(s);
+	if (plain && pm_granularity_of(active->map) >= PM_CACHE_LINE) {
+		serve_here(s, &s->waiting);
+		want_spare(s);
+	} else if (plain && s->duration && s->duration < SHORT) {
 		uv_idle_start(&s->idle, idle);
+	} else {
+		start_worker(s);
 	}
 }
 

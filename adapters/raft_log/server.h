@@ -60,6 +60,7 @@ struct pmr_server {
 	char message[RAFT_ERRMSG_BUF_SIZE], put_message[RAFT_ERRMSG_BUF_SIZE];
 	unsigned gets;
 	uint64_t last_append; /* milliseconds, of the loop */
+	uint64_t duration;    /* nanoseconds that appends took of late; 0: not known */
 };
 
 static inline struct pmr_server *pmr_server_of(struct raft_io *io)
