@@ -16,8 +16,9 @@ static int report_error(struct pm_mapping *m, const char *call, int error)
 		pm_event_batch_add(&batch, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = error;
 		pm_observe_publish(&m->observed, &batch, false);
 	}
-	return pm_fail(error, call, m->name, "a write-back failed: %s; the mapping is poisoned until pm_clear_error()",
-	               pm_strerror(error));
+	return pm_fail(error, call, m->name,
+	               "a write-back failed: %s; the mapping is poisoned until pm_clear_error()%s", pm_strerror(error),
+	               pm_what_helps(error));
 }
 
 /* No answer through the descriptor counts any more, so no call promises anything by itself. */
@@ -90,7 +91,8 @@ int pm_gate_clear(struct pm_mapping *m)
 		/* This is a failed write-back like any other, unless there was no write-back. */
 		if (rc != -EACCES)
 			pm_shared_file_fail(m->errors.shared, failures, rc);
-		return pm_fail(rc, call, m->name, "writing everything back failed again: %s", pm_strerror(rc));
+		return pm_fail(rc, call, m->name, "writing everything back failed again: %s%s", pm_strerror(rc),
+		               pm_what_helps(rc));
 	}
 	atomic_store(&m->errors.error_seen, failures);
 	return 0;

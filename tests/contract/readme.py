@@ -28,19 +28,29 @@ def check_program(text, header, library, work, compiler):
     programs = blocks(text, "c")
     if len(programs) != 1:
         return [f"{len(programs)} programs"]
-    source, program = pathlib.Path(work) / "readme.c", pathlib.Path(work) / "readme"
-    source.write_text(programs[0], encoding="utf-8")
-    options = ["-I", header, source, "-o", program]
-    options += [library, f"-Wl,-rpath,{pathlib.Path(library).parent}"] if library else []
-    done = subprocess.run([*compiler, "-Wall", "-Wextra", "-Werror", *options], stderr=subprocess.PIPE, text=True,
-                          check=False)
-    if done.returncode:
-        return [f"the program does not compile: {done.stderr.strip()}"]
     with tempfile.TemporaryDirectory(dir=work) as directory:
-        done = subprocess.run([program], cwd=directory, check=False)
-        greeting = pathlib.Path(directory) / "greeting"
-        if done.returncode or not greeting.exists() or not greeting.read_bytes().startswith(b"hello, durable world\0"):
-            return [f"the program ends with {done.returncode}, and its file is not what it stored"]
+        # Built where it runs, by the name that the README gives it: its file must have another.
+        source, program = pathlib.Path(directory) / "greeting.c", pathlib.Path(directory) / "greeting"
+        source.write_text(programs[0], encoding="utf-8")
+        options = ["-I", header, source, "-o", program]
+        options += [library, f"-Wl,-rpath,{pathlib.Path(library).parent}"] if library else []
+        done = subprocess.run([*compiler, "-Wall", "-Wextra", "-Werror", *options], stderr=subprocess.PIPE, text=True,
+                              check=False)
+        if done.returncode:
+            return [f"the program does not compile: {done.stderr.strip()}"]
+        return run_program(program, pathlib.Path(directory) / "greeting.txt")
+
+
+def run_program(program, greeting):
+    """It stores its greeting, and says why where it cannot."""
+    done = subprocess.run([program], cwd=greeting.parent, check=False)
+    if done.returncode or not greeting.exists() or not greeting.read_bytes().startswith(b"hello, durable world\0"):
+        return [f"the program ends with {done.returncode}, and its file is not what it stored"]
+    greeting.unlink()
+    greeting.mkdir()
+    done = subprocess.run([program], cwd=greeting.parent, stderr=subprocess.PIPE, check=False)
+    if not done.returncode or b"greeting.txt" not in done.stderr:
+        return [f"where the file is a directory the program ends with {done.returncode} and says {done.stderr}"]
     return []
 
 
@@ -75,7 +85,9 @@ GOOD = """```c
 #include <stdio.h>
 int main(void)
 {
-	FILE *f = fopen("greeting", "w");
+	FILE *f = fopen("greeting.txt", "w");
+	if (!f)
+		perror("greeting.txt");
 	return !f || fwrite("hello, durable world", 1, 21, f) != 21 || fclose(f);
 }
 ```
@@ -88,6 +100,8 @@ def self_test(compiler):
         for name, text, wanted in (("good", GOOD, 0), ("no program", "text", 1), ("two", GOOD + GOOD, 1),
                                    ("broken", GOOD.replace("FILE *f", "FILE f"), 1),
                                    ("warns", GOOD.replace("return", "int unused; return"), 1),
+                                   ("its own executable", GOOD.replace('fopen("greeting.txt"', 'fopen("greeting"'), 1),
+                                   ("silent", GOOD.replace('perror("greeting.txt")', "(void)f"), 1),
                                    ("fails", GOOD.replace("21 ||", "20 ||"), 1),
                                    ("other content", GOOD.replace("hello", "jello"), 1)):
             found = check_program(text, work, "", work, compiler)

@@ -103,6 +103,9 @@ START_TEST(an_error_stays)
 	ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
 	check_poisoned(m, rc);
 	check_poisoned(m, rc);
+	/* What helps is said, where something does. */
+	ck_assert_int_eq(strstr(pm_error_detail(), "; free space on") != NULL, rc == -ENOSPC);
+	ck_assert_int_eq(strstr(pm_error_detail(), "; raise the quota") != NULL, rc == -EDQUOT);
 	ck_assert_int_eq(pm_unmap(m), rc);
 	ck_assert_uint_eq(fake_open_files() + fake_mapped_bytes(), 0);
 }
