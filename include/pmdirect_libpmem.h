@@ -47,11 +47,17 @@ extern "C" {
 #define PMEM_F_MEM_WB (1U << 4)
 #define PMEM_F_MEM_NOFLUSH (1U << 5)
 
-/* Without _GNU_SOURCE the C library has it under its own name. */
+/* Without _GNU_SOURCE the C library has the flag under a name of its own. */
 #ifdef O_TMPFILE
 #define PM_LIBPMEM_TMPFILE O_TMPFILE
 #else
 #define PM_LIBPMEM_TMPFILE __O_TMPFILE
+#endif
+/* A strict -std= leaves out this one. */
+#ifdef O_CLOEXEC
+#define PM_LIBPMEM_CLOEXEC O_CLOEXEC
+#else
+#define PM_LIBPMEM_CLOEXEC __O_CLOEXEC
 #endif
 
 #ifndef PM_LIBPMEM_FAILED
@@ -59,6 +65,30 @@ extern "C" {
 #endif
 
 #define PM_LIBPMEM_API static inline __attribute__((unused))
+#define PM_LIBPMEM_NOWHERE "the address lies in no mapping, so nothing there can be made durable"
+
+/* ---- Errors that the library has no sentence for, and what became of the last error of this thread ---- */
+
+struct pm_libpmem_error {
+	char sentence[512]; /* empty: the library has the sentence */
+};
+__attribute__((weak)) __thread struct pm_libpmem_error pm_libpmem_error;
+
+PM_LIBPMEM_API int pm_libpmem_fail(int rc)
+{
+	pm_libpmem_error.sentence[0] = 0;
+	errno = -rc;
+	return -1;
+}
+
+/* An error that this header found. */
+PM_LIBPMEM_API int pm_libpmem_refuse(int rc, const char *function, const char *about, const char *reason)
+{
+	snprintf(pm_libpmem_error.sentence, sizeof(pm_libpmem_error.sentence), "%s: %.300s%s%s", function, about,
+	         *about ? ": " : "", reason);
+	errno = -rc;
+	return -1;
+}
 
 /* ---- What this thread flushed and has not drained, one list for all files of a program ---- */
 
@@ -72,16 +102,20 @@ __attribute__((weak)) __thread struct pm_libpmem_pending pm_libpmem_pending;
 
 PM_LIBPMEM_API void pm_libpmem_check(int rc)
 {
-	if (rc)
-		PM_LIBPMEM_FAILED(pm_error_detail());
+	if (!rc)
+		return;
+	pm_libpmem_fail(rc);
+	PM_LIBPMEM_FAILED(pm_error_detail());
 }
 
 PM_LIBPMEM_API struct pm_mapping *pm_libpmem_find(const void *address)
 {
 	struct pm_mapping *mapping = pm_find(address);
-	if (!mapping)
-		PM_LIBPMEM_FAILED("libpmem: the address lies in no mapping, so nothing there can be made durable");
-	return mapping;
+	if (mapping)
+		return mapping;
+	pm_libpmem_refuse(-EINVAL, "libpmem", "", PM_LIBPMEM_NOWHERE);
+	PM_LIBPMEM_FAILED(pm_libpmem_error.sentence);
+	return NULL;
 }
 
 PM_LIBPMEM_API void pm_libpmem_drain(const void *address)
@@ -106,10 +140,17 @@ PM_LIBPMEM_API void pm_libpmem_add(const struct pm_mapping *mapping, const void 
 
 /* ---- Mapping ---- */
 
-PM_LIBPMEM_API int pm_libpmem_fail(int rc)
+/* 0, or -1 with errno and the sentence. */
+PM_LIBPMEM_API int pm_libpmem_map_nameless(const char *path, const struct pm_options *o, int flags,
+                                           struct pm_mapping **mapping)
 {
-	errno = -rc;
-	return -1;
+	int exclusive = flags & PMEM_FILE_EXCL ? O_EXCL : 0;
+	int fd = open(path, PM_LIBPMEM_TMPFILE | O_RDWR | PM_LIBPMEM_CLOEXEC | exclusive, (mode_t)o->mode);
+	if (fd < 0)
+		return pm_libpmem_refuse(-errno, "pmem_map_file", path, pm_strerror(-errno));
+	int rc = pm_map_fd(fd, o, mapping);
+	close(fd);
+	return rc ? pm_libpmem_fail(rc) : 0;
 }
 
 PM_LIBPMEM_API int pm_libpmem_map(const char *path, size_t length, int flags, mode_t mode, struct pm_mapping **mapping)
@@ -120,24 +161,19 @@ PM_LIBPMEM_API int pm_libpmem_map(const char *path, size_t length, int flags, mo
 	o.length = length;
 	o.mode = mode;
 	o.flags = (flags & PMEM_FILE_SPARSE ? PM_SPARSE : 0u) | PM_CREATE;
-	if (!(flags & (PMEM_FILE_CREATE | PMEM_FILE_TMPFILE))) {
-		o.flags = 0;
-		return pm_map(path, &o, mapping);
-	}
-	if (!(flags & PMEM_FILE_TMPFILE)) {
+	int rc;
+	if (flags & PMEM_FILE_TMPFILE)
+		return pm_libpmem_map_nameless(path, &o, flags, mapping);
+	if (flags & PMEM_FILE_CREATE)
 		o.flags |= PM_AT_LEAST | (flags & PMEM_FILE_EXCL ? PM_EXCLUSIVE : 0u);
-		int rc = pm_map(path, &o, mapping);
-		/* A longer file becomes that short. */
-		if (!rc && pm_length(*mapping) > length && (rc = pm_resize(*mapping, length)))
-			pm_unmap(*mapping);
-		return rc;
-	}
-	int fd = open(path, PM_LIBPMEM_TMPFILE | O_RDWR | O_CLOEXEC | (flags & PMEM_FILE_EXCL ? O_EXCL : 0), mode);
-	if (fd < 0)
-		return -errno;
-	int rc = pm_map_fd(fd, &o, mapping);
-	close(fd);
-	return rc;
+	else
+		o.flags = 0;
+	rc = pm_map(path, &o, mapping);
+	/* A longer file becomes that short. */
+	if (!rc && flags & PMEM_FILE_CREATE && pm_length(*mapping) > length &&
+	    (rc = pm_resize(*mapping, length)))
+		pm_unmap(*mapping);
+	return rc ? pm_libpmem_fail(rc) : 0;
 }
 
 /* 1 only where no kernel call is needed: a promise of cache lines or better. */
@@ -149,20 +185,31 @@ PM_LIBPMEM_API int pmem_is_pmem(const void *addr, size_t len)
 	return len <= pm_length(mapping) - (uint64_t)((const char *)addr - (const char *)pm_base(mapping));
 }
 
+/* What the flags and the length lack; NULL: nothing. */
+PM_LIBPMEM_API const char *pm_libpmem_refusal(size_t len, int flags)
+{
+	const int known = PMEM_FILE_CREATE | PMEM_FILE_EXCL | PMEM_FILE_SPARSE | PMEM_FILE_TMPFILE;
+	int makes = flags & (PMEM_FILE_CREATE | PMEM_FILE_TMPFILE);
+	if (flags & ~known)
+		return "the flags have a bit that is none of PMEM_FILE_CREATE, _EXCL, _SPARSE and _TMPFILE";
+	if (makes && !len)
+		return "PMEM_FILE_CREATE and PMEM_FILE_TMPFILE need a length";
+	/* len is the file's: without a file to make there is none to give. */
+	if (!makes && len)
+		return "a length needs PMEM_FILE_CREATE or PMEM_FILE_TMPFILE; 0 maps the whole file";
+	return !makes && flags ? "PMEM_FILE_EXCL and PMEM_FILE_SPARSE need PMEM_FILE_CREATE or PMEM_FILE_TMPFILE"
+	                       : NULL;
+}
+
 PM_LIBPMEM_API void *pmem_map_file(const char *path, size_t len, int flags, mode_t mode, size_t *mapped_lenp,
                                    int *is_pmemp)
 {
-	const int known = PMEM_FILE_CREATE | PMEM_FILE_EXCL | PMEM_FILE_SPARSE | PMEM_FILE_TMPFILE;
-	const int makes = PMEM_FILE_CREATE | PMEM_FILE_TMPFILE;
 	struct pm_mapping *mapping;
-	/* len is the file's: without a file to make there is none to give. */
-	int rc = flags & ~known || !(flags & makes) != !len || (flags && !(flags & makes)) ? -EINVAL : 0;
-	if (!rc)
-		rc = pm_libpmem_map(path, len, flags, mode, &mapping);
-	if (rc) {
-		pm_libpmem_fail(rc);
+	const char *refusal = pm_libpmem_refusal(len, flags);
+	if (refusal)
+		pm_libpmem_refuse(-EINVAL, "pmem_map_file", path ? path : "", refusal);
+	if (refusal || pm_libpmem_map(path, len, flags, mode, &mapping))
 		return NULL;
-	}
 	if (mapped_lenp)
 		*mapped_lenp = (size_t)pm_length(mapping);
 	if (is_pmemp)
@@ -170,12 +217,14 @@ PM_LIBPMEM_API void *pmem_map_file(const char *path, size_t len, int flags, mode
 	return pm_base(mapping);
 }
 
-/* The whole mapping: a part of one cannot be unmapped. */
 PM_LIBPMEM_API int pmem_unmap(void *addr, size_t len)
 {
 	struct pm_mapping *mapping = pm_find(addr);
-	if (!mapping || pm_base(mapping) != addr || len != pm_length(mapping))
-		return pm_libpmem_fail(-EINVAL);
+	if (!mapping || pm_base(mapping) != addr)
+		return pm_libpmem_refuse(-EINVAL, "pmem_unmap", "", "the address is not the start of a mapping");
+	if (len != pm_length(mapping))
+		return pm_libpmem_refuse(-EINVAL, "pmem_unmap", "",
+		                         "the length is not the mapping's: a part cannot be unmapped");
 	int rc = pm_unmap(mapping);
 	return rc ? pm_libpmem_fail(rc) : 0;
 }
@@ -194,7 +243,9 @@ PM_LIBPMEM_API int pmem_msync(const void *addr, size_t len)
 	struct pm_mapping *mapping = pm_find(addr);
 	uintptr_t rest = (uintptr_t)addr & ((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
 	if (!mapping)
-		return msync((char *)(uintptr_t)addr - rest, len + rest, MS_SYNC);
+		return !msync((char *)(uintptr_t)addr - rest, len + rest, MS_SYNC)
+		               ? 0
+		               : pm_libpmem_refuse(-errno, "pmem_msync", "msync(2)", pm_strerror(-errno));
 	int rc = pm_persist(mapping, addr, len);
 	return rc ? pm_libpmem_fail(rc) : 0;
 }
@@ -218,7 +269,9 @@ PM_LIBPMEM_API void pmem_drain(void)
 PM_LIBPMEM_API int pmem_deep_persist(const void *addr, size_t len)
 {
 	struct pm_mapping *mapping = pm_find(addr);
-	int rc = !len ? 0 : mapping ? pm_deep_persist(mapping, addr, len) : -EINVAL;
+	if (len && !mapping)
+		return pm_libpmem_refuse(-EINVAL, "pmem_deep_persist", "", PM_LIBPMEM_NOWHERE);
+	int rc = len ? pm_deep_persist(mapping, addr, len) : 0;
 	return rc ? pm_libpmem_fail(rc) : 0;
 }
 
@@ -326,7 +379,7 @@ PM_LIBPMEM_API const char *pmem_check_version(unsigned major_required, unsigned 
 
 PM_LIBPMEM_API const char *pmem_errormsg(void)
 {
-	return pm_error_detail();
+	return *pm_libpmem_error.sentence ? pm_libpmem_error.sentence : pm_error_detail();
 }
 
 #ifdef __cplusplus

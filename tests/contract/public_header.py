@@ -3,6 +3,7 @@
 """The public header serves every program, and its comments are complete.
 
   public_header.py compile HEADER WORK STANDARD... -- COMPILER...   a program of each standard includes it first
+  public_header.py libpmem HEADER WORK STANDARD... -- COMPILER...   so does a program of libpmem
   public_header.py comments HEADER                  each function has a comment that names its page; lines fit
   public_header.py version HEADER VERSION LIBRARY   the header and the library have the version of the project
   public_header.py --self-test VERSION LIBRARY      the last two fail where they must
@@ -26,21 +27,33 @@ int main(void)
 	return pm_explain(&report, 0, sizeof(report)) + pm_unmap(mapping);
 }
 """
+LIBPMEM_PROGRAM = """#include <pmdirect_libpmem.h>
+int main(void)
+{
+	size_t length;
+	void *bytes = pmem_map_file(".", 4096, PMEM_FILE_TMPFILE | PMEM_FILE_EXCL, 0600, &length, NULL);
+	return bytes ? pmem_unmap(bytes, length) : puts(pmem_errormsg());
+}
+"""
 COLUMNS = 120
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only")
 
 
-def compile_with(header, work, *rest):
+def compile_with(header, work, *rest, program=PROGRAM):
     standards, compiler = rest[:rest.index("--")], rest[rest.index("--") + 1:]
     problems = []
     for standard in standards:
-        source = pathlib.Path(work) / ("header-user.cc" if "++" in standard else "header-user.c")
-        source.write_text(PROGRAM, encoding="utf-8")
+        source = pathlib.Path(work) / (pathlib.Path(header).stem + "-user.c" + "c" * ("++" in standard))
+        source.write_text(program, encoding="utf-8")
         done = subprocess.run([*compiler, "-std=" + standard, *STRICT, "-I", pathlib.Path(header).parent, source],
                               stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             problems.append(f"{standard}: {done.stderr.strip()}")
     return problems
+
+
+def compile_libpmem(*arguments):
+    return compile_with(*arguments, program=LIBPMEM_PROGRAM)
 
 
 def comments(header):
@@ -81,7 +94,8 @@ def self_test(project, library):
 
 
 def main(check, *arguments):
-    checks = {"compile": compile_with, "comments": comments, "version": version, "--self-test": self_test}
+    checks = {"compile": compile_with, "libpmem": compile_libpmem, "comments": comments, "version": version,
+              "--self-test": self_test}
     problems = checks[check](*arguments)
     for problem in problems:
         print(problem)

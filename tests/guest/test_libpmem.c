@@ -113,6 +113,43 @@ static void lengths_of_a_file(void)
 	CHECK(longer && !pmem_unmap(longer, length), "%s", pmem_errormsg());
 }
 
+static bool says(const char *words)
+{
+	return strstr(pmem_errormsg(), words);
+}
+
+/* An error that the header finds has a sentence of its own, and the library's next error has the library's again. */
+static void errors_have_sentences(const char *directory)
+{
+	size_t length;
+	char missing[400];
+	snprintf(missing, sizeof(missing), "%s/no-directory", directory);
+	CHECK(!pmem_map_file("/nowhere", 0, 0, 0, NULL, NULL) && says("/nowhere"), "%s", pmem_errormsg());
+	CHECK(!pmem_map_file(path, 1, 1 << 9, 0, NULL, NULL) && says("flags") && says(path), "%s", pmem_errormsg());
+	CHECK(!pmem_map_file(path, 0, PMEM_FILE_CREATE, 0, NULL, NULL) && says("need a length"), "%s", pmem_errormsg());
+	CHECK(!pmem_map_file(path, 1, 0, 0, NULL, NULL) && says("whole file"), "%s", pmem_errormsg());
+	CHECK(!pmem_map_file(path, 0, PMEM_FILE_EXCL, 0, NULL, NULL) && says("PMEM_FILE_EXCL and"), "%s",
+	      pmem_errormsg());
+	CHECK(!pmem_map_file(path, 0, PMEM_FILE_SPARSE, 0, NULL, NULL) && errno == EINVAL, "%m");
+	CHECK(!pmem_map_file(missing, 1, PMEM_FILE_TMPFILE, 0600, NULL, NULL) && errno == ENOENT && says(missing),
+	      "%s", pmem_errormsg());
+	CHECK(!pmem_map_file("/nowhere", 0, 0, 0, NULL, NULL) && says("/nowhere") && !says(missing), "%s",
+	      pmem_errormsg());
+	char *whole = pmem_map_file(path, 0, 0, 0, &length, NULL);
+	CHECK(whole, "%s", pmem_errormsg());
+	if (!whole)
+		return;
+	CHECK(pmem_unmap(whole, length - 1) == -1 && says("a part"), "%s", pmem_errormsg());
+	CHECK(pmem_unmap(whole + 1, length) == -1 && says("start of a mapping"), "%s", pmem_errormsg());
+	CHECK(pmem_msync((void *)(uintptr_t)BLOCK, 1) == -1 && errno == ENOMEM && says("msync(2)"), "%s",
+	      pmem_errormsg());
+	CHECK(pmem_deep_persist(&length, 1) == -1 && says("pmem_deep_persist") && says("no mapping"), "%s",
+	      pmem_errormsg());
+	CHECK(!pmem_map_file(path, BLOCK / 2, PMEM_FILE_CREATE, 0, NULL, NULL) && errno == EBUSY && says(path), "%s",
+	      pmem_errormsg());
+	CHECK(!pmem_unmap(whole, length), "%s", pmem_errormsg());
+}
+
 static void a_file_without_a_name(const char *directory)
 {
 	size_t length;
@@ -205,6 +242,7 @@ int main(int argc, char **argv)
 		copy_in_one_piece();
 		copy_a_file();
 		lengths_of_a_file();
+		errors_have_sentences(argv[i]);
 		a_file_without_a_name(argv[i]);
 		many_mappings_wait();
 		what_lies_in_no_mapping();
