@@ -1,20 +1,36 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "providers/providers.h"
+#include "providers/unwind_pipe.h"
 #include "sys/sys.h"
 
 static int (*backtrace_of_libunwind)(void **frame, int most); /* unw_backtrace(3) */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(const char *) state = "not needed yet";
+
+static int find_loaded(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	const char *slash = strrchr(info->dlpi_name, '/'), *wanted = strrchr(PM_LIBUNWIND_PATH, '/');
+	(void)size;
+	(void)arg;
+	return slash && !strncmp(slash, wanted, strlen(wanted));
+}
 
 static void load_libunwind(void)
 {
+	/* The numbers of a pipe that libunwind opened for the program cannot be found. */
+	if (dl_iterate_phdr(find_loaded, NULL)) {
+		atomic_store(&state, "not used: the program has loaded it");
+		return;
+	}
 	void *library = pm_sys->dlopen(PM_LIBUNWIND_PATH);
 	if (library)
 		backtrace_of_libunwind = (__typeof__(backtrace_of_libunwind))dlsym(library, "unw_backtrace");
@@ -61,11 +77,28 @@ static bool may_open_pipe(void)
 	return true;
 }
 
+/* The return addresses on the stack; none where a number of libunwind's pipe may lead to another file. */
+static int backtrace_safely(void **frame, int most)
+{
+	int depth = 0;
+	pthread_once(&once, load_libunwind);
+	if (!backtrace_of_libunwind || !may_open_pipe())
+		return 0;
+	pthread_mutex_lock(&lock);
+	if (pm_unwind_pipe_is_safe()) {
+		depth = backtrace_of_libunwind(frame, most);
+		pm_unwind_pipe_find();
+	} else {
+		atomic_store(&state, "not used: its pipe is not known or was closed");
+	}
+	pthread_mutex_unlock(&lock);
+	return depth;
+}
+
 unsigned pm_libunwind_call_site(void **frame, unsigned most, char *where, size_t where_size)
 {
 	void *stack[64];
-	pthread_once(&once, load_libunwind);
-	int depth = backtrace_of_libunwind && may_open_pipe() ? backtrace_of_libunwind(stack, 64) : 0;
+	int depth = backtrace_safely(stack, 64);
 	int first = 0;
 	while (first < depth && inside_library(stack[first]))
 		first++;

@@ -34,7 +34,6 @@ lib/sys/linux
 lib/sys/thread_gnu lib/sys/thread_posix
 lib/providers/providers
 lib/providers/libpmem lib/providers/none
-lib/providers/libunwind
 
 lib/kernel/magic
 lib/kernel/quirks
@@ -43,6 +42,8 @@ lib/kernel/limits
 lib/kernel/fiemap
 lib/kernel/identity
 lib/kernel/kept
+lib/providers/unwind_pipe
+lib/providers/libunwind
 lib/kernel/sigbus
 lib/kernel/trusted_sync
 lib/shared_file
