@@ -111,7 +111,7 @@ static const char *const advices[] = {
 	[PM_ADVICE_REMOUNT] = "repair the device or the file system, mount it again, and map the file again",
 	[PM_ADVICE_MUTABLE] = "take the attribute off the file (chattr -ia)",
 	[PM_ADVICE_RANDOM_ACCESS] =
-		"map with PM_ACCESS_RANDOM if commits are small: a commit writes whole folios, up to some MiB",
+		"map with PM_ACCESS_RANDOM if commits are small",
 	[PM_ADVICE_CLEAR_ERROR] = "find out what was lost, then call pm_clear_error()",
 };
 
@@ -372,6 +372,10 @@ static void say_environment(struct pm_text *t, const struct pm_report *r)
 	/* Names the server that makes the promise, or where the way down ended. */
 	if (r->granularity == PM_PAGE && says(r, PM_EV_VOLATILE, PM_UNKNOWN) && r->evidence[PM_EV_VOLATILE].text[0])
 		say(t, "Whether the medium keeps the data is not known (%.55s). ", r->evidence[PM_EV_VOLATILE].text);
+	if (r->granularity == PM_PAGE && r->advice != PM_ADVICE_RANDOM_ACCESS && says(r, PM_EV_LARGE_FOLIOS, PM_YES) &&
+	    !strcmp(r->evidence[PM_EV_LARGE_FOLIOS].text, pm_access_name(PM_ACCESS_UNSET)))
+		say(t, "A small commit may write some MiB, if the file is cached in large folios: %s. ",
+		    advices[PM_ADVICE_RANDOM_ACCESS]);
 	if (says(r, PM_EV_WATCHED, PM_NO))
 		say(t,
 		    "The file cannot be watched (inotify, error %d): a write or an open by another process is not "

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -58,9 +60,10 @@ int pm_file_stat(struct pm_file *f)
 		return 0;
 	}
 	if (S_ISBLK(f->stx.stx_mode)) {
-		int64_t end = PM_RETRY(pm_sys->lseek_end(f->fd));
-		f->size = end < 0 ? 0 : (uint64_t)end;
-		return end < 0 ? pm_file_fail(f, (int)end, "cannot determine the size of the block device") : 0;
+		/* lseek(2) would move the position of a description that may be the caller's. */
+		f->size = 0;
+		rc = PM_RETRY(pm_sys->ioctl(f->fd, BLKGETSIZE64, &f->size));
+		return rc ? pm_file_fail(f, rc, "the size of the block device cannot be read") : 0;
 	}
 	size_t align = S_ISCHR(f->stx.stx_mode) ? pm_device_dax_align(&f->stx, &f->size) : 0;
 	if (!align)

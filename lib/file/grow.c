@@ -202,17 +202,18 @@ static ssize_t append_at_end(struct pm_file *f, uint64_t end, size_t step)
 
 static int append_zeros(struct pm_file *f, uint64_t end)
 {
+	struct statx now;
 	for (;;) {
 		bool exact = f->unnamed || f->alone;
-		int64_t size = PM_RETRY(pm_sys->lseek_end(f->fd));
-		if (size < 0 || (uint64_t)size >= end)
-			return size < 0 ? (int)size : 0;
-		uint64_t missing = end - (uint64_t)size, step = missing;
+		int rc = PM_RETRY(pm_sys->statx_now(f->fd, &now));
+		if (rc || now.stx_size >= end)
+			return rc;
+		uint64_t missing = end - now.stx_size, step = missing;
 		if (!exact && missing > f->unit)
 			step = missing / SHARE > f->unit ? missing / SHARE : f->unit;
-		ssize_t put = append_at_end(f, (uint64_t)size, step < ZEROS ? (size_t)step : ZEROS);
+		ssize_t put = append_at_end(f, now.stx_size, step < ZEROS ? (size_t)step : ZEROS);
 		/* Beyond RLIMIT_FSIZE nothing is left to append, unless another process has lowered the limit. */
-		if (put == -EFBIG && PM_RETRY(pm_sys->lseek_end(f->fd)) >= (int64_t)end)
+		if (put == -EFBIG && !PM_RETRY(pm_sys->statx_now(f->fd, &now)) && now.stx_size >= end)
 			return 0;
 		if (put <= 0)
 			return put ? (int)put : -EIO;

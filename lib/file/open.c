@@ -350,12 +350,12 @@ static int check_descriptor(struct pm_file *f, int fd, const struct pm_options *
 	int flags = PM_RETRY(pm_sys->fcntl_getfl(fd));
 	if (flags < 0)
 		return pm_file_fail(f, flags, "not an open descriptor");
+	if (flags & O_PATH && (is_for_writing(o) || o->flags & PM_BORROW_FD))
+		return pm_fail(-EBADF, f->call, f->name, "a descriptor that was opened with O_PATH cannot be mapped");
 	if (is_for_writing(o) && (flags & O_ACCMODE) != O_RDWR)
 		return pm_fail(-EACCES, f->call, f->name, "the descriptor is not open for reading and writing");
 	if (!(o->flags & PM_BORROW_FD))
 		return 0;
-	if (flags & O_PATH)
-		return pm_fail(-EBADF, f->call, f->name, "a descriptor that was opened with O_PATH cannot be mapped");
 	if ((flags & O_ACCMODE) == O_WRONLY)
 		return pm_fail(-EACCES, f->call, f->name, "the descriptor is not open for reading");
 	/* pwrite(2) would append to the file, or refuse what is not aligned. */

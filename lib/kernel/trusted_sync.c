@@ -108,14 +108,10 @@ static int find_written(void *arg, const struct fiemap_extent *x)
 bool pm_extents_are_written(int fd, uint64_t offset, uint64_t length)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length, until = offset;
-	/*
-	 * Not by statx(2): once the times of a file were seen, the next store must change them (fs/stat.c
-	 * fill_mg_cmtime).
-	 */
-	int64_t size = PM_RETRY(pm_sys->lseek_end(fd));
-	if (size < 0 || (uint64_t)size + page <= end)
+	struct statx now;
+	if (PM_RETRY(pm_sys->statx_now(fd, &now)) || now.stx_size + page <= end)
 		return false;
-	end = end < (uint64_t)size ? end : (uint64_t)size;
+	end = end < now.stx_size ? end : now.stx_size;
 	return !pm_each_extent(fd, offset, end, find_written, &until) && until >= end;
 }
 

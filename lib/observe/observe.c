@@ -131,6 +131,13 @@ void pm_report_fill(struct pm_report *r, const struct pm_decision *d, const stru
 	r->direct_request = ask->direct;
 }
 
+void pm_report_advise_access(struct pm_report *r, const struct pm_ask *ask)
+{
+	if (r->advice == PM_ADVICE_NONE && r->granularity == PM_PAGE && ask->access == PM_ACCESS_UNSET &&
+	    r->evidence[PM_EV_LARGE_FOLIOS].state == PM_YES)
+		r->advice = PM_ADVICE_RANDOM_ACCESS;
+}
+
 static bool is_guaranteed(const struct pm_report *r)
 {
 	return r->sync_request == PM_GUARANTEE || r->direct_request == PM_GUARANTEE;
@@ -193,9 +200,8 @@ int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report 
 	r->offset = o->mapped->range.offset;
 	r->length = o->mapped->range.length;
 	pthread_mutex_unlock(&o->terms->lock);
-	if (all && r->advice == PM_ADVICE_NONE && r->granularity == PM_PAGE &&
-	    o->mapped->ask.access == PM_ACCESS_UNSET && r->evidence[PM_EV_LARGE_FOLIOS].state == PM_YES)
-		r->advice = PM_ADVICE_RANDOM_ACCESS;
+	if (all)
+		pm_report_advise_access(r, &o->mapped->ask);
 	blame_end(r, cut_at, all);
 	r->error = pm_errors_current(o->errors);
 	if (r->error)

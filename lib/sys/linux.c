@@ -57,12 +57,6 @@ static int do_fstatfs(int fd, struct statfs *stfs)
 	return result(fstatfs(fd, stfs));
 }
 
-static int64_t do_lseek_end(int fd)
-{
-	off_t end = lseek(fd, 0, SEEK_END);
-	return end < 0 ? -errno : end;
-}
-
 static ssize_t do_readlinkat(int dir_fd, const char *path, char *buffer, size_t size)
 {
 	ssize_t rc = readlinkat(dir_fd, path, buffer, size);
@@ -323,7 +317,6 @@ const struct pm_sys pm_sys_linux = {
 	.fstatfs = do_fstatfs,
 	.statfs = do_statfs,
 	.statmount = pm_linux_statmount,
-	.lseek_end = do_lseek_end,
 	.readlinkat = do_readlinkat,
 	.read = do_read,
 	.write = pm_linux_write,

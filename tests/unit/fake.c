@@ -138,7 +138,12 @@ static int fake_syncfs(int fd)
 
 static int fake_ioctl(int fd, unsigned long request, void *arg)
 {
-	(void)fd;
+	struct statx stx;
+	if (request == BLKGETSIZE64) {
+		int rc = pm_sys_linux.statx(fd, "", AT_EMPTY_PATH, &stx);
+		*(uint64_t *)arg = rc ? 0 : stx.stx_size;
+		return rc;
+	}
 	if (request == FS_IOC_FIEMAP)
 		return fake_fiemap(arg);
 	return fake_xfs(request, arg);

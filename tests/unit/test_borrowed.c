@@ -171,13 +171,31 @@ START_TEST(the_description_is_not_changed)
 }
 END_TEST
 
+/* A program that reads and writes through the descriptor finds its place again. */
+START_TEST(the_position_stays)
+{
+	int fd = open_file(unit_file("file", SIZE), O_RDWR);
+	if (_i)
+		fake_start(&fake_plain);
+	else
+		fake_stop();
+	ck_assert_int_eq(lseek(fd, 10, SEEK_SET), 10);
+	struct pm_mapping *m = borrow(fd, PM_CREATE);
+	live(m);
+	unit_ok(pm_publish64(m, pm_base(m), 7));
+	unit_ok(pm_unmap(m));
+	ck_assert_int_eq(lseek(fd, 0, SEEK_CUR), 10);
+	close(fd);
+}
+END_TEST
+
 START_TEST(a_description_that_cannot_serve)
 {
 	static const struct {
 		int open_flags;
 		unsigned flags;
 		int error;
-	} cases[] = {{O_PATH, PM_READ_ONLY, -EBADF},   {O_PATH, 0, -EACCES},     {O_RDONLY, 0, -EACCES},
+	} cases[] = {{O_PATH, PM_READ_ONLY, -EBADF},   {O_PATH, 0, -EBADF},     {O_RDONLY, 0, -EACCES},
 	             {O_WRONLY, PM_READ_ONLY, -EACCES}, {O_WRONLY, 0, -EACCES},   {O_RDWR | O_APPEND, 0, -EINVAL},
 	             {O_RDONLY, PM_READ_ONLY, 0},       {O_RDONLY, PM_PRIVATE, 0}, {O_RDWR | O_APPEND, PM_READ_ONLY, 0},
 	             {O_RDWR, PM_LEASE, -EINVAL},       {O_RDWR, PM_EXCLUSIVE | PM_CREATE, -EINVAL}};
@@ -309,6 +327,7 @@ int main(void)
 	tcase_add_loop_test(c, record_locks_stay, 0, 4);
 	tcase_add_loop_test(c, the_description_is_not_changed, 0, 3);
 	tcase_add_loop_test(c, no_second_description, 0, (int)fake_machines_count);
+	tcase_add_loop_test(c, the_position_stays, 0, 2);
 	tcase_add_test(c, a_description_that_cannot_serve);
 	tcase_add_test(c, append_set_later);
 	tcase_add_test(c, two_mappings_of_one_descriptor);

@@ -100,7 +100,16 @@ START_TEST(the_advice)
 		                                                .access = (enum pm_access)access))
 		                         ->advice,
 		                 PM_ADVICE_RANDOM_ACCESS);
+	struct pm_report probed;
+	char text[2048];
+	unit_ok(pm_probe(path, UNIT_OPTIONS(.sync = PM_AVOID, .direct = PM_AVOID), &probed, sizeof(probed)));
+	ck_assert_int_eq(probed.advice, PM_ADVICE_RANDOM_ACCESS);
+	/* Another advice comes first; the sentence is there all the same. */
 	ck_assert_int_eq(unit_report(path, NULL)->advice, PM_ADVICE_MOUNT_DAX);
+	pm_explain(unit_report(path, NULL), text, sizeof(text));
+	ck_assert_ptr_nonnull(strstr(text, "PM_ACCESS_RANDOM"));
+	pm_explain(unit_report(path, UNIT_OPTIONS(.access = PM_ACCESS_SEQUENTIAL)), text, sizeof(text));
+	ck_assert_ptr_null(strstr(text, "PM_ACCESS_RANDOM"));
 }
 END_TEST
 

@@ -155,7 +155,6 @@ START_TEST(an_entry_is_broken_as_itself)
 		fake_fail(c, 0, 1000 + (int)c);
 	ck_assert_int_eq(pm_sys->futimens_now(-1), -1000 - (int)FAKE_futimens_now);
 	ck_assert_int_eq(pm_sys->openat(-1, "", 0, 0), -1000 - (int)FAKE_openat);
-	ck_assert_int_eq((int)pm_sys->lseek_end(-1), -1000 - (int)FAKE_lseek_end);
 	ck_assert_int_eq((int)pm_sys->pwrite(-1, "", 1, 0), -1000 - (int)FAKE_pwrite);
 	ck_assert_int_eq(pm_sys->mmap(&(void *){NULL}, 1, 0, 0, -1, 0), -1000 - (int)FAKE_mmap);
 	ck_assert_int_eq(pm_sys->epoll_create(), -1000 - (int)FAKE_epoll_create);

@@ -166,6 +166,21 @@ START_TEST(where_it_cannot_be_synced_nothing_is_mapped)
 }
 END_TEST
 
+/* A file system that is never written has no fsync(2): erofs answers EINVAL. */
+START_TEST(a_file_system_without_fsync)
+{
+	struct pm_mapping *m;
+	watched_path = unit_file("file", SIZE);
+	fake_start(&fake_dax);
+	fake_fail(FAKE_fsync, 0, EINVAL);
+	fake_fail(FAKE_fdatasync, 0, EINVAL);
+	m = unit_map(watched_path, UNIT_OPTIONS(.direct = PM_GUARANTEE, .flags = PM_READ_ONLY));
+	ck_assert_uint_eq(fake_calls(FAKE_syncfs) > 0, true);
+	unit_ok(pm_unmap(m));
+	ck_assert_int_eq(pm_map(watched_path, UNIT_OPTIONS(.direct = PM_GUARANTEE), &m), -EINVAL);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("new_entry");
@@ -174,5 +189,6 @@ int main(void)
 	tcase_add_test(c, an_error_of_that_sync_poisons);
 	tcase_add_loop_test(c, the_path_is_durable_where_something_is_promised, 0, (int)COUNT(births));
 	tcase_add_loop_test(c, where_it_cannot_be_synced_nothing_is_mapped, 0, (int)COUNT(births));
+	tcase_add_test(c, a_file_system_without_fsync);
 	return unit_run();
 }

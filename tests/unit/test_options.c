@@ -357,7 +357,7 @@ START_TEST(a_descriptor_that_does_not_serve)
 	ck_assert_int_eq(pm_map_fd(reader, NULL, &m), -EACCES);
 	ck_assert_int_eq(pm_map_fd(reader, UNIT_OPTIONS(.flags = PM_CREATE, .length = 200), &m), -EACCES);
 	ck_assert_int_eq(pm_map_fd(writer, NULL, &m), -EACCES);
-	ck_assert_int_eq(pm_map_fd(pointer, NULL, &m), -EACCES);
+	ck_assert_int_eq(pm_map_fd(pointer, NULL, &m), -EBADF);
 	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = PM_CREATE | PM_EXCLUSIVE, .length = 1), &m), -EINVAL);
 	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = 1), &m), -EINVAL);
 	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = 0x10000), &m), -EINVAL);

@@ -267,7 +267,7 @@ int main(void)
 		FAKE_pread, FAKE_pwrite, FAKE_pwritev2_append, FAKE_fadvise_dontneed, FAKE_linkat, FAKE_unlinkat,
 		FAKE_renameat2_noreplace, FAKE_ftruncate,
 		FAKE_fdatasync, FAKE_mincore, FAKE_sync_file_range,
-		FAKE_memfd_create, FAKE_lseek_end, FAKE_cachestat, FAKE_syncfs, FAKE_pagemap_scan, FAKE_statmount,
+		FAKE_memfd_create, FAKE_cachestat, FAKE_syncfs, FAKE_pagemap_scan, FAKE_statmount,
 		FAKE_fsync,
 		FAKE_getrlimit_fsize, FAKE_fcntl_getfl, FAKE_fcntl_get_seals, FAKE_fallocate, FAKE_mremap,
 		FAKE_mprotect,
