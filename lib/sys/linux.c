@@ -193,22 +193,22 @@ static int do_memfd_create(const char *name)
 	return pm_linux_opened(memfd_create(name, MFD_CLOEXEC));
 }
 
-static int ask_limit(int resource, uint64_t *limit)
+static int give_limit(int rc, const struct rlimit *r, uint64_t *limit)
 {
-	struct rlimit r;
-	int rc = result(getrlimit(resource, &r));
-	*limit = rc || r.rlim_cur == RLIM_INFINITY ? UINT64_MAX : r.rlim_cur;
+	*limit = rc || r->rlim_cur == RLIM_INFINITY ? UINT64_MAX : r->rlim_cur;
 	return rc;
 }
 
 static int do_getrlimit_fsize(uint64_t *limit)
 {
-	return ask_limit(RLIMIT_FSIZE, limit);
+	struct rlimit r;
+	return give_limit(result(getrlimit(RLIMIT_FSIZE, &r)), &r, limit);
 }
 
 static int do_getrlimit_nofile(uint64_t *limit)
 {
-	return ask_limit(RLIMIT_NOFILE, limit);
+	struct rlimit r;
+	return give_limit(result(getrlimit(RLIMIT_NOFILE, &r)), &r, limit);
 }
 
 static int do_mremap(void **address, size_t old_length, size_t new_length, int flags)
