@@ -135,6 +135,9 @@ START_TEST(a_size_beyond_readable_memory)
 {
 	const size_t full = sizeof(struct pm_options), old = offsetof(struct pm_options, offset);
 	const char *path = unit_file("file", 300);
+	/* The emulator reads the set itself, and dies of the missing page of the file. */
+	if (_i == 2 && unit_is_emulated())
+		return;
 	char *end = unreadable_after((size_t)_i);
 	const size_t readable[] = {full, old, full + 16};
 	for (size_t i = 0; i < COUNT(readable); i++) {
