@@ -39,6 +39,7 @@ static int open_directory(struct pmr_server *s, raft_id id, char *message)
 static int make_directory(struct pmr_server *s, char *message)
 {
 	struct pmr_snapshot_id snapshot;
+	char ignored[RAFT_ERRMSG_BUF_SIZE];
 	int rc = pmr_snapshot_find(&s->home, &snapshot, message);
 	if (rc)
 		return rc;
@@ -48,7 +49,12 @@ static int make_directory(struct pmr_server *s, char *message)
 	if (getrandom(&s->home.identity, sizeof(s->home.identity), 0) != sizeof(s->home.identity))
 		return pmr_fail(message, RAFT_IOERR, "getrandom() failed");
 	rc = pmr_log_make(&s->log, message);
-	return rc ? rc : pmr_metadata_set(&s->home, &s->metadata, 0, 0, message);
+	if (!rc)
+		rc = pmr_metadata_set(&s->home, &s->metadata, 0, 0, message);
+	/* The segment without an entry, which this start made. */
+	if (rc)
+		pmr_log_prepare(&s->log, ignored);
+	return rc;
 }
 
 static void close_store(struct pmr_server *s)
@@ -71,8 +77,11 @@ static int open_store(struct pmr_server *s, raft_id id, char *message)
 	rc = open_directory(s, id, message);
 	if (!rc)
 		rc = pmr_metadata_open(&s->home, &s->metadata, &made, message);
-	if (!rc && made)
+	if (!rc && made) {
 		rc = make_directory(s, message);
+		if (rc)
+			pmr_metadata_discard(&s->home, &s->metadata);
+	}
 	if (rc)
 		close_store(s);
 	return rc;

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -120,6 +121,13 @@ int pmr_file_make(const char *path, uint64_t length, unsigned flags, struct pm_m
 	rc = pmr_fail_pm(message, rc, "cannot make a file of the store");
 	unlink(path);
 	return rc;
+}
+
+/* It cannot be mapped. */
+bool pmr_file_is_empty(const char *path)
+{
+	struct stat st;
+	return !stat(path, &st) && !st.st_size;
 }
 
 static void pause_shortly(void)

@@ -35,6 +35,7 @@ int pmr_sync_directory(const struct pmr_home *home, char *message);
 uint32_t pmr_checksum(uint32_t checksum, const void *data, size_t length);
 
 /* Makes a file of zeros whose blocks are written, durable with its name. */
+bool pmr_file_is_empty(const char *path);
 int pmr_file_make(const char *path, uint64_t length, unsigned flags, struct pm_mapping **ret_map, char *message);
 /* Maps a file that is there, as the medium holds it. */
 int pmr_file_map(const char *path, unsigned flags, struct pm_mapping **ret_map, char *message);

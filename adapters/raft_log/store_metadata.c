@@ -71,8 +71,11 @@ int pmr_metadata_open(struct pmr_home *home, struct pmr_metadata *ret, bool *ret
 	char path[PATH_MAX];
 	struct pmr_metadata m = {0};
 	pmr_path(home, "metadata", path);
-	int rc = access(path, F_OK) ? pmr_file_make(path, SLOTS * PMR_PAGE, PM_PREPARE, &m.map, message)
-	                            : pmr_file_map(path, 0, &m.map, message);
+	if (pmr_file_is_empty(path))
+		return pmr_fail(message, RAFT_CORRUPT, "%s has 0 bytes: it was cut off", path);
+	m.new_file = access(path, F_OK);
+	int rc = m.new_file ? pmr_file_make(path, SLOTS * PMR_PAGE, PM_PREPARE, &m.map, message)
+	                    : pmr_file_map(path, 0, &m.map, message);
 	if (rc)
 		return rc;
 	if (pm_length(m.map) < SLOTS * PMR_PAGE)
@@ -81,7 +84,7 @@ int pmr_metadata_open(struct pmr_home *home, struct pmr_metadata *ret, bool *ret
 	else
 		rc = load(home, &m, ret_made, message);
 	if (rc)
-		pmr_metadata_close(&m);
+		pmr_metadata_discard(home, &m);
 	else
 		*ret = m;
 	return rc;
@@ -104,6 +107,16 @@ int pmr_metadata_set(const struct pmr_home *home, struct pmr_metadata *m, uint64
 	m->term = term;
 	m->vote = vote;
 	return 0;
+}
+
+void pmr_metadata_discard(const struct pmr_home *home, struct pmr_metadata *m)
+{
+	char path[PATH_MAX];
+	pmr_metadata_close(m);
+	pmr_path(home, "metadata", path);
+	if (m->new_file)
+		unlink(path);
+	m->new_file = false;
 }
 
 void pmr_metadata_close(struct pmr_metadata *m)

@@ -57,6 +57,14 @@ static void remove_file(const struct pmr_home *home, uint64_t number)
 	unlink(path);
 }
 
+static bool has_no_byte(const struct pmr_home *home, uint64_t number)
+{
+	char name[PMR_NAME_MAX], path[PATH_MAX];
+	pmr_segment_name(number, name);
+	pmr_path(home, name, path);
+	return pmr_file_is_empty(path);
+}
+
 /* Whether a segment without a valid header never had one: records follow a header only when that is durable. */
 static int is_empty(const struct pmr_segment *s, bool *ret, char *message)
 {
@@ -77,6 +85,10 @@ static int open_one(struct pmr_log *log, uint64_t number, char *message)
 {
 	struct pmr_segment s;
 	bool empty = false;
+	if (has_no_byte(log->home, number)) {
+		remove_file(log->home, number);
+		return 0;
+	}
 	int rc = pmr_segment_open(log->home, number, &s, message);
 	if (rc)
 		return rc;
@@ -238,29 +250,36 @@ int pmr_log_load(struct pmr_log *log, struct pmr_snapshot_id snapshot, struct pm
 
 /* ---- Making ------------------------------------------------------------------------------------ */
 
+static int refuse_entries(const struct pmr_home *home, uint64_t number, char *message)
+{
+	struct pmr_segment s = {.number = number};
+	char name[PMR_NAME_MAX], path[PATH_MAX];
+	bool empty = false;
+	if (has_no_byte(home, number))
+		return 0;
+	pmr_segment_name(number, name);
+	pmr_path(home, name, path);
+	int rc = pmr_file_map(path, PM_READ_ONLY, &s.map, message);
+	if (rc)
+		return rc;
+	s.size = pm_length(s.map);
+	rc = is_empty(&s, &empty, message);
+	pmr_segment_close(&s);
+	if (!rc && !empty)
+		rc = pmr_fail(message, RAFT_CORRUPT,
+		              "%s has no metadata, but a log with entries: the metadata is missing", home->path);
+	return rc;
+}
+
+/* All are looked at before the first is removed: an error removes none. */
 int pmr_log_prepare(struct pmr_log *log, char *message)
 {
 	struct numbers all = {0};
 	int rc = list(log->home, &all, message);
-	for (size_t i = 0; !rc && i < all.count; i++) {
-		struct pmr_segment s = {.number = all.number[i]};
-		char name[PMR_NAME_MAX], path[PATH_MAX];
-		bool empty = false;
-		pmr_segment_name(s.number, name);
-		pmr_path(log->home, name, path);
-		rc = pmr_file_map(path, PM_READ_ONLY, &s.map, message);
-		if (rc)
-			break;
-		s.size = pm_length(s.map);
-		rc = is_empty(&s, &empty, message);
-		pmr_segment_close(&s);
-		if (!rc && !empty)
-			rc = pmr_fail(message, RAFT_CORRUPT,
-			              "%s has no metadata, but a log with entries: the metadata is missing",
-			              log->home->path);
-		if (!rc)
-			remove_file(log->home, s.number);
-	}
+	for (size_t i = 0; !rc && i < all.count; i++)
+		rc = refuse_entries(log->home, all.number[i], message);
+	for (size_t i = 0; !rc && i < all.count; i++)
+		remove_file(log->home, all.number[i]);
 	free(all.number);
 	return rc;
 }

@@ -26,6 +26,12 @@ fi
 mounted=1
 echo "on $kind"
 "$program" "$work/disk/raft" full || exit 1
+rm -rf "$work/disk/raft"
+dd if=/dev/zero of="$work/disk/more" bs=4k 2>/dev/null
+truncate -s -40K "$work/disk/more"
+"$program" "$work/disk/raft" no_room || exit 1
+rm -rf "$work/disk/more" "$work/disk/raft"
+"$program" "$work/disk/raft" metadata || exit 1
 mount -o remount,ro "$work/disk" || exit 77
 "$program" "$work/disk/raft" read_only || exit 1
 find "$work/disk/raft" -type f -exec sha256sum {} + >"$work/sums"

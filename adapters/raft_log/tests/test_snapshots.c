@@ -67,6 +67,18 @@ void snapshots(void)
 	/* One that was not published is none; a damaged one is an error. */
 	set_word(path, 0);
 	refuse(1, RAFT_CORRUPT, "are missing");
+	clean();
+	open_io(&io);
+	fill_log(&io, 20, 1000);
+	CHECK(!put(&io, 10, 2, 5));
+	close_io(&io);
+	/* Without the metadata the start is refused, and leaves none behind. */
+	path_of("metadata", path);
+	CHECK(!unlink(path));
+	while (file("segment", 0, path))
+		CHECK(!unlink(path));
+	refuse(1, RAFT_CORRUPT, "but a snapshot");
+	CHECK(!file("metadata", 0, path) && file("snapshot", 0, path));
 }
 
 void damaged_snapshot(void)

@@ -7,6 +7,8 @@
  */
 #include "store_test.h"
 
+#include <fcntl.h>
+
 /* ---- Cases ------------------------------------------------------------------------------------- */
 
 static void metadata(void)
@@ -56,12 +58,56 @@ static void slots(void)
 	close_io(&io);
 	CHECK(!truncate(path, 4096));
 	refuse(1, RAFT_CORRUPT, "cut off");
+	CHECK(!truncate(path, 0));
+	refuse(1, RAFT_CORRUPT, "0 bytes");
 	CHECK(!unlink(path));
 	open_io(&io); /* no entry is there, so it is a directory whose making was cut off */
 	CHECK(!append(&io, 1, 1, 1, 10));
 	close_io(&io);
 	CHECK(!unlink(path));
 	refuse(1, RAFT_CORRUPT, "metadata is missing");
+	CHECK(access(path, F_OK)); /* the refused start left none */
+}
+
+static void make_empty(const char *name)
+{
+	char path[1024];
+	path_of(name, path);
+	int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0600);
+	CHECK(fd >= 0);
+	close(fd);
+}
+
+/* A segment of 0 bytes holds nothing: it is removed, before the log, after it, and where there is no log yet. */
+static void no_byte(void)
+{
+	struct io io;
+	char path[1024], last[1024];
+	make_empty("segment-0000000003");
+	open_io(&io);
+	fill_log(&io, 20, 1000);
+	close_io(&io);
+	make_empty("segment-0000000000");
+	make_empty("segment-0000000099");
+	check_log(1, 20, 2, 1000);
+	for (int n = 0; file("segment", n, path); n++)
+		CHECK(!strstr(path, "-0000000099") && !strstr(path, "-0000000000"), "%s", path);
+	/* One that held entries is missed all the same. */
+	CHECK(file("segment", 0, last));
+	CHECK(!truncate(last, 0));
+	CHECK(try_open(&io, 1) || try_load(&io) == RAFT_CORRUPT, "%s", io.io.errmsg);
+	close_io(&io);
+	/* An error removes nothing, not even what holds nothing. */
+	clean();
+	open_io(&io);
+	fill_log(&io, 20, 1000);
+	close_io(&io);
+	make_empty("segment-0000000000");
+	path_of("metadata", path);
+	CHECK(!unlink(path));
+	refuse(1, RAFT_CORRUPT, "metadata is missing");
+	path_of("segment-0000000000", path);
+	CHECK(!access(path, F_OK));
 }
 
 static void log_grows(void)
@@ -331,6 +377,16 @@ static void full(void)
 	close_io(&io);
 }
 
+/* A start that finds no room leaves nothing behind. */
+static void no_room(void)
+{
+	struct io io;
+	char path[1024];
+	CHECK(try_open(&io, 1) == RAFT_NOSPACE, "%s", io.io.errmsg);
+	close_io(&io);
+	CHECK(!file("metadata", 0, path) && !file("segment", 0, path), "%s is left", path);
+}
+
 static void read_only(void)
 {
 	refuse(1, RAFT_UNAUTHORIZED, "metadata");
@@ -345,9 +401,11 @@ static const struct {
 } cases[] = {
 	{"metadata", metadata, false}, {"slots", slots, false}, {"log_grows", log_grows, false},
 	{"in_order", in_order, false}, {"truncated", truncated, false}, {"cut", cut, false}, {"torn", torn, false},
-	{"stale", stale, false}, {"damaged", damaged, false}, {"missing", missing, false}, {"foreign", foreign, false},
-	{"snapshots", snapshots, false}, {"damaged_snapshot", damaged_snapshot, false}, {"installed", installed, false},
-	{"bootstrapped", bootstrapped, false}, {"full", full, true}, {"read_only", read_only, true},
+	{"stale", stale, false}, {"damaged", damaged, false}, {"missing", missing, false},
+	{"no_byte", no_byte, false}, {"foreign", foreign, false}, {"snapshots", snapshots, false},
+	{"damaged_snapshot", damaged_snapshot, false}, {"installed", installed, false},
+	{"bootstrapped", bootstrapped, false}, {"full", full, true}, {"no_room", no_room, true},
+	{"read_only", read_only, true},
 };
 
 int main(int argc, char **argv)
