@@ -351,11 +351,11 @@ struct pm_range {
 };
 
 /* pm_commit(3): makes exactly these ranges durable; they may overlap. On PM_PAGE no page that was only flushed is
- * written, and calls of several threads share a write-back.
+ * written (but see the page), and calls of several threads share a write-back.
  * Returns: as pm_persist(). */
 PM_API int pm_commit(struct pm_mapping *mapping, const struct pm_range *ranges, size_t count);
 
-/* pm_publish64(3): pm_drain(), then stores value, untorn, then makes it durable: a word that makes the rest visible.
+/* pm_publish64(3): drains, then stores value, untorn, which can raise SIGBUS as any store, then makes it durable.
  * Returns: as pm_drain(), the word unchanged; as pm_commit(); -EINVAL: not aligned to 8 bytes; -EACCES: read-only. */
 PM_API int pm_publish64(struct pm_mapping *mapping, uint64_t *address, uint64_t value);
 

@@ -17,6 +17,14 @@ void pm_set_log(pm_log_fn *function, void *arg)
 	pthread_mutex_unlock(&lock);
 }
 
+/* A path may have a newline, or what a terminal obeys. */
+static void make_one_line(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
 void pm_log_event(const char *name, const struct pm_event *event)
 {
 	char text[1024];
@@ -24,6 +32,7 @@ void pm_log_event(const char *name, const struct pm_event *event)
 		return;
 	int used = snprintf(text, sizeof(text), "%.400s: ", name);
 	pm_explain_event(event, text + used, sizeof(text) - (size_t)used);
+	make_one_line(text);
 	pthread_mutex_lock(&lock);
 	if (log_function)
 		log_function(text, log_arg);

@@ -153,9 +153,27 @@ START_TEST(the_log_hears_of_each_event)
 }
 END_TEST
 
+/* No path makes two lines, or tells a terminal what to do; other bytes stay. */
+START_TEST(a_line_of_the_log_is_one)
+{
+	struct heard h = {.times = 0};
+	const char *path = unit_file("two\nlines\r\033[2J\177 of \303\244", SIZE);
+	fake_start(&fake_plain);
+	pm_set_log(hear, &h);
+	struct pm_mapping *m = unit_map(path, NULL);
+	pm_set_log(NULL, NULL);
+	ck_assert_uint_eq(h.times, 1);
+	ck_assert_msg(strstr(h.last, "two?lines??[2J? of \303\244: "), "%s", h.last);
+	for (const char *c = h.last; *c; c++)
+		ck_assert_msg((unsigned char)*c >= ' ' && *c != 0x7f, "%s", h.last);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("words");
+	tcase_add_test(c, a_line_of_the_log_is_one);
 	tcase_add_loop_test(c, every_value_has_a_name_of_its_own, 0, sizeof(names) / sizeof(names[0]));
 	tcase_add_loop_test(c, an_event_in_a_sentence, 0, sizeof(sentences) / sizeof(sentences[0]));
 	tcase_add_test(c, every_kind_has_a_sentence);
