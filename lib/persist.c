@@ -354,6 +354,15 @@ static int fail_copied_up(const struct pm_mapping *m)
 	               "again");
 }
 
+/* -EBADF: the number of the descriptor was closed, or leads to another file. A node is asked as well. */
+static int ask_for_file(struct pm_mapping *m)
+{
+	struct statx now;
+	if (m->medium.is_device && m->medium.identity)
+		return pm_kept_file_stat(m->medium.identity, &now);
+	return pm_medium_check(&m->medium);
+}
+
 int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t length)
 {
 	if (!m)
@@ -365,14 +374,18 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
 		return pm_fail(-EOPNOTSUPP, "pm_read", m->name,
 		               "only a shared mapping of a file can be read by the kernel (pread(2))");
-	/* Before, so that the caller's memory keeps what it holds; and after, for a copy that is made meanwhile. */
+	/* Before, so that the caller's memory keeps what it holds; and after, for what is done meanwhile. */
+	if (ask_for_file(m) == -EBADF)
+		return pm_gate_leave(m, "pm_read", -EBADF);
 	if (pm_mapping_is_of_another(m))
 		return fail_copied_up(m);
 	int rc = pm_medium_read(&m->medium, destination,
 	                        m->mapped.range.offset + (uint64_t)((const char *)source - m->base), length);
-	/* If the program closed or reused the number, it leads to a file that is not the mapping's. */
-	if (pm_medium_check(&m->medium) == -EBADF)
+	if (ask_for_file(m) == -EBADF) {
+		/* What was read may be another file's. */
+		memset(destination, 0, length);
 		return pm_gate_leave(m, "pm_read", -EBADF);
+	}
 	if (!rc && pm_mapping_is_of_another(m))
 		return fail_copied_up(m);
 	if (rc == -ENODATA)

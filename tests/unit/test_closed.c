@@ -186,6 +186,75 @@ START_TEST(every_call_after_a_theft)
 }
 END_TEST
 
+static int read_and_see(const char *held)
+{
+	char bytes[8] = "mine...";
+	int rc = pm_read(m, bytes, base, sizeof(bytes));
+	ck_assert_int_eq(memcmp(bytes, held, sizeof(bytes)), 0);
+	return rc;
+}
+
+/* The caller's memory keeps what it holds. */
+START_TEST(no_byte_of_another_file_is_read)
+{
+	int machine = _i % MACHINES;
+	enum theft theft = (enum theft)(_i / MACHINES);
+	fake_start(machines[machine]);
+	m = map_on(machine, unit_file("file", 16 * SIZE));
+	base = pm_base(m);
+	steal(theft);
+	fake_forget();
+	ck_assert_int_eq(read_and_see("mine..."), -EBADF);
+	ck_assert_int_eq(read_and_see("mine..."), -EBADF);
+	ck_assert_uint_eq(fake_calls(FAKE_pread), 0);
+	ck_assert_int_eq(pm_unmap(m), -EBADF);
+	close(number);
+}
+END_TEST
+
+static void steal_before_read(enum fake_call c)
+{
+	if (c == FAKE_pread && m->file.fd >= 0 && !other)
+		steal(ANOTHER_FILE);
+}
+
+/* Between the first look and the read: what was read is taken back. */
+START_TEST(the_number_is_reused_during_a_read)
+{
+	fake_start(machines[_i]);
+	m = map_on(_i, unit_file("file", 16 * SIZE));
+	base = pm_base(m);
+	other = NULL;
+	counting.hook = steal_before_read;
+	ck_assert_int_eq(read_and_see("\0\0\0\0\0\0\0"), -EBADF);
+	counting.hook = NULL;
+	ck_assert_ptr_nonnull(other);
+	ck_assert_int_eq(pm_unmap(m), -EBADF);
+	close(number);
+}
+END_TEST
+
+/* The node of a device, which a mapping that can be stored to asks nothing else. */
+START_TEST(a_nodes_number_is_reused)
+{
+	char byte = 'm', shown = 1;
+	fake_stop();
+	other = unit_file("other", OTHER_SIZE);
+	number = open("/dev/zero", O_RDWR | O_CLOEXEC);
+	if (pm_map_fd(number, UNIT_OPTIONS(.flags = PM_BORROW_FD, .length = SIZE), &m))
+		return;
+	base = pm_base(m);
+	int first = pm_read(m, &shown, base, 1), fd = open(other, O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(dup2(fd, number), number);
+	ck_assert(first || !shown);
+	ck_assert_int_eq(pm_read(m, &byte, base, 1), first ? first : -EBADF);
+	ck_assert_int_eq(byte, 'm');
+	pm_unmap(m);
+	close(fd);
+	close(number);
+}
+END_TEST
+
 /* It is no failed write-back: other mappings of the file have descriptors of their own. */
 START_TEST(another_mapping_of_the_file_is_whole)
 {
@@ -330,6 +399,9 @@ int main(void)
 {
 	TCase *c = unit_case("closed");
 	tcase_add_loop_test(c, every_call_after_a_theft, 0, MACHINES * THEFTS);
+	tcase_add_loop_test(c, no_byte_of_another_file_is_read, 0, MACHINES * THEFTS);
+	tcase_add_loop_test(c, the_number_is_reused_during_a_read, 0, MACHINES);
+	tcase_add_test(c, a_nodes_number_is_reused);
 	tcase_add_test(c, another_mapping_of_the_file_is_whole);
 	tcase_add_test(c, the_number_becomes_another_mappings);
 	tcase_add_loop_test(c, a_query_knows_nothing, 0, 2);
