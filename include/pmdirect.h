@@ -143,7 +143,7 @@ enum pm_evidence_row {
 	PM_EV_LEASE_POSSIBLE = 20,    /* a write lease could be taken; error: why not */
 	PM_EV_LEASE_HELD = 21,        /* a write lease is held: no other process has the file open */
 	PM_EV_KERNEL = 22,            /* text: kernel release */
-	PM_EV_ENV_OVERRIDE = 23,      /* the environment lowered the promise; text: the setting; EINVAL: unknown word */
+	PM_EV_ENV_OVERRIDE = 23,      /* the environment limits the promise; text: the setting; EINVAL: unknown word */
 	PM_EV_OWN_DESCRIPTION = 24,   /* the library has an open file description of its own */
 	PM_EV_LIBPMEM = 25,           /* libpmem is in use as provider */
 	PM_EV_LIBUNWIND = 26,         /* libunwind is in use as provider */

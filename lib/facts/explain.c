@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "error.h"
 #include "facts/explain.h"
 #include "facts/text.h"
 
@@ -183,6 +184,9 @@ static void say_read_only(struct pm_text *t, const struct pm_report *r, enum gra
 	worsen(g, NOT_DURABLE);
 }
 
+/* As the error of the calls says it (mapping/gate.c). */
+#define RESIZE "pm_resize() to what is left, or map again"
+
 static void say_end(struct pm_text *t, const struct pm_report *r, enum gravity *g)
 {
 	if (!says(r, PM_EV_IN_FILE, PM_NO))
@@ -191,13 +195,14 @@ static void say_end(struct pm_text *t, const struct pm_report *r, enum gravity *
 		say(t,
 		    "The file was cut off at %" PRIu64
 		    ", inside the range, and has grown since: what was stored behind that is lost, and durability "
-		    "calls there fail until pm_resize(). ",
+		    "calls there fail until pm_resize(); " RESIZE ". ",
 		    r->evidence[PM_EV_IN_FILE].value);
 	else
 		say(t,
 		    "The file ends at %" PRIu64
-		    ", inside the range: what was stored behind it is lost, and an access there raises SIGBUS; %s. ",
-		    r->evidence[PM_EV_IN_FILE].value, advices[PM_ADVICE_MAP_AGAIN]);
+		    ", inside the range: what was stored behind it is lost, and an access there raises SIGBUS; "
+		    RESIZE ". ",
+		    r->evidence[PM_EV_IN_FILE].value);
 	worsen(g, IN_PART);
 }
 
@@ -209,7 +214,9 @@ static const char *advice_for_name(const struct pm_evidence *named)
 {
 	if (named->error != ENOLINK)
 		return advices[PM_ADVICE_NAME];
-	return strstr(named->text, "memfd") ? "map a file of a file system" : "give it a name with linkat(2)";
+	return strstr(named->text, "memfd")
+	               ? "map a file of a file system"
+	               : "give it a name with linkat(2), which fails with ENOENT if it had one that was removed";
 }
 
 static void say_name(struct pm_text *t, const struct pm_report *r, enum gravity *g)
@@ -320,6 +327,7 @@ static bool is_said(enum pm_reason reason)
 	case PM_REASON_COPIED_UP:
 	case PM_REASON_MOUNTED_OVER:
 	case PM_REASON_IMMUTABLE:
+	case PM_REASON_DESCRIPTOR_LOST:
 		return true;
 	default:
 		return false;
@@ -330,9 +338,11 @@ static void say_advice(struct pm_text *t, const struct pm_report *r)
 {
 	if (r->advice != PM_ADVICE_NONE && (size_t)r->advice < COUNT(advices))
 		say(t, "Advice: %s. ", advices[r->advice]);
-	if (r->advice == PM_ADVICE_PREPARE && r->granularity == PM_PAGE && says(r, PM_EV_FSYNC_COMPLETE, PM_NO))
+	/* PM_PREPARE makes drains cheap here, and meets no request. */
+	bool is_unwritten = says(r, PM_EV_ALLOCATED, PM_NO) || says(r, PM_EV_EXTENTS_WRITTEN, PM_NO);
+	if (r->granularity == PM_PAGE && says(r, PM_EV_FSYNC_COMPLETE, PM_NO) && is_unwritten)
 		say(t, "On an ext4 without a journal every drain syncs the whole file system until all blocks of the "
-		       "range are written. ");
+		       "range are written%s. ", r->advice == PM_ADVICE_PREPARE ? "" : ", which PM_PREPARE does");
 }
 
 static void say_verdict(struct pm_text *t, const struct pm_report *r, enum gravity g)
@@ -362,11 +372,39 @@ static void say_verdict(struct pm_text *t, const struct pm_report *r, enum gravi
 	say_advice(t, r);
 }
 
+/*
+ * Whether the evidence would allow more. Where a loss is the reason, it is not known whether lines would be promised:
+ * then what lines need first counts.
+ */
+static bool is_limited_by_environment(const struct pm_report *r)
+{
+	const struct pm_evidence *forced = &r->evidence[PM_EV_ENV_OVERRIDE];
+	if (!says(r, PM_EV_ENV_OVERRIDE, PM_YES))
+		return false;
+	if (forced->value > PM_PAGE)
+		return r->granularity == PM_CACHE_LINE && r->grade >= PM_GRADE_PROMISED &&
+		       says(r, PM_EV_CPU_CACHE, PM_YES);
+	return r->reason == PM_REASON_ENV_OVERRIDE ||
+	       (r->granularity == PM_PAGE && is_said(r->reason) && says(r, PM_EV_MAP_SYNC, PM_YES));
+}
+
+static void say_watch(struct pm_text *t, const struct pm_report *r)
+{
+	int error = r->evidence[PM_EV_WATCHED].error;
+	/* Nothing of a file without a descriptor is noticed, and that was said. */
+	if (!says(r, PM_EV_WATCHED, PM_NO) || r->reason == PM_REASON_DESCRIPTOR_LOST)
+		return;
+	say(t,
+	    "The file cannot be watched (inotify, error %d): a write or an open by another process is not noticed, a "
+	    "truncation or a hole up to a second later%s. ",
+	    error, error == EMFILE || error == ENOSPC ? "; see /proc/sys/fs/inotify" : "");
+}
+
 static void say_environment(struct pm_text *t, const struct pm_report *r)
 {
 	const struct pm_evidence *forced = &r->evidence[PM_EV_ENV_OVERRIDE];
-	if (says(r, PM_EV_ENV_OVERRIDE, PM_YES))
-		say(t, "Tainted: PMDIRECT_GRANULARITY=%.55s lowers the promise. ", forced->text);
+	if (is_limited_by_environment(r))
+		say(t, "PMDIRECT_GRANULARITY=%.55s lowers the promise. ", forced->text);
 	if (says(r, PM_EV_ENV_OVERRIDE, PM_NO) && forced->text[0])
 		say(t, "PMDIRECT_GRANULARITY=%.55s changes nothing: it is neither page nor cache_line. ", forced->text);
 	/* Names the server that makes the promise, or where the way down ended. */
@@ -376,12 +414,7 @@ static void say_environment(struct pm_text *t, const struct pm_report *r)
 	    !strcmp(r->evidence[PM_EV_LARGE_FOLIOS].text, pm_access_name(PM_ACCESS_UNSET)))
 		say(t, "A small commit may write some MiB, if the file is cached in large folios: %s. ",
 		    advices[PM_ADVICE_RANDOM_ACCESS]);
-	if (says(r, PM_EV_WATCHED, PM_NO))
-		say(t,
-		    "The file cannot be watched (inotify, error %d): a write or an open by another process is not "
-		    "noticed, a "
-		    "truncation or a hole up to a second later; see /proc/sys/fs/inotify. ",
-		    r->evidence[PM_EV_WATCHED].error);
+	say_watch(t, r);
 }
 
 int pm_explain(const struct pm_report *r, char *buffer, size_t buffer_size)
@@ -390,8 +423,10 @@ int pm_explain(const struct pm_report *r, char *buffer, size_t buffer_size)
 		say_dead, say_error, say_read_only, say_end, say_name, say_bad_blocks, say_immutable};
 	struct pm_text t = {.at = buffer, .room = buffer_size};
 	enum gravity g = SOUND;
-	if (!r || r->size < offsetof(struct pm_report, evidence) || (!buffer && buffer_size))
-		return -EINVAL;
+	if (!r || r->size < offsetof(struct pm_report, evidence))
+		return pm_fail(-EINVAL, "pm_explain", NULL, "the report is NULL, or does not reach its evidence");
+	if (!buffer && buffer_size)
+		return pm_fail(-EINVAL, "pm_explain", NULL, "the buffer is NULL, and buffer_size is not 0");
 	say_nature(&t, r);
 	for (size_t i = 0; i < COUNT(losses); i++)
 		losses[i](&t, r, &g);

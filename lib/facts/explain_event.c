@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdbool.h>
 
+#include "error.h"
 #include "facts/explain.h"
 #include "facts/text.h"
 
@@ -55,8 +56,10 @@ int pm_explain_event(const struct pm_event *e, char *buffer, size_t buffer_size)
 {
 	struct pm_text t = {.at = buffer, .room = buffer_size};
 	char why[256];
-	if (!e || e->size < sizeof(*e) || (!buffer && buffer_size))
-		return -EINVAL;
+	if (!e || e->size < sizeof(*e))
+		return pm_fail(-EINVAL, "pm_explain_event", NULL, "the event is NULL, or is not whole");
+	if (!buffer && buffer_size)
+		return pm_fail(-EINVAL, "pm_explain_event", NULL, "the buffer is NULL, and buffer_size is not 0");
 	size_t kind = (size_t)e->kind < COUNT(happened) ? (size_t)e->kind : 0;
 	say(&t, "%s", happened[kind].sentence ? happened[kind].sentence : "An event of an unknown kind");
 	if (has_place(e->kind) && e->length)

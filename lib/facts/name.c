@@ -120,6 +120,11 @@ void pm_name_remember(struct pm_name *name, int fd, const struct statx *file)
 	name->birth = file->stx_btime;
 }
 
+void pm_name_note(struct pm_name *name, const struct pm_evidence *named)
+{
+	name->was_linked |= named->state == PM_YES && named->value;
+}
+
 /* Whether the descriptor leads to the file: 1, 0, or -errno. A server may give the file's numbers to another file. */
 static int is_file(int fd, const struct pm_named_file *file)
 {
@@ -172,13 +177,18 @@ static void set_path(pm_evidence_table e, enum pm_state state, int error, const 
 	set_name_row(e, state, error, text, links);
 }
 
-/* If the file was linked later, the kernel goes on to call it unnamed, and only the number of links shows the name. */
-static void set_unnamed(pm_evidence_table e, int rc, unsigned links, const char *path)
+/*
+ * If the file was linked later, the kernel goes on to call it unnamed, and only the number of links shows the name. If
+ * the link was removed since, only an earlier look shows that there was one.
+ */
+static void set_unnamed(pm_evidence_table e, int rc, unsigned links, const struct pm_name *name, const char *path)
 {
 	if (rc)
 		set_name_row(e, PM_UNKNOWN, -rc, "", 0);
 	else if (links)
 		set_name_row(e, PM_YES, 0, "named by linkat(2)", links);
+	else if (name->was_linked)
+		set_name_row(e, PM_NO, PM_NAME_REMOVED, "unlinked", 0);
 	else
 		set_name_row(e, PM_NO, PM_NAME_NEVER,
 		             is_memfd(path) ? "never had a name: a memfd" : "never had a name", 0);
@@ -193,7 +203,7 @@ static void set_removed(pm_evidence_table e, const struct pm_subject *s, const c
 	int rc = PM_RETRY(pm_sys->statx(s->fd, "", AT_EMPTY_PATH, &now));
 	unsigned links = now.stx_nlink;
 	if (never_had_a_name(path, &now)) {
-		set_unnamed(e, rc, links, path);
+		set_unnamed(e, rc, links, s->name, path);
 		return;
 	}
 	/* Without a remembered path another one may lead to the file. */

@@ -17,6 +17,7 @@ struct pm_name {
 	int error;
 	bool is_untold;      /* the kernel shows another path than the created one: FUSE by paths, after link(2) */
 	bool now_is_removed; /* the file had no name any more */
+	bool was_linked;     /* the file was seen with a link */
 	bool has_birth;
 	struct statx_timestamp birth;
 };
@@ -36,6 +37,8 @@ void pm_name_forget(struct pm_name *, const struct pm_named_file *);
  * with, the kernel goes on to report no path (fs/dcache.c d_mark_tmpfile).
  */
 void pm_name_follow(struct pm_name *, int directory_fd, const char *entry, const struct pm_named_file *);
+/* Notes that the row, which was just filled, shows links. */
+void pm_name_note(struct pm_name *, const struct pm_evidence *named);
 /* Whether the descriptor leads to another file than when the name was remembered. */
 bool pm_name_is_reborn(const struct pm_name *, const struct statx *);
 

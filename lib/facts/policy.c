@@ -86,13 +86,14 @@ static bool is_volatile(const struct pm_evidence *e, const struct pm_ask *ask, s
 }
 
 /*
- * On an ext4 without a journal every drain syncs the whole file system until the blocks of the range are written
- * (pm_lines(7)): preparing the file helps at once, and needs no other medium.
+ * Of a caller that wants the kernel's write-back. On an ext4 without a journal every drain syncs the whole file system
+ * until the blocks of the range are written (pm_lines(7)), so preparing the file makes drains cheap. It meets no
+ * request.
  */
 static enum pm_advice advice_for_pages(const struct pm_evidence *e)
 {
 	bool is_unwritten = e[PM_EV_ALLOCATED].state == PM_NO || e[PM_EV_EXTENTS_WRITTEN].state == PM_NO;
-	return e[PM_EV_FSYNC_COMPLETE].state == PM_NO && is_unwritten ? PM_ADVICE_PREPARE : PM_ADVICE_MOUNT_DAX;
+	return e[PM_EV_FSYNC_COMPLETE].state == PM_NO && is_unwritten ? PM_ADVICE_PREPARE : PM_ADVICE_NONE;
 }
 
 /* What rules out user-space durability before the evidence for it counts. */
@@ -104,11 +105,11 @@ static bool is_lowered(const struct pm_evidence *e, const struct pm_ask *ask, st
 	if (e[PM_EV_MAP_SYNC_IGNORED].state == PM_YES && !avoids_all)
 		blame(d, PM_REASON_MAP_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX);
 	else if (d->direct == PM_NO && !avoids_all)
-		blame(d, PM_REASON_PAGE_CACHE, advice_for_pages(e));
+		blame(d, PM_REASON_PAGE_CACHE, PM_ADVICE_MOUNT_DAX);
 	else if (d->direct == PM_UNKNOWN && avoids && ask->direct != PM_AVOID)
 		blame(d, PM_REASON_DIRECT_UNKNOWN, PM_ADVICE_MOUNT_DAX);
 	else if (avoids)
-		blame(d, PM_REASON_AVOIDED, PM_ADVICE_NONE);
+		blame(d, PM_REASON_AVOIDED, avoids_all ? advice_for_pages(e) : PM_ADVICE_NONE);
 	else if (forced->state == PM_YES && forced->value <= PM_PAGE)
 		blame(d, PM_REASON_ENV_OVERRIDE, PM_ADVICE_UNSET_ENV);
 	else

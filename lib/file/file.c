@@ -10,12 +10,16 @@
 #include "facts/evidence.h"
 #include "facts/region.h"
 #include "file/file.h"
+#include "kernel/limits.h"
 #include "kernel/quirks.h"
 #include "sys/sys.h"
 
 int pm_file_fail(const struct pm_file *f, int rc, const char *what)
 {
-	return pm_fail(rc, f->call, f->name, "%s: %s%s", what, pm_strerror(rc), pm_what_helps(rc));
+	char limit[120];
+	bool is_descriptor = rc == -EMFILE || rc == -ENFILE;
+	const char *why = is_descriptor && pm_limit_name(limit, sizeof(limit), 0, rc) ? limit : pm_strerror(rc);
+	return pm_fail(rc, f->call, f->name, "%s: %s%s", what, why, pm_what_helps(rc));
 }
 
 int pm_file_within_limit(const struct pm_file *f, uint64_t end)

@@ -20,6 +20,7 @@ void pm_mapping_name_at_first(struct pm_mapping *m, pm_evidence_table e, const s
 	} else if (S_ISREG(f->stx.stx_mode)) {
 		pm_name_remember(&f->place, f->fd, &f->stx);
 		pm_evidence_named_at_first(e, s, !f->by_descriptor);
+		pm_name_note(&f->place, &e[PM_EV_NAMED]);
 	}
 }
 

@@ -6,6 +6,7 @@
 #include "facts/evidence.h"
 #include "facts/explain.h"
 #include "facts/gather.h"
+#include "facts/name.h"
 #include "facts/subject.h"
 #include "observe/assess.h"
 #include "sys/sys.h"
@@ -155,6 +156,8 @@ int pm_assess(struct pm_mapped *m, struct pm_medium *medium, uint64_t length, co
 	if (rc)
 		return rc;
 	pm_evidence_for_observation(e, s);
+	if (m->file)
+		pm_name_note(&m->file->place, &e[PM_EV_NAMED]);
 	*ret = pm_decide(e, &m->ask);
 	return 0;
 }

@@ -181,7 +181,7 @@ START_TEST(a_report_in_words)
 		{&fake_tmpfs,
 	         {"volatile", "Nothing is known to make a store durable", "Not direct: the page cache lies"}},
 		{&fake_shim, {"shim", "sandbox", "not met"}},
-		{&fake_forced, {"Tainted", "PMDIRECT_GRANULARITY=page", "unset"}},
+		{&fake_forced, {"=page lowers the promise", "PMDIRECT_GRANULARITY", "unset"}},
 		{&fake_weak_cpu, {"CPU", "CLWB", "not met"}},
 	};
 	char text[1024];
@@ -219,8 +219,12 @@ START_TEST(a_report_that_cannot_be_read)
 {
 	struct pm_report r = *report_of(&fake_plain);
 	char text[16];
+	/* With a sentence of its own, not that of an earlier call. */
+	ck_assert_int_eq(pm_drain(NULL), -EINVAL);
 	ck_assert_int_eq(pm_explain(NULL, text, sizeof(text)), -EINVAL);
+	ck_assert_str_eq(pm_error_detail(), "pm_explain: the report is NULL, or does not reach its evidence");
 	ck_assert_int_eq(pm_explain(&r, NULL, 1), -EINVAL);
+	ck_assert_str_eq(pm_error_detail(), "pm_explain: the buffer is NULL, and buffer_size is not 0");
 	r.size = 0;
 	ck_assert_int_eq(pm_explain(&r, text, sizeof(text)), -EINVAL);
 	r.size = offsetof(struct pm_report, evidence) - 1;

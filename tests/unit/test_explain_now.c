@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "kernel/magic.h"
+#include "mapping/mapping.h"
 #include "watching.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -92,6 +93,21 @@ static void mistyped(void)
 	fake.machine.granularity_word = "pages";
 }
 
+static void forced_to_pages(void)
+{
+	fake.machine.granularity_word = "page";
+}
+
+static void forced_to_lines(void)
+{
+	fake.machine.granularity_word = "cache_line";
+}
+
+static void closed(void)
+{
+	ck_assert_int_eq(close(m->file.fd), 0);
+}
+
 static void unlinked_and_shut_down(void)
 {
 	unlinked();
@@ -142,7 +158,8 @@ static const struct state {
 	 {PROMISES}},
 	{&fake_plain, poisoned, {0}, "The mapping is poisoned", {"pm_clear_error()", "not met"},
 	 {PROMISES, "Advice: put"}},
-	{&fake_dax, truncated, {0}, "The file ends at 5000", {"what was stored behind it is lost", "map again"},
+	{&fake_dax, truncated, {0}, "The file ends at 5000",
+	 {"what was stored behind it is lost", "SIGBUS; pm_resize() to what is left, or map again."},
 	 {"every fact holds", "proven by", "user space commits alone", "PM_PREPARE"}},
 	{&fake_plain, truncated, {0}, "The file ends at 5000", {"map again"},
 	 {"every fact holds", "proven by", "Advice: put"}},
@@ -173,7 +190,21 @@ static const struct state {
 	 {PROMISES}},
 	{&fake_dax, mistyped, {0}, "Stores become durable by cache-line",
 	 {"PMDIRECT_GRANULARITY=pages changes nothing", "proven"},
-	 {"Tainted"}},
+	 {"lowers"}},
+	/* What the variable lowers, and where it changes nothing. */
+	{&fake_forced, nothing, {0}, "Stores become durable by the kernel",
+	 {"GRANULARITY=page lowers the promise"}, {NULL}},
+	{&fake_forced, unlinked, {0}, "No path leads to the file (unlinked)",
+	 {"GRANULARITY=page lowers the promise"}, {NULL}},
+	{&fake_plain, forced_to_pages, {0}, "Stores become durable by the kernel", {"Advice: put"},
+	 {"lowers", "GRANULARITY"}},
+	{&fake_dax, forced_to_lines, {0}, "Stores become durable by cache-line", {"proven"}, {"lowers", "GRANULARITY"}},
+	{&fake_eadr, forced_to_lines, {0}, "Stores become durable by cache-line",
+	 {"GRANULARITY=cache_line lowers the promise"}, {NULL}},
+	{&fake_plain, closed, {0}, "The program closed the library's descriptor", {"unmap and map again", "not met"},
+	 {PROMISES, "Advice", "inotify"}},
+	{&fake_dax, closed, {.flags = PM_WATCH}, "The program closed the library's descriptor", {"unmap and map again"},
+	 {PROMISES, "Advice", "inotify"}},
 	{&fake_plain, read_only, {.flags = PM_READ_ONLY}, "Stores become", {"Advice: put"}, {"read-only"}},
 };
 
@@ -206,22 +237,28 @@ START_TEST(the_text_is_of_now)
 }
 END_TEST
 
-/* Preparing spares every drain the sync of a whole file system; no other medium is needed for that. */
-START_TEST(without_a_journal_preparing_is_advised)
+/*
+ * Preparing spares every drain the sync of a whole file system. It meets no request, so it is the advice only where all
+ * is met.
+ */
+START_TEST(without_a_journal_preparing_makes_drains_cheap)
 {
+	bool is_unwritten = _i % 2, avoids = _i >= 2;
 	static const struct fake_extent unwritten[] = {
 		{.logical = 0, .length = 1 << 20, .flags = FIEMAP_EXTENT_UNWRITTEN}};
 	char text[2048];
 	watched_path = unit_file("file", SIZE);
 	fake_start(&fake_plain);
 	fake.machine.lacks_journal = true;
-	m = unit_map(watched_path, NULL);
-	fake.machine.extents = _i ? NULL : unwritten;
+	enum pm_request request = avoids ? PM_AVOID : PM_HINT;
+	m = unit_map(watched_path, UNIT_OPTIONS(.sync = request, .direct = request));
+	fake.machine.extents = is_unwritten ? unwritten : NULL;
 	fake.machine.extent_count = 1;
 	pm_explain(unit_query(m), text, sizeof(text));
-	ck_assert_msg(!strstr(text, "Advice: map with PM_PREPARE") == (_i != 0), "%s", text);
-	ck_assert_msg(!strstr(text, "syncs the whole file system") == (_i != 0), "%s", text);
-	ck_assert_msg(!strstr(text, "Advice: put the file") == (_i == 0), "%s", text);
+	ck_assert_msg(!strstr(text, "Advice: map with PM_PREPARE") == !(is_unwritten && avoids), "%s", text);
+	ck_assert_msg(!strstr(text, "written, which PM_PREPARE does") == !(is_unwritten && !avoids), "%s", text);
+	ck_assert_msg(!strstr(text, "syncs the whole file system") == !is_unwritten, "%s", text);
+	ck_assert_msg(!strstr(text, "Advice: put the file") == avoids, "%s", text);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -354,7 +391,7 @@ int main(void)
 	TCase *c = unit_case("explain_now");
 	tcase_add_loop_test(c, the_text_is_of_now, 0, (int)COUNT(states));
 	tcase_add_loop_test(c, how_a_file_gets_its_first_name, 0, 2);
-	tcase_add_loop_test(c, without_a_journal_preparing_is_advised, 0, 2);
+	tcase_add_loop_test(c, without_a_journal_preparing_makes_drains_cheap, 0, 4);
 	tcase_add_loop_test(c, a_file_becomes_immutable, 0, 2);
 	tcase_add_test(c, an_immutable_file_is_read);
 	tcase_add_test(c, an_append_is_told_as_one);

@@ -103,32 +103,10 @@ START_TEST(what_befell_the_file_matters_to_whom)
 }
 END_TEST
 
-/* Where every drain would sync the whole file system, preparing helps, until it is done. */
-START_TEST(advice_without_a_journal)
-{
-	pm_evidence_table e;
-	struct pm_ask ask = {.backing = PM_BACKING_FILE};
-	proven_file(e);
-	e[PM_EV_DAX].state = PM_NO;
-	e[PM_EV_FSYNC_COMPLETE].state = PM_NO;
-	ck_assert_int_eq(pm_decide(e, &ask).advice, PM_ADVICE_MOUNT_DAX);
-	e[PM_EV_EXTENTS_WRITTEN].state = PM_NO;
-	ck_assert_int_eq(pm_decide(e, &ask).advice, PM_ADVICE_PREPARE);
-	ck_assert_int_eq(pm_decide(e, &ask).reason, PM_REASON_PAGE_CACHE);
-	e[PM_EV_EXTENTS_WRITTEN].state = PM_UNKNOWN;
-	ck_assert_int_eq(pm_decide(e, &ask).advice, PM_ADVICE_MOUNT_DAX);
-	e[PM_EV_ALLOCATED].state = PM_NO;
-	ck_assert_int_eq(pm_decide(e, &ask).advice, PM_ADVICE_PREPARE);
-	e[PM_EV_FSYNC_COMPLETE].state = PM_YES;
-	ck_assert_int_eq(pm_decide(e, &ask).advice, PM_ADVICE_MOUNT_DAX);
-}
-END_TEST
-
 int main(void)
 {
 	TCase *c = unit_case("losses");
 	tcase_add_loop_test(c, what_befell_the_file_comes_first, 0, (int)COUNT(losses));
 	tcase_add_test(c, what_befell_the_file_matters_to_whom);
-	tcase_add_test(c, advice_without_a_journal);
 	return unit_run();
 }

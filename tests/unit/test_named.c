@@ -260,59 +260,6 @@ START_TEST(a_name_is_lost_in_two_ways)
 }
 END_TEST
 
-/* ---- Never named ---- */
-
-static int unnamed(bool memory)
-{
-	int fd = memory ? memfd_create("m", 0) : open(unit_path(""), O_TMPFILE | O_RDWR, 0600);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(ftruncate(fd, SIZE), 0);
-	return fd;
-}
-
-START_TEST(a_file_without_a_name)
-{
-	struct pm_mapping *m = NULL;
-	int fd = unnamed(_i);
-	fake_start(&fake_dax);
-	ck_assert_int_eq(pm_map_fd(fd, UNIT_OPTIONS(.sync = PM_GUARANTEE), &m), -PM_ENOTSYNC);
-	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "never had a name"));
-	unit_ok(pm_map_fd(fd, NULL, &m));
-	struct pm_event event = only(m);
-	ck_assert_int_eq(event.kind, PM_EVENT_DEMOTED);
-	ck_assert_int_eq(event.reason, PM_REASON_UNNAMED);
-	const struct pm_report *r = unit_query(m);
-	ck_assert_int_eq(r->reason, PM_REASON_UNNAMED);
-	ck_assert_int_eq(r->granularity, PM_CACHE_LINE);
-	ck_assert_int_eq(only(m).kind, 0);
-	unit_ok(pm_unmap(m));
-	close(fd);
-}
-END_TEST
-
-START_TEST(a_file_gets_a_name)
-{
-	char self[40];
-	struct pm_mapping *m = NULL;
-	int fd = unnamed(false);
-	fake_start(&fake_dax);
-	unit_ok(pm_map_fd(fd, NULL, &m));
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	ck_assert_int_eq(linkat(AT_FDCWD, self, AT_FDCWD, unit_path("named"), AT_SYMLINK_FOLLOW), 0);
-	const struct pm_report *r = unit_query(m);
-	ck_assert_int_eq(r->evidence[PM_EV_NAMED].state, PM_YES);
-	ck_assert_uint_eq(r->evidence[PM_EV_NAMED].value, 1);
-	ck_assert_int_eq(r->verdict, PM_VERDICT_MET);
-	ck_assert_int_eq(r->grade, PM_GRADE_PROVEN);
-	while (only(m).kind == PM_EVENT_DEMOTED)
-		;
-	ck_assert_int_eq(unlink(unit_path("named")), 0);
-	ck_assert_int_eq(only(m).kind, PM_EVENT_NAME_LOST);
-	unit_ok(pm_unmap(m));
-	close(fd);
-}
-END_TEST
-
 START_TEST(a_file_unlinked_before)
 {
 	struct pm_mapping *m = NULL;
@@ -486,8 +433,6 @@ int main(void)
 	tcase_add_loop_test(c, a_guarantee_ends_with_the_name, 0, 2);
 	tcase_add_test(c, a_move_is_acknowledged);
 	tcase_add_test(c, a_name_is_lost_in_two_ways);
-	tcase_add_loop_test(c, a_file_without_a_name, 0, 2);
-	tcase_add_test(c, a_file_gets_a_name);
 	tcase_add_test(c, a_file_unlinked_before);
 	tcase_add_loop_test(c, a_kernel_that_tells_no_path, 0, 2);
 	tcase_add_loop_test(c, another_root_is_no_move, 0, 2);

@@ -427,6 +427,33 @@ START_TEST(no_request_breaks_a_rule)
 }
 END_TEST
 
+/* Preparing a file that is not DAX makes drains cheap on an ext4 without a journal, and meets no request. */
+START_TEST(no_advice_that_cannot_help)
+{
+	pm_evidence_table e;
+	struct pm_ask ask = ask_of(PM_BACKING_FILE, (unsigned)_i, false);
+	bool avoids_all = ask.sync == PM_AVOID && ask.direct == PM_AVOID;
+	proven_file(e);
+	e[PM_EV_DAX].state = e[PM_EV_MAP_SYNC].state = e[PM_EV_FSYNC_COMPLETE].state = PM_NO;
+	for (int hole = 0; hole < 2; hole++) {
+		e[PM_EV_ALLOCATED].state = hole ? PM_NO : PM_YES;
+		e[PM_EV_EXTENTS_WRITTEN].state = hole ? PM_YES : PM_NO;
+		struct pm_decision d = pm_decide(e, &ask);
+		ck_assert_int_eq(d.verdict == PM_VERDICT_MET, avoids_all);
+		ck_assert_int_eq(d.advice, avoids_all ? PM_ADVICE_PREPARE : PM_ADVICE_MOUNT_DAX);
+	}
+	/* Nothing is left to prepare, or that is not known, or there is a journal. */
+	static const enum pm_state done[3][3] = {
+		{PM_YES, PM_YES, PM_NO}, {PM_UNKNOWN, PM_UNKNOWN, PM_NO}, {PM_NO, PM_NO, PM_YES}};
+	for (int i = 0; i < 3; i++) {
+		e[PM_EV_ALLOCATED].state = done[i][0];
+		e[PM_EV_EXTENTS_WRITTEN].state = done[i][1];
+		e[PM_EV_FSYNC_COMPLETE].state = done[i][2];
+		ck_assert_int_eq(pm_decide(e, &ask).advice, avoids_all ? PM_ADVICE_NONE : PM_ADVICE_MOUNT_DAX);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("policy");
@@ -434,5 +461,6 @@ int main(void)
 	tcase_add_loop_test(c, trust_as_the_table_says, 0, (int)COUNT(rows));
 	tcase_add_test(c, no_evidence_breaks_a_rule);
 	tcase_add_test(c, no_request_breaks_a_rule);
+	tcase_add_loop_test(c, no_advice_that_cannot_help, 0, 9);
 	return unit_run();
 }

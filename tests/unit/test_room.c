@@ -179,6 +179,28 @@ START_TEST(a_reserve_that_is_too_large)
 }
 END_TEST
 
+/* An open, of the file and of the directory that a new file is to be in. */
+START_TEST(a_shortage_of_descriptors_is_named)
+{
+	struct pm_mapping *m;
+	struct pm_report r;
+	struct rlimit limit;
+	const char *path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = 77;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	fake_fail(FAKE_openat, 0, shortages[_i].error);
+	check_sentence(pm_map(path, NULL, &m), -shortages[_i].error, "cannot be opened", shortages[_i].word);
+	check_sentence(pm_probe(path, NULL, &r, sizeof(r)), -shortages[_i].error, "cannot be opened",
+	               shortages[_i].word);
+	fake_fail(FAKE_openat, 2, shortages[_i].error);
+	check_sentence(pm_map(unit_path("new"), UNIT_OPTIONS(.flags = PM_CREATE, .length = 1), &m),
+	               -shortages[_i].error, "cannot be opened", shortages[_i].word);
+	ck_assert(!unit_exists(unit_path("new")));
+}
+END_TEST
+
 int main(void)
 {
 	if (unit_is_emulated()) {
@@ -192,5 +214,6 @@ int main(void)
 	tcase_add_test(c, the_number_of_areas_is_named);
 	tcase_add_test(c, the_limit_of_locks_is_named);
 	tcase_add_loop_test(c, a_shortage_of_evidence_is_named, 0, (int)(sizeof(shortages) / sizeof(shortages[0])));
+	tcase_add_loop_test(c, a_shortage_of_descriptors_is_named, 0, 2);
 	return unit_run();
 }

@@ -28,6 +28,8 @@ START_TEST(a_mapping_without_inotify)
 	ck_assert_ptr_nonnull(strstr(e->text, "OPENED"));
 	pm_explain(r, text, sizeof(text));
 	ck_assert_ptr_nonnull(strstr(text, "cannot be watched"));
+	/* The limits stand there for these two only. */
+	ck_assert_int_eq(strstr(text, "/proc/sys/fs/inotify") != NULL, errors[_i] == EMFILE || errors[_i] == ENOSPC);
 	ck_assert_uint_eq(fake_calls(FAKE_inotify), 1);
 	/* The kernel does not announce it. */
 	ck_assert_int_eq(truncate(leased_path, 5000), 0);
