@@ -382,8 +382,8 @@ static bool is_limited_by_environment(const struct pm_report *r)
 	if (!says(r, PM_EV_ENV_OVERRIDE, PM_YES))
 		return false;
 	if (forced->value > PM_PAGE)
-		return r->granularity == PM_CACHE_LINE && r->grade >= PM_GRADE_PROMISED &&
-		       says(r, PM_EV_CPU_CACHE, PM_YES);
+		return r->granularity == PM_CACHE_LINE && says(r, PM_EV_CPU_CACHE, PM_YES) &&
+		       (r->grade >= PM_GRADE_PROMISED || is_said(r->reason));
 	return r->reason == PM_REASON_ENV_OVERRIDE ||
 	       (r->granularity == PM_PAGE && is_said(r->reason) && says(r, PM_EV_MAP_SYNC, PM_YES));
 }

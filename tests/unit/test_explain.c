@@ -115,6 +115,23 @@ START_TEST(a_lost_guarantee_is_no_failed_write_back)
 }
 END_TEST
 
+/* The remedy once; that such a file is not watched either needs no remedy of its own. */
+START_TEST(a_lost_descriptor_is_said_once)
+{
+	struct pm_report r = {.size = sizeof(r), .error = -EBADF, .verdict = PM_VERDICT_DEMOTED,
+	                      .reason = PM_REASON_DESCRIPTOR_LOST, .advice = PM_ADVICE_MAP_AGAIN};
+	char text[1000];
+	r.evidence[PM_EV_WATCHED] = (struct pm_evidence){.state = PM_NO, .error = EBADF};
+	ck_assert_int_gt(pm_explain(&r, text, sizeof(text)), 0);
+	const char *remedy = strstr(text, "unmap and map again");
+	ck_assert_msg(remedy && !strstr(remedy + 1, "unmap and map again"), "%s", text);
+	ck_assert_msg(!strstr(text, "inotify"), "%s", text);
+	r.reason = PM_REASON_PAGE_CACHE;
+	pm_explain(&r, text, sizeof(text));
+	ck_assert_msg(strstr(text, "inotify, error 9"), "%s", text);
+}
+END_TEST
+
 START_TEST(the_first_sentence_is_what_the_mapping_is)
 {
 	static const struct {
@@ -281,6 +298,7 @@ int main(void)
 	tcase_add_test(c, no_value_is_too_strange);
 	tcase_add_test(c, errors_with_and_without_their_sign);
 	tcase_add_loop_test(c, a_lost_guarantee_is_no_failed_write_back, 0, 4);
+	tcase_add_test(c, a_lost_descriptor_is_said_once);
 	tcase_add_loop_test(c, the_first_sentence_is_what_the_mapping_is, 0, 5);
 	tcase_add_test(c, every_value_has_a_sentence);
 	tcase_add_loop_test(c, a_report_in_words, 0, 11);

@@ -103,6 +103,18 @@ static void forced_to_lines(void)
 	fake.machine.granularity_word = "cache_line";
 }
 
+static void forced_to_lines_and_unlinked(void)
+{
+	forced_to_lines();
+	unlinked();
+}
+
+static void forced_to_lines_and_shut_down(void)
+{
+	forced_to_lines();
+	shut_down();
+}
+
 static void closed(void)
 {
 	ck_assert_int_eq(close(m->file.fd), 0);
@@ -201,6 +213,10 @@ static const struct state {
 	{&fake_dax, forced_to_lines, {0}, "Stores become durable by cache-line", {"proven"}, {"lowers", "GRANULARITY"}},
 	{&fake_eadr, forced_to_lines, {0}, "Stores become durable by cache-line",
 	 {"GRANULARITY=cache_line lowers the promise"}, {NULL}},
+	{&fake_eadr, forced_to_lines_and_unlinked, {0}, "No path leads to the file (unlinked)",
+	 {"GRANULARITY=cache_line lowers the promise"}, {NULL}},
+	{&fake_eadr, forced_to_lines_and_shut_down, {0}, "The file system was shut down", {"mount it again"},
+	 {"lowers"}},
 	{&fake_plain, closed, {0}, "The program closed the library's descriptor", {"unmap and map again", "not met"},
 	 {PROMISES, "Advice", "inotify"}},
 	{&fake_dax, closed, {.flags = PM_WATCH}, "The program closed the library's descriptor", {"unmap and map again"},
