@@ -6,7 +6,8 @@
   results.py JSON_LINES DIRECTORY [PLOTS]    first adds the tables of that run; draws all plots into PLOTS
 
 A table is what one program measured in one run at one place: DIRECTORY/data/CPU/PROGRAM[,PLACE].csv. Lines that begin
-with # say of which commit, so that no table mixes two. Besides the machine and the results (bench.h) a line may be
+with # say of which commit, so that no table mixes two.
+DIRECTORY/data/CPU/note.md, if there, ends the section. Besides the machine and the results (bench.h) a line may be
 {"place": where what follows was measured} or {"about": {...}}. What an emulated machine measured is no time, and is
 left out.
 """
@@ -29,8 +30,9 @@ Written by `./scripts/bench` (`bench/results.py`) from the files in [`data`](dat
 sums up the cases of an operation. *Ours* is how many times as long ours takes as the best peer, or as the limit: the
 geometric mean over the cases, each the median of the ratios of all rounds, in which the competitors take turns.
 **Below 1 ours is faster.** *Where ours loses* is the worst case against a peer that wins in three rounds of four. The
-limit is what no library can beat: the bare instructions or system calls. Where a file has no times, only ratios were
-kept. How to be fast: [`doc/fast.md`](../doc/fast.md).
+limit is the bare instructions or system calls, which each thread makes for itself. A library that shares a write-back
+among threads, or chooses another call, can go below it. Where a file has no times, only ratios were kept. The data does
+not name the file system of the page rows. How to be fast: [`doc/fast.md`](../doc/fast.md).
 
 """
 LIBPMEM2 = r"libpmem2.*|libpmem .*"
@@ -172,32 +174,37 @@ def lines_of(cells):
         ["| " + " | ".join(row) + " |" for row in cells[1:]]
 
 
-def section(cpu, tables):
+def section(cpu, tables, note):
     places, out = collections.defaultdict(list), []
     for table in tables:
         places[table.about["place"]].append(table)
     for place, of_place in places.items():
+        shown = {}
         cells = [["operation", "ours", "ours : best peer", "ours : limit", "where ours loses"]]
         for words, program, pattern, peers, limit in ROWS:
             for table in of_place:
                 cases = [(what, case) for what, case in table.cases.items() if re.fullmatch(pattern, what)]
                 if table.program == program and cases:
                     cells.append(row_of(words, cases, peers, limit))
+                    shown[program] = table.about["commit"]
         if len(cells) > 1:
-            commits = ", ".join(f"`{t.program}` {t.about['commit']}" for t in sorted(of_place, key=lambda t: t.program))
+            commits = ", ".join(f"`{program}` {commit}" for program, commit in sorted(shown.items()))
             out += ["## " + cpu + (f", {place}" if place else ""), "", *lines_of(cells), "",
-                    f"Linux {of_place[0].about['kernel']}; {of_place[0].about['peers']}. Measured at: {commits}.", ""]
+                    f"Linux {of_place[0].about['kernel']}; {of_place[0].about['peers']}. Measured at: {commits}.",
+                    *note, ""]
     return out
 
 
 def page(directory):
-    cpus = collections.defaultdict(list)
+    cpus, notes = collections.defaultdict(list), {}
     for path in sorted((directory / "data").glob("*/*.csv")):
         table = Table(path)
         cpus[table.about["cpu"]].append(table)
+        note = path.parent / "note.md"
+        notes[table.about["cpu"]] = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
     out = HEAD.splitlines()
     for cpu, tables in cpus.items():
-        out += section(cpu, tables)
+        out += section(cpu, tables, notes[cpu])
     (directory / "RESULTS.md").write_text("\n".join(out).rstrip() + "\n", encoding="utf-8")
 
 

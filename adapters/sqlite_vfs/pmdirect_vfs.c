@@ -146,12 +146,15 @@ static sqlite3_vfs pmdirect_vfs = {
 	.xCurrentTimeInt64 = vfs_time_int64,
 };
 
-/* Another connection of the process may have loaded the extension already. */
+/* Another connection of the process may have loaded the extension already, as the default: it stays that then. */
 static int enter(sqlite3 *db, char **ret_message, const sqlite3_api_routines *api, int make_default)
 {
 	(void)db;
 	SQLITE_EXTENSION_INIT2(api);
-	if (!sqlite3_vfs_find("pmdirect")) {
+	sqlite3_vfs *known = sqlite3_vfs_find("pmdirect");
+	if (known && !make_default)
+		return SQLITE_OK_LOAD_PERMANENTLY;
+	if (!known) {
 		int rc = pm_guard_install();
 		below = sqlite3_vfs_find(NULL);
 		if (rc || !below || below->iVersion < 2) {
@@ -162,7 +165,7 @@ static int enter(sqlite3 *db, char **ret_message, const sqlite3_api_routines *ap
 		pmdirect_vfs.szOsFile = (int)sizeof(struct pmdirect_file) + below->szOsFile;
 		pmdirect_vfs.mxPathname = below->mxPathname;
 	}
-	int rc = sqlite3_vfs_register(&pmdirect_vfs, make_default);
+	int rc = sqlite3_vfs_register(known ? known : &pmdirect_vfs, make_default);
 	return rc == SQLITE_OK ? SQLITE_OK_LOAD_PERMANENTLY : rc;
 }
 

@@ -26,6 +26,13 @@ static inline void load_vfs(const char *extension)
 	sqlite3_enable_load_extension(db, 1);
 	REQUIRE(sqlite3_load_extension(db, extension, NULL, &message) == SQLITE_OK, "%s: %s", extension, message);
 	REQUIRE(sqlite3_vfs_find("pmdirect"), "the extension registered no VFS");
+	/* A plain load after one as the default leaves the default. */
+	sqlite3_vfs *before = sqlite3_vfs_find(NULL);
+	REQUIRE(before != sqlite3_vfs_find("pmdirect"), "a plain load made it the default");
+	REQUIRE(sqlite3_load_extension(db, extension, "sqlite3_pmdirectvfs_default_init", &message) == SQLITE_OK &&
+	        sqlite3_load_extension(db, extension, NULL, &message) == SQLITE_OK, "again: %s", message);
+	REQUIRE(sqlite3_vfs_find(NULL) == sqlite3_vfs_find("pmdirect"), "a plain load took the default away");
+	sqlite3_vfs_register(before, 1);
 	sqlite3_close(db);
 }
 
