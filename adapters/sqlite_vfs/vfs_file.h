@@ -30,6 +30,7 @@ struct pmdirect_file {
 	unsigned outside;               /* accesses that the mapping was too short for, since it was made */
 	unsigned forks;
 	int error; /* negative errno of the last failure of the library; 0: ask the VFS below */
+	char reason[400]; /* the library's sentence, if it could not map the file or follow its growth */
 	bool read_only, is_log;
 	bool direct;   /* the file is DAX, so that the mapping may be of lines */
 	bool watched;  /* writes of others are counted */

@@ -55,6 +55,11 @@ static void adopt(struct pmdirect_file *f)
 	f->outside = 0;
 }
 
+static void keep_reason(struct pmdirect_file *f, int rc)
+{
+	sqlite3_snprintf(sizeof(f->reason), f->reason, "%s", rc ? pm_error_detail() : "");
+}
+
 static int make(struct pmdirect_file *f, uint64_t length, unsigned flags)
 {
 	struct pm_options options = {.size = sizeof(options), .flags = flags | PM_BORROW_FD, .length = length};
@@ -70,6 +75,7 @@ static int make(struct pmdirect_file *f, uint64_t length, unsigned flags)
 		rc = pm_map_fd(pmdirect_node_fd(f->node), &options, &f->map);
 	}
 	f->reserves = options.reserve;
+	keep_reason(f, rc);
 	if (!rc)
 		adopt(f);
 	return rc;
@@ -85,6 +91,7 @@ static void note_if_synced(struct pmdirect_file *f, uint64_t size_before)
 static int resize(struct pmdirect_file *f, uint64_t length)
 {
 	int rc = pm_resize(f->map, length);
+	keep_reason(f, rc);
 	if (!rc)
 		adopt(f);
 	return rc;
@@ -257,7 +264,7 @@ static char *explain(struct pmdirect_file *f, const char *what, char *before)
 	char text[2048] = "";
 	if (!f || !f->map || pm_query(f->map, &report, sizeof(report)) || pm_explain(&report, text, sizeof(text)) < 0)
 		return sqlite3_mprintf("%z%s: not mapped%s%s", before, what, f && f->error ? ": " : "",
-		                       f && f->error ? pm_strerror(f->error) : "");
+		                       !f || !f->error ? "" : *f->reason ? f->reason : pm_strerror(f->error));
 	return sqlite3_mprintf("%z%s: granularity %s, %llu bytes mapped. %s", before, what,
 	                       pm_granularity_name(report.granularity), (unsigned long long)f->usable, text);
 }
