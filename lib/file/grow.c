@@ -104,8 +104,10 @@ static int fail_for_want(const struct pm_file *f, uint64_t offset, uint64_t leng
 		return pm_file_fail_forbidden(
 			f, rc, rc == -EPERM ? "the range cannot be written" : "the range cannot be allocated",
 			PM_CHANGE_CONTENT);
-	return pm_fail(-EIO, f->call, f->name,
-	               "a page of the range cannot be written: the medium failed (space and quota suffice)");
+	return pm_fail(-EIO, f->call, f->name, "a page of the range cannot be written: %s",
+	               pm_file_copies_each_store(f->fd)
+	                       ? "a quota refused the copy that the file system makes of a page, or the medium failed"
+	                       : "the medium failed (space and quota suffice)");
 }
 
 /*

@@ -10,6 +10,7 @@
 
 #include "file/forbidden.h"
 #include "file/no_block.h"
+#include "kernel/quirks.h"
 #include "sys/sys.h"
 
 static bool is_reason(int rc)
@@ -31,6 +32,12 @@ static int ask_counter(int fd)
 	return !PM_RETRY(pm_sys->fstatfs(fd, &stfs)) && stfs.f_blocks && !stfs.f_bavail ? -ENOSPC : 0;
 }
 
+bool pm_file_copies_each_store(int fd)
+{
+	struct statfs stfs;
+	return !PM_RETRY(pm_sys->fstatfs(fd, &stfs)) && pm_has_quirk((uint32_t)stfs.f_type, PM_FS_COPIES_EACH_STORE);
+}
+
 int pm_file_why_no_block(int fd, const struct statx *stx, uint64_t offset, uint64_t length)
 {
 	struct statx now;
@@ -43,5 +50,8 @@ int pm_file_why_no_block(int fd, const struct statx *stx, uint64_t offset, uint6
 	}
 	if (rc == -EOPNOTSUPP || rc == -ENOSYS)
 		return ask_counter(fd);
+	/* fallocate(2) is content with the blocks that are there, which the store would not use. */
+	if (!rc && pm_file_copies_each_store(fd) && ask_counter(fd))
+		return -ENOSPC;
 	return is_reason(rc) ? rc : rc ? 0 : PM_BLOCK_IS_THERE;
 }

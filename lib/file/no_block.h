@@ -19,4 +19,10 @@
 #define PM_BLOCK_IS_THERE 1 /* or the file system has the block now */
 int pm_file_why_no_block(int fd, const struct statx *stx, uint64_t offset, uint64_t length);
 
+/*
+ * Whether the file system needs a block for a store to a page that has one already. Then a file that has all its blocks
+ * does not show that the store found one, and what its quotas refuse is not told.
+ */
+bool pm_file_copies_each_store(int fd);
+
 #endif

@@ -135,6 +135,13 @@ static const struct {
 	    "tests/guest/test_prepared.c", "pm_durability(7), Holes of a cloned file"),
 	ROW(ALWAYS, NEVER, XFS_SUPER_MAGIC, PM_FS_COPIES_AHEAD, "fs/xfs/xfs_reflink.c xfs_find_trim_cow_extent",
 	    "tests/guest/test_stale.c", "pm_lease(7), Copies of more than one block"),
+	/*
+	 * Not ZFS, whose faults reserve nothing; not bcachefs, whose faults reserve nothing for a page that has its
+	 * copies (fs/bcachefs/fs-io-pagecache.c bch2_get_folio_disk_reservation).
+	 */
+	ROW(ALWAYS, NEVER, BTRFS_SUPER_MAGIC, PM_FS_COPIES_EACH_STORE,
+	    "fs/btrfs/inode.c btrfs_page_mkwrite (fs/btrfs/file.c from 6.9)", "tests/unit/test_copying.c",
+	    "pm_durability(7), A file system that is full or frozen"),
 
 	/* Where it keeps what leads to the data. */
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_JOURNAL_DEVICE, "fs/ext4/super.c ext4_get_dev_journal",

@@ -34,6 +34,7 @@ enum pm_quirk {
 	PM_FS_TELLS_SHARING = 1u << 14,   /* XFS_IOC_FSGEOMETRY says whether it has */
 	PM_FS_SHOWS_OLD_BLOCKS = 1u << 15, /* a write fault of a DAX file may show what a block held before */
 	PM_FS_COPIES_AHEAD = 1u << 21,     /* a write fault of a shared block allocates for blocks around it */
+	PM_FS_COPIES_EACH_STORE = 1u << 23, /* a store to a clean page needs a block, even where the page has one */
 
 	/* Where it keeps what leads to the data. */
 	PM_FS_JOURNAL_DEVICE = 1u << 16,  /* maybe a journal on another device */

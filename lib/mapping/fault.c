@@ -36,6 +36,9 @@ static enum pm_state needed_block(const struct pm_mapping *m, const struct statx
 	                       .length = length, .end = start + length};
 	if (m->flags & (PM_READ_ONLY | PM_PRIVATE))
 		return PM_NO;
+	/* For the copy that it makes of the page: whether the store was the first to a clean page is not known. */
+	if (pm_file_copies_each_store(m->file.fd))
+		needed = PM_UNKNOWN;
 	pm_evidence_clear(e);
 	pm_evidence_extents(e, &s);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -93,6 +96,12 @@ static int find_whether_it_is_over(const struct pm_mapping *m, const struct pm_f
 		               "the access at offset %llu failed, and can be made now: %s: make it again", offset,
 		               has_block ? "the page has a block, which it had not"
 		                         : "another process may have changed the file");
+	bool stores = !(m->flags & (PM_READ_ONLY | PM_PRIVATE));
+	if (rc == -EFAULT && stores && pm_file_copies_each_store(m->file.fd))
+		return pm_fail(-EIO, call, m->name,
+		               "the access at offset %llu failed: a quota refused a store the copy that the file "
+		               "system makes of each page, or the medium failed; which is unknown",
+		               offset);
 	if (rc == -EFAULT || rc == -EHWPOISON)
 		return 0;
 	return pm_fail(-EIO, call, m->name,

@@ -65,6 +65,7 @@ struct fake_machine {
 	enum fake_sync sync;
 	int errno_of_refusal;
 	uint32_t magic;        /* f_type of statfs(2) */
+	bool has_no_space;     /* f_bavail is 0 */
 	enum pm_state reflink; /* XFS geometry; unknown: the ioctl fails */
 	bool is_device_dax;
 	bool is_block_device;

@@ -311,6 +311,8 @@ bool fake_is_read_only(void)
 void fake_file_system(struct statfs *stfs)
 {
 	stfs->f_type = (__typeof__(stfs->f_type))fake.machine.magic;
+	if (fake.machine.has_no_space)
+		stfs->f_bavail = 0;
 	stfs->f_flags = fake_is_read_only() ? ST_RDONLY : 0;
 }
 

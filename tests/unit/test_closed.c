@@ -234,27 +234,6 @@ START_TEST(the_number_is_reused_during_a_read)
 }
 END_TEST
 
-/* The node of a device, which a mapping that can be stored to asks nothing else. */
-START_TEST(a_nodes_number_is_reused)
-{
-	char byte = 'm', shown = 1;
-	fake_stop();
-	other = unit_file("other", OTHER_SIZE);
-	number = open("/dev/zero", O_RDWR | O_CLOEXEC);
-	if (pm_map_fd(number, UNIT_OPTIONS(.flags = PM_BORROW_FD, .length = SIZE), &m))
-		return;
-	base = pm_base(m);
-	int first = pm_read(m, &shown, base, 1), fd = open(other, O_RDWR | O_CLOEXEC);
-	ck_assert_int_eq(dup2(fd, number), number);
-	ck_assert(first || !shown);
-	ck_assert_int_eq(pm_read(m, &byte, base, 1), first ? first : -EBADF);
-	ck_assert_int_eq(byte, 'm');
-	pm_unmap(m);
-	close(fd);
-	close(number);
-}
-END_TEST
-
 /* It is no failed write-back: other mappings of the file have descriptors of their own. */
 START_TEST(another_mapping_of_the_file_is_whole)
 {
@@ -401,7 +380,6 @@ int main(void)
 	tcase_add_loop_test(c, every_call_after_a_theft, 0, MACHINES * THEFTS);
 	tcase_add_loop_test(c, no_byte_of_another_file_is_read, 0, MACHINES * THEFTS);
 	tcase_add_loop_test(c, the_number_is_reused_during_a_read, 0, MACHINES);
-	tcase_add_test(c, a_nodes_number_is_reused);
 	tcase_add_test(c, another_mapping_of_the_file_is_whole);
 	tcase_add_test(c, the_number_becomes_another_mappings);
 	tcase_add_loop_test(c, a_query_knows_nothing, 0, 2);
