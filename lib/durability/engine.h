@@ -35,7 +35,7 @@ static inline void pm_count(_Atomic uint64_t *counter, uint64_t more)
 
 struct pm_page_request;
 
-/* What page write-back has to do, and who does it (page.c). */
+/* What page write-back has to do, and which thread does it (page.c). */
 struct pm_writeback {
 	struct pm_page_set recorded;
 	atomic_bool whole;         /* the whole mapping is recorded */

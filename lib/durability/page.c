@@ -85,7 +85,7 @@ void pm_page_promoted(struct pm_writeback *w)
 	atomic_store(&w->all, false);
 }
 
-/* ---- Who leads ---- */
+/* ---- The leader ---- */
 
 /* With the lock held: those that the first one that waits leads. One that wants to be alone is led with no other. */
 static struct pm_page_request *take_turn(struct pm_writeback *w)

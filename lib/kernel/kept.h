@@ -17,7 +17,7 @@ struct pm_kept {
 	struct pm_kept *next;
 	_Atomic int place; /* the descriptor's number + 1; 0: none, or none any more */
 	bool marked;
-	bool borrowed; /* of the caller, who may lend one number to several mappings */
+	bool borrowed; /* the caller lent it, perhaps to several mappings */
 };
 
 static inline int pm_kept_fd(const struct pm_kept *k)
