@@ -81,8 +81,9 @@ static void record(const struct fake_record *r)
 static int enter(const struct fake_record *r)
 {
 	enum fake_call c = r->call;
-	if (counting.hook)
-		counting.hook(c);
+	void (*hook)(enum fake_call) = counting.hook;
+	if (hook)
+		hook(c);
 	atomic_fetch_add(&counting.calls[c], 1);
 	if (counting.recording)
 		record(r);

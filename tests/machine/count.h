@@ -27,9 +27,9 @@ struct fake_record {
 
 /* What a test may set and read; fake_count_start() clears it. */
 extern struct fake_counting {
-	/* Called at the start of each call, before it is counted. */
-	void (*hook)(enum fake_call);
-	bool recording;
+	/* Called at the start of each call, before it is counted. Other threads make calls while the test sets it. */
+	void (*_Atomic hook)(enum fake_call);
+	atomic_bool recording;
 	atomic_uint calls[FAKE_CALLS_COUNT];
 } counting;
 
