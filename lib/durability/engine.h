@@ -38,14 +38,13 @@ struct pm_page_request;
 /* What page write-back has to do, and which thread does it (page.c). */
 struct pm_writeback {
 	struct pm_page_set recorded;
-	atomic_bool whole;         /* the whole mapping is recorded */
 	_Atomic uint64_t furthest; /* the end in the mapping of what was recorded since the last drain took it */
 	atomic_bool cut;           /* the file ended before something that was recorded */
 	atomic_bool all;           /* every drain covers the whole mapping: pm_page_demoted() */
-	pthread_mutex_t lock;      /* guards these, and is held for an instant: */
-	struct pm_page_request *waiting, **last; /* the oldest first; where the next is queued unless none waits */
-	bool is_led;
+	bool is_led;               /* guarded by the lock, as is waiting */
 	int error; /* of the first write-back that failed, until a recovery succeeds; the leader alone changes it */
+	pthread_mutex_t lock;                    /* held for an instant */
+	struct pm_page_request *waiting, **last; /* the oldest first; where the next is queued unless none waits */
 };
 
 /* Whether an fsync or msync of the file writes its inode (kernel/trusted_sync.h). */
@@ -56,27 +55,27 @@ enum pm_fsync {
 };
 
 struct pm_medium {
-	char *map;                 /* page-aligned */
-	_Atomic size_t map_length; /* whole pages */
-	uint64_t offset;   /* of map in the file */
-	int fd;            /* the library's own description; -1 for anonymous memory */
-	uint32_t file_system; /* its f_type; 0: not known for sure */
+	char *map;                     /* page-aligned */
+	_Atomic size_t map_length;     /* whole pages */
+	uint64_t offset;               /* of map in the file */
+	int fd;                        /* the library's own description; -1 for anonymous memory */
+	uint32_t file_system;          /* its f_type; 0: not known for sure */
 	struct pm_kept_file *identity; /* of fd; NULL without */
-	_Atomic uint64_t reach;       /* in the file: the end of the mapping */
-	_Atomic uint64_t end;         /* of the file, where it was seen before reach; else UINT64_MAX */
-	_Atomic unsigned resized;     /* how often reach was set */
-	pthread_mutex_t end_lock;     /* of a change of these three */
+	_Atomic uint64_t reach;        /* in the file: the end of the mapping */
+	_Atomic uint64_t end;          /* of the file, where it was seen before reach; else UINT64_MAX */
+	_Atomic unsigned resized;      /* how often reach was set */
+	pthread_mutex_t end_lock;      /* of a change of these three */
 	struct pm_walks walks;
 	bool read_only;
 	bool is_device; /* a device node: the file system of the node is not that of the data */
 	bool device_dax;
 	/* A direct medium whose CPU caches msync does not, or may at some time not, write back. */
 	bool flush_caches_before_msync;
-	unsigned device_major, device_minor; /* of the file system */
-	unsigned region; /* of a device-dax: number of its nd region, ~0u if unknown */
+	unsigned device_major, device_minor;    /* of the file system */
+	unsigned region;                        /* of a device-dax: number of its nd region, ~0u if unknown */
 	_Atomic unsigned char can_write_ranges; /* enum pm_state: what pm_can_write_ranges() found */
 	_Atomic unsigned char fsync;            /* enum pm_fsync */
-	bool fsync_skips_flush; /* pm_fsync_skips_flush() */
+	bool fsync_skips_flush;                 /* pm_fsync_skips_flush() */
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
 	struct pm_writeback writeback;

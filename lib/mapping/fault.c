@@ -63,11 +63,11 @@ static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t 
 	if (needed_block(m, stx, start, length) == PM_NO)
 		return 0;
 	bool needed = needed_block(m, stx, offset - offset % page, page) == PM_YES;
-	pthread_mutex_lock(&m->observed.lock);
+	pm_turns_take(&m->observed.turns);
 	pm_own_write_begin(&m->observed.sources);
 	int rc = pm_file_why_no_block(m->file.fd, stx, offset - offset % page, page);
 	pm_own_write_end(&m->observed.sources);
-	pthread_mutex_unlock(&m->observed.lock);
+	pm_turns_give(&m->observed.turns);
 	return needed || rc < 0 ? rc : 0;
 }
 

@@ -33,11 +33,11 @@ bool pm_mapping_is_of_another(struct pm_mapping *m)
 
 void pm_mapping_acknowledge_name(struct pm_mapping *m)
 {
-	pthread_mutex_lock(&m->observed.lock);
+	pm_turns_take(&m->observed.turns);
 	if (m->observed.snapshot.name == PM_REASON_MOVED) {
 		pm_name_remember(&m->file.place, m->file.fd, &m->file.stx);
 		m->observed.snapshot.name = PM_REASON_NONE;
 		m->observed.mapped->is_path_unsynced = true;
 	}
-	pthread_mutex_unlock(&m->observed.lock);
+	pm_turns_give(&m->observed.turns);
 }

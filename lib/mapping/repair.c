@@ -128,11 +128,11 @@ static int write_locked(struct pm_mapping *m, const char *call, const void *sour
  */
 static int write_file(struct pm_mapping *m, const char *call, const void *source, uint64_t offset, size_t length)
 {
-	pthread_mutex_lock(&m->observed.lock);
+	pm_turns_take(&m->observed.turns);
 	pm_own_write_begin(&m->observed.sources);
 	int rc = write_locked(m, call, source, offset, length);
 	pm_own_write_end(&m->observed.sources);
-	pthread_mutex_unlock(&m->observed.lock);
+	pm_turns_give(&m->observed.turns);
 	return rc;
 }
 
@@ -193,9 +193,9 @@ static int rewrite(struct pm_mapping *m, char *page, uint64_t first, uint64_t by
 static int find_bad_blocks(struct pm_mapping *m, uint64_t offset, uint64_t end, uint64_t *first, uint64_t *bytes)
 {
 	struct pm_subject s;
-	pthread_mutex_lock(&m->observed.lock);
+	pm_turns_take(&m->observed.turns);
 	int rc = gather_present(m, "pm_clear_bad_blocks", offset, end - offset, &s);
-	pthread_mutex_unlock(&m->observed.lock);
+	pm_turns_give(&m->observed.turns);
 	if (rc)
 		return rc;
 	s.offset = offset;

@@ -11,10 +11,10 @@ static void arm_listener(struct pm_mapping *m)
 {
 	if (!atomic_load(&m->observed.openers.scan_due))
 		return;
-	pthread_mutex_lock(&m->observed.lock);
+	pm_turns_take(&m->observed.turns);
 	if (pm_listener_is_open(&m->listener))
 		pm_listener_arm(&m->listener);
-	pthread_mutex_unlock(&m->observed.lock);
+	pm_turns_give(&m->observed.turns);
 }
 
 int pm_mapping_report(struct pm_mapping *m, const char *call, struct pm_report *r, bool all)
@@ -57,16 +57,16 @@ static void scan_openers(struct pm_mapping *m)
 	struct pm_observed *o = &m->observed;
 	struct pm_scan scan = {.targets = NULL};
 	struct pm_event_batch batch;
-	pthread_mutex_lock(&o->lock);
+	pm_turns_take(&o->turns);
 	bool is_begun = begin_scan(m, &scan);
-	pthread_mutex_unlock(&o->lock);
+	pm_turns_give(&o->turns);
 	if (!is_begun)
 		return;
 	pm_scan_run(&scan);
-	pthread_mutex_lock(&o->lock);
+	pm_turns_take(&o->turns);
 	pm_observe_begin(o, &batch);
 	end_scan(m, &batch);
-	pthread_mutex_unlock(&o->lock);
+	pm_turns_give(&o->turns);
 	pm_observe_publish(o, &batch, false);
 }
 
@@ -87,10 +87,10 @@ int pm_mapping_event_fd(struct pm_mapping *m)
 {
 	if (m->has_watcher)
 		return pm_events_fd(&m->observed.events);
-	pthread_mutex_lock(&m->observed.lock);
+	pm_turns_take(&m->observed.turns);
 	int fd = open_listener(m);
 	bool has_baseline = m->observed.openers.baseline_done;
-	pthread_mutex_unlock(&m->observed.lock);
+	pm_turns_give(&m->observed.turns);
 	if (fd >= 0 && !has_baseline)
 		scan_openers(m);
 	return fd;

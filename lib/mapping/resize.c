@@ -340,9 +340,9 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 /* Every look reads the file's attributes anew. */
 static int check_with_lock(struct pm_mapping *m, uint64_t length)
 {
-	pthread_mutex_lock(&m->observed.lock);
+	pm_turns_take(&m->observed.turns);
 	int rc = check_arguments(m, length);
-	pthread_mutex_unlock(&m->observed.lock);
+	pm_turns_give(&m->observed.turns);
 	return rc;
 }
 
@@ -356,12 +356,12 @@ int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
 		rc = pm_gate_leave(m, "pm_resize", atomic_load(&m->terms.strategy)->drain(&m->medium));
 	if (rc)
 		return rc;
-	pthread_mutex_lock(&m->observed.lock);
+	pm_turns_take(&m->observed.turns);
 	m->file.suspect = false;
 	pm_observe_begin(&m->observed, &batch);
 	rc = resize(m, length, &batch);
 	bool suspect = m->file.suspect;
-	pthread_mutex_unlock(&m->observed.lock);
+	pm_turns_give(&m->observed.turns);
 	pm_observe_publish(&m->observed, &batch, false);
 	return suspect ? pm_gate_leave(m, "pm_resize", rc) : rc;
 }

@@ -105,9 +105,9 @@ void pm_mapping_watch_end(struct pm_mapping *m)
 {
 	pm_watcher_remove(&m->watched);
 	/* A handler may query the mapping until pm_notifier_leave() returns; no open(2) waits for the handler. */
-	pthread_mutex_lock(&m->observed.lock);
+	pm_turns_take(&m->observed.turns);
 	pm_lease_end(&m->observed.lease);
-	pthread_mutex_unlock(&m->observed.lock);
+	pm_turns_give(&m->observed.turns);
 	if (m->has_watcher)
 		pm_notifier_leave(&m->notified);
 	pm_openers_end(&m->observed.openers);

@@ -14,11 +14,11 @@
 
 struct pm_lease {
 	bool is_wanted; /* PM_LEASE */
-	int fd;
-	int signalled; /* the thread id that a break signals with SIGIO: the watcher thread's */
-	struct pm_kept_file *identity; /* of fd; NULL: not to be checked yet */
 	atomic_bool is_held;
-	int error;                       /* positive errno of the last attempt */
+	int fd;
+	int signalled;                  /* the thread id that a break signals with SIGIO: the watcher thread's */
+	int error;                      /* positive errno of the last attempt */
+	struct pm_kept_file *identity;  /* of fd; NULL: not to be checked yet */
 	unsigned backoff, backoff_left; /* in looks, between attempts to return to lines */
 };
 

@@ -14,13 +14,13 @@
 
 void pm_observed_init(struct pm_observed *o)
 {
-	pthread_mutex_init(&o->lock, NULL);
+	pm_turns_init(&o->turns);
 }
 
 void pm_observed_destroy(struct pm_observed *o)
 {
 	pm_events_destroy(&o->events);
-	pthread_mutex_destroy(&o->lock);
+	pm_turns_destroy(&o->turns);
 }
 
 /* ---- Lease, assess, transition, changes ---- */
@@ -187,11 +187,11 @@ static void blame_end(struct pm_report *r, uint64_t cut_at, bool all)
 int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report *r, bool all)
 {
 	struct pm_event_batch batch;
-	pthread_mutex_lock(&o->lock);
+	pm_turns_take(&o->turns);
 	pm_observe_begin(o, &batch);
 	int rc = pm_observe_locked(o, r->evidence, all, false, &batch);
 	uint64_t cut_at = pm_medium_is_cut(o->medium) ? atomic_load(&o->medium->end) : UINT64_MAX;
-	pthread_mutex_unlock(&o->lock);
+	pm_turns_give(&o->turns);
 	pm_observe_publish(o, &batch, false);
 	if (rc)
 		return pm_limit_no_evidence(o->name, call, rc);
@@ -216,12 +216,12 @@ bool pm_observe_if_free(struct pm_observed *o)
 {
 	struct pm_event_batch batch;
 	pm_evidence_table e;
-	if (pthread_mutex_trylock(&o->lock))
+	if (!pm_turns_try(&o->turns))
 		return false;
 	pm_observe_begin(o, &batch);
 	/* Facts that cannot be gathered now are gathered by the next observation. */
 	pm_observe_locked(o, e, false, true, &batch);
-	pthread_mutex_unlock(&o->lock);
+	pm_turns_give(&o->turns);
 	pm_observe_publish(o, &batch, true);
 	return true;
 }
@@ -231,9 +231,9 @@ void pm_observe_lease(struct pm_observed *o)
 	struct pm_event_batch batch;
 	if (!pm_lease_is_broken(&o->lease))
 		return;
-	pthread_mutex_lock(&o->lock);
+	pm_turns_take(&o->turns);
 	pm_observe_begin(o, &batch);
 	pm_answer_break(o, &batch);
-	pthread_mutex_unlock(&o->lock);
+	pm_turns_give(&o->turns);
 	pm_observe_publish(o, &batch, false);
 }

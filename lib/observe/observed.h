@@ -14,10 +14,11 @@
 #include "observe/openers.h"
 #include "observe/sources.h"
 #include "observe/transition.h"
+#include "observe/turns.h"
 #include "shared_file.h"
 
 struct pm_observed {
-	pthread_mutex_t lock; /* of one observation; taken before that of the terms */
+	struct pm_turns turns; /* of one observation; taken before the lock of the terms */
 	struct pm_snapshot snapshot;
 	struct pm_sources sources;
 	struct pm_openers openers;

@@ -17,13 +17,13 @@
 struct pm_scan;
 
 struct pm_openers {
-	int fd;         /* the library's own descriptor of the file, */
+	int fd; /* the library's own descriptor of the file, */
+	atomic_bool scan_due;
 	uint64_t inode; /* and its numbers */
 	uint32_t major, minor;
-	atomic_bool scan_due;
 	/* Of the scan under way, under the lock of scans: */
 	struct pm_openers *next;
-	struct pm_scan *scan;             /* NULL: none has it */
+	struct pm_scan *scan; /* NULL: none has it */
 	bool has_result, found, found_direct;
 	/* Of the last result taken: */
 	bool baseline_done;

@@ -97,6 +97,7 @@ lib/file/zero_fill
 lib/file/from_medium
 lib/file/grow
 
+lib/observe/turns
 lib/observe/log
 lib/observe/events
 lib/observe/notifier

@@ -231,9 +231,9 @@ END_TEST
 
 static bool has_baseline(struct pm_mapping *m)
 {
-	pthread_mutex_lock(&m->observed.lock);
+	pm_turns_take(&m->observed.turns);
 	bool is_done = m->observed.openers.baseline_done;
-	pthread_mutex_unlock(&m->observed.lock);
+	pm_turns_give(&m->observed.turns);
 	return is_done;
 }
 
