@@ -12,8 +12,9 @@
 #define BUCKETS 4096u
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct pm_shared_file *bucket[BUCKETS]; /* each in the order of its numbers */
-static uint64_t made;
+static pthread_cond_t is_cut = PTHREAD_COND_INITIALIZER; /* one that was making its file shorter has ended */
+static struct pm_shared_file *bucket[BUCKETS];           /* each in the order of its numbers */
+static uint64_t made, cuts;
 
 /* The first entry of these numbers behind that one. */
 static struct pm_shared_file **find_entry(uint64_t device, uint64_t inode, uint64_t after)
@@ -82,6 +83,33 @@ static struct pm_shared_file *find_same(uint64_t device, int fd, const struct st
 	return NULL;
 }
 
+/* Whether the entry is of the file, or of what may be the same one. */
+static bool concerns(const struct pm_shared_file *other, const struct pm_shared_file *shared)
+{
+	return other == shared || other->unsure || shared->unsure;
+}
+
+/* With the lock held: another one makes the file shorter. */
+static bool is_being_cut(const struct pm_shared_file *shared, const struct pm_file_user *self)
+{
+	struct pm_shared_file *other;
+	for (uint64_t after = 0; (other = *find_entry(shared->device, shared->inode, after)); after = other->number)
+		for (struct pm_file_user *user = concerns(other, shared) ? other->users : NULL; user; user = user->next)
+			if (user != self && user->cuts)
+				return true;
+	return false;
+}
+
+/* With the lock held, which it releases meanwhile; the entry stays, since self uses it. */
+static void wait_for_cut(const struct pm_shared_file *shared, const struct pm_file_user *self)
+{
+	int cancel_state;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	while (is_being_cut(shared, self))
+		pthread_cond_wait(&is_cut, &lock);
+	pthread_setcancelstate(cancel_state, NULL);
+}
+
 struct pm_shared_file *pm_shared_file_join(const struct statx *stx, struct pm_file_user *user, bool *alone)
 {
 	uint64_t device = (uint64_t)stx->stx_dev_major << 32 | stx->stx_dev_minor;
@@ -100,6 +128,7 @@ struct pm_shared_file *pm_shared_file_join(const struct statx *stx, struct pm_fi
 		if (user->next)
 			user->next->at = &user->next;
 		shared->users = user;
+		wait_for_cut(shared, user);
 	}
 	pthread_mutex_unlock(&lock);
 	return shared;
@@ -132,9 +161,8 @@ static struct pm_file_user *find_furthest(const struct pm_shared_file *shared, c
 	struct pm_shared_file *other;
 	struct pm_file_user *furthest = NULL;
 	for (uint64_t after = 0; (other = *find_entry(shared->device, shared->inode, after)); after = other->number) {
-		if (other != shared && !other->unsure && !shared->unsure)
-			continue;
-		for (struct pm_file_user *user = other->users; user; user = user->next) {
+		for (struct pm_file_user *user = concerns(other, shared) ? other->users : NULL; user;
+		     user = user->next) {
 			if (user == self || (furthest && user->end <= furthest->end))
 				continue;
 			furthest = user;
@@ -144,13 +172,40 @@ static struct pm_file_user *find_furthest(const struct pm_shared_file *shared, c
 	return furthest;
 }
 
-uint64_t pm_shared_file_others_end(struct pm_shared_file *shared, const struct pm_file_user *self, bool *sure)
+bool pm_shared_file_begin_cut(struct pm_shared_file *shared, struct pm_file_user *self, uint64_t end, bool *sure)
 {
 	pthread_mutex_lock(&lock);
+	wait_for_cut(shared, self);
 	const struct pm_file_user *furthest = find_furthest(shared, self, sure);
-	uint64_t end = furthest ? furthest->end : 0;
+	self->cuts = !furthest || furthest->end <= end;
+	bool begins = self->cuts;
 	pthread_mutex_unlock(&lock);
-	return end;
+	return begins;
+}
+
+void pm_shared_file_end_cut(struct pm_file_user *self)
+{
+	pthread_mutex_lock(&lock);
+	self->cuts = false;
+	cuts++;
+	pthread_cond_broadcast(&is_cut);
+	pthread_mutex_unlock(&lock);
+}
+
+uint64_t pm_shared_files_cuts(void)
+{
+	pthread_mutex_lock(&lock);
+	uint64_t now = cuts;
+	pthread_mutex_unlock(&lock);
+	return now;
+}
+
+void pm_shared_file_reach(struct pm_shared_file *shared, struct pm_file_user *self, uint64_t end)
+{
+	pthread_mutex_lock(&lock);
+	wait_for_cut(shared, self);
+	self->end = end;
+	pthread_mutex_unlock(&lock);
 }
 
 void pm_shared_file_set_end(struct pm_file_user *user, uint64_t end)

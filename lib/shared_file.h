@@ -16,8 +16,9 @@
 
 struct pm_file_user {
 	struct pm_file_user *next, **at; /* at: what points to it */
-	uint64_t end; /* of the file, as far as the mapping reaches */
-	int fd;       /* of the mapping */
+	uint64_t end;                    /* of the file, as far as the mapping reaches */
+	int fd;                          /* of the mapping */
+	bool cuts;                       /* it is making the file shorter */
 };
 
 struct pm_shared_file {
@@ -28,10 +29,13 @@ struct pm_shared_file {
 	bool unsure;     /* may be of the same file as another one of these numbers */
 	struct pm_file_user *users;
 	atomic_uint error_seq; /* how often a write-back of this file failed */
-	atomic_int error;     /* the last one */
+	atomic_int error;      /* the last one */
 };
 
-/* Joins the entry of the file user->fd, creating it if there is no other user; *alone says so. NULL: no memory. */
+/*
+ * Joins the entry of the file user->fd, creating it if there is no other user; *alone says so. NULL: no memory. From
+ * then on no other user cuts the file before user->end.
+ */
 struct pm_shared_file *pm_shared_file_join(const struct statx *, struct pm_file_user *, bool *alone);
 void pm_shared_file_leave(struct pm_shared_file *, struct pm_file_user *);
 /*
@@ -40,17 +44,23 @@ void pm_shared_file_leave(struct pm_shared_file *, struct pm_file_user *);
  */
 void pm_shared_file_fail(struct pm_shared_file *, unsigned failures, int error);
 /*
- * The furthest end of any other user, of this file or of what may be the same file; 0: there is none. Sets *sure to
- * whether that user is of this file.
+ * Making the file shorter, which no other user does meanwhile: false, with nothing begun, if another user of this file,
+ * or of what may be the same file, reaches beyond the end. *sure: it is of this file.
  */
-uint64_t pm_shared_file_others_end(struct pm_shared_file *, const struct pm_file_user *, bool *sure);
+bool pm_shared_file_begin_cut(struct pm_shared_file *, struct pm_file_user *, uint64_t end, bool *sure);
+void pm_shared_file_end_cut(struct pm_file_user *);
+/* How often a file was made shorter: if it is more often by now, a size that was seen before may be old. */
+uint64_t pm_shared_files_cuts(void);
+/* Waits until no other user makes the file shorter; from then on none cuts it before that end. */
+void pm_shared_file_reach(struct pm_shared_file *, struct pm_file_user *, uint64_t end);
+/* The same for an end that the user has already, or comes back to. */
 void pm_shared_file_set_end(struct pm_file_user *, uint64_t end);
 
 /* How far one mapping has come with the failures of its file. */
 struct pm_errors {
 	struct pm_shared_file *shared; /* NULL: no file that could fail */
-	atomic_uint error_seen;     /* shared->error_seq up to which the mapping was cleared */
-	atomic_uint error_reported; /* shared->error_seq up to which an event was sent */
+	atomic_uint error_seen;        /* shared->error_seq up to which the mapping was cleared */
+	atomic_uint error_reported;    /* shared->error_seq up to which an event was sent */
 };
 
 /* The error that the mapping is poisoned with; 0: none. */

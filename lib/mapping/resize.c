@@ -232,14 +232,17 @@ static int reach_out(struct pm_mapping *m, uint64_t length, struct pm_event_batc
 	return 0;
 }
 
-static int grow(struct pm_mapping *m, uint64_t length, struct pm_event_batch *batch)
+/* seen: how often files had been cut when the size was read. */
+static int grow(struct pm_mapping *m, uint64_t length, uint64_t seen, struct pm_event_batch *batch)
 {
 	struct pm_file *f = &m->file;
 	uint64_t old_end = m->mapped.range.offset + m->mapped.range.length, end = m->mapped.range.offset + length;
 	uint64_t start = old_end / f->unit * f->unit, added = (end - start + f->unit - 1) / f->unit * f->unit;
-	/* From now on no other mapping of this process cuts the file before that. */
-	pm_shared_file_set_end(&m->user, end);
-	int rc = follows(m) ? follow(m, end) : extend(m, end, start, added);
+	/* From now on no other mapping of this process cuts the file before that; one may have done so just before. */
+	pm_shared_file_reach(m->errors.shared, &m->user, end);
+	int rc = pm_shared_files_cuts() == seen ? 0 : pm_file_stat(f);
+	if (!rc)
+		rc = follows(m) ? follow(m, end) : extend(m, end, start, added);
 	uint64_t reached = f->size;
 	if (!rc)
 		rc = reach_out(m, length, batch, added);
@@ -251,21 +254,16 @@ static int grow(struct pm_mapping *m, uint64_t length, struct pm_event_batch *ba
 	return rc;
 }
 
-static int shrink(struct pm_mapping *m, uint64_t length)
+static int cut(struct pm_mapping *m, uint64_t length)
 {
-	uint64_t end = m->mapped.range.offset + length;
 	struct pm_file *f = &m->file;
-	if (follows(m) || f->size != m->mapped.range.offset + m->mapped.range.length)
-		return remap(m, length);
-	bool sure;
-	if (pm_shared_file_others_end(m->errors.shared, &m->user, &sure) > end)
-		return pm_fail(-EBUSY, "pm_resize", m->name,
-		               "another mapping of %s reaches beyond offset %llu: unmap or shrink it first",
-		               sure ? "the file" : "what may be the same file (the kernel does not say)",
-		               (unsigned long long)end);
-	uint64_t old_length = m->mapped.range.length;
-	int rc = remap(m, length);
-	if (rc)
+	uint64_t end = m->mapped.range.offset + length, old_length = m->mapped.range.length;
+	/* Another mapping may have made the file longer just before, and be gone. */
+	int rc = pm_file_stat(f);
+	bool is_longer = !rc && f->size > m->mapped.range.offset + old_length;
+	if (!rc)
+		rc = remap(m, length);
+	if (rc || is_longer)
 		return rc;
 	rc = PM_RETRY(pm_sys->ftruncate(f->fd, end));
 	if (rc) {
@@ -273,7 +271,23 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 		return pm_file_fail_forbidden(f, rc, "the file cannot be made shorter", PM_CHANGE_SHRINKS);
 	}
 	f->size = end;
-	return complete_file(m, 0, 0);
+	return 0;
+}
+
+static int shrink(struct pm_mapping *m, uint64_t length)
+{
+	uint64_t end = m->mapped.range.offset + length;
+	if (follows(m) || m->file.size != m->mapped.range.offset + m->mapped.range.length)
+		return remap(m, length);
+	bool sure;
+	if (!pm_shared_file_begin_cut(m->errors.shared, &m->user, end, &sure))
+		return pm_fail(-EBUSY, "pm_resize", m->name,
+		               "another mapping of %s reaches beyond offset %llu: unmap or shrink it first",
+		               sure ? "the file" : "what may be the same file (the kernel does not say)",
+		               (unsigned long long)end);
+	int rc = cut(m, length);
+	pm_shared_file_end_cut(&m->user);
+	return rc ? rc : complete_file(m, 0, 0);
 }
 
 /*
@@ -316,6 +330,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 	m->mapped.syncs |= PM_CALL_FSYNC;
 	/* What other processes did until now must not be mistaken for what this call does. */
 	pm_observe_locked(&m->observed, before, false, false, batch);
+	uint64_t cuts = pm_shared_files_cuts();
 	int rc = check_file(m);
 	uint64_t end = m->mapped.range.offset + (length < m->mapped.range.length ? length : m->mapped.range.length);
 	if (!rc && m->file.size < end)
@@ -329,7 +344,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 		return pm_gate_cut_off(m, "pm_resize");
 	if (length == m->mapped.range.length) /* the file reaches there again: what was cut off is zeros now */
 		return remap(m, length);
-	rc = grows ? grow(m, length, batch) : shrink(m, length);
+	rc = grows ? grow(m, length, cuts, batch) : shrink(m, length);
 	if (rc)
 		pm_file_undo(&m->file);
 	pm_file_release(&m->file);

@@ -282,7 +282,10 @@ END_TEST
 	"statx readlinkat" ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE ATTRIBUTE " openat" ATTRIBUTE ATTRIBUTE
 /* Of an ext4: which one is mounted, for what is remembered of it. */
 #define MOUNTED "readlinkat statx"
-/* pm_resize() looks before it changes the file, and grown, before the new part is mapped; then at what it changed. */
+/*
+ * pm_resize() looks before it changes the file, and grown, before the new part is mapped; then at what it changed. The
+ * size is read again before the file is made shorter, when no other mapping can change it any more.
+ */
 #define LOOK "statx readlinkat statx ioctl"
 #define LOOK_AT_PAGES "statx fstatfs " BELOW " wrong_sync wrong_sync mmap ioctl " LOOK
 #define LOOK_AT_LINES                                                                                                  \
@@ -290,7 +293,7 @@ END_TEST
 #define GROW                                                                                                           \
 	"statx_now statx getrlimit_fsize getlease lease_signal setlease lease_silence statx fallocate_keep_size "      \
 	"fallocate fsync faccessat2_write statx"
-#define SHRINK "statx_now statx mremap ftruncate fsync faccessat2_write"
+#define SHRINK "statx_now statx statx mremap ftruncate fsync faccessat2_write"
 #define SEE_ANEW "statx_now ioctl"
 /*
  * The lease, the watch of the file, and with the last mapping the thread and its descriptors, each shown to be the
