@@ -204,6 +204,7 @@ main() {
 	export LAB_ARGUMENT LAB_ACK D F DEV
 	load_modules
 	name_ports
+	echo up >$PORTS/ctl
 	[ -z "$DEV" ] || await "$DEV"
 	[ -z "$BEFORE" ] || $BEFORE
 	mount_volumes

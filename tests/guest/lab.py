@@ -20,6 +20,7 @@ PMDIRECT_GUEST_REQUIRED=1, unless it is the newest kernel that cannot be had).
 """
 
 import argparse
+import dataclasses
 import os
 import random
 import signal
@@ -96,9 +97,10 @@ def run_with_options(options, act, failed):
         return 128 + signal.SIGINT
 
 
-def run_on_images(backing, job, act, output=None):
-    """The status of act(guest), where the images outlive its power cuts; 1 if the guest fails."""
+def run_on_images(backing, job, act, output=None, cpus=0):
+    """The status of act(guest), where the images outlive its power cuts; 1 if the guest fails. cpus: not the row's."""
     machine, row = prepare(say), BACKINGS[backing]
+    row = dataclasses.replace(row, cpus=cpus or row.cpus)
     print(f"kernel {machine.release}", flush=True)
     with tempfile.TemporaryDirectory(prefix="pmdirect-power-") as directory:
         images = Images(machine, row, directory)

@@ -34,8 +34,10 @@ _KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic nokaslr
                      "rcupdate.rcu_expedited=1 8250.nr_uarts=1")
 
 # Rarely the emulator's second CPU runs an int3 of the kernel that patches its own code (jump labels) after the patch is
-# done and the runner does not expect it any more: an oops, most often in the boot, where most of the patching is.
+# done and the runner does not expect it any more: an oops, most often in the boot, where most of the patching is. As
+# rarely a boot stands still. It takes seconds where the machine is not busy with other things.
 _BOOTS = 3
+_BOOT_SECONDS = 90  # until the guest says "up"
 
 # QEMU 7.2 leaves an address in the flags register after some cmpxchg16b, which Linux 6.12 uses on each allocation
 # (mm/slub.c): the guest soon dies of a double fault. Without the feature the kernel takes a lock instead.
@@ -131,6 +133,7 @@ class Guest:
         self._throw_away = images is None
         self._argument = ""
         self._boots = 0
+        self._up_by = None         # when the boot must have come to our script; None once it has
         self._powered = 0          # how often, with the boots that did not succeed
         self._directory = None
         self._process = None
@@ -173,6 +176,7 @@ class Guest:
             self._channels[name] = channel
         for name, end in theirs.items():
             command += _channel_arguments(name, end.fileno())
+        self._up_by = time.monotonic() + _BOOT_SECONDS
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -275,6 +279,7 @@ class Guest:
         self._acks = collections.deque()
         self._status = None
         self._errors = ""
+        self._up_by = None
         self.ready = None
 
     def _stage(self):
@@ -337,25 +342,35 @@ class Guest:
             left = deadline - time.monotonic()
             if left <= 0:
                 self.kill9()
-                raise GuestFailure(f"the guest did not finish within {timeout:g} s",
+                state = "before it was set up" if self.ready is None else f"set up after {self.ready:g} s"
+                raise GuestFailure(f"the guest did not finish within {timeout:g} s, {state}",
                                    hung=True)
             self._receive_within(left)
 
     def _receive_within(self, seconds):
+        if self._up_by:
+            seconds = min(seconds, max(self._up_by - time.monotonic(), 0))
+            if self._stands_still():
+                self.kill9()
         if not self._channels and not self._boot_again():
-            raise GuestFailure("the guest died. " + self._errors.strip())
+            raise GuestFailure(f"the guest {'stood still in its boot' if self._stands_still() else 'died'}. "
+                               + self._errors.strip())
         for key, _ in self._selector.select(seconds):
             self._receive(key.data)
         if len(self._channels) < len(CHANNELS):
             # QEMU closes all of them at once, when it ends.
             self.kill9()
 
+    def _stands_still(self):
+        return self._up_by is not None and self._up_by <= time.monotonic()
+
     def _boot_again(self):
-        """After an oops in the boot, before anything of ours ran in the guest."""
+        """After an oops in the boot, or a boot that stands still, before anything of ours ran in the guest."""
         oops = re.search(r"Oops: int3.*", self.console_text())
-        if self.ready is not None or not oops or self._boots == _BOOTS:
+        if self.ready is not None or not (oops or self._stands_still()) or self._boots == _BOOTS:
             return False
-        print(f"the guest's kernel died in the boot, and is booted again: {oops[0].strip()}", file=sys.stderr)
+        why = f"the guest's kernel died: {oops[0].strip()}" if oops else f"the boot stood still for {_BOOT_SECONDS} s"
+        print(f"{why}; booted again", file=sys.stderr)
         self._boots += 1
         self._boot(self._argument)
         return True
@@ -391,7 +406,9 @@ class Guest:
 
     def _control(self, line):
         verb, _, rest = line.partition(" ")
-        if verb == "ready":
+        if verb == "up":
+            self._up_by = None
+        elif verb == "ready":
             self.ready = float(rest)
             self.images.fresh = False
             self._booted = len(self._console)

@@ -11,6 +11,7 @@ import dataclasses
 import lab
 
 TIMEOUT = 120
+BOOT_TIMEOUT = 300
 DEVICES_MAX = {"nvdimm": 40, "disk": 20}  # of one machine
 
 # Mounts and checks one copy for each line from the host: the arguments of the function "check".
@@ -66,6 +67,7 @@ def look_at(copies, backing, files, check, arguments, take, kinds=tuple(DEVICES_
         with _machine(some, row, files, check) as guest:
             try:
                 guest.start()
+                guest.wait_ready(BOOT_TIMEOUT)
                 for number in range(first, first + len(some)):
                     guest.send_line(arguments[number].encode())
                     while (line := read(guest, TIMEOUT)) != "checked":
