@@ -45,6 +45,12 @@ struct pm_writeback {
 	int error; /* of the first write-back that failed, until a recovery succeeds; the leader alone changes it */
 	pthread_mutex_t lock;                    /* held for an instant */
 	struct pm_page_request *waiting, **last; /* the oldest first; where the next is queued unless none waits */
+	_Atomic unsigned waiting_count;          /* changes under the lock */
+	/* The leader alone changes these. */
+	unsigned expected;  /* requests: those of the last turn, and those that waited at its end */
+	unsigned vain;      /* how many turns in a row began before all that were expected had come */
+	unsigned hasty;     /* turns that wait for no request, after one that waited in vain */
+	uint64_t turn_took; /* nanoseconds: the last turn that wrote */
 };
 
 /* Whether an fsync or msync of the file writes its inode (kernel/trusted_sync.h). */

@@ -13,7 +13,7 @@
  *   After a failure the kernel has marked the pages clean (Documentation/core-api/errseq.rst), so a second msync
  *   returns 0 with the data not on the medium.
  *
- * So the first error is latched until the recovery (recover.c), and is told to the calls the leader wrote for and to
+ * So the first error is latched until the recovery (alone.c), and is told to the calls the leader wrote for and to
  * those that wait: a drain may wait for a leader that took the pages which its thread recorded.
  *
  * The leader makes the fewest calls that make the pages durable. One run of pages is one msync. Distant runs are each
@@ -87,49 +87,74 @@ void pm_page_promoted(struct pm_writeback *w)
 
 /* ---- The leader ---- */
 
-/* With the lock held: those that the first one that waits leads. One that wants to be alone is led with no other. */
-static struct pm_page_request *take_turn(struct pm_writeback *w)
+#define LONGEST_WAIT_NS 100000u
+#define MOST_HASTY_TURNS 16u
+
+/*
+ * The threads of the last turn are about to ask again. A leader that does not wait for them writes for half of them,
+ * and the next leader for the other half. The wait is at most half as long as a turn takes; where it was in vain, some
+ * turns go without.
+ */
+static void await_others(struct pm_writeback *w)
 {
+	if (w->expected < 2)
+		return;
+	if (w->hasty) {
+		w->hasty--;
+		return;
+	}
+	uint64_t most = w->turn_took / 2 < LONGEST_WAIT_NS ? w->turn_took / 2 : LONGEST_WAIT_NS;
+	uint64_t began = pm_sys->now_ns();
+	while (w->waiting_count < w->expected && pm_sys->now_ns() - began < most)
+		pm_sys->yield();
+	w->vain = w->waiting_count < w->expected ? w->vain + 1 : 0;
+	w->hasty = w->vain < 5 ? (1u << w->vain) - 1 : MOST_HASTY_TURNS;
+}
+
+/* The thread leads those that wait, the first of which is its own. One that wants to be alone is led with no other. */
+static struct pm_page_request *take_turn(struct pm_writeback *w, const struct pm_page_request *self)
+{
+	bool alone = self->wanted == PM_WANTED_ALONE;
+	if (!alone)
+		await_others(w);
+	pthread_mutex_lock(&w->lock);
 	struct pm_page_request *first = w->waiting, **end = &first->next;
-	if (first->wanted != PM_WANTED_ALONE)
-		while (*end && (*end)->wanted != PM_WANTED_ALONE)
-			end = &(*end)->next;
+	unsigned count = 1;
+	for (; !alone && *end && (*end)->wanted != PM_WANTED_ALONE; count++)
+		end = &(*end)->next;
 	w->waiting = *end;
 	*end = NULL;
 	w->last = w->waiting ? w->last : &w->waiting;
+	w->waiting_count -= count;
+	w->expected = count;
+	pthread_mutex_unlock(&w->lock);
 	return first;
 }
 
 static void wait_until_woken(struct pm_page_request *self)
 {
+	uint64_t began = pm_sys->now_ns();
 	while (sem_wait(&self->woken))
 		; /* a signal */
+	self->waited = pm_sys->now_ns() - began;
 }
 
 /* The thread is not cancelled before it is told: the others know of its request. */
 struct pm_page_request *pm_page_ask(struct pm_writeback *w, struct pm_page_request *self)
 {
-	struct pm_page_request *led = NULL;
 	self->next = NULL;
 	sem_init(&self->woken, 0, 0);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &self->cancel_state);
 	pthread_mutex_lock(&w->lock);
 	*(w->waiting ? w->last : &w->waiting) = self;
 	w->last = &self->next;
-	self->leads = !w->is_led;
-	if (!self->leads) {
-		pthread_mutex_unlock(&w->lock);
-		uint64_t began = pm_sys->now_ns();
-		wait_until_woken(self);
-		self->waited = pm_sys->now_ns() - began;
-		pthread_mutex_lock(&w->lock);
-	}
-	if (self->leads) {
-		w->is_led = true;
-		led = take_turn(w);
-	}
+	w->waiting_count++;
+	bool leads = self->leads = !w->is_led;
+	w->is_led = true;
 	pthread_mutex_unlock(&w->lock);
-	return led;
+	if (!leads)
+		wait_until_woken(self);
+	return self->leads ? take_turn(w, self) : NULL;
 }
 
 /* With the lock held: takes all that wait, but those that want to be alone. */
@@ -144,6 +169,7 @@ static struct pm_page_request *take_failed(struct pm_writeback *w)
 		}
 		*at = one->next;
 		one->next = NULL;
+		w->waiting_count--;
 		*end = one;
 		end = &one->next;
 	}
@@ -173,6 +199,7 @@ void pm_page_tell(struct pm_writeback *w, struct pm_page_request *led, int rc)
 		failed = take_failed(w);
 	}
 	struct pm_page_request *next = w->waiting;
+	w->expected += w->waiting_count;
 	w->is_led = next;
 	if (next)
 		next->leads = true;
@@ -242,55 +269,24 @@ static bool find_more(struct pm_medium *m, struct work *work)
 	return work->walk.count;
 }
 
-/*
- * msync on a mapping of a read-only descriptor returns 0 and does nothing (mm/mmap.c clears VM_SHARED), so there the
- * file is synced instead, which works on any descriptor. A file system without fsync (EINVAL, fsync(2)) has nothing to
- * write back.
- */
-static int write_back(struct pm_medium *m, struct pm_page_run run)
-{
-	if (m->read_only) {
-		int rc = pm_write_back_file(m);
-		return rc == -EINVAL ? 0 : rc;
-	}
-	unsigned shift = m->writeback.recorded.shift;
-	return pm_write_back(m, (uintptr_t)m->map + (run.first << shift), (uintptr_t)m->map + (run.end << shift));
-}
-
 static void keep_first(int *error, int rc)
 {
 	*error = *error ? *error : rc;
 }
 
-static int write_ranges(struct pm_medium *m, const struct pm_page_run *run, size_t count, unsigned flags)
-{
-	unsigned shift = m->writeback.recorded.shift;
-	int error = 0;
-	for (size_t i = 0; i < count; i++) {
-		uint64_t at = m->offset + ((uint64_t)run[i].first << shift);
-		uint64_t length = (uint64_t)(run[i].end - run[i].first) << shift;
-		keep_first(&error, PM_RETRY(pm_sys->sync_file_range(m->fd, at, length, flags)));
-		if (flags != SYNC_FILE_RANGE_WRITE)
-			pm_count(&m->counters.bytes_written, length);
-	}
-	if (error)
-		pm_count(&m->counters.errors, 1);
-	return error;
-}
-
 /* Starts several writes before it waits for the first. A failure ends nothing: what can be written is written. */
-static int write_runs(struct pm_medium *m, struct work *work)
+static int write_apart(struct pm_medium *m, struct work *work)
 {
 	const struct pm_page_walk *walk = &work->walk;
 	struct pm_page_run last;
 	int error = 0;
 	do {
 		last = walk->run[walk->count - 1];
-		keep_first(&error, write_ranges(m, walk->run, walk->count, SYNC_FILE_RANGE_WRITE));
+		keep_first(&error, pm_write_runs(m, walk->run, walk->count, SYNC_FILE_RANGE_WRITE));
 		keep_first(&error,
-		           write_ranges(m, walk->run, walk->count - !work->more, SYNC_FILE_RANGE_WRITE_AND_WAIT));
+		           pm_write_runs(m, walk->run, walk->count - !work->more, SYNC_FILE_RANGE_WRITE_AND_WAIT));
 	} while (find_more(m, work));
-	keep_first(&error, write_back(m, last));
+	keep_first(&error, pm_write_back_run(m, last));
 	return error;
 }
 
@@ -310,7 +306,7 @@ static int write_hull(struct pm_medium *m, struct work *work)
 	do {
 		for (size_t i = 0; i < walk->count; i++) {
 			if (may_write_apart(m, work)) {
-				keep_first(&error, write_back(m, walk->run[i]));
+				keep_first(&error, pm_write_back_run(m, walk->run[i]));
 				continue;
 			}
 			hull.first = walk->run[i].first < hull.first ? walk->run[i].first : hull.first;
@@ -318,7 +314,7 @@ static int write_hull(struct pm_medium *m, struct work *work)
 		}
 	} while (find_more(m, work));
 	if (hull.end)
-		keep_first(&error, write_back(m, hull));
+		keep_first(&error, pm_write_back_run(m, hull));
 	return error;
 }
 
@@ -337,7 +333,7 @@ static int write_work(struct pm_medium *m, struct work *work)
 	int seen = checks_first ? pm_medium_check(m) : 0;
 	if (seen || nothing)
 		return seen;
-	int rc = many && pm_can_write_ranges(m) ? write_runs(m, work) : write_hull(m, work);
+	int rc = many && pm_can_write_ranges(m) ? write_apart(m, work) : write_hull(m, work);
 	if (!checks_first)
 		seen = pm_medium_check(m);
 	return seen == -EBADF ? seen : rc ? rc : seen;
@@ -357,7 +353,8 @@ static int write_for(struct pm_medium *m, struct pm_page_request *led)
 		return 0;
 	uint64_t began = pm_sys->now_ns();
 	int rc = write_work(m, &work);
-	led->waited += pm_sys->now_ns() - began;
+	w->turn_took = pm_sys->now_ns() - began;
+	led->waited += w->turn_took;
 	pm_medium_note_taken(m, m->offset + furthest);
 	return rc;
 }
@@ -419,17 +416,6 @@ static int sync_all(struct pm_medium *m)
 	int rc = walk_and_write_all(m);
 	pm_walk_end(&m->walks);
 	return rc;
-}
-
-int pm_page_sync_file(struct pm_medium *m, int (*sync)(void *), void *arg)
-{
-	struct pm_writeback *w = &m->writeback;
-	struct pm_page_request self = {.wanted = PM_WANTED_ALONE};
-	struct pm_page_request *led = pm_page_ask(w, &self);
-	pm_page_tell(w, led, w->error ? w->error : sync(arg));
-	sem_destroy(&self.woken);
-	pthread_setcancelstate(self.cancel_state, NULL);
-	return self.rc;
 }
 
 static int write_ranges_of(struct pm_medium *m, const struct pm_range *ranges, size_t count)

@@ -41,11 +41,6 @@ void pm_page_record(struct pm_medium *, const void *address, size_t length);
  */
 int pm_page_write_range(struct pm_medium *, const void *address, size_t length);
 /*
- * Syncs the file by the mapping's description, while nothing else is written: the kernel reports an error once for each
- * description. The error is the one of the sync, or the one that is latched.
- */
-int pm_page_sync_file(struct pm_medium *, int (*sync)(void *), void *arg);
-/*
  * Another strategy served the mapping until now. A flush that is still under way there is not recorded here, so from
  * now on every drain covers the whole mapping; the kernel knows which of its pages are dirty.
  */
@@ -57,7 +52,7 @@ int pm_page_drain(struct pm_medium *);
 /* Where msync(2) leaves the CPU caches alone, this thread writes the lines of a range back. */
 void pm_page_write_lines(struct pm_medium *, const void *address, size_t length);
 
-/* ---- For recover.c ---- */
+/* ---- For alone.c ---- */
 
 /*
  * Queues the request. Returns the requests that the calling thread leads from then on, its own the first: nothing else

@@ -76,6 +76,21 @@ int pm_write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
 }
 
 /*
+ * msync on a mapping of a read-only descriptor returns 0 and does nothing (mm/mmap.c clears VM_SHARED), so there the
+ * file is synced instead, which works on any descriptor. A file system without fsync (EINVAL, fsync(2)) has nothing to
+ * write back.
+ */
+int pm_write_back_run(struct pm_medium *m, struct pm_page_run run)
+{
+	if (m->read_only) {
+		int rc = pm_write_back_file(m);
+		return rc == -EINVAL ? 0 : rc;
+	}
+	unsigned shift = m->writeback.recorded.shift;
+	return pm_write_back(m, (uintptr_t)m->map + (run.first << shift), (uintptr_t)m->map + (run.end << shift));
+}
+
+/*
  * sync_file_range(2) writes the pages of a range and waits for them. It leaves out what makes them durable: the
  * metadata, and the flush of the device's cache. A later msync makes up for both where it treats the whole file,
  * whatever its range, and where the metadata of a page is ready before the write-back of the page ends:
@@ -114,6 +129,23 @@ bool pm_can_write_ranges(struct pm_medium *m)
 {
 	/* Where syncfs writes everything first, no range is left to write. */
 	return ranges_are_known_to_work(m) && is_fsync_complete(m, m->offset, m->map_length);
+}
+
+int pm_write_runs(struct pm_medium *m, const struct pm_page_run *run, size_t count, unsigned flags)
+{
+	unsigned shift = m->writeback.recorded.shift;
+	int error = 0;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t at = m->offset + ((uint64_t)run[i].first << shift);
+		uint64_t length = (uint64_t)(run[i].end - run[i].first) << shift;
+		int rc = PM_RETRY(pm_sys->sync_file_range(m->fd, at, length, flags));
+		error = error ? error : rc;
+		if (flags != SYNC_FILE_RANGE_WRITE)
+			pm_count(&m->counters.bytes_written, length);
+	}
+	if (error)
+		pm_count(&m->counters.errors, 1);
+	return error;
 }
 
 int pm_read_error(int fd)

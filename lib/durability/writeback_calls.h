@@ -11,6 +11,13 @@
 int pm_write_back(struct pm_medium *, uintptr_t low, uintptr_t high);
 /* The whole file, by fdatasync(2): a mapping of a read-only descriptor has nothing that msync(2) would write. */
 int pm_write_back_file(struct pm_medium *);
+/* A run of recorded pages, by whichever of the two writes it. */
+int pm_write_back_run(struct pm_medium *, struct pm_page_run);
+/*
+ * By sync_file_range(2), where pm_can_write_ranges(): starts to write the runs, or with
+ * SYNC_FILE_RANGE_WRITE_AND_WAIT writes them. The first error.
+ */
+int pm_write_runs(struct pm_medium *, const struct pm_page_run *, size_t count, unsigned flags);
 /*
  * Before a sync of the range by other means, which pm_flush_after_sync() follows: what fsync(2) would leave out there
  * is written. See PM_EV_FSYNC_COMPLETE in pm_evidence(7).

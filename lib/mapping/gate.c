@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 
-#include "durability/recover.h"
+#include "durability/alone.h"
 #include "error.h"
 #include "mapping/gate.h"
 #include "mapping/naming.h"

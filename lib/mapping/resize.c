@@ -2,6 +2,7 @@
 /* Growing and shrinking a mapping together with its file. */
 #include <errno.h>
 
+#include "durability/alone.h"
 #include "error.h"
 #include "facts/evidence.h"
 #include "facts/extents.h"

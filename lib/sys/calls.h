@@ -37,6 +37,7 @@ int pm_linux_inotify_remove(int fd, int watch);
 int pm_linux_gettid(void);
 uint64_t pm_linux_now_ms(void);
 uint64_t pm_linux_now_ns(void);
+int pm_linux_yield(void);
 int pm_linux_same_inode(const char *path, const char *other);
 int pm_linux_epoll_create(void);
 int pm_linux_epoll_add(int epoll, int fd, uint32_t events);

@@ -46,6 +46,11 @@ uint64_t pm_linux_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+int pm_linux_yield(void)
+{
+	return sched_yield();
+}
+
 uint64_t pm_linux_now_ms(void)
 {
 	return pm_linux_now_ns() / 1000000;

@@ -347,6 +347,7 @@ const struct pm_sys pm_sys_linux = {
 	.gettid = pm_linux_gettid,
 	.now_ms = pm_linux_now_ms,
 	.now_ns = pm_linux_now_ns,
+	.yield = pm_linux_yield,
 	.signalfd = pm_linux_signalfd,
 	.eventfd = pm_linux_eventfd,
 	.timerfd = pm_linux_timerfd,

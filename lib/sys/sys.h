@@ -113,6 +113,7 @@ struct pm_sys {
 	int (*gettid)(void);
 	uint64_t (*now_ms)(void); /* CLOCK_MONOTONIC: no system call, but an input */
 	uint64_t (*now_ns)(void); /* likewise */
+	int (*yield)(void);       /* sched_yield(2), which cannot fail */
 	int (*signalfd)(int signal);
 	int (*eventfd)(void);
 	int (*timerfd)(void);

@@ -56,7 +56,7 @@ lib/durability/writeback_calls
 lib/durability/deep
 lib/durability/direct
 lib/durability/page
-lib/durability/recover
+lib/durability/alone
 lib/durability/lines_after_pages
 lib/durability/copy
 

@@ -59,6 +59,7 @@
 	X(CALL, int, gettid, (void), (), .fd = -1) \
 	X(INPUT, uint64_t, now_ms, (void), (), .fd = -1) \
 	X(INPUT, uint64_t, now_ns, (void), (), .fd = -1) \
+	X(INPUT, int, yield, (void), (), .fd = -1) \
 	X(OPENS, int, signalfd, (int signal), (signal), .fd = -1, .flags = (unsigned long)signal) \
 	X(OPENS, int, eventfd, (void), (), .fd = -1) \
 	X(OPENS, int, timerfd, (void), (), .fd = -1) \

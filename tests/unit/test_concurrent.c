@@ -121,6 +121,102 @@ START_TEST(distant_pages_share_a_sync)
 }
 END_TEST
 
+/* ---- A clock that only the test moves ---- */
+
+static struct {
+	_Atomic uint64_t now; /* nanoseconds */
+	uint64_t turn;        /* how long an msync takes */
+	atomic_uint yields;
+	struct caller *comes; /* while a leader waits */
+	struct machine machine;
+} timed;
+
+static uint64_t timed_now(void)
+{
+	return timed.now;
+}
+
+static int timed_msync(void *address, size_t length)
+{
+	timed.now += timed.turn;
+	return timed.machine.below->msync(address, length);
+}
+
+static int timed_yield(void)
+{
+	timed.yields++;
+	timed.now += 10000;
+	if (timed.comes) {
+		begin(timed.comes, 2, true);
+		timed.comes = NULL;
+		wait_until_waiting(2);
+	}
+	return 0;
+}
+
+static void start_timed(uint64_t turn)
+{
+	syncing_start(XFS_SUPER_MAGIC);
+	timed.turn = turn;
+	timed.yields = 0;
+	timed.comes = NULL;
+	machine_put(&timed.machine, MACHINE(.now_ns = timed_now, .yield = timed_yield, .msync = timed_msync));
+}
+
+static void stop_timed(void)
+{
+	machine_remove(&timed.machine);
+	syncing_stop();
+}
+
+/* The second leads after the first, and expects it again. */
+static void let_one_lead_after_another(void)
+{
+	begin_held(&first, 0, true);
+	begin(&others[0], 1, true);
+	wait_until_waiting(1);
+	hold(0, false);
+	ck_assert_int_eq(result(&first) | result(&others[0]), 0);
+}
+
+START_TEST(a_leader_waits_for_those_of_the_last_turn)
+{
+	start_timed(100000);
+	timed.comes = &others[1];
+	let_one_lead_after_another();
+	ck_assert_int_eq(result(&others[1]), 0);
+	ck_assert_uint_eq(timed.yields, 1);
+	ck_assert_uint_eq(kernel.syncs, 2);
+	ck_assert_uint_eq(kernel.medium[0] + kernel.medium[1] + kernel.medium[2], 3);
+	/* Two are expected, and one has gone: half a turn. From then on the other is alone. */
+	for (unsigned i = 0; i < 10; i++) {
+		++*counter(1);
+		unit_ok(commit_page(1));
+		ck_assert_uint_eq(timed.yields, 1 + 5);
+	}
+	stop_timed();
+}
+END_TEST
+
+/* After the first, third, seventh, 15th and 31st wait in vain. A turn of 10 ms is waited for a tenth of a ms. */
+START_TEST(waits_in_vain_become_rare)
+{
+	start_timed(_i ? 10000000 : 100000);
+	for (unsigned i = 0; i < 40; i++)
+		let_one_lead_after_another();
+	ck_assert_uint_eq(timed.yields, 5u * (_i ? 10 : 5));
+	/* After one that was not in vain the next turn waits again. */
+	timed.comes = &others[1];
+	while (timed.comes)
+		let_one_lead_after_another();
+	ck_assert_int_eq(result(&others[1]), 0);
+	timed.yields = 0;
+	let_one_lead_after_another();
+	ck_assert_uint_ne(timed.yields, 0);
+	stop_timed();
+}
+END_TEST
+
 /* One of their pages fails, or one that another thread has just written: each that waits is told. */
 START_TEST(a_failure_is_told_to_all_that_wait)
 {
@@ -321,6 +417,8 @@ int main(void)
 	TCase *c = unit_case("concurrent");
 	tcase_add_loop_test(c, one_writes_for_all_that_wait, 0, 16);
 	tcase_add_loop_test(c, distant_pages_share_a_sync, 0, 4);
+	tcase_add_test(c, a_leader_waits_for_those_of_the_last_turn);
+	tcase_add_loop_test(c, waits_in_vain_become_rare, 0, 2);
 	tcase_add_loop_test(c, a_failure_is_told_to_all_that_wait, 0, 16);
 	tcase_add_loop_test(c, a_failure_of_a_group_is_told_to_the_group, 0, 16);
 	tcase_add_test(c, a_recovery_is_led_with_no_other);

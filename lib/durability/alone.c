@@ -3,8 +3,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "durability/alone.h"
 #include "durability/page.h"
-#include "durability/recover.h"
 #include "durability/writeback_calls.h"
 #include "sys/sys.h"
 
@@ -76,4 +76,15 @@ int pm_page_recover(struct pm_medium *m)
 	rc = write_all_again(m);
 	pm_walk_end(&m->walks);
 	return rc;
+}
+
+int pm_page_sync_file(struct pm_medium *m, int (*sync)(void *), void *arg)
+{
+	struct pm_writeback *w = &m->writeback;
+	struct pm_page_request self = {.wanted = PM_WANTED_ALONE};
+	struct pm_page_request *led = pm_page_ask(w, &self);
+	pm_page_tell(w, led, w->error ? w->error : sync(arg));
+	sem_destroy(&self.woken);
+	pthread_setcancelstate(self.cancel_state, NULL);
+	return self.rc;
 }
