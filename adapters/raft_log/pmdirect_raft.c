@@ -89,6 +89,13 @@ static int open_store(struct pmr_server *s, raft_id id, char *message)
 
 /* ---- The network ------------------------------------------------------------------------------- */
 
+/* libraft has no sentence for each of its errors. */
+static int fail_network(struct pmr_server *s, char *message, int rc, const char *what)
+{
+	const char *why = *s->network.errmsg ? s->network.errmsg : raft_strerror(rc);
+	return pmr_fail(message, rc, "%s: %s", what, why);
+}
+
 /* libraft's raft_io tries what the file system of its directory can do; memory spares the disk that. */
 static int open_network_in(struct pmr_server *s, const char *parent, raft_id id, const char *address, char *message)
 {
@@ -104,7 +111,7 @@ static int open_network_in(struct pmr_server *s, const char *parent, raft_id id,
 		rc = s->network.init(&s->network, id, address);
 		s->network_open = !rc;
 		if (rc) {
-			pmr_fail(message, rc, "%s", s->network.errmsg);
+			fail_network(s, message, rc, "cannot make the transport");
 			raft_uv_close(&s->network);
 		}
 	}
@@ -137,7 +144,7 @@ static int start(struct raft_io *io, unsigned milliseconds, raft_io_tick_cb tick
 	s->tick = tick;
 	s->recv = recv;
 	int rc = s->network.start(&s->network, milliseconds, on_tick, on_receive);
-	return rc ? pmr_fail(io->errmsg, rc, "%s", s->network.errmsg) : 0;
+	return rc ? fail_network(s, io->errmsg, rc, "cannot listen to other servers") : 0;
 }
 
 static int send_message(struct raft_io *io, struct raft_io_send *req, const struct raft_message *message,
@@ -145,7 +152,7 @@ static int send_message(struct raft_io *io, struct raft_io_send *req, const stru
 {
 	struct pmr_server *s = pmr_server_of(io);
 	int rc = s->network.send(&s->network, req, message, cb);
-	return rc ? pmr_fail(io->errmsg, rc, "%s", s->network.errmsg) : 0;
+	return rc ? fail_network(s, io->errmsg, rc, "cannot send") : 0;
 }
 
 static raft_time now(struct raft_io *io)

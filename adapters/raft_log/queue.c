@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Requests to the log. By lines a commit takes about as long as a switch of threads, so it is made in the loop's
- * thread, and only its callback comes later. By pages it waits for the device, and one commit serves all requests that
- * wait: in a thread of libuv's pool, or, if commits were short of late, in the loop's thread when it comes round.
+ * thread, and only its callback comes later. By pages it waits for the device, and one commit serves all requests of a
+ * round of the loop: in a thread of libuv's pool, or, if commits were short of late, in the loop's thread.
  */
 #include "server.h"
 
@@ -12,7 +12,6 @@
 #define SHORT 250000u    /* nanoseconds: about what four switches of threads cost on a loaded machine */
 
 static void start(struct pmr_server *s);
-static void start_worker(struct pmr_server *s);
 
 static void clear_list(struct pmr_list *list)
 {
@@ -208,18 +207,38 @@ static void run(uv_work_t *work)
 	serve_timed(s, &s->running);
 }
 
+/* Callbacks first: what they append goes into the next commit. */
 static void ran(uv_work_t *work, int status)
 {
 	struct pmr_server *s = work->data;
+	struct pmr_list list;
 	(void)status;
 	s->working = false;
 	take_failure(s, &s->running);
 	want_spare(s);
-	struct pmr_list list;
 	move(&s->running, &list);
-	start(s);
 	deliver(s, &list);
+	start(s);
 	pmr_closed_maybe(s);
+}
+
+static void serve_here(struct pmr_server *s, struct pmr_list *list)
+{
+	serve_timed(s, list);
+	take_failure(s, list);
+	want_spare(s);
+}
+
+static void start_worker(struct pmr_server *s)
+{
+	move(&s->waiting, &s->running);
+	s->work.data = s;
+	s->working = true;
+	if (!uv_queue_work(s->loop, &s->work, run, ran))
+		return;
+	s->working = false;
+	serve_here(s, &s->running);
+	deliver(s, &s->running);
 }
 
 /* In the loop's thread, from no call of raft: callbacks may be made. */
@@ -232,54 +251,32 @@ static void idle(uv_idle_t *handle)
 	deliver(s, &list);
 	if (s->working || !s->waiting.first)
 		return;
-	if (!is_plain(s)) {
+	if (!is_plain(s) || !s->duration || s->duration >= SHORT) {
 		start_worker(s);
 		return;
 	}
 	move(&s->waiting, &list);
-	serve_timed(s, &list);
-	take_failure(s, &list);
-	want_spare(s);
+	serve_here(s, &list);
 	deliver(s, &list);
 }
 
-/* What is done is delivered when the loop comes round. */
-static void serve_here(struct pmr_server *s, struct pmr_list *from)
-{
-	struct pmr_list list;
-	move(from, &list);
-	serve_all(s, list.first);
-	take_failure(s, &list);
-	for (struct pmr_request *r; (r = pop(&list));)
-		push(&s->done, r);
-	uv_idle_start(&s->idle, idle);
-}
-
-static void start_worker(struct pmr_server *s)
-{
-	move(&s->waiting, &s->running);
-	s->work.data = s;
-	s->working = true;
-	if (uv_queue_work(s->loop, &s->work, run, ran)) {
-		s->working = false;
-		serve_here(s, &s->running);
-	}
-}
-
+/*
+ * By pages all requests of one round of the loop share a commit. By lines a commit costs little and does not wait for
+ * others; its callback comes when the loop comes round.
+ */
 static void start(struct pmr_server *s)
 {
 	if (s->working || !s->waiting.first)
 		return;
 	const struct pmr_segment *active = &s->log.segments[s->log.count - 1];
-	bool plain = is_plain(s);
-	if (plain && pm_granularity_of(active->map) >= PM_CACHE_LINE) {
-		serve_here(s, &s->waiting);
-		want_spare(s);
-	} else if (plain && s->duration && s->duration < SHORT) {
-		uv_idle_start(&s->idle, idle);
-	} else {
-		start_worker(s);
+	if (pm_granularity_of(active->map) >= PM_CACHE_LINE && is_plain(s)) {
+		struct pmr_list list;
+		move(&s->waiting, &list);
+		serve_here(s, &list);
+		for (struct pmr_request *r; (r = pop(&list));)
+			push(&s->done, r);
 	}
+	uv_idle_start(&s->idle, idle);
 }
 
 static int enqueue(struct pmr_server *s, struct pmr_request *r)

@@ -42,6 +42,7 @@ int pmr_file_map(const char *path, unsigned flags, struct pm_mapping **ret_map, 
 
 /* Loads and stores that never raise a signal. A store is not durable before pmr_commit(). */
 int pmr_read(struct pm_mapping *map, uint64_t offset, void *destination, size_t length, char *message);
+int pmr_read_all(struct pm_mapping *map, char *destination, char *message); /* the whole file */
 int pmr_store(struct pm_mapping *map, uint64_t offset, const void *source, size_t length, char *message);
 int pmr_store_two(struct pm_mapping *map, uint64_t offset, const void *source, size_t length, const void *next,
                   size_t next_length, char *message);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "store_segment.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,11 +243,7 @@ int pmr_segment_scan(const struct pmr_home *home, struct pmr_segment *s, struct 
 	size_t before = ret ? ret->count : 0;
 	if (!bytes)
 		return pmr_fail(message, RAFT_NOMEM, "out of memory for a segment of %" PRIu64 " bytes", s->size);
-	int rc = pm_read(s->map, bytes, pm_base(s->map), s->size);
-	if (rc == -EOPNOTSUPP)
-		rc = pmr_read(s->map, 0, bytes, s->size, message);
-	else if (rc)
-		rc = pmr_fail_pm(message, rc, "cannot read the log");
+	int rc = pmr_read_all(s->map, bytes, message);
 	if (!rc)
 		rc = scan(home, s, bytes, ret, message);
 	/* The entries lie in it. Without any, raft never learns of the batch. */

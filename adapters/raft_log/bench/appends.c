@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Appends a second of the two raft_io implementations, without raft: appends SECONDS DIRECTORY BYTES DEPTH pm|uv
+ * Appends a second of the two raft_io implementations, without raft.
  *
- * DEPTH appends of one entry each are under way at any time. One line: appends, seconds, microseconds an append.
+ *   appends SECONDS|=APPENDS DIRECTORY BYTES DEPTH pm|uv [DEVICE]
+ *
+ * DEPTH appends of one entry each are under way at any time. One line: appends, seconds, microseconds an append. With a
+ * DEVICE, such as loop0, three numbers more, from the first append to the last callback: the device's flushes, writes
+ * and written bytes.
  */
 #include <pmdirect_raft.h>
 #include <stdint.h>
@@ -19,10 +23,32 @@ struct slot {
 
 struct bench {
 	struct raft_io io;
-	uint64_t end, done;
+	uint64_t end, done, left;
 	unsigned under_way;
 	bool closed;
 };
+
+/* Counters of the device so far (the kernel's Documentation/block/stat.rst). */
+struct device {
+	unsigned long long flushes, writes, bytes;
+};
+
+static struct device read_device(const char *name)
+{
+	char path[128];
+	unsigned long long n[17] = {0};
+	int found = 0;
+	snprintf(path, sizeof(path), "/sys/block/%s/stat", name);
+	FILE *stream = fopen(path, "r");
+	while (stream && found < 17 && fscanf(stream, "%llu", &n[found]) == 1)
+		found++;
+	if (found < 17) {
+		fprintf(stderr, "%s: no count of flushes\n", path);
+		exit(1);
+	}
+	fclose(stream);
+	return (struct device){n[15], n[4], n[6] * 512};
+}
 
 static void append(struct slot *s);
 
@@ -40,8 +66,9 @@ static void appended(struct raft_io_append *req, int status)
 
 static void append(struct slot *s)
 {
-	if (uv_hrtime() >= s->bench->end)
+	if (uv_hrtime() >= s->bench->end || !s->bench->left)
 		return;
+	s->bench->left--;
 	s->req.data = s;
 	s->bench->under_way++;
 	if (s->bench->io.append(&s->bench->io, &s->req, &s->entry, 1, appended))
@@ -84,7 +111,7 @@ int main(int argc, char **argv)
 	struct uv_loop_s loop;
 	struct raft_uv_transport transport;
 	struct bench b = {0};
-	if (argc != 6)
+	if (argc < 6)
 		return 2;
 	size_t length = strtoul(argv[3], NULL, 0);
 	unsigned depth = (unsigned)strtoul(argv[4], NULL, 0);
@@ -95,15 +122,19 @@ int main(int argc, char **argv)
 	            : pmdirect_raft_init(&b.io, &loop, argv[2], &transport);
 	if (rc)
 		return 1;
-	if (b.io.init(&b.io, 1, "127.0.0.1:9999")) {
+	if (b.io.init(&b.io, 1, "127.0.0.1:0")) {
 		fprintf(stderr, "init: %s\n", b.io.errmsg);
 		return 1;
 	}
 	load(&b.io);
 	b.io.data = &b;
 	struct slot *slots = calloc(depth, sizeof(*slots));
+	struct device before = {0}, after = {0};
+	if (argc > 6)
+		before = read_device(argv[6]);
 	uint64_t begin = uv_hrtime();
-	b.end = begin + (uint64_t)(atof(argv[1]) * 1e9);
+	b.left = *argv[1] == '=' ? strtoull(argv[1] + 1, NULL, 0) : UINT64_MAX;
+	b.end = *argv[1] == '=' ? UINT64_MAX : begin + (uint64_t)(atof(argv[1]) * 1e9);
 	for (unsigned i = 0; i < depth; i++) {
 		slots[i].bench = &b;
 		slots[i].entry = (struct raft_entry){.term = 1, .type = RAFT_COMMAND,
@@ -113,8 +144,14 @@ int main(int argc, char **argv)
 	while (b.under_way)
 		uv_run(&loop, UV_RUN_ONCE);
 	double seconds = (double)(uv_hrtime() - begin) / 1e9;
+	if (argc > 6)
+		after = read_device(argv[6]);
 	b.io.close(&b.io, closed);
 	uv_run(&loop, UV_RUN_DEFAULT);
-	printf("%llu %.3f %.1f\n", (unsigned long long)b.done, seconds, seconds * 1e6 / (double)b.done);
+	printf("%llu %.3f %.1f", (unsigned long long)b.done, seconds, seconds * 1e6 / (double)b.done);
+	if (argc > 6)
+		printf(" %llu %llu %llu", after.flushes - before.flushes, after.writes - before.writes,
+		       after.bytes - before.bytes);
+	printf("\n");
 	return b.closed ? 0 : 1;
 }
