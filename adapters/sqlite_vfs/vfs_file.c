@@ -93,14 +93,14 @@ static int file_read(sqlite3_file *file, void *to, int length, sqlite3_int64 off
 }
 
 /*
- * Stores into the mapping where the file has the bytes already. On a DAX file whose stores need the kernel, write(2)
- * does it: other processes that map the file by lines learn from it that a sync of theirs needs the kernel as well.
+ * By lines only. Where stores need the kernel, write(2) is cheaper: a store takes a page fault after each write-back,
+ * and makes its whole folio dirty, of which the sync then writes all. On a DAX file other processes that map it by
+ * lines learn from write(2) that a sync of theirs needs the kernel as well.
  */
 static bool store(struct pmdirect_file *f, const void *from, uint64_t offset, uint64_t length)
 {
-	if (!pmdirect_map_reach(f, offset, length) || (f->direct && !pmdirect_map_has_lines(f)))
-		return false;
-	return pmdirect_map_store(f, offset, from, (size_t)length);
+	return pmdirect_map_has_lines(f) && pmdirect_map_reach(f, offset, length) &&
+	       pmdirect_map_store(f, offset, from, (size_t)length);
 }
 
 static int file_write(sqlite3_file *file, const void *from, int length, sqlite3_int64 offset)
@@ -108,9 +108,9 @@ static int file_write(sqlite3_file *file, const void *from, int length, sqlite3_
 	struct pmdirect_file *f = mine(file);
 	uint64_t end = (uint64_t)offset + (uint64_t)length;
 	int rc = SQLITE_IOERR;
-	if (is_mapped(f) && !f->read_only) {
+	if (is_mapped(f) && f->direct && !f->read_only) {
 		pmdirect_map_refresh(f);
-		if (f->direct && end > f->usable)
+		if (end > f->usable)
 			rc = pmdirect_map_grow(f, end);
 		if (rc == SQLITE_FULL)
 			return rc;

@@ -97,7 +97,7 @@ static int truncated(const char *directory)
 	const char *path = in(directory, "t.db"), *copy = in(directory, "copy.db");
 	const char *log = in(directory, "t.db-wal"), *copy_of_log = in(directory, "copy.db-wal");
 	for (int rows = 1; rows < 12; rows++) {
-		sqlite3 *one = fill(path, "pmdirect", "wal", 300), *two = open_database(path, "unix");
+		sqlite3 *one = fill(path, "pmdirect", "wal", 100), *two = open_database(path, "unix");
 		/* The log is read, and so mapped. */
 		must(one, "PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=2; SELECT total(length(b)) FROM t");
 		must(one, "UPDATE t SET b = 'short'; SELECT total(length(b)) FROM t");
@@ -204,7 +204,7 @@ static long long until_full(sqlite3 *db)
 	long long committed = 0;
 	int rc;
 	for (;;) {
-		rc = run(db, "INSERT INTO t(b) VALUES(randomblob(12000))");
+		rc = run(db, "INSERT INTO t(b) VALUES(randomblob(30000))");
 		if (rc != SQLITE_OK)
 			break;
 		committed++;

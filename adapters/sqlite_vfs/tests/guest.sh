@@ -8,7 +8,7 @@ try() {
 	what=$1
 	shift
 	if "$@" >/tmp/said 2>&1; then
-		grep '^100 commits' /tmp/said
+		grep ' commits' /tmp/said
 		echo "$label: $what: passed, $(cut -d. -f1 /proc/uptime) s"
 	else
 		tail -n 5 /tmp/said
@@ -25,6 +25,40 @@ count_calls() {
 	case $label in *-dax) [ "$ours" -eq 0 ] ;; *) [ "$ours" -le "$unix" ] && [ "$ours" -ge 100 ] ;; esac
 }
 
+# A commit must make durable what another process left before it in the log; where writes cannot be watched, each commit.
+others_write() {
+	./vfs_calls "$extension" foreign "$directory/f.db" || return 1
+	./vfs_calls "$(readlink -f ./pmdirect_vfs_mutant.so)" foreign "$directory/f.db" &&
+		echo "the rule is switched off, and nothing fails" && return 1
+	watches=$(cat /proc/sys/fs/inotify/max_user_watches)
+	echo 0 >/proc/sys/fs/inotify/max_user_watches
+	./vfs_calls "$extension" unwatched "$directory/f.db" || return 1
+	echo "$watches" >/proc/sys/fs/inotify/max_user_watches
+}
+
+# $1: of how many commits, $2: journal mode; sets flushes and bytes, by the counters of the device.
+measure() {
+	set -- $(./vfs_calls "$extension" "$3" "$directory/$3-$2.db" "$2" "$1" "$(basename "$device")")
+	flushes=$2 bytes=$4
+}
+
+# On the page cache not more flushes of the device than SQLite's own VFS, and not more bytes, but for those of the
+# journal of the file system, which has a timer of its own.
+count_flushes() {
+	device=$(awk -v where="/mnt/$label" '$2 == where { print $1 }' /proc/mounts)
+	for mode in wal delete persist truncate; do
+		measure 30 $mode unix
+		most=$((flushes + flushes / 20)) most_bytes=$((bytes + bytes / 4))
+		measure 30 $mode pmdirect
+		echo "$label, 30 commits, $mode: $flushes flushes and $bytes bytes of the device, at most $most and $most_bytes"
+		[ "$flushes" -ge 30 ] && [ "$flushes" -le "$most" ] && [ "$bytes" -le "$most_bytes" ] || return 1
+	done
+	export SYNC_TWICE=1
+	measure 30 $mode pmdirect
+	unset SYNC_TWICE
+	[ "$flushes" -gt "$most" ] || { echo "each sync is made twice, and no flush is counted"; return 1; }
+}
+
 three_processes() {
 	./vfs_work "$extension" write pmdirect "$directory/m.db" wal full 50 a >/dev/null & a=$!
 	./vfs_work "$extension" write unix "$directory/m.db" wal full 50 b >/dev/null & b=$!
@@ -36,27 +70,44 @@ three_processes() {
 	done
 }
 
-# All but a few MiB is taken, what is kept for root as well.
+# About three MiB are left, and what is kept for root is taken as well.
 full() {
 	number=0
-	while fallocate -l 4M "$directory/most.$number" 2>/dev/null; do
-		number=$((number + 1))
+	for size in 32M 512K; do
+		while fallocate -l $size "$directory/most.$number" 2>/dev/null; do
+			number=$((number + 1))
+		done
+		rm -f "$directory/most.$number"
 	done
-	rm -f "$directory/most.$number" "$directory/most.$((number - 1))"
+	for last in 1 2 3 4 5; do
+		rm -f "$directory/most.$((number - last))"
+	done
 	./vfs_bad "$extension" full "$directory" || return 1
 	rm "$directory"/most.*
+}
+
+read_only() {
+	./vfs_bad "$extension" prepare "$directory" && mount -o remount,ro "/mnt/$label" || return 1
+	./vfs_bad "$extension" read-only "$directory"
+	result=$?
+	mount -o remount,rw "/mnt/$label" && return $result
 }
 
 for label in $(echo "$LABELS" | tr , ' '); do
 	directory=/mnt/$label/sqlite
 	mkdir "$directory"
 	try "calls of a commit" count_calls
+	case $label in
+	*-dax) try "other processes write" others_write ;;
+	*) try "flushes of the device" count_flushes ;;
+	esac
 	try "three processes" three_processes
 	try "random SQL" ./vfs_random "$extension" "$directory" 3
 	try "cut off" ./vfs_bad "$extension" cut "$directory"
 	try "truncated" ./vfs_bad "$extension" truncated "$directory"
 	try "both VFSes" ./vfs_bad "$extension" both "$directory"
 	try "full" full
+	try "read-only" read_only
 	rm -rf "$directory"
 done
 exit $failed
