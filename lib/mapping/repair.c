@@ -72,13 +72,8 @@ static int find_bad(struct pm_subject *s, uint64_t *first, uint64_t *bytes)
 static int may_write(struct pm_mapping *m, const char *call, struct pm_subject *s)
 {
 	pm_evidence_table e;
-	struct pm_file named = {.call = call, .name = m->name};
 	if (!S_ISREG(s->stx.stx_mode))
 		return 0;
-	/* write(2) checks the limit even where the file is longer (fs/read_write.c generic_write_check_limits). */
-	int limited = pm_file_within_limit(&named, s->end);
-	if (limited)
-		return limited;
 	/* Only with these is the description one that the caller opened; pwrite(2) "Bugs": it would append. */
 	if (m->flags & (PM_LEASE | PM_BORROW_FD) && PM_RETRY(pm_sys->fcntl_getfl(m->medium.fd)) & (O_APPEND | O_DIRECT))
 		return pm_fail(-EINVAL, call, m->name, "the descriptor was opened with O_APPEND or O_DIRECT");
@@ -105,6 +100,20 @@ static bool has_bad_page(const struct pm_subject *s)
 	return !find_bad(&pages, &first, &bytes) && bytes;
 }
 
+/*
+ * The limit is asked for only now: write(2) checks it even where the file is longer (fs/read_write.c
+ * generic_write_check_limits).
+ */
+static int fail_write(struct pm_mapping *m, const char *call, uint64_t offset, size_t length, int rc)
+{
+	const struct pm_file named = {.call = call, .name = m->name};
+	if (rc == -EFBIG && pm_file_within_limit(&named, offset + length))
+		return rc;
+	const char *what = rc == -EPERM || rc == -EACCES ? pm_file_what_forbids(m->file.fd, PM_CHANGE_CONTENT) : NULL;
+	return pm_fail(rc, call, m->name, "the range at %llu cannot be written: %s%s%s", (unsigned long long)offset,
+	               pm_strerror(rc), what ? ": " : "", what ? what : pm_what_helps(rc));
+}
+
 static int write_locked(struct pm_mapping *m, const char *call, const void *source, uint64_t offset, size_t length)
 {
 	struct pm_subject s;
@@ -116,11 +125,7 @@ static int write_locked(struct pm_mapping *m, const char *call, const void *sour
 	rc = pm_medium_write(&m->medium, source, offset, length);
 	if (rc == -EFAULT && has_bad_page(&s))
 		rc = -EIO;
-	const char *what = rc == -EPERM || rc == -EACCES ? pm_file_what_forbids(m->file.fd, PM_CHANGE_CONTENT) : NULL;
-	return rc ? pm_fail(rc, call, m->name, "the range at %llu cannot be written: %s%s%s",
-	                    (unsigned long long)offset, pm_strerror(rc), what ? ": " : "",
-	                    what ? what : pm_what_helps(rc))
-	          : 0;
+	return rc ? fail_write(m, call, offset, length, rc) : 0;
 }
 
 /*

@@ -309,15 +309,15 @@ static const struct {
 	int (*run)(void);
 	const char *cost;
 } life[] = {
-	{PAGES, "write", write_byte, "statx_now getrlimit_fsize pwrite " MSYNC},
-	{VOLATILE, "write", write_byte, "statx_now getrlimit_fsize pwrite " MSYNC},
+	{PAGES, "write", write_byte, "statx_now pwrite " MSYNC},
+	{VOLATILE, "write", write_byte, "statx_now pwrite " MSYNC},
 	/* On DAX the extents are looked at. */
-	{LINES, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
-	{BYTES, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
-	{DEMOTED, "write", write_byte, "statx_now getrlimit_fsize ioctl pwrite " MSYNC},
+	{LINES, "write", write_byte, "statx_now ioctl pwrite " MSYNC},
+	{BYTES, "write", write_byte, "statx_now ioctl pwrite " MSYNC},
+	{DEMOTED, "write", write_byte, "statx_now ioctl pwrite " MSYNC},
 	/* Announcements about other processes are distinguished from those about this one. */
 	{LEASED, "write", write_byte,
-	 "fcntl_getsig read statx_now getrlimit_fsize fcntl_getfl ioctl pwrite fcntl_getsig read fcntl_getsig read "
+	 "fcntl_getsig read statx_now fcntl_getfl ioctl pwrite fcntl_getsig read fcntl_getsig read "
 	 MSYNC},
 
 	{PAGES, "query, verdict", query_verdict,

@@ -455,7 +455,7 @@ START_TEST(whatever_fails_nothing_is_claimed)
 	fake.recovers = true;
 	fake.machine.is_realtime = _i % 3 == 2;
 	do {
-		unit_expect(++n < 100);
+		unit_expect(++n < 1000);
 		make_bad(0, PAGE, fake.machine.is_realtime ? 0 : PAGE);
 		fake_fail_any(n, errors[_i / 3]);
 		int rc = pm_clear_bad_blocks(m, base, SIZE);
