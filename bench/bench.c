@@ -22,6 +22,7 @@ static bool quick;
 /* Of the last measurement, in ns an operation. */
 static double cost[MOST_COMPETITORS][MOST_ROUNDS];
 static int rounds_taken;
+static size_t turn;
 
 double bench_now(void)
 {
@@ -33,6 +34,11 @@ double bench_now(void)
 bool bench_quick(void)
 {
 	return quick;
+}
+
+size_t bench_turn(void)
+{
+	return turn;
 }
 
 int bench_order(const void *a, const void *b)
@@ -158,6 +164,14 @@ void bench_write(const char *what, const struct competitor *c, size_t count)
 		fflush(json);
 }
 
+/* A run of each is not measured: the memory was another's before. */
+static void warm_up(const struct competitor *c, size_t count, size_t operations, size_t new_turn)
+{
+	turn = new_turn;
+	for (size_t i = 0; i < count; i++)
+		c[i].run(c[i].arg, operations);
+}
+
 void bench_measure(const struct competitor *c, size_t count, size_t operations, int rounds, struct bench_result *ret)
 {
 	static double ratio[MOST_ROUNDS];
@@ -165,9 +179,9 @@ void bench_measure(const struct competitor *c, size_t count, size_t operations, 
 		rounds = rounds / QUICK_PART > QUICK_ROUNDS ? rounds / QUICK_PART : QUICK_ROUNDS;
 	if (count > MOST_COMPETITORS || rounds > MOST_ROUNDS)
 		abort();
-	for (size_t i = 0; i < count; i++)
-		c[i].run(c[i].arg, operations);
 	for (int round = 0; round < rounds; round++) {
+		if (!round || turn != (size_t)round * count / (size_t)rounds)
+			warm_up(c, count, operations, (size_t)round * count / (size_t)rounds);
 		/* The order turns, and turns round: no competitor always goes first, or always after the same one. */
 		for (size_t k = 0; k < count; k++) {
 			size_t i = (k + (size_t)round / 2) % count;

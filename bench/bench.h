@@ -31,7 +31,14 @@ struct bench_result {
 	double cost, ratio; /* medians: ns an operation, and that divided by the first competitor's of the same round */
 };
 
-/* A run of each is not measured. With --quick it takes fewer rounds. */
+/*
+ * The rounds are in as many parts as there are competitors, and this is the number of the part, from 0. A program that
+ * gives each competitor memory of its own gives it that of the next one in the next part: some memory is faster, by
+ * where it lies in the caches and in the banks of the DRAM.
+ */
+size_t bench_turn(void);
+
+/* In each part a run of each is not measured. With --quick it takes fewer rounds. */
 void bench_measure(const struct competitor *, size_t count, size_t operations, int rounds, struct bench_result *ret);
 
 /* What was measured last, into the file only: for a program that prints in its own way. */

@@ -35,7 +35,7 @@ static const char *const walk_name[] = {"scattered", "to the same place", "one b
 #define PAGE ((size_t)4096)
 
 static enum walk walk;
-static size_t length, to_skew, from_skew, window;
+static size_t length, to_skew, from_skew, window, competitors;
 static char *memory, *source;
 
 /*
@@ -45,7 +45,8 @@ static char *memory, *source;
 static char *next_place(size_t competitor)
 {
 	static size_t places[MOST];
-	size_t at = places[competitor], first = (competitor + 1) * window <= SPACE ? competitor * window : 0;
+	size_t own = (competitor + bench_turn()) % competitors;
+	size_t at = places[competitor], first = (own + 1) * window <= SPACE ? own * window : 0;
 	if (walk == SHIFTED)
 		at = (at & ~(PAGE - 1)) + ((length + PAGE - 1) & ~(PAGE - 1)) + PAGE;
 	else
@@ -108,7 +109,7 @@ static void plain_set(char *to)
 static void run_plain(void *set, size_t operations)
 {
 	for (size_t i = 0; i < operations; i++) {
-		char *to = next_place(MOST - 1);
+		char *to = next_place(competitors - 1);
 		(set ? plain_set : plain_copy)(to);
 		pm_cpu()->persist(to, length);
 	}
@@ -151,6 +152,7 @@ static bool setting; /* memset, not memcpy */
 
 static void measure(const struct competitor *c, size_t count, struct bench_result *result)
 {
+	competitors = count;
 	window = 5 * length < 1 << 20 ? 1 << 20 : 5 * length;
 	window = window < SPACE ? (window + PAGE - 1) & ~(PAGE - 1) : SPACE;
 	size_t operations = 15000 / (200 + length / 8) + 1;

@@ -21,7 +21,7 @@
 #define MOST 6
 #define LINE ((size_t)64)
 
-static size_t length, batch;
+static size_t length, batch, competitors;
 static bool scattered;
 static char source[4096];
 static char *memory;
@@ -30,6 +30,12 @@ static struct bench_pmem2 peers[BENCH_PMEM2S];
 static int (*volatile our_flush)(struct pm_mapping *, const void *, size_t) = pm_flush;
 static int (*volatile our_drain)(struct pm_mapping *) = pm_drain;
 static int (*volatile our_copy)(struct pm_mapping *, void *, const void *, size_t, unsigned) = pm_memcpy;
+
+/* In a mapping of all, the memory that is the competitor's at the moment. */
+static char *window(char *base, size_t competitor)
+{
+	return base + (competitor + bench_turn()) % competitors * WINDOW;
+}
 
 static char *spot(char *base, size_t i)
 {
@@ -53,8 +59,9 @@ __attribute__((noinline, target("clwb"))) static void flush_lines(const void *at
 static void (*volatile bare)(const void *, size_t) = flush_lines;
 
 /* An operation is one flush; the drain is shared. */
-#define RUN(base, flush, drain)                                                                                        \
+#define RUN(whole, competitor, flush, drain)                                                                           \
 	do {                                                                                                           \
+		char *base = window(whole, competitor);                                                                \
 		for (size_t i = 0; i < operations; i++) {                                                              \
 			char *at = spot(base, i);                                                                      \
 			flush;                                                                                         \
@@ -63,36 +70,40 @@ static void (*volatile bare)(const void *, size_t) = flush_lines;
 		}                                                                                                      \
 	} while (0)
 
-static void run_bare(void *base, size_t operations)
+static void run_bare(void *arg, size_t operations)
 {
-	RUN(base, (store(at, i), bare(at, length)), _mm_sfence());
+	(void)arg;
+	RUN(memory, 0, (store(at, i), bare(at, length)), _mm_sfence());
 }
 
-static void run_ours(void *base, size_t operations)
+static void run_ours(void *arg, size_t operations)
 {
-	RUN(base, (store(at, i), our_flush(mapping, at, length)), our_drain(mapping));
+	(void)arg;
+	RUN(memory, 1, (store(at, i), our_flush(mapping, at, length)), our_drain(mapping));
 }
 
 static void run_theirs(void *arg, size_t operations)
 {
 	const struct bench_pmem2 *peer = arg;
-	RUN(peer->base + (size_t)(2 + peer - peers) * WINDOW, (store(at, i), peer->flush(at, length)), peer->drain());
+	RUN(peer->base, (size_t)(2 + peer - peers), (store(at, i), peer->flush(at, length)), peer->drain());
 }
 
-static void run_bare_copies(void *base, size_t operations)
+static void run_bare_copies(void *arg, size_t operations)
 {
-	RUN(base, (memcpy(at, source, *(volatile size_t *)&length), bare(at, length)), _mm_sfence());
+	(void)arg;
+	RUN(memory, 0, (memcpy(at, source, *(volatile size_t *)&length), bare(at, length)), _mm_sfence());
 }
 
-static void run_our_copies(void *base, size_t operations)
+static void run_our_copies(void *arg, size_t operations)
 {
-	RUN(base, our_copy(mapping, at, source, length, PM_NODRAIN), our_drain(mapping));
+	(void)arg;
+	RUN(memory, 1, our_copy(mapping, at, source, length, PM_NODRAIN), our_drain(mapping));
 }
 
 static void run_their_copies(void *arg, size_t operations)
 {
 	const struct bench_pmem2 *peer = arg;
-	RUN(peer->base + (size_t)(2 + peer - peers) * WINDOW, peer->memcpy(at, source, length, PMEM2_F_MEM_NODRAIN),
+	RUN(peer->base, (size_t)(2 + peer - peers), peer->memcpy(at, source, length, PMEM2_F_MEM_NODRAIN),
 	    peer->drain());
 }
 
@@ -128,15 +139,16 @@ int main(int argc, char **argv)
 	memory = pm_base(mapping);
 	memset(memory, 1, MOST * WINDOW);
 	size_t others = bench_pmem2s(fd, peers), count = 2;
-	struct competitor flushes[MOST] = {{"clwb ..., sfence", run_bare, memory},
-	                                   {"pm_flush ..., pm_drain", run_ours, memory + WINDOW}};
-	struct competitor copies[MOST] = {{"memcpy, clwb ..., sfence", run_bare_copies, memory},
-	                                  {"pm_memcpy ..., pm_drain", run_our_copies, memory + WINDOW}};
+	struct competitor flushes[MOST] = {{"clwb ..., sfence", run_bare, NULL},
+	                                   {"pm_flush ..., pm_drain", run_ours, NULL}};
+	struct competitor copies[MOST] = {{"memcpy, clwb ..., sfence", run_bare_copies, NULL},
+	                                  {"pm_memcpy ..., pm_drain", run_our_copies, NULL}};
 	for (size_t i = 0; i < others; i++, count++) {
 		memset(peers[i].base, 1, 1);
 		flushes[count] = (struct competitor){peers[i].name, run_theirs, &peers[i]};
 		copies[count] = (struct competitor){peers[i].name, run_their_copies, &peers[i]};
 	}
+	competitors = count;
 	compare("flushes", flushes, count);
 	compare("copies with PM_NODRAIN", copies, count);
 	return 0;
