@@ -27,6 +27,14 @@ static inline bool in_range(const struct pm_mapping *m, const void *address, siz
 	return __builtin_expect(at <= end && length <= end - at, 1);
 }
 
+/* The same of a range that is not empty, in one comparison fewer: what is left behind at, less the last byte. */
+static inline bool has_bytes(const struct pm_mapping *m, const void *address, size_t length)
+{
+	uint64_t at = (uintptr_t)address - (uintptr_t)m->base;
+	uint64_t end = atomic_load_explicit(&m->length, memory_order_relaxed);
+	return __builtin_expect(at <= end && length - 1 < end - at, 1);
+}
+
 /* Whether the file was seen to end before the end of a range in the mapping, which is not empty. */
 static inline bool is_beyond(const struct pm_mapping *m, const void *address, size_t length)
 {
@@ -81,7 +89,7 @@ int pm_flush(struct pm_mapping *m, const void *address, size_t length)
 	if (__builtin_expect(!m, 0))
 		return pm_no_mapping("pm_flush");
 	const struct pm_cpu *cpu = short_cut(m);
-	if (!cpu || !length || !in_range(m, address, length))
+	if (!cpu || !has_bytes(m, address, length))
 		return flush_with_care(m, address, length);
 	return cpu->write_back(address, length);
 }
@@ -118,7 +126,7 @@ static inline int persist_range(struct pm_mapping *m, const char *call, const vo
 	if (__builtin_expect(!m, 0))
 		return pm_no_mapping(call);
 	const struct pm_cpu *cpu = short_cut(m);
-	if (!cpu || !length || !in_range(m, address, length))
+	if (!cpu || !has_bytes(m, address, length))
 		return persist_with_care(m, call, address, length);
 	return cpu->persist(address, length);
 }
@@ -300,9 +308,8 @@ __attribute__((noinline)) static int copy_with_care(struct pm_mapping *m, const 
 static inline bool is_plain(struct pm_mapping *m, const struct copy *c)
 {
 	const unsigned temporal = PM_TEMPORAL | PM_NONTEMPORAL;
-	return short_cut(m) && c->length && !(c->flags & ~(PM_NODRAIN | temporal)) &&
-	       (c->flags & temporal) != temporal && !(m->flags & PM_READ_ONLY) &&
-	       in_range(m, c->destination, c->length);
+	return short_cut(m) && !(c->flags & ~(PM_NODRAIN | temporal)) && (c->flags & temporal) != temporal &&
+	       !(m->flags & PM_READ_ONLY) && has_bytes(m, c->destination, c->length);
 }
 
 /*
@@ -318,7 +325,9 @@ __attribute__((always_inline)) static inline int copy_range(struct pm_mapping *m
 		struct copy whole = c;
 		return copy_with_care(m, &whole);
 	}
-	struct pm_unflushed rest = put_lines(m, &pm_strategy_cacheline, &c);
+	struct pm_unflushed rest = {c.destination, c.length};
+	if (c.is_fill || !pm_copy_small(m->medium.cpu, c.destination, c.source, c.length, c.flags))
+		rest = put_lines(m, &pm_strategy_cacheline, &c);
 	/* As in pm_persist() nothing is stored between the write-back and the fence. */
 	const struct pm_cpu *cpu = short_cut(m);
 	if (!cpu) {

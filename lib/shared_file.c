@@ -128,6 +128,7 @@ struct pm_shared_file *pm_shared_file_join(const struct statx *stx, struct pm_fi
 		if (user->next)
 			user->next->at = &user->next;
 		shared->users = user;
+		atomic_store(&user->is_poisoned, atomic_load(&shared->error_seq) > 0);
 		wait_for_cut(shared, user);
 	}
 	pthread_mutex_unlock(&lock);
@@ -150,6 +151,8 @@ void pm_shared_file_fail(struct pm_shared_file *shared, unsigned failures, int e
 	if (atomic_load(&shared->error_seq) == failures) {
 		atomic_store(&shared->error, error);
 		atomic_store(&shared->error_seq, failures + 1);
+		for (struct pm_file_user *user = shared->users; user; user = user->next)
+			atomic_store(&user->is_poisoned, true);
 	}
 	pthread_mutex_unlock(&lock);
 }
@@ -215,10 +218,26 @@ void pm_shared_file_set_end(struct pm_file_user *user, uint64_t end)
 	pthread_mutex_unlock(&lock);
 }
 
+static unsigned seen_by(const struct pm_errors *e)
+{
+	pthread_mutex_lock(&lock);
+	unsigned seen = e->error_seen;
+	pthread_mutex_unlock(&lock);
+	return seen;
+}
+
 void pm_errors_add(struct pm_errors *e, int error)
 {
 	if (e->shared)
-		pm_shared_file_fail(e->shared, atomic_load(&e->error_seen), error);
+		pm_shared_file_fail(e->shared, seen_by(e), error);
+}
+
+void pm_errors_clear(struct pm_errors *e, unsigned failures)
+{
+	pthread_mutex_lock(&lock);
+	e->error_seen = failures;
+	atomic_store(&e->user.is_poisoned, atomic_load(&e->shared->error_seq) != failures);
+	pthread_mutex_unlock(&lock);
 }
 
 bool pm_errors_mark_reported(struct pm_errors *e)

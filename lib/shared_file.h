@@ -19,6 +19,7 @@ struct pm_file_user {
 	uint64_t end;                    /* of the file, as far as the mapping reaches */
 	int fd;                          /* of the mapping */
 	bool cuts;                       /* it is making the file shorter */
+	atomic_bool is_poisoned; /* pm_errors.error_seen is behind error_seq: kept so whenever either changes */
 };
 
 struct pm_shared_file {
@@ -59,22 +60,22 @@ void pm_shared_file_set_end(struct pm_file_user *, uint64_t end);
 /* How far one mapping has come with the failures of its file. */
 struct pm_errors {
 	struct pm_shared_file *shared; /* NULL: no file that could fail */
-	atomic_uint error_seen;        /* shared->error_seq up to which the mapping was cleared */
+	unsigned error_seen;           /* shared->error_seq up to which the mapping was cleared; guarded by a lock */
 	atomic_uint error_reported;    /* shared->error_seq up to which an event was sent */
+	struct pm_file_user user;      /* of shared */
 };
 
 /* The error that the mapping is poisoned with; 0: none. */
 static inline int pm_errors_current(const struct pm_errors *e)
 {
-	if (!e->shared)
-		return 0;
-	unsigned failures = atomic_load_explicit(&e->shared->error_seq, memory_order_acquire);
-	if (__builtin_expect(failures == atomic_load_explicit(&e->error_seen, memory_order_relaxed), 1))
+	if (__builtin_expect(!atomic_load_explicit(&e->user.is_poisoned, memory_order_acquire), 1))
 		return 0;
 	return atomic_load(&e->shared->error);
 }
 /* Poisons every mapping of the file. */
 void pm_errors_add(struct pm_errors *, int error);
+/* The failures up to that number are over, for this mapping; a later one is not. */
+void pm_errors_clear(struct pm_errors *, unsigned failures);
 /* Whether the last failure has not been reported by an event yet; from now on it has. */
 bool pm_errors_mark_reported(struct pm_errors *);
 

@@ -44,11 +44,14 @@ struct pm_cpu {
 	void (*stream_set)(void *destination, int value, size_t length);
 	/*
 	 * Streams whole words of one line: by one instruction if length is a power of two, up to edge_most, and
-	 * destination a multiple of it. More than one does not pay, unless edge_in_parts. NULL: not available.
+	 * destination a multiple of it. More than one does not pay, unless edge_in_parts. Both or none are NULL: not
+	 * available.
 	 */
 	void (*stream_edge)(void *destination, const void *source, size_t length);
+	void (*stream_set_edge)(void *destination, int value, size_t length);
 	size_t edge_most;
 	bool edge_in_parts;
+	bool head_first; /* the part of a line before whole lines is best stored and written back before they are */
 	/* Upwards is slow where the destination is ahead of the source, modulo 4096, by 1 to so many bytes. */
 	size_t alias;
 };

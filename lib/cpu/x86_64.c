@@ -91,31 +91,40 @@ typedef uint16_t __attribute__((may_alias, aligned(1))) two_bytes;
 		from += step * sizeof(v_);                                                                             \
 	} while (0)
 
+/* Less than a word. */
+#define STORE_REST(length)                                                                                             \
+	do {                                                                                                           \
+		if ((length) & 4)                                                                                      \
+			STORE(four_bytes);                                                                             \
+		if ((length) & 2)                                                                                      \
+			STORE(two_bytes);                                                                              \
+		if ((length) & 1)                                                                                      \
+			STORE(char);                                                                                   \
+	} while (0)
+
+/* As one store: a load that needs more than one store would wait for the fence before it. */
+#define PATTERN(vector, value) ((vector){0} + (unsigned char)(value) * (word)0x0101010101010101)
+
 /* step is 1 to copy; 0 to store the same bytes again and again, as many as the largest vector has. */
 #define DEFINE_STORES(name, feature, vector)                                                                           \
 	__attribute__((target(feature), always_inline)) static inline void name##_some(char *to, const char *from,     \
 	                                                                               size_t length, size_t step)     \
 	{                                                                                                              \
 		size_t head = -(uintptr_t)to & (sizeof(word) - 1);                                                     \
-		head = head < length ? head : length;                                                                  \
-		if (head & 4)                                                                                          \
-			STORE(four_bytes);                                                                             \
-		if (head & 2)                                                                                          \
-			STORE(two_bytes);                                                                              \
-		if (head & 1)                                                                                          \
-			STORE(char);                                                                                   \
-		for (length -= head; length >= sizeof(vector); length -= sizeof(vector))                               \
+		if (head) {                                                                                            \
+			head = head < length ? head : length;                                                          \
+			STORE_REST(head);                                                                              \
+			length -= head;                                                                                \
+		}                                                                                                      \
+		for (; length >= sizeof(vector); length -= sizeof(vector))                                             \
 			STORE(vector);                                                                                 \
+		if (!length)                                                                                           \
+			return;                                                                                        \
 		if (length & 16)                                                                                       \
 			STORE(words2);                                                                                 \
 		if (length & 8)                                                                                        \
 			STORE(word);                                                                                   \
-		if (length & 4)                                                                                        \
-			STORE(four_bytes);                                                                             \
-		if (length & 2)                                                                                        \
-			STORE(two_bytes);                                                                              \
-		if (length & 1)                                                                                        \
-			STORE(char);                                                                                   \
+		STORE_REST(length);                                                                                    \
 	}                                                                                                              \
 	__attribute__((target(feature))) static void copy_##name(void *to, const void *from, size_t length)            \
 	{                                                                                                              \
@@ -123,9 +132,7 @@ typedef uint16_t __attribute__((may_alias, aligned(1))) two_bytes;
 	}                                                                                                              \
 	__attribute__((target(feature))) static void set_##name(void *to, int value, size_t length)                    \
 	{                                                                                                              \
-		const word all = (unsigned char)value * (word)0x0101010101010101;                                      \
-		/* As one store: a load that needs more than one store would wait for the fence before it. */          \
-		const vector pattern = (vector){0} + all;                                                              \
+		const vector pattern = PATTERN(vector, value);                                                         \
 		name##_some(to, (const char *)&pattern, length, 0);                                                    \
 	}
 
@@ -193,35 +200,47 @@ static void stream_down_avx512(void *destination, const void *source, size_t len
 	(pays_to_be_wide(length) ? stream_down_wide : stream_down_avx2)(destination, source, length);
 }
 
-/* The largest pieces that their addresses allow: up to three in a line. */
-static void stream_edge_sse2(void *destination, const void *source, size_t length)
+/* The largest pieces that their addresses allow: up to three in a line. step as for stores. */
+static inline void stream_pieces(char *to, const char *from, size_t length, size_t step)
 {
-	char *to = destination;
-	const char *from = source;
 	while (length) {
-		bool one = (uintptr_t)to % 16 || length < 16;
+		size_t piece = (uintptr_t)to % 16 || length < 16 ? 8 : 16;
 		long long half;
 		memcpy(&half, from, sizeof(half));
-		if (one)
+		if (piece == 8)
 			_mm_stream_si64((void *)to, half);
 		else
 			_mm_stream_si128((void *)to, _mm_loadu_si128((const void *)from));
-		to += one ? 8 : 16, from += one ? 8 : 16, length -= one ? 8 : 16;
+		to += piece, from += step * piece, length -= piece;
 	}
 }
 
-__attribute__((target("avx2"))) static void stream_edge_avx2(void *destination, const void *source, size_t length)
+/* 32 bytes are at the end of a head, and at the beginning of a tail. */
+__attribute__((target("avx2"))) static inline void stream_larger_pieces(char *to, const char *from, size_t length,
+                                                                        size_t step)
 {
-	/* 32 bytes are at the end of a head, and at the beginning of a tail. */
-	char *to = destination;
-	const char *from = source;
 	size_t before = -(uintptr_t)to % 32;
 	if (length < 32 + before)
-		return stream_edge_sse2(to, from, length);
-	stream_edge_sse2(to, from, before);
-	_mm256_stream_si256((void *)(to + before), _mm256_loadu_si256((const void *)(from + before)));
-	stream_edge_sse2(to + before + 32, from + before + 32, length - before - 32);
+		return stream_pieces(to, from, length, step);
+	stream_pieces(to, from, before, step);
+	to += before, from += step * before, length -= before;
+	_mm256_stream_si256((void *)to, _mm256_loadu_si256((const void *)from));
+	stream_pieces(to + 32, from + step * 32, length - 32, step);
 }
+
+#define DEFINE_STREAM_EDGE(name, feature, vector, stream)                                                              \
+	__attribute__((target(feature))) static void stream_edge_##name(void *to, const void *from, size_t length)     \
+	{                                                                                                              \
+		stream(to, from, length, 1);                                                                           \
+	}                                                                                                              \
+	__attribute__((target(feature))) static void stream_set_edge_##name(void *to, int value, size_t length)        \
+	{                                                                                                              \
+		const vector pattern = PATTERN(vector, value);                                                         \
+		stream(to, (const char *)&pattern, length, 0);                                                         \
+	}
+
+DEFINE_STREAM_EDGE(sse2, "sse2", words2, stream_pieces)
+DEFINE_STREAM_EDGE(avx2, "avx2", words4, stream_larger_pieces)
 
 /* ---- The tables ---- */
 
@@ -229,13 +248,14 @@ __attribute__((target("avx2"))) static void stream_edge_avx2(void *destination, 
 enum instruction { CLWB, CLFLUSHOPT, CLFLUSH, INSTRUCTIONS };
 enum vectors { AVX512, AVX2, SSE2, VECTORS };
 
-#define TABLE(instruction, function, reaches, vectors, streams, sets, slow_ahead, parts)                               \
+#define TABLE(instruction, function, reaches, vectors, streams, sets, slow_ahead, is_amd)                              \
 	{                                                                                                              \
 		.name = instruction, .copies = #streams, .reaches_media = reaches, .line = LINE,                       \
 		.write_back = function, .fence = fence, .persist = function##_and_fence, .copy = copy_##vectors,       \
 		.set = set_##vectors, .stream_copy = stream_copy_##streams, .stream_down = stream_down_##streams,      \
-		.stream_set = stream_set_##sets, .stream_edge = stream_edge_##vectors, .edge_most = EDGE_##vectors,    \
-		.alias = slow_ahead, .edge_in_parts = parts,                                                           \
+		.stream_set = stream_set_##sets, .stream_edge = stream_edge_##vectors,                                 \
+		.stream_set_edge = stream_set_edge_##vectors, .edge_most = EDGE_##vectors, .alias = slow_ahead,        \
+		.edge_in_parts = is_amd, .head_first = is_amd,                                                         \
 	}
 #define TABLES(instruction, function)                                                                                  \
 	{                                                                                                              \

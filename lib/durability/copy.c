@@ -78,12 +78,27 @@ __attribute__((always_inline)) static inline void expect_edges(const struct pm_c
 		__builtin_prefetch(to + p.head + p.lines, 1);
 }
 
-static inline bool stream_edge(const struct pm_cpu *cpu, char *to, const char *from, size_t n)
+/* Whether it was stored, and must be written back. */
+static inline bool put_edge(const struct pm_cpu *cpu, char *to, const char *from, int value, size_t n)
 {
-	if (!is_streamed_edge(cpu, n))
-		return false;
-	cpu->stream_edge(to, from, n);
-	return true;
+	if (!is_streamed_edge(cpu, n)) {
+		store(cpu, to, from, value, n);
+		return true;
+	}
+	if (from)
+		cpu->stream_edge(to, from, n);
+	else
+		cpu->stream_set_edge(to, value, n);
+	return false;
+}
+
+/* Where pm_cpu.head_first: before the lines. */
+__attribute__((always_inline)) static inline void put_head(struct pm_medium *m, const struct pm_strategy *strategy,
+                                                           char *to, const char *from, int value, struct parts *p)
+{
+	if (p->head && put_edge(m->cpu, to, from, value, p->head))
+		strategy->flush(m, to, p->head);
+	p->head = 0;
 }
 
 /*
@@ -96,14 +111,17 @@ put_edges(struct pm_medium *m, const struct pm_strategy *strategy, char *to, str
           const char *last, int value)
 {
 	char *end = to + p.head + p.lines;
-	bool head = p.head && !(first && stream_edge(m->cpu, to, first, p.head));
-	if (head)
-		store(m->cpu, to, first, value, p.head);
-	if (!p.tail || (last && stream_edge(m->cpu, end, last, p.tail)))
-		return (struct pm_unflushed){head ? to : NULL, head ? p.head : 0};
-	if (head)
+	struct pm_unflushed head = {NULL, 0};
+	if (p.head && put_edge(m->cpu, to, first, value, p.head))
+		head = (struct pm_unflushed){to, p.head};
+	if (!p.tail || is_streamed_edge(m->cpu, p.tail)) {
+		if (p.tail)
+			put_edge(m->cpu, end, last, value, p.tail);
+		return head;
+	}
+	if (head.length)
 		strategy->flush(m, to, p.head);
-	store(m->cpu, end, last, value, p.tail);
+	put_edge(m->cpu, end, last, value, p.tail);
 	return (struct pm_unflushed){end, p.tail};
 }
 
@@ -150,13 +168,39 @@ static inline bool is_aliased(const struct pm_cpu *cpu, const char *to, const ch
 	return (((uintptr_t)to - (uintptr_t)from) & 4095) - 1 < cpu->alias;
 }
 
+static inline void stream(const struct pm_cpu *cpu, char *to, const char *from, size_t length)
+{
+	(is_aliased(cpu, to, from) ? cpu->stream_down : cpu->stream_copy)(to, from, length);
+}
+
+static inline bool is_whole(const struct pm_cpu *cpu, const char *to, size_t length)
+{
+	return !(((uintptr_t)to | length) & (cpu->line - 1));
+}
+
 __attribute__((noinline)) static struct pm_unflushed copy_lines(struct pm_medium *m, const struct pm_strategy *strategy,
-                                                           char *to, const char *from, size_t length)
+                                                                char *to, const char *from, size_t length)
 {
 	struct parts p = part(m->cpu, to, length);
+	char *lines = to + p.head;
+	const char *source = from + p.head;
 	expect_edges(m->cpu, to, p);
-	(is_aliased(m->cpu, to, from) ? m->cpu->stream_down : m->cpu->stream_copy)(to + p.head, from + p.head, p.lines);
-	return put_edges(m, strategy, to, p, from, from + p.head + p.lines, 0);
+	if (m->cpu->head_first)
+		put_head(m, strategy, to, from, 0, &p);
+	stream(m->cpu, lines, source, p.lines);
+	return put_edges(m, strategy, lines - p.head, p, source - p.head, source + p.lines, 0);
+}
+
+__attribute__((noinline)) static struct pm_unflushed fill_lines(struct pm_medium *m, const struct pm_strategy *strategy,
+                                                                char *to, int value, size_t length)
+{
+	struct parts p = part(m->cpu, to, length);
+	char *lines = to + p.head;
+	expect_edges(m->cpu, to, p);
+	if (m->cpu->head_first)
+		put_head(m, strategy, to, NULL, value, &p);
+	m->cpu->stream_set(lines, value, p.lines);
+	return put_edges(m, strategy, lines - p.head, p, NULL, NULL, value);
 }
 
 struct pm_unflushed pm_copy(struct pm_medium *m, const struct pm_strategy *strategy, void *destination,
@@ -165,22 +209,25 @@ struct pm_unflushed pm_copy(struct pm_medium *m, const struct pm_strategy *strat
 	uintptr_t ahead = (uintptr_t)destination - (uintptr_t)source;
 	if (ahead < length || -ahead < length)
 		return move(m, strategy, destination, source, length, flags);
-	if (streams(m->cpu, length, flags))
+	if (!streams(m->cpu, length, flags)) {
+		store(m->cpu, destination, source, 0, length);
+		return (struct pm_unflushed){destination, length};
+	}
+	if (!is_whole(m->cpu, destination, length))
 		return copy_lines(m, strategy, destination, source, length);
-	store(m->cpu, destination, source, 0, length);
-	return (struct pm_unflushed){destination, length};
+	stream(m->cpu, destination, source, length);
+	return (struct pm_unflushed){NULL, 0};
 }
 
 struct pm_unflushed pm_fill(struct pm_medium *m, const struct pm_strategy *strategy, void *destination, int value,
-                       size_t length, unsigned flags)
+                            size_t length, unsigned flags)
 {
-	char *to = destination;
 	if (!streams(m->cpu, length, flags)) {
-		store(m->cpu, to, NULL, value, length);
-		return (struct pm_unflushed){to, length};
+		store(m->cpu, destination, NULL, value, length);
+		return (struct pm_unflushed){destination, length};
 	}
-	struct parts p = part(m->cpu, to, length);
-	expect_edges(m->cpu, to, p);
-	m->cpu->stream_set(to + p.head, value, p.lines);
-	return put_edges(m, strategy, to, p, NULL, NULL, value);
+	if (!is_whole(m->cpu, destination, length))
+		return fill_lines(m, strategy, destination, value, length);
+	m->cpu->stream_set(destination, value, length);
+	return (struct pm_unflushed){NULL, 0};
 }

@@ -28,6 +28,17 @@ __attribute__((always_inline)) static inline void pm_copy_prefetch(const char *t
 		__builtin_prefetch(to - in_line + at, 1);
 }
 
+/* A small copy from elsewhere, in the caller's own frame; false: it is one for pm_copy(). All of it must be flushed. */
+__attribute__((always_inline)) static inline bool pm_copy_small(const struct pm_cpu *cpu, void *to, const void *from,
+                                                                size_t length, unsigned flags)
+{
+	uintptr_t ahead = (uintptr_t)to - (uintptr_t)from;
+	if (length >= PM_STREAM_FROM || flags & PM_NONTEMPORAL || ahead < length || -ahead < length || !cpu->copy)
+		return false;
+	cpu->copy(to, from, length);
+	return true;
+}
+
 /* The part of a copy that must still be flushed; length may be 0, and address is NULL then. */
 struct pm_unflushed {
 	const void *address;

@@ -94,6 +94,6 @@ int pm_gate_clear(struct pm_mapping *m)
 		return pm_fail(rc, call, m->name, "writing everything back failed again: %s%s", pm_strerror(rc),
 		               pm_what_helps(rc));
 	}
-	atomic_store(&m->errors.error_seen, failures);
+	pm_errors_clear(&m->errors, failures);
 	return 0;
 }

@@ -12,19 +12,18 @@
 #include "places.h"
 
 struct pm_mapping {
-	/* What every durability call reads, together. */
+	struct pm_errors errors; /* failures of the file */
+	/* What every durability call reads, together: from the end of errors to the beginning of terms. */
+	unsigned flags;
 	char *base;
 	_Atomic uint64_t length; /* mapped.range.length, which is guarded by the locks of terms and observed */
 	struct pm_terms terms;   /* what is in force */
 	struct pm_mapped mapped; /* the range, and the request */
-	struct pm_errors errors; /* failures of the file */
 	struct pm_medium medium;
-	unsigned flags;
 
 	struct pm_observed observed; /* what happens to the file meanwhile */
 
 	struct pm_file file;
-	struct pm_file_user user; /* of errors.shared */
 	struct pm_watched watched;   /* with PM_WATCH or PM_LEASE: a member of the watcher */
 	struct pm_notified notified; /* with PM_WATCH or PM_LEASE and a handler */
 	bool has_watcher, is_on_overlay;

@@ -171,7 +171,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 		rc = finish_open(m, o);
 	if (rc)
 		return rc;
-	pm_shared_file_set_end(&m->user, m->mapped.range.offset + m->mapped.range.length);
+	pm_shared_file_set_end(&m->errors.user, m->mapped.range.offset + m->mapped.range.length);
 	choose_strategy(m, &s);
 	if (f->created)
 		pm_name_remember(&f->place, f->fd, &f->stx);
@@ -186,7 +186,7 @@ static atomic_uint unmap_generation;
 static void leave_shared_file(struct pm_mapping *m)
 {
 	atomic_fetch_add(&unmap_generation, 1);
-	pm_shared_file_leave(m->errors.shared, &m->user);
+	pm_shared_file_leave(m->errors.shared, &m->errors.user);
 }
 
 /*
@@ -199,10 +199,10 @@ static int join_and_establish(struct pm_mapping *m, const struct pm_options *o, 
 	bool alone;
 	m->file.kept = true;
 	pm_kept_file_keep(&m->file.identity, m->file.fd, &m->file.stx, m->file.borrowed);
-	m->user.end = UINT64_MAX;
-	m->user.fd = m->observed.lease.fd = m->file.fd;
+	m->errors.user.end = UINT64_MAX;
+	m->errors.user.fd = m->observed.lease.fd = m->file.fd;
 	pm_openers_of(&m->observed.openers, m->file.fd, &m->file.stx);
-	m->errors.shared = pm_shared_file_join(&m->file.stx, &m->user, &alone);
+	m->errors.shared = pm_shared_file_join(&m->file.stx, &m->errors.user, &alone);
 	if (!m->errors.shared) {
 		int rc = pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
 		pm_file_undo(&m->file);

@@ -129,7 +129,7 @@ static void publish(struct pm_mapping *m, uint64_t length, bool is_acknowledged)
 	atomic_store(&m->length, length);
 	pm_terms_set_strategy(&m->terms, &m->medium, atomic_load(&m->terms.strategy));
 	pthread_mutex_unlock(&m->terms.lock);
-	pm_shared_file_set_end(&m->user, m->mapped.range.offset + length);
+	pm_shared_file_set_end(&m->errors.user, m->mapped.range.offset + length);
 }
 
 /*
@@ -240,7 +240,7 @@ static int grow(struct pm_mapping *m, uint64_t length, uint64_t seen, struct pm_
 	uint64_t old_end = m->mapped.range.offset + m->mapped.range.length, end = m->mapped.range.offset + length;
 	uint64_t start = old_end / f->unit * f->unit, added = (end - start + f->unit - 1) / f->unit * f->unit;
 	/* From now on no other mapping of this process cuts the file before that; one may have done so just before. */
-	pm_shared_file_reach(m->errors.shared, &m->user, end);
+	pm_shared_file_reach(m->errors.shared, &m->errors.user, end);
 	int rc = pm_shared_files_cuts() == seen ? 0 : pm_file_stat(f);
 	if (!rc)
 		rc = follows(m) ? follow(m, end) : extend(m, end, start, added);
@@ -249,7 +249,7 @@ static int grow(struct pm_mapping *m, uint64_t length, uint64_t seen, struct pm_
 		rc = reach_out(m, length, batch, added);
 	if (!rc)
 		return 0;
-	pm_shared_file_set_end(&m->user, old_end);
+	pm_shared_file_set_end(&m->errors.user, old_end);
 	/* What other processes added meanwhile must not be undone. */
 	f->size = reached;
 	return rc;
@@ -281,13 +281,13 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 	if (follows(m) || m->file.size != m->mapped.range.offset + m->mapped.range.length)
 		return remap(m, length);
 	bool sure;
-	if (!pm_shared_file_begin_cut(m->errors.shared, &m->user, end, &sure))
+	if (!pm_shared_file_begin_cut(m->errors.shared, &m->errors.user, end, &sure))
 		return pm_fail(-EBUSY, "pm_resize", m->name,
 		               "another mapping of %s reaches beyond offset %llu: unmap or shrink it first",
 		               sure ? "the file" : "what may be the same file (the kernel does not say)",
 		               (unsigned long long)end);
 	int rc = cut(m, length);
-	pm_shared_file_end_cut(&m->user);
+	pm_shared_file_end_cut(&m->errors.user);
 	return rc ? rc : complete_file(m, 0, 0);
 }
 

@@ -124,17 +124,32 @@ static void stream_down(void *destination, const void *source, size_t length)
 	streamed(destination, length);
 }
 
-static void stream_edge(void *destination, const void *source, size_t length)
+static void check_edge(const void *destination, size_t length)
 {
+	bool one = length <= cpu.edge_most && !(length & (length - 1)) && !((uintptr_t)destination % length);
 	atomic_fetch_add(&fake.streams, 1);
 	atomic_fetch_add(&fake.streamed_lines, 1);
-	bool one = length <= cpu.edge_most && !(length & (length - 1)) && !((uintptr_t)destination % length);
 	if (length < 8 || length >= LINE || length % 8 || (uintptr_t)destination % 8 || !(one || cpu.edge_in_parts))
 		fake_violation("streams an edge of %zu bytes to %p", length, destination);
+}
+
+static void stream_edge(void *destination, const void *source, size_t length)
+{
+	check_edge(destination, length);
 	if (real->stream_edge)
 		real->stream_edge(destination, source, length);
 	else
 		memmove(destination, source, length);
+	set_out((uintptr_t)destination, (uintptr_t)destination + length);
+}
+
+static void stream_set_edge(void *destination, int value, size_t length)
+{
+	check_edge(destination, length);
+	if (real->stream_set_edge)
+		real->stream_set_edge(destination, value, length);
+	else
+		memset(destination, value, length);
 	set_out((uintptr_t)destination, (uintptr_t)destination + length);
 }
 
@@ -173,8 +188,10 @@ void fake_cpu_start(void)
 		cpu.stream_copy = stream_copy;
 		cpu.stream_down = stream_down;
 		cpu.stream_edge = stream_edge;
+		cpu.stream_set_edge = stream_set_edge;
 		cpu.edge_most = real->edge_most ? real->edge_most : 32;
 		cpu.edge_in_parts = real->edge_in_parts;
+		cpu.head_first = real->head_first;
 		cpu.alias = real->stream_copy ? real->alias : 255;
 		cpu.stream_set = stream_set;
 	}

@@ -246,18 +246,19 @@ static unsigned is_stored_edge(const struct pm_cpu *cpu, size_t n)
 }
 
 /*
- * Where loads wait for stores a little ahead of them modulo 4096, lines are streamed downwards; and edges in parts, or
- * only those of one store, as the CPU has it.
+ * Where loads wait for stores a little ahead of them modulo 4096, lines are streamed downwards; edges in parts, or only
+ * those of one store, and a head before the lines or behind them, as the CPU has it. A fill streams the same edges.
  */
 START_TEST(a_destination_a_little_ahead)
 {
 	static const size_t ahead[] = {0, 1, 8, 64, 100, 136, 254, 255, 256, 2048, 4095};
 	static const size_t lengths[] = {256, 257, 312, 384, 520, 1000, 4096, 4104, 9000};
-	map_way(LINES + _i / 2);
+	map_way(LINES + _i / 4);
 	/* The fake machine's own, which judges by it. */
 	struct pm_cpu *cpu = (struct pm_cpu *)(uintptr_t)m->medium.cpu;
 	cpu->alias = 255;
 	cpu->edge_in_parts = _i % 2;
+	cpu->head_first = _i % 4 / 2;
 	pm_terms_set_strategy(&m->terms, &m->medium, &pm_strategy_cacheline);
 	for (size_t i = 0; i < COUNT(ahead); i++)
 		for (size_t j = 0; j < COUNT(lengths); j++) {
@@ -267,6 +268,8 @@ START_TEST(a_destination_a_little_ahead)
 			ck_assert_msg((fake.streams_down > 0) == is_aliased, "%zu bytes, %zu ahead", lengths[j],
 			              ahead[i]);
 			size_t head = -at % LINE, tail = (at + lengths[j]) % LINE;
+			ck_assert_uint_eq(fake.lines, is_stored_edge(cpu, head) + is_stored_edge(cpu, tail));
+			fill_once(at, (int)j, lengths[j], 0);
 			ck_assert_uint_eq(fake.lines, is_stored_edge(cpu, head) + is_stored_edge(cpu, tail));
 		}
 	unit_ok(pm_unmap(m));
@@ -393,7 +396,7 @@ int main(void)
 	tcase_add_loop_test(c, the_ends_of_the_mapping, 0, all);
 	tcase_add_loop_test(c, overlap_in_both_directions, 0, all);
 	tcase_add_loop_test(c, every_small_overlap, 0, all);
-	tcase_add_loop_test(c, a_destination_a_little_ahead, 0, 2 * (all - LINES));
+	tcase_add_loop_test(c, a_destination_a_little_ahead, 0, 4 * (all - LINES));
 	tcase_add_loop_test(c, flags_that_make_no_sense, 0, all);
 	tcase_add_loop_test(c, nodrain_leaves_the_fence_out, 0, 4);
 	tcase_add_loop_test(c, noflush_is_a_plain_copy, 0, 2);

@@ -46,6 +46,7 @@ START_TEST(it_has_a_known_name)
 	ck_assert_int_eq(!cpu->stream_copy, !cpu->stream_set);
 	ck_assert_int_eq(!cpu->stream_copy, !cpu->stream_down);
 	ck_assert_int_eq(!cpu->stream_edge, !cpu->edge_most);
+	ck_assert_int_eq(!cpu->stream_edge, !cpu->stream_set_edge);
 	ck_assert_int_eq(!cpu->copy, !cpu->set);
 	ck_assert_int_eq(!cpu->copy, !strcmp(cpu->copies, "words"));
 }
@@ -164,11 +165,21 @@ START_TEST(streams_arrive)
 }
 END_TEST
 
+static void check_edge(const struct pm_cpu *cpu, size_t at, const char *expected, size_t length)
+{
+	cpu->fence();
+	unit_expect(memcmp(memory + at, expected, length) == 0);
+	unit_expect(unit_has_pattern(memory, 0, at));
+	unit_expect(unit_has_pattern(memory + at + length, at + length, SIZE - at - length));
+	for (size_t i = at; i < at + length; i++)
+		memory[i] = unit_pattern(i);
+}
+
 /* Every part of a line that is whole words, wherever it begins; with what lies around it. */
 START_TEST(edges_arrive)
 {
 	const struct pm_cpu *cpu = pm_cpu_variant((unsigned)_i);
-	static char source[256];
+	static char source[256], value[64];
 	if (!cpu->stream_edge)
 		return;
 	get_memory();
@@ -178,12 +189,10 @@ START_TEST(edges_arrive)
 		for (size_t length = 8; at + length <= 128; length += 8)
 			for (size_t skew = 0; skew < 64; skew += 7) {
 				cpu->stream_edge(memory + at, source + skew, length);
-				cpu->fence();
-				unit_expect(memcmp(memory + at, source + skew, length) == 0);
-				unit_expect(unit_has_pattern(memory, 0, at));
-				unit_expect(unit_has_pattern(memory + at + length, at + length, SIZE - at - length));
-				for (size_t i = at; i < at + length; i++)
-					memory[i] = unit_pattern(i);
+				check_edge(cpu, at, source + skew, length);
+				memset(value, (int)(length + skew), sizeof(value));
+				cpu->stream_set_edge(memory + at, (int)(length + skew) + 256, length);
+				check_edge(cpu, at, value, length);
 			}
 	munmap(memory, SIZE);
 }
