@@ -140,7 +140,7 @@ ONLY = {
     "include/pmdirect.h": {"stddef.h", "stdint.h"},
 }
 # Programs use the library as any program does: through the public header.
-PROGRAMS = ("examples", "adapters")
+PROGRAMS = ("examples", "adapters", "tools")
 NOT_CODE = {"meson.build", "libpmdirect.map"}
 
 INCLUDE = re.compile(r"^\s*#\s*include\s*([<\"])([^>\"]+)[>\"]", re.MULTILINE)

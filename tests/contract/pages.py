@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The manual is whole and true to the header, its examples run, and it renders.
 
-  pages.py DOC HEADER LIBRARY WORK COMPILER...   DOC has man3 and man7, WORK is a directory for the examples
+  pages.py DOC HEADER LIBRARY WORK COMPILER...   DOC has man1, man3 and man7, WORK is a directory for the examples
   pages.py --self-test WORK COMPILER...          each check fails where it must
 
 A page is an mdoc(7) source, or a link (.so man3/OTHER.3). Its checks:
@@ -77,7 +77,7 @@ def read_page(path):
 
 
 def read_pages(doc):
-    return [read_page(path) for path in sorted(doc.glob("man[37]/*.[37]"))]
+    return [read_page(path) for path in sorted(doc.glob("man[137]/*.[137]"))]
 
 
 def tokens(declaration):
@@ -127,7 +127,7 @@ def check_entries(pages, header, undocumented):
 
 
 def check_installed(pages, build_file):
-    listed = set(re.findall(r"'(man[37]/[\w.]+)'", build_file))
+    listed = set(re.findall(r"'(man[137]/[\w.]+)'", build_file))
     there = {f"{page.path.parent.name}/{page.path.name}" for page in pages}
     return [f"{name}: not installed by doc/meson.build" for name in sorted(there - listed)]
 

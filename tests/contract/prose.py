@@ -32,6 +32,7 @@ PARTS = {
     "lib": ("lib",),
     "examples": ("examples",),
     "adapters": ("adapters",),
+    "tools": ("tools",),
     "bench": ("bench",),
     "tests": ("tests",),
     "scripts": ("scripts",),
@@ -80,7 +81,7 @@ def of_document(text):
 
 
 READERS = {".c": of_c, ".h": of_c, ".cc": of_c, ".py": of_python, ".sh": of_hash, ".build": of_hash, ".map": of_c,
-           ".md": of_document, ".3": of_document, ".7": of_document, "": of_hash}
+           ".md": of_document, ".1": of_document, ".3": of_document, ".7": of_document, "": of_hash}
 
 
 def blank(match):

@@ -18,14 +18,14 @@ LIBRARY_FUNCTION_LINES = 40
 LIBRARY_P99_LINES = 30
 FILE_LINES = 500
 COLUMNS = 120 # a tab ends at the next multiple of 8
-DIRECTORIES = ("lib", "include", "examples", "adapters", "tests", "bench", "doc", "scripts")
+DIRECTORIES = ("lib", "include", "examples", "adapters", "tests", "tools", "bench", "doc", "scripts")
 # Of these meson builds one or the other, or both say what they are.
 ALTERNATIVES = ("lib/cpu/", "lib/sys/", "lib/providers/")
 # Written by a program.
 LONG_FILES = {"bench/RESULTS.md"}
 WRITTEN = {".csv"}
 # A page of the manual is as long as the list of what it explains, one macro a line.
-PAGES = {".3", ".7"}
+PAGES = {".1", ".3", ".7"}
 
 NOT_CODE = re.compile(r"""//[^\n]* | /\*.*?\*/ | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'
                           | ^[ \t]*\#(?:\\\n|[^\n])*""", re.VERBOSE | re.DOTALL | re.MULTILINE)

@@ -4,8 +4,9 @@
 
   matrix.py [--kernel KERNEL] [--rows A,B...] [--part N/OF] [--lib FILE]... MACHINE PROGRAM FILE...
 
-PROGRAM is test_backing; the other files are what rows start it with or need. Each row prints its name and
-whether it passed; the exit status is 1 if one did not. 77 where this machine lacks a part of the lab.
+PROGRAM is test_backing; the other files are what rows start it with or need. If tool_agree is one of them it runs after
+the program, on the same row. Each row prints its name and whether it passed; the exit status is 1 if one did not. 77
+where this machine lacks a part of the lab.
 
 On the machines matrix-power-* one of the other files is survive: on all rows of matrix-* that take part it stores,
 and tells the host of what it has persisted; then the guest is killed, booted again on the same images, and everything
@@ -79,11 +80,19 @@ def part(text):
     return int(number), int(of)
 
 
+def commands_of(row, files):
+    """What runs on the row: the program, and the command beside the library."""
+    program = row.run + ' ./test_backing "$R" "$D" $NODE'
+    if not any(os.path.basename(file) == "tool_agree" for file in files):
+        return program
+    where = "memfd" if row.name == "memfd" else '"$D"'
+    return f"{program} && {row.run} ./tool_agree ./pmdirect {where} $NODE"
+
+
 def run(options):
     rows = chosen(options, [row for row in ROWS if row.machine == options.machine])
     check_rows(options.files[0])
-    program = ' ./test_backing "$R" "$D" $NODE'
-    commands = [f"row {row.name} {quoted(row.setup)} {quoted(row.run + program)}" for row in rows]
+    commands = [f"row {row.name} {quoted(row.setup)} {quoted(commands_of(row, options.files))}" for row in rows]
     return run_rows(lab.BACKINGS[options.machine], commands, options)
 
 

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The command says of a file, and of this process's mappings of it, what the library says of its own. Runs in the
+ * guest beside test_backing, on each kind of backing: agree PMDIRECT DIRECTORY [DEVICE].
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pmdirect.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../guest/check.h"
+
+#define SIZE ((size_t)2 << 20)
+#define FIELDS 8
+
+static const char *program;
+
+/* A row of a table, in fields; the columns are asked for in the order in which they are compared. */
+struct row {
+	char text[1024];
+	char *field[FIELDS];
+};
+
+/* Fields have spaces in them, columns are two spaces apart. */
+static void split(struct row *row)
+{
+	char *at = row->text;
+	for (int i = 0; i < FIELDS; i++) {
+		row->field[i] = at;
+		char *end = strstr(at, "  ");
+		at += end ? (size_t)(end - at) : strlen(at);
+		if (end)
+			*at++ = 0;
+		at += strspn(at, " ");
+	}
+}
+
+/* Runs the command; how many rows it wrote, of which the first is kept. *status is its exit status. */
+static int run(const char *arguments, struct row *first, int *status)
+{
+	char command[1200], line[1024];
+	int rows = 0;
+	snprintf(command, sizeof(command), "%s %s", program, arguments);
+	FILE *f = popen(command, "r");
+	first->text[0] = 0;
+	while (f && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = 0;
+		if (!rows++)
+			memcpy(first->text, line, sizeof(line));
+		else
+			printf("  also: %s\n", line);
+	}
+	split(first);
+	int rc = f ? pclose(f) : -1;
+	*status = WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
+	return rows;
+}
+
+static void compare(const char *what, const char *got, const char *expected)
+{
+	CHECK(got && !strcmp(got, expected), "%s: the command says \"%s\", the library \"%s\"", what, got, expected);
+}
+
+static void check_probe(const char *path, const struct pm_report *r)
+{
+	char arguments[600];
+	struct row row;
+	int status;
+	snprintf(arguments, sizeof(arguments), "probe -n -o granularity,sync,direct,grade,reason,advice '%s'", path);
+	CHECK(run(arguments, &row, &status) == 1 && status == 0, "probe: status %d", status);
+	compare("probe, granularity", row.field[0], pm_granularity_name(r->granularity));
+	compare("probe, sync", row.field[1], pm_state_name(r->sync));
+	compare("probe, direct", row.field[2], pm_state_name(r->direct));
+	compare("probe, grade", row.field[3], pm_grade_name(r->grade));
+	compare("probe, reason", row.field[4], pm_reason_name(r->reason));
+	compare("probe, advice", row.field[5], pm_advice_name(r->advice));
+}
+
+/* That --require foretells what pm_map() does with a guarantee. */
+static void check_require(const char *path, const struct pm_options *options, bool sync)
+{
+	struct pm_options o = *options;
+	struct pm_mapping *m;
+	struct row row;
+	char arguments[600];
+	int status;
+	*(sync ? &o.sync : &o.direct) = PM_GUARANTEE;
+	int rc = pm_map(path, &o, &m);
+	snprintf(arguments, sizeof(arguments), "probe --require=%s '%s'", sync ? "sync" : "direct", path);
+	run(arguments, &row, &status);
+	CHECK(status == (rc ? 1 : 0), "--require=%s: status %d, pm_map: %d", sync ? "sync" : "direct", status, rc);
+	if (!rc)
+		CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+}
+
+static int list_own(struct row *row)
+{
+	char arguments[200];
+	int status;
+	snprintf(arguments, sizeof(arguments),
+	         "ps -n -p %d -o granularity,could,sync,direct,reason,could_reason,note,start", (int)getpid());
+	int rows = run(arguments, row, &status);
+	CHECK(status == 0, "ps: status %d", status);
+	return rows;
+}
+
+/* What the library mapped itself. Where it serves pages it maps without MAP_SYNC, and does not ask whether it had it.
+ */
+static void check_mapped(const struct pm_report *r)
+{
+	struct row row;
+	int rows = list_own(&row);
+	CHECK(rows == 1, "ps: %d rows", rows);
+	compare("ps, granularity", row.field[0], pm_granularity_name(r->granularity));
+	compare("ps, could", row.field[1], pm_granularity_name(r->granularity));
+	compare("ps, direct", row.field[3], pm_state_name(r->direct));
+	compare("ps, could_reason", row.field[5], pm_reason_name(r->reason));
+	bool is_plain = !strcmp(row.field[4], "no-map-sync");
+	CHECK(!is_plain || (r->granularity <= PM_PAGE && r->evidence[PM_EV_MAP_SYNC].state == PM_YES), "%s",
+	      pm_reason_name(r->reason));
+	compare("ps, sync", row.field[2], is_plain || r->sync == PM_NO ? "no" : pm_state_name(r->sync));
+	printf("  %s\n", row.field[4]);
+}
+
+/* What any program maps. flags may have MAP_SYNC, which the kernel ignores without MAP_SHARED_VALIDATE. */
+static void check_plain(const char *path, bool is_read_only, int flags, const struct pm_report *r)
+{
+	struct row row;
+	int fd = open(path, is_read_only ? O_RDONLY : O_RDWR);
+	void *at =
+		fd < 0 ? MAP_FAILED : mmap(NULL, r->length, PROT_READ | (is_read_only ? 0 : PROT_WRITE), flags, fd, 0);
+	if (fd >= 0)
+		close(fd);
+	if (at == MAP_FAILED && flags & MAP_SYNC)
+		return;
+	CHECK(at != MAP_FAILED, "%s: %s", path, strerror(errno));
+	int rows = list_own(&row);
+	CHECK(rows == 1, "ps: %d rows", rows);
+	bool accepted = r->evidence[PM_EV_MAP_SYNC].state == PM_YES && r->reason != PM_REASON_MAP_SYNC_IGNORED;
+	bool is_device = r->evidence[PM_EV_DEVICE_DAX].state == PM_YES;
+	bool is_lowered = !is_device && !(flags & MAP_SYNC) && r->granularity > PM_PAGE;
+	compare("plain, granularity", row.field[0], is_lowered ? "page" : pm_granularity_name(r->granularity));
+	compare("plain, could", row.field[1], pm_granularity_name(r->granularity));
+	compare("plain, direct", row.field[3], pm_state_name(r->direct));
+	if (flags & MAP_SYNC) {
+		CHECK(strcmp(row.field[2], "yes") || r->sync == PM_YES, "\"sf\" was taken for a proof");
+	} else {
+		compare("plain, sync", row.field[2], is_device ? pm_state_name(r->sync) : "no");
+		compare("plain, reason", row.field[4],
+		        !is_device && accepted ? "no-map-sync" : pm_reason_name(r->reason));
+	}
+	CHECK(munmap(at, r->length) == 0, "%s", strerror(errno));
+}
+
+static void check_unmappable(const char *path, int rc)
+{
+	char arguments[600];
+	struct row row;
+	int status;
+	snprintf(arguments, sizeof(arguments), "probe -n -o reason,granularity '%s'", path);
+	run(arguments, &row, &status);
+	CHECK(status == 1, "pm_map: %d, probe: status %d", rc, status);
+	compare("probe", row.field[0], "cannot-be-mapped");
+}
+
+static void check_path(const char *path)
+{
+	struct pm_options o = {.size = sizeof(o)};
+	struct pm_mapping *m;
+	struct pm_report r;
+	int rc = pm_map(path, &o, &m);
+	if (rc == -EACCES || rc == -EPERM || rc == -EROFS) {
+		o.flags = PM_READ_ONLY;
+		rc = pm_map(path, &o, &m);
+	}
+	if (rc == -ENODEV || rc == -EINVAL) {
+		check_unmappable(path, rc);
+		return;
+	}
+	CHECK(rc == 0, "%s", pm_error_detail());
+	if (rc)
+		return;
+	CHECK(pm_query(m, &r, sizeof(r)) == 0, "%s", pm_error_detail());
+	printf("%s: %s, %s\n", path, pm_granularity_name(r.granularity), pm_reason_name(r.reason));
+	check_probe(path, &r);
+	check_mapped(&r);
+	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+	check_require(path, &o, true);
+	check_require(path, &o, false);
+	check_plain(path, o.flags, MAP_SHARED, &r);
+	check_plain(path, o.flags, MAP_SHARED | MAP_SYNC, &r);
+}
+
+static void check_directory(const char *directory)
+{
+	static const char *const names[] = {"prepared", "sparse", "file"};
+	char path[300];
+	int seen = 0;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
+		if (access(path, F_OK))
+			continue;
+		seen++;
+		check_path(path);
+		/* Each store of test_backing filled a hole. */
+		if (!strcmp(names[i], "sparse") && !truncate(path, 0) && !truncate(path, (off_t)SIZE))
+			check_path(path);
+	}
+	CHECK(seen > 0, "%s: nothing to look at", directory);
+}
+
+int main(int argc, char **argv)
+{
+	char path[40];
+	if (argc < 3)
+		return fprintf(stderr, "usage: %s PMDIRECT DIRECTORY [DEVICE]\n", argv[0]), 2;
+	program = argv[1];
+	if (argc > 3 && argv[3][0]) {
+		check_path(argv[3]);
+	} else if (!strcmp(argv[2], "memfd")) {
+		int fd = memfd_create("agree", 0);
+		CHECK(ftruncate(fd, (off_t)SIZE) == 0, "%s", strerror(errno));
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
+		check_path(path);
+	} else {
+		check_directory(argv[2]);
+	}
+	printf("%d failures\n", failures);
+	return failures != 0;
+}

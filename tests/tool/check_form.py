@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the command writes: JSON, tables, columns, names, mistakes."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+from place import bytes_of, mapped
+
+ODD = [b"with space", b"line\nend", b'quote"', b"back\\slash", b"octal\\012",
+       b"invalid\xff\xfe", b"tab\t", b"\xc3\xa9\xe2\x82\xac",
+       b"esc\x1b[31m", b" (deleted)"]
+
+
+def test_names(place):
+    """JSON is right whatever the names are, and a table has a line a row."""
+    paths = [place.file(name) for name in ODD]
+    document = place.json("probe", *paths)
+    assert document["schema"] == "pmdirect-probe" and document["version"] == 1 and document["notes"] == []
+    assert [bytes_of(row) for row in document["rows"]] == paths
+    table = place.run("probe", "-n", "-o", "granularity,path", *paths).stdout
+    assert table.count(b"\n") == len(paths) and b"\x1b" not in table and b"\xff" not in table, table
+    tool = subprocess.run([sys.executable, "-m", "json.tool"], input=place.run("probe", "--json", *paths).stdout,
+                          stdout=subprocess.DEVNULL, check=False)
+    assert tool.returncode == 0
+
+
+def test_names_of_mappings(place):
+    """A line end in a name, and a name that reads like one, as the kernel writes both."""
+    before = place.own()
+    held = [mapped(place.file(name)) for name in ODD]
+    found = [bytes_of(row) for start, row in place.own().items() if start not in before]
+    assert sorted(found) == sorted(os.path.join(os.fsencode(place.directory), name) for name in ODD), found
+    del held
+
+
+def columns_of_help(place, command):
+    text = place.run(command, "--help").stdout.decode()
+    return re.findall(r"^  (\w+) +[* ] ", text.split("Columns of -o")[1], re.MULTILINE)
+
+
+def test_columns(place):
+    """-o chooses and orders, in the table and in JSON; a column that there is not is a mistake."""
+    path = place.file("file")
+    document = place.json("probe", "-o", "reason,direct", path)
+    assert [list(row) for row in document["rows"]] == [["reason", "direct"]]
+    heading = place.run("probe", "-o", "reason,DIRECT", path).stdout.decode().split("\n")[0]
+    assert heading.split() == ["REASON", "DIRECT"]
+    for command, argument in (("probe", path), ("ps", "--all")):
+        assert list(place.json(command, argument)["rows"][0]) == columns_of_help(place, command)
+    done = place.run("probe", "-o", "nothing", path, status=2)
+    assert done.stdout == b"" and b"nothing" in done.stderr
+
+
+def test_manual(place):
+    """Each command, column and option is in the manual, and none that there is not."""
+    text = pathlib.Path(place.manual).read_text(encoding="ascii")
+    commands = re.findall(r"^  (\w+) ", place.run("--help").stdout.decode(), re.MULTILINE)
+    assert commands == re.findall(r"^\.Cm (\w+)$", text.split(".Sh DESCRIPTION")[0], re.MULTILINE), commands
+    for command in commands:
+        section = text.split(f".Ss {command}\n")[1].split("\n.Ss ")[0].split("\n.Sh ")[0]
+        entries = re.findall(r"^\.It Cm (\w+)$", section, re.MULTILINE)
+        assert entries == columns_of_help(place, command), (command, entries)
+        synopsis = text.replace("\\-", "-")
+        for option in re.findall(r"--([\w-]+)", place.run(command, "--help").stdout.decode().split("Columns")[0]):
+            assert f"-{option}" in synopsis, (command, option)
+
+
+def test_mistakes(place):
+    for arguments in ((), ("nothing",), ("probe",), ("probe", "--nothing", "/"), ("probe", "--require=all", "/"),
+                      ("ps", "-p", "x"), ("ps", "/"), ("explain",), ("explain", "/", "/")):
+        done = place.run(*arguments, status=2)
+        assert done.stdout == b"" and done.stderr.startswith(b"pmdirect: "), done
+    assert place.run("--help").stdout and place.run("--version").stdout.startswith(b"pmdirect ")
+
+
+def test_full_output(place):
+    """A table that was not written is no success."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*place.command, "probe", "/"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2 and b"stdout" in done.stderr, done

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is known of the file behind a mapping of another process, without disturbing either. */
+#ifndef FACTS_H
+#define FACTS_H
+
+#include <pmdirect.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "area.h"
+
+/* Of the file. What was not asked is 0, which is unknown. */
+struct facts {
+	bool is_probed;  /* the library was asked, and the members up to is_device count */
+	bool is_no_file; /* a device that is no memory, as /dev/dri/card0 */
+	enum pm_granularity granularity;
+	enum pm_state sync, map_sync, durable, large_folios;
+	enum pm_grade grade;
+	enum pm_reason reason;
+	bool is_device, is_tmpfs; /* a device-dax; a file of a tmpfs */
+	bool is_lost;             /* no store reaches the medium any more: the file system is read-only */
+	enum pm_state direct;     /* may be known without a probe */
+	const char *obstacle;     /* why it was not probed, in words; NULL: it was */
+};
+
+/* Of the page cache in front of the range. */
+struct cached {
+	bool is_known;
+	uint64_t cached, dirty, write_back; /* bytes */
+};
+
+/* Valid until the next call. cached may be NULL. */
+const struct facts *facts_of(const struct area *area, struct cached *cached);
+
+/* The mapping itself. */
+struct mapping_state {
+	enum pm_granularity granularity;
+	enum pm_state sync, direct, durable;
+	const char *reason; /* the first fact in the way of more */
+};
+
+struct mapping_state mapping_state_of(const struct area *area, const struct facts *facts);
+
+#endif

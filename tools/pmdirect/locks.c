@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "locks.h"
+
+struct lock {
+	char kind; /* of "POSIX", "OFDLCK", "FLOCK", "LEASE": the first letter */
+	pid_t holder;
+	uint32_t major, minor;
+	uint64_t inode;
+};
+
+static struct lock *table;
+static size_t count;
+static bool is_read;
+
+/* "1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF"; a waiter has "->" before the kind and holds nothing. */
+static bool parse(const char *line, struct lock *lock)
+{
+	char kind[16], mode[16], access[16];
+	int holder;
+	if (sscanf(line, "%*u: %15s %15s %15s %d %x:%x:%" SCNu64, kind, mode, access, &holder, &lock->major,
+	           &lock->minor, &lock->inode) != 7)
+		return false;
+	lock->kind = kind[0];
+	lock->holder = holder;
+	return kind[0] != '-';
+}
+
+void locks_read(void)
+{
+	char line[256];
+	struct lock lock;
+	FILE *f = fopen("/proc/locks", "re");
+	count = 0;
+	is_read = true;
+	for (size_t room = 0; f && fgets(line, sizeof(line), f);) {
+		if (!parse(line, &lock))
+			continue;
+		if (count >= room) {
+			room = room ? 2 * room : 64;
+			table = realloc(table, room * sizeof(*table));
+			if (!table)
+				abort();
+		}
+		table[count++] = lock;
+	}
+	if (f)
+		fclose(f);
+}
+
+static bool is_on(const struct lock *lock, uint32_t major, uint32_t minor, uint64_t inode)
+{
+	if (lock->inode != inode)
+		return false;
+	return (lock->major == major && lock->minor == minor) || !major || !lock->major;
+}
+
+struct locks_of_file locks_of(uint32_t major, uint32_t minor, uint64_t inode)
+{
+	struct locks_of_file found = {.leases = 0};
+	if (!is_read)
+		locks_read();
+	for (size_t i = 0; inode && i < count; i++) {
+		if (!is_on(&table[i], major, minor, inode))
+			continue;
+		bool is_lease = table[i].kind == 'L' || table[i].kind == 'D'; /* LEASE, DELEG */
+		found.record_locks += table[i].kind == 'P' || table[i].kind == 'O';
+		found.flocks += table[i].kind == 'F';
+		found.leases += is_lease;
+		if (is_lease && table[i].holder != getpid())
+			found.lease_holder = table[i].holder;
+	}
+	return found;
+}
+
+pid_t locks_lease_holder(uint32_t major, uint32_t minor, uint64_t inode)
+{
+	locks_read();
+	return locks_of(major, minor, inode).lease_holder;
+}
