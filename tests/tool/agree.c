@@ -158,6 +158,37 @@ static void check_plain(const char *path, bool is_read_only, int flags, const st
 	CHECK(munmap(at, r->length) == 0, "%s", strerror(errno));
 }
 
+/* Of the first finding on the mount: bad if nothing is durable there, and not otherwise. */
+static void check_doctor(const char *directory, bool is_read_only, const struct pm_report *r)
+{
+	char command[400], where[300];
+	struct row row = {.text = ""};
+	int status, rows = 0;
+	snprintf(where, sizeof(where), "%s", directory);
+	*strrchr(where, '/') = 0;
+	snprintf(command, sizeof(command), "%s doctor -n -o area,subject,level,evidence", program);
+	FILE *f = popen(command, "r");
+	char level[32] = "";
+	while (f && fgets(row.text, sizeof(row.text), f)) {
+		row.text[strcspn(row.text, "\n")] = 0;
+		split(&row);
+		if (strcmp(row.field[0], "mount") || strcmp(row.field[1], where))
+			continue;
+		if (!rows++)
+			snprintf(level, sizeof(level), "%.31s", row.field[2]);
+		printf("  doctor: %s: %s\n", row.field[2], row.field[3]);
+	}
+	status = f ? pclose(f) : -1;
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) <= 2, "doctor: status %d", status);
+	if (!rows)
+		CHECK(r->granularity == PM_NONE, "doctor: nothing of %s", where); /* a tmpfs or hugetlbfs has no row */
+	else if (is_read_only)
+		compare("doctor", level, "note");
+	else if (geteuid() == 0)
+		CHECK((r->granularity == PM_NONE) == !strcmp(level, "bad"), "%s, the library: %s", level,
+		      pm_granularity_name(r->granularity));
+}
+
 static void check_unmappable(const char *path, int rc)
 {
 	char arguments[600];
@@ -169,7 +200,7 @@ static void check_unmappable(const char *path, int rc)
 	compare("probe", row.field[0], "cannot-be-mapped");
 }
 
-static void check_path(const char *path)
+static void check_path(const char *path, const char *directory)
 {
 	struct pm_options o = {.size = sizeof(o)};
 	struct pm_mapping *m;
@@ -191,6 +222,8 @@ static void check_path(const char *path)
 	check_probe(path, &r);
 	check_mapped(&r);
 	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+	if (directory)
+		check_doctor(directory, o.flags, &r);
 	check_require(path, &o, true);
 	check_require(path, &o, false);
 	check_plain(path, o.flags, MAP_SHARED, &r);
@@ -207,10 +240,10 @@ static void check_directory(const char *directory)
 		if (access(path, F_OK))
 			continue;
 		seen++;
-		check_path(path);
+		check_path(path, seen == 1 ? directory : NULL);
 		/* Each store of test_backing filled a hole. */
 		if (!strcmp(names[i], "sparse") && !truncate(path, 0) && !truncate(path, (off_t)SIZE))
-			check_path(path);
+			check_path(path, NULL);
 	}
 	CHECK(seen > 0, "%s: nothing to look at", directory);
 }
@@ -222,12 +255,12 @@ int main(int argc, char **argv)
 		return fprintf(stderr, "usage: %s PMDIRECT DIRECTORY [DEVICE]\n", argv[0]), 2;
 	program = argv[1];
 	if (argc > 3 && argv[3][0]) {
-		check_path(argv[3]);
+		check_path(argv[3], NULL);
 	} else if (!strcmp(argv[2], "memfd")) {
 		int fd = memfd_create("agree", 0);
 		CHECK(ftruncate(fd, (off_t)SIZE) == 0, "%s", strerror(errno));
 		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
-		check_path(path);
+		check_path(path, NULL);
 	} else {
 		check_directory(argv[2]);
 	}

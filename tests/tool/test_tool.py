@@ -15,13 +15,14 @@ import sys
 import tempfile
 
 import check_form
+import check_machine
 import check_paths
 import check_processes
 import wrong
 from place import Place, Skip
 
 SKIP = 77
-TESTS = {name[5:]: test for module in (check_form, check_paths, check_processes)
+TESTS = {name[5:]: test for module in (check_form, check_paths, check_processes, check_machine)
          for name, test in vars(module).items() if name.startswith("test_")}
 
 

@@ -32,5 +32,7 @@ exec "$TRUE" "$@"
     ("locks are not counted", "ps_locks", '''"$TRUE" "$@" | sed 's/"locks": 2/"locks": 1/'\n'''),
     ("a file that is gone is durable", "ps_gone", '''"$TRUE" "$@" | sed 's/"durable": "no"/"durable": "yes"/'\n'''),
     ("what was not seen is not said", "unprivileged", '"$TRUE" "$@" 2>/dev/null\n'),
+    ("what is bad is ok", "doctor", '"$TRUE" "$@" | sed "s/\\"level\\": \\"[a-z]*\\"/\\"level\\": \\"fine\\"/"\n'),
+    ("a file is written", "doctor_calls", ': >"$0.trace"\nexec "$TRUE" "$@"\n'),
     ("no sentences", "explain", '"$TRUE" "$@" | sed "/^$/,\\$d"\n'),
 ]

@@ -10,6 +10,7 @@
 
 enum status command_probe(int argc, char **argv);
 enum status command_explain(int argc, char **argv);
+enum status command_doctor(int argc, char **argv);
 enum status command_ps(int argc, char **argv);
 
 /* What --require asks for. */

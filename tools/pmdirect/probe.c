@@ -47,7 +47,7 @@ static const char help[] =
 	"\n"
 	"What a mapping of each path would get: of a file, a block device or a device-dax, or of a new file in a\n"
 	"directory. Nothing is created, changed or read. Exit status: 0 met, 1 not met or not to be mapped, 2 cannot "
-        "tell.\n"
+	"tell.\n"
 	"\n"
 	"  --require=LIST     sync, direct, durable, by commas: the exit status says whether each path has them\n"
 	"  --read-only        ask for a mapping for reading\n"

@@ -73,7 +73,7 @@ static const char help[] =
 	"usage: pmdirect ps [-p PID,... | --all] [--file PATH] [OPTIONS]\n"
 	"\n"
 	"The shared file mappings of running processes, one a line, without disturbing them. Exit status: 0, or "
-        "whether\n"
+	"whether\n"
 	"what --require asks for is met: 0 by each, 1 not by one, 2 cannot tell, or nothing was found.\n"
 	"\n"
 	"  -p, --pid=LIST     of these processes\n"
