@@ -4,6 +4,7 @@
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
@@ -81,3 +82,30 @@ def test_full_output(place):
     with open("/dev/full", "wb") as full:
         done = subprocess.run([*place.command, "probe", "/"], stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 2 and b"stdout" in done.stderr, done
+
+
+def completed(place, *words):
+    """What bash offers for the last word."""
+    script = f"""
+compopt() {{ :; }}
+. {shlex.quote(str(pathlib.Path(place.manual).parents[2] / "tools/pmdirect/completion/pmdirect"))}
+COMP_WORDS=({" ".join(shlex.quote(word) for word in words)}) COMP_CWORD={len(words) - 1}
+_pmdirect {shlex.quote(place.command[0])} && printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, check=True, cwd=place.directory)
+    return done.stdout.decode().split("\n")[:-1]
+
+
+def test_completion(place):
+    """Commands, options, columns and names are those that there are."""
+    commands = re.findall(r"^  (\w+) ", place.run("--help").stdout.decode(), re.MULTILINE)
+    assert completed(place, "pmdirect", "") == [*commands, "--help", "--version"]
+    assert completed(place, "pmdirect", "pr") == ["probe"]
+    assert completed(place, "pmdirect", "probe", "--re") == ["--require=", "--read-only"]
+    assert "--json" in completed(place, "pmdirect", "ps", "-") and "-p" in completed(place, "pmdirect", "ps", "-")
+    assert completed(place, "pmdirect", "probe", "--require", "=", "sync,d") == ["sync,direct", "sync,durable"]
+    assert completed(place, "pmdirect", "ps", "-o", "pid,could_") == ["pid,could_reason"]
+    assert sorted(completed(place, "pmdirect", "ps", "-o", "")) == sorted([*columns_of_help(place, "ps"), "all"])
+    place.file("a file")
+    assert completed(place, "pmdirect", "explain", "a ") == ["a file"]
+    assert str(os.getpid()) in completed(place, "pmdirect", "ps", "-p", "")

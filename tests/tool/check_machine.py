@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the command says of the machine, and of what happens on it."""
 
+import json
+import mmap
 import os
 import shutil
+import signal
 import subprocess
 import time
 
 from check_processes import as_nobody
-from place import Skip
+from place import Skip, mapped
 
 LEVELS = {"ok", "note", "unknown", "warning", "bad"}
 
@@ -54,3 +57,94 @@ def test_doctor_unprivileged(place):
     rows = place.json("doctor", status=None, preexec_fn=as_nobody)["rows"]
     mine = [row for row in rows if row["area"] == "mount" and row["subject"] == "/"]
     assert not mine or mine[0]["level"] in ("unknown", "note", "bad"), mine
+
+
+class Watch:
+    """pmdirect watch beside the test: its lines, as they come."""
+
+    def __init__(self, place, *arguments):
+        self.process = subprocess.Popen([*place.command, "watch", "--json", "--interval=50", "--for=10", *arguments],
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+
+    def until(self, event, **fields):
+        """The row of the first line that has the event and the fields."""
+        while line := self.process.stdout.readline():
+            document = json.loads(line)
+            assert document["schema"] == "pmdirect-watch" and document["version"] == 1, document
+            row = document["row"]
+            if row["event"] == event and all(row[name] == value for name, value in fields.items()):
+                return row
+        raise AssertionError(f"no {event} {fields}: {self.process.stderr.read()}")
+
+    def end(self):
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.process.communicate()
+        assert self.process.returncode == 0, self.process.returncode
+
+
+def test_watch_file(place):
+    """What befalls a file, by the names of its events."""
+    path = place.file("file", 65536)
+    watch = Watch(place, path)
+    row = watch.until("now")
+    assert row["length"] == 65536 and row["sentence"] and row["granularity"] != "unknown", row
+    with open(path, "ab") as stream:
+        stream.write(b"x")
+    assert watch.until("modified")["sentence"]
+    os.rename(path, path + b".moved")
+    watch.until("name-lost", reason="moved")
+    os.truncate(path + b".moved", 4096)
+    row = watch.until("truncated")
+    assert row["path"] == path.decode(), row
+    watch.end()
+    place.run("watch", place.directory / "absent", status=2)
+    place.run("watch", "/dev/null", status=2)
+    place.run("watch", status=2)
+    assert place.run("watch", "--for=1", "-o", "event,path", path + b".moved").stdout.startswith(b"now  ")
+
+
+def test_watch_process(place):
+    """A mapping that comes, one that is cut off, one that goes; and the end of the process."""
+    path, other = place.file("file"), place.file("other")
+    held = mapped(path)
+    watch = Watch(place, "-p", str(os.getpid()), "--writable")
+    watch.until("now", path=path.decode(), pid=os.getpid())
+    more = mapped(other)
+    watch.until("mapped", path=other.decode())
+    more.close()
+    watch.until("unmapped", path=other.decode())
+    os.unlink(path)
+    row = watch.until("changed") if os.geteuid() == 0 else None
+    assert not row or row["reason"] in ("unlinked", "volatile"), row
+    watch.end()
+    sleeper = subprocess.Popen(["sleep", "0.5"])
+    done = subprocess.Popen([*place.command, "watch", "-p", str(sleeper.pid), "--interval=50"],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    sleeper.wait()
+    assert done.wait(20) == 0
+    del held
+
+
+def test_bench(place):
+    """Each method is measured, and nothing is left behind."""
+    document = place.json("bench", "--seconds=1", place.directory)
+    rows = {(row["method"], row["size"]): row for row in document["rows"]}
+    assert {("pm_persist", 64), ("pm_persist", 4096), ("write and fdatasync", 4096)} <= set(rows), rows
+    for row in rows.values():
+        assert row["commits"] > 0 and row["per_second"] > 0 and 0 < row["median_ns"] <= row["p99_ns"], row
+        if row["written"]:
+            assert abs(row["amplification"] - row["written"] / row["commits"] / row["size"]) < 0.02, row
+    assert document["notes"] and os.listdir(place.directory) == []
+    place.run("bench", place.directory / "absent" / "file", status=2)
+    place.run("bench", "--seconds=0", place.directory, status=2)
+
+
+def test_bench_writes(place):
+    """Each commit of a page-cache mapping reaches the device, which counts them; not on memory."""
+    if place.json("probe", place.directory)["rows"][0]["granularity"] != "page":
+        raise Skip("nothing is written by pages here")
+    rows = place.json("bench", "--seconds=1", place.directory)["rows"]
+    blocks = next(row for row in rows if (row["method"], row["size"]) == ("pm_persist", 4096))
+    if blocks["written"] is None:
+        raise Skip("the device does not count")
+    assert blocks["written"] >= blocks["commits"] * mmap.PAGESIZE, blocks

@@ -254,6 +254,12 @@ const struct facts *facts_of(const struct area *a, struct cached *cached)
 	return &k->facts;
 }
 
+void facts_forget(void)
+{
+	forget_file();
+	count = last = 0;
+}
+
 /* ---- The mapping ---- */
 
 static enum pm_granularity lowered(enum pm_granularity most, enum pm_granularity could)

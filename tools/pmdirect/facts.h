@@ -32,6 +32,9 @@ struct cached {
 /* Valid until the next call. cached may be NULL. */
 const struct facts *facts_of(const struct area *area, struct cached *cached);
 
+/* Forgets what is known, and closes the file that was kept open. */
+void facts_forget(void);
+
 /* The mapping itself. */
 struct mapping_state {
 	enum pm_granularity granularity;

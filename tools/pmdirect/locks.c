@@ -58,7 +58,7 @@ static bool is_on(const struct lock *lock, uint32_t major, uint32_t minor, uint6
 {
 	if (lock->inode != inode)
 		return false;
-	return (lock->major == major && lock->minor == minor) || !major || !lock->major;
+	return (lock->major == major && lock->minor == minor) || (!major && !lock->major);
 }
 
 struct locks_of_file locks_of(uint32_t major, uint32_t minor, uint64_t inode)
@@ -69,7 +69,8 @@ struct locks_of_file locks_of(uint32_t major, uint32_t minor, uint64_t inode)
 	for (size_t i = 0; inode && i < count; i++) {
 		if (!is_on(&table[i], major, minor, inode))
 			continue;
-		bool is_lease = table[i].kind == 'L' || table[i].kind == 'D'; /* LEASE, DELEG */
+		/* A delegation is a server's to its client (DELEG): the client gives it back, and nothing is lost. */
+		bool is_lease = table[i].kind == 'L';
 		found.record_locks += table[i].kind == 'P' || table[i].kind == 'O';
 		found.flocks += table[i].kind == 'F';
 		found.leases += is_lease;

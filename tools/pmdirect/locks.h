@@ -14,7 +14,8 @@ struct locks_of_file {
 
 /* Reads the table; until then the functions read it themselves, once. */
 void locks_read(void);
-/* inode: 0 counts nothing. Where the numbers of the device are made up (major 0: btrfs, overlay) any device counts. */
+/* inode: 0 counts nothing. Where the numbers of the device are made up (major 0: btrfs, overlay) any such device
+ * counts. */
 struct locks_of_file locks_of(uint32_t major, uint32_t minor, uint64_t inode);
 /* Read anew, since the answer decides whether a file is opened. */
 pid_t locks_lease_holder(uint32_t major, uint32_t minor, uint64_t inode);

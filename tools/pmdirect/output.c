@@ -113,6 +113,8 @@ static void print_json_cell(const struct column *column, const struct cell *cell
 		printf("null");
 	else if (column->kind == COLUMN_ADDRESS)
 		printf("\"0x%" PRIx64 "\"", cell->number);
+	else if (column->kind == COLUMN_RATIO)
+		printf("%" PRIu64 ".%02" PRIu64, cell->number / 100, cell->number % 100);
 	else if (column->kind == COLUMN_COUNT || column->kind == COLUMN_BYTES)
 		printf("%" PRIu64, cell->number);
 	else
@@ -153,6 +155,8 @@ static char *text_of(const struct column *column, const struct cell *cell)
 		return text_copy("?");
 	if (column->kind == COLUMN_ADDRESS)
 		return text_format("%" PRIx64, cell->number);
+	if (column->kind == COLUMN_RATIO)
+		return text_format("%" PRIu64 ".%02" PRIu64, cell->number / 100, cell->number % 100);
 	if (column->kind == COLUMN_COUNT)
 		return text_format("%" PRIu64, cell->number);
 	if (column->kind == COLUMN_BYTES)

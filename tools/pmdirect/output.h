@@ -14,6 +14,7 @@ enum column_kind {
 	COLUMN_TEXT,    /* words */
 	COLUMN_COUNT,   /* a number */
 	COLUMN_BYTES,   /* a number; the table rounds it to KiB and so on */
+	COLUMN_RATIO,   /* a number of hundredths, written as 1.25 */
 	COLUMN_ADDRESS, /* a number; a string of hexadecimal digits in JSON, whose numbers end at 2^53 */
 	COLUMN_PATH     /* bytes; if they are not UTF-8, JSON has them once more, as hexadecimal digits, in NAME_hex */
 };

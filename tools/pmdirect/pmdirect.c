@@ -14,6 +14,8 @@ static const struct {
 	{"probe", command_probe, "what a mapping of a path would get"},
 	{"explain", command_explain, "the same, with all evidence and advice"},
 	{"ps", command_ps, "the shared file mappings of running processes"},
+	{"watch", command_watch, "changes of a file or of mappings, as they happen"},
+	{"bench", command_bench, "what a commit costs at a path"},
 	{"doctor", command_doctor, "what of this machine makes mappings durable, and what prevents it"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
