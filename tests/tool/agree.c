@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -168,8 +169,9 @@ static bool can_be_asked(const char *directory)
 }
 
 /* Of the first finding on the mount: bad if nothing is durable there, and not otherwise. */
-static void check_doctor(const char *directory, bool is_read_only, const struct pm_report *r)
+static void check_doctor(const char *directory, const struct pm_report *r)
 {
+	struct statvfs fs;
 	char command[400], where[300];
 	struct row row = {.text = ""};
 	int status, rows = 0;
@@ -191,7 +193,7 @@ static void check_doctor(const char *directory, bool is_read_only, const struct 
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) <= 2, "doctor: status %d", status);
 	if (!rows)
 		CHECK(r->granularity == PM_NONE, "doctor: nothing of %s", where); /* a tmpfs or hugetlbfs has no row */
-	else if (is_read_only)
+	else if (!statvfs(where, &fs) && fs.f_flag & ST_RDONLY)
 		compare("doctor", level, "note");
 	else if (!can_be_asked(where))
 		compare("doctor", level, "unknown");
@@ -234,7 +236,7 @@ static void check_path(const char *path, const char *directory)
 	check_mapped(&r);
 	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
 	if (directory)
-		check_doctor(directory, o.flags, &r);
+		check_doctor(directory, &r);
 	check_require(path, &o, true);
 	check_require(path, &o, false);
 	check_plain(path, o.flags, MAP_SHARED, &r);
