@@ -63,7 +63,7 @@ class Watch:
     """pmdirect watch beside the test: its lines, as they come."""
 
     def __init__(self, place, *arguments):
-        self.process = subprocess.Popen([*place.command, "watch", "--json", "--interval=50", "--for=10", *arguments],
+        self.process = subprocess.Popen([*place.command, "watch", "--json", "--interval=50", "--for=6", *arguments],
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
     def until(self, event, **fields):

@@ -3,7 +3,8 @@
 """The command pmdirect, on this machine.
 
   test_tool.py COMMAND WORK MANUAL [TEST...]   WORK is a directory for files
-  test_tool.py --self-test COMMAND WORK MANUAL a command that is wrong in one way fails at least one test, for each way
+  test_tool.py --self-test N/OF COMMAND WORK MANUAL
+                                               a command that is wrong in one way fails a test, for each way of a part
 
 Each test has a name in the output. One that cannot run here says why, and the exit status is 77 if none could.
 """
@@ -65,12 +66,15 @@ def is_found(script, test, command, work, manual):
             return True
 
 
-def self_test(command, work, manual):
+def self_test(part, command, work, manual):
     """Each wrong command is the true one behind a filter; the test that it names must fail, and pass without it."""
     missed = 0
-    for name, test, script in wrong.COMMANDS:
-        found = is_found(script, test, command, work, manual)
-        innocent = is_found('exec "$TRUE" "$@"\n', test, command, work, manual) is True
+    number, of = map(int, part.split("/"))
+    commands = wrong.COMMANDS[len(wrong.COMMANDS) * (number - 1) // of:len(wrong.COMMANDS) * number // of]
+    failing = {test for test in {test for _, test, _ in commands}
+               if is_found('exec "$TRUE" "$@"\n', test, command, work, manual) is True}
+    for name, test, script in commands:
+        found, innocent = is_found(script, test, command, work, manual), test in failing
         missed += innocent or not found
         print(f"{name}: " + ("the test fails without it" if innocent else f"skipped: {found}" if isinstance(found, str)
                              else "found" if found else "not found"), flush=True)
@@ -80,8 +84,9 @@ def self_test(command, work, manual):
 def main():
     arguments = sys.argv[1:]
     if arguments[0] == "--self-test":
-        return self_test(*arguments[1:4])
+        return self_test(arguments[1], os.path.abspath(arguments[2]), *arguments[3:5])
     command, work, manual, *names = arguments
+    command = os.path.abspath(command)
     return run_all([command], work, manual, names or list(TESTS))
 
 
