@@ -4,6 +4,7 @@
 import json
 import mmap
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -63,18 +64,25 @@ class Watch:
     """pmdirect watch beside the test: its lines, as they come."""
 
     def __init__(self, place, *arguments):
-        self.process = subprocess.Popen([*place.command, "watch", "--json", "--interval=50", "--for=6", *arguments],
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        self.process = subprocess.Popen([*place.command, "watch", "--json", "--interval=50", "--for=50", *arguments],
+                                        bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        start_new_session=True)
 
     def until(self, event, **fields):
         """The row of the first line that has the event and the fields."""
-        while line := self.process.stdout.readline():
+        seen = []
+        while select.select([self.process.stdout], [], [], 10)[0]:
+            line = self.process.stdout.readline()
+            if not line:
+                break
             document = json.loads(line)
             assert document["schema"] == "pmdirect-watch" and document["version"] == 1, document
             row = document["row"]
             if row["event"] == event and all(row[name] == value for name, value in fields.items()):
                 return row
-        raise AssertionError(f"no {event} {fields}: {self.process.stderr.read()}")
+            seen.append(row["event"])
+        os.killpg(self.process.pid, signal.SIGKILL)
+        raise AssertionError(f"no {event} {fields} after {seen}: {self.process.communicate()}")
 
     def end(self):
         os.killpg(self.process.pid, signal.SIGINT)

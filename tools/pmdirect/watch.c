@@ -140,12 +140,12 @@ static void put_report(struct output *out, const char *path, const struct pm_rep
 }
 
 /* Until the end, or until the library cannot look any more. */
-static int follow(struct output *out, const struct request *request, struct pm_mapping *m)
+static int follow(struct output *out, const struct request *request, struct pm_mapping *m, int event_fd)
 {
 	int64_t began = milliseconds(CLOCK_MONOTONIC);
-	struct pollfd ready = {.fd = pm_event_fd(m), .events = POLLIN};
-	int rc = ready.fd < 0 ? ready.fd : 0;
-	for (int left = request->interval > 0; !rc && left;) {
+	struct pollfd ready = {.fd = event_fd, .events = POLLIN};
+	int rc = 0;
+	for (int left = 1; !rc && left;) {
 		struct pm_event e = {.size = sizeof(e)};
 		while (!(rc = pm_next_event(m, &e, sizeof(e))))
 			put_event(out, request->path, &e);
@@ -177,10 +177,12 @@ static enum status watch_path(struct output *out, const struct request *request)
 		free(path);
 		return STATUS_UNKNOWN;
 	}
-	rc = pm_query(m, &r, sizeof(r));
+	/* From here on changes are announced, so none falls between the first line and the next. */
+	int event_fd = pm_event_fd(m);
+	rc = event_fd < 0 ? event_fd : pm_query(m, &r, sizeof(r));
 	if (!rc) {
 		put_report(out, request->path, &r);
-		rc = follow(out, request, m);
+		rc = follow(out, request, m, event_fd);
 	}
 	if (rc)
 		output_note(out, "%s", pm_error_detail());
