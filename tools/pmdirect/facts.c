@@ -12,6 +12,7 @@
 #include "command.h"
 #include "facts.h"
 #include "locks.h"
+#include "look.h"
 #include "place.h"
 #include "reach.h"
 
@@ -112,7 +113,7 @@ static const char *open_file(const struct area *a, const struct reached *r)
 	if (fd < 0)
 		return errno == EACCES || errno == EPERM ? "this user may not open the file"
 		                                         : "the file cannot be opened";
-	bool is_it = !statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) && stx.stx_ino == r->stx.stx_ino &&
+	bool is_it = !look_at_fd(fd, &stx) && stx.stx_ino == r->stx.stx_ino &&
 	             (!r->is_to_be_shown || reach_is_mapped(a, fd));
 	if (!is_it) {
 		close(fd);

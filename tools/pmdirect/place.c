@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "locks.h"
+#include "look.h"
 #include "place.h"
 #include "text.h"
 
@@ -57,10 +58,9 @@ void place_look(const char *path, struct place *place)
 {
 	struct statx stx;
 	*place = (struct place){.kind = PLACE_MISSING};
-	if (statx(AT_FDCWD, path, AT_NO_AUTOMOUNT | AT_STATX_SYNC_AS_STAT, STATX_BASIC_STATS, &stx)) {
-		place->error = -errno;
+	place->error = look_at(path, 0, &stx);
+	if (place->error)
 		return;
-	}
 	place->kind = kind_of(&stx);
 	place->size = stx.stx_size;
 	place->major = stx.stx_dev_major;
@@ -90,7 +90,7 @@ static void ask_directory(const char *path, struct pm_options *options, struct a
 	do {
 		free(name);
 		name = text_format("%s/.pmdirect-probe-%u", path, number++);
-	} while (!statx(AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &stx));
+	} while (!look_at(name, AT_SYMLINK_NOFOLLOW, &stx));
 	options->flags = (options->flags & ~(unsigned)PM_READ_ONLY) | PM_CREATE;
 	options->length = NEW_LENGTH;
 	answer->is_new = true;

@@ -9,11 +9,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "look.h"
 #include "reach.h"
 
 static int look(struct reached *r)
 {
-	return statx(AT_FDCWD, r->path, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &r->stx) ? -errno : 0;
+	return look_at(r->path, AT_STATX_DONT_SYNC, &r->stx);
 }
 
 static bool has_numbers(const struct reached *r, const struct area *a)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "look.h"
 #include "output.h"
 #include "reach.h"
 #include "scope.h"
@@ -103,9 +104,10 @@ int scope_read(const struct scope *s, struct scope_rows *ret)
 	struct statx wanted = {0};
 	int rc = 0;
 	*ret = (struct scope_rows){.unseen = 0};
-	if (s->file && statx(AT_FDCWD, s->file, AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &wanted)) {
+	int missing = s->file ? look_at(s->file, 0, &wanted) : 0;
+	if (missing) {
 		char *name = text_printable(s->file);
-		say("%s: %s", name, strerror(errno));
+		say("%s: %s", name, strerror(-missing));
 		free(name);
 		return -1;
 	}
