@@ -113,6 +113,68 @@ static void check_library(const char *path)
 	CHECK(pm_unmap(m) == 0);
 }
 
+static bool holds(const char *path, char value)
+{
+	return on_disk(path, 32 * PAGE) == value && on_disk(path, 200 * PAGE) == value;
+}
+
+/* Two distant ranges, and one that is only recorded; and then a commit of another mapping of the file. */
+static void check_commit(const char *path)
+{
+	struct pm_mapping *m = map(path, 0), *other = map(path, 0);
+	char *base = pm_base(m);
+	const struct pm_range ranges[] = {{base + 32 * PAGE, 1}, {base + 200 * PAGE, 1}}, more = {pm_base(other), 1};
+	base[32 * PAGE] = base[200 * PAGE] = 'I';
+	CHECK(pm_commit(m, ranges, 2) == 0);
+	CHECK(holds(path, 'I'));
+	ask("break");
+	base[32 * PAGE] = base[200 * PAGE] = base[100 * PAGE] = 'J';
+	CHECK(pm_flush(m, base + 100 * PAGE, 1) == 0);
+	CHECK(pm_commit(m, ranges, 2) == -EIO);
+	CHECK(strstr(pm_error_detail(), "pm_commit"), "%s", pm_error_detail());
+	CHECK(pm_commit(m, ranges, 2) == -EIO && pm_commit(m, ranges, 1) == -EIO && pm_drain(m) == -EIO);
+	CHECK(pm_commit(other, &more, 1) == -EIO);
+	CHECK(pm_publish64(m, (uint64_t *)(void *)base, 1) == -EIO && *base != 1);
+	ask("heal");
+	CHECK(pm_commit(m, ranges, 2) == -EIO && !holds(path, 'J'));
+	CHECK(pm_clear_error(m) == 0 && pm_commit(m, ranges, 2) == 0);
+	CHECK(holds(path, 'J') && on_disk(path, 100 * PAGE) == 'J');
+	CHECK(pm_commit(other, &more, 1) == -EIO);
+	CHECK(pm_clear_error(other) == 0 && pm_commit(other, &more, 1) == 0);
+	CHECK(pm_unmap(other) == 0 && pm_unmap(m) == 0);
+}
+
+static int load(void *at)
+{
+	return *(volatile char *)at;
+}
+
+/* A page that cannot be read is the medium's failure, for a mapping to write and for one to read; a healed one loads.
+ */
+static void check_guard(const char *path)
+{
+	struct pm_fault f;
+	CHECK(pm_guard_install() == 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct pm_mapping *m = map(path, 0);
+		CHECK(pm_sync(m) == 0);
+		CHECK(pm_unmap(m) == 0);
+		int fd = open(path, O_RDONLY);
+		ask("break");
+		CHECK(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
+		m = map(path, i ? PM_READ_ONLY : 0);
+		char *at = (char *)pm_base(m) + 16 * PAGE;
+		CHECK(pm_guarded(m, load, at, &f, sizeof(f)) == -EIO, "%s", pm_error_detail());
+		CHECK(f.error == -EIO && f.offset == 16 * PAGE, "%d at %llu", f.error, (unsigned long long)f.offset);
+		CHECK(strstr(pm_error_detail(), "the medium failed"), "%s", pm_error_detail());
+		ask("heal");
+		CHECK(pm_guarded(m, load, at, &f, sizeof(f)) >= 0, "%s", pm_error_detail());
+		CHECK(pm_unmap(m) == 0);
+		close(fd);
+	}
+	CHECK(pm_guard_remove() == 0);
+}
+
 /* One description has one report: of the program's fsync(2) and the library's calls, the first one receives it. */
 static void check_borrowed(const char *path)
 {
@@ -267,7 +329,9 @@ int main(int argc, char **argv)
 	CHECK(pm_unmap(map(argv[1], PM_CREATE | PM_PREPARE)) == 0);
 	check_kernel(argv[1]);
 	check_library(argv[1]);
+	check_commit(argv[1]);
 	check_borrowed(argv[1]);
+	check_guard(argv[1]);
 	check_threads(argv[1]);
 	printf("%d failures\n", failures);
 	return failures != 0;

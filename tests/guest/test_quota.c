@@ -235,6 +235,12 @@ static void check_full_mapping(struct pm_mapping *m, size_t at)
 	CHECK(pm_memcpy(m, base, "KEPT", 4, 0) == 0 && pm_write(m, base + 1, "e", 1) == 0);
 	CHECK(pm_deep_persist(m, base, 4) == 0);
 	CHECK(!memcmp(base, "KePT", 4));
+	/* A hole is no page that could be written; what the file has is committed. */
+	base[5] = 'c', base[2 * PAGE] = 'c';
+	CHECK(pm_commit(m, (struct pm_range[]){{base + 2 * PAGE, 1}, {base + TOO_MUCH - PAGE, PAGE}, {base, 6}}, 3) ==
+	      0);
+	CHECK(is_at(base, 5, 'c') && is_at(base, 2 * PAGE, 'c'));
+	base[2 * PAGE] = 's';
 }
 
 static void check_sparse(unsigned flags)

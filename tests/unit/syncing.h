@@ -12,7 +12,7 @@
 #include "mapping/mapping.h"
 #include "unit.h"
 
-#define SYNCING_PAGES 8192u
+#define SYNCING_PAGES 16384u
 
 struct syncing {
 	pthread_mutex_t lock;

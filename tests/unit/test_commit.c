@@ -5,7 +5,7 @@
 
 #include "syncing.h"
 
-#define RECORDED 5000u
+#define RECORDED 10000u
 
 static void record_many(void)
 {
@@ -19,6 +19,7 @@ START_TEST(a_commit_beside_many_recorded_pages_is_one_call)
 {
 	syncing_start(syncing_systems[_i]);
 	record_many();
+	ck_assert_uint_eq(kernel.syncs + kernel.ranges, 0);
 	unsigned record = RECORDED + 100;
 	++*counter(record);
 	unit_ok(commit_page(record));

@@ -54,8 +54,8 @@ static const struct {
 	int64_t from, length; /* from the end */
 	bool beyond;
 } ranges[] = {
-	{-100, 100, false}, {-100, 101, true}, {-1, 1, false}, {0, 1, true}, {-8192, 8192, false},
-	{-8192, 8193, true}, {1, 1, true}, {4096, 4096, true}, {-20000, 100, false}, {-20000, 60000, true},
+	{-100, 100, false},  {-100, 101, true}, {-1, 1, false},     {0, 1, true},         {-8192, 8192, false},
+	{-8192, 8193, true}, {1, 1, true},      {4096, 4096, true}, {-20000, 100, false}, {-20000, 60000, true},
 };
 #define RANGES (sizeof(ranges) / sizeof(ranges[0]))
 
@@ -81,8 +81,22 @@ static int by_write(char *at, size_t length)
 	return pm_write(m, at, bytes, length);
 }
 
-static int (*const ways[])(char *at, size_t length) = {by_persist, by_deep_persist, by_drain, by_write};
-#define WAYS 4
+static int by_commit(char *at, size_t length)
+{
+	const struct pm_range range = {at, length};
+	return pm_commit(m, &range, 1);
+}
+
+/* Among others that the file has; distant, so that they would be written by sync_file_range(2). */
+static int by_commit_among(char *at, size_t length)
+{
+	return pm_commit(
+		m, (struct pm_range[]){{base + 3 * page, 1}, {at, length}, {base, 100}, {base + PAGES * page, 0}}, 4);
+}
+
+static int (*const ways[])(char *at, size_t length) = {by_persist, by_deep_persist, by_drain,
+                                                       by_write,   by_commit,       by_commit_among};
+#define WAYS 6
 #define DRAIN 2
 
 START_TEST(a_range_is_told_to_the_byte)
@@ -124,6 +138,14 @@ START_TEST(once_noticed_it_is_told_everywhere)
 		check_told(pm_deep_persist(m, gone, 1));
 		check_told(pm_sync(m));
 		check_told(pm_write(m, gone, bytes, 1));
+		check_told(by_commit(gone, 1));
+		check_told(by_commit_among(gone - 1, 2));
+		/* Nothing is begun: to write back a line beyond the page would be a SIGBUS. */
+		unsigned lines = atomic_load(&fake.lines);
+		check_told(by_commit_among(base + 7 * page, 64));
+		ck_assert_uint_eq(atomic_load(&fake.lines), lines);
+		/* Before the word is stored: beyond the page that would be a SIGBUS. */
+		check_told(pm_publish64(m, (uint64_t *)(void *)(base + 7 * page), 1));
 		/* Refused before a byte is stored: beyond the page it would be a SIGBUS. */
 		check_told(pm_memcpy(m, base + 7 * page, bytes, 64, 0));
 		check_told(pm_memset(m, base + 7 * page, 1, 64, PM_NODRAIN));
@@ -131,6 +153,7 @@ START_TEST(once_noticed_it_is_told_everywhere)
 		check_not_poisoned();
 		unit_ok(pm_memcpy(m, gone - 64, bytes, 64, 0));
 		unit_ok(pm_deep_persist(m, base, 100));
+		unit_ok(by_commit_among(base + page, 2 * page));
 		unit_ok(pm_write(m, gone - 1, bytes, 1));
 		unit_ok(pm_flush(m, gone - 10, 10));
 	}

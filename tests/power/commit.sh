@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# pm_commit() on all four file systems, with HOW=live while the power is cut. With HOW=left the library leaves something
+# out: on the disks the write-back; on DAX the flag MAP_SYNC, and the write-back of a file with holes.
+ALL="ext4-dax xfs-dax ext4-disk xfs-disk"
+
+# $1: a function that is called with the program, what it is to do, the file and its kind
+each_live() {
+	for fs in $ALL; do
+		for kind in prepared plain sparse; do
+			$1 ./commit live "$kind-$fs" "$D/$fs/$kind" $kind
+		done
+	done
+}
+
+each_left() {
+	for fs in ext4-dax xfs-dax; do
+		PMDIRECT_MUTATION=no-map-sync $1 ./commit_mutant left "unsynced-$fs" "$D/$fs/unsynced" plain
+		PMDIRECT_MUTATION=no-writeback $1 ./commit_mutant left "skipped-$fs" "$D/$fs/skipped" sparse
+	done
+	for fs in ext4-disk xfs-disk; do
+		for kind in prepared plain sparse; do
+			PMDIRECT_MUTATION=no-writeback $1 ./commit_mutant left "$kind-skipped-$fs" "$D/$fs/skipped-$kind" $kind
+		done
+	done
+	$1 ./commit live "promised-ext4-disk" "$D/ext4-disk/promised" plain
+}
+
+begin() { "$@" >&3 2>&1 & }
+look() { ./commit found "$3" "$4" 2>&1 >&3 | sed 's/^/note /' >&3; }
+
+# $1: mapped, done or begun; $2: how many
+wait_for_all() {
+	while [ "$(ls /tmp | grep -c "^$1-")" -lt $2 ]; do
+		sleep 0.1
+	done
+}
+
+before() {
+	# A periodic commit would make up for what is left out.
+	for fs in ext4-dax ext4-disk; do
+		mount -o remount,commit=300 "$D/$fs"
+	done
+	each_$HOW begin
+	if [ $HOW = left ]; then
+		wait_for_all mapped 10
+		: >/tmp/go
+		wait_for_all done 10
+		wait_for_all begun 1
+	else
+		wait_for_all begun 12
+	fi
+	echo cut >&3
+	sleep 1000
+}
+
+after() { each_$HOW look; }
+
+$1
