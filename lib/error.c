@@ -57,7 +57,7 @@ const char *pm_what_helps(int error)
 {
 	switch (error) {
 	case -ENOSPC:
-		return "; free space on its file system or in the quota of its project, or ask for less";
+		return "; free space on its file system or in the quota of its project";
 	case -EDQUOT:
 		return "; raise the quota of the file's user, group or project, or remove files that count for it";
 	default:

@@ -23,26 +23,48 @@ static int dirty_again(char *at, size_t length)
 	return 0;
 }
 
+#define STEP 1024u /* pages */
+
+static int dirty_cached_of(char *at, size_t pages)
+{
+	unsigned char cached[STEP];
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int rc = PM_RETRY(pm_sys->mincore(at, pages * page, cached));
+	for (size_t i = 0; i < pages && !rc; i++) {
+		size_t run = 0;
+		while (i + run < pages && cached[i + run] & 1)
+			run++;
+		if (run)
+			rc = dirty_again(at + i * page, run * page);
+		i += run;
+	}
+	return rc;
+}
+
+/* Where the program unmapped a part: by addresses of the library's own. */
+static int dirty_cached_beside(struct pm_medium *m, size_t at, size_t pages)
+{
+	size_t length = pages * (size_t)sysconf(_SC_PAGESIZE);
+	void *map = NULL;
+	int rc = PM_RETRY(pm_sys->mmap(&map, length, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, m->offset + at));
+	if (rc)
+		return rc;
+	rc = dirty_cached_of(map, pages);
+	PM_RETRY(pm_sys->munmap(map, length));
+	return rc;
+}
+
 /* Only what memory holds can differ from the medium; to a page that is not cached nothing can have happened. */
 static int dirty_cached_pages(struct pm_medium *m)
 {
-	unsigned char cached[1024];
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), step = sizeof(cached) * page, length = m->map_length;
-	for (size_t at = 0; at < length; at += step) {
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), step = STEP * page, length = m->map_length;
+	int rc = 0;
+	for (size_t at = 0; at < length && !rc; at += step) {
 		size_t pages = (length - at < step ? length - at : step) / page;
-		int rc = PM_RETRY(pm_sys->mincore(m->map + at, pages * page, cached));
-		for (size_t i = 0; i < pages && !rc; i++) {
-			size_t run = 0;
-			while (i + run < pages && cached[i + run] & 1)
-				run++;
-			if (run)
-				rc = dirty_again(m->map + at + i * page, run * page);
-			i += run;
-		}
-		if (rc)
-			return rc;
+		rc = atomic_load(&m->has_gap) ? dirty_cached_beside(m, at, pages)
+		                              : dirty_cached_of(m->map + at, pages);
 	}
-	return 0;
+	return rc;
 }
 
 static int write_all_again(struct pm_medium *m)
@@ -70,6 +92,9 @@ static int write_all_again(struct pm_medium *m)
 int pm_page_recover(struct pm_medium *m)
 {
 	int rc = m->read_only ? -EACCES : pm_medium_check(m);
+	/* The lines of what is not mapped any more are out of reach. */
+	if (!rc && atomic_load(&m->has_gap) && m->flush_caches_before_msync)
+		rc = -ENOMEM;
 	if (rc)
 		return rc;
 	pm_walk_begin(&m->walks);

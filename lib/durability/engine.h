@@ -82,6 +82,7 @@ struct pm_medium {
 	_Atomic unsigned char can_write_ranges; /* enum pm_state: what pm_can_write_ranges() found */
 	_Atomic unsigned char fsync;            /* enum pm_fsync */
 	bool fsync_skips_flush;                 /* pm_fsync_skips_flush() */
+	atomic_bool has_gap;                    /* the program unmapped a part: found by pm_write_back() */
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
 	struct pm_writeback writeback;

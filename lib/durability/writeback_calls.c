@@ -63,8 +63,34 @@ int pm_write_back_file(struct pm_medium *m)
 	return count_write_back(m, m->map_length, rc);
 }
 
+/* mincore(2) fails with ENOMEM where nothing is mapped. */
+static bool has_gap(uintptr_t low, uintptr_t high)
+{
+	unsigned char cached[4096];
+	size_t step = sizeof(cached) * (size_t)sysconf(_SC_PAGESIZE);
+	int rc = 0;
+	for (; low < high && !rc; low += step)
+		rc = PM_RETRY(pm_sys->mincore((void *)low, high - low < step ? high - low : step, cached));
+	return rc == -ENOMEM;
+}
+
+/*
+ * -ENOMEM of msync(2) has two meanings, and it does not say which (mm/msync.c): addresses of the range are not mapped,
+ * or a write-back failed, of which the description reports nothing any more. So the call that meets it fails. From then
+ * on the file is synced instead, whose error has one meaning; it also covers what was stored before it was unmapped.
+ */
+static void note_gap(struct pm_medium *m, uintptr_t low, uintptr_t high)
+{
+	if (has_gap(low, high) && pm_syncs_ignored(PM_CALL_FDATASYNC).state == PM_NO)
+		atomic_store(&m->has_gap, true);
+}
+
 int pm_write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
 {
+	if (atomic_load_explicit(&m->has_gap, memory_order_relaxed)) {
+		int synced = pm_write_back_file(m);
+		return m->is_device ? synced : pm_verify_sync(m->fd, synced);
+	}
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 	low &= ~(page - 1);
 	high = (high + page - 1) & ~(page - 1);
@@ -72,6 +98,8 @@ int pm_write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
 	if (!rc)
 		rc = pm_flush_after_sync(m->fd, m->fsync_skips_flush,
 		                         PM_RETRY(pm_sys->msync((void *)low, high - low)));
+	if (rc == -ENOMEM)
+		note_gap(m, low, high);
 	return count_write_back(m, high - low, m->is_device ? rc : pm_verify_sync(m->fd, rc));
 }
 

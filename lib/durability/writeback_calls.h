@@ -7,7 +7,10 @@
 
 #include "durability/engine.h"
 
-/* The pages of a range, by msync(2): 0 only where the kernel's 0 can be trusted. */
+/*
+ * The pages of a range, by msync(2): 0 only where the kernel's 0 can be trusted. Once the mapping has a gap it is the
+ * whole file, by fdatasync(2).
+ */
 int pm_write_back(struct pm_medium *, uintptr_t low, uintptr_t high);
 /* The whole file, by fdatasync(2): a mapping of a read-only descriptor has nothing that msync(2) would write. */
 int pm_write_back_file(struct pm_medium *);

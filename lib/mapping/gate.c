@@ -16,6 +16,10 @@ static int report_error(struct pm_mapping *m, const char *call, int error)
 		pm_event_batch_add(&batch, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = error;
 		pm_observe_publish(&m->observed, &batch, false);
 	}
+	if (error == -ENOMEM && atomic_load(&m->medium.has_gap))
+		return pm_fail(error, call, m->name,
+		               "the program unmapped a part of the mapping (munmap(2)), and it is not known whether "
+		               "what was stored is durable: pm_clear_error() makes it durable");
 	return pm_fail(error, call, m->name,
 	               "a write-back failed: %s; the mapping is poisoned until pm_clear_error()%s", pm_strerror(error),
 	               pm_what_helps(error));

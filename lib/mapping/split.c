@@ -3,7 +3,7 @@
  * A mapping that the application has split: madvise(2), mprotect(2) or mlock(2) on a part make areas of it, and
  * mremap(2) grows one area only (mm/mremap.c vma_to_resize: EFAULT). Then the whole is mapped anew and the advice is
  * given again, and if every part is locked in memory, so is the new mapping. A protection or a lock of only a part is
- * refused: the application has a reason for it.
+ * refused, as is a part that the application unmapped or mapped something else over: it has a reason for it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,18 @@ struct walk {
 	char *fresh;      /* NULL: only inspect */
 	uint64_t at, end; /* the part of the area that is the mapping's */
 	bool inside, is_protected;
+	bool is_another; /* an area is of another file, or of another part of it */
+	uint64_t next;   /* where the next area begins if nothing is missing */
+	char device[16];
+	unsigned long long inode;
 	uint64_t locked; /* bytes */
+};
+
+/* As a line of smaps tells it. */
+struct area {
+	uint64_t start, end, offset;
+	char protection[5], device[16];
+	unsigned long long inode;
 };
 
 struct advice {
@@ -39,15 +50,30 @@ static const struct advice advices[] = {
 	{" wf", MADV_WIPEONFORK}, {" nh", MADV_NOHUGEPAGE}, {" hg", MADV_HUGEPAGE},
 };
 
-static void meet_area(struct walk *w, uint64_t start, uint64_t end, const char *protection)
+/* What the inode of the mapping is called there is known of none: an overlay shows that of the file below. */
+static void compare_file(struct walk *w, const struct area *a, uint64_t low)
+{
+	bool is_first = !w->device[0];
+	if (is_first) {
+		memcpy(w->device, a->device, sizeof(w->device));
+		w->inode = a->inode;
+	}
+	w->is_another |= a->inode != w->inode || strcmp(a->device, w->device) ||
+	                 a->offset + (w->at - a->start) != w->m->medium.offset + (w->at - low);
+}
+
+static void meet_area(struct walk *w, const struct area *a)
 {
 	uint64_t low = (uintptr_t)w->m->medium.map, high = low + w->m->medium.map_length;
-	w->at = start > low ? start : low;
-	w->end = end < high ? end : high;
+	w->at = a->start > low ? a->start : low;
+	w->end = a->end < high ? a->end : high;
 	w->inside = w->at < w->end;
-	bool writes = protection[1] == 'w', may_write = !(w->m->flags & PM_READ_ONLY);
-	if (w->inside)
-		w->is_protected |= protection[0] != 'r' || writes != may_write || protection[2] == 'x';
+	if (!w->inside)
+		return;
+	bool writes = a->protection[1] == 'w', may_write = !(w->m->flags & PM_READ_ONLY);
+	w->is_protected |= a->protection[0] != 'r' || writes != may_write || a->protection[2] == 'x';
+	compare_file(w, a, low);
+	w->next = w->next == w->at ? w->end : 0;
 }
 
 static void meet_flags(struct walk *w, const char *line)
@@ -61,10 +87,10 @@ static void meet_flags(struct walk *w, const char *line)
 
 static void meet_line(struct walk *w, const char *line)
 {
-	uint64_t start, end;
-	char protection[5];
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s ", &start, &end, protection) == 3)
-		meet_area(w, start, end, protection);
+	struct area a;
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %15s %llu", &a.start, &a.end, a.protection, &a.offset,
+	           a.device, &a.inode) == 6)
+		meet_area(w, &a);
 	else if (w->inside && !strncmp(line, "VmFlags:", 8))
 		meet_flags(w, line);
 }
@@ -98,7 +124,12 @@ static int walk_areas(struct walk *w)
 static int refuse(const struct pm_mapping *m, const struct walk *w, int rc)
 {
 	bool differs = w->locked && w->locked != m->medium.map_length;
-	const char *what = w->is_protected ? "mprotect(2)" : differs ? "mlock(2) or munlock(2)" : NULL;
+	bool is_whole = w->next == (uintptr_t)m->medium.map + m->medium.map_length;
+	const char *what = w->is_another  ? "mmap(2) with MAP_FIXED"
+	                   : !is_whole    ? "munmap(2)"
+	                   : w->is_protected ? "mprotect(2)"
+	                   : differs         ? "mlock(2) or munlock(2)"
+	                                     : NULL;
 	if (rc)
 		return pm_fail(rc, "pm_resize", m->name,
 		               "parts of the mapping differ (mlock, mprotect, madvise), and /proc/self/smaps cannot be "
@@ -127,7 +158,7 @@ static int fail_to_lock(const struct pm_mapping *m, size_t length, int rc)
 
 int pm_mapping_map_anew(struct pm_mapping *m, void **ret, size_t length)
 {
-	struct walk check = {.m = m}, advise = {.m = m};
+	struct walk check = {.m = m, .next = (uintptr_t)m->medium.map}, advise = {.m = m};
 	void *map = NULL;
 	int prot = PROT_READ | (m->flags & PM_READ_ONLY ? 0 : PROT_WRITE);
 	int flags = m->terms.is_synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;

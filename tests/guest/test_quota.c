@@ -33,7 +33,8 @@
 #define TOO_MUCH (16 * MIB)
 #define PATIENCE 30 /* seconds */
 #define HELP "; raise the quota of the file's user, group or project, or remove files that count for it"
-#define HELP_SPACE "; free space on its file system or in the quota of its project, or ask for less"
+#define HELP_SPACE "; free space on its file system or in the quota of its project"
+#define LESS ", or ask for less"
 
 static char path[256], filler[256];
 /* XFS says of a project that there is no space (fs/xfs/xfs_trans_dquot.c xfs_trans_dqresv). */
@@ -53,12 +54,15 @@ static int64_t size_of(const char *file)
 	return stat(file, &st) ? -1 : st.st_size;
 }
 
-/* The call, the path, what it is, and what helps. */
+/* The call, the path, what it is, and what helps: to ask for less where the call was given a length. */
 static bool says(const char *call)
 {
 	const char *text = pm_error_detail();
 	char begin[300];
 	snprintf(begin, sizeof(begin), "%s '%s': ", call, path);
+	bool has_length = !strcmp(call, "pm_map") || !strcmp(call, "pm_resize");
+	if (full == -ENOSPC && has_length != !!strstr(text, LESS))
+		return false;
 	return !strncmp(text, begin, strlen(begin)) && strstr(text, pm_strerror(full)) &&
 	       strstr(text, full == -EDQUOT ? HELP : HELP_SPACE);
 }

@@ -105,6 +105,7 @@ START_TEST(an_error_stays)
 	check_poisoned(m, rc);
 	/* What helps is said, where something does. */
 	ck_assert_int_eq(strstr(pm_error_detail(), "; free space on") != NULL, rc == -ENOSPC);
+	ck_assert_ptr_null(strstr(pm_error_detail(), "ask for less")); /* nothing was asked for */
 	ck_assert_int_eq(strstr(pm_error_detail(), "; raise the quota") != NULL, rc == -EDQUOT);
 	ck_assert_int_eq(pm_unmap(m), rc);
 	ck_assert_uint_eq(fake_open_files() + fake_mapped_bytes(), 0);
