@@ -14,9 +14,9 @@
 #include "observe/sources.h"
 
 struct pm_listener {
-	int fd; /* the epoll; 0: not made */
-	struct pm_kept epoll, mounts, timer;
+	int fd;         /* the epoll; 0: not made */
 	bool throttled; /* no scan until the timer expires */
+	struct pm_kept epoll, mounts, timer;
 };
 
 /* The descriptor, made by the first call, which also begins to watch the open file. */

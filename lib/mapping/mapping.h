@@ -15,6 +15,7 @@ struct pm_mapping {
 	struct pm_errors errors; /* failures of the file */
 	/* What every durability call reads, together: from the end of errors to the beginning of terms. */
 	unsigned flags;
+	bool has_watcher, is_on_overlay;
 	char *base;
 	_Atomic uint64_t length; /* mapped.range.length, which is guarded by the locks of terms and observed */
 	struct pm_terms terms;   /* what is in force */
@@ -26,7 +27,6 @@ struct pm_mapping {
 	struct pm_file file;
 	struct pm_watched watched;   /* with PM_WATCH or PM_LEASE: a member of the watcher */
 	struct pm_notified notified; /* with PM_WATCH or PM_LEASE and a handler */
-	bool has_watcher, is_on_overlay;
 	size_t reserved; /* bytes of addresses from medium.map on, of which map_length are accessible; 0: no reserve */
 	struct pm_listener listener; /* without: the descriptor of pm_event_fd() */
 	char *name;
