@@ -4,7 +4,7 @@
  *
  * Every program takes [--quick] [--json FILE] [DIRECTORY]. With --json what it prints is also appended to FILE, as an
  * object on a line of its own: the machine as {"machine": ...}, then the results, which bench/results.py reads. What is
- * ours is named after its function, "pm_...": nothing else begins so.
+ * ours is named after its function, "pm_...", or "pmdirect_vfs": nothing else begins so.
  */
 #ifndef PM_BENCH_H
 #define PM_BENCH_H

@@ -106,7 +106,7 @@ int main(int argc, char **argv)
 			char what[96];
 			size_t operations = 15000 / (computing + length / 4096) + 1;
 			snprintf(what, sizeof(what), "compute for %zu us and copy %zu bytes", computing, length);
-			bench_compare(what, all, 4, operations, 15);
+			bench_compare(what, all, 4, operations, 9);
 		}
 	}
 	return 0;

@@ -173,13 +173,13 @@ static void compare(const char *folios, const struct competitor *all)
 	length = 64;
 	flushes = 16;
 	stride = 256;
-	compare_one("16 flushes in one page and a drain", folios, all, 4, 31);
+	compare_one("16 flushes in one page and a drain", folios, all, 4, 15);
 	flushes = 32;
 	stride = size / flushes;
-	compare_one("32 flushes in scattered pages and a drain", folios, all, 1, 31);
+	compare_one("32 flushes in scattered pages and a drain", folios, all, 1, 15);
 	flushes = 64;
 	stride = size / flushes;
-	compare_one("64 flushes in scattered pages and a drain", folios, all, 1, 31);
+	compare_one("64 flushes in scattered pages and a drain", folios, all, 1, 15);
 	flushes = 2;
 	stride = size / flushes;
 	between = stride / (4 * PAGE);
@@ -191,7 +191,7 @@ static void compare(const char *folios, const struct competitor *all)
 	store = store_record;
 	length = 100;
 	flushes = 8;
-	compare_one("8 records of 100 bytes appended to a log and a drain", folios, all, 4, 31);
+	compare_one("8 records of 100 bytes appended to a log and a drain", folios, all, 4, 15);
 }
 
 /* ---- Files ---- */

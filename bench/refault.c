@@ -31,7 +31,7 @@ enum kind { STORES, STORES_AND_POPULATING, KINDS };
 struct subject {
 	char *base;
 	struct pm_mapping *mapping;
-	double cost[KINDS][TURNS * (ROUNDS + 1)]; /* ns of each turn */
+	double cost[KINDS][TURNS * (ROUNDS + COMPETITORS)]; /* ns of each turn, measured or not */
 	size_t turns;
 };
 

@@ -131,7 +131,7 @@ static enum pm_granularity compare(const char *directory, size_t mib, bool imita
 /* What fits, and leaves room for others. */
 static size_t large(void)
 {
-	size_t mib = 4096, memory = (size_t)sysconf(_SC_PHYS_PAGES) / 256 * (size_t)sysconf(_SC_PAGESIZE) / 4096;
+	size_t mib = 512, memory = (size_t)sysconf(_SC_PHYS_PAGES) / 256 * (size_t)sysconf(_SC_PAGESIZE) / 4096;
 	while (mib > memory / 4)
 		mib /= 2;
 	return mib;
