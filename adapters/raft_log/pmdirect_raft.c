@@ -144,7 +144,9 @@ static int start(struct raft_io *io, unsigned milliseconds, raft_io_tick_cb tick
 	s->tick = tick;
 	s->recv = recv;
 	int rc = s->network.start(&s->network, milliseconds, on_tick, on_receive);
-	return rc ? fail_network(s, io->errmsg, rc, "cannot listen to other servers") : 0;
+	if (!rc)
+		return 0;
+	return fail_network(s, io->errmsg, rc, "cannot listen at the server's address (does another process use it?)");
 }
 
 static int send_message(struct raft_io *io, struct raft_io_send *req, const struct raft_message *message,

@@ -7,7 +7,9 @@
  */
 #include "store_test.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 
 /* ---- Cases ------------------------------------------------------------------------------------- */
 
@@ -324,6 +326,22 @@ static void foreign(void)
 	*strrchr(directory, '/') = '\0';
 }
 
+/* libraft has no sentence for it. Without the right to bind the port itself the start fails as well. */
+static void address_in_use(void)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(1), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	struct io io;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(fd >= 0);
+	if (!bind(fd, (struct sockaddr *)&at, sizeof(at)))
+		CHECK(!listen(fd, 1));
+	open_io(&io);
+	CHECK(io.io.start(&io.io, 100, NULL, NULL));
+	CHECK(strstr(io.io.errmsg, "another process"), "%s", io.io.errmsg);
+	close_io(&io);
+	close(fd);
+}
+
 static void bootstrapped(void)
 {
 	struct raft_configuration configuration;
@@ -402,7 +420,8 @@ static const struct {
 	{"metadata", metadata, false}, {"slots", slots, false}, {"log_grows", log_grows, false},
 	{"in_order", in_order, false}, {"truncated", truncated, false}, {"cut", cut, false}, {"torn", torn, false},
 	{"stale", stale, false}, {"damaged", damaged, false}, {"missing", missing, false},
-	{"no_byte", no_byte, false}, {"foreign", foreign, false}, {"snapshots", snapshots, false},
+	{"no_byte", no_byte, false}, {"foreign", foreign, false},
+	{"address_in_use", address_in_use, false}, {"snapshots", snapshots, false},
 	{"damaged_snapshot", damaged_snapshot, false}, {"installed", installed, false},
 	{"bootstrapped", bootstrapped, false}, {"full", full, true}, {"no_room", no_room, true},
 	{"read_only", read_only, true},
