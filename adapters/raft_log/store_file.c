@@ -6,13 +6,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#define BUSY_TRIES 500u          /* of 10 ms */
-#define READ_STEP ((size_t)64 << 10) /* less than the kernel reads for one MADV_WILLNEED */
+#define BUSY_TRIES 500u /* of 10 ms */
 
 /* ---- Errors ------------------------------------------------------------------------------------ */
 
@@ -228,22 +226,11 @@ int pmr_read(struct pm_mapping *map, uint64_t offset, void *destination, size_t 
 	return guarded(&c, copy, "cannot read the store", message);
 }
 
-/*
- * By pm_read() the kernel reads ahead, and caches the file in large folios. Each later commit would then write whole
- * folios (fs/iomap/buffered-io.c iomap_page_mkwrite). What MADV_WILLNEED reads comes as single pages (mm/readahead.c
- * force_page_cache_ra), and pm_read() finds it cached.
- */
 int pmr_read_all(struct pm_mapping *map, char *destination, char *message)
 {
-	size_t length = pm_length(map);
-	int rc = 0;
-	for (size_t done = 0, step; !rc && done < length; done += step) {
-		step = length - done < READ_STEP ? length - done : READ_STEP;
-		madvise(at(map, done), step, MADV_WILLNEED);
-		rc = pm_read(map, destination + done, at(map, done), step);
-	}
+	int rc = pm_read(map, destination, pm_base(map), pm_length(map));
 	if (rc == -EOPNOTSUPP)
-		return pmr_read(map, 0, destination, length, message);
+		return pmr_read(map, 0, destination, pm_length(map), message);
 	return rc ? pmr_fail_pm(message, rc, "cannot read the store") : 0;
 }
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "durability/engine.h"
 #include "sys/sys.h"
@@ -65,10 +67,27 @@ int pm_medium_check(struct pm_medium *m)
 	}
 }
 
+#define READ_STEP ((size_t)64 << 10) /* less than the kernel reads for one MADV_WILLNEED */
+
+/*
+ * By pread(2) alone the kernel would read ahead, and cache what it reads in large folios: each later commit of a byte
+ * would write a whole one. MADV_WILLNEED reads single pages (mm/readahead.c force_page_cache_ra), which pread(2) finds.
+ */
+static size_t cache_single_pages(const struct pm_medium *m, uint64_t offset, size_t length)
+{
+	uint64_t at = offset - m->offset, start = at - at % (uint64_t)sysconf(_SC_PAGESIZE);
+	if (!m->is_of_single_pages)
+		return length;
+	length = length < READ_STEP ? length : READ_STEP;
+	PM_RETRY(pm_sys->madvise(m->map + start, (size_t)(at + length - start), MADV_WILLNEED));
+	return length;
+}
+
 int pm_medium_read(const struct pm_medium *m, void *destination, uint64_t offset, size_t length)
 {
 	for (size_t done = 0; done < length;) {
-		ssize_t got = PM_RETRY(pm_sys->pread(m->fd, (char *)destination + done, length - done, offset + done));
+		size_t step = cache_single_pages(m, offset + done, length - done);
+		ssize_t got = PM_RETRY(pm_sys->pread(m->fd, (char *)destination + done, step, offset + done));
 		if (got <= 0)
 			return got ? (int)got : -ENODATA;
 		done += (size_t)got;

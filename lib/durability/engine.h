@@ -73,6 +73,7 @@ struct pm_medium {
 	pthread_mutex_t end_lock;      /* of a change of these three */
 	struct pm_walks walks;
 	bool read_only;
+	bool is_of_single_pages; /* large folios are possible, and kept out of the page cache */
 	bool is_device; /* a device node: the file system of the node is not that of the data */
 	bool device_dax;
 	/* A direct medium whose CPU caches msync does not, or may at some time not, write back. */

@@ -106,11 +106,13 @@ void pm_area_drop_folios(const struct pm_file *f, const struct pm_ask *ask, cons
 }
 
 /* Readahead is what makes large folios of what is read (mm/readahead.c page_cache_ra_order). */
-void pm_area_advise(const struct pm_ask *ask, const struct pm_subject *s, void *map, size_t length)
+bool pm_area_advise(const struct pm_ask *ask, const struct pm_subject *s, void *map, size_t length)
 {
-	bool is_random = ask->access == PM_ACCESS_UNSET ? has_large_folios(ask, s) : ask->access == PM_ACCESS_RANDOM;
+	bool is_possible = has_large_folios(ask, s);
+	bool is_random = ask->access == PM_ACCESS_UNSET ? is_possible : ask->access == PM_ACCESS_RANDOM;
 	if (is_random || ask->access == PM_ACCESS_SEQUENTIAL)
 		PM_RETRY(pm_sys->madvise(map, length, is_random ? MADV_RANDOM : MADV_SEQUENTIAL));
+	return is_random && is_possible;
 }
 
 int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, bool is_synchronous,

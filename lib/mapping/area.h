@@ -25,8 +25,11 @@ int pm_area_try_reserve(const struct pm_file *, uint64_t reserve, uint64_t offse
  * stay, and so does what another mapping holds.
  */
 void pm_area_drop_folios(const struct pm_file *, const struct pm_ask *, const struct pm_subject *);
-/* Tells the kernel how the pages of the mapping are accessed, before any of them is. */
-void pm_area_advise(const struct pm_ask *, const struct pm_subject *, void *map, size_t length);
+/*
+ * Tells the kernel how the pages of the mapping are accessed, before any of them is. True: the page cache could hold
+ * them in large folios, and is to hold single pages.
+ */
+bool pm_area_advise(const struct pm_ask *, const struct pm_subject *, void *map, size_t length);
 /*
  * Maps, and unmaps, what there is of the range in a file of that size: to map a hugetlbfs for writing grows the file
  * (fs/hugetlbfs/inode.c hugetlbfs_file_mmap).

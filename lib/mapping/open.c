@@ -40,7 +40,7 @@ static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
 	int rc = pm_area_map(&m->file, &m->mapped.ask, s, m->terms.is_synchronous, m->reserved, &map);
 	if (rc)
 		return rc;
-	pm_area_advise(&m->mapped.ask, s, map, area);
+	m->medium.is_of_single_pages = pm_area_advise(&m->mapped.ask, s, map, area);
 	m->medium.map = map;
 	m->medium.map_length = (size_t)s->length;
 	m->medium.offset = s->offset;

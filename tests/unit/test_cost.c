@@ -168,6 +168,8 @@ OPERATION(copy_and_unmap, copy_nodrain() || unmap())
 #define MSYNC "msync faccessat2_write statx_now"
 /* Whose the descriptor is, before the caller's memory changes and after, for a number that is reused meanwhile. */
 #define READ "statx_now pread statx_now"
+/* The kernel would cache what it reads in large folios. */
+#define READ_PAGES "statx_now madvise pread statx_now"
 /* The time of the file is moved, where it still is the file. */
 #define TOUCH "statx_now futimens_now"
 #define COMMIT " msync faccessat2_write"
@@ -204,7 +206,7 @@ static const struct {
 	{"sync", sync_all, {MSYNC, MSYNC " 1024L 1F", FILE_SYNC, "", TOUCH COMMIT " 1F", TOUCH COMMIT " 1024L 1F"}},
 	{"clear_error", clear_error, {"", "", "", "", "", ""}},
 	/* Whether it was the file that was read. */
-	{"read", read_byte, {READ, READ, READ, READ, READ, READ}},
+	{"read", read_byte, {READ_PAGES, READ, READ, READ, READ, READ}},
 	{"copy", copy, {MSYNC, MSYNC " 1025L 2F", REFUSED, "", "1F", "1L 1F"}},
 	{"copy, nodrain", copy_nodrain, {"", "1L 1F", REFUSED, "", "", "1L"}},
 	{"copy, noflush", copy_noflush, {"", "", REFUSED, "", "", ""}},

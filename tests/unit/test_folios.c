@@ -113,6 +113,51 @@ START_TEST(the_advice)
 }
 END_TEST
 
+/* The kernel reads only a part of what is longer. */
+#define STEP 65536u
+
+/* Where the steps that begin at the mapping end; each begins where the one before ended, or in it. */
+static size_t willneed_end(const char *base)
+{
+	const struct fake_record *r;
+	size_t end = 0;
+	for (unsigned n = 0; (r = fake_find(FAKE_madvise, n)); n++) {
+		if (r->flags != MADV_WILLNEED)
+			continue;
+		size_t at = r->address - (uintptr_t)base;
+		ck_assert(at % 4096 == 0 && at <= end && r->length < STEP + 4096);
+		end = at + r->length;
+	}
+	return end;
+}
+
+/* Then pread(2) finds single pages in the cache. */
+START_TEST(what_pm_read_caches)
+{
+	enum { LENGTH = 3 * STEP, FROM = 1000 };
+	static char bytes[LENGTH], back[LENGTH];
+	static const struct {
+		const char *release;
+		enum pm_access access;
+		unsigned flags;
+		bool advises;
+	} reads[] = {
+		{"6.16.0", PM_ACCESS_UNSET, 0, true},       {"6.16.0", PM_ACCESS_RANDOM, 0, true},
+		{"6.16.0", PM_ACCESS_SEQUENTIAL, 0, false}, {"6.16.0", PM_ACCESS_UNSET, PM_READ_ONLY, false},
+		{"6.15.0", PM_ACCESS_UNSET, 0, false},      {"6.15.0", PM_ACCESS_RANDOM, 0, false},
+	};
+	const char *path = unit_file("file", LENGTH);
+	fake_start(&fake_plain);
+	fake.machine.release = reads[_i].release;
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = reads[_i].flags, .access = reads[_i].access));
+	memcpy(bytes, pm_base(m), LENGTH);
+	unit_ok(pm_read(m, back, (char *)pm_base(m) + FROM, LENGTH - FROM));
+	ck_assert_mem_eq(back, bytes + FROM, LENGTH - FROM);
+	ck_assert_uint_eq(willneed_end(pm_base(m)), reads[_i].advises ? LENGTH : 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* Neither is needed for durability. */
 START_TEST(a_kernel_that_refuses)
 {
@@ -133,6 +178,7 @@ int main(void)
 	tcase_add_loop_test(c, what_the_kernel_is_told, 0, sizeof(cases) / sizeof(cases[0]));
 	tcase_add_test(c, a_new_file_with_a_reserve);
 	tcase_add_test(c, the_advice);
+	tcase_add_loop_test(c, what_pm_read_caches, 0, 6);
 	tcase_add_test(c, a_kernel_that_refuses);
 	return unit_run();
 }
