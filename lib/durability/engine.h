@@ -73,7 +73,6 @@ struct pm_medium {
 	pthread_mutex_t end_lock;      /* of a change of these three */
 	struct pm_walks walks;
 	bool read_only;
-	bool is_of_single_pages; /* large folios are possible, and kept out of the page cache */
 	bool is_device; /* a device node: the file system of the node is not that of the data */
 	bool device_dax;
 	/* A direct medium whose CPU caches msync does not, or may at some time not, write back. */
@@ -84,6 +83,7 @@ struct pm_medium {
 	_Atomic unsigned char fsync;            /* enum pm_fsync */
 	bool fsync_skips_flush;                 /* pm_fsync_skips_flush() */
 	atomic_bool has_gap;                    /* the program unmapped a part: found by pm_write_back() */
+	bool is_of_single_pages;                /* large folios are possible, and kept out of the page cache */
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
 	struct pm_writeback writeback;

@@ -36,16 +36,16 @@ struct pm_file {
 	bool alone;       /* a write lease shows that no other process has had the file open since it was taken */
 	bool claimed;     /* that lease is pm_file_claim()'s */
 	bool grown;       /* by this call, or blocks were reserved */
+	bool suspect;       /* a sync failed: perhaps the only report of a lost write-back (errseq.rst) */
 	bool copied_singly; /* by pm_map(), which may yet fail (copies.h); before it: */
 	uint32_t cow_flag, cow_size;
-	bool suspect;     /* a sync failed: perhaps the only report of a lost write-back (errseq.rst) */
+	enum pm_backing backing; /* file or device-dax */
 	char *entry;
 	/* What an unnamed file is called where every file needs a name; empty: nothing. It lies behind the entry. */
 	char *beside;
 	uint64_t original_size, original_blocks; /* before this call; blocks of 512 bytes */
 	uint64_t size;
 	struct statx stx;
-	enum pm_backing backing; /* file or device-dax */
 	size_t unit;             /* mappings begin and end at multiples of it */
 	struct pm_name place;    /* the path of the file from the kernel */
 };
