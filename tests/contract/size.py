@@ -18,12 +18,13 @@ LIBRARY_FUNCTION_LINES = 40
 LIBRARY_P99_LINES = 30
 FILE_LINES = 500
 COLUMNS = 120 # a tab ends at the next multiple of 8
-DIRECTORIES = ("lib", "include", "examples", "adapters", "tests", "tools", "bench", "doc", "scripts")
+DIRECTORIES = ("lib", "include", "examples", "adapters", "tests", "tools", "bench", "doc", "scripts", "bindings",
+               "cmake", "debian")
 # Of these meson builds one or the other, or both say what they are.
 ALTERNATIVES = ("lib/cpu/", "lib/sys/", "lib/providers/")
 # Written by a program.
 LONG_FILES = {"bench/RESULTS.md"}
-WRITTEN = {".csv"}
+WRITTEN = {".csv", ".abi"}
 # A page of the manual is as long as the list of what it explains, one macro a line.
 PAGES = {".1", ".3", ".7"}
 
@@ -101,7 +102,7 @@ def check(root):
             lines = len(text.splitlines())
             if lines > FILE_LINES and name not in LONG_FILES:
                 problems.append(f"{name}: {lines} lines, at most {FILE_LINES}")
-            if path.suffix in (".c", ".h", ".py"):
+            if path.suffix in (".c", ".h", ".cc", ".hpp", ".py"):
                 problems += [f"{name}:{number}: {columns} columns, at most {COLUMNS}"
                              for number, columns in wide_lines(text)]
             if path.suffix in (".c", ".h"):
