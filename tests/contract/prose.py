@@ -34,6 +34,7 @@ PARTS = {
     "adapters": ("adapters",),
     "tools": ("tools",),
     "bench": ("bench",),
+    "bindings": ("bindings",),
     "tests": ("tests",),
     "scripts": ("scripts",),
 }
