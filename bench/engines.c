@@ -195,8 +195,8 @@ int main(int argc, char **argv)
 	                                     {"LMDB, MDB_WRITEMAP", put, &mapped}};
 	const struct competitor inserts_of[] = {{"pmdirect_vfs", insert, &our_vfs},
 	                                        {"SQLite's unix VFS", insert, &unix_vfs}};
-	bench_compare("one commit of 100 bytes", puts_of, 3, 8, 61);
-	bench_compare("one INSERT a transaction, WAL, synchronous=FULL", inserts_of, 2, 16, 101);
+	bench_compare("one commit of 100 bytes", puts_of, 3, 8, 31);
+	bench_compare("one INSERT a transaction, WAL, synchronous=FULL", inserts_of, 2, 16, 41);
 	close_sqlite(&our_vfs);
 	close_sqlite(&unix_vfs);
 	mdb_env_close(mapped.env);

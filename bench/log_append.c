@@ -184,10 +184,10 @@ int main(int argc, char **argv)
 	group = 1;
 	for (thread_count = 1; thread_count <= MOST_THREADS; thread_count *= 2) {
 		snprintf(what, sizeof(what), "append a durable record, threads: %zu", thread_count);
-		bench_compare(what, all, 5, RECORDS, 15);
+		bench_compare(what, all, 5, RECORDS, 9);
 	}
 	group = 8;
 	thread_count = 1;
-	bench_compare("append a record, one drain for each 8", all, 5, RECORDS, 15);
+	bench_compare("append a record, one drain for each 8", all, 5, RECORDS, 9);
 	return pm_unmap(((struct log *)all[0].arg)->mapping) ? 1 : 0;
 }

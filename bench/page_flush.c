@@ -173,25 +173,25 @@ static void compare(const char *folios, const struct competitor *all)
 	length = 64;
 	flushes = 16;
 	stride = 256;
-	compare_one("16 flushes in one page and a drain", folios, all, 4, 15);
+	compare_one("16 flushes in one page and a drain", folios, all, 4, 9);
 	flushes = 32;
 	stride = size / flushes;
-	compare_one("32 flushes in scattered pages and a drain", folios, all, 1, 15);
+	compare_one("32 flushes in scattered pages and a drain", folios, all, 1, 9);
 	flushes = 64;
 	stride = size / flushes;
-	compare_one("64 flushes in scattered pages and a drain", folios, all, 1, 15);
+	compare_one("64 flushes in scattered pages and a drain", folios, all, 1, 9);
 	flushes = 2;
 	stride = size / flushes;
 	between = stride / (4 * PAGE);
 	snprintf(words, sizeof(words),
 		 "2 flushes, %zu MiB apart, and a drain; %zu stores in between that no call flushes", stride >> 20,
 		 between);
-	compare_one(words, folios, all, 1, 15);
+	compare_one(words, folios, all, 1, 9);
 	between = 0;
 	store = store_record;
 	length = 100;
 	flushes = 8;
-	compare_one("8 records of 100 bytes appended to a log and a drain", folios, all, 4, 15);
+	compare_one("8 records of 100 bytes appended to a log and a drain", folios, all, 4, 9);
 }
 
 /* ---- Files ---- */

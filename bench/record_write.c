@@ -180,7 +180,7 @@ int main(int argc, char **argv)
 	for (thread_count = 1; thread_count <= MOST_THREADS; thread_count *= 4) {
 		char what[64];
 		snprintf(what, sizeof(what), "write a durable record, threads: %u", thread_count);
-		bench_compare(what, all, count, 32, 21);
+		bench_compare(what, all, count, 32, 11);
 	}
 	return pm_unmap(((struct log *)all[0].arg)->mapping) ? 1 : 0;
 }

@@ -3,7 +3,8 @@
 """Keeps what the programs of bench/ wrote with --json as CSV, one file a table, and writes the page from the CSV.
 
   results.py DIRECTORY                       writes DIRECTORY/RESULTS.md from DIRECTORY/data/*/*.csv
-  results.py JSON_LINES DIRECTORY [PLOTS]    first adds the tables of that run; draws all plots into PLOTS
+  results.py JSON_LINES DIRECTORY [PLOTS]    first adds the tables of that run; draws all plots into PLOTS, and keeps
+                                             some of them in DIRECTORY/plots/CPU
 
 A table is what one program measured in one run at one place: DIRECTORY/data/CPU/PROGRAM[,PLACE].csv. Lines that begin
 with # say of which commit, so that no table mixes two.
@@ -18,6 +19,7 @@ import json
 import math
 import pathlib
 import re
+import shutil
 import sys
 
 import plots
@@ -37,6 +39,7 @@ page rows. How to be fast: [`doc/fast.md`](../doc/fast.md).
 
 """
 OURS = r"pm_|pmdirect_vfs$"
+SHOWN = ("copy", "flushes", "log_append", "commit")  # their first plot, on the first file system
 LIBPMEM2 = r"libpmem2.*|libpmem .*"
 GRID = r" to \d+ and from \d+ past a line, bytes: (64|[7-9]\d|\d{3,6}|[1-3]\d{6}|4194304)"
 # Words, program, cases, the peers, the limit.
@@ -100,10 +103,14 @@ def write(path, about, rows):
         csv.writer(out, lineterminator="\n").writerows([COLUMNS, *rows])
 
 
+def slug_of(cpu):
+    return slug(re.sub(r", \d+ of them$", "", cpu))
+
+
 def keep(found, directory):
     for (program, place), (about, rows) in found.items():
-        cpu = slug(re.sub(r", \d+ of them$", "", about["cpu"]))
-        write(directory / "data" / cpu / (program + ("," + slug(place) if place else "") + ".csv"), about, rows)
+        name = program + ("," + slug(place) if place else "") + ".csv"
+        write(directory / "data" / slug_of(about["cpu"]) / name, about, rows)
 
 
 class Table:
@@ -213,16 +220,25 @@ def page(directory):
     out = HEAD.splitlines()
     for cpu, tables in cpus.items():
         out += section(cpu, tables, notes[cpu])
+        drawn = sorted((directory / "plots" / slug_of(cpu)).glob("*.svg"))
+        if drawn:
+            out += ["Plots: " + ", ".join(f"[{path.stem}]({path.relative_to(directory)})" for path in drawn) + ".", ""]
     (directory / "RESULTS.md").write_text("\n".join(out).rstrip() + "\n", encoding="utf-8")
 
 
-def draw(found, directory):
+def draw(found, directory, kept):
+    shown = set()
     for (program, place), (about, rows) in found.items():
         cases = collections.defaultdict(dict)
         for row in rows:
             entry = dict(zip(COLUMNS, row))
             cases[entry["case"]][entry["competitor"]] = [entry["ns_q1"], entry["ns"], entry["ns_q3"]]
-        plots.draw(directory, program + ("-" + slug(place) if place else ""), about["question"], cases)
+        paths = plots.draw(directory, program + ("-" + slug(place) if place else ""), about["question"], cases)
+        if paths and program in SHOWN and program not in shown:
+            shown.add(program)
+            to = kept / slug_of(about["cpu"])
+            to.mkdir(parents=True, exist_ok=True)
+            shutil.copy(paths[0], to / (program + ".svg"))
 
 
 def main(*arguments):
@@ -232,7 +248,7 @@ def main(*arguments):
             found = read(lines)
         keep(found, directory)
         if len(arguments) > 2:
-            draw(found, pathlib.Path(arguments[2]))
+            draw(found, pathlib.Path(arguments[2]), directory / "plots")
     page(directory)
 
 
