@@ -23,6 +23,7 @@ static bool quick;
 static double cost[MOST_COMPETITORS][MOST_ROUNDS];
 static int rounds_taken;
 static size_t turn;
+static bool takes_turns;
 
 double bench_now(void)
 {
@@ -38,6 +39,7 @@ bool bench_quick(void)
 
 size_t bench_turn(void)
 {
+	takes_turns = true;
 	return turn;
 }
 
@@ -180,8 +182,9 @@ void bench_measure(const struct competitor *c, size_t count, size_t operations, 
 	if (count > MOST_COMPETITORS || rounds > MOST_ROUNDS)
 		abort();
 	for (int round = 0; round < rounds; round++) {
-		if (!round || turn != (size_t)round * count / (size_t)rounds)
-			warm_up(c, count, operations, (size_t)round * count / (size_t)rounds);
+		size_t new_turn = takes_turns ? (size_t)round * count / (size_t)rounds : 0;
+		if (!round || turn != new_turn)
+			warm_up(c, count, operations, new_turn);
 		/* The order turns, and turns round: no competitor always goes first, or always after the same one. */
 		for (size_t k = 0; k < count; k++) {
 			size_t i = (k + (size_t)round / 2) % count;

@@ -32,9 +32,9 @@ struct bench_result {
 };
 
 /*
- * The rounds are in as many parts as there are competitors, and this is the number of the part, from 0. A program that
- * gives each competitor memory of its own gives it that of the next one in the next part: some memory is faster, by
- * where it lies in the caches and in the banks of the DRAM.
+ * Of a program that asks, the rounds are in as many parts as there are competitors, and this is the number of the part,
+ * from 0. A program that gives each competitor memory of its own gives it that of the next one in the next part: some
+ * memory is faster, by where it lies in the caches and in the banks of the DRAM.
  */
 size_t bench_turn(void);
 

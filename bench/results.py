@@ -30,12 +30,12 @@ HEAD = """# Results
 
 Written by `./scripts/bench` (`bench/results.py`) from the files in [`data`](data); no number is made by hand. A row
 sums up the cases of an operation. *Ours* is how many times as long ours takes as the best peer, or as the limit: the
-geometric mean over the cases, each the median of the ratios of all rounds, in which the competitors take turns.
-**Below 1 ours is faster.** *Where ours loses* is the worst case against a peer that wins in three rounds of four. The
-limit is the bare instructions or system calls, which each thread makes for itself. A library that shares a write-back
-among threads, or chooses another call, can go below it. Where a file has no times, only ratios were kept. On a loop
-device over a file each flush syncs that file as well. A section that names no file system does not know that of its
-page rows. How to be fast: [`doc/fast.md`](../doc/fast.md).
+geometric mean over the cases, each the median of the ratios of all rounds, in which the competitors take turns. The
+best peer is the one with the greatest mean. **Below 1 ours is faster.** *Where ours loses* is the worst case against a
+peer that wins in three rounds of four. The limit is the bare instructions or system calls, which each thread makes for
+itself. A library that shares a write-back among threads, or chooses another call, can go below it. Where a file has no
+times, only ratios were kept. On a loop device over a file each flush syncs that file as well. A section that names no
+file system does not know that of its page rows. How to be fast: [`doc/fast.md`](../doc/fast.md).
 
 """
 OURS = r"pm_|pmdirect_vfs$"
@@ -148,6 +148,17 @@ def against(cases, names):
     return found
 
 
+def best_of(cases, names):
+    """The mean ratio to the best of those competitors that are in every case, and its name; else None."""
+    ratios = collections.defaultdict(list)
+    for _, case in cases:
+        for name, row in case.items():
+            if names and re.fullmatch(names, name) and number(row, "ours"):
+                ratios[name].append(number(row, "ours"))
+    means = [(mean(found), name) for name, found in ratios.items() if len(found) == len(cases)]
+    return max(means) if means else None
+
+
 def of_ours(cases):
     """The least and the greatest time of ours."""
     times = [number(row, "ns") for _, case in cases for name, row in case.items() if re.match(OURS, name)]
@@ -179,8 +190,11 @@ def worst(found):
 
 def row_of(words, cases, peers, limit):
     by_peer, by_limit = against(cases, peers), against(cases, limit)
-    best = collections.Counter(entry[1] for entry in by_peer).most_common(1)
-    return [words, of_ours(cases), f"{ratio(mean([e[0] for e in by_peer]))} {best[0][0] if best else ''}".strip(),
+    best = best_of(cases, peers)
+    if not best:
+        common = collections.Counter(entry[1] for entry in by_peer).most_common(1)
+        best = (mean([entry[0] for entry in by_peer]), common[0][0] if common else "")
+    return [words, of_ours(cases), f"{ratio(best[0])} {best[1]}".strip(),
             ratio(mean([entry[0] for entry in by_limit])), worst(by_peer)]
 
 
