@@ -7,17 +7,13 @@
  *   bad EXTENSION both DIRECTORY        both VFSes in one process, and a second process
  *   bad EXTENSION full DIRECTORY        on a small file system, in each journal mode
  *   bad EXTENSION read-only DIRECTORY   where bad EXTENSION prepare DIRECTORY was before
- *   bad EXTENSION try PATH VFS          whether a write succeeds: exit status 0, 3 if the database is locked
  */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common.h"
-
-static const char *program, *extension;
 
 static sqlite3 *fill(const char *path, const char *vfs, const char *mode, int rows)
 {
@@ -122,18 +118,6 @@ static int truncated(const char *directory)
 
 /* ---- Both VFSes ---- */
 
-static int try_elsewhere(const char *path, const char *vfs)
-{
-	pid_t pid = fork();
-	if (!pid) {
-		execl(program, program, extension, "try", path, vfs, (char *)NULL);
-		_exit(9);
-	}
-	int status = 0;
-	REQUIRE(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status), "no second process");
-	return WEXITSTATUS(status);
-}
-
 static int try_once(const char *path, const char *vfs)
 {
 	sqlite3 *db = open_database(path, vfs);
@@ -141,6 +125,46 @@ static int try_once(const char *path, const char *vfs)
 	int rc = run(db, "INSERT INTO t(b) VALUES('elsewhere')");
 	sqlite3_close(db);
 	return rc == SQLITE_OK ? 0 : (rc & 0xff) == SQLITE_BUSY ? 3 : 1;
+}
+
+/* A second process, which is there before this one has a database open, and tries what it is asked to. */
+static int asked[2], answered[2];
+
+struct attempt {
+	char path[512], vfs[16];
+};
+
+static void answer(void)
+{
+	struct attempt a;
+	close(asked[1]);
+	while (read(asked[0], &a, sizeof(a)) == sizeof(a)) {
+		unsigned char result = (unsigned char)try_once(a.path, a.vfs);
+		REQUIRE(write(answered[1], &result, 1) == 1, "no answer");
+	}
+	exit(0);
+}
+
+static void start_second_process(void)
+{
+	REQUIRE(!pipe2(asked, O_CLOEXEC) && !pipe2(answered, O_CLOEXEC), "no pipes");
+	pid_t pid = fork();
+	REQUIRE(pid >= 0, "no second process");
+	if (!pid)
+		answer();
+	close(asked[0]);
+	close(answered[1]);
+}
+
+/* Whether a write succeeds there: 0; 3 if the database is locked. */
+static int try_elsewhere(const char *path, const char *vfs)
+{
+	struct attempt a;
+	unsigned char result;
+	snprintf(a.path, sizeof(a.path), "%s", path);
+	snprintf(a.vfs, sizeof(a.vfs), "%s", vfs);
+	REQUIRE(write(asked[1], &a, sizeof(a)) == sizeof(a) && read(answered[0], &result, 1) == 1, "no second process");
+	return result;
 }
 
 /* One process may use one VFS for a database: the record locks of two are its own, and closing one ends the other's. */
@@ -187,6 +211,7 @@ static void beside(const char *path)
 static int both(const char *directory)
 {
 	static const char *modes[] = {"delete", "wal"};
+	start_second_process();
 	for (int i = 0; i < 2; i++) {
 		const char *path = in(directory, modes[i]);
 		sqlite3_close(fill(path, "pmdirect", modes[i], 100));
@@ -287,9 +312,7 @@ static int read_only(const char *directory)
 int main(int argc, char **argv)
 {
 	REQUIRE(argc > 3, "see the comment");
-	program = argv[0];
-	extension = argv[1];
-	load_vfs(extension);
+	load_vfs(argv[1]);
 	if (!strcmp(argv[2], "cut"))
 		return cut(argv[3]);
 	if (!strcmp(argv[2], "truncated"))
@@ -302,7 +325,5 @@ int main(int argc, char **argv)
 		return prepare(argv[3]);
 	if (!strcmp(argv[2], "read-only"))
 		return read_only(argv[3]);
-	if (!strcmp(argv[2], "try") && argc > 4)
-		return try_once(argv[3], argv[4]);
 	return 2;
 }
