@@ -7,6 +7,8 @@ its images, and may go on once they are copied.
 """
 
 import collections
+import contextlib
+import glob
 import os
 import re
 import selectors
@@ -37,7 +39,7 @@ _KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic nokaslr
 # done and the runner does not expect it any more: an oops, most often in the boot, where most of the patching is. As
 # rarely a boot stands still. It takes seconds where the machine is not busy with other things.
 _BOOTS = 3
-_BOOT_SECONDS = 90  # until the guest says "up"
+_BOOT_SECONDS = 90  # until the guest says "up", without those in which it waited for a CPU of the host
 
 # QEMU 7.2 leaves an address in the flags register after some cmpxchg16b, which Linux 6.12 uses on each allocation
 # (mm/slub.c): the guest soon dies of a double fault. Without the feature the kernel takes a lock instead.
@@ -134,6 +136,7 @@ class Guest:
         self._argument = ""
         self._boots = 0
         self._up_by = None         # when the boot must have come to our script; None once it has
+        self._still = False        # it did not
         self._powered = 0          # how often, with the boots that did not succeed
         self._directory = None
         self._process = None
@@ -279,7 +282,7 @@ class Guest:
         self._acks = collections.deque()
         self._status = None
         self._errors = ""
-        self._up_by = None
+        self._up_by, self._still = None, False
         self.ready = None
 
     def _stage(self):
@@ -348,12 +351,13 @@ class Guest:
             self._receive_within(left)
 
     def _receive_within(self, seconds):
-        if self._up_by:
-            seconds = min(seconds, max(self._up_by - time.monotonic(), 0))
-            if self._stands_still():
+        if self._up_by and self._process:
+            self._still = self._up_by + self._waited() <= time.monotonic()
+            if self._still:
                 self.kill9()
+            seconds = min(seconds, 1)
         if not self._channels and not self._boot_again():
-            raise GuestFailure(f"the guest {'stood still in its boot' if self._stands_still() else 'died'}. "
+            raise GuestFailure(f"the guest {'stood still in its boot' if self._still else 'died'}. "
                                + self._errors.strip())
         for key, _ in self._selector.select(seconds):
             self._receive(key.data)
@@ -361,13 +365,18 @@ class Guest:
             # QEMU closes all of them at once, when it ends.
             self.kill9()
 
-    def _stands_still(self):
-        return self._up_by is not None and self._up_by <= time.monotonic()
+    def _waited(self):
+        """Seconds in which a thread of the machine was ready to run and did not."""
+        longest = 0
+        for path in glob.glob(f"/proc/{self._process.pid}/task/*/schedstat"):
+            with contextlib.suppress(OSError), open(path, encoding="ascii") as stream:
+                longest = max(longest, int(stream.read().split()[1]))
+        return longest / 1e9
 
     def _boot_again(self):
         """After an oops in the boot, or a boot that stands still, before anything of ours ran in the guest."""
         oops = re.search(r"Oops: int3.*", self.console_text())
-        if self.ready is not None or not (oops or self._stands_still()) or self._boots == _BOOTS:
+        if self.ready is not None or not (oops or self._still) or self._boots == _BOOTS:
             return False
         why = f"the guest's kernel died: {oops[0].strip()}" if oops else f"the boot stood still for {_BOOT_SECONDS} s"
         print(f"{why}; booted again", file=sys.stderr)
