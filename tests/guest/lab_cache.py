@@ -21,10 +21,11 @@ import tempfile
 
 import lab_backings
 from lab_cpio import Archive, LabError, Missing, elf_closure
+from lab_kernel import unwrapped
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCES = ("lab_backings.py", "lab_cache.py", "lab_cpio.py", "lab_disk.py", "lab_guest.py", "lab_images.py",
-           "lab_share.py", "guest-init.sh")
+           "lab_kernel.py", "lab_share.py", "guest-init.sh")
 
 # The small cloud flavour boots faster; the generic one has every driver.
 KERNELS = ("linux-image-cloud-amd64", "linux-image-amd64")
@@ -51,7 +52,7 @@ class Lab:
 
     def __init__(self, path):
         self.path = path
-        self.kernel = os.path.join(path, "vmlinuz")
+        self.kernel = os.path.join(path, "vmlinux")
         self.base = os.path.join(path, "base.cpio")
         self.release = _read(os.path.join(path, "release"))
 
@@ -299,7 +300,7 @@ def _assemble(root):
         kernel = os.path.join(root, "kernel-" + _request())
         release, tree = _unpack(kernel, scratch)
         (image,) = glob.glob(os.path.join(scratch, "boot/vmlinuz-*"))
-        shutil.copyfile(image, os.path.join(new, "vmlinuz"))
+        _write_kernel(image, os.path.join(new, "vmlinux"))
         _write(os.path.join(new, "release"), release)
         archive = _base_tree()
         dependencies = _add_modules(archive, release, tree)
@@ -310,6 +311,13 @@ def _assemble(root):
         final = os.path.join(root, f"lab-{release}-{_sources_hash()}")
         os.rename(new, final)
     return Lab(final)
+
+
+def _write_kernel(image, path):
+    with open(image, "rb") as stream:
+        wrapped = stream.read()
+    with open(path, "wb") as stream:
+        stream.write(unwrapped(wrapped) or wrapped)
 
 
 def _base_tree():
