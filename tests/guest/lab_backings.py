@@ -216,7 +216,8 @@ _ROWS = (
             NVDIMM * 2 + DISK * 3, _FOUR, "/dev/pmem0", "mem-ctrl", modules="dm-mod overlay", directory="/mnt"),
 )
 
-_ONE_CPU = ("matrix-", "cuts-files", "ways", "cached-disks")
+# Two are where threads, processes or the kernel do things at once: units, races, stale blocks, growth.
+_ONE_CPU = ("matrix-", "cut", "ways", "cached-disks", "power", "suite")
 BACKINGS = {row.name: replace(row, cpus=1) if row.name.startswith(_ONE_CPU) else row for row in _ROWS}
 
 # Not offered to users: the boot that turns blank NVDIMMs into golden images.

@@ -57,7 +57,7 @@ SUITES = {
     # Four file systems and a disk, as lab_backings.py has them.
     "files": [("prepared", "D=/mnt", f"./test_prepared {' '.join(FOUR[:2])}"),
               ("times", "D=/mnt", f"./test_times {' '.join(FOUR)}"),
-              ("growth", "D=/mnt", f"./test_growth -g 60 {' '.join(FOUR)}"),
+              ("growth", "D=/mnt", f"./test_growth -g 30 {' '.join(FOUR)}"),
               ("libpmem", "D=/mnt", f"./test_libpmem {' '.join(FOUR)}"),
               ("folios", "D=/mnt", f"./test_folios {' '.join(FOUR[2:])}")],
     "calls": [("mixing", "D=/mnt", f"./test_mixing {' '.join(FOUR)}"),
@@ -72,6 +72,7 @@ BACKINGS = {"files": "cut", "calls": "cut"}
 def run(options):
     rows_of_it = [row for row in SUITES[options.suite] if not options.rows or row[0] in options.rows]
     backing, needed = lab.BACKINGS[BACKINGS.get(options.suite, "suite")], {"nvdimm": "$A", "disk": "$DISK"}
+    backing = dataclasses.replace(backing, cpus=2 if options.suite in BACKINGS else backing.cpus)
     if backing.name == "suite":
         devices = sum(((device,) * sum(needed[device.kind] in setup for _, setup, _ in rows_of_it)
                        for device in backing.devices), ())
