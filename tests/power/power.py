@@ -20,7 +20,8 @@ NVDIMM.
 
 With --mutation the library is broken on purpose, which PROGRAM must have been
 built for (mutate.c); then the test passes if records are lost on each backing
-where they must be, in the copies if there are any.
+where they must be, in the copies if there are any: those of a round are looked
+at before the next begins, and there is none once enough is lost.
 
 The exit status is 0 if nothing was lost, 1 if something was, 77 where this
 machine lacks a part of the lab (1 if PMDIRECT_GUEST_REQUIRED=1).
@@ -264,7 +265,9 @@ class Test:
             for words in guest.last_words:
                 print(words, flush=True)
             if self.options.mutation and self.copies:
-                break
+                self._check_copies()
+                if self._noticed():
+                    break
         self._check_copies()
         for account in self.accounts.values():
             print(account.summary())
@@ -325,6 +328,7 @@ class Test:
         for account in sum((accounts for _, accounts in self.copies), []):
             account.judge()
             self.accounts[account.label].add(account)
+        self.copies = []
         self._report()
 
     def _acked(self):
