@@ -157,7 +157,7 @@ static void map_sync_and_check(pm_evidence_table e, const struct pm_subject *s)
 static void cpu(pm_evidence_table e)
 {
 	const struct pm_cpu *c = pm_cpu();
-	pm_evidence_set(&e[PM_EV_CPU], c->reaches_media ? PM_YES : PM_NO, 0, "CPUID or AT_HWCAP", c->name);
+	pm_evidence_set(&e[PM_EV_CPU], c->reaches_media ? PM_YES : PM_NO, 0, "CPUID, AT_HWCAP, hwprobe", c->name);
 }
 
 static void dax_attribute(pm_evidence_table e, const struct pm_subject *s)

@@ -27,8 +27,10 @@ static void get_memory(void)
 START_TEST(it_has_a_known_name)
 {
 	static const char *const known[] = {"clwb",     "clflushopt", "clflush", "clflush with an unknown line size",
-	                                    "dc cvadp", "dc cvap",    "dc cvac", "none"};
-	static const char *const promising[] = {"clwb", "clflushopt", "clflush", "dc cvadp", "dc cvap"};
+	                                    "dc cvadp", "dc cvap",    "dc cvac", "none",
+	                                    "dcbstps",  "dcbf",       "cbo.clean", "no Zicbom"};
+	static const char *const promising[] = {"clwb", "clflushopt", "clflush", "dc cvadp",
+	                                        "dc cvap",  "dcbstps",    "dcbf",    "cbo.clean"};
 	static const char *const copies[] = {"avx512", "wide", "avx2", "sse2", "words"};
 	const struct pm_cpu *cpu = pm_cpu_variant((unsigned)_i);
 	bool is_known = false, promises = false, copies_known = false;
