@@ -7,6 +7,7 @@
 #include "error.h"
 #include "pmdirect.h"
 #include "sys/errno_text.h"
+#include "sys/trace.h"
 
 static __thread char detail[512];
 
@@ -22,6 +23,7 @@ int pm_fail(int code, const char *call, const char *subject, const char *format,
 		vsnprintf(text + used, sizeof(text) - (size_t)used, format, args);
 	va_end(args);
 	memcpy(detail, text, sizeof(detail));
+	pm_trace_error(code, detail);
 	return code;
 }
 

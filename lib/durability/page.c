@@ -30,6 +30,7 @@
 #include "durability/page.h"
 #include "durability/writeback_calls.h"
 #include "sys/sys.h"
+#include "sys/trace.h"
 
 void pm_page_init(struct pm_writeback *w)
 {
@@ -355,6 +356,7 @@ static int write_for(struct pm_medium *m, struct pm_page_request *led)
 	int rc = write_work(m, &work);
 	w->turn_took = pm_sys->now_ns() - began;
 	led->waited += w->turn_took;
+	pm_trace_drain(m->map, w->turn_took, rc);
 	pm_medium_note_taken(m, m->offset + furthest);
 	return rc;
 }

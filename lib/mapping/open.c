@@ -26,6 +26,7 @@
 #include "mapping/watch.h"
 #include "observe/observe.h"
 #include "sys/sys.h"
+#include "sys/trace.h"
 
 #define ATTEMPTS 40 /* another process may create and remove the file again and again */
 
@@ -346,6 +347,12 @@ static int open_once(const char *path, int fd, const struct pm_options *o, struc
 	return 0;
 }
 
+static void trace_map(const struct pm_mapping *m)
+{
+	const struct pm_decision *d = &m->terms.decision;
+	pm_trace_map(m->name, m->medium.map, m->mapped.range.length, d->granularity, d->reason);
+}
+
 int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct pm_mapping **ret)
 {
 	bool by_name = false, again = true;
@@ -354,6 +361,8 @@ int pm_mapping_open(const char *path, int fd, const struct pm_options *o, struct
 		again = false;
 		rc = open_once(path, fd, o, ret, &by_name, &again);
 	}
+	if (!rc)
+		trace_map(*ret);
 	return again && rc == -EEXIST ? -EAGAIN : rc;
 }
 

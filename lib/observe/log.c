@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "observe/log.h"
+#include "sys/trace.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* held while the function runs */
 static _Atomic(pm_log_fn *) log_function;
@@ -28,6 +29,7 @@ static void make_one_line(char *text)
 void pm_log_event(const char *name, const struct pm_event *event)
 {
 	char text[1024];
+	pm_trace_event(name, event->kind, event->reason, event->offset, event->length);
 	if (!atomic_load_explicit(&log_function, memory_order_relaxed))
 		return;
 	int used = snprintf(text, sizeof(text), "%.400s: ", name);

@@ -4,6 +4,7 @@
 #include "durability/page.h"
 #include "facts/evidence.h"
 #include "observe/transition.h"
+#include "sys/trace.h"
 
 void pm_terms_init(struct pm_terms *t)
 {
@@ -122,6 +123,7 @@ static int adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_a
 	if (d->granularity >= now)
 		return 0;
 	demote(t, medium, ask->backing, d->granularity);
+	pm_trace_demote(medium->map, now, d->granularity, d->reason);
 	return PM_EVENT_DEMOTED;
 }
 

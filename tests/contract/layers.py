@@ -22,6 +22,7 @@ include/pmdirect_libpmem
 lib/cpu/cpu
 lib/cpu/x86_64 lib/cpu/aarch64 lib/cpu/ppc64 lib/cpu/riscv64 lib/cpu/none
 lib/sys/errno_text
+lib/sys/trace
 lib/sys/errno_text_gnu lib/sys/errno_text_posix
 lib/error
 lib/sys/sys
