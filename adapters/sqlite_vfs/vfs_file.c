@@ -166,9 +166,8 @@ static bool nothing_but_lines(struct pmdirect_file *f)
  * What was written by this connection is not enough: under synchronous=NORMAL a checkpoint relies on this call to make
  * durable what other processes appended to the log, and a commit on all frames before its own.
  */
-static int file_sync(sqlite3_file *file, int flags)
+static int sync_all(struct pmdirect_file *f, int flags)
 {
-	struct pmdirect_file *f = mine(file);
 	int rc;
 	if (!is_mapped(f) || !f->map || !f->synced)
 		return sync_below(f, flags);
@@ -188,6 +187,21 @@ static int file_sync(sqlite3_file *file, int flags)
 		sqlite3_log(SQLITE_IOERR_FSYNC, "%s", pm_error_detail());
 	}
 	return rc ? SQLITE_IOERR_FSYNC : SQLITE_OK;
+}
+
+static int file_sync(sqlite3_file *file, int flags)
+{
+	struct pmdirect_file *f = mine(file);
+	if (!is_mapped(f))
+		return sync_below(f, flags);
+	if (pmdirect_node_has_failed(f->node)) {
+		sqlite3_log(SQLITE_IOERR_FSYNC, "a sync of the file failed before: close all connections to it");
+		return SQLITE_IOERR_FSYNC;
+	}
+	int rc = sync_all(f, flags);
+	if (rc != SQLITE_OK)
+		pmdirect_node_fail(f->node);
+	return rc;
 }
 
 static int file_size(sqlite3_file *file, sqlite3_int64 *ret_size)

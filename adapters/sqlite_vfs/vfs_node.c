@@ -24,6 +24,7 @@ struct pmdirect_node {
 	int fd;
 	unsigned users;
 	int watch; /* -1: none */
+	bool failed;
 	uint64_t changes, synced;
 };
 
@@ -175,6 +176,15 @@ static struct pmdirect_node *make(const char *path, bool read_only)
 	return node;
 }
 
+/* A file that no connection uses is opened anew, also where its descriptor had to stay. */
+static void reuse(struct pmdirect_node *node)
+{
+	if (node->users++)
+		return;
+	unused--;
+	node->failed = false;
+}
+
 struct pmdirect_node *pmdirect_node_get(const char *path, bool read_only)
 {
 	struct stat st;
@@ -187,8 +197,8 @@ struct pmdirect_node *pmdirect_node_get(const char *path, bool read_only)
 			errno = EINVAL;
 		else if (!node)
 			node = make(path, read_only);
-		else if (!node->users++)
-			unused--;
+		else
+			reuse(node);
 	}
 	pthread_mutex_unlock(&lock);
 	return node;
@@ -278,5 +288,20 @@ void pmdirect_node_synced(struct pmdirect_node *node, uint64_t changes)
 	pthread_mutex_lock(&lock);
 	if (node->synced < changes)
 		node->synced = changes;
+	pthread_mutex_unlock(&lock);
+}
+
+bool pmdirect_node_has_failed(struct pmdirect_node *node)
+{
+	pthread_mutex_lock(&lock);
+	bool failed = node->failed;
+	pthread_mutex_unlock(&lock);
+	return failed;
+}
+
+void pmdirect_node_fail(struct pmdirect_node *node)
+{
+	pthread_mutex_lock(&lock);
+	node->failed = true;
 	pthread_mutex_unlock(&lock);
 }

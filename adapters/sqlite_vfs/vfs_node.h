@@ -36,4 +36,11 @@ bool pmdirect_node_changes(struct pmdirect_node *node, uint64_t *ret_changes);
 bool pmdirect_node_is_synced(struct pmdirect_node *node, uint64_t changes);
 void pmdirect_node_synced(struct pmdirect_node *node, uint64_t changes);
 
+/*
+ * A sync of the file failed: what it should have made durable may be lost, and the kernel reports that once
+ * (errseq.rst). So all connections of the process are told until the last one is closed.
+ */
+bool pmdirect_node_has_failed(struct pmdirect_node *node);
+void pmdirect_node_fail(struct pmdirect_node *node);
+
 #endif

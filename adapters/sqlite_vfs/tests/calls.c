@@ -9,7 +9,9 @@
  *   calls EXTENSION foreign PATH     lines: a commit after one of another process by SQLite's own VFS makes a call
  *   calls EXTENSION unwatched PATH   lines, where there can be no watch: each commit makes a call
  *   calls EXTENSION once PATH VFS    one commit under synchronous=NORMAL
+ *   calls EXTENSION fails PATH       one call fails; each commit fails until all connections are closed
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -18,10 +20,15 @@
 
 #include "common.h"
 
-static int calls;
+static int calls, failing; /* how many succeeded, and how many are to fail */
 
 static int counted(long number, long a, long b, long c)
 {
+	if (failing) {
+		failing--;
+		errno = EIO;
+		return -1;
+	}
 	long result = syscall(number, a, b, c);
 	calls += result == 0;
 	if (!result && getenv("SYNC_TWICE"))
@@ -112,6 +119,52 @@ static int once(char **argv)
 	return 0;
 }
 
+/* ---- Failures ---- */
+
+static void require_failure(sqlite3 *db, const char *sql, const char *when)
+{
+	int rc = run(db, sql);
+	REQUIRE(rc == SQLITE_IOERR_FSYNC, "%s: %d %s", when, rc, sqlite3_errmsg(db));
+}
+
+/* Of a journal in memory the database alone is synced. */
+static void fail_in_mode(const char *path, const char *mode)
+{
+	sqlite3 *db = open_database(path, "pmdirect"), *other = open_database(path, "pmdirect");
+	char *pragma = sqlite3_mprintf("PRAGMA journal_mode=%s", mode);
+	must(db, pragma);
+	must(db, "PRAGMA synchronous=FULL; CREATE TABLE t(a INTEGER PRIMARY KEY, b); PRAGMA cache_size=2");
+	for (int i = 0; i < 20; i++)
+		must(db, "INSERT INTO t(b) VALUES(randomblob(3000)); SELECT total(length(b)) FROM t");
+	failing = 1;
+	require_failure(db, "INSERT INTO t(b) VALUES('x')", "a sync fails");
+	REQUIRE(!failing, "%s: no sync was made", mode);
+	require_failure(db, "INSERT INTO t(b) VALUES('x')", "the next commit");
+	require_failure(db, "INSERT INTO t(b) VALUES(zeroblob(300000))", "a commit that makes the file longer");
+	require_failure(other, "PRAGMA synchronous=FULL; INSERT INTO t(b) VALUES('x')", "another connection");
+	/* A journal in memory is lost with the error. */
+	REQUIRE(strcmp(mode, "wal") || number_of(db, "SELECT count(*) FROM t") == 20, "a commit that failed is seen");
+	sqlite3_close(db);
+	sqlite3_close(other);
+	db = open_database(path, "pmdirect");
+	must(db, "INSERT INTO t(b) VALUES('after')");
+	REQUIRE(number_of(db, "SELECT count(*) FROM t WHERE length(b) = 3000") == 20, "a row is lost");
+	require_integrity(db);
+	sqlite3_close(db);
+	sqlite3_free(pragma);
+}
+
+static int fails(const char *path)
+{
+	char name[512];
+	static const char *modes[] = {"wal", "memory"};
+	for (int i = 0; i < 2; i++) {
+		snprintf(name, sizeof(name), "%s-%s", path, modes[i]);
+		fail_in_mode(name, modes[i]);
+	}
+	return 0;
+}
+
 /* ---- Counts ---- */
 
 struct device {
@@ -178,6 +231,8 @@ int main(int argc, char **argv)
 		return foreign(argv);
 	if (!strcmp(argv[2], "unwatched"))
 		return unwatched(argv);
+	if (!strcmp(argv[2], "fails"))
+		return fails(argv[3]);
 	REQUIRE(argc > 4, "see the comment");
 	if (!strcmp(argv[2], "once"))
 		return once(argv);

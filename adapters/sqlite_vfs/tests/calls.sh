@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# On the page cache a commit through the mapping takes no more flushes than one of SQLite's own VFS.
+# On the page cache a commit takes no more flushes than one of SQLite's own VFS, and a flush that failed is not forgotten.
 #   calls.sh CALLS EXTENSION
 set -eu
 directory=$(mktemp -d ./vfs-calls-XXXXXX)
 trap 'rm -rf "$directory"' EXIT
+"$1" "$2" fails "$directory/fails"
 for mode in wal delete persist truncate; do
 	commits=50
 	[ $mode != wal ] || commits=300
