@@ -20,7 +20,7 @@
 #define RECORD ((size_t)100)
 #define PAGE ((size_t)4096)
 #define MOST_THREADS 32
-#define RECORDS 128 /* of a round, by all threads: the most threads have four each */
+#define RECORDS 64 /* of a round, by all threads: the most threads have two each */
 
 struct log {
 	char *map;

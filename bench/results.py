@@ -8,9 +8,9 @@
 
 A table is what one program measured in one run at one place: DIRECTORY/data/CPU/PROGRAM[,PLACE].csv. Lines that begin
 with # say of which commit, so that no table mixes two.
-DIRECTORY/data/CPU/note.md, if there, ends the section. Besides the machine and the results (bench.h) a line may be
-{"place": where what follows was measured} or {"about": {...}}. What an emulated machine measured is no time, and is
-left out.
+DIRECTORY/data/CPU/note.md, if there, ends the first section of that CPU. Besides the machine and the results (bench.h)
+a line may be {"place": where what follows was measured} or {"about": {...}}. What an emulated machine measured is no
+time, and is left out.
 """
 
 import collections
@@ -39,7 +39,7 @@ file system does not know that of its page rows. How to be fast: [`doc/fast.md`]
 
 """
 OURS = r"pm_|pmdirect_vfs$"
-SHOWN = ("copy", "flushes", "log_append", "commit")  # their first plot, on the first file system
+SHOWN = ("persist", "flushes", "log_append", "commit")  # their first plot, on the first file system
 LIBPMEM2 = r"libpmem2.*|libpmem .*"
 GRID = r" to \d+ and from \d+ past a line, bytes: (64|[7-9]\d|\d{3,6}|[1-3]\d{6}|4194304)"
 # Words, program, cases, the peers, the limit.
@@ -221,6 +221,7 @@ def section(cpu, tables, note):
             out += ["## " + cpu + (f", {place}" if place else ""), "", *lines_of(cells), "",
                     f"Linux {of_place[0].about['kernel']}; {of_place[0].about['peers']}. Measured at: {commits}.",
                     *note, ""]
+            note = []
     return out
 
 
