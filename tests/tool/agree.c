@@ -73,7 +73,8 @@ static void check_probe(const char *path, const struct pm_report *r)
 	char arguments[600];
 	struct row row;
 	int status;
-	snprintf(arguments, sizeof(arguments), "probe -n -o granularity,sync,direct,grade,reason,advice '%s'", path);
+	snprintf(arguments, sizeof(arguments), "probe -n -o granularity,sync,direct,grade,reason,advice,durable '%s'",
+	         path);
 	CHECK(run(arguments, &row, &status) == 1 && status == 0, "probe: status %d", status);
 	compare("probe, granularity", row.field[0], pm_granularity_name(r->granularity));
 	compare("probe, sync", row.field[1], pm_state_name(r->sync));
@@ -81,6 +82,12 @@ static void check_probe(const char *path, const struct pm_report *r)
 	compare("probe, grade", row.field[3], pm_grade_name(r->grade));
 	compare("probe, reason", row.field[4], pm_reason_name(r->reason));
 	compare("probe, advice", row.field[5], pm_advice_name(r->advice));
+	if (r->granularity == PM_NONE)
+		compare("probe, durable", row.field[6], "no");
+	else if (r->grade >= PM_GRADE_PROMISED)
+		compare("probe, durable", row.field[6], "yes");
+	else if (r->evidence[PM_EV_PROVIDER].state == PM_NO || r->evidence[PM_EV_VOLATILE].state == PM_UNKNOWN)
+		compare("probe, durable", row.field[6], "unknown");
 }
 
 /* That --require foretells what pm_map() does with a guarantee. */
@@ -243,6 +250,29 @@ static void check_path(const char *path, const char *directory)
 	check_plain(path, o.flags, MAP_SHARED | MAP_SYNC, &r);
 }
 
+/* What the command says of the directory is what a new file there gets. */
+static void check_new(const char *directory)
+{
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE | PM_EXCLUSIVE, .length = SIZE};
+	struct pm_mapping *m;
+	struct pm_report r;
+	char path[300];
+	snprintf(path, sizeof(path), "%s/agree-new", directory);
+	if (!can_be_asked(directory))
+		return;
+	int rc = pm_map(path, &o, &m);
+	if (rc == -EACCES || rc == -EROFS || rc == -EPERM || rc == -ENODEV || rc == -EINVAL)
+		return;
+	CHECK(rc == 0, "%s", pm_error_detail());
+	if (rc)
+		return;
+	CHECK(pm_query(m, &r, sizeof(r)) == 0, "%s", pm_error_detail());
+	check_probe(directory, &r);
+	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+	CHECK(unlink(path) == 0, "%s", strerror(errno));
+	printf("%s: a new file: %s\n", directory, pm_granularity_name(r.granularity));
+}
+
 static void check_directory(const char *directory)
 {
 	static const char *const names[] = {"prepared", "sparse", "file"};
@@ -258,6 +288,7 @@ static void check_directory(const char *directory)
 		if (!strcmp(names[i], "sparse") && !truncate(path, 0) && !truncate(path, (off_t)SIZE))
 			check_path(path, NULL);
 	}
+	check_new(directory);
 	CHECK(seen > 0, "%s: nothing to look at", directory);
 }
 

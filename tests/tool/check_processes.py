@@ -86,6 +86,7 @@ def test_ps_many(place):
         calls = log.read_text(errors="replace").splitlines() if log.exists() else []
         opened = sum("map_files" in line and "openat(" in line for line in calls)
         print(f"    {len(calls)} system calls, {opened} opens of the files")
+        assert not any("map_files" in line and "O_RDWR" in line for line in calls), "an open for writing is news"
         assert not calls or opened <= 2 * MANY and len(calls) < 60 * MANY, (opened, len(calls))
     del held
 
@@ -106,6 +107,22 @@ def test_ps_cache(place):
         if row["dirty"]:
             break
     assert 8192 <= row["dirty"] <= row["cached"] and row["writeback"] <= row["cached"], row
+    del held
+
+
+def test_ps_folios(place):
+    """Pages that were read one by one, and a range that is cached in large folios; only as root."""
+    if os.geteuid() or not os.access("/proc/kpageflags", os.R_OK):
+        raise Skip("the flags of pages cannot be read")
+    path = place.file("file", 1 << 21)
+    held = mapped(path, length=1 << 21)
+    row, = place.own("--file", path, "-o", "start,path,folios").values()
+    assert row["folios"] in ("no", "unknown", "yes"), row
+    for at in range(0, 1 << 21, 4096):
+        held[at] = 1
+    row, = place.own("--file", path, "-o", "start,path,folios").values()
+    assert row["folios"] in ("no", "yes"), f"all pages are there: {row}"
+    print(f"    large folios: {row['folios']}")
     del held
 
 

@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "facts.h"
+#include "folios.h"
 #include "locks.h"
 #include "scope.h"
 
@@ -60,7 +61,7 @@ static const struct column columns[] = {
 	[CACHED] = {"cached", COLUMN_BYTES, false, "page cache in front of the range: cachestat(2)"},
 	[DIRTY] = {"dirty", COLUMN_BYTES, true, "of those, not yet written"},
 	[WRITEBACK] = {"writeback", COLUMN_BYTES, false, "of those, being written"},
-	[FOLIOS] = {"folios", COLUMN_TEXT, false, "large folios: yes if huge pages map them, no if there are none"},
+	[FOLIOS] = {"folios", COLUMN_TEXT, false, "whether the page cache has large folios there: yes, no, unknown"},
 	[LOCKS] = {"locks", COLUMN_COUNT, false, "record locks on the file (fcntl(2)), of any process"},
 	[FLOCKS] = {"flocks", COLUMN_COUNT, false, "flock(2) locks on the file"},
 	[LEASES] = {"leases", COLUMN_COUNT, false, "leases on the file"},
@@ -87,14 +88,17 @@ struct request {
 	struct scope scope;
 	unsigned required;
 	bool is_counted; /* a column of the page cache is wanted */
+	bool asks_folios;
 };
 
-/* Huge pages in its page table are large folios. Smaller ones do not show there. */
+/* Huge pages in its page table are large folios; of smaller ones only the pages tell. */
 static enum pm_state state_folios(const struct area *a, const struct facts *f)
 {
 	if (a->huge && f->direct == PM_NO)
 		return PM_YES;
-	return f->direct == PM_YES || (f->is_probed && f->large_folios == PM_NO) ? PM_NO : PM_UNKNOWN;
+	if (f->direct == PM_YES || (f->is_probed && !f->is_tmpfs && f->large_folios == PM_NO))
+		return PM_NO;
+	return f->direct == PM_NO ? folios_of(a) : PM_UNKNOWN;
 }
 
 static void fill_file(struct cell *cells, const struct area *a, const struct facts *f, const struct cached *cached)
@@ -109,7 +113,6 @@ static void fill_file(struct cell *cells, const struct area *a, const struct fac
 	/* There is no page cache. */
 	if (f->direct == PM_YES)
 		cells[CACHED] = cells[DIRTY] = cells[WRITEBACK] = NUMBER_CELL(0);
-	cells[FOLIOS] = TEXT_CELL(pm_state_name(state_folios(a, f)));
 	cells[LOCKS] = NUMBER_CELL(locks.record_locks);
 	cells[FLOCKS] = NUMBER_CELL(locks.flocks);
 	cells[LEASES] = NUMBER_CELL(locks.leases);
@@ -164,6 +167,7 @@ static enum status show(struct output *out, const struct scope_rows *found, cons
 		struct mapping_state m = mapping_state_of(a, f);
 		fill(cells, a, command, &m);
 		fill_file(cells, a, f, &cached);
+		cells[FOLIOS] = TEXT_CELL(request->asks_folios ? pm_state_name(state_folios(a, f)) : NULL);
 		output_row(out, cells);
 		met = state_worst(met, state_met(request->required, &m));
 	}
@@ -178,6 +182,7 @@ static enum status list(struct request *request)
 		return usage("ps");
 	request->is_counted =
 		output_wants(&out, "cached") || output_wants(&out, "dirty") || output_wants(&out, "writeback");
+	request->asks_folios = output_wants(&out, "folios");
 	int rc = scope_read(&request->scope, &found);
 	enum status status = show(&out, &found, request);
 	if (rc)
