@@ -97,9 +97,10 @@ def test_lease(place):
     """A lease of another process is not broken, and what is known without an open is told."""
     path = place.file("leased")
     holder = subprocess.Popen([sys.executable, "-c", """
-import fcntl, os, signal, sys
+import fcntl, mmap, os, signal, sys
 signal.signal(signal.SIGIO, lambda *_: os.write(1, b"broken"))
 fd = os.open(sys.argv[1], os.O_RDWR)
+held = mmap.mmap(fd, 0)
 fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
 os.write(1, b"held\\n")
 sys.stdin.read()
@@ -109,7 +110,10 @@ sys.stdin.read()
     row, = place.json("probe", path, status=2)["rows"]
     assert row["reason"] == "leased" and row["direct"] in ("no", "yes") and row["sync"] == "unknown", row
     place.run("probe", "--require=direct", path, status=0 if row["direct"] == "yes" else 1)
-    place.run("ps", "--all", "--file", path)
+    row, = place.json("ps", "--all", "--file", path)["rows"]
+    assert (row["granularity"], row["sync"], row["leases"]) == ("unknown", "no", 1) and "lease" in row["note"], row
+    assert row["direct"] in ("no", "yes"), row
+    place.run("watch", "--for=1", path, status=2)
     assert holder.communicate()[0] == b"", "the lease was broken"
 
 

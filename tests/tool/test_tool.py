@@ -43,9 +43,9 @@ def run_all(command, work, manual, names):
     for name in names:
         try:
             reason = run_test(name, command, work, manual)
-        except AssertionError as problem:
+        except (AssertionError, ValueError, KeyError) as problem:
             failed += 1
-            print(f"{name}: failed: {problem}")
+            print(f"{name}: failed: {problem!r}")
             continue
         skipped += reason is not None
         print(f"{name}: {'skipped: ' + reason if reason else 'passed'}", flush=True)
