@@ -48,7 +48,7 @@ static int drop(struct pm_file *f, uint64_t offset, uint64_t end, uint64_t *firs
 	int rc = 0;
 	*first = offset;
 	for (int attempt = 0; attempt < ATTEMPTS && !rc && *first < end; attempt++) {
-		rc = PM_RETRY(pm_sys->fadvise_dontneed(f->fd));
+		rc = PM_RETRY(pm_sys->fadvise_dontneed(f->fd, 0, 0));
 		if (!rc)
 			rc = find_cached(f, offset, end, first);
 	}
