@@ -16,14 +16,15 @@
 #endif
 
 /* A mapping was made. */
-static inline void pm_trace_map(const char *name, const void *base, uint64_t length, int granularity, int reason)
+static inline void pm_trace_map(const char *name, const void *base, uint64_t length, unsigned granularity,
+                                unsigned reason)
 {
 	(void)name, (void)base, (void)length, (void)granularity, (void)reason;
 	PM_TRACE(5, map, name, base, length, granularity, reason);
 }
 
 /* A mapping promises less from now on. */
-static inline void pm_trace_demote(const void *base, int before, int after, int reason)
+static inline void pm_trace_demote(const void *base, unsigned before, unsigned after, unsigned reason)
 {
 	(void)base, (void)before, (void)after, (void)reason;
 	PM_TRACE(4, demote, base, before, after, reason);
@@ -44,7 +45,7 @@ static inline void pm_trace_error(int code, const char *sentence)
 }
 
 /* An event of a mapping. */
-static inline void pm_trace_event(const char *name, int kind, int reason, uint64_t offset, uint64_t length)
+static inline void pm_trace_event(const char *name, unsigned kind, unsigned reason, uint64_t offset, uint64_t length)
 {
 	(void)name, (void)kind, (void)reason, (void)offset, (void)length;
 	PM_TRACE(5, event, name, kind, reason, offset, length);
