@@ -18,6 +18,7 @@
 #define FIRST ((uint64_t)2 << 20)
 #define SPAN ((uint64_t)4096) /* each has one word, which is its place */
 #define WRITERS 2u
+#define PAUSE   200 /* microseconds in which the growing thread has a CPU */
 
 static struct pm_mapping *m;
 static char *base;
@@ -47,6 +48,7 @@ static void *read_all(void *arg)
 		}
 		atomic_fetch_add(&loads, count);
 		note(pm_base(m) == base, "the base moved", length);
+		usleep(PAUSE);
 	}
 	return arg;
 }
@@ -64,6 +66,8 @@ static void *write_own(void *arg)
 		note(!pm_drain(m), "a drain failed", at);
 		if (at > first)
 			note(!pm_persist(m, base + first, 8), "a persist failed", first);
+		else
+			usleep(PAUSE);
 		atomic_fetch_add(&persists, 1);
 	}
 	return NULL;
