@@ -69,10 +69,13 @@ static inline bool is_streamed_edge(const struct pm_cpu *cpu, size_t n)
 	return n >= sizeof(word) && !(n % sizeof(word)) && (one_store || cpu->edge_in_parts) && cpu->stream_edge;
 }
 
-/* A line that is streamed must not be fetched: it would have to leave the cache again. */
+/*
+ * A line that is streamed must not be fetched: it would have to leave the cache again. A head that comes first is
+ * stored at once, and gains nothing.
+ */
 __attribute__((always_inline)) static inline void expect_edges(const struct pm_cpu *cpu, const char *to, struct parts p)
 {
-	if (p.head && !is_streamed_edge(cpu, p.head))
+	if (p.head && !cpu->head_first && !is_streamed_edge(cpu, p.head))
 		__builtin_prefetch(to, 1);
 	if (p.tail && !is_streamed_edge(cpu, p.tail))
 		__builtin_prefetch(to + p.head + p.lines, 1);
