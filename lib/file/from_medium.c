@@ -16,7 +16,7 @@
 
 #define STEP ((uint64_t)64 << 20) /* of a range that is inspected */
 #define PAGES (STEP / 4096)
-#define ATTEMPTS 4 /* another thread may read the pages at the same time */
+#define ATTEMPTS 10
 
 /* The place of the first cached page of the range; the end of the range if there is none. */
 static int find_cached(const struct pm_file *f, uint64_t offset, uint64_t end, uint64_t *first)
@@ -43,11 +43,18 @@ static int find_cached(const struct pm_file *f, uint64_t offset, uint64_t end, u
 	return 0;
 }
 
+/*
+ * Another thread may read the pages at the same time. And the mappings of a process that has ended, and was waited for,
+ * last as long as another process reads its /proc/PID/smaps, as ps(1) and monitors do (fs/proc/task_mmu.c m_start,
+ * kernel/exit.c exit_mm). So after the second attempt there are pauses, each twice as long: a quarter of a second.
+ */
 static int drop(struct pm_file *f, uint64_t offset, uint64_t end, uint64_t *first)
 {
 	int rc = 0;
 	*first = offset;
 	for (int attempt = 0; attempt < ATTEMPTS && !rc && *first < end; attempt++) {
+		if (attempt > 1)
+			pm_sys->poll(NULL, 0, 1 << (attempt - 2));
 		rc = PM_RETRY(pm_sys->fadvise_dontneed(f->fd, 0, 0));
 		if (!rc)
 			rc = find_cached(f, offset, end, first);

@@ -86,6 +86,33 @@ START_TEST(what_another_mapping_holds_is_refused)
 }
 END_TEST
 
+static char *held;
+static unsigned pauses;
+
+/* The kernel ends the mappings of a process later than the process, while another one reads of them in /proc. */
+static void end_late(enum fake_call c)
+{
+	if (c == FAKE_poll && ++pauses == 4)
+		ck_assert_int_eq(munmap(held, SIZE), 0);
+}
+
+START_TEST(a_mapping_that_ends_meanwhile_is_waited_for)
+{
+	if (!start(&fake_plain))
+		return;
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	held = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	ck_assert(held != MAP_FAILED);
+	held[unit_page()] = 'x';
+	counting.hook = end_late;
+	ck_assert_int_eq(attempt(0), 0);
+	counting.hook = NULL;
+	ck_assert_uint_eq(pauses, 4);
+	ck_assert_uint_eq(cached_pages(), 0);
+}
+END_TEST
+
 static int writer;
 
 static void write_meanwhile(enum fake_call c)
@@ -167,6 +194,7 @@ int main(void)
 	TCase *c = unit_case("from_medium");
 	tcase_add_test(c, nothing_is_cached_when_it_is_mapped);
 	tcase_add_test(c, what_another_mapping_holds_is_refused);
+	tcase_add_test(c, a_mapping_that_ends_meanwhile_is_waited_for);
 	tcase_add_test(c, what_is_dirty_again_is_refused);
 	tcase_add_loop_test(c, an_ignored_fsync_is_named, 0, 2);
 	tcase_add_test(c, a_failed_sync_is_told_and_nothing_is_mapped);
