@@ -11,6 +11,12 @@
 #include "observe/watcher.h"
 #include "places.h"
 
+/* What a mapping is to the threads of the library. */
+struct pm_member {
+	struct pm_watched watched;   /* of the watcher */
+	struct pm_notified notified; /* of the notifier, with a handler */
+};
+
 struct pm_mapping {
 	struct pm_errors errors; /* failures of the file */
 	/* What every durability call reads, together: from the end of errors to the beginning of terms. */
@@ -25,8 +31,7 @@ struct pm_mapping {
 	struct pm_observed observed; /* what happens to the file meanwhile */
 
 	struct pm_file file;
-	struct pm_watched watched;   /* with PM_WATCH or PM_LEASE: a member of the watcher */
-	struct pm_notified notified; /* with PM_WATCH or PM_LEASE and a handler */
+	struct pm_member *member; /* with PM_WATCH or PM_LEASE; else NULL */
 	size_t reserved; /* bytes of addresses from medium.map on, of which map_length are accessible; 0: no reserve */
 	struct pm_listener listener; /* without: the descriptor of pm_event_fd() */
 	char *name;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* PM_WATCH and PM_LEASE: a mapping joins the watcher, takes its lease, and leaves. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "error.h"
 #include "file/copies.h"
@@ -17,11 +18,12 @@ static bool observe_mapping(void *mapping)
 static int join(struct pm_mapping *m)
 {
 	struct pm_observed *o = &m->observed;
-	int rc = pm_watcher_acquire();
+	m->member = calloc(1, sizeof(*m->member));
+	int rc = m->member ? pm_watcher_acquire() : -ENOMEM;
 	if (rc)
 		return rc;
 	m->has_watcher = true;
-	rc = o->events.handler ? pm_notifier_join(&m->notified, &o->events) : 0;
+	rc = o->events.handler ? pm_notifier_join(&m->member->notified, &o->events) : 0;
 	if (rc)
 		return rc;
 	pm_watcher_watch(&o->sources, m->file.fd);
@@ -93,27 +95,30 @@ void pm_mapping_watch_go(struct pm_mapping *m)
 	if (!m->has_watcher)
 		return;
 	o->lease.identity = &m->file.identity;
-	m->watched = (struct pm_watched){
+	m->member->watched = (struct pm_watched){
 		.lease = &o->lease, .sources = &o->sources, .openers = &o->openers,
 		.observe = observe_mapping, .arg = m};
-	pm_watcher_add(&m->watched);
+	pm_watcher_add(&m->member->watched);
 	/* The signal of a break that came before found no member. */
 	pm_observe_lease(o);
 }
 
 void pm_mapping_watch_end(struct pm_mapping *m)
 {
-	pm_watcher_remove(&m->watched);
+	if (m->member)
+		pm_watcher_remove(&m->member->watched);
 	/* A handler may query the mapping until pm_notifier_leave() returns; no open(2) waits for the handler. */
 	pm_turns_take(&m->observed.turns);
 	pm_lease_end(&m->observed.lease);
 	pm_turns_give(&m->observed.turns);
 	if (m->has_watcher)
-		pm_notifier_leave(&m->notified);
+		pm_notifier_leave(&m->member->notified);
 	pm_openers_end(&m->observed.openers);
 	pm_listener_close(&m->listener);
 	pm_sources_remove(&m->observed.sources);
 	if (m->has_watcher)
 		pm_watcher_release();
 	m->has_watcher = false;
+	free(m->member);
+	m->member = NULL;
 }

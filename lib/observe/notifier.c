@@ -52,6 +52,9 @@ int pm_notifier_join(struct pm_notified *n, struct pm_event_queue *queue)
 		pthread_mutex_lock(&lock);
 		n->queue = queue;
 		n->next = members;
+		n->at = &members;
+		if (n->next)
+			n->next->at = &n->next;
 		members = n;
 		pthread_mutex_unlock(&lock);
 	}
@@ -73,10 +76,9 @@ static void take_out_member(struct pm_notified *n)
 	pthread_mutex_lock(&lock);
 	while (current == n)
 		pthread_cond_wait(&told_cond, &lock);
-	struct pm_notified **at = &members;
-	while (*at != n)
-		at = &(*at)->next;
-	*at = n->next;
+	*n->at = n->next;
+	if (n->next)
+		n->next->at = n->at;
 	pthread_mutex_unlock(&lock);
 }
 

@@ -9,7 +9,7 @@
 #include "observe/events.h"
 
 struct pm_notified {
-	struct pm_notified *next;
+	struct pm_notified *next, **at; /* at: what points to it */
 	struct pm_event_queue *queue; /* NULL: has not joined */
 };
 

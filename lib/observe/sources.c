@@ -30,7 +30,7 @@ struct pm_inotify *pm_inotify_open(void (*on_arrival)(void), int *error)
 /* Unlocks it; after its owner has given it up, the last user frees it. */
 static void release_inotify(struct pm_inotify *inotify)
 {
-	bool is_used = inotify->users || !inotify->is_given_up;
+	bool is_used = inotify->count || !inotify->is_given_up;
 	pthread_mutex_unlock(&inotify->lock);
 	if (is_used)
 		return;
@@ -46,16 +46,32 @@ void pm_inotify_give_up(struct pm_inotify *inotify)
 	release_inotify(inotify);
 }
 
+static struct pm_sources **bucket_of(struct pm_inotify *inotify, int watch)
+{
+	return &inotify->users[(unsigned)watch % PM_SOURCES_BUCKETS];
+}
+
+/* With the lock held. */
+static void put_arrived(struct pm_inotify *inotify, struct pm_sources *s, uint32_t mask)
+{
+	inotify->arrived += mask && !atomic_fetch_or(&s->arrived, mask);
+}
+
+static void put_overflow(struct pm_inotify *inotify)
+{
+	for (unsigned i = 0; i < PM_SOURCES_BUCKETS; i++)
+		for (struct pm_sources *s = inotify->users[i]; s; s = s->next)
+			put_arrived(inotify, s, ANNOUNCED);
+}
+
 /* Of an overflow it is not known what was lost: anything may have happened to any file. */
 static void distribute(struct pm_inotify *inotify, const struct inotify_event *event)
 {
-	bool is_overflow = event->mask & IN_Q_OVERFLOW;
-	for (struct pm_sources *s = inotify->users; s; s = s->next) {
-		if (is_overflow)
-			atomic_fetch_or(&s->arrived, ANNOUNCED);
-		else if (s->watch == event->wd)
-			atomic_fetch_or(&s->arrived, event->mask & ANNOUNCED);
-	}
+	if (event->mask & IN_Q_OVERFLOW)
+		put_overflow(inotify);
+	for (struct pm_sources *s = *bucket_of(inotify, event->wd); s; s = s->next)
+		if (s->watch == event->wd)
+			put_arrived(inotify, s, event->mask & ANNOUNCED);
 }
 
 /* With the lock held. false: the program closed the descriptor, which announces nothing any more. */
@@ -98,16 +114,20 @@ void pm_sources_add(struct pm_sources *s, struct pm_inotify *inotify, int fd, in
 		s->is_watched = PM_YES;
 		s->watch = watch;
 		s->inotify = inotify;
-		s->next = inotify->users;
-		inotify->users = s;
+		s->at = bucket_of(inotify, watch);
+		s->next = *s->at;
+		if (s->next)
+			s->next->at = &s->next;
+		*s->at = s;
+		inotify->count++;
 	}
 	pthread_mutex_unlock(&inotify->lock);
 	s->error = watch < 0 ? -watch : 0;
 }
 
-static bool has_other_user(const struct pm_inotify *inotify, int watch)
+static bool has_other_user(struct pm_inotify *inotify, int watch)
 {
-	for (const struct pm_sources *s = inotify->users; s; s = s->next)
+	for (const struct pm_sources *s = *bucket_of(inotify, watch); s; s = s->next)
 		if (s->watch == watch)
 			return true;
 	return false;
@@ -119,24 +139,16 @@ void pm_sources_remove(struct pm_sources *s)
 	if (!inotify)
 		return;
 	pthread_mutex_lock(&inotify->lock);
-	struct pm_sources **at = &inotify->users;
-	while (*at != s)
-		at = &(*at)->next;
-	*at = s->next;
+	*s->at = s->next;
+	if (s->next)
+		s->next->at = s->at;
+	inotify->count--;
+	inotify->arrived -= atomic_load(&s->arrived) != 0;
 	/* The watch of an instance that ends goes with it. */
 	if (!has_other_user(inotify, s->watch) && !inotify->is_given_up && pm_is_kept(&inotify->kept))
 		pm_sys->inotify_remove(inotify->fd, s->watch);
 	s->inotify = NULL;
 	release_inotify(inotify);
-}
-
-/* What another file got of it must be looked at by the watcher. */
-static bool others_have_arrived(const struct pm_inotify *inotify, const struct pm_sources *self)
-{
-	for (const struct pm_sources *s = inotify->users; s; s = s->next)
-		if (s != self && pm_sources_have_arrived(s))
-			return true;
-	return false;
 }
 
 static uint32_t take_arrived(struct pm_sources *s)
@@ -150,7 +162,9 @@ static uint32_t take_arrived(struct pm_sources *s)
 		s->error = EBADF;
 	}
 	uint32_t mask = atomic_exchange(&s->arrived, 0);
-	bool wakes = inotify->on_arrival && others_have_arrived(inotify, s);
+	inotify->arrived -= mask != 0;
+	/* What another file got of it must be looked at by the watcher. */
+	bool wakes = inotify->on_arrival && inotify->arrived;
 	pthread_mutex_unlock(&inotify->lock);
 	if (wakes)
 		inotify->on_arrival();

@@ -17,12 +17,16 @@
 
 struct pm_sources;
 
+#define PM_SOURCES_BUCKETS 256u
+
 /* An instance. */
 struct pm_inotify {
 	pthread_mutex_t lock;
 	int fd;
 	struct pm_kept kept;
-	struct pm_sources *users;
+	struct pm_sources *users[PM_SOURCES_BUCKETS]; /* by their watches */
+	unsigned count;       /* of its users, */
+	unsigned arrived;     /* and of those for which something has arrived */
 	bool is_given_up;     /* by its owner: ends with its last user */
 	/* A thread that looks at one file has drained what is announced about another; NULL: there is no other. */
 	void (*on_arrival)(void);
@@ -30,7 +34,7 @@ struct pm_inotify {
 
 /* Of one mapping. All zero: not watched. */
 struct pm_sources {
-	struct pm_sources *next;
+	struct pm_sources *next, **at; /* at: what points to it */
 	struct pm_inotify *inotify;
 	int watch;                /* the kernel's number; the same for two users of one inode */
 	enum pm_state is_watched; /* unknown: not asked for */

@@ -27,6 +27,7 @@ static struct {
 	struct pm_kept wake, signal, mounts;
 	struct pm_inotify *inotify;
 	struct pm_watched *members, *current; /* current: the thread looks at it */
+	struct pm_watched *following; /* the next that it looks at if it is due; any may leave the list meanwhile */
 	uint64_t tick, scan, quiet; /* when: all are due; /proc may be scanned; announcements are read again */
 	bool signal_is_foreign;     /* one of the application's is pending */
 } watcher;
@@ -162,15 +163,6 @@ static void make_all_due(uint64_t at)
 		w->due = sooner(w->due, at);
 }
 
-/* The list is searched from its beginning each time: any member may leave it during a look at another. */
-static struct pm_watched *find_due(uint64_t now)
-{
-	for (struct pm_watched *w = watcher.members; w; w = w->next)
-		if (w->due && w->due <= now)
-			return w;
-	return NULL;
-}
-
 static void observe_due(uint64_t now)
 {
 	if (now >= watcher.tick) {
@@ -180,7 +172,11 @@ static void observe_due(uint64_t now)
 	for (struct pm_watched *w = watcher.members; w; w = w->next)
 		if (!w->due && pm_sources_have_arrived(w->sources))
 			w->due = now + PAUSE_MS;
-	for (struct pm_watched *w; (w = find_due(now));) {
+	watcher.following = watcher.members;
+	for (struct pm_watched *w; (w = watcher.following);) {
+		watcher.following = w->next;
+		if (!w->due || w->due > now)
+			continue;
 		observe_member(w, now);
 		answer_signal(now);
 	}
@@ -359,6 +355,9 @@ void pm_watcher_add(struct pm_watched *w)
 	pthread_mutex_lock(&lock);
 	w->due = 0;
 	w->next = watcher.members;
+	w->at = &watcher.members;
+	if (w->next)
+		w->next->at = &w->next;
 	watcher.members = w;
 	wake_thread();
 	pthread_mutex_unlock(&lock);
@@ -371,11 +370,11 @@ void pm_watcher_remove(struct pm_watched *w)
 	pthread_mutex_lock(&lock);
 	while (watcher.current == w)
 		pthread_cond_wait(&changed_cond, &lock);
-	struct pm_watched **at = &watcher.members;
-	while (*at && *at != w)
-		at = &(*at)->next;
-	if (*at)
-		*at = w->next;
+	*w->at = w->next;
+	if (w->next)
+		w->next->at = w->at;
+	if (watcher.following == w)
+		watcher.following = w->next;
 	pthread_mutex_unlock(&lock);
 	pm_openers_end(w->openers);
 	w->arg = NULL;

@@ -17,7 +17,7 @@
 
 /* A member. */
 struct pm_watched {
-	struct pm_watched *next;
+	struct pm_watched *next, **at; /* at: what points to it */
 	struct pm_lease *lease;
 	struct pm_sources *sources;
 	struct pm_openers *openers;
