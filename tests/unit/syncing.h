@@ -12,7 +12,7 @@
 #include "mapping/mapping.h"
 #include "unit.h"
 
-#define SYNCING_PAGES 16384u
+#define SYNCING_PAGES 10240u
 
 struct syncing {
 	pthread_mutex_t lock;
