@@ -144,37 +144,6 @@ static void check_commit(const char *path)
 	CHECK(pm_unmap(other) == 0 && pm_unmap(m) == 0);
 }
 
-static int load(void *at)
-{
-	return *(volatile char *)at;
-}
-
-/* A page that cannot be read is the medium's failure, for a mapping to write and for one to read; a healed one loads.
- */
-static void check_guard(const char *path)
-{
-	struct pm_fault f;
-	CHECK(pm_guard_install() == 0);
-	for (unsigned i = 0; i < 2; i++) {
-		struct pm_mapping *m = map(path, 0);
-		CHECK(pm_sync(m) == 0);
-		CHECK(pm_unmap(m) == 0);
-		int fd = open(path, O_RDONLY);
-		ask("break");
-		CHECK(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
-		m = map(path, i ? PM_READ_ONLY : 0);
-		char *at = (char *)pm_base(m) + 16 * PAGE;
-		CHECK(pm_guarded(m, load, at, &f, sizeof(f)) == -EIO, "%s", pm_error_detail());
-		CHECK(f.error == -EIO && f.offset == 16 * PAGE, "%d at %llu", f.error, (unsigned long long)f.offset);
-		CHECK(strstr(pm_error_detail(), "the medium failed"), "%s", pm_error_detail());
-		ask("heal");
-		CHECK(pm_guarded(m, load, at, &f, sizeof(f)) >= 0, "%s", pm_error_detail());
-		CHECK(pm_unmap(m) == 0);
-		close(fd);
-	}
-	CHECK(pm_guard_remove() == 0);
-}
-
 /* One description has one report: of the program's fsync(2) and the library's calls, the first one receives it. */
 static void check_borrowed(const char *path)
 {
@@ -331,7 +300,6 @@ int main(int argc, char **argv)
 	check_library(argv[1]);
 	check_commit(argv[1]);
 	check_borrowed(argv[1]);
-	check_guard(argv[1]);
 	check_threads(argv[1]);
 	printf("%d failures\n", failures);
 	return failures != 0;
