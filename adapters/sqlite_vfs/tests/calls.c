@@ -201,14 +201,17 @@ static int count(char **argv, const char *device)
 	/* Rows are replaced, so that the database is as long as it will be, and checkpoints fall into what is counted.
 	 */
 	must(db, "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=100;"
-	         "CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b)");
+	         "CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b);"
+	         "INSERT OR IGNORE INTO t WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n LIMIT 1000) "
+	         "SELECT i, zeroblob(3000) FROM n");
 	int commits = atoi(argv[5]);
 	for (int i = 0; i < 2 * commits; i++) {
 		if (i == commits) {
 			calls = 0;
 			before = device ? read_device(device) : before;
 		}
-		char *sql = sqlite3_mprintf("INSERT OR REPLACE INTO t VALUES(%d, zeroblob(200))", i % 100);
+		/* Each in a page of its own, far from the last. */
+		char *sql = sqlite3_mprintf("INSERT OR REPLACE INTO t VALUES(%d, randomblob(3000))", i * 377 % 1000);
 		must(db, sql);
 		sqlite3_free(sql);
 	}
