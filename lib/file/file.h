@@ -7,6 +7,8 @@
 #define PM_FILE_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "facts/evidence.h"
@@ -49,6 +51,19 @@ struct pm_file {
 	size_t unit;             /* mappings begin and end at multiples of it */
 	struct pm_name place;    /* the path of the file from the kernel */
 };
+
+/*
+ * A copy of what is known of the file. Its place in the register of descriptors is not copied: other threads change the
+ * links there.
+ */
+static inline struct pm_file pm_file_facts(const struct pm_file *f)
+{
+	struct pm_file facts = {.call = NULL};
+	size_t from = offsetof(struct pm_file, identity), to = from + sizeof(f->identity);
+	memcpy(&facts, f, from);
+	memcpy((char *)&facts + to, (const char *)f + to, sizeof(facts) - to);
+	return facts;
+}
 
 /* Reads the attributes anew. */
 int pm_file_stat(struct pm_file *);

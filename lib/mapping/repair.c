@@ -34,7 +34,7 @@ static uint64_t page_bytes(void)
 static int gather_present(struct pm_mapping *m, const char *call, uint64_t offset, uint64_t length,
                           struct pm_subject *s)
 {
-	struct pm_file now = m->file;
+	struct pm_file now = pm_file_facts(&m->file);
 	struct statx fresh;
 	int rc = pm_kept_file_stat(&m->file.identity, &fresh);
 	if (rc == -EBADF)

@@ -138,7 +138,7 @@ int pm_assess(struct pm_mapped *m, struct pm_medium *medium, uint64_t length, co
 	*s = (struct pm_subject){.backing = PM_BACKING_ANONYMOUS, .fd = -1};
 	pm_evidence_clear(e);
 	if (m->file) {
-		struct pm_file now = *m->file;
+		struct pm_file now = pm_file_facts(m->file);
 		struct pm_span range = {m->range.offset, length};
 		int rc = refresh(m, medium, &now);
 		pm_assess_subject(&now, &m->ask, range, !m->ask.read_only, s);

@@ -321,6 +321,40 @@ START_TEST(a_probe_agrees_with_the_mapping)
 }
 END_TEST
 
+#define EARLIER 100
+
+static void *end_earlier(void *arg)
+{
+	struct pm_mapping **earlier = arg;
+	intptr_t failed = 0;
+	for (int i = EARLIER - 1; i >= 0; i--)
+		failed += pm_unmap(earlier[i]) != 0;
+	return (void *)failed;
+}
+
+/*
+ * The mappings of one number are one list in the register, and each that ends changes the link of the one before. The
+ * thread sanitizer sees what a query reads of it.
+ */
+START_TEST(a_query_while_earlier_mappings_end)
+{
+	static struct pm_mapping *earlier[EARLIER];
+	int fd = open_file(unit_file("file", SIZE), O_RDWR);
+	pthread_t thread;
+	void *failed;
+	for (int i = 0; i < EARLIER; i++)
+		earlier[i] = borrow(fd, 0);
+	struct pm_mapping *m = borrow(fd, 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, end_earlier, earlier), 0);
+	for (int i = 0; i < EARLIER; i++)
+		unit_query(m);
+	pthread_join(thread, &failed);
+	ck_assert_ptr_null(failed);
+	unit_ok(pm_unmap(m));
+	close(fd);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("borrowed");
@@ -333,6 +367,7 @@ int main(void)
 	tcase_add_test(c, two_mappings_of_one_descriptor);
 	tcase_add_test(c, number_zero);
 	tcase_add_test(c, the_library_gets_the_number);
+	tcase_add_test(c, a_query_while_earlier_mappings_end);
 	tcase_add_loop_test(c, a_probe_agrees_with_the_mapping, 0, (int)fake_machines_count);
 	return unit_run();
 }

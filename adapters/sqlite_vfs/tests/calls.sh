@@ -7,8 +7,8 @@ directory=$(mktemp -d ./vfs-calls-XXXXXX)
 trap 'rm -rf "$directory"' EXIT
 "$1" "$2" fails "$directory/fails"
 for mode in wal delete persist truncate; do
-	commits=50
-	[ $mode != wal ] || commits=300
+	commits=25
+	[ $mode != wal ] || commits=120
 	for vfs in unix pmdirect; do
 		calls=$("$1" "$2" $vfs "$directory/$vfs-$mode.db" $mode $commits)
 		echo "$mode, $commits commits, $vfs: $calls calls"
