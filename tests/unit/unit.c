@@ -50,12 +50,12 @@ static void make_root(void)
 	const char *place = getenv("TMPDIR");
 	if (!place || !place[0])
 		place = access("/var/tmp", W_OK) ? "." : "/var/tmp";
-	char absolute[PATH_MAX - 128];
+	char absolute[PATH_MAX]; /* what realpath(3) may write */
 	if (!realpath(place, absolute)) {
 		perror(place);
 		exit(2);
 	}
-	snprintf(root, sizeof(root), "%s/pmdirect-unit.XXXXXX", absolute);
+	snprintf(root, sizeof(root), "%.*s/pmdirect-unit.XXXXXX", (int)sizeof(root) - 32, absolute);
 	if (!mkdtemp(root)) {
 		perror(root);
 		exit(2);
