@@ -13,16 +13,16 @@ check() {
 # The value of a column of the method $2 with commits of $3 bytes.
 bench_of() { awk -F '  +' -v method="$2" -v size="$3" '$1 == method && $2 == size { print $'"$1"' }' "/tmp/bench.$name"; }
 
-# By lines nothing is flushed and nothing reaches the device as a request; by pages each commit is one flush.
+# By pages each commit is one flush. What DAX stores passes the counts of the device, so they are not known.
 try_bench() {
 	./pmdirect bench --seconds=2 -n -o method,size,flushes,written "$dir" >"/tmp/bench.$name" || failed=1
 	sed "s/^/$name: /" "/tmp/bench.$name"
 	case $name in
-	*-dax) expected=0.00 ;;
+	*-dax) expected="?" ;;
 	*) expected=1.00 ;;
 	esac
 	for size in 64 4096; do
-		check "$name: flushes for $size bytes" [ "$(bench_of 3 pm_persist $size)" = $expected ]
+		check "$name: flushes for $size bytes" [ "$(bench_of 3 pm_persist $size)" = "$expected" ]
 	done
 	check "$name: fdatasync flushes" [ "$(bench_of 3 'write and fdatasync' 4096)" != 0.00 ]
 	check "$name: nothing is left" [ -z "$(find "$dir" -name '*bench*')" ]

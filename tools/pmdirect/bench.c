@@ -50,6 +50,7 @@ struct bench {
 	struct pm_mapping *mapping;
 	void *block; /* aligned, for O_DIRECT */
 	int direct_fd;
+	bool is_counted; /* stores by DAX pass the counts of the device */
 	uint64_t seed;
 	uint64_t *samples;
 };
@@ -141,6 +142,8 @@ static void put(struct bench *b, const char *method, uint64_t size, size_t count
                 const struct device_counts *before)
 {
 	struct device_counts after = counts_of(b->fd);
+	after.is_known &= b->is_counted;
+	after.has_flushes &= b->is_counted;
 	uint64_t bytes = after.bytes - before->bytes, flushes = after.flushes - before->flushes;
 	size_t samples = count < SAMPLES_MAX ? count : SAMPLES_MAX;
 	qsort(b->samples, samples, sizeof(*b->samples), ascending);
@@ -229,6 +232,7 @@ static void say_granularity(struct bench *b)
 	struct pm_report r;
 	if (pm_query(b->mapping, &r, sizeof(r)))
 		return;
+	b->is_counted = r.direct == PM_NO;
 	output_note(b->out,
 	            "%s: granularity %s, sync %s, direct %s; the device's counts have the writes of all programs",
 	            b->directory, pm_granularity_name(r.granularity), pm_state_name(r.sync), pm_state_name(r.direct));
