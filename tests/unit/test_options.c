@@ -60,7 +60,7 @@ static const struct {
 
 START_TEST(a_contradiction_is_refused)
 {
-	struct pm_options o = contradictions[_i].options;
+	_Alignas(128) struct pm_options o = contradictions[_i].options;
 	struct pm_report report;
 	const char *path = unit_file("file", 100);
 	fake_start(&fake_plain);
