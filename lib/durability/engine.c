@@ -8,25 +8,23 @@
 
 void pm_medium_init(struct pm_medium *m)
 {
-	m->writeback = (struct pm_writeback){.error = 0};
-	pthread_mutex_init(&m->writeback.lock, NULL);
+	pthread_mutex_init(&m->end_lock, NULL);
 }
 
 void pm_medium_destroy(struct pm_medium *m)
 {
-	pthread_mutex_destroy(&m->writeback.lock);
-	pm_page_set_free(&m->writeback.recorded);
+	pthread_mutex_destroy(&m->end_lock);
 }
 
 bool pm_medium_note_end(struct pm_medium *m, uint64_t end, unsigned resized)
 {
 	if (end >= atomic_load(&m->reach) || end >= atomic_load(&m->end))
 		return true;
-	pthread_mutex_lock(&m->writeback.lock);
+	pthread_mutex_lock(&m->end_lock);
 	bool is_current = atomic_load(&m->resized) == resized;
 	if (is_current && end < atomic_load(&m->end))
 		atomic_store(&m->end, end);
-	pthread_mutex_unlock(&m->writeback.lock);
+	pthread_mutex_unlock(&m->end_lock);
 	return is_current;
 }
 
@@ -34,23 +32,23 @@ void pm_medium_note_taken(struct pm_medium *m, uint64_t end)
 {
 	if (end <= atomic_load(&m->end))
 		return;
-	pthread_mutex_lock(&m->writeback.lock);
+	pthread_mutex_lock(&m->end_lock);
 	if (end > atomic_load(&m->end))
 		atomic_store(&m->writeback.cut, true);
-	pthread_mutex_unlock(&m->writeback.lock);
+	pthread_mutex_unlock(&m->end_lock);
 }
 
 /* What was recorded stays so: another thread may have recorded it after the drain of pm_resize(). */
 void pm_medium_set_reach(struct pm_medium *m, uint64_t reach, bool is_acknowledged)
 {
-	pthread_mutex_lock(&m->writeback.lock);
+	pthread_mutex_lock(&m->end_lock);
 	atomic_fetch_add(&m->resized, 1);
 	atomic_store(&m->reach, reach);
 	if (is_acknowledged) {
 		atomic_store(&m->end, UINT64_MAX);
 		atomic_store(&m->writeback.cut, false);
 	}
-	pthread_mutex_unlock(&m->writeback.lock);
+	pthread_mutex_unlock(&m->end_lock);
 }
 
 int pm_medium_check(struct pm_medium *m)

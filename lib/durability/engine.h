@@ -35,8 +35,6 @@ static inline void pm_count(_Atomic uint64_t *counter, uint64_t more)
 
 struct pm_page_request;
 
-#define PM_PIECES_LOOKED 4
-
 /* What page write-back has to do, and which thread does it (page.c). */
 struct pm_writeback {
 	struct pm_page_set recorded;
@@ -49,11 +47,10 @@ struct pm_writeback {
 	struct pm_page_request *waiting, **last; /* the oldest first; where the next is queued unless none waits */
 	_Atomic unsigned waiting_count;          /* changes under the lock */
 	/* The leader alone changes these. */
-	unsigned expected;     /* requests: those of the last turn, and those that waited at its end */
-	uint32_t longest_wait; /* for them, in nanoseconds */
-	uint32_t looked[PM_PIECES_LOOKED]; /* pieces of the file (folios.c): the number and one */
-	unsigned char vain;  /* how many waits in a row ended before all had come */
-	unsigned char hasty; /* turns that wait for no request, after one that waited in vain */
+	unsigned expected;  /* requests: those of the last turn, and those that waited at its end */
+	unsigned vain;      /* how many turns in a row began before all that were expected had come */
+	unsigned hasty;     /* turns that wait for no request, after one that waited in vain */
+	uint64_t turn_took; /* nanoseconds: the last turn that wrote */
 };
 
 /* Whether an fsync or msync of the file writes its inode (kernel/trusted_sync.h). */
@@ -72,7 +69,8 @@ struct pm_medium {
 	struct pm_kept_file *identity; /* of fd; NULL without */
 	_Atomic uint64_t reach;        /* in the file: the end of the mapping */
 	_Atomic uint64_t end;          /* of the file, where it was seen before reach; else UINT64_MAX */
-	_Atomic unsigned resized;      /* how often reach was set; writeback.lock guards a change of these three */
+	_Atomic unsigned resized;      /* how often reach was set */
+	pthread_mutex_t end_lock;      /* of a change of these three */
 	struct pm_walks walks;
 	bool read_only;
 	bool is_device; /* a device node: the file system of the node is not that of the data */

@@ -27,11 +27,22 @@
 #include <string.h>
 
 #include "durability/direct.h"
-#include "durability/folios.h"
 #include "durability/page.h"
 #include "durability/writeback_calls.h"
 #include "sys/sys.h"
 #include "sys/trace.h"
+
+void pm_page_init(struct pm_writeback *w)
+{
+	*w = (struct pm_writeback){.error = 0};
+	pthread_mutex_init(&w->lock, NULL);
+}
+
+void pm_page_destroy(struct pm_writeback *w)
+{
+	pthread_mutex_destroy(&w->lock);
+	pm_page_set_free(&w->recorded);
+}
 
 /* ---- What is to be written ---- */
 
@@ -78,7 +89,7 @@ void pm_page_promoted(struct pm_writeback *w)
 /* ---- The leader ---- */
 
 #define LONGEST_WAIT_NS 100000u
-#define MOST_VAIN 4 /* more in a row change nothing */
+#define MOST_HASTY_TURNS 16u
 
 /*
  * The threads of the last turn are about to ask again. A leader that does not wait for them writes for half of them,
@@ -93,12 +104,12 @@ static void await_others(struct pm_writeback *w)
 		w->hasty--;
 		return;
 	}
+	uint64_t most = w->turn_took / 2 < LONGEST_WAIT_NS ? w->turn_took / 2 : LONGEST_WAIT_NS;
 	uint64_t began = pm_sys->now_ns();
-	while (w->waiting_count < w->expected && pm_sys->now_ns() - began < w->longest_wait)
+	while (w->waiting_count < w->expected && pm_sys->now_ns() - began < most)
 		pm_sys->yield();
-	bool in_vain = w->waiting_count < w->expected;
-	w->vain = !in_vain ? 0 : w->vain < MOST_VAIN ? w->vain + 1 : MOST_VAIN;
-	w->hasty = (unsigned char)((1u << w->vain) - 1);
+	w->vain = w->waiting_count < w->expected ? w->vain + 1 : 0;
+	w->hasty = w->vain < 5 ? (1u << w->vain) - 1 : MOST_HASTY_TURNS;
 }
 
 /* The thread leads those that wait, the first of which is its own. One that wants to be alone is led with no other. */
@@ -341,16 +352,11 @@ static int write_for(struct pm_medium *m, struct pm_page_request *led)
 	uint64_t furthest = work.recorded ? atomic_exchange(&w->furthest, 0) : 0;
 	if (!found && !work.whole && !furthest)
 		return 0;
-	struct pm_folios_found folios;
-	pm_folios_look(m, &work.walk, &folios);
 	uint64_t began = pm_sys->now_ns();
 	int rc = write_work(m, &work);
-	uint64_t took = pm_sys->now_ns() - began;
-	led->waited += took;
-	w->longest_wait = took / 2 < LONGEST_WAIT_NS ? (uint32_t)(took / 2) : LONGEST_WAIT_NS;
-	pm_trace_drain(m->map, took, rc);
-	if (!rc)
-		pm_folios_drop(m, &folios);
+	w->turn_took = pm_sys->now_ns() - began;
+	led->waited += w->turn_took;
+	pm_trace_drain(m->map, w->turn_took, rc);
 	pm_medium_note_taken(m, m->offset + furthest);
 	return rc;
 }

@@ -31,6 +31,8 @@ struct pm_page_request {
 	struct pm_page_request *next;
 };
 
+void pm_page_init(struct pm_writeback *);
+void pm_page_destroy(struct pm_writeback *);
 /* Records the pages of a range for a drain. */
 void pm_page_record(struct pm_medium *, const void *address, size_t length);
 /*

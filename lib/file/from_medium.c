@@ -55,7 +55,7 @@ static int drop(struct pm_file *f, uint64_t offset, uint64_t end, uint64_t *firs
 	for (int attempt = 0; attempt < ATTEMPTS && !rc && *first < end; attempt++) {
 		if (attempt > 1)
 			pm_sys->poll(NULL, 0, 1 << (attempt - 2));
-		rc = PM_RETRY(pm_sys->fadvise_dontneed(f->fd, 0, 0));
+		rc = PM_RETRY(pm_sys->fadvise_dontneed(f->fd));
 		if (!rc)
 			rc = find_cached(f, offset, end, first);
 	}

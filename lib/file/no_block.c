@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "durability/folios.h"
 #include "file/forbidden.h"
 #include "file/no_block.h"
 #include "kernel/quirks.h"
@@ -46,10 +45,6 @@ int pm_file_why_no_block(int fd, const struct statx *stx, uint64_t offset, uint6
 		return -EPERM;
 	int rc = ask_for_blocks(fd, stx, offset, offset + length);
 	if (!rc) {
-		/*
-		 * The page cache of XFS takes blocks for a whole folio (fs/iomap/buffered-io.c iomap_page_mkwrite): a
-		 * fault can fail for a folio where a single page would still find a block.
-		 */
 		uint64_t start = offset - offset % PM_LARGEST_FOLIO, end = offset + length + PM_LARGEST_FOLIO - 1;
 		rc = ask_for_blocks(fd, stx, start, end - end % PM_LARGEST_FOLIO);
 	}

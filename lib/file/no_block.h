@@ -8,6 +8,11 @@
 #include <sys/stat.h>
 
 /*
+ * The page cache of XFS takes blocks for a whole folio, up to 2 MiB from Linux 6.6 on (fs/iomap/buffered-io.c
+ * iomap_page_mkwrite): a fault can fail for a folio where a single page would still find a block.
+ */
+#define PM_LARGEST_FOLIO ((uint64_t)2 << 20)
+/*
  * Why a store into the range failed: -ENOSPC, -EDQUOT, -EFBIG, -EPERM (the file is immutable or append-only); 0: none
  * of these explains it. May allocate what is missing there, never beyond the end in stx.
  */

@@ -102,7 +102,7 @@ static bool has_large_folios(const struct pm_ask *ask, const struct pm_subject *
 void pm_area_drop_folios(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s)
 {
 	if (ask->access == PM_ACCESS_RANDOM && has_large_folios(ask, s))
-		PM_RETRY(pm_sys->fadvise_dontneed(f->fd, 0, 0));
+		PM_RETRY(pm_sys->fadvise_dontneed(f->fd));
 }
 
 /* Readahead is what makes large folios of what is read (mm/readahead.c page_cache_ra_order). */

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "durability/folios.h"
 #include "error.h"
 #include "facts/evidence.h"
 #include "facts/extents.h"

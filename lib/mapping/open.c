@@ -286,6 +286,7 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 	m->observed.errors = &m->errors;
 	pm_terms_init(&m->terms);
 	m->terms.fails_on_loss = o->flags & PM_FAIL_ON_DEMOTION;
+	pm_page_init(&m->medium.writeback);
 	pm_medium_init(&m->medium);
 	return m;
 }
@@ -295,6 +296,7 @@ static void release(struct pm_mapping *m)
 	pm_mapping_watch_end(m);
 	pm_observed_destroy(&m->observed);
 	pm_file_close(&m->file);
+	pm_page_destroy(&m->medium.writeback);
 	pm_medium_destroy(&m->medium);
 	pm_terms_destroy(&m->terms);
 	pm_place_free(m->place);

@@ -90,9 +90,9 @@ static int do_renameat2_noreplace(int dir_fd, const char *from, const char *to)
 	return result(syscall(SYS_renameat2, dir_fd, from, dir_fd, to, RENAME_NOREPLACE));
 }
 
-static int do_fadvise_dontneed(int fd, uint64_t offset, uint64_t length)
+static int do_fadvise_dontneed(int fd)
 {
-	return -posix_fadvise(fd, (off_t)offset, (off_t)length, POSIX_FADV_DONTNEED);
+	return -posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 static int do_fsync(int fd)

@@ -94,8 +94,7 @@ struct pm_sys {
 	int (*renameat2_noreplace)(int dir_fd, const char *from, const char *to);
 	int (*ftruncate)(int fd, uint64_t length);
 	int (*fallocate)(int fd, uint64_t offset, uint64_t length);
-	/* posix_fadvise(2) POSIX_FADV_DONTNEED; length 0: to the end of the file */
-	int (*fadvise_dontneed)(int fd, uint64_t offset, uint64_t length);
+	int (*fadvise_dontneed)(int fd); /* posix_fadvise(2) POSIX_FADV_DONTNEED, of the whole file */
 	int (*fsync)(int fd);
 	int (*fdatasync)(int fd);
 	int (*syncfs)(int fd);

@@ -53,14 +53,6 @@ def can_trace():
     return subprocess.run(["strace", "-o", "/dev/null", "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def write_pages(path):
-    """One by one: of a file written as a whole the page cache may make one folio, which the library drops."""
-    with open(path, "wb", buffering=0) as file:
-        for _ in range(16):
-            file.write(b"\1" * 4096)
-        os.fsync(file.fileno())
-
-
 def main(work, program, plain):
     if not can_trace():
         print("skipped: strace or ldd is not installed, or tracing is not permitted")
@@ -69,7 +61,7 @@ def main(work, program, plain):
     with tempfile.TemporaryDirectory(dir=work) as directory:
         path = os.path.join(directory, "file")
         for name, command in (("pmdirect", program), ("plain", plain)):
-            write_pages(path)
+            pathlib.Path(path).write_bytes(b"\1" * 65536)
             done, lines = trace(command, path, os.path.join(directory, "log"))
             if done.returncode:
                 print(f"{name}: exit {done.returncode}: {done.stdout}")

@@ -54,7 +54,6 @@ lib/durability/page_set
 lib/durability/walk
 lib/durability/engine
 lib/durability/writeback_calls
-lib/durability/folios
 lib/durability/deep
 lib/durability/direct
 lib/durability/page

@@ -39,8 +39,7 @@
 	X(CALL, int, ftruncate, (int fd, uint64_t length), (fd, length), .fd = fd, .length = length) \
 	X(CALL, int, fallocate, (int fd, uint64_t offset, uint64_t length), (fd, offset, length), \
 	  .fd = fd, .length = length, .offset = offset) \
-	X(CALL, int, fadvise_dontneed, (int fd, uint64_t offset, uint64_t length), (fd, offset, length), .fd = fd, \
-	  .offset = offset, .length = length) \
+	X(CALL, int, fadvise_dontneed, (int fd), (fd), .fd = fd) \
 	X(CALL, int, fsync, (int fd), (fd), .fd = fd) \
 	X(CALL, int, fdatasync, (int fd), (fd), .fd = fd) \
 	X(CALL, int, syncfs, (int fd), (fd), .fd = fd) \

@@ -74,11 +74,11 @@ static ssize_t fake_pwritev2_append(int fd, const void *buffer, size_t size)
 	return pm_sys_linux.pwritev2_append(fd, buffer, (size + 1) / 2);
 }
 
-static int fake_fadvise_dontneed(int fd, uint64_t offset, uint64_t length)
+static int fake_fadvise_dontneed(int fd)
 {
 	if (fake.machine.dax == PM_YES)
 		fake_violation("a DAX file has no page cache to drop");
-	return pm_sys_linux.fadvise_dontneed(fd, offset, length);
+	return pm_sys_linux.fadvise_dontneed(fd);
 }
 
 bool fake_write_back_bad(void)

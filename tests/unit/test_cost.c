@@ -92,7 +92,6 @@ static void start(enum state s)
 {
 	leased_path = unit_file("file", SIZE);
 	fake_start(states[s].machine);
-	fake.machine.release = FAKE_WITHOUT_FOLIOS;
 	atomic_store(&fake.watcher_sleeps, true);
 	main_thread = pthread_self();
 	unit_ok(pm_unmap(unit_map(leased_path, UNIT_OPTIONS(.flags = states[s].flags))));
@@ -169,6 +168,8 @@ OPERATION(copy_and_unmap, copy_nodrain() || unmap())
 #define MSYNC "msync faccessat2_write statx_now"
 /* Whose the descriptor is, before the caller's memory changes and after, for a number that is reused meanwhile. */
 #define READ "statx_now pread statx_now"
+/* The kernel would cache what it reads in large folios. */
+#define READ_PAGES "statx_now madvise pread statx_now"
 /* The time of the file is moved, where it still is the file. */
 #define TOUCH "statx_now futimens_now"
 #define COMMIT " msync faccessat2_write"
@@ -205,7 +206,7 @@ static const struct {
 	{"sync", sync_all, {MSYNC, MSYNC " 1024L 1F", FILE_SYNC, "", TOUCH COMMIT " 1F", TOUCH COMMIT " 1024L 1F"}},
 	{"clear_error", clear_error, {"", "", "", "", "", ""}},
 	/* Whether it was the file that was read. */
-	{"read", read_byte, {READ, READ, READ, READ, READ, READ}},
+	{"read", read_byte, {READ_PAGES, READ, READ, READ, READ, READ}},
 	{"copy", copy, {MSYNC, MSYNC " 1025L 2F", REFUSED, "", "1F", "1L 1F"}},
 	{"copy, nodrain", copy_nodrain, {"", "1L 1F", REFUSED, "", "", "1L"}},
 	{"copy, noflush", copy_noflush, {"", "", REFUSED, "", "", ""}},
@@ -372,7 +373,7 @@ static const struct {
 	enum state state;
 	const char *cost;
 } births[] = {
-	{PAGES, "openat statx wrong_sync readlinkat mmap uname"},
+	{PAGES, "openat statx wrong_sync readlinkat mmap uname madvise"},
 	{READ_ONLY, "openat statx fstatfs wrong_sync readlinkat mmap"},
 	{VOLATILE, "openat statx readlinkat mmap"},
 	{LINES, "openat statx wrong_sync " TRIAL " statx readlinkat wrong_sync wrong_sync ioctl " MOUNTED
@@ -404,9 +405,9 @@ START_TEST(what_watching_costs)
 {
 	static const char *const map[] = {
 		"openat statx eventfd " KEEP " signalfd " KEEP " openat " KEEP " inotify " KEEP " " WATCH_FILE
-		" wrong_sync readlinkat mmap uname " TAKE " " RING,
+		" wrong_sync readlinkat mmap uname madvise " TAKE " " RING,
 		"openat statx fcntl_getsig fcntl_getsig fcntl_getsig " WATCH_FILE
-		" wrong_sync readlinkat mmap uname " TAKE " " RING};
+		" wrong_sync readlinkat mmap uname madvise " TAKE " " RING};
 	struct pm_mapping *watched[2];
 	start(WATCHED);
 	for (unsigned i = 0; i < 2; i++) {

@@ -158,107 +158,6 @@ START_TEST(what_pm_read_caches)
 }
 END_TEST
 
-/* ---- What commits meet ---- */
-
-#define LARGE ((uint64_t)64 << 10)
-
-/* A kernel whose page cache holds folios of LARGE. */
-static struct {
-	struct machine machine;
-	struct pm_mapping *m;
-	bool dirty;    /* all of the second folio */
-	bool small;    /* a write-back leaves the pages beside it dirty */
-	int msync_error;
-	unsigned looks;
-} folio;
-
-static int folio_cachestat(int fd, uint64_t offset, uint64_t length, struct pm_cachestat *stat)
-{
-	(void)fd;
-	uint64_t from = offset > LARGE ? offset : LARGE, to = offset + length < 2 * LARGE ? offset + length : 2 * LARGE;
-	folio.looks++;
-	*stat = (struct pm_cachestat){.dirty = folio.dirty && from < to ? (to - from) / unit_page() : 0};
-	return 0;
-}
-
-static int folio_msync(void *address, size_t length)
-{
-	(void)address;
-	(void)length;
-	folio.dirty = folio.small || folio.msync_error;
-	return folio.msync_error;
-}
-
-static char *start_folio(enum pm_access access)
-{
-	const char *path = unit_file("file", 16 * LARGE);
-	fake_start(&fake_plain);
-	folio.dirty = true;
-	folio.small = false;
-	folio.msync_error = 0;
-	folio.looks = 0;
-	machine_put(&folio.machine, MACHINE(.cachestat = folio_cachestat, .msync = folio_msync));
-	folio.m = unit_map(path, UNIT_OPTIONS(.access = access));
-	fake_forget();
-	return (char *)pm_base(folio.m) + LARGE;
-}
-
-static void stop_folio(void)
-{
-	folio.msync_error = 0;
-	unit_ok(pm_clear_error(folio.m));
-	unit_ok(pm_unmap(folio.m));
-	machine_remove(&folio.machine);
-}
-
-static uint64_t bytes_written(void)
-{
-	struct pm_statistics s;
-	unit_ok(pm_statistics(folio.m, &s, sizeof(s)));
-	return s.bytes_written;
-}
-
-START_TEST(a_large_folio_is_dropped_after_a_small_commit)
-{
-	char *at = start_folio(_i ? PM_ACCESS_RANDOM : PM_ACCESS_UNSET);
-	unit_ok(pm_commit(folio.m, &(struct pm_range){at + 5 * unit_page(), 1}, 1));
-	const struct fake_record *r = advice_of(MADV_DONTNEED), *drop = fake_find(FAKE_fadvise_dontneed, 0);
-	ck_assert(r && r->address == (uintptr_t)at && r->length == LARGE);
-	ck_assert(drop && drop->offset == LARGE && drop->length == LARGE && drop->number > r->number);
-	ck_assert_uint_eq(bytes_written(), LARGE);
-	/* That part of the file is not looked at again. */
-	fake_forget();
-	folio.dirty = true;
-	folio.looks = 0;
-	unit_ok(pm_commit(folio.m, &(struct pm_range){at + 4 * unit_page(), 1}, 1));
-	ck_assert_uint_eq(folio.looks + fake_calls(FAKE_madvise), 0);
-	ck_assert_uint_eq(bytes_written(), LARGE + unit_page());
-	stop_folio();
-}
-END_TEST
-
-enum kept { SEQUENTIAL, SMALL_FOLIOS, HALF_IS_ASKED_FOR, FAILED, CLEAN, KEPT };
-
-/* One call more for a part of the file, at most. */
-START_TEST(nothing_else_is_dropped)
-{
-	char *at = start_folio(_i == SEQUENTIAL ? PM_ACCESS_SEQUENTIAL : PM_ACCESS_UNSET);
-	struct pm_range ranges[9];
-	folio.small = _i == SMALL_FOLIOS;
-	folio.dirty = _i != CLEAN;
-	folio.msync_error = _i == FAILED ? -EIO : 0;
-	size_t count = _i == HALF_IS_ASKED_FOR ? 9 : 1;
-	for (size_t i = 0; i < count; i++)
-		ranges[i] = (struct pm_range){at + i * unit_page(), 1};
-	ck_assert_int_eq(pm_commit(folio.m, ranges, count), folio.msync_error);
-	ck_assert_uint_eq(fake_calls(FAKE_madvise) + fake_calls(FAKE_fadvise_dontneed), 0);
-	ck_assert_uint_eq(bytes_written(), count * unit_page());
-	if (_i == SEQUENTIAL || _i == HALF_IS_ASKED_FOR || _i == CLEAN)
-		ck_assert_uint_eq(folio.looks, _i == CLEAN);
-	stop_folio();
-}
-END_TEST
-
 /* Neither is needed for durability. */
 START_TEST(a_kernel_that_refuses)
 {
@@ -280,8 +179,6 @@ int main(void)
 	tcase_add_test(c, a_new_file_with_a_reserve);
 	tcase_add_test(c, the_advice);
 	tcase_add_loop_test(c, what_pm_read_caches, 0, 6);
-	tcase_add_loop_test(c, a_large_folio_is_dropped_after_a_small_commit, 0, 2);
-	tcase_add_loop_test(c, nothing_else_is_dropped, 0, KEPT);
 	tcase_add_test(c, a_kernel_that_refuses);
 	return unit_run();
 }

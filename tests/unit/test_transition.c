@@ -26,14 +26,14 @@ static void start(enum pm_granularity granularity)
 	terms = (struct pm_terms){.is_synchronous = true};
 	medium = (struct pm_medium){.cpu = pm_cpu(), .end = UINT64_MAX};
 	pm_terms_init(&terms);
-	pm_medium_init(&medium);
+	pm_page_init(&medium.writeback);
 	terms.decision = decision(granularity);
 	pm_terms_begin(&terms, &medium);
 }
 
 static void stop(void)
 {
-	pm_medium_destroy(&medium);
+	pm_page_destroy(&medium.writeback);
 	pm_terms_destroy(&terms);
 }
 
