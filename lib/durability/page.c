@@ -108,7 +108,9 @@ static void await_others(struct pm_writeback *w)
 	uint64_t began = pm_sys->now_ns();
 	while (w->waiting_count < w->expected && pm_sys->now_ns() - began < most)
 		pm_sys->yield();
-	w->vain = w->waiting_count < w->expected ? w->vain + 1 : 0;
+	/* Where other programs want the CPU, a yield takes long. */
+	bool in_vain = w->waiting_count < w->expected || pm_sys->now_ns() - began > 2 * most;
+	w->vain = in_vain ? w->vain + 1 : 0;
 	w->hasty = w->vain < 5 ? (1u << w->vain) - 1 : MOST_HASTY_TURNS;
 }
 

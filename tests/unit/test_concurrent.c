@@ -125,7 +125,7 @@ END_TEST
 
 static struct {
 	_Atomic uint64_t now; /* nanoseconds */
-	uint64_t turn;        /* how long an msync takes */
+	uint64_t turn, yield; /* how long an msync and a yield take */
 	atomic_uint yields;
 	struct caller *comes; /* while a leader waits */
 	struct machine machine;
@@ -145,7 +145,7 @@ static int timed_msync(void *address, size_t length)
 static int timed_yield(void)
 {
 	timed.yields++;
-	timed.now += 10000;
+	timed.now += timed.yield;
 	if (timed.comes) {
 		begin(timed.comes, 2, true);
 		timed.comes = NULL;
@@ -158,6 +158,7 @@ static void start_timed(uint64_t turn)
 {
 	syncing_start(XFS_SUPER_MAGIC);
 	timed.turn = turn;
+	timed.yield = 10000;
 	timed.yields = 0;
 	timed.comes = NULL;
 	machine_put(&timed.machine, MACHINE(.now_ns = timed_now, .yield = timed_yield, .msync = timed_msync));
@@ -213,6 +214,21 @@ START_TEST(waits_in_vain_become_rare)
 	timed.yields = 0;
 	let_one_lead_after_another();
 	ck_assert_uint_ne(timed.yields, 0);
+	stop_timed();
+}
+END_TEST
+
+/* All came, and too late: other programs kept the CPU. */
+START_TEST(slow_yields_become_rare)
+{
+	start_timed(100000);
+	timed.yield = 1000000;
+	for (unsigned i = 0; i < 40; i++) {
+		timed.comes = &others[1];
+		let_one_lead_after_another();
+		ck_assert_int_eq(timed.comes ? 0 : result(&others[1]), 0);
+	}
+	ck_assert_uint_eq(timed.yields, 5);
 	stop_timed();
 }
 END_TEST
@@ -419,6 +435,7 @@ int main(void)
 	tcase_add_loop_test(c, distant_pages_share_a_sync, 0, 4);
 	tcase_add_test(c, a_leader_waits_for_those_of_the_last_turn);
 	tcase_add_loop_test(c, waits_in_vain_become_rare, 0, 2);
+	tcase_add_test(c, slow_yields_become_rare);
 	tcase_add_loop_test(c, a_failure_is_told_to_all_that_wait, 0, 16);
 	tcase_add_loop_test(c, a_failure_of_a_group_is_told_to_the_group, 0, 16);
 	tcase_add_test(c, a_recovery_is_led_with_no_other);
