@@ -111,7 +111,9 @@ sys.stdin.read()
     assert row["reason"] == "leased" and row["direct"] in ("no", "yes") and row["sync"] == "unknown", row
     place.run("probe", "--require=direct", path, status=0 if row["direct"] == "yes" else 1)
     row, = place.json("ps", "--all", "--file", path)["rows"]
-    assert (row["granularity"], row["sync"], row["leases"]) == ("unknown", "no", 1) and "lease" in row["note"], row
+    assert (row["granularity"], row["sync"]) == ("unknown", "no") and "lease" in row["note"], row
+    # The kernel may list a lock twice while those of other tests come and go.
+    assert row["leases"] in (1, 2), row
     assert row["direct"] in ("no", "yes"), row
     place.run("watch", "--for=1", path, status=2)
     assert holder.communicate()[0] == b"", "the lease was broken"
