@@ -144,12 +144,20 @@ static void without_library(bool hint)
 
 /* ---- With it ---- */
 
-static atomic_bool is_mending, is_mutant;
+static atomic_bool is_mutant;
+static atomic_uint mended; /* pages that the library has gone through, and the one it is at */
 
-static int note_mending(void *at, size_t length, int advice)
+/* Page by page, as the kernel does it, so that the stores can keep up with it. */
+static int mend_by_pages(void *at, size_t length, int advice)
 {
-	atomic_store(&is_mending, true);
-	return pm_sys_linux.madvise(at, length, advice);
+	int rc = 0;
+	if (advice != MADV_POPULATE_WRITE)
+		return pm_sys_linux.madvise(at, length, advice);
+	for (size_t along = 0; along < length && !rc; along += PAGE) {
+		atomic_fetch_add(&mended, 1);
+		rc = pm_sys_linux.madvise((char *)at + along, PAGE, advice);
+	}
+	return rc;
 }
 
 static int change_no_hint(int fd, unsigned long request, void *arg)
@@ -159,14 +167,19 @@ static int change_no_hint(int fd, unsigned long request, void *arg)
 	return pm_sys_linux.ioctl(fd, request, arg);
 }
 
-/* Stores along with the library, which goes through the pages in order. */
+/* Stores along with the library, which goes through the pages in order: where a copy is to come. */
 static void store_meanwhile(struct pm_mapping *m, unsigned round, unsigned page[WINDOWS])
 {
-	for (unsigned i = 0; i < PATIENCE * 1000 && !atomic_load(&is_mending); i++)
+	for (unsigned i = 0; i < PATIENCE * 1000 && !atomic_load(&mended); i++)
 		usleep(1000);
-	CHECK(atomic_load(&is_mending), "the library does not make the file whole");
+	CHECK(atomic_load(&mended), "the library does not make the file whole");
 	for (unsigned w = 0; w < WINDOWS; w++) {
 		page[w] = w * AHEAD + 1 + (unsigned)random() % (AHEAD - 1);
+		/* The fault of the store begins before the copy. */
+		unsigned ahead = (unsigned)random() % 6;
+		while (atomic_load(&mended) + ahead <= w * AHEAD && pm_granularity_of(m) < PM_CACHE_LINE)
+			continue;
+		spin((unsigned)random() % 100);
 		uint64_t *at = slot(pm_base(m), page[w]);
 		*at = round * WINDOWS + w + 1;
 		CHECK(!pm_persist(m, at, sizeof(*at)));
@@ -184,7 +197,7 @@ static unsigned interfere(unsigned round, const unsigned page[WINDOWS])
 	CHECK(fd >= 0, "%s: %m", path);
 	for (unsigned w = 0; w < WINDOWS && round; w++)
 		lost += is_lost(fd, page[w], (round - 1) * WINDOWS + w + 1);
-	atomic_store(&is_mending, false);
+	atomic_store(&mended, 0);
 	share(fd);
 	close(fd);
 	return lost;
@@ -196,11 +209,11 @@ static void with_library(bool is_without_hint)
 	unsigned page[WINDOWS], lost = 0, round = 0;
 	struct pm_mapping *m = NULL;
 	atomic_store(&is_mutant, is_without_hint);
-	machine_put(&between, MACHINE(.madvise = note_mending, .ioctl = change_no_hint));
+	machine_put(&between, MACHINE(.madvise = mend_by_pages, .ioctl = change_no_hint));
 	close(new_file(false));
 	CHECK(!pm_map(path, &(struct pm_options){.size = sizeof(struct pm_options), .flags = PM_LEASE | PM_PREPARE,
 	                                         .sync = PM_GUARANTEE}, &m));
-	for (; !failures && round < (is_without_hint ? 4 * ROUNDS : ROUNDS) && !(is_without_hint && lost); round++) {
+	for (; !failures && round < (is_without_hint ? 16 * ROUNDS : ROUNDS) && !(is_without_hint && lost); round++) {
 		lost += interfere(round, page);
 		store_meanwhile(m, round, page);
 	}
