@@ -90,11 +90,11 @@ START_TEST(calls_on_lines_are_short)
 	EXPECT_STEPS(18, pm_drain(m));
 	EXPECT_STEPS(58, flush_and_drain(1));
 	EXPECT_STEPS(40 + 16 * 46, flush_and_drain(16));
-	EXPECT_STEPS(150, pm_memcpy(m, base, source, LINE, 0));
-	EXPECT_STEPS(150, pm_memset(m, base, 1, LINE, 0));
-	EXPECT_STEPS(150, pm_memcpy(m, base, source, LINE, PM_NODRAIN));
-	EXPECT_STEPS(150, pm_memset(m, base, 1, LINE, PM_NODRAIN));
-	EXPECT_STEPS(40 + 16 * 155, copies_and_drain(16, LINE));
+	EXPECT_STEPS(160, pm_memcpy(m, base, source, LINE, 0));
+	EXPECT_STEPS(160, pm_memset(m, base, 1, LINE, 0));
+	EXPECT_STEPS(160, pm_memcpy(m, base, source, LINE, PM_NODRAIN));
+	EXPECT_STEPS(160, pm_memset(m, base, 1, LINE, PM_NODRAIN));
+	EXPECT_STEPS(40 + 16 * 160, copies_and_drain(16, LINE));
 	unit_ok(pm_unmap(m));
 }
 END_TEST
