@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,7 +16,6 @@
 
 #define RESIZERS 2u
 #define CALLERS 4u
-#define ROUNDS 120u
 #define KEPT 8u  /* pages that no resize takes away: each caller has its own words there */
 #define MOST 64u /* pages, and the reserve */
 
@@ -39,12 +39,14 @@ static uint32_t next(uint32_t *state)
 	return *state ^= *state << 5;
 }
 
+static unsigned rounds = 120; /* of each thread that resizes */
+
 static void *resize(void *arg)
 {
 	unsigned n = (unsigned)(uintptr_t)arg;
 	struct pm_mapping *mine = other && n ? other : m;
 	uint32_t state = n + 77;
-	for (unsigned i = 0; i < ROUNDS; i++) {
+	for (unsigned i = 0; i < rounds; i++) {
 		uint64_t wanted = KEPT * unit_page() + next(&state) % ((MOST - KEPT) * unit_page());
 		int rc = pm_resize(mine, wanted);
 		/* The part that a mapping would take away may be the other's. */
@@ -332,6 +334,8 @@ END_TEST
 
 int main(void)
 {
+	const char *fewer = getenv("PMDIRECT_TEST_ROUNDS");
+	rounds = fewer ? (unsigned)atoi(fewer) : rounds;
 	TCase *c = unit_case("resizes");
 	tcase_set_timeout(c, 60);
 	tcase_add_loop_test(c, resizes_and_all_other_calls_at_once, 0, (int)KINDS);
