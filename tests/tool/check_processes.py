@@ -176,6 +176,17 @@ def as_nobody():
     os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
+def require_nobody(place):
+    """Another user can start the command, which below a home of mode 0700 none can."""
+    if os.geteuid():
+        raise Skip("only root can become another user")
+    try:
+        subprocess.run([*place.command, "--version"], preexec_fn=as_nobody, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=True)
+    except (PermissionError, subprocess.CalledProcessError) as error:
+        raise Skip("the command is where another user cannot start it") from error
+
+
 def rows_of_nobody(place):
     """Of a process of that user: a file by its path, and one without a name by a descriptor."""
     as_nobody()
@@ -211,11 +222,7 @@ def as_child(act):
 
 def test_unprivileged(place):
     """A user without privilege is told what it could not see; nothing becomes a yes by that."""
-    if os.geteuid():
-        raise Skip("only root can become another user")
-    if subprocess.run([*place.command, "--version"], preexec_fn=as_nobody, stdout=subprocess.DEVNULL,
-                      stderr=subprocess.DEVNULL, check=False).returncode:
-        raise Skip("the command is where another user cannot start it")
+    require_nobody(place)
     done = place.run("ps", "--all", preexec_fn=as_nobody)
     assert b"not seen" in done.stderr, done.stderr
     done = place.run("ps", "-p", str(os.getpid()), preexec_fn=as_nobody, status=2)
