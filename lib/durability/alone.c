@@ -67,13 +67,22 @@ static int dirty_cached_pages(struct pm_medium *m)
 	return rc;
 }
 
+/* Returns rc. */
+static int end_alone(struct pm_writeback *w, struct pm_page_request *self, int rc)
+{
+	pm_page_tell(w, self, rc);
+	sem_destroy(&self->woken);
+	pthread_setcancelstate(self->cancel_state, NULL);
+	return rc;
+}
+
 static int write_all_again(struct pm_medium *m)
 {
 	struct pm_writeback *w = &m->writeback;
 	struct pm_page_request self = {.wanted = PM_WANTED_ALONE};
 	pm_page_write_lines(m, m->map, m->map_length);
 	/* A write-back under way may yet fail, and clean pages that were made dirty before it did. */
-	struct pm_page_request *led = pm_page_ask(w, &self);
+	pm_page_ask(w, &self);
 	/* What the description still has to report is made good by what follows. */
 	if (!m->is_device)
 		pm_read_error(m->fd);
@@ -83,10 +92,7 @@ static int write_all_again(struct pm_medium *m)
 		rc = pm_page_write_all(m);
 	if (!rc)
 		w->error = 0;
-	pm_page_tell(w, led, rc);
-	sem_destroy(&self.woken);
-	pthread_setcancelstate(self.cancel_state, NULL);
-	return rc;
+	return end_alone(w, &self, rc);
 }
 
 int pm_page_recover(struct pm_medium *m)
@@ -107,9 +113,6 @@ int pm_page_sync_file(struct pm_medium *m, int (*sync)(void *), void *arg)
 {
 	struct pm_writeback *w = &m->writeback;
 	struct pm_page_request self = {.wanted = PM_WANTED_ALONE};
-	struct pm_page_request *led = pm_page_ask(w, &self);
-	pm_page_tell(w, led, w->error ? w->error : sync(arg));
-	sem_destroy(&self.woken);
-	pthread_setcancelstate(self.cancel_state, NULL);
-	return self.rc;
+	pm_page_ask(w, &self);
+	return end_alone(w, &self, w->error ? w->error : sync(arg));
 }
