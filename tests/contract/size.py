@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""No function above 70 lines, no file above 500, no line of C or Python above 120 columns.
+"""No function above 70 lines, no file above 500, no line of C or Python above 120 columns. No stray file at the top.
 
 In the library the limit of a function is 40 lines, and 99 of 100 have at most 30. There the name of a function stands
 in one file only, so that a backtrace or a profile says which one it met.
@@ -11,6 +11,7 @@ in one file only, so that a backtrace or a profile says which one it met.
 
 import pathlib
 import re
+import subprocess
 import sys
 
 FUNCTION_LINES = 70
@@ -20,6 +21,9 @@ FILE_LINES = 500
 COLUMNS = 120 # a tab ends at the next multiple of 8
 DIRECTORIES = ("lib", "include", "examples", "adapters", "tests", "tools", "bench", "doc", "scripts", "bindings",
                "cmake", "debian")
+# Git may track no other file at the top: a log or a crash that a test left there is soon committed with the rest.
+TOP = {".clang-format", ".editorconfig", ".gitignore", "ARCHITECTURE.md", "CHANGELOG.md", "CODING_STYLE.md",
+       "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "meson.build", "meson_options.txt"}
 # Of these meson builds one or the other, or both say what they are.
 ALTERNATIVES = ("lib/cpu/", "lib/sys/", "lib/providers/")
 # Written by a program.
@@ -91,8 +95,20 @@ def check_library(found):
                        for name, paths in sorted(places.items()) if len(paths) > 1]
 
 
+def stray(tracked):
+    """Of the files that git tracks, those at the top that do not belong there."""
+    return sorted(name for name in tracked if "/" not in name and name not in TOP)
+
+
+def tracked_files(root):
+    """Empty where the tree is no clone, an unpacked archive for instance."""
+    listed = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], capture_output=True, check=False, text=True)
+    return listed.stdout.split("\0")[:-1] if listed.returncode == 0 else []
+
+
 def check(root):
-    problems, library = [], []
+    library = []
+    problems = [f"{name}: does not belong at the top" for name in stray(tracked_files(root))]
     for directory in DIRECTORIES:
         for path in sorted((root / directory).rglob("*")):
             name = str(path.relative_to(root))
@@ -172,6 +188,8 @@ def self_test():
     lines = "x" * COLUMNS + "\n" + "x" * COLUMNS + "x\n" + "\t" * (COLUMNS // 8) + "\n1234567\t" + "x" * COLUMNS + "\n"
     if wide_lines(lines) != [(2, COLUMNS + 1), (4, COLUMNS + 8)]:
         problems.append(f"wide lines: {wide_lines(lines)}")
+    if stray(["README.md", "closed.1", "lib/closed.1"]) != ["closed.1"]:
+        problems.append("a stray file was not found")
     return problems
 
 
