@@ -35,10 +35,10 @@ static int report_lost_descriptor(struct pm_mapping *m, const char *call)
 		m->medium.fd);
 }
 
-int pm_gate_enter(struct pm_mapping *m, const char *call)
+int pm_gate_refuse(struct pm_mapping *m, const char *call)
 {
 	int error = pm_errors_current(&m->errors);
-	if (__builtin_expect(error, 0))
+	if (error)
 		return report_error(m, call, error);
 	if (atomic_load_explicit(&m->file.identity.lost, memory_order_relaxed))
 		return report_lost_descriptor(m, call);
@@ -47,10 +47,8 @@ int pm_gate_enter(struct pm_mapping *m, const char *call)
 	             : 0;
 }
 
-int pm_gate_leave(struct pm_mapping *m, const char *call, int rc)
+int pm_gate_fail(struct pm_mapping *m, const char *call, int rc)
 {
-	if (!rc)
-		return 0;
 	if (rc == -EBADF && atomic_load(&m->file.identity.lost))
 		return report_lost_descriptor(m, call);
 	pm_errors_add(&m->errors, rc);
