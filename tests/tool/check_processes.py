@@ -224,7 +224,7 @@ def test_unprivileged(place):
     """A user without privilege is told what it could not see; nothing becomes a yes by that."""
     require_nobody(place)
     done = place.run("ps", "--all", preexec_fn=as_nobody)
-    assert b"not seen" in done.stderr, done.stderr
+    assert b"may not look at" in done.stderr, done.stderr
     done = place.run("ps", "-p", str(os.getpid()), preexec_fn=as_nobody, status=2)
     assert b"may not see" in done.stderr and done.stdout == b"", done
     path = place.file("secret")

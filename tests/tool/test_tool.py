@@ -15,6 +15,7 @@ import shlex
 import sys
 import tempfile
 
+import check_claims
 import check_form
 import check_machine
 import check_paths
@@ -23,7 +24,7 @@ import wrong
 from place import Place, Skip
 
 SKIP = 77
-TESTS = {name[5:]: test for module in (check_form, check_paths, check_processes, check_machine)
+TESTS = {name[5:]: test for module in (check_form, check_claims, check_paths, check_processes, check_machine)
          for name, test in vars(module).items() if name.startswith("test_")}
 
 

@@ -42,6 +42,7 @@ static const char help[] =
 #define BLOCK ((size_t)4096)
 #define SAMPLES_MAX ((size_t)1 << 20)
 #define METHODS 4
+#define SECONDS_MAX 3600
 
 struct bench {
 	struct output *out;
@@ -77,24 +78,60 @@ static uint64_t next_random(struct bench *b)
 	return b->seed;
 }
 
+/* The two numbers of a file "stat": how many were read; the second one is there from Linux 5.5 on. */
+static int read_counts(const char *directory, uint64_t *sectors, uint64_t *flushes)
+{
+	char *path = text_format("%s/stat", directory);
+	FILE *f = fopen(path, "re");
+	int found = f ? fscanf(f, "%*u %*u %*u %*u %*u %*u %" SCNu64 " %*u %*u %*u %*u %*u %*u %*u %*u %" SCNu64,
+	                       sectors, flushes)
+	              : 0;
+	if (f)
+		fclose(f);
+	free(path);
+	return found;
+}
+
+static bool has_entry(const char *directory, const char *name)
+{
+	char *path = text_format("%s/%s", directory, name);
+	bool has = !access(path, F_OK);
+	free(path);
+	return has;
+}
+
+/* Counting can be switched off, and all counts stand still then. */
+static bool counts_at_all(const char *disk)
+{
+	char *path = text_format("%s/queue/iostats", disk);
+	FILE *f = fopen(path, "re");
+	int digit = f ? fgetc(f) : EOF;
+	if (f)
+		fclose(f);
+	free(path);
+	return digit != '0';
+}
+
+/*
+ * The flushes of a partition are counted for its disk, and only where requests pass a queue of the kernel, which dm and
+ * md have none of (block/blk-flush.c blk_account_io_flush).
+ */
 static struct device_counts counts_of(int fd)
 {
 	struct device_counts c = {.is_known = false};
 	struct stat st;
-	char path[64];
+	uint64_t sectors = 0, ignored;
 	if (fstat(fd, &st))
 		return c;
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/stat", major(st.st_dev), minor(st.st_dev));
-	FILE *f = fopen(path, "re");
-	uint64_t sectors;
-	int found = f ? fscanf(f, "%*u %*u %*u %*u %*u %*u %" SCNu64 " %*u %*u %*u %*u %*u %*u %*u %*u %" SCNu64,
-	                       &sectors, &c.flushes)
-	              : 0;
-	if (f)
-		fclose(f);
-	c.is_known = found >= 1;
-	c.has_flushes = found == 2; /* from Linux 5.5 on */
-	c.bytes = c.is_known ? sectors * 512 : 0;
+	char *part = text_format("/sys/dev/block/%u:%u", major(st.st_dev), minor(st.st_dev));
+	char *disk = text_format("%s%s", part, has_entry(part, "partition") ? "/.." : "");
+	if (counts_at_all(disk)) {
+		c.is_known = read_counts(part, &sectors, &ignored) >= 1;
+		c.has_flushes = has_entry(disk, "mq") && read_counts(disk, &ignored, &c.flushes) == 2;
+		c.bytes = sectors * 512;
+	}
+	free(disk);
+	free(part);
 	return c;
 }
 
@@ -274,8 +311,8 @@ enum status command_bench(int argc, char **argv)
 {
 	static const struct option options[] = {COMMON_OPTIONS, {"seconds", required_argument, NULL, 's'}, {0}};
 	struct form form = {.json = false};
-	int seconds = 5;
-	for (int option; (option = getopt_long(argc, argv, COMMON_LETTERS, options, NULL)) != -1;) {
+	long seconds = 5;
+	for (int option; (option = option_next(argc, argv, COMMON_LETTERS, options)) != -1;) {
 		if (form_take(&form, option))
 			continue;
 		if (option == 'h') {
@@ -285,9 +322,9 @@ enum status command_bench(int argc, char **argv)
 		}
 		if (option != 's')
 			return usage("bench");
-		seconds = atoi(optarg);
+		seconds = option_number(optarg, 1, SECONDS_MAX);
 	}
-	if (optind + 1 != argc || seconds < 1 || seconds > 3600) {
+	if (optind + 1 != argc || seconds < 0) {
 		say("bench takes one path, and --seconds from 1 to 3600");
 		return usage("bench");
 	}

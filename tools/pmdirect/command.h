@@ -41,6 +41,10 @@ enum status status_worst(enum status a, enum status b);
 	"  -o, --columns=LIST columns, by commas; +LIST: after the standard ones; all\n"                               \
 	"  -n, --no-headings  no line of headings\n"                                                                   \
 	"  -h, --help         this text\n"
+/* As getopt_long(3), with a line on stderr for '?'. */
+int option_next(int argc, char **argv, const char *letters, const struct option *options);
+/* A decimal number and nothing behind it; -1: it is none, or not in that range. */
+long option_number(const char *text, long least, long most);
 /* Whether the option is one of them; 'h' is the caller's. */
 bool form_take(struct form *form, int option);
 enum status usage(const char *command);

@@ -113,7 +113,7 @@ enum status command_doctor(int argc, char **argv)
 {
 	static const struct option options[] = {COMMON_OPTIONS, {0}};
 	struct form form = {.json = false};
-	for (int option; (option = getopt_long(argc, argv, COMMON_LETTERS, options, NULL)) != -1;) {
+	for (int option; (option = option_next(argc, argv, COMMON_LETTERS, options)) != -1;) {
 		if (form_take(&form, option))
 			continue;
 		if (option != 'h')

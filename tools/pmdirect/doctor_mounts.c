@@ -13,7 +13,7 @@
 
 struct mount {
 	unsigned major, minor;
-	char *where, type[32], options[512];
+	char *where, *type, *options;
 };
 
 /* Those that hold files of data, on a device or in memory. Of servers nothing is asked: one may not answer. */
@@ -42,19 +42,30 @@ static void unescape(char *text)
 	*to = 0;
 }
 
-/* "36 35 98:0 /root /mnt rw,noatime shared:1 - ext4 /dev/sda1 rw,errors=continue"; where points into line. */
+static void mount_end(struct mount *m)
+{
+	free(m->where);
+	free(m->type);
+	free(m->options);
+}
+
+/* "36 35 98:0 /root /mnt rw,noatime shared:1 - ext4 /dev/sda1 rw,errors=continue" */
 static bool parse(char *line, struct mount *m)
 {
-	char where[3000], super[250], own[250];
-	char *rest = strstr(line, " - ");
+	char *own = NULL, *super = NULL, *rest = strstr(line, " - ");
+	*m = (struct mount){.where = NULL};
 	line[strcspn(line, "\n")] = 0;
-	if (!rest || sscanf(line, "%*u %*u %u:%u %*s %2999s %249s", &m->major, &m->minor, where, own) != 4 ||
-	    sscanf(rest, " - %31s %*s %249s", m->type, super) < 2)
-		return false;
-	snprintf(m->options, sizeof(m->options), ",%s,%s,", own, super);
-	unescape(where);
-	m->where = text_copy(where);
-	return true;
+	bool is_one = rest && sscanf(line, "%*u %*u %u:%u %*s %ms %ms", &m->major, &m->minor, &m->where, &own) == 4 &&
+	              sscanf(rest, " - %ms %*s %ms", &m->type, &super) == 2;
+	if (is_one) {
+		m->options = text_format(",%s,%s,", own, super);
+		unescape(m->where);
+	} else {
+		mount_end(m);
+	}
+	free(own);
+	free(super);
+	return is_one;
 }
 
 static bool has_option(const struct mount *m, const char *option)
@@ -172,19 +183,35 @@ static void look_at_mount(struct doctor *d, const struct mount *m)
 		        "%s: whether data lasts is the server's promise, and it was not asked", m->type);
 }
 
+struct seen {
+	struct {
+		unsigned major, minor;
+	} *list;
+	size_t count, room;
+};
+
 /* The first of each file system; in containers one is mounted many times. */
-static bool is_new(const struct mount *seen, size_t count, const struct mount *m)
+static bool is_new(struct seen *s, const struct mount *m)
 {
-	for (size_t i = 0; i < count; i++)
-		if (seen[i].major == m->major && seen[i].minor == m->minor)
+	for (size_t i = 0; i < s->count; i++)
+		if (s->list[i].major == m->major && s->list[i].minor == m->minor)
 			return false;
+	if (s->count == s->room) {
+		s->room = s->room ? 2 * s->room : 64;
+		s->list = realloc(s->list, s->room * sizeof(*s->list));
+		if (!s->list)
+			abort();
+	}
+	s->list[s->count].major = m->major;
+	s->list[s->count++].minor = m->minor;
 	return true;
 }
 
 void doctor_mounts(struct doctor *d)
 {
-	static struct mount seen[256];
-	size_t count = 0, size = 0;
+	struct seen seen = {.count = 0};
+	struct mount m;
+	size_t size = 0;
 	unsigned in_memory = 0;
 	char *line = NULL;
 	FILE *f = fopen("/proc/self/mountinfo", "re");
@@ -192,23 +219,18 @@ void doctor_mounts(struct doctor *d)
 		finding(d, LEVEL_UNKNOWN, "mount", "-", "", "/proc is not mounted, so no mount can be looked at");
 		return;
 	}
-	while (getline(&line, &size, f) > 0 && count < sizeof(seen) / sizeof(seen[0])) {
-		struct mount *m = &seen[count];
-		if (!parse(line, m))
+	while (getline(&line, &size, f) > 0) {
+		if (!parse(line, &m))
 			continue;
-		in_memory += !strcmp(m->type, "tmpfs") || !strcmp(m->type, "ramfs");
-		if (is_new(seen, count, m)) {
-			look_at_mount(d, m);
-			count++;
-		} else {
-			free(m->where);
-		}
+		in_memory += !strcmp(m.type, "tmpfs") || !strcmp(m.type, "ramfs");
+		if (is_new(&seen, &m))
+			look_at_mount(d, &m);
+		mount_end(&m);
 	}
 	if (in_memory)
 		finding(d, LEVEL_NOTE, "mount", "tmpfs", "", "%u mounts are memory that a power failure clears",
 		        in_memory);
-	while (count)
-		free(seen[--count].where);
+	free(seen.list);
 	free(line);
 	fclose(f);
 }

@@ -77,11 +77,8 @@ static enum status explain(const char *path, const struct form *form, const stru
 	place_look(path, &place);
 	place_ask(path, &place, options, &a);
 	enum status status = a.error && is_unmappable(a.error) ? STATUS_NOT_MET : STATUS_UNKNOWN;
-	if (a.sentence) {
-		char *sentence = text_printable(a.sentence);
-		output_note(&out, "%s", sentence);
-		free(sentence);
-	}
+	if (a.sentence)
+		output_note(&out, "%s", a.sentence);
 	if (!a.error && !a.is_held_back) {
 		put_rows(&out, &a.report, all);
 		status = a.report.granularity ? STATUS_MET : STATUS_UNKNOWN;
@@ -109,7 +106,7 @@ enum status command_explain(int argc, char **argv)
 	struct form form = {.json = false};
 	struct pm_options asked = {.flags = 0};
 	bool all = false;
-	for (int option; (option = getopt_long(argc, argv, COMMON_LETTERS, options, NULL)) != -1;) {
+	for (int option; (option = option_next(argc, argv, COMMON_LETTERS, options)) != -1;) {
 		if (form_take(&form, option))
 			continue;
 		if (option == 'h') {

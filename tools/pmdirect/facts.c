@@ -107,7 +107,7 @@ static const char *open_file(const struct area *a, const struct reached *r)
 {
 	struct statx stx;
 	forget_file();
-	if (locks_lease_holder(r->stx.stx_dev_major, r->stx.stx_dev_minor, r->stx.stx_ino))
+	if (locks_lease_holder(r->path, &r->stx) || locks_of(a->major, a->minor, a->inode).lease_holder)
 		return "a process has a lease on the file, which an open would break";
 	int fd = open_unnoticed(r->path);
 	if (fd < 0)
@@ -143,6 +143,7 @@ static void take(struct facts *f, const struct pm_report *r, bool is_writable)
 	f->large_folios = r->evidence[PM_EV_LARGE_FOLIOS].state;
 	f->is_device = r->evidence[PM_EV_DEVICE_DAX].state == PM_YES;
 	f->is_tmpfs = r->evidence[PM_EV_FILE_SYSTEM].value == TMPFS_MAGIC;
+	f->is_overlay = r->evidence[PM_EV_FILE_SYSTEM].value == OVERLAYFS_SUPER_MAGIC;
 	/* The probe was of a mapping for reading. An immutable file says EPERM, and is mapped already. */
 	f->is_lost = is_writable && writable->state == PM_NO && writable->error != EPERM;
 }

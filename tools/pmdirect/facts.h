@@ -11,13 +11,13 @@
 
 /* Of the file. What was not asked is 0, which is unknown. */
 struct facts {
-	bool is_probed;  /* the library was asked, and the members up to is_device count */
+	bool is_probed;  /* the library was asked, and the members up to is_lost count */
 	bool is_no_file; /* a device that is no memory, as /dev/dri/card0 */
 	enum pm_granularity granularity;
 	enum pm_state sync, map_sync, durable, large_folios;
 	enum pm_grade grade;
 	enum pm_reason reason;
-	bool is_device, is_tmpfs; /* a device-dax; a file of a tmpfs */
+	bool is_device, is_tmpfs, is_overlay; /* a device-dax; a file of a tmpfs, of an overlay */
 	bool is_lost;             /* no store reaches the medium any more: the file system is read-only */
 	enum pm_state direct;     /* may be known without a probe */
 	const char *obstacle;     /* why it was not probed, in words; NULL: it was */

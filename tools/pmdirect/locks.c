@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "locks.h"
@@ -17,7 +19,7 @@ struct lock {
 
 static struct lock *table;
 static size_t count;
-static bool is_read;
+static bool is_read, is_known;
 
 /* "1: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF"; a waiter has "->" before the kind and holds nothing. */
 static bool parse(const char *line, struct lock *lock)
@@ -39,6 +41,7 @@ void locks_read(void)
 	FILE *f = fopen("/proc/locks", "re");
 	count = 0;
 	is_read = true;
+	is_known = f != NULL;
 	for (size_t room = 0; f && fgets(line, sizeof(line), f);) {
 		if (!parse(line, &lock))
 			continue;
@@ -54,20 +57,21 @@ void locks_read(void)
 		fclose(f);
 }
 
-static bool is_on(const struct lock *lock, uint32_t major, uint32_t minor, uint64_t inode)
+/* any_device: any that has no block device. */
+static bool is_on(const struct lock *lock, uint32_t major, uint32_t minor, uint64_t inode, bool any_device)
 {
 	if (lock->inode != inode)
 		return false;
-	return (lock->major == major && lock->minor == minor) || (!major && !lock->major);
+	return (lock->major == major && lock->minor == minor) || (any_device && !major && !lock->major);
 }
 
-struct locks_of_file locks_of(uint32_t major, uint32_t minor, uint64_t inode)
+static struct locks_of_file find(uint32_t major, uint32_t minor, uint64_t inode, bool any_device)
 {
-	struct locks_of_file found = {.leases = 0};
 	if (!is_read)
 		locks_read();
+	struct locks_of_file found = {.is_known = is_known};
 	for (size_t i = 0; inode && i < count; i++) {
-		if (!is_on(&table[i], major, minor, inode))
+		if (!is_on(&table[i], major, minor, inode, any_device))
 			continue;
 		/* A delegation is a server's to its client (DELEG): the client gives it back, and nothing is lost. */
 		bool is_lease = table[i].kind == 'L';
@@ -80,8 +84,22 @@ struct locks_of_file locks_of(uint32_t major, uint32_t minor, uint64_t inode)
 	return found;
 }
 
-pid_t locks_lease_holder(uint32_t major, uint32_t minor, uint64_t inode)
+struct locks_of_file locks_of(uint32_t major, uint32_t minor, uint64_t inode)
+{
+	return find(major, minor, inode, false);
+}
+
+/* btrfs gives each subvolume numbers of its own, overlay each layer. */
+static bool has_other_numbers(const char *path)
+{
+	struct statfs fs;
+	if (statfs(path, &fs))
+		return true;
+	return (uint32_t)fs.f_type == BTRFS_SUPER_MAGIC || (uint32_t)fs.f_type == OVERLAYFS_SUPER_MAGIC;
+}
+
+pid_t locks_lease_holder(const char *path, const struct statx *stx)
 {
 	locks_read();
-	return locks_of(major, minor, inode).lease_holder;
+	return find(stx->stx_dev_major, stx->stx_dev_minor, stx->stx_ino, has_other_numbers(path)).lease_holder;
 }

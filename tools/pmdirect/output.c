@@ -24,12 +24,25 @@ static void *grown(void *memory, size_t size)
 
 void say(const char *format, ...)
 {
+	char *text;
 	va_list arguments;
-	fputs("pmdirect: ", stderr);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	if (vasprintf(&text, format, arguments) < 0)
+		abort();
 	va_end(arguments);
-	fputc('\n', stderr);
+	char *shown = text_printable(text);
+	fprintf(stderr, "pmdirect: %s\n", shown);
+	free(shown);
+	free(text);
+}
+
+/* A second one of a name would be a second key of that name in JSON. */
+static void add_once(struct output *o, size_t column)
+{
+	for (size_t i = 0; i < o->order_count; i++)
+		if (o->order[i] == column)
+			return;
+	o->order[o->order_count++] = column;
 }
 
 static int add_column(struct output *o, const char *name, size_t length)
@@ -37,9 +50,7 @@ static int add_column(struct output *o, const char *name, size_t length)
 	for (size_t i = 0; i < o->column_count; i++) {
 		if (strlen(o->columns[i].name) != length || strncasecmp(o->columns[i].name, name, length))
 			continue;
-		if (o->order_count == COLUMNS_MAX)
-			return say("-o: more than %d columns", COLUMNS_MAX), -1;
-		o->order[o->order_count++] = i;
+		add_once(o, i);
 		return 0;
 	}
 	say("-o: there is no column \"%.*s\"; --help lists them", (int)length, name);
@@ -48,9 +59,9 @@ static int add_column(struct output *o, const char *name, size_t length)
 
 static void add_columns(struct output *o, bool all)
 {
-	for (size_t i = 0; i < o->column_count && o->order_count < COLUMNS_MAX; i++)
+	for (size_t i = 0; i < o->column_count; i++)
 		if (all || o->columns[i].is_standard)
-			o->order[o->order_count++] = i;
+			add_once(o, i);
 }
 
 /* A list; "all" stands for all columns, and a "+" before the list for the standard ones. */
@@ -301,9 +312,16 @@ enum status output_end(struct output *o, enum status status)
 		free(o->notes[i]);
 	free(o->cells);
 	free(o->notes);
-	if (!fflush(stdout) && !ferror(stdout))
+	return status;
+}
+
+enum status output_close(enum status status)
+{
+	/* The reason is known only if this call meets it. */
+	int error = fflush(stdout) ? errno : 0;
+	if (!error && !ferror(stdout))
 		return status;
-	say("stdout cannot be written: %s", strerror(errno));
+	say("stdout cannot be written%s%s", error ? ": " : "", error ? strerror(error) : "");
 	return STATUS_UNKNOWN;
 }
 

@@ -43,7 +43,7 @@ struct form {
 	const char *columns; /* of -o; NULL: the standard ones, in JSON all */
 };
 
-#define COLUMNS_MAX 40
+#define COLUMNS_MAX 40 /* no table of columns is longer */
 
 struct output {
 	const struct form *form;
@@ -66,12 +66,14 @@ void output_row(struct output *o, const struct cell *cells);
 __attribute__((format(printf, 2, 3))) void output_note(struct output *o, const char *format, ...);
 /* The same, in the JSON alone: sentences that a table is followed by. */
 void output_remark(struct output *o, const char *text);
-/* Writes what is left, and frees. The status, or STATUS_UNKNOWN if stdout cannot be written. */
+/* Writes what is left, and frees. The status. */
 enum status output_end(struct output *o, enum status status);
+/* At the end of the program: the status, or STATUS_UNKNOWN with a line on stderr if stdout could not be written. */
+enum status output_close(enum status status);
 
 bool output_wants(const struct output *o, const char *column);
 void output_list_columns(const struct column *columns, size_t count);
-/* A sentence on stderr, with the name of the command. */
+/* A sentence on stderr, with the name of the command. What does not print is an escape there. */
 __attribute__((format(printf, 1, 2))) void say(const char *format, ...);
 
 #endif

@@ -63,15 +63,12 @@ void place_look(const char *path, struct place *place)
 		return;
 	place->kind = kind_of(&stx);
 	place->size = stx.stx_size;
-	place->major = stx.stx_dev_major;
-	place->minor = stx.stx_dev_minor;
-	place->inode = stx.stx_ino;
 	if (place->kind == PLACE_DEVICE_DAX)
 		place->direct = PM_YES;
 	else if (place->kind == PLACE_FILE && stx.stx_attributes_mask & STATX_ATTR_DAX)
 		place->direct = stx.stx_attributes & STATX_ATTR_DAX ? PM_YES : PM_NO;
 	if (place->kind == PLACE_FILE)
-		place->lease_holder = locks_lease_holder(place->major, place->minor, place->inode);
+		place->lease_holder = locks_lease_holder(path, &stx);
 }
 
 static void ask(const char *path, const struct pm_options *options, struct answer *answer)
@@ -135,8 +132,11 @@ static void ask_file(const char *path, const struct place *place, struct pm_opti
 		}
 	}
 	/* What procfs says of a file that it cannot map (fs/proc/inode.c pde_mmap). */
-	if (answer->error == -EIO && !place->size && is_on_procfs(path))
+	if (answer->error == -EIO && !place->size && is_on_procfs(path)) {
+		free(answer->sentence);
 		answer->error = -ENODEV;
+		answer->sentence = text_format("%s: procfs has no memory for this file that could be mapped", path);
+	}
 	answer->is_read_only |= options->flags & PM_READ_ONLY && place->kind != PLACE_BLOCK_DEVICE;
 }
 

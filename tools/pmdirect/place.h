@@ -15,8 +15,6 @@ struct place {
 	int error; /* PLACE_MISSING: negative errno of statx(2) */
 	uint64_t size;
 	enum pm_state direct; /* STATX_ATTR_DAX, of a file that exists; device-dax */
-	uint32_t major, minor;
-	uint64_t inode;
 	pid_t lease_holder; /* another process that has a lease on it; 0: /proc/locks shows none */
 };
 

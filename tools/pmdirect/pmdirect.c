@@ -36,7 +36,7 @@ static int run(size_t command, int argc, char **argv)
 	static char name[] = "pmdirect";
 	/* getopt_long(3) begins its complaints with it. */
 	argv[0] = name;
-	return (int)commands[command].run(argc, argv);
+	return (int)output_close(commands[command].run(argc, argv));
 }
 
 int main(int argc, char **argv)
@@ -46,9 +46,9 @@ int main(int argc, char **argv)
 		if (!strcmp(word, commands[i].name))
 			return run(i, argc - 1, argv + 1);
 	if (!strcmp(word, "--version"))
-		return printf("pmdirect %s\n", pm_version()), 0;
+		return printf("pmdirect %s\n", pm_version()), (int)output_close(STATUS_MET);
 	if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
-		return help(), 0;
+		return help(), (int)output_close(STATUS_MET);
 	if (*word)
 		say("there is no command \"%s\"", word);
 	say("see pmdirect --help");

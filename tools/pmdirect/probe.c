@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pmdirect probe: what a mapping of each path would get. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "command.h"
 #include "place.h"
-#include "text.h"
 
 enum {
 	PATH,
@@ -140,11 +138,8 @@ static enum status probe(struct output *out, const char *path, const struct requ
 	fill(cells, path, &place, &answer);
 	cells[MET] = TEXT_CELL(request->required ? pm_state_name(met) : NULL);
 	output_row(out, cells);
-	if (answer.sentence) {
-		char *sentence = text_printable(answer.sentence);
-		output_note(out, "%s", sentence);
-		free(sentence);
-	}
+	if (answer.sentence)
+		output_note(out, "%s", answer.sentence);
 	answer_free(&answer);
 	return status_of(met);
 }
@@ -157,7 +152,7 @@ static int parse(int argc, char **argv, struct request *request)
 	                                        {"prepare", no_argument, NULL, 'p'},
 	                                        {"lease", no_argument, NULL, 'l'},
 	                                        {0}};
-	for (int option; (option = getopt_long(argc, argv, COMMON_LETTERS, options, NULL)) != -1;) {
+	for (int option; (option = option_next(argc, argv, COMMON_LETTERS, options)) != -1;) {
 		if (form_take(&request->form, option))
 			continue;
 		switch (option) {
@@ -175,9 +170,7 @@ static int parse(int argc, char **argv, struct request *request)
 			request->options.flags |= PM_LEASE;
 			break;
 		case 'h':
-			printf("%s", help);
-			output_list_columns(columns, COLUMNS);
-			exit(0);
+			return 1;
 		default:
 			return -1;
 		}
@@ -190,8 +183,14 @@ enum status command_probe(int argc, char **argv)
 	struct request request = {.required = REQUIRE_NOTHING};
 	struct output out;
 	enum status status = STATUS_MET;
-	if (parse(argc, argv, &request))
+	int rc = parse(argc, argv, &request);
+	if (rc < 0)
 		return usage("probe");
+	if (rc) {
+		printf("%s", help);
+		output_list_columns(columns, COLUMNS);
+		return STATUS_MET;
+	}
 	/* The path is last, where its length moves nothing. */
 	const char *standard = request.required ? "granularity,sync,direct,durable,grade,reason,met,path"
 	                                        : "granularity,sync,direct,durable,grade,reason,path";

@@ -113,9 +113,11 @@ static void fill_file(struct cell *cells, const struct area *a, const struct fac
 	/* There is no page cache. */
 	if (f->direct == PM_YES)
 		cells[CACHED] = cells[DIRTY] = cells[WRITEBACK] = NUMBER_CELL(0);
-	cells[LOCKS] = NUMBER_CELL(locks.record_locks);
-	cells[FLOCKS] = NUMBER_CELL(locks.flocks);
-	cells[LEASES] = NUMBER_CELL(locks.leases);
+	/* On overlay those of maps may be numbers of the layer, on which no lock is listed. */
+	bool is_known = locks.is_known && (!f->is_overlay || locks.record_locks + locks.flocks + locks.leases);
+	cells[LOCKS] = is_known ? NUMBER_CELL(locks.record_locks) : UNKNOWN_CELL;
+	cells[FLOCKS] = is_known ? NUMBER_CELL(locks.flocks) : UNKNOWN_CELL;
+	cells[LEASES] = is_known ? NUMBER_CELL(locks.leases) : UNKNOWN_CELL;
 	cells[NOTE] = TEXT_CELL(f->obstacle);
 }
 
@@ -188,7 +190,7 @@ static enum status list(struct request *request)
 	if (rc)
 		status = status_worst(status == STATUS_MET ? STATUS_UNKNOWN : status, STATUS_UNKNOWN);
 	if (found.unseen)
-		output_note(&out, "not seen, for want of privilege, and so perhaps with mappings: %u of the processes",
+		output_note(&out, "this user may not look at %u of the processes, which may have mappings too",
 		            found.unseen);
 	if (request->required && (found.unseen || !out.rows))
 		status = status_worst(status, STATUS_UNKNOWN);
@@ -201,7 +203,7 @@ enum status command_ps(int argc, char **argv)
 	static const struct option options[] = {
 		COMMON_OPTIONS, SCOPE_OPTIONS, {"require", required_argument, NULL, 'R'}, {0}};
 	struct request request = {.required = REQUIRE_NOTHING};
-	for (int option; (option = getopt_long(argc, argv, COMMON_LETTERS SCOPE_LETTERS, options, NULL)) != -1;) {
+	for (int option; (option = option_next(argc, argv, COMMON_LETTERS SCOPE_LETTERS, options)) != -1;) {
 		int taken = scope_take(&request.scope, option);
 		if (taken < 0)
 			return usage("ps");

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
 #include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
@@ -73,6 +75,24 @@ enum status status_worst(enum status a, enum status b)
 	if (a == STATUS_NOT_MET || b == STATUS_NOT_MET)
 		return STATUS_NOT_MET;
 	return a == STATUS_MET ? b : a;
+}
+
+int option_next(int argc, char **argv, const char *letters, const struct option *options)
+{
+	/* getopt_long(3) would write the argument as it is. */
+	opterr = 0;
+	int option = getopt_long(argc, argv, letters, options, NULL);
+	if (option == '?')
+		say("\"%s\" is no option, or its argument is missing or too much", argv[optind - 1]);
+	return option;
+}
+
+long option_number(const char *text, long least, long most)
+{
+	char *end;
+	errno = 0;
+	long number = strtol(text, &end, 10);
+	return *text && !*end && !errno && number >= least && number <= most ? number : -1;
 }
 
 bool form_take(struct form *form, int option)

@@ -10,7 +10,6 @@
 #include "output.h"
 #include "reach.h"
 #include "scope.h"
-#include "text.h"
 
 static int take_pids(struct scope *s, const char *list)
 {
@@ -79,10 +78,23 @@ static void leave_out(const struct scope *s, const struct statx *wanted, struct 
 static int read_one(pid_t pid, struct areas *areas)
 {
 	int rc = areas_read(areas, pid);
+	bool is_hidden = rc == -EACCES || rc == -EPERM, is_gone = rc == -ENOENT || rc == -ESRCH;
 	if (rc)
 		say("process %d: %s", (int)pid,
-		    rc == -EACCES || rc == -EPERM ? "this user may not see its mappings; root may" : strerror(-rc));
+		    is_hidden ? "this user may not see its mappings; root may"
+		    : is_gone ? "there is no such process"
+		              : strerror(-rc));
 	return rc ? -1 : 0;
+}
+
+static int read_listed(struct scope *s, struct areas *areas)
+{
+	size_t left = 0, count = s->pid_count;
+	for (size_t i = 0; i < count; i++)
+		if (!read_one(s->pids[i], areas))
+			s->pids[left++] = s->pids[i];
+	s->pid_count = left;
+	return left == count ? 0 : -1;
 }
 
 static int read_all(struct scope_rows *ret)
@@ -99,22 +111,17 @@ static int read_all(struct scope_rows *ret)
 	return 0;
 }
 
-int scope_read(const struct scope *s, struct scope_rows *ret)
+int scope_read(struct scope *s, struct scope_rows *ret)
 {
 	struct statx wanted = {0};
-	int rc = 0;
+	int rc;
 	*ret = (struct scope_rows){.unseen = 0};
 	int missing = s->file ? look_at(s->file, 0, &wanted) : 0;
 	if (missing) {
-		char *name = text_printable(s->file);
-		say("%s: %s", name, strerror(-missing));
-		free(name);
+		say("%s: %s", s->file, strerror(-missing));
 		return -1;
 	}
-	for (size_t i = 0; i < s->pid_count; i++)
-		rc |= read_one(s->pids[i], &ret->areas);
-	if (!s->pid_count)
-		rc = read_all(ret);
+	rc = s->pid_count ? read_listed(s, &ret->areas) : read_all(ret);
 	leave_out(s, &wanted, &ret->areas);
 	return rc;
 }

@@ -32,7 +32,10 @@ struct scope_rows {
 	unsigned unseen; /* processes that the caller may not look at */
 };
 
-/* 0, or -1 with a line on stderr: a process or the file is not there, or may not be seen. */
-int scope_read(const struct scope *scope, struct scope_rows *ret);
+/*
+ * 0, or -1 with a line on stderr: a process or the file is not there, or may not be seen. Such a process is no longer
+ * in the list of the scope: the rest can be read again, unless pid_count is 0, which stands for all.
+ */
+int scope_read(struct scope *scope, struct scope_rows *ret);
 
 #endif

@@ -20,7 +20,7 @@ enum { TIME, EVENT, PID, START, GRANULARITY, COULD, SYNC, DIRECT, REASON, OFFSET
 
 static const struct column columns[] = {
 	[TIME] = {"time", COLUMN_TEXT, true, "of this line: UTC, ISO 8601, milliseconds"},
-	[EVENT] = {"event", COLUMN_TEXT, true, "now, mapped, changed, unmapped, ended; or of pm_events(7)"},
+	[EVENT] = {"event", COLUMN_TEXT, true, "now, mapped, changed, unmapped, or of pm_events(7)"},
 	[PID] = {"pid", COLUMN_COUNT, false, "the process"},
 	[START] = {"start", COLUMN_ADDRESS, false, "the address of the mapping"},
 	[GRANULARITY] = {"granularity", COLUMN_TEXT, true, "since then"},
@@ -45,6 +45,9 @@ static const char help[] =
 	"  -w, --writable     of these, those that stores can be made to\n"
 	"  --interval=MS      between two looks; 1000\n"
 	"  --for=SECONDS      ends then; otherwise with the process, or at an interrupt\n" COMMON_HELP;
+
+#define INTERVAL_MAX 1000000000 /* milliseconds */
+#define SECONDS_MAX 1000000000
 
 struct request {
 	struct form form;
@@ -85,7 +88,7 @@ static int until_next(const struct request *request, int64_t began)
 {
 	int64_t left =
 		request->seconds ? began + request->seconds * 1000 - milliseconds(CLOCK_MONOTONIC) : request->interval;
-	if (is_interrupted || left <= 0)
+	if (is_interrupted || left <= 0 || ferror(stdout))
 		return 0;
 	return (int)(left < request->interval ? left : request->interval);
 }
@@ -172,9 +175,8 @@ static enum status watch_path(struct output *out, const struct request *request)
 	bool is_file = place.kind != PLACE_MISSING && place.kind != PLACE_OTHER && place.kind != PLACE_DIRECTORY;
 	int rc = is_file ? pm_map(request->path, &o, &m) : -EINVAL;
 	if (rc) {
-		char *path = text_printable(request->path);
-		output_note(out, "%s: %s", path, is_file ? pm_error_detail() : "no file that could be mapped");
-		free(path);
+		output_note(out, "%s%s", is_file ? "" : request->path,
+		            is_file ? pm_error_detail() : ": no file that could be mapped");
 		return STATUS_UNKNOWN;
 	}
 	/* From here on changes are announced, so none falls between the first line and the next. */
@@ -219,12 +221,12 @@ static void put_seen(struct output *out, const char *event, const struct seen *s
 }
 
 /* What is true may have changed, so nothing of the look before counts. */
-static bool look_anew(const struct scope *scope, struct look *look)
+static int look_anew(struct scope *scope, struct look *look)
 {
 	struct scope_rows found;
 	facts_forget();
 	locks_read();
-	bool is_there = !scope_read(scope, &found);
+	int rc = scope_read(scope, &found);
 	*look = (struct look){.areas = found.areas, .list = calloc(found.areas.count + 1, sizeof(*look->list))};
 	if (!look->list)
 		abort();
@@ -234,7 +236,7 @@ static bool look_anew(const struct scope *scope, struct look *look)
 			look->list[look->count++] = (struct seen){
 				found.areas.list[i], mapping_state_of(&found.areas.list[i], f), f->granularity};
 	}
-	return is_there;
+	return rc;
 }
 
 static void look_end(struct look *look)
@@ -277,8 +279,9 @@ static void compare(struct output *out, const struct look *before, const struct 
 static enum status watch_processes(struct output *out, const struct request *request)
 {
 	struct look before, now;
+	struct scope scope = request->scope;
 	int64_t began = milliseconds(CLOCK_MONOTONIC);
-	if (!look_anew(&request->scope, &before)) {
+	if (look_anew(&scope, &before)) {
 		look_end(&before);
 		return STATUS_UNKNOWN;
 	}
@@ -286,11 +289,11 @@ static enum status watch_processes(struct output *out, const struct request *req
 		put_seen(out, "now", &before.list[i]);
 	for (int left; (left = until_next(request, began)) > 0;) {
 		poll(NULL, 0, left);
-		bool is_there = look_anew(&request->scope, &now);
+		look_anew(&scope, &now);
 		compare(out, &before, &now);
 		look_end(&before);
 		before = now;
-		if (!is_there)
+		if (!scope.pid_count)
 			break;
 	}
 	look_end(&before);
@@ -299,13 +302,6 @@ static enum status watch_processes(struct output *out, const struct request *req
 
 /* ---- The command ---- */
 
-static long number_of(const char *text, long least)
-{
-	char *end;
-	long number = strtol(text, &end, 10);
-	return *text && !*end && number >= least && number <= 1000000000 ? number : -1;
-}
-
 static int parse(int argc, char **argv, struct request *request)
 {
 	static const struct option options[] = {COMMON_OPTIONS,
@@ -313,14 +309,14 @@ static int parse(int argc, char **argv, struct request *request)
 	                                        {"interval", required_argument, NULL, 'i'},
 	                                        {"for", required_argument, NULL, 's'},
 	                                        {0}};
-	for (int option; (option = getopt_long(argc, argv, COMMON_LETTERS SCOPE_LETTERS, options, NULL)) != -1;) {
+	for (int option; (option = option_next(argc, argv, COMMON_LETTERS SCOPE_LETTERS, options)) != -1;) {
 		int taken = option == 'a' ? -1 : scope_take(&request->scope, option);
 		if (taken > 0 || (!taken && form_take(&request->form, option)))
 			continue;
 		if (option == 'i')
-			request->interval = number_of(optarg, 1);
+			request->interval = option_number(optarg, 1, INTERVAL_MAX);
 		else if (option == 's')
-			request->seconds = number_of(optarg, 1);
+			request->seconds = option_number(optarg, 1, SECONDS_MAX);
 		else if (option == 'h')
 			return 1;
 		else
