@@ -39,7 +39,7 @@ def test_names_of_mappings(place):
 
 def columns_of_help(place, command):
     text = place.run(command, "--help").stdout.decode()
-    return re.findall(r"^  (\w+) +[* ] ", text.split("Columns of -o")[1], re.MULTILINE)
+    return re.findall(r"^  (\w+) +[* ] ", text.split("Columns of --columns")[1], re.MULTILINE)
 
 
 def test_columns(place):

@@ -14,6 +14,8 @@ enum status command_doctor(int argc, char **argv);
 enum status command_ps(int argc, char **argv);
 enum status command_watch(int argc, char **argv);
 enum status command_bench(int argc, char **argv);
+/* The status is that of the program. */
+enum status command_run(int argc, char **argv);
 
 /* What --require asks for. */
 enum requirement { REQUIRE_NOTHING = 0, REQUIRE_SYNC = 1, REQUIRE_DIRECT = 2, REQUIRE_DURABLE = 4 };

@@ -128,7 +128,7 @@ static const char *open_file(const struct area *a, const struct reached *r)
 	return NULL;
 }
 
-static void take(struct facts *f, const struct pm_report *r, bool is_writable)
+void facts_take(struct facts *f, const struct pm_report *r, bool is_writable)
 {
 	const struct pm_evidence *writable = &r->evidence[PM_EV_WRITABLE];
 	f->is_probed = true;
@@ -164,7 +164,7 @@ static void probe(struct facts *f, const struct area *a, mode_t mode)
 	else if (pm_probe_fd(file.fd, &o, &r, sizeof(r)))
 		f->obstacle = "the library cannot look at the file";
 	else
-		take(f, &r, a->is_writable);
+		facts_take(f, &r, a->is_writable);
 }
 
 static enum pm_state direct_of(const struct statx *stx)

@@ -32,6 +32,9 @@ struct cached {
 /* Valid until the next call. cached may be NULL. */
 const struct facts *facts_of(const struct area *area, struct cached *cached);
 
+/* What a report says; is_writable: of the mapping that is asked about. */
+void facts_take(struct facts *facts, const struct pm_report *report, bool is_writable);
+
 /* Forgets what is known, and closes the file that was kept open. */
 void facts_forget(void);
 

@@ -327,7 +327,7 @@ enum status output_close(enum status status)
 
 void output_list_columns(const struct column *columns, size_t count)
 {
-	printf("\nColumns of -o (*: without -o):\n");
+	printf("\nColumns of --columns (*: without it):\n");
 	for (size_t i = 0; i < count; i++)
 		printf("  %-13s %c %s\n", columns[i].name, columns[i].is_standard ? '*' : ' ', columns[i].help);
 }

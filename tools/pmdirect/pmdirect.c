@@ -16,6 +16,7 @@ static const struct {
 	{"ps", command_ps, "the shared file mappings of running processes"},
 	{"watch", command_watch, "changes of a file or of mappings, as they happen"},
 	{"bench", command_bench, "what a commit costs at a path"},
+	{"run", command_run, "runs a program, and reports its shared file mappings"},
 	{"doctor", command_doctor, "what of this machine makes mappings durable, and what prevents it"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

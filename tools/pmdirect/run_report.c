@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The report of pmdirect run: a row a process and file. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "run.h"
+#include "text.h"
+
+enum {
+	PID,
+	PROGRAM,
+	SIZE,
+	ACCESS,
+	MAPS,
+	GRANULARITY,
+	COULD,
+	SYNC,
+	DIRECT,
+	DURABLE,
+	REASON,
+	COULD_REASON,
+	MSYNCS,
+	MSYNCS_ASYNC,
+	ASKED,
+	BY_LINES,
+	FSYNCS,
+	FDATASYNCS,
+	RANGE_SYNCS,
+	WRITES,
+	WRITE_BYTES,
+	CHANGES,
+	ERRORS,
+	WAITED,
+	WRITTEN,
+	DEVICE_BYTES,
+	AMPLIFICATION,
+	SITES,
+	INODE,
+	NOTE,
+	PATH,
+	COLUMNS
+};
+
+static const struct column columns[] = {
+	[PID] = {"pid", COLUMN_COUNT, true, "the process"},
+	[PROGRAM] = {"program", COLUMN_PATH, false, "its executable"},
+	[SIZE] = {"size", COLUMN_BYTES, true, "of the longest mapping of the file"},
+	[ACCESS] = {"access", COLUMN_TEXT, true, "rw: stores were possible in one of them; r: in none"},
+	[MAPS] = {"maps", COLUMN_COUNT, false, "mappings of the file that were made, or moved"},
+	[GRANULARITY] = {"granularity", COLUMN_TEXT, true, "what a store needs there: byte, cache line, page, none"},
+	[COULD] = {"could", COLUMN_TEXT, false, "the granularity that pm_map() would have had"},
+	[SYNC] = {"sync", COLUMN_TEXT, true, "whether user space may commit alone: yes, no, unknown"},
+	[DIRECT] = {"direct", COLUMN_TEXT, true, "whether no page cache lies in between: yes, no, unknown"},
+	[DURABLE] = {"durable", COLUMN_TEXT, false, "whether a durability call survives a power failure"},
+	[REASON] = {"reason", COLUMN_TEXT, true, "the first fact in the way; no-map-sync: mapped without MAP_SYNC"},
+	[COULD_REASON] = {"could_reason", COLUMN_TEXT, false, "the first fact in the way of pm_map()"},
+	[MSYNCS] = {"msyncs", COLUMN_COUNT, true, "calls of msync(2) with MS_SYNC"},
+	[MSYNCS_ASYNC] = {"async_msyncs", COLUMN_COUNT, false, "calls of msync(2) without it, which wait for nothing"},
+	[ASKED] = {"asked", COLUMN_BYTES, true, "bytes of the ranges of all msync(2)"},
+	[BY_LINES] = {"by_lines", COLUMN_COUNT, false, "msyncs that --accelerate made durable without the kernel"},
+	[FSYNCS] = {"fsyncs", COLUMN_COUNT, true, "calls of fsync(2)"},
+	[FDATASYNCS] = {"fdatasyncs", COLUMN_COUNT, true, "calls of fdatasync(2)"},
+	[RANGE_SYNCS] = {"range_syncs", COLUMN_COUNT, false, "calls of sync_file_range(2), which make nothing durable"},
+	[WRITES] = {"writes", COLUMN_COUNT, false, "calls of write(2) and the like"},
+	[WRITE_BYTES] = {"write_bytes", COLUMN_BYTES, false, "bytes of these"},
+	[CHANGES] = {"changes", COLUMN_COUNT, false, "calls of ftruncate(2), fallocate(2), mremap(2) and the like"},
+	[ERRORS] = {"errors", COLUMN_COUNT, false, "msync(2), fsync(2) and the like that failed"},
+	[WAITED] = {"waited_us", COLUMN_COUNT, true, "microseconds in these calls, of all threads"},
+	[WRITTEN] = {"written", COLUMN_BYTES, false,
+                     "bytes that the kernel charged to the process, of all files: write_bytes of /proc/PID/io"},
+	[DEVICE_BYTES] = {"device_bytes", COLUMN_BYTES, false,
+                          "bytes that the file's device wrote meanwhile, for all processes"},
+	[AMPLIFICATION] = {"amplification", COLUMN_RATIO, false, "device_bytes / (asked + write_bytes)"},
+	[SITES] = {"call_sites", COLUMN_TEXT, false,
+                   "which functions called msync(2), fsync(2) and the like, how often"},
+	[INODE] = {"inode", COLUMN_COUNT, false, "of the file"},
+	[NOTE] = {"note", COLUMN_TEXT, false, "why something is unknown"},
+	[PATH] = {"path", COLUMN_PATH, true, "of the file, as the process saw it"},
+};
+
+int report_check(const struct run_form *form)
+{
+	struct output out;
+	if (output_begin(&out, "run", columns, COLUMNS, &form->form))
+		return -1;
+	return 0;
+}
+
+void report_list_columns(void)
+{
+	output_list_columns(columns, COLUMNS);
+}
+
+#define NUMBER_OF(row, member) NUMBER_CELL(atomic_load(&(row)->member))
+
+/* The answer to the row, or to that of the process that it was forked from. */
+static const struct row_answer *answer_to(const struct answers *answers, const struct ledger_row *row)
+{
+	const struct row_answer *a = answers->rows[row - answers->ledger->row];
+	for (uint32_t up = row->parent_row; (!a || !a->is_asked) && up && up <= LEDGER_ROWS;) {
+		a = answers->rows[up - 1];
+		up = answers->ledger->row[up - 1].parent_row;
+	}
+	return a && a->is_asked ? a : NULL;
+}
+
+static void fill_state(struct cell *cells, const struct ledger_row *row, const struct row_answer *a)
+{
+	struct facts unknown = {.obstacle = "pmdirect run did not get to look at the file"};
+	struct area area = {.has_flags = true,
+	                    .is_sync = atomic_load(&row->is_sync),
+	                    .is_writable = atomic_load(&row->is_writable)};
+	const struct facts *f = a ? &a->facts : &unknown;
+	struct mapping_state m = mapping_state_of(&area, f);
+	cells[GRANULARITY] = TEXT_CELL(pm_granularity_name(m.granularity));
+	cells[SYNC] = TEXT_CELL(pm_state_name(m.sync));
+	cells[DIRECT] = TEXT_CELL(pm_state_name(m.direct));
+	cells[DURABLE] = TEXT_CELL(pm_state_name(m.durable));
+	cells[REASON] = TEXT_CELL(m.reason);
+	cells[COULD] = TEXT_CELL(pm_granularity_name(f->granularity));
+	cells[COULD_REASON] = TEXT_CELL(f->is_probed ? pm_reason_name(f->reason) : NULL);
+	cells[NOTE] = TEXT_CELL(f->obstacle);
+	cells[PATH] = TEXT_CELL(a ? a->path : NULL);
+}
+
+static void fill_counts(struct cell *cells, const struct ledger_row *row)
+{
+	cells[SIZE] = NUMBER_OF(row, longest);
+	cells[ACCESS] = TEXT_CELL(atomic_load(&row->is_writable) ? "rw" : "r");
+	cells[MAPS] = NUMBER_OF(row, maps);
+	cells[MSYNCS] = NUMBER_OF(row, msyncs);
+	cells[MSYNCS_ASYNC] = NUMBER_OF(row, msyncs_async);
+	cells[ASKED] = NUMBER_OF(row, msync_bytes);
+	cells[BY_LINES] = NUMBER_OF(row, by_lines);
+	cells[FSYNCS] = NUMBER_OF(row, fsyncs);
+	cells[FDATASYNCS] = NUMBER_OF(row, fdatasyncs);
+	cells[RANGE_SYNCS] = NUMBER_OF(row, range_syncs);
+	cells[WRITES] = NUMBER_OF(row, writes);
+	cells[WRITE_BYTES] = NUMBER_OF(row, write_bytes);
+	cells[CHANGES] = NUMBER_OF(row, changes);
+	cells[ERRORS] = NUMBER_OF(row, errors);
+	cells[WAITED] = NUMBER_CELL(atomic_load(&row->nanoseconds) / 1000);
+	cells[INODE] = NUMBER_CELL(row->inode);
+}
+
+static uint64_t written_by(const struct ledger_process *p, const struct run_form *form)
+{
+	uint64_t ended = atomic_load(&p->ended);
+	if (!ended && p->pid == form->child && form->has_ended)
+		ended = form->child_written;
+	return !ended && atomic_load(&p->state) == PROCESS_COVERED ? process_written(p->pid) : ended;
+}
+
+static void fill_written(struct cell *cells, const struct ledger_row *row, const struct row_answer *a,
+                         const struct ledger_process *p, const struct run_form *form)
+{
+	uint64_t begun = atomic_load(&p->begun), ended = written_by(p, form), device;
+	uint64_t asked = atomic_load(&row->msync_bytes) + atomic_load(&row->write_bytes);
+	cells[WRITTEN] = begun && ended >= begun ? NUMBER_CELL(ended - begun) : UNKNOWN_CELL;
+	cells[DEVICE_BYTES] = cells[AMPLIFICATION] = UNKNOWN_CELL;
+	/* Stores to a direct mapping pass the block layer, and its counter. */
+	if (!a || !a->counts_device || a->facts.direct != PM_NO || !device_written(row->major, row->minor, &device))
+		return;
+	cells[DEVICE_BYTES] = NUMBER_CELL(device - a->device_written);
+	if (asked)
+		cells[AMPLIFICATION] = NUMBER_CELL((device - a->device_written) * 100 / asked);
+}
+
+/* "function+0x1f (object) 12; ..." */
+static char *sites_of(const struct answers *answers, const struct ledger_row *row)
+{
+	const struct row_answer *a = answers->rows[row - answers->ledger->row];
+	char *all = text_copy("");
+	for (unsigned i = 0; a && i < LEDGER_SITES; i++) {
+		if (!atomic_load(&row->sites[i].calls) || !a->frames[i][0].address)
+			continue;
+		char *site = symbol_of(&a->frames[i][0]), *longer;
+		longer = text_format("%s%s%s %llu", all, *all ? "; " : "", site,
+		                     (unsigned long long)atomic_load(&row->sites[i].calls));
+		free(site);
+		free(all);
+		all = longer;
+	}
+	return all;
+}
+
+static void add_row(struct output *out, const struct answers *answers, const struct ledger_row *row,
+                    const struct run_form *form)
+{
+	struct cell cells[COLUMNS];
+	const struct ledger_process *p = &answers->ledger->process[row->process % LEDGER_PROCESSES];
+	const struct row_answer *a = answer_to(answers, row);
+	char *sites = sites_of(answers, row);
+	cells[PID] = NUMBER_CELL((uint64_t)p->pid);
+	cells[PROGRAM] = TEXT_CELL(p->program);
+	cells[SITES] = TEXT_CELL(sites);
+	fill_state(cells, row, a);
+	fill_counts(cells, row);
+	fill_written(cells, row, a, p, form);
+	output_row(out, cells);
+	free(sites);
+}
+
+/* ---- What was not covered ---- */
+
+static void note_expected(struct output *out, const struct ledger_process *p)
+{
+	char *note = NULL, *program = text_printable(p->program), *path = find_program(p->program);
+	char *why = path ? check_coverable(path, &note) : NULL;
+	output_note(out, "process %d (%s) is not covered: %s", (int)p->pid, program,
+	            why ? why : "the companion was not loaded, or did not find pmdirect run");
+	free(why);
+	free(note);
+	free(path);
+	free(program);
+}
+
+static bool is_running(int32_t pid)
+{
+	return !kill(pid, 0) || errno == EPERM;
+}
+
+static void note_processes(struct output *out, const struct ledger *l, const struct run_form *form)
+{
+	unsigned running = 0;
+	for (uint32_t i = 0; i < atomic_load(&l->processes) && i < LEDGER_PROCESSES; i++) {
+		const struct ledger_process *p = &l->process[i];
+		uint32_t state = atomic_load(&p->state);
+		if (state == PROCESS_EXPECTED)
+			note_expected(out, p);
+		else if (state == PROCESS_COVERED && form->has_ended && p->pid != form->child && is_running(p->pid))
+			running++;
+	}
+	if (running)
+		output_note(out, "%u covered processes still run, and are counted no further", running);
+	if (!out->rows && atomic_load(&l->covered))
+		output_note(out, "no file was mapped shared, in %u covered programs", atomic_load(&l->covered));
+}
+
+static void note_losses(struct output *out, const struct ledger *l)
+{
+	unsigned processes = atomic_load(&l->processes_lost), rows = atomic_load(&l->rows_lost),
+		 maps = atomic_load(&l->maps_lost);
+	if (processes)
+		output_note(out, "%u processes are not in the report: it has room for %d", processes, LEDGER_PROCESSES);
+	if (rows)
+		output_note(out, "%u files of processes are not in the report: it has room for %d", rows, LEDGER_ROWS);
+	if (maps)
+		output_note(out, "%u mappings or files are not counted: a process has room for 4096 and 1023", maps);
+}
+
+enum status report(struct answers *answers, const struct run_form *form)
+{
+	struct output out;
+	if (output_begin(&out, "run", columns, COLUMNS, &form->form))
+		return STATUS_UNKNOWN;
+	pthread_mutex_lock(&answers->lock);
+	struct ledger *l = answers->ledger;
+	for (uint32_t i = 0; i < atomic_load(&l->rows) && i < LEDGER_ROWS; i++)
+		if (atomic_load(&l->row[i].state) == ROW_USED)
+			add_row(&out, answers, &l->row[i], form);
+	note_processes(&out, l, form);
+	note_losses(&out, l);
+	pthread_mutex_unlock(&answers->lock);
+	return output_end(&out, STATUS_MET);
+}

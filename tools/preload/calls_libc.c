@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the GNU C library has beyond POSIX: names for 64-bit offsets, checked calls (_FORTIFY_SOURCE), and others. */
+#include <errno.h>
+#include <stdarg.h>
+
+#include "accelerate.h"
+#include "calls.h"
+#include "companion.h"
+#include "file.h"
+#include "real.h"
+
+void *calls_mmap(const struct map_call *c)
+{
+	return REAL(mmap64)(c->address, c->length, c->protection, c->flags, c->fd, (off64_t)c->offset);
+}
+
+void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset)
+{
+	struct map_call call = {address, length, protection, flags, fd, (uint64_t)offset};
+	return calls_map(&call);
+}
+
+void *mmap64(void *address, size_t length, int protection, int flags, int fd, off64_t offset)
+{
+	struct map_call call = {address, length, protection, flags, fd, (uint64_t)offset};
+	return calls_map(&call);
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset)
+{
+	struct file *file = change_begin(fd);
+	return change_end(file, REAL(pwrite64)(fd, bytes, length, offset));
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t offset)
+{
+	struct file *file = change_begin(fd);
+	return change_end(file, REAL(pwritev64)(fd, parts, count, offset));
+}
+
+ssize_t pwritev64v2(int fd, const struct iovec *parts, int count, off64_t offset, int flags)
+{
+	struct file *file = change_begin(fd);
+	return change_end(file, REAL(pwritev64v2)(fd, parts, count, offset, flags));
+}
+
+ssize_t sendfile64(int out, int in, off64_t *offset, size_t length)
+{
+	struct file *file = change_begin(out);
+	return change_end(file, REAL(sendfile64)(out, in, offset, length));
+}
+
+int ftruncate64(int fd, off64_t length)
+{
+	struct file *file = change_begin(fd);
+	return resized_end(file, REAL(ftruncate64)(fd, length));
+}
+
+int truncate64(const char *path, off64_t length)
+{
+	struct file *file = change_of_path_begin(path);
+	return resized_end(file, REAL(truncate64)(path, length));
+}
+
+int fallocate64(int fd, int mode, off64_t offset, off64_t length)
+{
+	struct file *file = change_begin(fd);
+	return resized_end(file, REAL(fallocate64)(fd, mode, offset, length));
+}
+
+int posix_fallocate64(int fd, off64_t offset, off64_t length)
+{
+	struct file *file = change_begin(fd);
+	return resized_end(file, REAL(posix_fallocate64)(fd, offset, length));
+}
+
+#define MODE_OF(ret, flags)                                                                                            \
+	do {                                                                                                           \
+		va_list arguments;                                                                                     \
+		va_start(arguments, flags);                                                                            \
+		ret = (flags) & (O_CREAT | __O_TMPFILE) ? va_arg(arguments, mode_t) : 0;                               \
+		va_end(arguments);                                                                                     \
+	} while (0)
+
+int open64(const char *path, int flags, ...)
+{
+	mode_t mode;
+	MODE_OF(mode, flags);
+	return opened(REAL(open64)(path, flags, mode), flags);
+}
+
+int openat64(int directory, const char *path, int flags, ...)
+{
+	mode_t mode;
+	MODE_OF(mode, flags);
+	return opened(REAL(openat64)(directory, path, flags, mode), flags);
+}
+
+int creat64(const char *path, mode_t mode)
+{
+	return opened(REAL(creat64)(path, mode), O_CREAT | O_TRUNC);
+}
+
+int __open_2(const char *path, int flags)
+{
+	return opened(REAL(__open_2)(path, flags), flags);
+}
+
+int __open64_2(const char *path, int flags)
+{
+	return opened(REAL(__open64_2)(path, flags), flags);
+}
+
+int __openat_2(int directory, const char *path, int flags)
+{
+	return opened(REAL(__openat_2)(directory, path, flags), flags);
+}
+
+int __openat64_2(int directory, const char *path, int flags)
+{
+	return opened(REAL(__openat64_2)(directory, path, flags), flags);
+}
+
+int close_range(unsigned first, unsigned last, int flags)
+{
+	if (companion_serves())
+		file_forget_numbers(first, last);
+	return REAL(close_range)(first, last, flags);
+}
+
+void closefrom(int first)
+{
+	if (companion_serves())
+		file_forget_numbers(first > 0 ? (unsigned)first : 0, UINT32_MAX);
+	REAL(closefrom)(first);
+}
+
+int execveat(int directory, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	int place = companion_serves() ? companion_expect(getpid(), path) : -1;
+	REAL(execveat)(directory, path, argv, envp, flags);
+	int error = errno;
+	companion_unexpect(place);
+	errno = error;
+	return -1;
+}

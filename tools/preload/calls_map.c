@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * mmap, munmap, mremap, mprotect. What a call takes away leaves the table before the kernel is told: another thread may
+ * get the addresses the moment they are free. What it makes enters the table afterwards.
+ */
+#include <errno.h>
+#include <stdarg.h>
+
+#include "accelerate.h"
+#include "calls.h"
+#include "companion.h"
+#include "counts.h"
+#include "real.h"
+#include "table.h"
+
+#define AT_ONCE 16 /* pieces that a call takes out in one step */
+
+static uintptr_t rounded(uintptr_t address, size_t length)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	return (address + length + page - 1) & ~(page - 1);
+}
+
+static bool is_aligned(uintptr_t address)
+{
+	return !(address & ((size_t)sysconf(_SC_PAGESIZE) - 1));
+}
+
+static void unmapped(const struct piece *p, bool is_last)
+{
+	if (p->mark)
+		accelerate_gone(p->mark, (void *)p->start, p->end - p->start, is_last);
+}
+
+/* Of what is taken out, the first AT_ONCE pieces without their marks, for a call that then fails. */
+static size_t take(uintptr_t start, uintptr_t end, struct piece *ret)
+{
+	struct piece more[AT_ONCE], *pieces = ret;
+	bool is_last[AT_ONCE];
+	size_t total = 0, taken;
+	do {
+		taken = table_take(start, end, pieces, is_last, AT_ONCE);
+		for (size_t i = 0; i < taken; i++) {
+			unmapped(&pieces[i], is_last[i]);
+			pieces[i].mark = NULL;
+		}
+		total = total ? total : taken;
+		pieces = more;
+	} while (taken == AT_ONCE);
+	return total;
+}
+
+static void gone(const struct piece *pieces, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		COUNT(row_of(pieces[i].file), maps_now, -1u);
+}
+
+static void back(const struct piece *pieces, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		table_add(&pieces[i]);
+}
+
+static void note_map(struct ledger_row *row, int protection, int flags, uint64_t length)
+{
+	if (!row)
+		return;
+	COUNT(row, maps, 1);
+	COUNT(row, maps_now, 1);
+	if (protection & PROT_WRITE)
+		atomic_store(&row->is_writable, 1);
+	if ((flags & MAP_TYPE) == MAP_SHARED_VALIDATE && flags & MAP_SYNC)
+		atomic_store(&row->is_sync, 1);
+	uint64_t longest = atomic_load(&row->longest);
+	while (longest < length && !atomic_compare_exchange_weak(&row->longest, &longest, length))
+		;
+}
+
+static void *map_shared(const struct map_call *call)
+{
+	int error = errno, mode = fcntl(call->fd, F_GETFL);
+	bool may_write = mode >= 0 && (mode & O_ACCMODE) == O_RDWR;
+	struct file *file = file_add(call->fd);
+	void *address = MAP_FAILED, *mark = NULL;
+	errno = error;
+	bool is_made = file && may_write && companion_accelerates() && accelerate_map(file, call, &address, &mark);
+	if (!is_made)
+		address = calls_mmap(call);
+	if (address == MAP_FAILED || !file)
+		return address;
+	error = errno;
+	uintptr_t start = (uintptr_t)address;
+	struct piece piece = {start, rounded(start, call->length), call->offset, file, mark, may_write};
+	table_add(&piece);
+	struct ledger_row *row = file_row(file);
+	note_map(row, call->protection, call->flags, call->length);
+	if (row)
+		companion_ask(row, call->fd, address, call->length, call->offset);
+	errno = error;
+	return address;
+}
+
+void *calls_map(const struct map_call *call)
+{
+	int type = call->flags & MAP_TYPE;
+	bool is_shared = (type == MAP_SHARED || type == MAP_SHARED_VALIDATE) && !(call->flags & MAP_ANONYMOUS);
+	struct piece under[AT_ONCE];
+	size_t count = 0;
+	if (is_shared ? !companion_begins() : !(call->flags & MAP_FIXED) || !companion_serves())
+		return calls_mmap(call);
+	/* The kernel may unmap what is there even if the call fails. MAP_FIXED_NOREPLACE never does. */
+	if (call->flags & MAP_FIXED && is_aligned((uintptr_t)call->address) && call->length)
+		count = take((uintptr_t)call->address, rounded((uintptr_t)call->address, call->length), under);
+	gone(under, count);
+	return is_shared ? map_shared(call) : calls_mmap(call);
+}
+
+int munmap(void *address, size_t length)
+{
+	struct piece pieces[AT_ONCE], any;
+	uintptr_t start = (uintptr_t)address, end = rounded(start, length);
+	/* The kernel refuses the rest, and unmaps nothing. */
+	bool may_unmap = is_aligned(start) && end > start;
+	if (!may_unmap || !companion_serves() || !table_find(start, end, &any))
+		return REAL(munmap)(address, length);
+	size_t count = take(start, end, pieces);
+	int rc = REAL(munmap)(address, length);
+	if (rc)
+		back(pieces, count);
+	else
+		gone(pieces, count);
+	return rc;
+}
+
+/* The pieces of the old range, at the new address and of the new length. */
+static void moved(const struct piece *pieces, size_t count, uintptr_t old, uintptr_t new, size_t length)
+{
+	uintptr_t end = rounded(new, length);
+	for (size_t i = 0; i < count; i++) {
+		struct piece p = pieces[i];
+		p.start = p.start - old + new;
+		p.end = p.end - old + new;
+		if (i + 1 == count && p.end < end)
+			p.end = end;
+		if (p.start >= end)
+			continue;
+		if (p.end > end)
+			p.end = end;
+		table_add(&p);
+		struct ledger_row *row = row_of(p.file);
+		note_map(row, 0, 0, p.end - p.start);
+		COUNT(row, changes, 1);
+	}
+}
+
+static void *remap(void *address, size_t old, size_t new, int flags, void *target)
+{
+	struct piece pieces[AT_ONCE], under[AT_ONCE], source;
+	uintptr_t start = (uintptr_t)address, at = (uintptr_t)target;
+	size_t count, covered = 0;
+	if (flags & MREMAP_FIXED && is_aligned(at))
+		covered = take(at, rounded(at, new), under);
+	gone(under, covered);
+	/* Of length 0: the pages are mapped a second time. */
+	if (!old && table_find(start, start + 1, &source)) {
+		pieces[0] = source;
+		pieces[0].offset += start - source.start;
+		pieces[0].start = start;
+		pieces[0].end = start + 1;
+		pieces[0].mark = NULL;
+		count = 1;
+	} else {
+		count = take(start, rounded(start, old), pieces);
+	}
+	for (size_t i = 0; i < count; i++)
+		accelerate_changed(pieces[i].file);
+	void *result = REAL(mremap)(address, old, new, flags, target);
+	int error = errno;
+	bool is_kept = old && (result == MAP_FAILED || flags & MREMAP_DONTUNMAP);
+	if (is_kept)
+		back(pieces, count);
+	else if (old)
+		gone(pieces, count);
+	if (result != MAP_FAILED)
+		moved(pieces, count, start, (uintptr_t)result, new);
+	errno = error;
+	return result;
+}
+
+void *mremap(void *address, size_t old, size_t new, int flags, ...)
+{
+	struct piece any;
+	va_list arguments;
+	va_start(arguments, flags);
+	void *target = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) ? va_arg(arguments, void *) : NULL;
+	va_end(arguments);
+	uintptr_t start = (uintptr_t)address, at = (uintptr_t)target;
+	bool concerns = is_aligned(start) && companion_serves() &&
+	                (table_find(start, rounded(start, old ? old : 1), &any) ||
+	                 (flags & MREMAP_FIXED && table_find(at, rounded(at, new), &any)));
+	return concerns ? remap(address, old, new, flags, target) : REAL(mremap)(address, old, new, flags, target);
+}
+
+/* Lines of pages that may not be read cannot be written back: the kernel can. */
+static void unmark(uintptr_t start, uintptr_t end)
+{
+	struct piece pieces[AT_ONCE];
+	bool is_last[AT_ONCE];
+	size_t count;
+	do {
+		count = table_unmark(start, end, pieces, is_last, AT_ONCE);
+		for (size_t i = 0; i < count; i++)
+			unmapped(&pieces[i], is_last[i]);
+	} while (count == AT_ONCE);
+}
+
+int mprotect(void *address, size_t length, int protection)
+{
+	struct piece piece;
+	uintptr_t start = (uintptr_t)address, end = rounded(start, length);
+	if (!companion_serves() || !table_find(start, end, &piece))
+		return REAL(mprotect)(address, length, protection);
+	if (!(protection & PROT_READ))
+		unmark(start, end);
+	int rc = REAL(mprotect)(address, length, protection);
+	for (uintptr_t at = start; !rc && protection & PROT_WRITE && table_find(at, end, &piece); at = piece.end) {
+		struct ledger_row *row = row_of(piece.file);
+		if (row)
+			atomic_store(&row->is_writable, 1);
+	}
+	return rc;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The files that this process has mapped shared, and to which of them a descriptor leads. */
+#ifndef FILE_H
+#define FILE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ledger.h"
+
+/* One inode. Never freed and never moved: a reader needs no lock. */
+struct file {
+	uint32_t major, minor;
+	uint64_t inode;
+	int64_t born;                     /* when it was made, in nanoseconds: the number of an inode is used again */
+	_Atomic(struct ledger_row *) row; /* of this process; NULL: not yet, or there was no room */
+	struct ledger_row *parent_row;    /* of the parent at fork(2) */
+	_Atomic uint64_t changes;         /* accelerate mode: how often it was changed otherwise than by stores */
+	_Atomic(void *) accelerated;      /* accelerate mode: what it keeps of the file */
+};
+
+/* Whether this process has ever mapped a file shared. */
+bool file_any(void);
+
+/* The file of a descriptor; NULL: this process has never mapped it shared. Keeps errno. Makes one system call, or none
+ * where the answer is kept. Takes no lock: write(2) may run in a signal handler. */
+struct file *file_of(int fd);
+/* As file_of(), and adds a file that is not there yet. NULL: it is no regular file or device, or there is no room. */
+struct file *file_add(int fd);
+/* The file of a path that leads to one. */
+struct file *file_at(const char *path);
+/* Where the file counts; NULL: there was no room. */
+struct ledger_row *file_row(struct file *file);
+/* Each in turn, until NULL. */
+struct file *file_number(unsigned number);
+
+/* The number has, or may have, another meaning from now on. */
+void file_forget_number(int fd);
+void file_forget_numbers(unsigned first, unsigned last);
+
+/* In a child of fork(2): rows are a process's own. */
+void file_forked(void);
+
+#endif
