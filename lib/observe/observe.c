@@ -34,6 +34,7 @@ static void cover_others(struct pm_observed *o, struct pm_event_batch *batch)
 	if (!o->terms->is_synchronous || pm_errors_current(o->errors) || !pm_sources_is_written(&o->sources))
 		return;
 	int rc = pm_commit_inode(o->medium);
+	o->sources.may_be_written = rc != 0;
 	if (rc)
 		pm_observed_fail(o, rc, batch);
 }
@@ -48,7 +49,7 @@ static bool settle_name(struct pm_observed *o, pm_evidence_table e, struct pm_ev
 	bool is_promised = o->terms->is_synchronous || pm_ask_is_guarantee(&m->ask);
 	if (!m->file || !S_ISREG(m->file->stx.stx_mode) || !is_promised)
 		return true;
-	m->is_path_unsynced |= o->snapshot.name != PM_REASON_NONE || pm_sources_was_moved(&o->sources);
+	m->is_path_unsynced |= pm_sources_was_moved(&o->sources) || o->snapshot.name != PM_REASON_NONE;
 	if (!m->is_path_unsynced || e[PM_EV_NAMED].state != PM_YES)
 		return true;
 	int rc = pm_observed_sync_path(o, batch);

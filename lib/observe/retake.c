@@ -79,7 +79,7 @@ static int mend(struct pm_observed *o, const pm_evidence_table e, const struct p
 	if (rc)
 		return rc;
 	/* Syncs of a DAX file need not queue behind drains (durability/direct.c). */
-	if (o->mapped->is_path_unsynced)
+	if (o->mapped->is_path_unsynced || o->sources.may_be_moved)
 		return pm_observed_sync_path(o, batch);
 	rc = pm_sync_file(f->fd, f->fsync_complete, false);
 	if (rc)

@@ -171,36 +171,49 @@ static uint32_t take_arrived(struct pm_sources *s)
 	return mask;
 }
 
+/*
+ * What is announced during a look, after the facts were asked for, is no less of a change: what it asks for is noted at
+ * once, for this look's end or for the next look, whichever call takes it first.
+ */
+static uint32_t take_and_note(struct pm_sources *s)
+{
+	uint32_t fresh = take_arrived(s);
+	s->may_be_written |= fresh & IN_MODIFY;
+	s->may_be_moved |= fresh & IN_MOVE_SELF;
+	return fresh;
+}
+
 uint32_t pm_sources_take(struct pm_sources *s)
 {
-	uint32_t fresh = take_arrived(s), all = fresh | s->pending;
-	s->may_be_written |= fresh & IN_MODIFY;
+	uint32_t all = s->pending | take_and_note(s);
 	s->pending = 0;
 	return all;
 }
 
+static bool find_out(struct pm_sources *s, bool *noted)
+{
+	s->pending |= take_and_note(s);
+	bool found = *noted;
+	*noted = false;
+	return found;
+}
+
 bool pm_sources_was_moved(struct pm_sources *s)
 {
-	s->pending |= take_arrived(s);
-	return s->pending & IN_MOVE_SELF;
+	return find_out(s, &s->may_be_moved);
 }
 
 bool pm_sources_is_written(struct pm_sources *s)
 {
-	s->pending |= take_arrived(s);
-	bool is_written = s->pending & IN_MODIFY || s->may_be_written;
-	s->may_be_written = false;
-	return is_written;
+	return find_out(s, &s->may_be_written);
 }
 
 void pm_own_write_begin(struct pm_sources *s)
 {
-	s->pending |= take_arrived(s);
+	s->pending |= take_and_note(s);
 }
 
 void pm_own_write_end(struct pm_sources *s)
 {
-	uint32_t seen = take_arrived(s);
-	s->pending |= seen & ~(uint32_t)IN_MODIFY;
-	s->may_be_written |= seen & IN_MODIFY;
+	s->pending |= take_and_note(s) & ~(uint32_t)IN_MODIFY;
 }

@@ -41,7 +41,8 @@ struct pm_sources {
 	int error;                /* positive errno, where it is asked for and cannot be */
 	_Atomic uint32_t arrived; /* inotify mask, distributed and not taken yet */
 	uint32_t pending;         /* taken by this library before it wrote itself; the next look tells it */
-	bool may_be_written;      /* by another process, since the last sync that covered that */
+	bool may_be_written;      /* by another process, since pm_sources_is_written(), */
+	bool may_be_moved;        /* or renamed, since pm_sources_was_moved() */
 };
 
 /* NULL: *error is set, a positive errno. */
@@ -63,7 +64,7 @@ static inline bool pm_sources_have_arrived(const struct pm_sources *s)
 uint32_t pm_sources_take(struct pm_sources *);
 /* Whether another process may have written to the file since the last call; the event is still to come. */
 bool pm_sources_is_written(struct pm_sources *);
-/* Whether the file was renamed since the last pm_sources_take(); the event is still to come. */
+/* The same of a rename of the file. */
 bool pm_sources_was_moved(struct pm_sources *);
 /*
  * Around a write of this library: an IN_MODIFY that arrives in between makes no event. The file still counts as perhaps

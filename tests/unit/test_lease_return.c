@@ -2,6 +2,7 @@
 /* Leases at their edges: lost while the mapping is made, mended late, handlers and signals that are in the way. */
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -246,6 +247,36 @@ START_TEST(what_the_intruder_wrote_is_told_after_mending)
 }
 END_TEST
 
+static struct pm_mapping *moved;
+static enum pm_granularity at_sync;
+
+static void note_granularity(enum fake_call call)
+{
+	if (call == FAKE_syncfs && at_sync == PM_GRANULARITY_UNKNOWN)
+		at_sync = pm_granularity_of(moved);
+}
+
+START_TEST(the_path_is_durable_before_lines_return)
+{
+	moved = lease_unobserved(PM_PREPARE);
+	const char *other = unit_path("other");
+	ck_assert_int_ge(pm_event_fd(moved), 0);
+	struct intruder x = intrude(O_RDONLY);
+	wait_for_break(moved);
+	ck_assert_int_eq(next_event(moved).kind, PM_EVENT_LEASE_BROKEN);
+	ck_assert(is_in(&x, WAIT_MS));
+	ck_assert_int_eq(rename(leased_path, other), 0);
+	ck_assert_int_eq(rename(other, leased_path), 0);
+	dismiss(&x);
+	at_sync = PM_GRANULARITY_UNKNOWN;
+	counting.hook = note_granularity;
+	next_of(moved, PM_EVENT_PROMOTED);
+	ck_assert_int_eq(at_sync, PM_PAGE);
+	counting.hook = NULL;
+	unit_ok(pm_unmap(moved));
+}
+END_TEST
+
 /*
  * With the lease no other process has the file open, and a process that waits for it would wait for the search as well.
  */
@@ -370,6 +401,7 @@ int main(void)
 	tcase_add_test(c, the_applications_signal_stays_pending);
 	tcase_add_loop_test(c, promoted_as_soon_as_it_can_be, 0, 2);
 	tcase_add_test(c, a_write_back_that_fails_at_the_break_is_told_then);
+	tcase_add_test(c, the_path_is_durable_before_lines_return);
 	tcase_add_loop_test(c, what_the_intruder_wrote_is_told_after_mending, 0, 2);
 	tcase_add_test(c, nobody_is_searched_for_under_a_lease);
 	tcase_add_test(c, what_a_quick_intruder_shared_is_told);
