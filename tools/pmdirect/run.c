@@ -53,6 +53,7 @@ static int parse(int argc, char **argv, struct request *request)
 			break;
 		case 'o':
 			request->output = optarg;
+			request->form.is_in_file = true;
 			break;
 		case 'c':
 			request->form.form.columns = optarg;

@@ -50,6 +50,7 @@ uint64_t process_written(int32_t pid);
 
 struct run_form {
 	struct form form;
+	bool is_in_file;
 	int32_t child;
 	uint64_t child_written; /* as process_written(), at its end; 0: it runs, or it is not known */
 	bool has_ended;

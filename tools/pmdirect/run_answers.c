@@ -108,25 +108,36 @@ static int reach_file(const struct ledger_row *row, int32_t pid, struct statx *s
 	return -1;
 }
 
+/* What of the file is asked about: where it is cached one answer holds for all of it. */
+static bool choose_range(const struct ledger_row *row, const struct statx *stx, struct pm_options *o)
+{
+	bool is_regular = S_ISREG(stx->stx_mode);
+	bool is_cached = stx->stx_attributes_mask & STATX_ATTR_DAX && !(stx->stx_attributes & STATX_ATTR_DAX);
+	if (is_regular && row->offset >= stx->stx_size) {
+		/* Mapped before the file was made so long: what it would be then. */
+		o->flags |= PM_CREATE;
+		o->offset = row->offset;
+		o->length = row->length;
+		return !(o->flags & PM_READ_ONLY);
+	}
+	if (!is_cached && !S_ISBLK(stx->stx_mode)) {
+		uint64_t left = stx->stx_size - row->offset;
+		o->offset = row->offset;
+		o->length = is_regular && left < row->length ? left : row->length;
+	}
+	return true;
+}
+
 static void ask_library(const struct ledger_row *row, int fd, const struct statx *stx, struct facts *f)
 {
 	struct pm_report r;
 	struct pm_options o = {.size = sizeof(o)};
-	bool is_regular = S_ISREG(stx->stx_mode),
-	     is_cached = stx->stx_attributes_mask & STATX_ATTR_DAX && !(stx->stx_attributes & STATX_ATTR_DAX);
 	int mode = fcntl(fd, F_GETFL);
 	if (mode < 0 || (mode & O_ACCMODE) != O_RDWR)
 		o.flags |= PM_READ_ONLY;
-	if (is_regular && row->offset >= stx->stx_size) {
+	if (!choose_range(row, stx, &o))
 		f->obstacle = "the file ends before the mapping: an access is a SIGBUS";
-		return;
-	}
-	if (!is_cached && !S_ISBLK(stx->stx_mode)) {
-		uint64_t left = stx->stx_size - row->offset;
-		o.offset = row->offset;
-		o.length = is_regular && left < row->length ? left : row->length;
-	}
-	if (pm_probe_fd(fd, &o, &r, sizeof(r)))
+	else if (pm_probe_fd(fd, &o, &r, sizeof(r)))
 		f->obstacle = "the library cannot look at the file";
 	else
 		facts_take(f, &r, atomic_load(&row->is_writable));

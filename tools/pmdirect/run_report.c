@@ -2,6 +2,7 @@
 /* The report of pmdirect run: a row a process and file. */
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,16 +208,44 @@ static void add_row(struct output *out, const struct answers *answers, const str
 
 /* ---- What was not covered ---- */
 
-static void note_expected(struct output *out, const struct ledger_process *p)
+/* What limits the report is part of it: of one in a file too, since stderr is the program's then. */
+struct notes {
+	struct output *out;
+	const struct run_form *form;
+	char *text; /* lines that follow the table in the file */
+};
+
+__attribute__((format(printf, 2, 3))) static void note(struct notes *notes, const char *format, ...)
 {
-	char *note = NULL, *program = text_printable(p->program), *path = find_program(p->program);
-	char *why = path ? check_coverable(path, &note) : NULL;
-	output_note(out, "process %d (%s) is not covered: %s", (int)p->pid, program,
-	            why ? why : "the companion was not loaded, or did not find pmdirect run");
+	va_list arguments;
+	char *sentence, *longer;
+	va_start(arguments, format);
+	if (vasprintf(&sentence, format, arguments) < 0)
+		abort();
+	va_end(arguments);
+	if (!notes->form->is_in_file)
+		say("%s", sentence);
+	output_remark(notes->out, sentence);
+	longer = text_format("%s%s\n", notes->text ? notes->text : "", sentence);
+	free(notes->text);
+	notes->text = longer;
+	free(sentence);
+}
+
+/* What was not covered is said aloud, wherever the report goes. */
+static void note_expected(struct notes *notes, const struct ledger_process *p)
+{
+	char *limit = NULL, *path = find_program(p->program);
+	char *why = path ? check_coverable(path, &limit) : NULL;
+	char *sentence = text_format("process %d (%s) is not covered: %s", (int)p->pid, p->program,
+	                             why ? why : "the companion was not loaded, or did not find pmdirect run");
+	note(notes, "%s", sentence);
+	if (notes->form->is_in_file)
+		say("%s", sentence);
+	free(sentence);
 	free(why);
-	free(note);
+	free(limit);
 	free(path);
-	free(program);
 }
 
 static bool is_running(int32_t pid)
@@ -224,33 +253,34 @@ static bool is_running(int32_t pid)
 	return !kill(pid, 0) || errno == EPERM;
 }
 
-static void note_processes(struct output *out, const struct ledger *l, const struct run_form *form)
+static void note_processes(struct notes *notes, const struct ledger *l)
 {
-	unsigned running = 0;
+	unsigned running = 0, covered = atomic_load(&l->covered);
 	for (uint32_t i = 0; i < atomic_load(&l->processes) && i < LEDGER_PROCESSES; i++) {
 		const struct ledger_process *p = &l->process[i];
 		uint32_t state = atomic_load(&p->state);
 		if (state == PROCESS_EXPECTED)
-			note_expected(out, p);
-		else if (state == PROCESS_COVERED && form->has_ended && p->pid != form->child && is_running(p->pid))
+			note_expected(notes, p);
+		else if (state == PROCESS_COVERED && notes->form->has_ended && p->pid != notes->form->child &&
+		         is_running(p->pid))
 			running++;
 	}
 	if (running)
-		output_note(out, "%u covered processes still run, and are counted no further", running);
-	if (!out->rows && atomic_load(&l->covered))
-		output_note(out, "no file was mapped shared, in %u covered programs", atomic_load(&l->covered));
+		note(notes, "%u covered processes still run, and are counted no further", running);
+	if (!notes->out->rows && covered)
+		note(notes, "no file was mapped shared, in %u covered programs", covered);
 }
 
-static void note_losses(struct output *out, const struct ledger *l)
+static void note_losses(struct notes *notes, const struct ledger *l)
 {
 	unsigned processes = atomic_load(&l->processes_lost), rows = atomic_load(&l->rows_lost),
 		 maps = atomic_load(&l->maps_lost);
 	if (processes)
-		output_note(out, "%u processes are not in the report: it has room for %d", processes, LEDGER_PROCESSES);
+		note(notes, "%u processes are not in the report: it has room for %d", processes, LEDGER_PROCESSES);
 	if (rows)
-		output_note(out, "%u files of processes are not in the report: it has room for %d", rows, LEDGER_ROWS);
+		note(notes, "%u files of processes are not in the report: it has room for %d", rows, LEDGER_ROWS);
 	if (maps)
-		output_note(out, "%u mappings or files are not counted: a process has room for 4096 and 1023", maps);
+		note(notes, "%u mappings or files are not counted: a process has room for 4096 and 1023", maps);
 }
 
 enum status report(struct answers *answers, const struct run_form *form)
@@ -263,8 +293,13 @@ enum status report(struct answers *answers, const struct run_form *form)
 	for (uint32_t i = 0; i < atomic_load(&l->rows) && i < LEDGER_ROWS; i++)
 		if (atomic_load(&l->row[i].state) == ROW_USED)
 			add_row(&out, answers, &l->row[i], form);
-	note_processes(&out, l, form);
-	note_losses(&out, l);
+	struct notes notes = {.out = &out, .form = form};
+	note_processes(&notes, l);
+	note_losses(&notes, l);
 	pthread_mutex_unlock(&answers->lock);
-	return output_end(&out, STATUS_MET);
+	enum status status = output_end(&out, STATUS_MET);
+	if (form->is_in_file && !form->form.json && notes.text)
+		printf("%s", notes.text);
+	free(notes.text);
+	return status;
 }
