@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "durability/alone.h"
+#include "durability/leader.h"
 #include "durability/page.h"
 #include "durability/writeback_calls.h"
 #include "sys/sys.h"
@@ -61,8 +62,7 @@ static int dirty_cached_pages(struct pm_medium *m)
 	int rc = 0;
 	for (size_t at = 0; at < length && !rc; at += step) {
 		size_t pages = (length - at < step ? length - at : step) / page;
-		rc = atomic_load(&m->has_gap) ? dirty_cached_beside(m, at, pages)
-		                              : dirty_cached_of(m->map + at, pages);
+		rc = atomic_load(&m->has_gap) ? dirty_cached_beside(m, at, pages) : dirty_cached_of(m->map + at, pages);
 	}
 	return rc;
 }
@@ -70,10 +70,8 @@ static int dirty_cached_pages(struct pm_medium *m)
 /* Returns rc. */
 static int end_alone(struct pm_writeback *w, struct pm_page_request *self, int rc)
 {
-	pm_page_tell(w, self, rc);
-	sem_destroy(&self->woken);
-	pthread_setcancelstate(self->cancel_state, NULL);
-	return rc;
+	pm_leader_tell(w, self, rc);
+	return pm_leader_leave(self);
 }
 
 static int write_all_again(struct pm_medium *m)
@@ -82,7 +80,7 @@ static int write_all_again(struct pm_medium *m)
 	struct pm_page_request self = {.wanted = PM_WANTED_ALONE};
 	pm_page_write_lines(m, m->map, m->map_length);
 	/* A write-back under way may yet fail, and clean pages that were made dirty before it did. */
-	pm_page_ask(w, &self);
+	pm_leader_ask(w, &self);
 	/* What the description still has to report is made good by what follows. */
 	if (!m->is_device)
 		pm_read_error(m->fd);
@@ -113,6 +111,6 @@ int pm_page_sync_file(struct pm_medium *m, int (*sync)(void *), void *arg)
 {
 	struct pm_writeback *w = &m->writeback;
 	struct pm_page_request self = {.wanted = PM_WANTED_ALONE};
-	pm_page_ask(w, &self);
+	pm_leader_ask(w, &self);
 	return end_alone(w, &self, w->error ? w->error : sync(arg));
 }

@@ -47,7 +47,7 @@ bool pm_kernel_writes_lines(const struct pm_medium *m)
  * ext4_sync_file, fs/xfs/xfs_file.c xfs_file_fsync), and flushes the device. It takes the right to write from the pages
  * of its range. The last page is chosen: the first is often the one stored to most.
  *
- * Syncs of a DAX file need no leader (page.c). A leader keeps one call from consuming the error of another, which
+ * Syncs of a DAX file need no leader (leader.c). A leader keeps one call from consuming the error of another, which
  * cannot happen here: each call writes its own pages or waits for them (dax_writeback_one), and an error of the
  * journal is returned to every later call (fs/jbd2/journal.c jbd2_log_wait_commit, fs/xfs/xfs_file.c xfs_file_fsync).
  * Without a journal PM_CACHE_LINE is not promised.

@@ -35,22 +35,22 @@ static inline void pm_count(_Atomic uint64_t *counter, uint64_t more)
 
 struct pm_page_request;
 
-/* What page write-back has to do, and which thread does it (page.c). */
+/* What page write-back has to do, and which thread does it (leader.c). */
 struct pm_writeback {
 	struct pm_page_set recorded;
 	_Atomic uint64_t furthest; /* the end in the mapping of what was recorded since the last drain took it */
 	atomic_bool cut;           /* the file ended before something that was recorded */
 	atomic_bool all;           /* every drain covers the whole mapping: pm_page_demoted() */
-	bool is_led;               /* guarded by the lock, as is waiting */
 	int error; /* of the first write-back that failed, until a recovery succeeds; the leader alone changes it */
-	pthread_mutex_t lock;                    /* held for an instant */
+	_Atomic uint64_t turn_took; /* nanoseconds: the last turn that wrote */
+	pthread_mutex_t lock;       /* held for an instant; it guards the rest, which is leader.c's */
+	bool is_led;                /* a turn is under way, or there is a candidate */
 	struct pm_page_request *waiting, **last; /* the oldest first; where the next is queued unless none waits */
-	_Atomic unsigned waiting_count;          /* changes under the lock */
-	/* The leader alone changes these. */
-	unsigned expected;  /* requests: those of the last turn, and those that waited at its end */
-	unsigned vain;      /* how many turns in a row began before all that were expected had come */
-	unsigned hasty;     /* turns that wait for no request, after one that waited in vain */
-	uint64_t turn_took; /* nanoseconds: the last turn that wrote */
+	struct pm_page_request *candidate;       /* of those that wait: leads unless another thread does first */
+	unsigned waiting_count;
+	unsigned expected; /* requests: those of the last turn, and those that waited at its end */
+	unsigned vain;     /* how often in a row a candidate led before all that were expected had come */
+	unsigned hasty;    /* turns that wait for no request, from now on */
 };
 
 /* Whether an fsync or msync of the file writes its inode (kernel/trusted_sync.h). */

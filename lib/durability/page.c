@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "durability/direct.h"
+#include "durability/leader.h"
 #include "durability/page.h"
 #include "durability/writeback_calls.h"
 #include "sys/sys.h"
@@ -86,144 +87,16 @@ void pm_page_promoted(struct pm_writeback *w)
 	atomic_store(&w->all, false);
 }
 
-/* ---- The leader ---- */
-
-#define LONGEST_WAIT_NS 100000u
-#define MOST_HASTY_TURNS 16u
-
-/*
- * The threads of the last turn are about to ask again. A leader that does not wait for them writes for half of them,
- * and the next leader for the other half. The wait is at most half as long as a turn takes; where it was in vain, some
- * turns go without.
- */
-static void await_others(struct pm_writeback *w)
-{
-	if (w->expected < 2)
-		return;
-	if (w->hasty) {
-		w->hasty--;
-		return;
-	}
-	uint64_t most = w->turn_took / 2 < LONGEST_WAIT_NS ? w->turn_took / 2 : LONGEST_WAIT_NS;
-	uint64_t began = pm_sys->now_ns();
-	while (w->waiting_count < w->expected && pm_sys->now_ns() - began < most)
-		pm_sys->yield();
-	/* Where other programs want the CPU, a yield takes long. */
-	bool in_vain = w->waiting_count < w->expected || pm_sys->now_ns() - began > 2 * most;
-	w->vain = in_vain ? w->vain + 1 : 0;
-	w->hasty = w->vain < 5 ? (1u << w->vain) - 1 : MOST_HASTY_TURNS;
-}
-
-/* The thread leads those that wait, the first of which is its own. One that wants to be alone is led with no other. */
-static struct pm_page_request *take_turn(struct pm_writeback *w, const struct pm_page_request *self)
-{
-	bool alone = self->wanted == PM_WANTED_ALONE;
-	if (!alone)
-		await_others(w);
-	pthread_mutex_lock(&w->lock);
-	struct pm_page_request *first = w->waiting, **end = &first->next;
-	unsigned count = 1;
-	for (; !alone && *end && (*end)->wanted != PM_WANTED_ALONE; count++)
-		end = &(*end)->next;
-	w->waiting = *end;
-	*end = NULL;
-	w->last = w->waiting ? w->last : &w->waiting;
-	w->waiting_count -= count;
-	w->expected = count;
-	pthread_mutex_unlock(&w->lock);
-	return first;
-}
-
-static void wait_until_woken(struct pm_page_request *self)
-{
-	uint64_t began = pm_sys->now_ns();
-	while (sem_wait(&self->woken))
-		; /* a signal */
-	self->waited = pm_sys->now_ns() - began;
-}
-
-/* The thread is not cancelled before it is told: the others know of its request. */
-struct pm_page_request *pm_page_ask(struct pm_writeback *w, struct pm_page_request *self)
-{
-	self->next = NULL;
-	sem_init(&self->woken, 0, 0);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &self->cancel_state);
-	pthread_mutex_lock(&w->lock);
-	*(w->waiting ? w->last : &w->waiting) = self;
-	w->last = &self->next;
-	w->waiting_count++;
-	bool leads = self->leads = !w->is_led;
-	w->is_led = true;
-	pthread_mutex_unlock(&w->lock);
-	if (!leads)
-		wait_until_woken(self);
-	return self->leads ? take_turn(w, self) : NULL;
-}
-
-/* With the lock held: takes all that wait, but those that want to be alone. */
-static struct pm_page_request *take_failed(struct pm_writeback *w)
-{
-	struct pm_page_request *failed = NULL, **at = &w->waiting, **end = &failed;
-	while (*at) {
-		struct pm_page_request *one = *at;
-		if (one->wanted == PM_WANTED_ALONE) {
-			at = &one->next;
-			continue;
-		}
-		*at = one->next;
-		one->next = NULL;
-		w->waiting_count--;
-		*end = one;
-		end = &one->next;
-	}
-	w->last = at;
-	return failed;
-}
-
-/* A request is gone as soon as its thread is woken. */
-static void tell_each(struct pm_page_request *served, int rc)
-{
-	while (served) {
-		struct pm_page_request *one = served;
-		served = one->next;
-		one->rc = rc;
-		one->leads = false;
-		sem_post(&one->woken);
-	}
-}
-
-/* The next leader is told first, so that the device need not wait. */
-void pm_page_tell(struct pm_writeback *w, struct pm_page_request *led, int rc)
-{
-	struct pm_page_request *self = led, *failed = NULL;
-	pthread_mutex_lock(&w->lock);
-	if (rc) {
-		w->error = w->error ? w->error : rc;
-		failed = take_failed(w);
-	}
-	struct pm_page_request *next = w->waiting;
-	w->expected += w->waiting_count;
-	w->is_led = next;
-	if (next)
-		next->leads = true;
-	pthread_mutex_unlock(&w->lock);
-	if (next)
-		sem_post(&next->woken);
-	tell_each(self->next, rc);
-	tell_each(failed, rc);
-	self->rc = rc;
-}
-
 /* ---- What the leader writes ---- */
 
 /* The ranges of commits first, then what is recorded. */
 struct work {
 	const struct pm_page_request *request; /* whose ranges come next; NULL: none has any more */
-	size_t range;  /* of them */
-	bool recorded; /* what is recorded is to be written too */
-	bool whole;    /* the whole mapping is */
-	bool apart;    /* the walk has runs of ranges: nothing in between was asked for */
-	bool more;     /* is left behind the runs of the walk */
+	size_t range;                          /* of them */
+	bool recorded;                         /* what is recorded is to be written too */
+	bool whole;                            /* the whole mapping is */
+	bool apart;                            /* the walk has runs of ranges: nothing in between was asked for */
+	bool more;                             /* is left behind the runs of the walk */
 	struct pm_page_walk walk;
 };
 
@@ -241,8 +114,8 @@ static bool add_ranges(struct pm_medium *m, struct work *work)
 	for (; work->request; work->request = work->request->next, work->range = 0) {
 		for (; work->range < work->request->count; work->range++) {
 			const struct pm_range *r = &work->request->ranges[work->range];
-			if (r->length && !pm_page_walk_add(&m->writeback.recorded, &work->walk, place_of(m, r->address),
-			                                   r->length))
+			if (r->length &&
+			    !pm_page_walk_add(&m->writeback.recorded, &work->walk, place_of(m, r->address), r->length))
 				return false;
 		}
 	}
@@ -354,11 +227,12 @@ static int write_for(struct pm_medium *m, struct pm_page_request *led)
 	uint64_t furthest = work.recorded ? atomic_exchange(&w->furthest, 0) : 0;
 	if (!found && !work.whole && !furthest)
 		return 0;
-	uint64_t began = pm_sys->now_ns();
+	uint64_t took = pm_sys->now_ns();
 	int rc = write_work(m, &work);
-	w->turn_took = pm_sys->now_ns() - began;
-	led->waited += w->turn_took;
-	pm_trace_drain(m->map, w->turn_took, rc);
+	took = pm_sys->now_ns() - took;
+	atomic_store_explicit(&w->turn_took, took, memory_order_relaxed);
+	led->waited += took;
+	pm_trace_drain(m->map, took, rc);
 	pm_medium_note_taken(m, m->offset + furthest);
 	return rc;
 }
@@ -372,16 +246,14 @@ int pm_page_write_all(struct pm_medium *m)
 static int complete(struct pm_medium *m, struct pm_page_request *self)
 {
 	struct pm_writeback *w = &m->writeback;
-	struct pm_page_request *led = pm_page_ask(w, self);
+	struct pm_page_request *led = pm_leader_ask(w, self);
 	/* The latch changes only under a leader. */
 	if (led)
-		pm_page_tell(w, led, w->error ? w->error : write_for(m, led));
-	sem_destroy(&self->woken);
-	pthread_setcancelstate(self->cancel_state, NULL);
+		pm_leader_tell(w, led, w->error ? w->error : write_for(m, led));
 	pm_count(&m->counters.drains, 1);
 	if (self->waited)
 		pm_count(&m->counters.waited, self->waited);
-	return self->rc;
+	return pm_leader_leave(self);
 }
 
 /* ---- The calls ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Calls about descriptors: their numbers, the files that they lead to, and directories. */
 #include <dirent.h>
+#include <linux/futex.h>
 #include <linux/kcmp.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -46,9 +47,16 @@ uint64_t pm_linux_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-int pm_linux_yield(void)
+/* The kernel takes two words of its own size, whatever the C library's time_t is. */
+int pm_linux_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint64_t most)
 {
-	return sched_yield();
+	const long timeout[] = {(long)(most / 1000000000), (long)(most % 1000000000)};
+	return result(syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, most == UINT64_MAX ? NULL : timeout));
+}
+
+int pm_linux_futex_wake(const _Atomic uint32_t *word)
+{
+	return result(syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1));
 }
 
 uint64_t pm_linux_now_ms(void)

@@ -113,7 +113,9 @@ struct pm_sys {
 	int (*gettid)(void);
 	uint64_t (*now_ms)(void); /* CLOCK_MONOTONIC: no system call, but an input */
 	uint64_t (*now_ns)(void); /* likewise */
-	int (*yield)(void);       /* sched_yield(2), which cannot fail */
+	/* futex(2), of this process: sleeps while the word has that value, at most so many nanoseconds or UINT64_MAX */
+	int (*futex_wait)(const _Atomic uint32_t *word, uint32_t value, uint64_t most);
+	int (*futex_wake)(const _Atomic uint32_t *word); /* one thread, if any sleeps */
 	int (*signalfd)(int signal);
 	int (*eventfd)(void);
 	int (*timerfd)(void);

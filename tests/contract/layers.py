@@ -56,6 +56,7 @@ lib/durability/engine
 lib/durability/writeback_calls
 lib/durability/deep
 lib/durability/direct
+lib/durability/leader
 lib/durability/page
 lib/durability/alone
 lib/durability/lines_after_pages

@@ -5,7 +5,7 @@
  * costs) is made from this list.
  *
  * OPENS returns a descriptor that must be closed; CLOSES closes it, whatever it returns (close(2)); INPUT is no system
- * call, and cannot fail; a CALL is everything else.
+ * call, or a part of a lock between threads, and cannot fail; a CALL is everything else.
  */
 #ifndef MACHINE_CALLS_H
 #define MACHINE_CALLS_H
@@ -59,7 +59,9 @@
 	X(CALL, int, gettid, (void), (), .fd = -1) \
 	X(INPUT, uint64_t, now_ms, (void), (), .fd = -1) \
 	X(INPUT, uint64_t, now_ns, (void), (), .fd = -1) \
-	X(INPUT, int, yield, (void), (), .fd = -1) \
+	X(INPUT, int, futex_wait, (const _Atomic uint32_t *word, uint32_t value, uint64_t most), (word, value, most), \
+	  .fd = -1, .address = (uintptr_t)word) \
+	X(INPUT, int, futex_wake, (const _Atomic uint32_t *word), (word), .fd = -1, .address = (uintptr_t)word) \
 	X(OPENS, int, signalfd, (int signal), (signal), .fd = -1, .flags = (unsigned long)signal) \
 	X(OPENS, int, eventfd, (void), (), .fd = -1) \
 	X(OPENS, int, timerfd, (void), (), .fd = -1) \

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "durability/leader.h"
 #include "syncing.h"
 
 struct syncing kernel;
@@ -36,7 +37,8 @@ static bool write_page(unsigned n)
 	uint32_t value = __atomic_load_n(counter(n), __ATOMIC_SEQ_CST);
 	if (value == kernel.medium[n])
 		return false;
-	if (kernel.fails_one_in && !random_below(kernel.fails_one_in)) {
+	if ((kernel.fails_page && kernel.fails_page == n) ||
+	    (kernel.fails_one_in && !random_below(kernel.fails_one_in))) {
 		kernel.failures += !kernel.tells_writer;
 		kernel.lost[n] = true;
 		return true;
@@ -129,4 +131,56 @@ void syncing_stop(void)
 int commit_page(unsigned n)
 {
 	return pm_commit(syncing_mapping, &(struct pm_range){counter(n), 1}, 1);
+}
+
+/* ---- Threads one by one ---- */
+
+void *call_now(void *arg)
+{
+	struct caller *c = arg;
+	__atomic_fetch_add(counter(c->n), 1, __ATOMIC_SEQ_CST);
+	c->rc = c->commits ? commit_page(c->n) : pm_persist(syncing_mapping, counter(c->n), 1);
+	atomic_store(&c->returned, true);
+	return NULL;
+}
+
+void hold_page(unsigned n, bool held)
+{
+	pthread_mutex_lock(&kernel.lock);
+	kernel.held[n] = held;
+	pthread_cond_broadcast(&kernel.changed);
+	pthread_mutex_unlock(&kernel.lock);
+}
+
+void begin_call(struct caller *c, unsigned n, bool commits)
+{
+	*c = (struct caller){.n = n, .commits = commits};
+	ck_assert_int_eq(pthread_create(&c->thread, NULL, call_now, c), 0);
+}
+
+void begin_held(struct caller *c, unsigned n, bool commits)
+{
+	hold_page(n, true);
+	begin_call(c, n, commits);
+	pthread_mutex_lock(&kernel.lock);
+	while (!kernel.reached[n])
+		pthread_cond_wait(&kernel.changed, &kernel.lock);
+	pthread_mutex_unlock(&kernel.lock);
+}
+
+void wait_until_waiting(unsigned wanted)
+{
+	for (unsigned found = 0; found < wanted; usleep(1000)) {
+		pthread_mutex_lock(&syncing_mapping->medium.writeback.lock);
+		found = 0;
+		for (const struct pm_page_request *r = syncing_mapping->medium.writeback.waiting; r; r = r->next)
+			found++;
+		pthread_mutex_unlock(&syncing_mapping->medium.writeback.lock);
+	}
+}
+
+int result_of(struct caller *c)
+{
+	pthread_join(c->thread, NULL);
+	return c->rc;
 }

@@ -7,6 +7,7 @@
 #define SYNCING_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "kernel/magic.h"
 #include "mapping/mapping.h"
@@ -21,12 +22,13 @@ struct syncing {
 	bool lost[SYNCING_PAGES];    /* a failure made the page clean */
 	bool held[SYNCING_PAGES];    /* a call that writes it waits */
 	bool reached[SYNCING_PAGES]; /* and does now */
-	unsigned failures, told; /* by the mapping's description */
-	bool tells_writer;       /* a failure is told to the call that met it, and by no description */
-	unsigned fails_one_in;   /* of the pages written; 0: none */
-	unsigned longest;        /* writing takes at most so long, and so may a flush, in microseconds */
-	unsigned syncs, ranges;  /* msync, sync_file_range that wait */
-	size_t pages;            /* that these covered */
+	unsigned failures, told;     /* by the mapping's description */
+	bool tells_writer;           /* a failure is told to the call that met it, and by no description */
+	unsigned fails_page;         /* always; 0: none */
+	unsigned fails_one_in;       /* of the pages written; 0: none */
+	unsigned longest;            /* writing takes at most so long, and so may a flush, in microseconds */
+	unsigned syncs, ranges;      /* msync, sync_file_range that wait */
+	size_t pages;                /* that these covered */
 	uint32_t random;
 };
 
@@ -42,5 +44,25 @@ void syncing_stop(void);
 /* At the start of a page of the mapping. */
 uint32_t *counter(unsigned page);
 int commit_page(unsigned page);
+
+/* A thread that commits or persists a page. */
+struct caller {
+	pthread_t thread;
+	unsigned n; /* syncing_page */
+	bool commits;
+	int rc;
+	atomic_bool returned;
+};
+
+void begin_call(struct caller *, unsigned page, bool commits);
+/* Until it writes its page, which is held. */
+void begin_held(struct caller *, unsigned page, bool commits);
+/* A call that writes that page waits. */
+void hold_page(unsigned page, bool held);
+/* Until so many requests wait. */
+void wait_until_waiting(unsigned wanted);
+int result_of(struct caller *);
+/* To be run in a thread of its own, if at all. */
+void *call_now(void *caller);
 
 #endif

@@ -12,65 +12,6 @@
 
 /* ---- Threads one by one ---- */
 
-struct caller {
-	pthread_t thread;
-	unsigned n; /* syncing_page */
-	bool commits;
-	int rc;
-	atomic_bool returned;
-};
-
-static void *call(void *arg)
-{
-	struct caller *c = arg;
-	__atomic_fetch_add(counter(c->n), 1, __ATOMIC_SEQ_CST);
-	c->rc = c->commits ? commit_page(c->n) : pm_persist(syncing_mapping, counter(c->n), 1);
-	atomic_store(&c->returned, true);
-	return NULL;
-}
-
-static void hold(unsigned n, bool held)
-{
-	pthread_mutex_lock(&kernel.lock);
-	kernel.held[n] = held;
-	pthread_cond_broadcast(&kernel.changed);
-	pthread_mutex_unlock(&kernel.lock);
-}
-
-static void begin(struct caller *c, unsigned n, bool commits)
-{
-	*c = (struct caller){.n = n, .commits = commits};
-	ck_assert_int_eq(pthread_create(&c->thread, NULL, call, c), 0);
-}
-
-/* Until it writes its page, which is held. */
-static void begin_held(struct caller *c, unsigned n, bool commits)
-{
-	hold(n, true);
-	begin(c, n, commits);
-	pthread_mutex_lock(&kernel.lock);
-	while (!kernel.reached[n])
-		pthread_cond_wait(&kernel.changed, &kernel.lock);
-	pthread_mutex_unlock(&kernel.lock);
-}
-
-static void wait_until_waiting(unsigned wanted)
-{
-	for (unsigned found = 0; found < wanted; usleep(1000)) {
-		pthread_mutex_lock(&syncing_mapping->medium.writeback.lock);
-		found = 0;
-		for (const struct pm_page_request *r = syncing_mapping->medium.writeback.waiting; r; r = r->next)
-			found++;
-		pthread_mutex_unlock(&syncing_mapping->medium.writeback.lock);
-	}
-}
-
-static int result(struct caller *c)
-{
-	pthread_join(c->thread, NULL);
-	return c->rc;
-}
-
 static struct caller first, others[THREADS];
 
 /* Behind one that writes; every other one commits, or all do, or none. */
@@ -78,7 +19,7 @@ static void begin_all(unsigned apart, unsigned commits)
 {
 	begin_held(&first, 0, commits & 1);
 	for (unsigned i = 0; i < THREADS; i++)
-		begin(&others[i], (i + 1) * apart, commits >> i % 2 & 1);
+		begin_call(&others[i], (i + 1) * apart, commits >> i % 2 & 1);
 	wait_until_waiting(THREADS);
 	for (unsigned i = 0; i < THREADS; i++)
 		ck_assert(!atomic_load(&others[i].returned));
@@ -89,10 +30,10 @@ START_TEST(one_writes_for_all_that_wait)
 	syncing_start(syncing_systems[_i % 4]);
 	begin_all(1, (unsigned)_i / 4);
 	kernel.syncs = kernel.ranges = 0;
-	hold(0, false);
-	ck_assert_int_eq(result(&first), 0);
+	hold_page(0, false);
+	ck_assert_int_eq(result_of(&first), 0);
 	for (unsigned i = 0; i < THREADS; i++)
-		ck_assert_int_eq(result(&others[i]), 0);
+		ck_assert_int_eq(result_of(&others[i]), 0);
 	for (unsigned i = 0; i <= THREADS; i++)
 		ck_assert_uint_eq(kernel.medium[i], 1);
 	/* Ranges and recorded pages are committed together. */
@@ -108,128 +49,16 @@ START_TEST(distant_pages_share_a_sync)
 	begin_all(APART, 3);
 	kernel.syncs = kernel.ranges = 0;
 	kernel.pages = 0;
-	hold(0, false);
-	ck_assert_int_eq(result(&first), 0);
+	hold_page(0, false);
+	ck_assert_int_eq(result_of(&first), 0);
 	for (unsigned i = 0; i < THREADS; i++)
-		ck_assert_int_eq(result(&others[i]), 0);
+		ck_assert_int_eq(result_of(&others[i]), 0);
 	bool by_ranges = syncing_systems[_i] == XFS_SUPER_MAGIC || syncing_systems[_i] == EXT4_SUPER_MAGIC;
 	ck_assert_uint_eq(kernel.syncs, by_ranges ? 1 : THREADS);
 	ck_assert_uint_eq(kernel.ranges, by_ranges ? THREADS - 1 : 0);
 	/* That of the first was begun before. */
 	ck_assert_uint_eq(kernel.pages, 1 + THREADS);
 	syncing_stop();
-}
-END_TEST
-
-/* ---- A clock that only the test moves ---- */
-
-static struct {
-	_Atomic uint64_t now; /* nanoseconds */
-	uint64_t turn, yield; /* how long an msync and a yield take */
-	atomic_uint yields;
-	struct caller *comes; /* while a leader waits */
-	struct machine machine;
-} timed;
-
-static uint64_t timed_now(void)
-{
-	return timed.now;
-}
-
-static int timed_msync(void *address, size_t length)
-{
-	timed.now += timed.turn;
-	return timed.machine.below->msync(address, length);
-}
-
-static int timed_yield(void)
-{
-	timed.yields++;
-	timed.now += timed.yield;
-	if (timed.comes) {
-		begin(timed.comes, 2, true);
-		timed.comes = NULL;
-		wait_until_waiting(2);
-	}
-	return 0;
-}
-
-static void start_timed(uint64_t turn)
-{
-	syncing_start(XFS_SUPER_MAGIC);
-	timed.turn = turn;
-	timed.yield = 10000;
-	timed.yields = 0;
-	timed.comes = NULL;
-	machine_put(&timed.machine, MACHINE(.now_ns = timed_now, .yield = timed_yield, .msync = timed_msync));
-}
-
-static void stop_timed(void)
-{
-	machine_remove(&timed.machine);
-	syncing_stop();
-}
-
-/* The second leads after the first, and expects it again. */
-static void let_one_lead_after_another(void)
-{
-	begin_held(&first, 0, true);
-	begin(&others[0], 1, true);
-	wait_until_waiting(1);
-	hold(0, false);
-	ck_assert_int_eq(result(&first) | result(&others[0]), 0);
-}
-
-START_TEST(a_leader_waits_for_those_of_the_last_turn)
-{
-	start_timed(100000);
-	timed.comes = &others[1];
-	let_one_lead_after_another();
-	ck_assert_int_eq(result(&others[1]), 0);
-	ck_assert_uint_eq(timed.yields, 1);
-	ck_assert_uint_eq(kernel.syncs, 2);
-	ck_assert_uint_eq(kernel.medium[0] + kernel.medium[1] + kernel.medium[2], 3);
-	/* Two are expected, and one has gone: half a turn. From then on the other is alone. */
-	for (unsigned i = 0; i < 10; i++) {
-		++*counter(1);
-		unit_ok(commit_page(1));
-		ck_assert_uint_eq(timed.yields, 1 + 5);
-	}
-	stop_timed();
-}
-END_TEST
-
-/* After the first, third, seventh, 15th and 31st wait in vain. A turn of 10 ms is waited for a tenth of a ms. */
-START_TEST(waits_in_vain_become_rare)
-{
-	start_timed(_i ? 10000000 : 100000);
-	for (unsigned i = 0; i < 40; i++)
-		let_one_lead_after_another();
-	ck_assert_uint_eq(timed.yields, 5u * (_i ? 10 : 5));
-	/* After one that was not in vain the next turn waits again. */
-	timed.comes = &others[1];
-	while (timed.comes)
-		let_one_lead_after_another();
-	ck_assert_int_eq(result(&others[1]), 0);
-	timed.yields = 0;
-	let_one_lead_after_another();
-	ck_assert_uint_ne(timed.yields, 0);
-	stop_timed();
-}
-END_TEST
-
-/* All came, and too late: other programs kept the CPU. */
-START_TEST(slow_yields_become_rare)
-{
-	start_timed(100000);
-	timed.yield = 1000000;
-	for (unsigned i = 0; i < 40; i++) {
-		timed.comes = &others[1];
-		let_one_lead_after_another();
-		ck_assert_int_eq(timed.comes ? 0 : result(&others[1]), 0);
-	}
-	ck_assert_uint_eq(timed.yields, 5);
-	stop_timed();
 }
 END_TEST
 
@@ -240,11 +69,11 @@ START_TEST(a_failure_is_told_to_all_that_wait)
 	kernel.tells_writer = _i % 4 == 1;
 	begin_all(_i & 8 ? 1 : APART, (unsigned)_i / 4 % 4);
 	kernel.fails_one_in = 1;
-	hold(0, false);
+	hold_page(0, false);
 	int rc = kernel.tells_writer ? -ENOSPC : -EIO;
-	ck_assert_int_eq(result(&first), rc);
+	ck_assert_int_eq(result_of(&first), rc);
 	for (unsigned i = 0; i < THREADS; i++)
-		ck_assert_int_eq(result(&others[i]), rc);
+		ck_assert_int_eq(result_of(&others[i]), rc);
 	ck_assert_int_eq(commit_page(1), rc);
 	kernel.fails_one_in = 0;
 	unit_ok(pm_clear_error(syncing_mapping));
@@ -259,22 +88,22 @@ START_TEST(a_failure_of_a_group_is_told_to_the_group)
 	syncing_start(syncing_systems[_i % 4]);
 	kernel.tells_writer = _i % 4 == 1;
 	begin_all(APART, (unsigned)_i / 4);
-	hold(3 * APART, true);
-	hold(0, false);
-	ck_assert_int_eq(result(&first), 0);
+	hold_page(3 * APART, true);
+	hold_page(0, false);
+	ck_assert_int_eq(result_of(&first), 0);
 	pthread_mutex_lock(&kernel.lock);
 	while (!kernel.reached[3 * APART])
 		pthread_cond_wait(&kernel.changed, &kernel.lock);
 	kernel.fails_one_in = 1;
 	pthread_mutex_unlock(&kernel.lock);
 	/* This one comes too late for them, and in time for the error. */
-	begin(&first, 0, false);
+	begin_call(&first, 0, false);
 	wait_until_waiting(1);
-	hold(3 * APART, false);
+	hold_page(3 * APART, false);
 	int rc = kernel.tells_writer ? -ENOSPC : -EIO;
 	for (unsigned i = 0; i < THREADS; i++)
-		ck_assert_int_eq(result(&others[i]), rc);
-	ck_assert_int_eq(result(&first), rc);
+		ck_assert_int_eq(result_of(&others[i]), rc);
+	ck_assert_int_eq(result_of(&first), rc);
 	kernel.fails_one_in = 0;
 	unit_ok(pm_clear_error(syncing_mapping));
 	syncing_stop();
@@ -294,13 +123,13 @@ START_TEST(a_recovery_is_led_with_no_other)
 	void *rc;
 	syncing_start(XFS_SUPER_MAGIC);
 	begin_held(&first, 0, true);
-	begin(&others[0], 1, true);
+	begin_call(&others[0], 1, true);
 	wait_until_waiting(1);
 	pm_shared_file_fail(syncing_mapping->errors.shared, 0, -EIO);
 	ck_assert_int_eq(pthread_create(&clearer, NULL, clear_error, NULL), 0);
 	wait_until_waiting(2);
-	hold(0, false);
-	ck_assert_int_eq(result(&first) | result(&others[0]), 0);
+	hold_page(0, false);
+	ck_assert_int_eq(result_of(&first) | result_of(&others[0]), 0);
 	pthread_join(clearer, &rc);
 	ck_assert_ptr_null(rc);
 	/* Of the first, of the one that waited, and of everything. */
@@ -335,10 +164,10 @@ START_TEST(a_failure_that_was_told_elsewhere_is_cleared)
 	syncing_start(XFS_SUPER_MAGIC);
 	kernel.failures++;
 	pm_shared_file_fail(syncing_mapping->errors.shared, 0, -EIO);
-	call(&alone);
+	call_now(&alone);
 	ck_assert_int_eq(alone.rc, -EIO);
 	unit_ok(pm_clear_error(syncing_mapping));
-	call(&alone);
+	call_now(&alone);
 	ck_assert_int_eq(alone.rc, 0);
 	syncing_stop();
 }
@@ -433,9 +262,6 @@ int main(void)
 	TCase *c = unit_case("concurrent");
 	tcase_add_loop_test(c, one_writes_for_all_that_wait, 0, 16);
 	tcase_add_loop_test(c, distant_pages_share_a_sync, 0, 4);
-	tcase_add_test(c, a_leader_waits_for_those_of_the_last_turn);
-	tcase_add_loop_test(c, waits_in_vain_become_rare, 0, 2);
-	tcase_add_test(c, slow_yields_become_rare);
 	tcase_add_loop_test(c, a_failure_is_told_to_all_that_wait, 0, 16);
 	tcase_add_loop_test(c, a_failure_of_a_group_is_told_to_the_group, 0, 16);
 	tcase_add_test(c, a_recovery_is_led_with_no_other);

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "durability/leader.h"
 #include "mapping/mapping.h"
 #include "unit.h"
 

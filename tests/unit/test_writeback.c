@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "durability/leader.h"
 #include "mapping/mapping.h"
 #include "unit.h"
 

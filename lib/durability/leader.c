@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The threads of the last turn are about to ask again. A leader that does not wait for them writes for half of them,
+ * and the next leader for the other half. So the first thread that asks becomes the candidate, which sleeps until the
+ * others have come. The thread that comes last takes the lead, and writes for the candidate too. No thread has to be
+ * woken before the turn begins: where other programs want the CPUs, a woken thread may wait for milliseconds.
+ *
+ * The oldest that waits at the end of a turn is the next candidate, for the same reason: a thread that asks before the
+ * candidate runs may complete the turn, and lead it. A leader takes all that wait, up to a request that wants to be
+ * alone. So no request is overtaken: it is served by the next turn, or by the one after a request that is alone.
+ */
+#include "durability/leader.h"
+#include "sys/sys.h"
+
+#define MOST_PATIENCE_NS 400000u
+#define MOST_VAIN 6u
+
+/* What a request that waits was told. It may be gone as soon as it is told its result. */
+enum told {
+	TOLD_NOTHING,
+	TOLD_TO_GATHER, /* it is the candidate */
+	TOLD_TO_LEAD,
+	TOLD_RESULT,
+};
+
+/* ---- With the lock held ---- */
+
+/*
+ * How long a candidate sleeps. A shorter sleep would end in the middle of the turn that another thread leads, and
+ * disturb it.
+ */
+static uint64_t patience_of(const struct pm_writeback *w)
+{
+	uint64_t patience = 2 * atomic_load_explicit(&w->turn_took, memory_order_relaxed);
+	if (w->hasty)
+		return 0;
+	return patience < MOST_PATIENCE_NS ? patience : MOST_PATIENCE_NS;
+}
+
+/* After a wait in vain some turns go without: 1, 3, 7 and so on up to 63. */
+static void note_wait(struct pm_writeback *w, unsigned come)
+{
+	if (w->expected < 2)
+		return;
+	if (come >= w->expected) {
+		w->vain = w->hasty = 0;
+	} else if (w->hasty) {
+		w->hasty--;
+	} else {
+		w->vain += w->vain < MOST_VAIN;
+		w->hasty = (1u << w->vain) - 1;
+	}
+}
+
+static void queue(struct pm_writeback *w, struct pm_page_request *self)
+{
+	*(w->waiting ? w->last : &w->waiting) = self;
+	w->last = &self->next;
+	w->waiting_count++;
+}
+
+/* Takes those that wait, up to one that wants to be alone. */
+static struct pm_page_request *take_waiting(struct pm_writeback *w, unsigned *count)
+{
+	struct pm_page_request *first = w->waiting, **end = &first;
+	for (; *end && (*end)->wanted != PM_WANTED_ALONE; end = &(*end)->next)
+		++*count;
+	w->waiting = *end;
+	*end = NULL;
+	return first;
+}
+
+/* The thread leads itself and those that wait. A request that wants to be alone is led with no other. */
+static struct pm_page_request *begin_turn(struct pm_writeback *w, struct pm_page_request *self)
+{
+	unsigned count = 0;
+	w->candidate = NULL;
+	w->is_led = true;
+	if (self->wanted == PM_WANTED_ALONE)
+		return self;
+	self->next = take_waiting(w, &count);
+	w->waiting_count -= count;
+	note_wait(w, count + 1);
+	w->expected = count + 1;
+	return self;
+}
+
+/* The request is the first of those that wait. */
+static struct pm_page_request *begin_own_turn(struct pm_writeback *w, struct pm_page_request *self)
+{
+	w->waiting = self->next;
+	w->waiting_count--;
+	self->next = NULL;
+	return begin_turn(w, self);
+}
+
+static void make_candidate(struct pm_writeback *w, struct pm_page_request *oldest)
+{
+	w->is_led = true;
+	w->candidate = oldest;
+	oldest->patience = patience_of(w);
+}
+
+static bool may_lead_at_once(const struct pm_writeback *w, const struct pm_page_request *self)
+{
+	if (w->is_led && !w->candidate)
+		return false;
+	return self->wanted == PM_WANTED_ALONE || w->hasty || w->waiting_count + 1 >= w->expected;
+}
+
+/* ---- A thread that asks ---- */
+
+static void sleep_while_told_nothing(struct pm_page_request *self, uint64_t most)
+{
+	uint64_t began = most == UINT64_MAX ? 0 : pm_sys->now_ns(), passed = 0;
+	while (!atomic_load_explicit(&self->told, memory_order_acquire) && passed < most) {
+		pm_sys->futex_wait(&self->told, TOLD_NOTHING, most == UINT64_MAX ? most : most - passed);
+		passed = most == UINT64_MAX ? 0 : pm_sys->now_ns() - began;
+	}
+}
+
+/* NULL: another thread leads. */
+static struct pm_page_request *sleep_as_candidate(struct pm_writeback *w, struct pm_page_request *self)
+{
+	struct pm_page_request *led = NULL;
+	sleep_while_told_nothing(self, self->patience);
+	pthread_mutex_lock(&w->lock);
+	if (w->candidate == self)
+		led = begin_own_turn(w, self);
+	pthread_mutex_unlock(&w->lock);
+	return led;
+}
+
+static struct pm_page_request *lead_as_told(struct pm_writeback *w, struct pm_page_request *self)
+{
+	pthread_mutex_lock(&w->lock);
+	struct pm_page_request *led = begin_own_turn(w, self);
+	pthread_mutex_unlock(&w->lock);
+	return led;
+}
+
+static struct pm_page_request *wait_until_told(struct pm_writeback *w, struct pm_page_request *self, bool gathers)
+{
+	uint64_t began = pm_sys->now_ns();
+	struct pm_page_request *led = gathers ? sleep_as_candidate(w, self) : NULL;
+	uint32_t told = TOLD_NOTHING;
+	while (!led && told != TOLD_RESULT) {
+		sleep_while_told_nothing(self, UINT64_MAX);
+		told = TOLD_TO_GATHER;
+		if (atomic_compare_exchange_strong(&self->told, &told, TOLD_NOTHING))
+			led = sleep_as_candidate(w, self);
+		else if (told == TOLD_TO_LEAD)
+			led = lead_as_told(w, self);
+	}
+	self->waited = pm_sys->now_ns() - began;
+	return led;
+}
+
+struct pm_page_request *pm_leader_ask(struct pm_writeback *w, struct pm_page_request *self)
+{
+	struct pm_page_request *led = NULL;
+	bool gathers = false;
+	self->next = NULL;
+	atomic_init(&self->told, TOLD_NOTHING);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &self->cancel_state);
+	pthread_mutex_lock(&w->lock);
+	if (may_lead_at_once(w, self)) {
+		led = begin_turn(w, self);
+	} else {
+		gathers = !w->is_led;
+		queue(w, self);
+		if (gathers)
+			make_candidate(w, self);
+	}
+	pthread_mutex_unlock(&w->lock);
+	return led ? led : wait_until_told(w, self, gathers);
+}
+
+/* ---- The end of a turn ---- */
+
+/* With the lock held: takes all that wait, but those that want to be alone. */
+static struct pm_page_request *take_failed(struct pm_writeback *w)
+{
+	struct pm_page_request *failed = NULL, **at = &w->waiting, **end = &failed;
+	while (*at) {
+		struct pm_page_request *one = *at;
+		if (one->wanted == PM_WANTED_ALONE) {
+			at = &one->next;
+			continue;
+		}
+		*at = one->next;
+		one->next = NULL;
+		w->waiting_count--;
+		*end = one;
+		end = &one->next;
+	}
+	w->last = at;
+	return failed;
+}
+
+static void tell_each(struct pm_page_request *served, int rc)
+{
+	while (served) {
+		struct pm_page_request *one = served;
+		served = one->next;
+		one->rc = rc;
+		atomic_store_explicit(&one->told, TOLD_RESULT, memory_order_release);
+		pm_sys->futex_wake(&one->told);
+	}
+}
+
+/*
+ * With the lock held. It must be told before another thread can take the lead: that one may serve it, and then it is
+ * gone. A wake-up of what is gone disturbs no thread: futex(2) may return for no reason.
+ */
+static struct pm_page_request *tell_next(struct pm_writeback *w)
+{
+	struct pm_page_request *next = w->waiting;
+	w->is_led = next;
+	if (!next)
+		return NULL;
+	bool alone = next->wanted == PM_WANTED_ALONE;
+	if (!alone)
+		make_candidate(w, next);
+	atomic_store(&next->told, alone ? TOLD_TO_LEAD : TOLD_TO_GATHER);
+	return next;
+}
+
+/* The next leader is woken first, so that the device need not wait. */
+void pm_leader_tell(struct pm_writeback *w, struct pm_page_request *led, int rc)
+{
+	struct pm_page_request *failed = NULL;
+	pthread_mutex_lock(&w->lock);
+	if (rc) {
+		w->error = w->error ? w->error : rc;
+		failed = take_failed(w);
+	}
+	w->expected += w->waiting_count;
+	struct pm_page_request *next = tell_next(w);
+	pthread_mutex_unlock(&w->lock);
+	if (next)
+		pm_sys->futex_wake(&next->told);
+	tell_each(led->next, rc);
+	tell_each(failed, rc);
+	led->rc = rc;
+}
+
+int pm_leader_leave(struct pm_page_request *self)
+{
+	pthread_setcancelstate(self->cancel_state, NULL);
+	return self->rc;
+}

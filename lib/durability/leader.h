@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Which thread writes for all that wait. */
+#ifndef PM_LEADER_H
+#define PM_LEADER_H
+
+#include "durability/engine.h"
+
+/* What a call wants written. */
+enum pm_page_wanted {
+	PM_WANTED_RECORDED, /* everything that is recorded, whichever thread recorded it */
+	PM_WANTED_RANGES,   /* the pages of its ranges, and no others */
+	PM_WANTED_ALL,      /* the whole mapping */
+	PM_WANTED_ALONE,    /* nothing: the call leads for itself alone */
+};
+
+/* The request of one call, on the stack of its thread. */
+struct pm_page_request {
+	enum pm_page_wanted wanted;
+	const struct pm_range *ranges; /* the empty ones do not count */
+	size_t count;
+	int rc;
+	uint64_t waited;           /* nanoseconds, for a leader and as one */
+	_Atomic uint64_t patience; /* nanoseconds: of a candidate */
+	int cancel_state;          /* of the thread, before */
+	_Atomic uint32_t told;     /* a futex: enum told of leader.c */
+	struct pm_page_request *next;
+};
+
+/*
+ * Queues the request. Returns the requests that the calling thread leads from then on, its own the first: nothing else
+ * is written until pm_leader_tell(). NULL: another thread has served it, with request->rc. The thread is not cancelled
+ * before pm_leader_leave(): the others know of its request.
+ */
+struct pm_page_request *pm_leader_ask(struct pm_writeback *, struct pm_page_request *);
+/*
+ * Ends the turn: tells those that were led, and the next leader. A failure is latched, and told to all that wait as
+ * well: their pages may have been among those that were written.
+ */
+void pm_leader_tell(struct pm_writeback *, struct pm_page_request *led, int rc);
+/* Ends what pm_leader_ask() began. Returns the request's result. */
+int pm_leader_leave(struct pm_page_request *);
+
+#endif
