@@ -114,8 +114,7 @@ enum pm_advice {
 	PM_ADVICE_REAL_MEDIUM = 4, PM_ADVICE_STATE_DOMAIN = 5, PM_ADVICE_UNSET_ENV = 6, PM_ADVICE_LEAVE_SANDBOX = 7,
 	PM_ADVICE_OTHER_CPU = 8, PM_ADVICE_USE_FSDAX = 9, PM_ADVICE_REWRITE = 10, PM_ADVICE_CLEAR_ERROR = 11,
 	PM_ADVICE_MAP_AGAIN = 12, PM_ADVICE_CLOSE_OTHER_OPENS = 13, PM_ADVICE_JOURNAL = 14, PM_ADVICE_BARRIER = 15,
-	PM_ADVICE_NAME = 16, PM_ADVICE_REMOUNT = 17, PM_ADVICE_MUTABLE = 18,
-	PM_ADVICE_RANDOM_ACCESS = 19
+	PM_ADVICE_NAME = 16, PM_ADVICE_REMOUNT = 17, PM_ADVICE_MUTABLE = 18, PM_ADVICE_RANDOM_ACCESS = 19
 };
 
 /* The rows of evidence: pm_evidence(7). New rows are added at the end. */
@@ -163,7 +162,7 @@ enum pm_evidence_row {
 	PM_EV_FAST_COMMIT = 40,       /* ext4 commits by fast_commit */
 	PM_EV_ARMED = 41,             /* the region is writable and its NVDIMMs save their data; value 1: one cannot */
 	PM_EV_IN_FILE = 42,           /* the whole range lies in the file; value when no: where the file ends */
-	PM_EV_LARGE_FOLIOS = 43,      /* the page cache may hold the file in large folios; text: the access asked for */
+	PM_EV_LARGE_FOLIOS = 43,      /* it may be cached in large folios; value: bytes_beyond; text: access */
 	PM_EVIDENCE_ROWS = 44
 };
 
@@ -282,6 +281,7 @@ struct pm_statistics {
 	uint64_t write_backs, errors;        /* msync(2) and fdatasync(2), and system calls of these that failed */
 	uint64_t bytes_asked, bytes_written; /* of the ranges, and of the pages that the system calls covered */
 	uint64_t demotions, promotions, nanoseconds_waited; /* of all threads, for write-backs */
+	uint64_t bytes_beyond;               /* written with them, in large folios, as far as the kernel tells */
 };
 
 /* ---- Life of a mapping ------------------------------------------------------------------------- */

@@ -165,6 +165,7 @@ int pm_statistics(struct pm_mapping *m, struct pm_statistics *statistics, size_t
 		.demotions = counted(&c->demotions),
 		.promotions = counted(&c->promotions),
 		.nanoseconds_waited = counted(&c->waited),
+		.bytes_beyond = counted(&c->bytes_beyond),
 	};
 	memcpy(statistics, &full, full.size);
 	return 0;

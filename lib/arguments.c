@@ -67,7 +67,8 @@ static const size_t event_ends[] = {
 static const size_t statistics_ends[] = {
 	END(pm_statistics, flushes),     END(pm_statistics, drains),        END(pm_statistics, write_backs),
 	END(pm_statistics, errors),      END(pm_statistics, bytes_asked),   END(pm_statistics, bytes_written),
-	END(pm_statistics, demotions),   END(pm_statistics, promotions),    END(pm_statistics, nanoseconds_waited)};
+	END(pm_statistics, demotions),   END(pm_statistics, promotions),    END(pm_statistics, nanoseconds_waited),
+	END(pm_statistics, bytes_beyond)};
 static const size_t fault_ends[] = {END(pm_fault, code), END(pm_fault, offset), END(pm_fault, length),
                                     END(pm_fault, address)};
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

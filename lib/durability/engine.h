@@ -23,7 +23,7 @@
  * durable nothing is counted: threads would share the line of the counter.
  */
 struct pm_counters {
-	_Atomic uint64_t flushes, drains, write_backs, bytes_asked, bytes_written, errors;
+	_Atomic uint64_t flushes, drains, write_backs, bytes_asked, bytes_written, bytes_beyond, errors;
 	_Atomic uint64_t demotions, promotions;
 	_Atomic uint64_t waited; /* nanoseconds */
 };
@@ -60,6 +60,8 @@ enum pm_fsync {
 	PM_FSYNC_COMPLETE_WHILE_WRITTEN = 2, /* as long as every block of the range is written */
 };
 
+#define PM_FOLIOS_LOOKED 4
+
 struct pm_medium {
 	char *map;                     /* page-aligned */
 	_Atomic size_t map_length;     /* whole pages */
@@ -84,6 +86,9 @@ struct pm_medium {
 	bool fsync_skips_flush;                 /* pm_fsync_skips_flush() */
 	atomic_bool has_gap;                    /* the program unmapped a part: found by pm_write_back() */
 	bool is_of_single_pages;                /* large folios are possible, and kept out of the page cache */
+	/* Of folios.c; the thread that leads a write-back changes these. */
+	bool dirty_is_unknown;                     /* cachestat(2) fails */
+	uint32_t folios_looked[PM_FOLIOS_LOOKED];  /* pieces of the file: the number and one */
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
 	struct pm_writeback writeback;

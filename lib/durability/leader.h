@@ -18,6 +18,7 @@ struct pm_page_request {
 	enum pm_page_wanted wanted;
 	const struct pm_range *ranges; /* the empty ones do not count */
 	size_t count;
+	bool is_exact; /* the pages were made dirty by write(2): no folio is, as a whole */
 	int rc;
 	uint64_t waited;           /* nanoseconds, for a leader and as one */
 	_Atomic uint64_t patience; /* nanoseconds: of a candidate */

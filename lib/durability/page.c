@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "durability/direct.h"
+#include "durability/folios.h"
 #include "durability/leader.h"
 #include "durability/page.h"
 #include "durability/writeback_calls.h"
@@ -97,6 +98,7 @@ struct work {
 	bool whole;                            /* the whole mapping is */
 	bool apart;                            /* the walk has runs of ranges: nothing in between was asked for */
 	bool more;                             /* is left behind the runs of the walk */
+	bool exact;                            /* nothing tells what is dirty because of a store */
 	struct pm_page_walk walk;
 };
 
@@ -105,6 +107,7 @@ static void note_wanted(struct work *work, const struct pm_page_request *led)
 	for (work->request = led; led; led = led->next) {
 		work->recorded |= led->wanted != PM_WANTED_RANGES;
 		work->whole |= led->wanted == PM_WANTED_ALL;
+		work->exact |= led->is_exact;
 	}
 }
 
@@ -227,11 +230,15 @@ static int write_for(struct pm_medium *m, struct pm_page_request *led)
 	uint64_t furthest = work.recorded ? atomic_exchange(&w->furthest, 0) : 0;
 	if (!found && !work.whole && !furthest)
 		return 0;
+	struct pm_folios_seen folios;
+	pm_folios_look(m, work.whole || work.exact ? NULL : &work.walk, &folios);
 	uint64_t took = pm_sys->now_ns();
 	int rc = write_work(m, &work);
 	took = pm_sys->now_ns() - took;
 	atomic_store_explicit(&w->turn_took, took, memory_order_relaxed);
 	led->waited += took;
+	if (!rc)
+		pm_folios_settle(m, &folios);
 	pm_trace_drain(m->map, took, rc);
 	pm_medium_note_taken(m, m->offset + furthest);
 	return rc;
@@ -294,16 +301,18 @@ static int sync_all(struct pm_medium *m)
 	return rc;
 }
 
-static int write_ranges_of(struct pm_medium *m, const struct pm_range *ranges, size_t count)
+static int write_ranges_of(struct pm_medium *m, struct pm_page_request request)
 {
-	for (size_t i = 0; i < count; i++)
-		count_asked(m, ranges[i].length);
-	return complete(m, &(struct pm_page_request){.wanted = PM_WANTED_RANGES, .ranges = ranges, .count = count});
+	for (size_t i = 0; i < request.count; i++)
+		count_asked(m, request.ranges[i].length);
+	return complete(m, &request);
 }
 
 int pm_page_write_range(struct pm_medium *m, const void *address, size_t length)
 {
-	return write_ranges_of(m, &(struct pm_range){address, length}, 1);
+	const struct pm_range range = {address, length};
+	return write_ranges_of(m, (struct pm_page_request){.wanted = PM_WANTED_RANGES, .ranges = &range, .count = 1,
+	                                                   .is_exact = true});
 }
 
 int pm_page_drain(struct pm_medium *m)
@@ -331,7 +340,8 @@ static int commit(struct pm_medium *m, const struct pm_range *ranges, size_t cou
 	for (size_t i = 0; i < count; i++)
 		if (ranges[i].length)
 			pm_page_write_lines(m, ranges[i].address, ranges[i].length);
-	return write_ranges_of(m, ranges, count);
+	return write_ranges_of(
+		m, (struct pm_page_request){.wanted = PM_WANTED_RANGES, .ranges = ranges, .count = count});
 }
 
 /* msync ends in a flush of the device's volatile cache (fs/sync.c, ext4_sync_file, xfs_file_fsync). */

@@ -112,7 +112,7 @@ static const char *const advices[] = {
 	[PM_ADVICE_REMOUNT] = "repair the device or the file system, mount it again, and map the file again",
 	[PM_ADVICE_MUTABLE] = "take the attribute off the file (chattr -ia)",
 	[PM_ADVICE_RANDOM_ACCESS] =
-		"map with PM_ACCESS_RANDOM if commits are small",
+		"map it with PM_ACCESS_RANDOM while no other process maps it",
 	[PM_ADVICE_CLEAR_ERROR] = "find out what was lost, then call pm_clear_error()",
 };
 
@@ -403,6 +403,8 @@ static void say_watch(struct pm_text *t, const struct pm_report *r)
 static void say_environment(struct pm_text *t, const struct pm_report *r)
 {
 	const struct pm_evidence *forced = &r->evidence[PM_EV_ENV_OVERRIDE];
+	unsigned long long beyond =
+		says(r, PM_EV_LARGE_FOLIOS, PM_YES) ? r->evidence[PM_EV_LARGE_FOLIOS].value : 0;
 	if (is_limited_by_environment(r))
 		say(t, "PMDIRECT_GRANULARITY=%.55s lowers the promise. ", forced->text);
 	if (says(r, PM_EV_ENV_OVERRIDE, PM_NO) && forced->text[0])
@@ -410,10 +412,11 @@ static void say_environment(struct pm_text *t, const struct pm_report *r)
 	/* Names the server that makes the promise, or where the way down ended. */
 	if (r->granularity == PM_PAGE && says(r, PM_EV_VOLATILE, PM_UNKNOWN) && r->evidence[PM_EV_VOLATILE].text[0])
 		say(t, "Whether the medium keeps the data is not known (%.55s). ", r->evidence[PM_EV_VOLATILE].text);
-	if (r->granularity == PM_PAGE && r->advice != PM_ADVICE_RANDOM_ACCESS && says(r, PM_EV_LARGE_FOLIOS, PM_YES) &&
-	    !strcmp(r->evidence[PM_EV_LARGE_FOLIOS].text, pm_access_name(PM_ACCESS_UNSET)))
-		say(t, "A small commit may write some MiB, if the file is cached in large folios: %s. ",
-		    advices[PM_ADVICE_RANDOM_ACCESS]);
+	if (r->granularity == PM_PAGE && beyond)
+		say(t,
+		    "Write-backs wrote %llu KiB more than they were asked for, since the page cache holds the file in "
+		    "large folios: %s. ",
+		    beyond >> 10, advices[PM_ADVICE_RANDOM_ACCESS]);
 	say_watch(t, r);
 }
 

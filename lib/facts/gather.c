@@ -310,6 +310,7 @@ static void large_folios(pm_evidence_table e, const struct pm_subject *s)
 	if (is_known || e[PM_EV_DAX].state == PM_YES)
 		pm_evidence_set(&e[PM_EV_LARGE_FOLIOS], possible ? PM_YES : PM_NO, 0, "file system and release",
 		                pm_access_name(s->access));
+	e[PM_EV_LARGE_FOLIOS].value = s->bytes_beyond;
 }
 
 void pm_evidence_for_report(pm_evidence_table e, struct pm_subject *s)

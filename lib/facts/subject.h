@@ -44,6 +44,7 @@ struct pm_subject {
 	unsigned syncs_of_lines;    /* of them those that made durable what lines depend on */
 	bool unseen;                /* nothing may be changed, not even without a trace in the content */
 	void *map;                  /* for residency; NULL if not mapped */
+	uint64_t bytes_beyond;      /* write-backs wrote of large folios, beyond what they were asked for */
 	bool uses_libpmem;          /* the mapping uses libpmem */
 	bool lease_held;            /* by the mapping; if not, */
 	int lease_error;            /* the positive errno of the last attempt; 0: there was none */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "durability/folios.h"
 #include "error.h"
 #include "facts/evidence.h"
 #include "facts/subject.h"
@@ -94,15 +95,9 @@ static int map_reserve(const struct pm_subject *s, bool is_huge, size_t reserve,
 /* Whether the file system may hold what the mapping writes in large folios. */
 static bool has_large_folios(const struct pm_ask *ask, const struct pm_subject *s)
 {
-	uint64_t dax = s->stx.stx_attributes & s->stx.stx_attributes_mask & STATX_ATTR_DAX;
-	return ask->backing == PM_BACKING_FILE && S_ISREG(s->stx.stx_mode) && !dax && s->writable &&
+	bool is_cached = s->stx.stx_attributes_mask & ~s->stx.stx_attributes & STATX_ATTR_DAX;
+	return ask->backing == PM_BACKING_FILE && S_ISREG(s->stx.stx_mode) && is_cached && s->writable &&
 	       pm_has_quirk(s->found.file_system, PM_FS_LARGE_FOLIOS);
-}
-
-void pm_area_drop_folios(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s)
-{
-	if (ask->access == PM_ACCESS_RANDOM && has_large_folios(ask, s))
-		PM_RETRY(pm_sys->fadvise_dontneed(f->fd));
 }
 
 /* Readahead is what makes large folios of what is read (mm/readahead.c page_cache_ra_order). */
@@ -113,6 +108,15 @@ bool pm_area_advise(const struct pm_ask *ask, const struct pm_subject *s, void *
 	if (is_random || ask->access == PM_ACCESS_SEQUENTIAL)
 		PM_RETRY(pm_sys->madvise(map, length, is_random ? MADV_RANDOM : MADV_SEQUENTIAL));
 	return is_random && is_possible;
+}
+
+void pm_area_split_folios(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, void *map)
+{
+	bool is_asked_for = ask->access == PM_ACCESS_RANDOM;
+	const struct pm_folios_part part = {map, s->offset, (size_t)s->length};
+	int rc = pm_folios_split(f->fd, part, is_asked_for ? UINT64_MAX : PM_FOLIOS_UNASKED);
+	if (rc && is_asked_for)
+		PM_RETRY(pm_sys->fadvise_dontneed(f->fd));
 }
 
 int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, bool is_synchronous,

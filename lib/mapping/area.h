@@ -21,15 +21,15 @@ int pm_area_set_access(char *map, size_t from, size_t to, int prot);
  */
 int pm_area_try_reserve(const struct pm_file *, uint64_t reserve, uint64_t offset, uint64_t length, size_t *ret);
 /*
- * With PM_ACCESS_RANDOM: drops the file's clean pages from the page cache, which holds them in large folios. Dirty ones
- * stay, and so does what another mapping holds.
- */
-void pm_area_drop_folios(const struct pm_file *, const struct pm_ask *, const struct pm_subject *);
-/*
  * Tells the kernel how the pages of the mapping are accessed, before any of them is. True: the page cache could hold
  * them in large folios, and is to hold single pages.
  */
 bool pm_area_advise(const struct pm_ask *, const struct pm_subject *, void *map, size_t length);
+/*
+ * Makes single pages of the large folios that hold the file already: all with PM_ACCESS_RANDOM, without it those of a
+ * range of which little is cached. With PM_ACCESS_RANDOM a kernel that does not tell how much drops what is clean.
+ */
+void pm_area_split_folios(const struct pm_file *, const struct pm_ask *, const struct pm_subject *, void *map);
 /*
  * Maps, and unmaps, what there is of the range in a file of that size: to map a hugetlbfs for writing grows the file
  * (fs/hugetlbfs/inode.c hugetlbfs_file_mmap).

@@ -35,13 +35,13 @@ static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
 	size_t area = m->reserved ? m->reserved : (size_t)s->length;
 	if (pm_page_set_reserve(&m->medium.writeback.recorded, area))
 		return pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
-	if (!m->file.created)
-		pm_area_drop_folios(&m->file, &m->mapped.ask, s);
 	void *map = m->mapped.is_prepared ? pm_area_huge_page_hint(s->offset, area) : NULL;
 	int rc = pm_area_map(&m->file, &m->mapped.ask, s, m->terms.is_synchronous, m->reserved, &map);
 	if (rc)
 		return rc;
 	m->medium.is_of_single_pages = pm_area_advise(&m->mapped.ask, s, map, area);
+	if (m->medium.is_of_single_pages && !m->file.created)
+		pm_area_split_folios(&m->file, &m->mapped.ask, s, map);
 	m->medium.map = map;
 	m->medium.map_length = (size_t)s->length;
 	m->medium.offset = s->offset;

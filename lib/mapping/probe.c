@@ -69,7 +69,6 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_span 
 	/* A file that pm_map() will make longer is not cut off. */
 	r->evidence[PM_EV_IN_FILE] = assumed[PM_EV_IN_FILE];
 	pm_report_fill(r, &d, &ask);
-	pm_report_advise_access(r, &ask);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "durability/folios.h"
 #include "error.h"
 #include "facts/evidence.h"
 #include "facts/extents.h"
@@ -153,7 +154,11 @@ int pm_mapping_write(struct pm_mapping *m, void *destination, const void *source
 {
 	uint64_t offset = m->mapped.range.offset + (uint64_t)((char *)destination - m->base);
 	int rc = write_file(m, "pm_write", source, offset, length);
-	return rc ? rc : finish_write(m, "pm_write", destination, length);
+	if (!rc)
+		rc = finish_write(m, "pm_write", destination, length);
+	if (!rc)
+		pm_folios_split_range(&m->medium, destination, length);
+	return rc;
 }
 
 /* ---- Clearing ---- */

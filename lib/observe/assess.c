@@ -146,6 +146,7 @@ int pm_assess(struct pm_mapped *m, struct pm_medium *medium, uint64_t length, co
 		s->file_error = -rc;
 		s->map = medium->map;
 		s->uses_libpmem = medium->libpmem;
+		s->bytes_beyond = atomic_load(&medium->counters.bytes_beyond);
 		s->syncs = m->syncs | (atomic_load(&medium->can_write_ranges) == PM_YES ? PM_CALL_SYNC_FILE_RANGE : 0);
 		s->syncs_of_lines = m->syncs_of_lines;
 		s->found.emergency = m->is_emergency;

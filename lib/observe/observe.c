@@ -132,10 +132,10 @@ void pm_report_fill(struct pm_report *r, const struct pm_decision *d, const stru
 	r->direct_request = ask->direct;
 }
 
-void pm_report_advise_access(struct pm_report *r, const struct pm_ask *ask)
+/* Where nothing else is advised, once the rows are there. */
+static void advise_access(struct pm_report *r)
 {
-	if (r->advice == PM_ADVICE_NONE && r->granularity == PM_PAGE && ask->access == PM_ACCESS_UNSET &&
-	    r->evidence[PM_EV_LARGE_FOLIOS].state == PM_YES)
+	if (r->advice == PM_ADVICE_NONE && r->granularity == PM_PAGE && r->evidence[PM_EV_LARGE_FOLIOS].value)
 		r->advice = PM_ADVICE_RANDOM_ACCESS;
 }
 
@@ -202,7 +202,7 @@ int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report 
 	r->length = o->mapped->range.length;
 	pthread_mutex_unlock(&o->terms->lock);
 	if (all)
-		pm_report_advise_access(r, &o->mapped->ask);
+		advise_access(r);
 	blame_end(r, cut_at, all);
 	r->error = pm_errors_current(o->errors);
 	if (r->error)

@@ -27,7 +27,5 @@ bool pm_observe_if_free(struct pm_observed *);
 void pm_observe_lease(struct pm_observed *);
 /* Fills the head of a report. */
 void pm_report_fill(struct pm_report *, const struct pm_decision *, const struct pm_ask *);
-/* Where nothing else is advised, once the rows are there. */
-void pm_report_advise_access(struct pm_report *, const struct pm_ask *);
 
 #endif

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 
-MORE_CALLS = 27  # six for the first file of a mount: what lies below it; two for large folios: release and advice
+MORE_CALLS = 28  # six for the first file of a mount: what lies below; three for large folios: release, advice, cached
 WITHOUT_JOURNAL = 3  # an ext4 without one takes a call more, whether that is ignored is asked, and the release
 MORE_OBJECTS = 2
 SKIP = 77

@@ -57,6 +57,7 @@ lib/durability/writeback_calls
 lib/durability/deep
 lib/durability/direct
 lib/durability/leader
+lib/durability/folios
 lib/durability/page
 lib/durability/alone
 lib/durability/lines_after_pages

@@ -192,6 +192,8 @@ extern struct fake fake;
 
 /* Installs the tables; forgets everything before. */
 void fake_start(const struct fake_machine *);
+/* Of Linux, where ext4 has no large folios: test_folios.c and test_cost.c count the calls for these. */
+#define FAKE_WITHOUT_FOLIOS "6.15.0"
 void fake_stop(void);
 /* Forgets what was counted and recorded, not what is to be broken. */
 void fake_forget(void);

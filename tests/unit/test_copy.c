@@ -51,6 +51,7 @@ static void map_way(int wanted)
 	machine.cpu_only_stores = way == WORDS;
 	machine.cpu_copies_as = way >= LINES ? copier((unsigned)(way - LINES)) : NULL;
 	fake_start(&machine);
+	fake.machine.release = FAKE_WITHOUT_FOLIOS;
 	counting.recording = false;
 	m = unit_map(path, NULL);
 	base = pm_base(m);

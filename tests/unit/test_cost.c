@@ -92,6 +92,7 @@ static void start(enum state s)
 {
 	leased_path = unit_file("file", SIZE);
 	fake_start(states[s].machine);
+	fake.machine.cached_from = SIZE;
 	atomic_store(&fake.watcher_sleeps, true);
 	main_thread = pthread_self();
 	unit_ok(pm_unmap(unit_map(leased_path, UNIT_OPTIONS(.flags = states[s].flags))));
@@ -104,6 +105,7 @@ static void map(enum state s)
 	start(s);
 	m = unit_map(leased_path, UNIT_OPTIONS(.flags = states[s].flags));
 	base = pm_base(m);
+	fake.machine.cached_from = 0;
 	if (s == DEMOTED) {
 		fake.machine.sync = FAKE_REFUSES;
 		ck_assert_int_eq(unit_query(m)->granularity, PM_PAGE);
@@ -166,6 +168,8 @@ OPERATION(copy_and_unmap, copy_nodrain() || unmap())
 
 /* An msync, whether it can be believed, and whether the file still has what was written: its descriptor and its end. */
 #define MSYNC "msync faccessat2_write statx_now"
+/* Once in a piece of the file: whether it still is the file, and the pages lie in a large folio. */
+#define FIRST_COMMIT "statx_now cachestat "
 /* Whose the descriptor is, before the caller's memory changes and after, for a number that is reused meanwhile. */
 #define READ "statx_now pread statx_now"
 /* The kernel would cache what it reads in large folios. */
@@ -343,14 +347,14 @@ static const struct {
 	{DEMOTED, "unmap", unmap, MSYNC " " TOUCH " munmap statx_now close 1024L 1F"},
 	{LEASED, "unmap", unmap, TOUCH " " END_OF_WATCH " munmap statx_now close 1F"},
 	{PROMOTED, "unmap", unmap, TOUCH " " END_OF_WATCH " munmap statx_now close 1F"},
-	{PAGES, "flush, unmap", flush_and_unmap, MSYNC " munmap statx_now close"},
+	{PAGES, "flush, unmap", flush_and_unmap, FIRST_COMMIT MSYNC " munmap statx_now close"},
 	{READ_ONLY, "flush, unmap", flush_and_unmap, FILE_SYNC " munmap statx_now close"},
 	{VOLATILE, "flush, unmap", flush_and_unmap, "munmap statx_now close"},
 	{LINES, "flush, unmap", flush_and_unmap, TOUCH " munmap statx_now close 1L 1F"},
 	{BYTES, "flush, unmap", flush_and_unmap, TOUCH " munmap statx_now close 1F"},
 	{DEMOTED, "flush, unmap", flush_and_unmap, MSYNC " " TOUCH " munmap statx_now close 1025L 2F"},
 	{LEASED, "flush, unmap", flush_and_unmap, TOUCH " " END_OF_WATCH " munmap statx_now close 1L 1F"},
-	{PAGES, "copy, unmap", copy_and_unmap, MSYNC " munmap statx_now close"},
+	{PAGES, "copy, unmap", copy_and_unmap, FIRST_COMMIT MSYNC " munmap statx_now close"},
 	{LINES, "copy, unmap", copy_and_unmap, TOUCH " munmap statx_now close 1L 1F"},
 };
 
@@ -373,7 +377,7 @@ static const struct {
 	enum state state;
 	const char *cost;
 } births[] = {
-	{PAGES, "openat statx wrong_sync readlinkat mmap uname madvise"},
+	{PAGES, "openat statx wrong_sync readlinkat mmap uname madvise cachestat"},
 	{READ_ONLY, "openat statx fstatfs wrong_sync readlinkat mmap"},
 	{VOLATILE, "openat statx readlinkat mmap"},
 	{LINES, "openat statx wrong_sync " TRIAL " statx readlinkat wrong_sync wrong_sync ioctl " MOUNTED
@@ -405,9 +409,9 @@ START_TEST(what_watching_costs)
 {
 	static const char *const map[] = {
 		"openat statx eventfd " KEEP " signalfd " KEEP " openat " KEEP " inotify " KEEP " " WATCH_FILE
-		" wrong_sync readlinkat mmap uname madvise " TAKE " " RING,
+		" wrong_sync readlinkat mmap uname madvise cachestat " TAKE " " RING,
 		"openat statx fcntl_getsig fcntl_getsig fcntl_getsig " WATCH_FILE
-		" wrong_sync readlinkat mmap uname madvise " TAKE " " RING};
+		" wrong_sync readlinkat mmap uname madvise cachestat " TAKE " " RING};
 	struct pm_mapping *watched[2];
 	start(WATCHED);
 	for (unsigned i = 0; i < 2; i++) {

@@ -329,13 +329,14 @@ START_TEST(mapping_asks_only_what_it_must)
 {
 	const char *path = unit_file("file", PAGES * unit_page());
 	fake_start(&fake_plain);
+	fake.machine.cached_from = PAGES * unit_page();
 	struct pm_mapping *m = unit_map(path, NULL);
 	/*
 	 * openat, statx, fstatfs, the journal of the ext4 (readlinkat, and where that and a journal lead: statx,
 	 * statfs), its mount and disk (statmount, readlinkat, openat, fstatfs, read, close), a wrong sync, readlinkat
-	 * of its name, mmap, uname, madvise.
+	 * of its name, mmap, uname, madvise, cachestat.
 	 */
-	ck_assert_uint_eq(fake_syscalls(), 19);
+	ck_assert_uint_eq(fake_syscalls(), 20);
 	ck_assert_uint_eq(fake_calls(FAKE_mmap), 1);
 	ck_assert_uint_eq(fake_calls(FAKE_dlopen), 0);
 	ck_assert_uint_eq(fake_mapped_bytes(), PAGES * unit_page());

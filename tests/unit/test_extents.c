@@ -265,6 +265,7 @@ START_TEST(cachestat_of_what_may_be_dax)
 	for (unsigned i = 0; i < fake_machines_count; i++) {
 		const struct fake_machine *machine = fake_machines[i];
 		fake_start(machine);
+		fake.machine.release = FAKE_WITHOUT_FOLIOS;
 		const char *path = file_of(64 * unit_page());
 		const struct pm_report *r = unit_report(path, NULL);
 		const struct pm_evidence *e = &r->evidence[PM_EV_RESIDENT];

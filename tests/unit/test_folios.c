@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Large folios of the page cache: what a mapping tells the kernel of its accesses, and what it drops. */
+/* Large folios of the page cache: what a mapping tells the kernel of its accesses, and which folios it splits. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include "machine/machine.h"
 #include "unit.h"
 
 #define SIZE 65536u
@@ -19,23 +21,22 @@ static const struct {
 	enum pm_access access;
 	unsigned flags;
 	int advice;
-	bool drops;
 	enum pm_state row;
 } cases[] = {
-	{&fake_plain, 0, "6.16.0", PM_ACCESS_UNSET, 0, MADV_RANDOM, false, PM_YES},
-	{&fake_plain, 0, "6.15.9", PM_ACCESS_UNSET, 0, NOTHING, false, PM_NO},
-	{&fake_plain, XFS, "5.18.0", PM_ACCESS_UNSET, 0, MADV_RANDOM, false, PM_YES},
-	{&fake_plain, XFS, "5.17.0", PM_ACCESS_UNSET, 0, NOTHING, false, PM_NO},
-	{&fake_plain, XFS, "6.12.0", PM_ACCESS_RANDOM, 0, MADV_RANDOM, true, PM_YES},
-	{&fake_plain, XFS, "5.17.0", PM_ACCESS_RANDOM, 0, MADV_RANDOM, false, PM_NO},
-	{&fake_plain, XFS, "6.12.0", PM_ACCESS_SEQUENTIAL, 0, MADV_SEQUENTIAL, false, PM_YES},
+	{&fake_plain, 0, "6.16.0", PM_ACCESS_UNSET, 0, MADV_RANDOM, PM_YES},
+	{&fake_plain, 0, "6.15.9", PM_ACCESS_UNSET, 0, NOTHING, PM_NO},
+	{&fake_plain, XFS, "5.18.0", PM_ACCESS_UNSET, 0, MADV_RANDOM, PM_YES},
+	{&fake_plain, XFS, "5.17.0", PM_ACCESS_UNSET, 0, NOTHING, PM_NO},
+	{&fake_plain, XFS, "6.12.0", PM_ACCESS_RANDOM, 0, MADV_RANDOM, PM_YES},
+	{&fake_plain, XFS, "5.17.0", PM_ACCESS_RANDOM, 0, MADV_RANDOM, PM_NO},
+	{&fake_plain, XFS, "6.12.0", PM_ACCESS_SEQUENTIAL, 0, MADV_SEQUENTIAL, PM_YES},
 	/* What is not written makes nothing dirty. */
-	{&fake_plain, XFS, "6.12.0", PM_ACCESS_UNSET, PM_READ_ONLY, NOTHING, false, PM_YES},
-	{&fake_plain, XFS, "6.12.0", PM_ACCESS_RANDOM, PM_READ_ONLY, MADV_RANDOM, false, PM_YES},
-	{&fake_plain, XFS, "6.12.0", PM_ACCESS_RANDOM, PM_PRIVATE, MADV_RANDOM, false, PM_YES},
-	{&fake_dax, 0, "6.18.0", PM_ACCESS_UNSET, 0, NOTHING, false, PM_NO},
-	{&fake_dax, 0, "6.18.0", PM_ACCESS_RANDOM, 0, MADV_RANDOM, false, PM_NO},
-	{&fake_device_dax, 0, "6.18.0", PM_ACCESS_UNSET, 0, NOTHING, false, PM_NO},
+	{&fake_plain, XFS, "6.12.0", PM_ACCESS_UNSET, PM_READ_ONLY, NOTHING, PM_YES},
+	{&fake_plain, XFS, "6.12.0", PM_ACCESS_RANDOM, PM_READ_ONLY, MADV_RANDOM, PM_YES},
+	{&fake_plain, XFS, "6.12.0", PM_ACCESS_RANDOM, PM_PRIVATE, MADV_RANDOM, PM_YES},
+	{&fake_dax, 0, "6.18.0", PM_ACCESS_UNSET, 0, NOTHING, PM_NO},
+	{&fake_dax, 0, "6.18.0", PM_ACCESS_RANDOM, 0, MADV_RANDOM, PM_NO},
+	{&fake_device_dax, 0, "6.18.0", PM_ACCESS_UNSET, 0, NOTHING, PM_NO},
 };
 
 static const struct fake_record *advice_of(int advice)
@@ -61,7 +62,7 @@ START_TEST(what_the_kernel_is_told)
 		ck_assert(!advice_of(MADV_RANDOM) && !advice_of(MADV_SEQUENTIAL));
 	else
 		ck_assert(r && r->address == (uintptr_t)pm_base(m) && r->length == SIZE);
-	ck_assert_uint_eq(fake_calls(FAKE_fadvise_dontneed), cases[_i].drops);
+	ck_assert_uint_eq(fake_calls(FAKE_fadvise_dontneed), 0);
 	const struct pm_evidence *row = &unit_query(m)->evidence[PM_EV_LARGE_FOLIOS];
 	ck_assert_int_eq(row->state, cases[_i].row);
 	ck_assert_str_eq(row->text, pm_access_name(cases[_i].access));
@@ -88,28 +89,171 @@ START_TEST(a_new_file_with_a_reserve)
 }
 END_TEST
 
-/* Where nothing better can be advised; a caller that has said what it wants is not advised. */
-START_TEST(the_advice)
+/* ---- What is cached when it is mapped ---- */
+
+#define PIECE 8u /* pages: a folio larger than half of it holds a whole one */
+
+/* A page cache of which the kernel tells. What it is advised is only recorded. */
+static struct {
+	struct machine machine;
+	unsigned pages, dirty;
+	unsigned char cached[40000];
+	bool lies; /* says that every page is cached */
+	int error; /* of cachestat(2) */
+} cache;
+
+static int cache_cachestat(int fd, uint64_t offset, uint64_t length, struct pm_cachestat *stat)
 {
-	const char *path = unit_file("file", SIZE);
+	(void)fd;
+	*stat = (struct pm_cachestat){.dirty = cache.dirty};
+	for (uint64_t page = offset / unit_page(); page < (offset + length) / unit_page() && page < cache.pages; page++)
+		stat->cached += cache.cached[page];
+	return cache.error;
+}
+
+static int cache_mincore(void *address, size_t length, unsigned char *vector)
+{
+	/* MADV_RANDOM is the first advice, and over the whole mapping. */
+	size_t first = ((uintptr_t)address - fake_find(FAKE_madvise, 0)->address) / unit_page();
+	for (size_t i = 0; i < length / unit_page(); i++)
+		vector[i] = cache.lies || cache.cached[first + i];
+	return 0;
+}
+
+static int cache_madvise(void *address, size_t length, int advice)
+{
+	(void)address;
+	(void)length;
+	(void)advice;
+	return 0;
+}
+
+/* The offsets in the file and in the mapping are the same. */
+static const char *start_cache(unsigned pages)
+{
+	const char *path = unit_file("file", 0);
+	ck_assert(pages <= sizeof(cache.cached) && !truncate(path, (off_t)(pages * unit_page())));
 	fake_start(&fake_plain);
-	ck_assert_int_eq(unit_report(path, UNIT_OPTIONS(.sync = PM_AVOID, .direct = PM_AVOID))->advice,
-	                 PM_ADVICE_RANDOM_ACCESS);
-	for (int access = PM_ACCESS_RANDOM; access <= PM_ACCESS_SEQUENTIAL; access++)
-		ck_assert_int_ne(unit_report(path, UNIT_OPTIONS(.sync = PM_AVOID, .direct = PM_AVOID,
-		                                                .access = (enum pm_access)access))
-		                         ->advice,
-		                 PM_ADVICE_RANDOM_ACCESS);
-	struct pm_report probed;
-	char text[2048];
-	unit_ok(pm_probe(path, UNIT_OPTIONS(.sync = PM_AVOID, .direct = PM_AVOID), &probed, sizeof(probed)));
-	ck_assert_int_eq(probed.advice, PM_ADVICE_RANDOM_ACCESS);
-	/* Another advice comes first; the sentence is there all the same. */
-	ck_assert_int_eq(unit_report(path, NULL)->advice, PM_ADVICE_MOUNT_DAX);
-	pm_explain(unit_report(path, NULL), text, sizeof(text));
-	ck_assert_ptr_nonnull(strstr(text, "PM_ACCESS_RANDOM"));
-	pm_explain(unit_report(path, UNIT_OPTIONS(.access = PM_ACCESS_SEQUENTIAL)), text, sizeof(text));
-	ck_assert_ptr_null(strstr(text, "PM_ACCESS_RANDOM"));
+	memset(&cache, 0, sizeof(cache));
+	cache.pages = pages;
+	machine_put_at(&counting_below, &cache.machine,
+	               MACHINE(.cachestat = cache_cachestat, .mincore = cache_mincore, .madvise = cache_madvise));
+	return path;
+}
+
+static unsigned count_advice(int advice)
+{
+	unsigned count = 0;
+	for (unsigned n = 0; fake_find(FAKE_madvise, n); n++)
+		count += (int)fake_find(FAKE_madvise, n)->flags == advice;
+	return count;
+}
+
+static void map_cache(const char *path, enum pm_access access)
+{
+	fake_forget();
+	unit_ok(pm_unmap(unit_map(path, UNIT_OPTIONS(.access = access))));
+}
+
+static bool is_whole_piece(unsigned first)
+{
+	for (unsigned i = 0; i < PIECE; i++)
+		if (!cache.cached[first + i])
+			return false;
+	return true;
+}
+
+/* Runs of cached pages of any length, at any place. */
+static void cache_at_random(void)
+{
+	for (unsigned page = 0; page < cache.pages;) {
+		unsigned run = 1 + unit_random() % 40;
+		bool is_cached = unit_random() % 2;
+		for (; run && page < cache.pages; run--)
+			cache.cached[page++] = is_cached;
+	}
+}
+
+/* Every folio that can be large gets a call for a part of it; what is not cached is not read. */
+START_TEST(every_large_folio_is_split)
+{
+	unsigned char cold[40000] = {0};
+	const char *path = start_cache(5 * 4096 + unit_random() % 4096);
+	cache_at_random();
+	map_cache(path, _i ? PM_ACCESS_RANDOM : PM_ACCESS_UNSET);
+	uintptr_t base = fake_find(FAKE_madvise, 0)->address;
+	for (unsigned n = 1; fake_find(FAKE_madvise, n); n++) {
+		const struct fake_record *r = fake_find(FAKE_madvise, n);
+		size_t first = (r->address - base) / unit_page(), count = r->length / unit_page();
+		unit_expect(r->flags == MADV_POPULATE_READ || (r->flags == MADV_COLD && count <= 2));
+		for (size_t i = first; i < first + count; i++) {
+			unit_expect(i < cache.pages && cache.cached[i]);
+			cold[i] |= r->flags == MADV_COLD;
+		}
+	}
+	for (unsigned page = 0; page + PIECE <= cache.pages; page += PIECE) {
+		unsigned some = 0;
+		for (unsigned i = 0; i < PIECE; i++)
+			some += cold[page + i];
+		unit_expect(some || !is_whole_piece(page));
+	}
+	ck_assert_uint_eq(fake_calls(FAKE_fadvise_dontneed), 0);
+	machine_remove(&cache.machine);
+}
+END_TEST
+
+static const struct {
+	const char *what;
+	enum pm_access access;
+	unsigned cached;
+	bool is_dirty, lies;
+	int error;
+	bool splits, drops;
+	unsigned pages;
+} whole[] = {
+	{"a little more than is split unasked", PM_ACCESS_UNSET, 16385, false, false, 0, false, false, 20000},
+	{"as much as is split unasked", PM_ACCESS_UNSET, 16384, false, false, 0, true, false, 20000},
+	{"more, asked for", PM_ACCESS_RANDOM, 16385, false, false, 0, true, false, 20000},
+	{"dirty", PM_ACCESS_UNSET, 16384, true, false, 0, false, false, 20000},
+	{"nothing", PM_ACCESS_RANDOM, 0, false, false, 0, false, false, 20000},
+	{"folios that may be as large", PM_ACCESS_UNSET, 4, false, false, 0, false, false, 20000},
+	{"a few, and the process may not know which", PM_ACCESS_UNSET, 100, false, true, 0, false, false, 20000},
+	{"an older kernel", PM_ACCESS_UNSET, 100, false, false, -ENOSYS, false, false, 20000},
+	{"an older kernel, asked for", PM_ACCESS_RANDOM, 100, false, false, -ENOSYS, false, true, 20000},
+	{"an older kernel, a short mapping", PM_ACCESS_UNSET, 100, false, false, -ENOSYS, true, false, 16384},
+	{"an older kernel, asked for, short", PM_ACCESS_RANDOM, 100, false, false, -ENOSYS, true, false, 16384},
+	{"folios are wanted", PM_ACCESS_SEQUENTIAL, 100, false, false, 0, false, false, 20000},
+};
+
+START_TEST(what_is_split)
+{
+	const char *path = start_cache(whole[_i].pages);
+	memset(cache.cached, 1, whole[_i].cached);
+	cache.dirty = whole[_i].is_dirty ? whole[_i].cached : 0;
+	cache.lies = whole[_i].lies;
+	cache.error = whole[_i].error;
+	map_cache(path, whole[_i].access);
+	ck_assert_uint_eq(count_advice(MADV_COLD) > 0, whole[_i].splits);
+	ck_assert_uint_eq(count_advice(MADV_POPULATE_READ) > 0, whole[_i].splits);
+	ck_assert_uint_eq(fake_calls(FAKE_fadvise_dontneed), whole[_i].drops);
+	machine_remove(&cache.machine);
+}
+END_TEST
+
+/* What pm_write() wrote is cached as the kernel likes. */
+START_TEST(what_pm_write_leaves)
+{
+	static char bytes[64 * 4096];
+	const char *path = start_cache(100);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.access = _i ? PM_ACCESS_SEQUENTIAL : PM_ACCESS_UNSET));
+	memset(cache.cached, 1, 100);
+	for (size_t length = 3 * 4096; length <= sizeof(bytes); length += 61 * 4096) {
+		unsigned before = count_advice(MADV_COLD);
+		unit_ok(pm_write(m, (char *)pm_base(m) + 100, bytes, length));
+		ck_assert_uint_eq(count_advice(MADV_COLD) > before, !_i && length > 4 * 4096);
+	}
+	unit_ok(pm_unmap(m));
+	machine_remove(&cache.machine);
 }
 END_TEST
 
@@ -177,7 +321,9 @@ int main(void)
 	TCase *c = unit_case("folios");
 	tcase_add_loop_test(c, what_the_kernel_is_told, 0, sizeof(cases) / sizeof(cases[0]));
 	tcase_add_test(c, a_new_file_with_a_reserve);
-	tcase_add_test(c, the_advice);
+	tcase_add_loop_test(c, every_large_folio_is_split, 0, 2);
+	tcase_add_loop_test(c, what_is_split, 0, sizeof(whole) / sizeof(whole[0]));
+	tcase_add_loop_test(c, what_pm_write_leaves, 0, 2);
 	tcase_add_loop_test(c, what_pm_read_caches, 0, 6);
 	tcase_add_test(c, a_kernel_that_refuses);
 	return unit_run();

@@ -21,6 +21,7 @@ static void start(const struct fake_machine *machine, const struct pm_options *o
 	page = unit_page();
 	path = unit_file("file", PAGES * page);
 	fake_start(machine);
+	fake.machine.release = FAKE_WITHOUT_FOLIOS;
 	fake.really_syncs = fake.recovers = true;
 	m = unit_map(path, o);
 	base = pm_base(m);

@@ -184,6 +184,8 @@ static void map_on(const struct fake_machine *machine)
 {
 	page = unit_page();
 	fake_start(machine);
+	if (machine == &fake_plain)
+		fake.machine.release = FAKE_WITHOUT_FOLIOS;
 	const char *path = unit_file("file", page);
 	ck_assert_int_eq(truncate(path, (off_t)((FILE_OFFSET + PAGES) * page)), 0);
 	m = unit_map(path, UNIT_OPTIONS(.offset = FILE_OFFSET * page, .flags = PM_SPARSE));
@@ -320,7 +322,7 @@ START_TEST(elsewhere_it_is_one_call_over_all)
 {
 	struct fake_machine machine = fake_plain;
 	machine.magic = elsewhere[_i].magic;
-	machine.release = elsewhere[_i].release;
+	machine.release = elsewhere[_i].release ? elsewhere[_i].release : FAKE_WITHOUT_FOLIOS;
 	map_on(&machine);
 	if (elsewhere[_i].refusal)
 		fake_fail(FAKE_wrong_sync, 1, elsewhere[_i].refusal);

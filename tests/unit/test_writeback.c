@@ -21,6 +21,7 @@ static void map_on(const struct fake_machine *machine, const struct pm_options *
 {
 	const char *path = unit_file("file", PAGES * unit_page());
 	fake_start(machine);
+	fake.machine.release = FAKE_WITHOUT_FOLIOS;
 	m = unit_map(path, o);
 	base = pm_base(m);
 	page = unit_page();

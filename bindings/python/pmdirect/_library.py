@@ -33,7 +33,7 @@ pm_event = _struct("pm_event", [
     ("direct", _int), ("frames", _unsigned), ("frame", _pointer * FRAMES), ("where", ctypes.c_char * 128)])
 pm_statistics = _struct("pm_statistics", [("size", _size)] + [(name, _u64) for name in (
     "flushes", "drains", "write_backs", "errors", "bytes_asked", "bytes_written", "demotions", "promotions",
-    "nanoseconds_waited")])
+    "nanoseconds_waited", "bytes_beyond")])
 pm_range = _struct("pm_range", [("address", _pointer), ("length", _size)])
 
 
