@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -57,7 +58,7 @@ static int split_cached(struct pm_folios_part part)
 
 static struct pm_folios_part part_of(struct pm_folios_part part, size_t from, size_t length)
 {
-	return (struct pm_folios_part){part.map + from, part.offset + from, length};
+	return (struct pm_folios_part){part.map + from, part.offset + from, length, 0};
 }
 
 /* At most STEP pages, at most so many of which are cached. The others are not read. */
@@ -81,6 +82,33 @@ static int split_step(struct pm_folios_part part, uint64_t cached)
 	return rc;
 }
 
+/*
+ * What was split is not counted and walked again by each of many mappings: that takes time for every page, even if
+ * nothing is left to split. Folios that are large again are met by commits.
+ */
+static _Atomic uint64_t split_before[16];
+
+/* 0: the part has none. */
+static uint64_t digest_of(struct pm_folios_part part)
+{
+	const uint64_t values[] = {part.file, part.offset, part.length};
+	uint64_t digest = 0;
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+		digest = ((digest ^ values[i]) * 0x9e3779b97f4a7c15u) ^ digest >> 29;
+	return part.file ? digest : 0;
+}
+
+static bool was_split(uint64_t digest)
+{
+	return digest && atomic_load_explicit(&split_before[digest >> 60], memory_order_relaxed) == digest;
+}
+
+static void note_split(uint64_t digest)
+{
+	if (digest)
+		atomic_store_explicit(&split_before[digest >> 60], digest, memory_order_relaxed);
+}
+
 static struct pm_folios_part step_at(struct pm_folios_part part, uint64_t at)
 {
 	return part_of(part, at, (size_t)clamp(part.length - at, one_page(), STEP * one_page()));
@@ -97,24 +125,35 @@ static int split_uncounted(int fd, struct pm_folios_part part, int rc)
 	return rc;
 }
 
-int pm_folios_split(int fd, struct pm_folios_part part, uint64_t most)
+static int split_each_step(int fd, struct pm_folios_part part)
 {
-	const uint64_t page = one_page(), step = STEP * page;
-	struct pm_cachestat all, stat;
-	int rc = count_cached(fd, &part, most / page, &all);
-	if (rc)
-		return split_uncounted(fd, part, rc);
-	/* A dirty folio cannot be split. */
-	if (all.cached <= all.dirty + SMALL || all.cached > most / page)
-		return 0;
-	if (part.length <= step)
-		return split_step(part, all.cached);
-	for (uint64_t at = 0; !rc && at < part.length; at += step) {
+	int rc = 0;
+	for (uint64_t at = 0; !rc && at < part.length; at += STEP * one_page()) {
 		struct pm_folios_part next = step_at(part, at);
+		struct pm_cachestat stat;
 		rc = PM_RETRY(pm_sys->cachestat(fd, next.offset, next.length, &stat));
 		if (!rc && stat.cached > stat.dirty + SMALL)
 			rc = split_step(next, stat.cached);
 	}
+	return rc;
+}
+
+int pm_folios_split(int fd, struct pm_folios_part part, uint64_t most)
+{
+	struct pm_cachestat all;
+	uint64_t digest = digest_of(part);
+	if (was_split(digest))
+		return 0;
+	int rc = count_cached(fd, &part, most / one_page(), &all);
+	if (rc)
+		return split_uncounted(fd, part, rc);
+	/* A dirty folio cannot be split. */
+	if (all.cached <= all.dirty + SMALL)
+		return 0;
+	if (all.cached <= most / one_page())
+		rc = part.length <= STEP * one_page() ? split_step(part, all.cached) : split_each_step(fd, part);
+	if (!rc && !all.dirty)
+		note_split(digest);
 	return rc;
 }
 
@@ -123,8 +162,9 @@ void pm_folios_split_range(const struct pm_medium *m, const void *address, size_
 	const size_t page = (size_t)one_page();
 	size_t from = (size_t)((const char *)address - m->map) / page * page;
 	size_t to = ((size_t)((const char *)address - m->map) + length + page - 1) / page * page;
+	const struct pm_folios_part part = {m->map + from, m->offset + from, to - from, 0};
 	if (m->is_of_single_pages && length > SMALL * page)
-		pm_folios_split(m->fd, (struct pm_folios_part){m->map + from, m->offset + from, to - from}, UINT64_MAX);
+		pm_folios_split(m->fd, part, UINT64_MAX);
 }
 
 /* ---- What a write-back meets ---- */

@@ -17,13 +17,15 @@ struct pm_folios_part {
 	char *map;
 	uint64_t offset;
 	size_t length;
+	uint64_t file; /* a number that stands for it; 0: what was split before does not count */
 };
 
 /* As many cached bytes are split in some 10 ms. */
 #define PM_FOLIOS_UNASKED ((uint64_t)64 << 20)
 
 /*
- * Splits the folios of a part that are cached and clean. Does nothing if more than most bytes of it are cached. 0, or
+ * Splits the folios of a part that are cached and clean. Does nothing if more than most bytes of it are cached, or if
+ * this process did so before. 0, or
  * the error of the first call that failed: before Linux 6.5 nothing tells how much is, and a longer part than
  * PM_FOLIOS_UNASKED stays as it is.
  */

@@ -110,10 +110,19 @@ bool pm_area_advise(const struct pm_ask *ask, const struct pm_subject *s, void *
 	return is_random && is_possible;
 }
 
+/* A number of an inode is used again; then the time of its birth is another. 0: that is not known. */
+static uint64_t inode_number(const struct statx *stx)
+{
+	uint64_t device = (uint64_t)stx->stx_dev_major << 32 | stx->stx_dev_minor;
+	uint64_t birth = (uint64_t)stx->stx_btime.tv_sec * 1000000007u + stx->stx_btime.tv_nsec;
+	return stx->stx_mask & STATX_BTIME ? (device * 0x100000001b3u ^ stx->stx_ino) * 0x9e3779b97f4a7c15u ^ birth : 0;
+}
+
 void pm_area_split_folios(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, void *map)
 {
 	bool is_asked_for = ask->access == PM_ACCESS_RANDOM;
-	const struct pm_folios_part part = {map, s->offset, (size_t)s->length};
+	const struct pm_folios_part part = {.map = map, .offset = s->offset, .length = (size_t)s->length,
+	                                    .file = is_asked_for ? 0 : inode_number(&s->stx)};
 	int rc = pm_folios_split(f->fd, part, is_asked_for ? UINT64_MAX : PM_FOLIOS_UNASKED);
 	if (rc && is_asked_for)
 		PM_RETRY(pm_sys->fadvise_dontneed(f->fd));

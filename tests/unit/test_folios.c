@@ -202,6 +202,46 @@ START_TEST(every_large_folio_is_split)
 }
 END_TEST
 
+/* Nor is much counted again. What was dirty, or not cached, has not been split. */
+START_TEST(what_is_counted_again)
+{
+	static const struct {
+		unsigned cached, dirty;
+	} counts[] = {{0, 0}, {1000, 10}, {1000, 0}, {16385, 0}};
+	const char *path = start_cache(counts[_i].cached > 4096 ? 20000 : 4096);
+	cache.dirty = counts[_i].dirty;
+	memset(cache.cached, 1, counts[_i].cached);
+	map_cache(path, PM_ACCESS_UNSET);
+	unsigned first = fake_calls(FAKE_cachestat);
+	ck_assert_uint_gt(first, 0);
+	map_cache(path, PM_ACCESS_UNSET);
+	ck_assert_uint_eq(fake_calls(FAKE_cachestat), counts[_i].cached && !counts[_i].dirty ? 0 : first);
+	machine_remove(&cache.machine);
+}
+END_TEST
+
+/* Each mapping would fault every page in, to find nothing left to split. */
+START_TEST(what_was_split_is_not_walked_again)
+{
+	const char *path = start_cache(5000);
+	memset(cache.cached, 1, 1000);
+	map_cache(path, PM_ACCESS_UNSET);
+	ck_assert_uint_gt(count_advice(MADV_COLD), 0);
+	map_cache(path, PM_ACCESS_UNSET);
+	ck_assert_uint_eq(count_advice(MADV_COLD) + count_advice(MADV_POPULATE_READ), 0);
+	ck_assert_uint_eq(fake_calls(FAKE_cachestat), 0);
+	map_cache(path, PM_ACCESS_RANDOM);
+	ck_assert_uint_gt(count_advice(MADV_COLD), 0);
+	/* Another file that has the number of the inode. */
+	ck_assert(!unlink(path));
+	ck_assert_str_eq(unit_file("file", 0), path);
+	ck_assert(!truncate(path, (off_t)(5000 * unit_page())));
+	map_cache(path, PM_ACCESS_UNSET);
+	ck_assert_uint_gt(count_advice(MADV_COLD), 0);
+	machine_remove(&cache.machine);
+}
+END_TEST
+
 static const struct {
 	const char *what;
 	enum pm_access access;
@@ -322,6 +362,8 @@ int main(void)
 	tcase_add_loop_test(c, what_the_kernel_is_told, 0, sizeof(cases) / sizeof(cases[0]));
 	tcase_add_test(c, a_new_file_with_a_reserve);
 	tcase_add_loop_test(c, every_large_folio_is_split, 0, 2);
+	tcase_add_test(c, what_was_split_is_not_walked_again);
+	tcase_add_loop_test(c, what_is_counted_again, 0, 4);
 	tcase_add_loop_test(c, what_is_split, 0, sizeof(whole) / sizeof(whole[0]));
 	tcase_add_loop_test(c, what_pm_write_leaves, 0, 2);
 	tcase_add_loop_test(c, what_pm_read_caches, 0, 6);
