@@ -80,7 +80,7 @@ static void start_folio(enum pm_access access)
 	machine_put(&folio.machine,
 	            MACHINE(.cachestat = folio_cachestat, .msync = folio_msync, .madvise = folio_madvise,
 	                    .sync_file_range = folio_sync_file_range));
-	folio.m = unit_map(path, UNIT_OPTIONS(.access = access));
+	folio.m = unit_map(path, UNIT_OPTIONS(.access = access, .sync = PM_AVOID, .direct = PM_AVOID));
 	folio.at = (char *)pm_base(folio.m) + LARGE * unit_page();
 	folio.looks = 0;
 	fake_forget();
@@ -139,7 +139,7 @@ START_TEST(a_folio_that_another_process_maps)
 	start_folio(PM_ACCESS_UNSET);
 	pm_explain(unit_query(folio.m), text, sizeof(text));
 	ck_assert_ptr_null(strstr(text, "large folios"));
-	ck_assert_int_ne(unit_query(folio.m)->advice, PM_ADVICE_RANDOM_ACCESS);
+	ck_assert_int_eq(unit_query(folio.m)->advice, PM_ADVICE_NONE);
 	folio.shared = true;
 	for (unsigned i = 1; i < 4; i++) {
 		unit_ok(store_and_commit(i, 1));
@@ -147,8 +147,20 @@ START_TEST(a_folio_that_another_process_maps)
 		ck_assert_uint_eq(pages_beyond(), i * (LARGE - 1));
 	}
 	pm_explain(unit_query(folio.m), text, sizeof(text));
+	ck_assert_int_eq(unit_query(folio.m)->advice, PM_ADVICE_RANDOM_ACCESS);
 	ck_assert_ptr_nonnull(strstr(text, "756 KiB more than they were asked for"));
 	ck_assert_ptr_nonnull(strstr(text, "PM_ACCESS_RANDOM while no other process"));
+	stop_folio();
+}
+END_TEST
+
+/* All of its first piece is asked for. */
+START_TEST(a_run_that_leaves_a_part_of_the_folio)
+{
+	start_folio(PM_ACCESS_UNSET);
+	unit_ok(store_and_commit(0, 10));
+	ck_assert_uint_eq(folio.cold, 1);
+	ck_assert_uint_eq(pages_beyond(), LARGE - 10);
 	stop_folio();
 }
 END_TEST
@@ -226,6 +238,7 @@ int main(void)
 	TCase *c = unit_case("folio commits");
 	tcase_add_loop_test(c, a_folio_is_split_by_the_first_commit, 0, 2);
 	tcase_add_test(c, a_folio_that_another_process_maps);
+	tcase_add_test(c, a_run_that_leaves_a_part_of_the_folio);
 	tcase_add_test(c, two_runs_in_one_folio);
 	tcase_add_loop_test(c, nothing_else_is_split, 0, KEPT);
 	tcase_add_test(c, an_older_kernel);
