@@ -42,9 +42,10 @@ struct pm_writeback {
 	atomic_bool cut;           /* the file ended before something that was recorded */
 	atomic_bool all;           /* every drain covers the whole mapping: pm_page_demoted() */
 	int error; /* of the first write-back that failed, until a recovery succeeds; the leader alone changes it */
-	_Atomic uint64_t turn_took; /* nanoseconds: the last turn that wrote */
-	pthread_mutex_t lock;       /* held for an instant; it guards the rest, which is leader.c's */
-	bool is_led;                /* a turn is under way, or there is a candidate */
+	atomic_bool is_shared;                   /* a thread has waited for another */
+	_Atomic uint64_t turn_took;              /* nanoseconds: the last turn that wrote */
+	pthread_mutex_t lock;                    /* held for an instant; it guards the rest, which is leader.c's */
+	bool is_led;                             /* a turn is under way, or there is a candidate */
 	struct pm_page_request *waiting, **last; /* the oldest first; where the next is queued unless none waits */
 	struct pm_page_request *candidate;       /* of those that wait: leads unless another thread does first */
 	unsigned waiting_count;

@@ -57,6 +57,7 @@ static void queue(struct pm_writeback *w, struct pm_page_request *self)
 	*(w->waiting ? w->last : &w->waiting) = self;
 	w->last = &self->next;
 	w->waiting_count++;
+	atomic_store_explicit(&w->is_shared, true, memory_order_relaxed);
 }
 
 /* Takes those that wait, up to one that wants to be alone. */
@@ -178,13 +179,32 @@ struct pm_page_request *pm_leader_ask(struct pm_writeback *w, struct pm_page_req
 
 /* ---- The end of a turn ---- */
 
-/* With the lock held: takes all that wait, but those that want to be alone. */
-static struct pm_page_request *take_failed(struct pm_writeback *w)
+#define FEW 64u /* ranges: they are looked at with the lock held */
+
+static bool is_small_commit(const struct pm_page_request *r, size_t most)
 {
-	struct pm_page_request *failed = NULL, **at = &w->waiting, **end = &failed;
+	size_t length = 0;
+	if (r->wanted != PM_WANTED_RANGES || r->count > FEW)
+		return false;
+	for (size_t i = 0; i < r->count && length <= most; i++)
+		length += r->ranges[i].length;
+	return length <= most;
+}
+
+static bool is_led_by_others(const struct pm_page_request *r, size_t most)
+{
+	(void)most;
+	return r->wanted != PM_WANTED_ALONE;
+}
+
+/* With the lock held. */
+static struct pm_page_request *take_those(struct pm_writeback *w,
+                                          bool (*wanted)(const struct pm_page_request *, size_t), size_t most)
+{
+	struct pm_page_request *taken = NULL, **at = &w->waiting, **end = &taken;
 	while (*at) {
 		struct pm_page_request *one = *at;
-		if (one->wanted == PM_WANTED_ALONE) {
+		if (!wanted(one, most)) {
 			at = &one->next;
 			continue;
 		}
@@ -195,10 +215,18 @@ static struct pm_page_request *take_failed(struct pm_writeback *w)
 		end = &one->next;
 	}
 	w->last = at;
-	return failed;
+	return taken;
 }
 
-static void tell_each(struct pm_page_request *served, int rc)
+struct pm_page_request *pm_leader_take_commits(struct pm_writeback *w, size_t most)
+{
+	pthread_mutex_lock(&w->lock);
+	struct pm_page_request *commits = take_those(w, is_small_commit, most);
+	pthread_mutex_unlock(&w->lock);
+	return commits;
+}
+
+void pm_leader_tell_each(struct pm_page_request *served, int rc)
 {
 	while (served) {
 		struct pm_page_request *one = served;
@@ -233,15 +261,15 @@ void pm_leader_tell(struct pm_writeback *w, struct pm_page_request *led, int rc)
 	pthread_mutex_lock(&w->lock);
 	if (rc) {
 		w->error = w->error ? w->error : rc;
-		failed = take_failed(w);
+		failed = take_those(w, is_led_by_others, 0);
 	}
 	w->expected += w->waiting_count;
 	struct pm_page_request *next = tell_next(w);
 	pthread_mutex_unlock(&w->lock);
 	if (next)
 		pm_sys->futex_wake(&next->told);
-	tell_each(led->next, rc);
-	tell_each(failed, rc);
+	pm_leader_tell_each(led->next, rc);
+	pm_leader_tell_each(failed, rc);
 	led->rc = rc;
 }
 

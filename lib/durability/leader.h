@@ -38,6 +38,13 @@ struct pm_page_request *pm_leader_ask(struct pm_writeback *, struct pm_page_requ
  * well: their pages may have been among those that were written.
  */
 void pm_leader_tell(struct pm_writeback *, struct pm_page_request *led, int rc);
+/*
+ * For the leader, in the middle of its turn: takes the commits that wait, each of few ranges and at most so many bytes,
+ * the oldest first. NULL: there are none.
+ */
+struct pm_page_request *pm_leader_take_commits(struct pm_writeback *, size_t most);
+/* Tells them, and any other list. A request is gone then. */
+void pm_leader_tell_each(struct pm_page_request *, int rc);
 /* Ends what pm_leader_ask() began. Returns the request's result. */
 int pm_leader_leave(struct pm_page_request *);
 

@@ -99,6 +99,8 @@ struct work {
 	bool apart;                            /* the walk has runs of ranges: nothing in between was asked for */
 	bool more;                             /* is left behind the runs of the walk */
 	bool exact;                            /* nothing tells what is dirty because of a store */
+	bool between;                          /* the slices of a longer turn */
+	struct pm_page_request *led;
 	struct pm_page_walk walk;
 };
 
@@ -153,20 +155,105 @@ static void keep_first(int *error, int rc)
 	*error = *error ? *error : rc;
 }
 
-/* Starts several writes before it waits for the first. A failure ends nothing: what can be written is written. */
+#define SLICE ((size_t)1 << 20) /* bytes; what a disk of 1 GB/s writes in a millisecond */
+
+static int write_for(struct pm_medium *, struct pm_page_request *led, bool between);
+
+/*
+ * Small commits that came meanwhile are written between two slices, and told: they need not wait for a write-back that
+ * takes many times as long. A drain waits for its end, because the leader may have taken what the drain asks for. A
+ * commit that fails is told at the end of the turn, as are all that come after a failure.
+ */
+static int serve_commits(struct pm_medium *m, const struct work *work)
+{
+	struct pm_page_request *commits = pm_leader_take_commits(&m->writeback, SLICE), *last = work->led;
+	int rc = commits ? write_for(m, commits, true) : 0;
+	if (!rc) {
+		pm_leader_tell_each(commits, 0);
+		return 0;
+	}
+	while (last->next)
+		last = last->next;
+	last->next = commits;
+	return rc;
+}
+
+/* Of pages. Where no thread ever waited for another, slices would serve none. */
+static size_t slice_of(const struct pm_medium *m, const struct work *work)
+{
+	bool is_shared = atomic_load_explicit(&m->writeback.is_shared, memory_order_relaxed);
+	return is_shared && !work->between ? SLICE >> m->writeback.recorded.shift : SIZE_MAX;
+}
+
+/* How many runs have so many pages. The last of them is cut there: its rest is returned, which may be empty. */
+static struct pm_page_run cut_off(struct pm_page_run *run, size_t *count, size_t pages)
+{
+	struct pm_page_run rest = {0, 0};
+	for (size_t i = 0; i < *count; i++) {
+		size_t length = run[i].end - run[i].first;
+		if (length > pages) {
+			rest = (struct pm_page_run){run[i].first + pages, run[i].end};
+			run[i].end = rest.first;
+		}
+		if (length >= pages)
+			*count = i + 1;
+		pages -= length < pages ? length : pages;
+	}
+	return rest;
+}
+
+static int start_part(struct pm_medium *m, struct pm_page_run run, size_t most)
+{
+	run.end = run.end - run.first < most ? run.end : run.first + most;
+	return pm_write_runs(m, &run, 1, SYNC_FILE_RANGE_WRITE);
+}
+
+/* Starts several writes before it waits for the first. The last run of all waits for the msync. */
+static struct pm_page_run write_runs(struct pm_medium *m, struct work *work, int *error)
+{
+	struct pm_page_run *run = work->walk.run;
+	size_t slice = slice_of(m, work);
+	for (size_t left = work->walk.count;;) {
+		size_t count = left;
+		struct pm_page_run rest = cut_off(run, &count, slice), last = run[count - 1];
+		bool is_end = !rest.end && count == left, ends_all = is_end && !work->more;
+		if (count > 1)
+			keep_first(error, pm_write_runs(m, run, count, SYNC_FILE_RANGE_WRITE));
+		if (rest.end)
+			keep_first(error, start_part(m, rest, slice));
+		keep_first(error, pm_write_runs(m, run, count - ends_all, SYNC_FILE_RANGE_WRITE_AND_WAIT));
+		if (!ends_all && !*error && slice != SIZE_MAX)
+			keep_first(error, serve_commits(m, work));
+		if (is_end)
+			return last;
+		run += count;
+		left -= count;
+		if (rest.end) {
+			*--run = rest;
+			left++;
+		}
+	}
+}
+
+/* A failure ends nothing: what can be written is written. */
 static int write_apart(struct pm_medium *m, struct work *work)
 {
-	const struct pm_page_walk *walk = &work->walk;
 	struct pm_page_run last;
 	int error = 0;
-	do {
-		last = walk->run[walk->count - 1];
-		keep_first(&error, pm_write_runs(m, walk->run, walk->count, SYNC_FILE_RANGE_WRITE));
-		keep_first(&error,
-		           pm_write_runs(m, walk->run, walk->count - !work->more, SYNC_FILE_RANGE_WRITE_AND_WAIT));
-	} while (find_more(m, work));
+	do
+		last = write_runs(m, work, &error);
+	while (find_more(m, work));
 	keep_first(&error, pm_write_back_run(m, last));
 	return error;
+}
+
+static bool is_longer_than_slice(const struct pm_medium *m, const struct work *work)
+{
+	size_t slice = slice_of(m, work);
+	for (size_t i = 0; i < work->walk.count; i++)
+		if (work->walk.run[i].end - work->walk.run[i].first > slice)
+			return true;
+	return false;
 }
 
 /* Where syncfs, fdatasync or the span of a drain writes more anyway, one call is the least. */
@@ -207,7 +294,8 @@ static int write_hull(struct pm_medium *m, struct work *work)
  */
 static int write_work(struct pm_medium *m, struct work *work)
 {
-	bool nothing = !work->whole && !work->walk.count, many = !work->whole && (work->walk.count > 1 || work->more);
+	bool nothing = !work->whole && !work->walk.count;
+	bool many = !work->whole && (work->walk.count > 1 || work->more || is_longer_than_slice(m, work));
 	bool checks_first = many || m->read_only || nothing;
 	int seen = checks_first ? pm_medium_check(m) : 0;
 	if (seen || nothing)
@@ -218,13 +306,15 @@ static int write_work(struct pm_medium *m, struct work *work)
 	return seen == -EBADF ? seen : rc ? rc : seen;
 }
 
-static int write_for(struct pm_medium *m, struct pm_page_request *led)
+static int write_for(struct pm_medium *m, struct pm_page_request *led, bool between)
 {
 	struct pm_writeback *w = &m->writeback;
 	struct work work;
 	memset(&work, 0, offsetof(struct work, walk));
 	work.walk.block = 0;
 	work.more = true;
+	work.between = between;
+	work.led = led;
 	note_wanted(&work, led);
 	bool found = find_more(m, &work);
 	uint64_t furthest = work.recorded ? atomic_exchange(&w->furthest, 0) : 0;
@@ -246,7 +336,7 @@ static int write_for(struct pm_medium *m, struct pm_page_request *led)
 
 int pm_page_write_all(struct pm_medium *m)
 {
-	return write_for(m, &(struct pm_page_request){.wanted = PM_WANTED_ALL});
+	return write_for(m, &(struct pm_page_request){.wanted = PM_WANTED_ALL}, false);
 }
 
 /* What this thread flushed is recorded, or a leader took it, or it is written. */
@@ -256,7 +346,7 @@ static int complete(struct pm_medium *m, struct pm_page_request *self)
 	struct pm_page_request *led = pm_leader_ask(w, self);
 	/* The latch changes only under a leader. */
 	if (led)
-		pm_leader_tell(w, led, w->error ? w->error : write_for(m, led));
+		pm_leader_tell(w, led, w->error ? w->error : write_for(m, led, false));
 	pm_count(&m->counters.drains, 1);
 	if (self->waited)
 		pm_count(&m->counters.waited, self->waited);

@@ -91,9 +91,11 @@ static int kernel_msync(void *address, size_t length)
 static int kernel_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags)
 {
 	(void)fd;
+	bool asks = flags == SYNC_FILE_RANGE_WAIT_BEFORE;
+	if (flags == SYNC_FILE_RANGE_WRITE)
+		__atomic_add_fetch(&kernel.starts, 1, __ATOMIC_RELAXED);
 	if (!length || flags == SYNC_FILE_RANGE_WRITE)
 		return 0;
-	bool asks = flags == SYNC_FILE_RANGE_WAIT_BEFORE;
 	/* It waits for the pages of the range, if there can be any. */
 	unit_expect(!asks || (offset == INT64_MAX - 1 && length == 1));
 	pthread_mutex_lock(&kernel.lock);

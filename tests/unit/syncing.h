@@ -28,6 +28,7 @@ struct syncing {
 	unsigned fails_one_in;       /* of the pages written; 0: none */
 	unsigned longest;            /* writing takes at most so long, and so may a flush, in microseconds */
 	unsigned syncs, ranges;      /* msync, sync_file_range that wait */
+	unsigned starts;             /* sync_file_range that do not wait */
 	size_t pages;                /* that these covered */
 	uint32_t random;
 };
