@@ -222,6 +222,8 @@ void bench_figures(const char *what, const struct bench_figure *figures, size_t 
 		put_result(what, figures[i].name);
 		put_spread("ns", (struct spread){value, value, value});
 		put_spread("ratio", (struct spread){ratio, ratio, ratio});
+		if (!strncmp(figures[0].name, "pm_", 3))
+			put_spread("ours_to_this", (struct spread){1 / ratio, 1 / ratio, 1 / ratio});
 		fputs("}\n", json);
 	}
 	if (json)

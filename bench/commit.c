@@ -27,6 +27,7 @@
 
 static struct pm_mapping *mapping;
 static int fd; /* of another file of the same size, for write(2): stores and writes to one file cost more than either */
+static int direct; /* of a third file */
 static unsigned threads;
 static size_t commits_each;
 static atomic_size_t tail;
@@ -76,6 +77,13 @@ static void by_fdatasync(size_t at)
 	check(pwrite(fd, record, RECORD, (off_t)at) == (ssize_t)RECORD && !fdatasync(fd));
 }
 
+/* The device's own write. */
+static void by_direct(size_t at)
+{
+	static _Alignas(4096) char page[PAGE];
+	check(pwrite(direct, page, PAGE, (off_t)(at / PAGE * PAGE)) == (ssize_t)PAGE);
+}
+
 static commit_fn *commit;
 
 static void *commit_records(void *arg)
@@ -97,14 +105,14 @@ static void run(void *arg, size_t operations)
 		pthread_join(thread[i], NULL);
 }
 
-static int make_log(const char *path)
+static int make_log(const char *path, int flags)
 {
-	struct pm_options options = {.size = sizeof(options), .length = SIZE, .mode = 0600,
-	                             .flags = PM_CREATE | PM_EXCLUSIVE | PM_PREPARE};
+	struct pm_options options = {
+		.size = sizeof(options), .length = SIZE, .mode = 0600, .flags = PM_CREATE | PM_EXCLUSIVE | PM_PREPARE};
 	struct pm_mapping *made;
 	if (pm_map(path, &options, &made))
 		return -1;
-	return pm_unmap(made) ? -1 : open(path, O_RDWR | O_CLOEXEC);
+	return pm_unmap(made) ? -1 : open(path, O_RDWR | O_CLOEXEC | flags);
 }
 
 int main(int argc, char **argv)
@@ -112,20 +120,25 @@ int main(int argc, char **argv)
 	bench_options(&argc, argv, "What do threads that commit at once gain by sharing a write-back?");
 	const char *directory = argc > 1 ? argv[1] : ".";
 	char path[4096];
-	struct pm_options options = {.size = sizeof(options), .length = SIZE, .mode = 0600,
-	                             .flags = PM_CREATE | PM_EXCLUSIVE | PM_PREPARE};
+	struct pm_options options = {
+		.size = sizeof(options), .length = SIZE, .mode = 0600, .flags = PM_CREATE | PM_EXCLUSIVE | PM_PREPARE};
 	snprintf(path, sizeof(path), "%s/commit.%d", directory, (int)getpid());
-	fd = make_log(path);
-	if (fd < 0 || unlink(path) || pm_map(path, &options, &mapping) || unlink(path))
+	fd = make_log(path, 0);
+	if (fd < 0 || unlink(path))
+		return fprintf(stderr, "%s\n", pm_error_detail()), 1;
+	direct = make_log(path, O_DIRECT | O_DSYNC);
+	if (unlink(path) || pm_map(path, &options, &mapping) || unlink(path))
 		return fprintf(stderr, "%s\n", pm_error_detail()), 1;
 	bench_machine(directory);
-	static commit_fn *const ways[] = {by_commit, by_persist, by_msync, by_dsync, by_fdatasync};
+	static commit_fn *const ways[] = {by_commit, by_persist, by_msync, by_dsync, by_fdatasync, by_direct};
 	const struct competitor all[] = {
 		{"pm_commit", run, (void *)(uintptr_t)&ways[0]},
 		{"pm_persist", run, (void *)(uintptr_t)&ways[1]},
 		{"an msync each", run, (void *)(uintptr_t)&ways[2]},
 		{"pwritev2 RWF_DSYNC", run, (void *)(uintptr_t)&ways[3]},
 		{"pwrite, fdatasync", run, (void *)(uintptr_t)&ways[4]},
+		/* The last: not every file system has it. */
+		{"a page, O_DIRECT and O_DSYNC", run, (void *)(uintptr_t)&ways[5]},
 	};
 	for (int i = 0; i < 2; i++) {
 		far = i;
@@ -133,10 +146,12 @@ int main(int argc, char **argv)
 			char question[64];
 			snprintf(question, sizeof(question), "%u threads, %s", threads,
 			         far ? "pages far apart" : "one log");
-			bench_compare(question, all, sizeof(all) / sizeof(all[0]),
+			bench_compare(question, all, sizeof(all) / sizeof(all[0]) - (direct < 0),
 			              threads < 8 ? 64 : 8 * threads, 9);
 		}
 	}
 	close(fd);
+	if (direct >= 0)
+		close(direct);
 	return pm_unmap(mapping) ? 1 : 0;
 }
