@@ -30,10 +30,12 @@ from lab_share import Share, die_with_parent
 CHANNELS = ("console", "out", "ctl", "ack")
 _CHUNK = 1 << 16
 # panic=-1 with -no-reboot makes QEMU exit; an oops is never an acceptable result. A busy host may keep the emulated
-# timer from ticking in time for the kernel's check of it, which is a panic as well.
+# timer from ticking in time for the kernel's check of it, which is a panic as well. tsc=reliable: with two CPUs that
+# promise no constant rate the kernel takes the time from the HPET (arch/x86/kernel/tsc.c unsynchronized_tsc), a device:
+# each reading leaves the translated code. init_on_alloc=0: Debian's kernels clear each page that they allocate.
 _KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic nokaslr "
-                     "mitigations=off no_timer_check cryptomgr.notests random.trust_cpu=on "
-                     "rcupdate.rcu_expedited=1 8250.nr_uarts=1")
+                     "mitigations=off no_timer_check tsc=reliable init_on_alloc=0 cryptomgr.notests "
+                     "random.trust_cpu=on rcupdate.rcu_expedited=1 8250.nr_uarts=1")
 
 # Rarely the emulator's second CPU runs an int3 of the kernel that patches its own code (jump labels) after the patch is
 # done and the runner does not expect it any more: an oops, most often in the boot, where most of the patching is. As
@@ -42,8 +44,10 @@ _BOOTS = 3
 _BOOT_SECONDS = 90  # until the guest says "up", without those in which it waited for a CPU of the host
 
 # QEMU 7.2 leaves an address in the flags register after some cmpxchg16b, which Linux 6.12 uses on each allocation
-# (mm/slub.c): the guest soon dies of a double fault. Without the feature the kernel takes a lock instead.
-_CPU = "max,cx16=off"
+# (mm/slub.c): the guest soon dies of a double fault. Without the feature the kernel takes a lock instead. Two more cost
+# time only: for ERMS the kernel copies and clears by bytes, which are emulated one by one, instead of by words, and the
+# marks of SMAP around each copy from or to a program end a block of translated code.
+_CPU = "max,cx16=off,erms=off,smap=off"
 
 
 class GuestFailure(LabError):
