@@ -31,7 +31,7 @@ from lab_backings import BACKINGS
 from lab_cache import Lab, prepare
 from lab_cpio import LabError, Missing
 from lab_guest import Guest, GuestFailure, Job
-from lab_images import Images, is_same
+from lab_images import Images, is_same, scratch
 
 __all__ = ["BACKINGS", "Guest", "GuestFailure", "Images", "Job", "Lab", "LabError",
            "Missing", "is_same", "prepare", "add_seed_option", "run_test", "run_on_images", "say",
@@ -102,7 +102,7 @@ def run_on_images(backing, job, act, output=None, cpus=0):
     machine, row = prepare(say), BACKINGS[backing]
     row = dataclasses.replace(row, cpus=cpus or row.cpus)
     print(f"kernel {machine.release}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="pmdirect-power-") as directory:
+    with tempfile.TemporaryDirectory(prefix="pmdirect-power-", dir=scratch(row)) as directory:
         images = Images(machine, row, directory)
         with Guest(machine, row, job, images, output=output) as guest:
             try:

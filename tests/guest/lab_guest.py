@@ -24,7 +24,7 @@ import time
 from lab_cache import find_tool
 from lab_cpio import Archive, LabError
 from lab_disk import Disk
-from lab_images import Images
+from lab_images import Images, scratch
 from lab_share import Share, die_with_parent
 
 CHANNELS = ("console", "out", "ctl", "ack")
@@ -293,7 +293,7 @@ class Guest:
         """Writes the initrd, and the images if no other guest keeps them."""
         if self._directory:
             return
-        self._directory = tempfile.mkdtemp(prefix="pmdirect-guest-")
+        self._directory = tempfile.mkdtemp(prefix="pmdirect-guest-", dir=scratch(self.backing))
         if self._throw_away:
             self.images = Images(self._lab, self.backing, self._directory)
         with open(os.path.join(self._directory, "initrd"), "wb") as stream:
