@@ -9,6 +9,7 @@ Both appear by an atomic rename, so what is there is complete.
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import glob
 import hashlib
@@ -87,8 +88,8 @@ def prepare(report=lambda text: None):
         for stale in glob.glob(os.path.join(root, "new-*")):
             shutil.rmtree(stale)
         report("guest lab: assembling, once")
-        _keep_kernel(root)
-        return _assemble(root)
+        with _new_directory(root) as scratch:
+            return _assemble(root, _keep_kernel(root, scratch) or _unpack(_kernel(root), scratch))
 
 
 def find_tool(name):
@@ -165,26 +166,40 @@ def _run(command, **options):
 
 # --- The kernel package ---
 
-def _keep_kernel(root):
-    """Downloads the first wanted kernel that has every module."""
-    final = os.path.join(root, "kernel-" + _request())
+@dataclasses.dataclass
+class _Tree:
+    """A kernel package, unpacked."""
+
+    release: str
+    prefix: str              # of lib/modules
+    image: str
+    table: dict              # of modules and what each needs
+
+
+def _kernel(root):
+    return os.path.join(root, "kernel-" + _request())
+
+
+def _keep_kernel(root, scratch):
+    """Downloads the first wanted kernel that has every module; returns it unpacked, None if it was there."""
+    final = _kernel(root)
     if os.path.isdir(final):
-        return
+        return None
     _need_tools(("apt-get", "apt-cache"))
     wanted = KERNELS if _request() in ("default", "newest") else (_request(),)
     reasons = []
     for package in wanted:
-        with _new_directory(root) as new, _new_directory(root) as scratch:
+        with _new_directory(root) as new, _new_directory(root) as lists:
             try:
-                _download(package, new, _backports(scratch) if _request() == "newest" else [])
-                release, tree = _unpack(new, scratch)
-                _modules_to_keep(_dependencies(release, tree), MODULES, release, tree)
+                _download(package, new, _backports(lists) if _request() == "newest" else [])
+                tree = _unpack(new, tempfile.mkdtemp(dir=scratch))
+                _modules_to_keep(tree, MODULES)
             except LabError as error:
                 reasons.append(f"{package}: {error}")
                 continue
-            _write(os.path.join(new, "release"), release)
+            _write(os.path.join(new, "release"), tree.release)
             os.rename(new, final)
-            return
+            return tree
     raise Missing("no usable kernel package; " + "; ".join(reasons))
 
 
@@ -231,14 +246,15 @@ def _backports(scratch):
     return options
 
 
-def _unpack(kernel, tree):
-    """Unpacks the package; returns the kernel release and the modules' root."""
-    _run(["dpkg-deb", "-x", os.path.join(kernel, "linux.deb"), tree])
-    for prefix in (tree, os.path.join(tree, "usr")):
+def _unpack(kernel, directory):
+    _run(["dpkg-deb", "-x", os.path.join(kernel, "linux.deb"), directory])
+    images = glob.glob(os.path.join(directory, "boot/vmlinuz-*"))
+    for prefix in (directory, os.path.join(directory, "usr")):
         releases = glob.glob(os.path.join(prefix, "lib/modules/*"))
-        if releases:
-            return os.path.basename(releases[0]), prefix
-    raise LabError("the package has no modules")
+        if images and releases:
+            release = os.path.basename(releases[0])
+            return _Tree(release, prefix, images[0], _dependencies(release, prefix))
+    raise LabError("the package has no kernel, or no modules")
 
 
 # --- Modules ---
@@ -269,16 +285,16 @@ def _with_dependencies(table, name):
     return needs + [module]
 
 
-def _modules_to_keep(table, names, release, tree):
+def _modules_to_keep(tree, names):
     """The modules to keep; LabError for one neither in a file nor built in."""
-    listing = os.path.join(tree, "lib/modules", release, "modules.builtin")
+    listing = os.path.join(tree.prefix, "lib/modules", tree.release, "modules.builtin")
     builtin = {_plain(line) for line in _read(listing).splitlines()}
-    lacking = [name for name in names if _plain(name) not in builtin.union(table)]
+    lacking = [name for name in names if _plain(name) not in builtin.union(tree.table)]
     if lacking:
         raise LabError("modules missing: " + " ".join(lacking))
     kept = []
     for name in names + OPTIONAL_MODULES + LAZY_MODULES:
-        kept += _with_dependencies(table, name)
+        kept += _with_dependencies(tree.table, name)
     return list(dict.fromkeys(kept))
 
 
@@ -295,20 +311,17 @@ def _module_text(path):
 
 # --- The cache entry ---
 
-def _assemble(root):
-    with _new_directory(root) as new, _new_directory(root) as scratch:
-        kernel = os.path.join(root, "kernel-" + _request())
-        release, tree = _unpack(kernel, scratch)
-        (image,) = glob.glob(os.path.join(scratch, "boot/vmlinuz-*"))
-        _write_kernel(image, os.path.join(new, "vmlinux"))
-        _write(os.path.join(new, "release"), release)
+def _assemble(root, tree):
+    with _new_directory(root) as new:
+        _write_kernel(tree.image, os.path.join(new, "vmlinux"))
+        _write(os.path.join(new, "release"), tree.release)
         archive = _base_tree()
-        dependencies = _add_modules(archive, release, tree)
+        dependencies = _add_modules(archive, tree)
         _write(os.path.join(new, "modules.dep"), dependencies)
         with open(os.path.join(new, "base.cpio"), "wb") as stream:
             stream.write(archive.bytes())
         _make_golden(Lab(new))
-        final = os.path.join(root, f"lab-{release}-{_sources_hash()}")
+        final = os.path.join(root, f"lab-{tree.release}-{_sources_hash()}")
         os.rename(new, final)
     return Lab(final)
 
@@ -346,16 +359,15 @@ def _base_tree():
     return archive
 
 
-def _add_modules(archive, release, tree):
+def _add_modules(archive, tree):
     """Adds the modules, uncompressed; returns their modules.dep."""
-    table = _dependencies(release, tree)
-    host = os.path.join(tree, "lib/modules", release)
-    guest = f"/lib/modules/{release}"
+    host = os.path.join(tree.prefix, "lib/modules", tree.release)
+    guest = f"/lib/modules/{tree.release}"
     lines = []
-    for module in _modules_to_keep(table, MODULES, release, tree):
+    for module in _modules_to_keep(tree, MODULES):
         name = _uncompressed(module)
         archive.file(f"{guest}/{name}", _module_text(os.path.join(host, module)))
-        needs = [_uncompressed(need) for need in reversed(table[_plain(module)][1])]
+        needs = [_uncompressed(need) for need in reversed(tree.table[_plain(module)][1])]
         lines.append(f"{name}: {' '.join(needs)}\n")
     text = "".join(lines)
     # So that a script's modprobe works too.
