@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kernel/magic.h"
@@ -31,11 +32,16 @@ static const int errors[] = {EIO, EINTR, ENOMEM, EMFILE, ENOSPC, EPERM, ENOSYS};
 
 /* Seen by main() after the test's process has died as well. */
 static struct shared {
-	char flow[64], machine[64];
-	const char *kind;
-	unsigned nth, error;
+	struct last {
+		char flow[64], machine[64];
+		const char *kind;
+		unsigned nth, error;
+	} last[SWEEP_PROCESSES];
 	atomic_uint faults, swept[KINDS];
 } *shared;
+static struct last *last;
+static unsigned part;
+static pid_t other; /* in the first process */
 
 struct sweep_case sweep_case;
 static atomic_uint made[KINDS];
@@ -49,6 +55,17 @@ void sweep_begin(void)
 	/* Millions of calls on files that need no disk. */
 	if (!getenv("TMPDIR") && !access("/dev/shm", W_OK))
 		setenv("TMPDIR", "/dev/shm", 1);
+	other = fork();
+	if (other < 0)
+		abort();
+	part = other ? 0 : 1;
+	last = &shared->last[part];
+}
+
+static int result_of(pid_t pid)
+{
+	int status;
+	return waitpid(pid, &status, 0) != pid || status;
 }
 
 static bool is_met(unsigned kind, const enum fake_call *elsewhere, size_t count)
@@ -61,10 +78,13 @@ static bool is_met(unsigned kind, const enum fake_call *elsewhere, size_t count)
 
 int sweep_end(int failed, const enum fake_call *elsewhere, size_t count)
 {
-	printf("%u faults\n", atomic_load(&shared->faults));
 	if (failed)
-		printf("the last case: %s on %s: %s number %u fails with %d\n", shared->flow, shared->machine,
-		       shared->kind, shared->nth, (int)shared->error);
+		printf("the last case: %s on %s: %s number %u fails with %d\n", last->flow, last->machine, last->kind,
+		       last->nth, (int)last->error);
+	if (!other)
+		return failed;
+	failed |= result_of(other);
+	printf("%u faults\n", atomic_load(&shared->faults));
 	for (unsigned kind = 0; kind < KINDS && !failed && !getenv("CK_RUN_CASE") && !unit_is_emulated(); kind++)
 		if (!is_met(kind, elsewhere, count)) {
 			printf("no flow meets %s: add one that does\n", name_of(kind));
@@ -80,8 +100,8 @@ void sweep_abort(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	ck_abort_msg("%s on %s, %s number %u fails with %d: %s", shared->flow, shared->machine, shared->kind,
-	             shared->nth, (int)shared->error, text);
+	ck_abort_msg("%s on %s, %s number %u fails with %d: %s", last->flow, last->machine, last->kind, last->nth,
+	             (int)last->error, text);
 	abort();
 }
 
@@ -167,9 +187,9 @@ static void check_nothing_is_left(long allocations)
 static void run(const struct sweep_flow *flow, const struct fake_machine *machine)
 {
 	long allocations = allocations_left();
-	shared->kind = name_of(sweep_case.kind);
-	shared->nth = sweep_case.nth;
-	shared->error = (unsigned)sweep_case.error;
+	last->kind = name_of(sweep_case.kind);
+	last->nth = sweep_case.nth;
+	last->error = (unsigned)sweep_case.error;
 	make_file(flow);
 	fake_start(machine);
 	counting.recording = false;
@@ -220,7 +240,7 @@ static void sweep_on(const struct sweep_flow *flow, const struct fake_machine *m
 	/* Where a call takes twenty times as long. */
 	if (unit_is_emulated())
 		number_of_errors = FEW;
-	snprintf(shared->machine, sizeof(shared->machine), "%s", machine->name);
+	snprintf(last->machine, sizeof(last->machine), "%s", machine->name);
 	sweep_case = (struct sweep_case){.is_first = true};
 	run(flow, machine);
 	sweep_case.is_first = false;
@@ -271,13 +291,16 @@ static size_t number_of_errors_on(const struct fake_machine *m)
 	return m == &fake_eadr || m == &fake_device_dax || m == &fake_tmpfs ? SOME : FEW;
 }
 
-void sweep(const struct sweep_flow *flow)
+void sweep(const struct sweep_flow *flows, int number)
 {
+	const struct sweep_flow *flow = &flows[number];
+	if ((unsigned)number % SWEEP_PROCESSES != part)
+		return;
 	for (unsigned c = 0; c < FAKE_CALLS_COUNT; c++)
 		unit_expect(((void (*const *)(void))(const void *)&pm_sys_linux)[c]);
 	swept_path = unit_path("file");
 	sweep_link = unit_path("link");
-	snprintf(shared->flow, sizeof(shared->flow), "%s", flow->name);
+	snprintf(last->flow, sizeof(last->flow), "%s", flow->name);
 	for (unsigned i = 0; i < fake_machines_count; i++)
 		sweep_on(flow, fake_machines[i], number_of_errors_on(fake_machines[i]));
 	/* Those that no other flow needs. */

@@ -29,14 +29,15 @@ struct sweep_flow {
 	const struct fake_machine *only[4]; /* if any, on no other */
 };
 
-/* Every fault over the flow, on each of its machines. */
-void sweep(const struct sweep_flow *);
+/* Every fault over the flow of this number, on each of its machines, in the process that has it. */
+void sweep(const struct sweep_flow *flows, int number);
 /*
  * Prints how many faults there were; if failed, in which case. To be called by main() at its end. A call of the table
  * that no flow has met is a failure, but for those that another program sweeps.
  */
 int sweep_end(int failed, const enum fake_call *elsewhere, size_t count);
-/* To be called by main() first. */
+/* To be called by main() first: two processes run what follows, each with every second flow, until sweep_end(). */
+#define SWEEP_PROCESSES 2u
 void sweep_begin(void);
 
 /* Names of the case under way, then the message; ends the test. */
