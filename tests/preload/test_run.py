@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """pmdirect run: the report, and that the program is none the wiser.
 
-  test_run.py COMMAND MAPS WORK [TEST...]   MAPS: the program maps; WORK is a directory for files
+  test_run.py COMMAND PROGRAMS WORK [TEST...]   PROGRAMS: the directory of maps and variants; WORK: one for files
 """
 
 import json
@@ -18,9 +18,10 @@ PAGE = 4096
 
 
 class Case:
-    def __init__(self, command, maps, directory):
-        self.command, self.maps, self.directory = command, maps, pathlib.Path(directory)
-        self.file = str(self.directory / "file")
+    def __init__(self, command, programs, directory):
+        self.command, self.directory = command, pathlib.Path(directory)
+        self.maps, self.variants = (os.path.join(programs, name) for name in ("maps", "variants"))
+        self.file, self.other = str(self.directory / "file"), str(self.directory / "other")
         self.document = self.stderr = self.status = None
 
     def run(self, *program, options=(), status=0, **more):
@@ -62,6 +63,23 @@ def test_counts(case):
 def test_writes(case):
     row = case.row("open", "map", "writes", "changes")
     counts(row, writes=4, write_bytes=5, changes=3)
+
+
+def test_names(case):
+    """Each name of a call counts: those for 64-bit offsets, the checked ones, and so on."""
+    counts(case.run(case.variants, case.file, case.other, "writes")[0], writes=12, write_bytes=12)
+    counts(case.run(case.variants, case.file, case.other, "changes")[0], writes=0, changes=11)
+    counts(case.run(case.variants, case.file, case.other, "opens")[0], writes=0, fdatasyncs=12)
+    counts(case.run(case.variants, case.file, case.other, "closes")[0], writes=0, fdatasyncs=4)
+
+
+def test_execs(case):
+    """A program is covered whichever name begins it, and the one before it is not taken for uncovered."""
+    for name in ("execl", "execlp", "execle", "execv", "execvp", "execvpe", "execve", "fexecve", "execveat",
+                 "posix_spawn", "posix_spawnp"):
+        rows = case.run(case.variants, case.file, case.other, "exec", name, case.maps)
+        assert [row["msyncs"] for row in rows] == [0, 1] and case.document["notes"] == [], (name, case.document)
+        assert (rows[0]["pid"] == rows[1]["pid"]) == (not name.startswith("posix")), (name, rows)
 
 
 def test_verdict(case):
@@ -153,12 +171,12 @@ def test_refused(case):
 TESTS = {name[5:]: test for name, test in list(globals().items()) if name.startswith("test_")}
 
 
-def main(command, maps, work, *names):
+def main(command, programs, work, *names):
     failed = 0
     for name in names or TESTS:
         with tempfile.TemporaryDirectory(prefix="run-", dir=work) as directory:
             try:
-                TESTS[name](Case(command, maps, os.path.realpath(directory)))
+                TESTS[name](Case(command, programs, os.path.realpath(directory)))
                 print(f"{name}: passed", flush=True)
             except (AssertionError, KeyError, ValueError, subprocess.TimeoutExpired) as problem:
                 failed += 1

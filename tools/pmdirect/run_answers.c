@@ -217,7 +217,10 @@ static void answer_row(struct answers *answers, uint32_t number)
 	if (atomic_load(&row->state) != ROW_USED)
 		return;
 	if (atomic_load(&row->question) == QUESTION_ASKED) {
-		look_at_row(row, pid, answer_of(answers, number));
+		struct row_answer *a = answer_of(answers, number);
+		look_at_row(row, pid, a);
+		/* A page cache is in front of all of a file. */
+		atomic_store(&row->is_final, a->facts.direct == PM_NO);
 		answered(&row->question);
 	}
 	for (unsigned i = 0; i < LEDGER_SITES; i++) {

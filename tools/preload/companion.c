@@ -16,6 +16,8 @@
 #include "real.h"
 #include "table.h"
 
+#define QUESTIONS 16 /* about further ranges of a file */
+
 enum { NOT_BEGUN = 0, BEGINS, SERVES, OFF };
 
 /* In a page that the kernel empties in each child that has memory of its own (MADV_WIPEONFORK): a child is noticed
@@ -215,8 +217,7 @@ static void attach(const char *path)
 	int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
 	if (fd < 0)
 		return;
-	void *memory =
-		(void *)syscall(SYS_mmap, NULL, sizeof(struct ledger), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *memory = REAL(mmap)(NULL, sizeof(struct ledger), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	syscall(SYS_close, fd);
 	if (memory == MAP_FAILED)
 		return;
@@ -273,7 +274,10 @@ __attribute__((destructor)) static void destructor(void)
 	atomic_store(&p->state, PROCESS_ENDED);
 }
 
-bool companion_serves(void)
+/* Called before a sanitizer has begun, too. */
+#define EARLY __attribute__((no_sanitize("thread", "address")))
+
+EARLY bool companion_serves(void)
 {
 	if (atomic_load_explicit(&state, memory_order_acquire) != SERVES || inside_is())
 		return false;
@@ -285,7 +289,7 @@ bool companion_serves(void)
 	return true;
 }
 
-bool companion_begins(void)
+EARLY bool companion_begins(void)
 {
 	if (atomic_load_explicit(&state, memory_order_acquire) == NOT_BEGUN)
 		begin();
@@ -345,14 +349,25 @@ static void ask(_Atomic uint32_t *question)
 	errno = error;
 }
 
+/* A program that maps a file again and again waits for run once, or as often as the range is another one. */
+static bool is_answered(struct ledger_row *row, uint64_t length, uint64_t offset)
+{
+	uint32_t question = atomic_load(&row->question);
+	if (question == QUESTION_ASKED)
+		return true; /* another thread maps it at the same time */
+	bool is_same = atomic_load(&row->length) == length && atomic_load(&row->offset) == offset;
+	return question == QUESTION_ANSWERED &&
+	       (is_same || atomic_load(&row->is_final) || atomic_fetch_add(&row->questions, 1) >= QUESTIONS);
+}
+
 void companion_ask(struct ledger_row *row, int fd, void *address, uint64_t length, uint64_t offset)
 {
-	if (atomic_load(&row->question) == QUESTION_ASKED)
-		return; /* another thread maps it at the same time */
+	if (is_answered(row, length, offset))
+		return;
 	row->fd = fd;
-	row->address = (uintptr_t)address;
-	row->length = length;
-	row->offset = offset;
+	atomic_store(&row->address, (uintptr_t)address);
+	atomic_store(&row->length, length);
+	atomic_store(&row->offset, offset);
 	ask(&row->question);
 }
 

@@ -53,10 +53,10 @@ struct ledger_row {
 	uint32_t process, parent_row; /* numbers; the row of the parent at fork(2) and 1, or 0 */
 	uint32_t major, minor;
 	uint64_t inode;
-	/* The mapping that run is asked to look at. */
-	_Atomic uint32_t question;
+	/* The mapping that run is asked to look at; is_final: its answer holds for any other. */
+	_Atomic uint32_t question, questions, is_final;
 	int32_t fd;
-	uint64_t address, length, offset;
+	_Atomic uint64_t address, length, offset;
 	/* Mappings of the file. */
 	_Atomic uint32_t is_writable, is_sync; /* one was, at a time */
 	_Atomic uint32_t maps, maps_now;

@@ -26,7 +26,8 @@ static struct slot slots[PIECES];
 static _Atomic size_t count;
 static _Atomic unsigned version;
 
-#define GET(slot, member) atomic_load_explicit(&(slot)->member, memory_order_relaxed)
+/* Acquire: the version is read again after them. */
+#define GET(slot, member) atomic_load_explicit(&(slot)->member, memory_order_acquire)
 #define PUT(slot, member, value) atomic_store_explicit(&(slot)->member, value, memory_order_relaxed)
 
 static struct piece get(const struct slot *s)
@@ -48,7 +49,7 @@ static void put(struct slot *s, const struct piece *p)
 /* The number of the first piece that ends behind the address. A reader may meet any values here. */
 static size_t search(uintptr_t address)
 {
-	size_t low = 0, high = atomic_load_explicit(&count, memory_order_relaxed);
+	size_t low = 0, high = atomic_load_explicit(&count, memory_order_acquire);
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		if (GET(&slots[middle], end) > address)
@@ -62,7 +63,7 @@ static size_t search(uintptr_t address)
 static bool look(uintptr_t start, uintptr_t end, struct piece *ret)
 {
 	size_t at = search(start);
-	if (at >= atomic_load_explicit(&count, memory_order_relaxed))
+	if (at >= atomic_load_explicit(&count, memory_order_acquire))
 		return false;
 	*ret = get(&slots[at]);
 	return ret->start < end;
@@ -76,7 +77,6 @@ bool table_find(uintptr_t start, uintptr_t end, struct piece *ret)
 	for (int i = 0; i < READS; i++) {
 		unsigned seen = atomic_load_explicit(&version, memory_order_acquire);
 		bool found = look(start, end, ret);
-		atomic_thread_fence(memory_order_acquire);
 		if (!(seen & 1) && atomic_load_explicit(&version, memory_order_relaxed) == seen)
 			return found;
 		if (seen & 1)
@@ -99,8 +99,8 @@ bool table_is_all(uintptr_t start, uintptr_t end, const void *mark)
 static void change_begin(sigset_t *before)
 {
 	companion_lock(before);
-	atomic_store_explicit(&version, version + 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_release);
+	/* Acquire: no change is seen before the version is. */
+	atomic_exchange_explicit(&version, version + 1, memory_order_acquire);
 }
 
 static void change_end(const sigset_t *before)
