@@ -265,6 +265,74 @@ static void do_exec_fails(void)
 	MUST(execl("/nowhere", "nowhere", NULL) == -1 && errno == ENOENT);
 }
 
+/* The numbers that the next descriptors get, and those that are open. */
+static void numbers_to(FILE *stream)
+{
+	int next = open("/dev/null", O_RDONLY);
+	fprintf(stream, "%d:", next);
+	for (int i = 0; i < 100; i++)
+		if (fcntl(i, F_GETFD) >= 0)
+			fprintf(stream, " %d", i);
+	fprintf(stream, "\n");
+	fflush(stream);
+	close(next);
+}
+
+static void do_numbers(void)
+{
+	numbers_to(stdout);
+}
+
+/* Where stdout may be closed: only that it can be done. */
+static void do_numbers_to_file(void)
+{
+	FILE *stream = fopen("/dev/null", "we");
+	MUST(stream);
+	numbers_to(stream);
+	fclose(stream);
+}
+
+static void do_pause(void)
+{
+	char answer;
+	MUST(write(STDOUT_FILENO, "pause\n", 6) == 6);
+	MUST(read(STDIN_FILENO, &answer, 1) == 1);
+}
+
+/* The rest in a process that no process waits for. */
+static void do_daemon(void)
+{
+	MUST(!daemon(1, 0));
+	usleep(300000);
+}
+
+static void do_mark(void)
+{
+	char *path = malloc(strlen(state.path) + sizeof(".mark"));
+	MUST(path && open(strcat(strcpy(path, state.path), ".mark"), O_RDWR | O_CREAT, 0600) >= 0);
+	free(path);
+}
+
+static void do_null_writes(void)
+{
+	static int null = -1;
+	if (null < 0)
+		null = open("/dev/null", O_WRONLY);
+	MUST(write(null, "a", 1) == 1);
+}
+
+static void do_anonymous(void)
+{
+	void *there = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	MUST(there != MAP_FAILED && !mprotect(there, PAGE, PROT_NONE) && !munmap(there, PAGE));
+}
+
+static void do_read(void)
+{
+	char byte;
+	MUST(pread(state.fd, &byte, 1, 0) == 1);
+}
+
 static void do_quick_end(void)
 {
 	_exit(5);
@@ -322,6 +390,14 @@ static const struct {
 	{"spawn", do_spawn},
 	{"bare", do_bare},
 	{"exec-fails", do_exec_fails},
+	{"numbers", do_numbers},
+	{"numbers-to-file", do_numbers_to_file},
+	{"pause", do_pause},
+	{"daemon", do_daemon},
+	{"mark", do_mark},
+	{"null-writes", do_null_writes},
+	{"anonymous", do_anonymous},
+	{"read", do_read},
 	{"quick-end", do_quick_end},
 	{"kill", do_kill},
 	{"term", do_term},

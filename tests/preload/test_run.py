@@ -5,16 +5,27 @@
   test_run.py COMMAND PROGRAMS WORK [TEST...]   PROGRAMS: the directory of maps and variants; WORK: one for files
 """
 
+import collections
 import json
 import os
 import pathlib
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 PAGES = 16
 PAGE = 4096
+
+
+COMMAND = []
+
+
+class Skip(Exception):
+    """Why a test cannot run here."""
 
 
 class Case:
@@ -168,16 +179,128 @@ def test_refused(case):
         assert done.returncode == 2 and b"linked statically" in done.stderr, done
 
 
+def test_not_loaded(case):
+    """A companion that the dynamic loader cannot load is said aloud, and the program runs without it."""
+    beside = case.directory / "pmdirect"
+    shutil.copy(case.command, beside)
+    (case.directory / "libpmdirect-preload.so").write_bytes(b"no library")
+    case.command = str(beside)
+    environment = dict(os.environ, LD_LIBRARY_PATH=os.path.dirname(os.path.dirname(os.path.dirname(COMMAND[0]))))
+    assert case.maps_run("open", "map", "sync", env=environment) == []
+    assert "is not covered" in case.stderr and len(case.document["notes"]) == 1, (case.stderr, case.document)
+
+
+def test_quiet(case):
+    """stdout is the program's, and a descriptor more or less is not seen in it."""
+    bare = subprocess.run([case.maps, case.file, "open", "map", "numbers"], stdout=subprocess.PIPE, check=True).stdout
+    for closed in ((), (0,), (0, 1, 2)):
+        names = [f"exec {number}<&-" for number in closed]
+        script = "; ".join([*names, f'"{case.maps}" "{case.file}" open map sync numbers-to-file'])
+        rows = case.run("sh", "-c", script)
+        counts(rows[0], msyncs=1)
+    covered = subprocess.run([case.command, "run", "-o", "/dev/null", case.maps, case.file, "open", "map", "numbers"],
+                             stdout=subprocess.PIPE, check=True).stdout
+    assert covered == bare and bare, (covered, bare)
+
+
+def test_now(case):
+    """SIGUSR1 to the command: a report of the program that runs on, which a later one replaces."""
+    out = case.directory / "report"
+    with subprocess.Popen([case.command, "run", "--json", "-o", out, "--", case.maps, case.file, "open", "map", "sync",
+                           "pause", "sync"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as command:
+        assert command.stdout.readline() == b"pause\n"
+        for _ in range(2):
+            command.send_signal(signal.SIGUSR1)
+            deadline = time.monotonic() + 30
+            while not (text := out.read_text(encoding="utf-8")).endswith("]}\n") and time.monotonic() < deadline:
+                time.sleep(0.01)
+            counts(json.loads(text)["rows"][0], msyncs=1)
+        command.communicate(b"\n", timeout=30)
+    assert command.returncode == 0
+    counts(json.loads(out.read_text(encoding="utf-8"))["rows"][0], msyncs=2)
+
+
+def test_signals(case):
+    """SIGTERM to the command goes to the program, whose end it is; an interrupt that is typed is for both."""
+    out = case.directory / "report"
+    program = [case.maps, case.file, "open", "map", "pause"]
+    with subprocess.Popen([case.command, "run", "--json", "-o", out, "--", *program], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as command:
+        assert command.stdout.readline() == b"pause\n"
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(timeout=30) == -signal.SIGTERM
+        command.stdin.close()
+    assert len(json.loads(out.read_text(encoding="utf-8"))["rows"]) == 1
+
+
+def test_outlived(case):
+    """A daemon goes on when the command has ended, and waits for no answer of it."""
+    case.maps_run("open", "map", "daemon", "unmap", "map", "sync", "mark")
+    deadline = time.monotonic() + 30
+    while not os.path.exists(case.file + ".mark") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert os.path.exists(case.file + ".mark")
+
+
+def traced(case, *operations, covered):
+    """System calls by name that the program makes for these operations."""
+    log = case.directory / "trace"
+    program = ["strace", "-f", "-qq", "-o", log, case.maps, case.file, *operations]
+    done = subprocess.run([case.command, "run", "-o", "/dev/null", *program] if covered else program,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, timeout=60)
+    if done.returncode:
+        raise Skip(f"strace: {done.stderr.decode().strip()}")
+    return collections.Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def added(case, operations, times=10):
+    """System calls that the companion adds to each of the operations, when they are made once more."""
+    def more(covered):
+        once = traced(case, "open", "map", "store", *operations, *operations, covered=covered)
+        often = traced(case, "open", "map", "store", *operations, *operations * (times + 1), covered=covered)
+        return {name: (often[name] - once[name]) / times for name in often}
+    bare, covered = more(False), more(True)
+    found = {name: count - bare.get(name, 0) for name, count in covered.items()}
+    # A question of the first ones may wait once more or less.
+    return {name: round(count) for name, count in found.items() if round(count)}
+
+
+def test_costs(case):
+    """System calls that are added to a call: none but for mmap and munmap of a file."""
+    for operations in (["sync"], ["sync-page"], ["sync-async"], ["fsync"], ["fdatasync"], ["writes"], ["null-writes"],
+                       ["anonymous"], ["read"]):
+        assert added(case, operations) == {}, (operations, added(case, operations))
+    # The descriptor's mode and file, and a lock with signals blocked each for what comes and goes.
+    found = added(case, ["unmap", "map"])
+    assert found == {"fcntl": 1, "statx": 1, "rt_sigprocmask": 4}, found
+
+
+def test_manual(case):
+    """Each name that is interposed is in the manual."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    names = re.findall(r"\b(\w+);", (root / "tools/preload/preload.map").read_text(encoding="ascii"))
+    text = (root / "doc/man1/pmdirect-run.1").read_text(encoding="ascii")
+    assert len(names) > 50 and case
+    missing = [name for name in names if f".Fn {name} " not in text]
+    assert not missing, missing
+    for name in re.findall(r"^\(([a-z, *-]+)\)$", text, re.MULTILINE):
+        for test in name.split(", "):
+            assert test in TESTS or test in ("preload-stress", "engine-*"), test
+
+
 TESTS = {name[5:]: test for name, test in list(globals().items()) if name.startswith("test_")}
 
 
 def main(command, programs, work, *names):
     failed = 0
+    COMMAND.append(command)
     for name in names or TESTS:
         with tempfile.TemporaryDirectory(prefix="run-", dir=work) as directory:
             try:
                 TESTS[name](Case(command, programs, os.path.realpath(directory)))
                 print(f"{name}: passed", flush=True)
+            except Skip as reason:
+                print(f"{name}: skipped: {reason}", flush=True)
             except (AssertionError, KeyError, ValueError, subprocess.TimeoutExpired) as problem:
                 failed += 1
                 print(f"{name}: failed: {problem!r}", flush=True)
