@@ -260,6 +260,13 @@ static void do_bare(void)
 	MUST(0);
 }
 
+static void do_bare_search(void)
+{
+	char *const none[] = {NULL};
+	MUST(execvpe("/proc/self/exe", state.rest, none));
+	MUST(0);
+}
+
 static void do_exec_fails(void)
 {
 	MUST(execl("/nowhere", "nowhere", NULL) == -1 && errno == ENOENT);
@@ -389,6 +396,7 @@ static const struct {
 	{"vfork", do_vfork},
 	{"spawn", do_spawn},
 	{"bare", do_bare},
+	{"bare-search", do_bare_search},
 	{"exec-fails", do_exec_fails},
 	{"numbers", do_numbers},
 	{"numbers-to-file", do_numbers_to_file},
@@ -418,8 +426,8 @@ static void run(char *name)
 
 int main(int argc, char **argv)
 {
-	static char *rest[64];
-	if (argc < 2 || argc > 60)
+	static char *rest[256];
+	if (argc < 2 || argc > 250)
 		return 99;
 	state.path = argv[1];
 	state.rest = rest;

@@ -71,6 +71,17 @@ def test_counts(case):
     assert "do_sync_page+0x" in row["call_sites"] and "(maps)" in row["call_sites"]
 
 
+def test_stacks(case):
+    """With --stacks a call site has its callers, if libunwind is there."""
+    row = case.row("open", "map", "sync-page", options=["--stacks"])
+    if case.document["notes"]:
+        raise Skip(case.document["notes"][0])
+    first = re.sub(r"\+0x[0-9a-f]+", "", row["call_sites"])
+    assert first.startswith("do_sync_page (maps) < ") and " < main (maps) < " in first, row["call_sites"]
+    assert row["call_sites"].endswith(" 1") and ";" not in row["call_sites"]
+    assert " < " not in case.row("open", "map", "sync-page")["call_sites"]
+
+
 def test_writes(case):
     row = case.row("open", "map", "writes", "changes")
     counts(row, writes=4, write_bytes=5, changes=3)
@@ -160,8 +171,10 @@ def test_children(case):
 
 def test_uncovered(case):
     """A program begun without the companion is named; one that could not be begun is not."""
-    case.maps_run("open", "map", "bare", "open", "map", "sync")
-    assert any("not covered" in note for note in case.document["notes"]), case.document
+    for way in ("bare", "bare-search"):
+        case.maps_run("open", "map", way, "open", "map", "sync")
+        assert ["is not covered" in note for note in case.document["notes"]] == [True], (way, case.document)
+        assert "is not covered" in case.stderr, (way, case.stderr)
     case.maps_run("open", "map", "exec-fails")
     assert case.document["notes"] == []
 
@@ -267,9 +280,9 @@ def added(case, operations, times=10):
 
 def test_costs(case):
     """System calls that are added to a call: none but for mmap and munmap of a file."""
-    for operations in (["sync"], ["sync-page"], ["sync-async"], ["fsync"], ["fdatasync"], ["writes"], ["null-writes"],
-                       ["anonymous"], ["read"]):
-        assert added(case, operations) == {}, (operations, added(case, operations))
+    found = added(case, ["sync", "sync-page", "sync-async", "fsync", "fdatasync", "writes", "null-writes", "anonymous",
+                         "read"])
+    assert found == {}, found
     # The descriptor's mode and file, and a lock with signals blocked each for what comes and goes.
     found = added(case, ["unmap", "map"])
     assert found == {"fcntl": 1, "statx": 1, "rt_sigprocmask": 4}, found

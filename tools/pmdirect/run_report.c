@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The report of pmdirect run: a row a process and file. */
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -171,20 +172,31 @@ static void fill_written(struct cell *cells, const struct ledger_row *row, const
 		cells[AMPLIFICATION] = NUMBER_CELL((device - a->device_written) * 100 / asked);
 }
 
-/* "function+0x1f (object) 12; ..." */
+static char *appended(char *text, char *more)
+{
+	char *longer = text_format("%s%s", text, more);
+	free(text);
+	free(more);
+	return longer;
+}
+
+/* "function+0x1f (object) < its caller 12; ..." */
 static char *sites_of(const struct answers *answers, const struct ledger_row *row)
 {
 	const struct row_answer *a = answers->rows[row - answers->ledger->row];
 	char *all = text_copy("");
 	for (unsigned i = 0; a && i < LEDGER_SITES; i++) {
-		if (!atomic_load(&row->sites[i].calls) || !a->frames[i][0].address)
+		uint64_t calls = atomic_load(&row->sites[i].calls);
+		if (!calls || !a->frames[i][0].address)
 			continue;
-		char *site = symbol_of(&a->frames[i][0]), *longer;
-		longer = text_format("%s%s%s %llu", all, *all ? "; " : "", site,
-		                     (unsigned long long)atomic_load(&row->sites[i].calls));
-		free(site);
-		free(all);
-		all = longer;
+		if (*all)
+			all = appended(all, text_copy("; "));
+		for (unsigned frame = 0; frame < LEDGER_FRAMES && a->frames[i][frame].address; frame++) {
+			if (frame)
+				all = appended(all, text_copy(" < "));
+			all = appended(all, symbol_of(&a->frames[i][frame]));
+		}
+		all = appended(all, text_format(" %" PRIu64, calls));
 	}
 	return all;
 }
@@ -273,6 +285,8 @@ static void note_processes(struct notes *notes, const struct ledger *l)
 
 static void note_losses(struct notes *notes, const struct ledger *l)
 {
+	if (atomic_load(&l->has_no_stacks))
+		note(notes, "call sites have no callers: libunwind is not there, or a standard descriptor was closed");
 	unsigned processes = atomic_load(&l->processes_lost), rows = atomic_load(&l->rows_lost),
 		 maps = atomic_load(&l->maps_lost);
 	if (processes)

@@ -50,27 +50,20 @@ static size_t take(uintptr_t start, uintptr_t end, struct piece *ret)
 	return total;
 }
 
-static void gone(const struct piece *pieces, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		COUNT(row_of(pieces[i].file), maps_now, -1u);
-}
-
 static void back(const struct piece *pieces, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		table_add(&pieces[i]);
 }
 
-static void note_map(struct ledger_row *row, int protection, int flags, uint64_t length)
+static void note_map(struct ledger_row *row, int protection, bool is_sync, uint64_t length)
 {
 	if (!row)
 		return;
 	COUNT(row, maps, 1);
-	COUNT(row, maps_now, 1);
 	if (protection & PROT_WRITE)
 		atomic_store(&row->is_writable, 1);
-	if ((flags & MAP_TYPE) == MAP_SHARED_VALIDATE && flags & MAP_SYNC)
+	if (is_sync)
 		atomic_store(&row->is_sync, 1);
 	uint64_t longest = atomic_load(&row->longest);
 	while (longest < length && !atomic_compare_exchange_weak(&row->longest, &longest, length))
@@ -94,7 +87,8 @@ static void *map_shared(const struct map_call *call)
 	struct piece piece = {start, rounded(start, call->length), call->offset, file, mark, may_write};
 	table_add(&piece);
 	struct ledger_row *row = file_row(file);
-	note_map(row, call->protection, call->flags, call->length);
+	bool is_sync = mark || ((call->flags & MAP_TYPE) == MAP_SHARED_VALIDATE && call->flags & MAP_SYNC);
+	note_map(row, call->protection, is_sync, call->length);
 	if (row)
 		companion_ask(row, call->fd, address, call->length, call->offset);
 	errno = error;
@@ -106,13 +100,11 @@ void *calls_map(const struct map_call *call)
 	int type = call->flags & MAP_TYPE;
 	bool is_shared = (type == MAP_SHARED || type == MAP_SHARED_VALIDATE) && !(call->flags & MAP_ANONYMOUS);
 	struct piece under[AT_ONCE];
-	size_t count = 0;
 	if (is_shared ? !companion_begins() : !(call->flags & MAP_FIXED) || !companion_serves())
 		return calls_mmap(call);
 	/* The kernel may unmap what is there even if the call fails. MAP_FIXED_NOREPLACE never does. */
 	if (call->flags & MAP_FIXED && is_aligned((uintptr_t)call->address) && call->length)
-		count = take((uintptr_t)call->address, rounded((uintptr_t)call->address, call->length), under);
-	gone(under, count);
+		take((uintptr_t)call->address, rounded((uintptr_t)call->address, call->length), under);
 	return is_shared ? map_shared(call) : calls_mmap(call);
 }
 
@@ -128,8 +120,6 @@ int munmap(void *address, size_t length)
 	int rc = REAL(munmap)(address, length);
 	if (rc)
 		back(pieces, count);
-	else
-		gone(pieces, count);
 	return rc;
 }
 
@@ -149,7 +139,7 @@ static void moved(const struct piece *pieces, size_t count, uintptr_t old, uintp
 			p.end = end;
 		table_add(&p);
 		struct ledger_row *row = row_of(p.file);
-		note_map(row, 0, 0, p.end - p.start);
+		note_map(row, 0, false, p.end - p.start);
 		COUNT(row, changes, 1);
 	}
 }
@@ -158,10 +148,9 @@ static void *remap(void *address, size_t old, size_t new, int flags, void *targe
 {
 	struct piece pieces[AT_ONCE], under[AT_ONCE], source;
 	uintptr_t start = (uintptr_t)address, at = (uintptr_t)target;
-	size_t count, covered = 0;
+	size_t count;
 	if (flags & MREMAP_FIXED && is_aligned(at))
-		covered = take(at, rounded(at, new), under);
-	gone(under, covered);
+		take(at, rounded(at, new), under);
 	/* Of length 0: the pages are mapped a second time. */
 	if (!old && table_find(start, start + 1, &source)) {
 		pieces[0] = source;
@@ -180,8 +169,6 @@ static void *remap(void *address, size_t old, size_t new, int flags, void *targe
 	bool is_kept = old && (result == MAP_FAILED || flags & MREMAP_DONTUNMAP);
 	if (is_kept)
 		back(pieces, count);
-	else if (old)
-		gone(pieces, count);
 	if (result != MAP_FAILED)
 		moved(pieces, count, start, (uintptr_t)result, new);
 	errno = error;

@@ -14,6 +14,7 @@
 #include "futex.h"
 #include "inside.h"
 #include "real.h"
+#include "stack.h"
 #include "table.h"
 
 #define QUESTIONS 16 /* about further ranges of a file */
@@ -249,6 +250,8 @@ static void begin(void)
 		make_here();
 		begin_process();
 		pthread_atfork(prepare_fork, end_fork, child_of_fork);
+		if (ledger->stacks && !stack_begin())
+			atomic_store(&ledger->has_no_stacks, 1);
 		if (ledger->accelerate)
 			accelerate_begin();
 	}
@@ -382,8 +385,11 @@ void companion_site(struct ledger_row *row, void *address)
 		atomic_fetch_add_explicit(&site->calls, 1, memory_order_relaxed);
 		if (!is_new)
 			return;
-		site->frame[0] = (uintptr_t)address;
-		site->frames = 1;
+		inside_enter();
+		site->frames = stack_take(address, site->frame, LEDGER_FRAMES);
+		inside_leave();
+		if (!site->frames)
+			site->frame[site->frames++] = (uintptr_t)address;
 		ask(&site->question);
 		return;
 	}

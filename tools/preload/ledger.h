@@ -59,7 +59,7 @@ struct ledger_row {
 	_Atomic uint64_t address, length, offset;
 	/* Mappings of the file. */
 	_Atomic uint32_t is_writable, is_sync; /* one was, at a time */
-	_Atomic uint32_t maps, maps_now;
+	_Atomic uint32_t maps;
 	_Atomic uint64_t longest;
 	/* Calls, and the bytes of their ranges; fsyncs are fsync(2) and fdatasync(2). */
 	_Atomic uint64_t msyncs, msyncs_async, msync_bytes, by_lines, by_lines_bytes, fsyncs, fdatasyncs, range_syncs;
@@ -77,6 +77,7 @@ struct ledger {
 	int32_t run;                                /* its pid */
 	uint32_t accelerate;                        /* the mode */
 	uint32_t stacks;                            /* call sites with their callers */
+	_Atomic uint32_t has_no_stacks;             /* a process lacks what it needs for that */
 	_Atomic uint32_t questions;                 /* asked so far: a futex on which run waits */
 	_Atomic uint32_t processes, rows;           /* numbers used so far, at most those of the arrays */
 	_Atomic uint32_t processes_lost, rows_lost; /* no room */
