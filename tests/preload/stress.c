@@ -25,8 +25,7 @@
 #define PAGE 4096
 #define PAGES 8
 #define THREADS 4
-#define ROUNDS 200
-#define CHILDREN 20
+#define CHILDREN 100
 
 #define MUST(condition)                                                                                                \
 	do {                                                                                                           \
@@ -73,10 +72,12 @@ static void round_of_maps(unsigned seed)
 	MUST(!munmap(base, PAGES * PAGE));
 }
 
+static _Atomic bool stops;
+
 static void *run_thread(void *arg)
 {
 	unsigned seed = *(unsigned *)arg;
-	for (unsigned i = 0; i < ROUNDS; i++)
+	for (unsigned i = 0; !atomic_load(&stops); i++)
 		round_of_maps(seed + i);
 	return NULL;
 }
@@ -227,8 +228,11 @@ static void work(bool makes_clones)
 		MUST(!pthread_create(&threads[i], NULL, run_thread, &seeds[i]));
 	}
 	make_children();
+	/* fork(3) waits for a change of the table to end: a child finds all of it. */
+	expect("lost by fork", atomic_load(&ledger->maps_lost), 0);
 	if (makes_clones)
 		make_clones();
+	atomic_store(&stops, true);
 	for (unsigned i = 0; i < THREADS; i++)
 		MUST(!pthread_join(threads[i], NULL));
 	uint32_t rows = atomic_load(&ledger->rows);
