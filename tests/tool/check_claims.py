@@ -11,6 +11,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 
 from check_processes import as_child
 from place import Skip, mapped
@@ -38,7 +39,18 @@ def documents_of(place):
     lines = place.run("watch", "--json", "--for=1", path).stdout.decode().splitlines()
     lines += place.run("watch", "--json", "--for=1", "-p", str(os.getpid())).stdout.decode().splitlines()
     del held
-    return documents + [("watch", json.loads(line)) for line in lines]
+    return documents + run_documents(place, path) + [("watch", json.loads(line)) for line in lines]
+
+
+def run_documents(place, path):
+    """None where the C library is one for which no companion is built."""
+    report = place.directory / "run.json"
+    mapping = "import mmap, os, sys; file = os.open(sys.argv[1], os.O_RDWR); mmap.mmap(file, 0).flush()"
+    done = place.run("run", "--json", "-o", report, "--", sys.executable, "-c", mapping, path, status=None)
+    if b"libpmdirect-preload.so is neither" in done.stderr:
+        return []
+    assert done.returncode == 0, done
+    return [("run", json.loads(report.read_text(encoding="utf-8")))]
 
 
 def plain(mdoc):
@@ -56,7 +68,7 @@ def test_json_documented(place):
     """Each field that a command writes has its entry, each entry its field, and each word of a field stands there."""
     text = pathlib.Path(place.manual).read_text(encoding="ascii")
     section = {name: text.split(f".Ss {name}\n")[1].split("\n.Ss ")[0].split("\n.Sh ")[0]
-               for name in ("probe", "explain", "ps", "watch", "bench", "doctor", "JSON")}
+               for name in ("probe", "explain", "ps", "watch", "bench", "run", "doctor", "JSON")}
     manual = pathlib.Path(place.manual).parents[1] / "man7"
     top = set(entries_of(section["JSON"]))
     assert top == {"schema", "version", "library", "rows", "notes"}, top
@@ -100,7 +112,8 @@ def test_escapes(place):
     for arguments in (("bench", "--seconds=1", directory), ("bench", absent / "file"), ("probe", directory),
                       ("probe", absent), ("explain", absent), ("watch", directory), ("ps", "--file", absent), (odd,),
                       ("ps", odd), ("probe", "-o", odd, "/"), ("probe", "--require", odd, "/"), ("ps", "-p", odd),
-                      ("doctor", "--" + odd)):
+                      ("doctor", "--" + odd), ("run", odd), ("run", absent), ("run", "-o", absent / odd, "true"),
+                      ("run", "--columns", odd, "true")):
         done = place.run(*arguments, status=None)
         assert b"\x1b" not in done.stdout + done.stderr, done
         assert all(line.startswith(b"pmdirect: ") for line in done.stderr.splitlines()), done

@@ -162,7 +162,7 @@ static void *remap(void *address, size_t old, size_t new, int flags, void *targe
 	} else {
 		count = take(start, rounded(start, old), pieces);
 	}
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count && companion_accelerates(); i++)
 		accelerate_changed(pieces[i].file);
 	void *result = REAL(mremap)(address, old, new, flags, target);
 	int error = errno;

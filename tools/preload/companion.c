@@ -243,7 +243,7 @@ static void begin(void)
 		return;
 	inside_enter();
 	real_find();
-	const char *path = getenv(LEDGER_ENV);
+	const char *path = secure_getenv(LEDGER_ENV);
 	if (path)
 		attach(path);
 	if (ledger) {
