@@ -10,18 +10,19 @@
 #include <string.h>
 
 #include "companion.h"
+#include "place.h"
 #include "real.h"
 
 static int expect(const char *program)
 {
-	return companion_serves() ? companion_expect(getpid(), program) : -1;
+	return companion_serves() ? place_expect(getpid(), program) : -1;
 }
 
 /* The call failed. */
 static int failed(int place)
 {
 	int error = errno;
-	companion_unexpect(place);
+	place_unexpect(place);
 	errno = error;
 	return -1;
 }
@@ -123,7 +124,7 @@ int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *
 	if (!rc && pid)
 		*pid = child;
 	if (!rc && companion_serves())
-		companion_spawned(child, path);
+		place_spawned(child, path);
 	return rc;
 }
 
@@ -135,6 +136,6 @@ int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t 
 	if (!rc && pid)
 		*pid = child;
 	if (!rc && companion_serves())
-		companion_spawned(child, file);
+		place_spawned(child, file);
 	return rc;
 }

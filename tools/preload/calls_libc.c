@@ -7,6 +7,7 @@
 #include "calls.h"
 #include "companion.h"
 #include "file.h"
+#include "place.h"
 #include "real.h"
 
 void *calls_mmap(const struct map_call *c)
@@ -137,10 +138,10 @@ void closefrom(int first)
 
 int execveat(int directory, const char *path, char *const argv[], char *const envp[], int flags)
 {
-	int place = companion_serves() ? companion_expect(getpid(), path) : -1;
+	int place = companion_serves() ? place_expect(getpid(), path) : -1;
 	REAL(execveat)(directory, path, argv, envp, flags);
 	int error = errno;
-	companion_unexpect(place);
+	place_unexpect(place);
 	errno = error;
 	return -1;
 }

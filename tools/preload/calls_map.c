@@ -10,6 +10,7 @@
 #include "calls.h"
 #include "companion.h"
 #include "counts.h"
+#include "question.h"
 #include "real.h"
 #include "table.h"
 
@@ -90,7 +91,7 @@ static void *map_shared(const struct map_call *call)
 	bool is_sync = mark || ((call->flags & MAP_TYPE) == MAP_SHARED_VALIDATE && call->flags & MAP_SYNC);
 	note_map(row, call->protection, is_sync, call->length);
 	if (row)
-		companion_ask(row, call->fd, address, call->length, call->offset);
+		question_map(row, call->fd, address, call->length, call->offset);
 	errno = error;
 	return address;
 }

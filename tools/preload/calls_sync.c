@@ -5,6 +5,7 @@
 #include "accelerate.h"
 #include "companion.h"
 #include "counts.h"
+#include "question.h"
 #include "real.h"
 #include "table.h"
 
@@ -18,7 +19,7 @@ static void note_sync(struct ledger_row *row, uint64_t begin, int rc, void *call
 	COUNT(row, nanoseconds, now() - begin);
 	if (rc)
 		COUNT(row, errors, 1);
-	companion_site(row, caller);
+	question_site(row, caller);
 }
 
 /* By lines, if accelerate mode made the mapping and takes the call; else by the kernel. */

@@ -8,6 +8,7 @@
 
 #include "companion.h"
 #include "file.h"
+#include "question.h"
 
 #define FILES 1023
 #define NUMBERS 4096
@@ -125,7 +126,7 @@ struct ledger_row *file_row(struct file *file)
 	struct ledger_row *row = atomic_load_explicit(&file->row, memory_order_acquire), *none = NULL;
 	if (row)
 		return row;
-	row = companion_row(file, file->parent_row);
+	row = question_row(file, file->parent_row);
 	if (row && !atomic_compare_exchange_strong(&file->row, &none, row)) {
 		atomic_store(&row->state, ROW_FREE);
 		row = none;
