@@ -22,6 +22,10 @@
 
 #include "../../tools/preload/ledger.h"
 
+#ifndef SYS_mmap
+#define SYS_mmap SYS_mmap2 /* of 32-bit machines, in other units for the offset, which is 0 here */
+#endif
+
 #define PAGE 4096
 #define PAGES 8
 #define THREADS 4

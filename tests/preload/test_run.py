@@ -119,7 +119,7 @@ def test_status(case):
     case.maps_run("open", "map", "term", status=-signal.SIGTERM)
     counts(case.row("open", "map", "sync", "kill", status=-signal.SIGKILL), msyncs=1)
     row = case.row("open", "map", "sync", "quick-end", status=5)
-    assert row["written"] is not None
+    assert row["written"] is not None or not os.path.exists("/proc/self/io")
 
 
 def test_reading(case):
@@ -187,6 +187,8 @@ def test_refused(case):
     static = case.directory / "static"
     source = case.directory / "static.c"
     source.write_text("int main(void) { return 0; }\n", encoding="ascii")
+    if not shutil.which("cc"):
+        raise Skip("there is no compiler for a static program")
     if subprocess.run(["cc", "-static", "-o", static, source], stderr=subprocess.DEVNULL, check=False).returncode == 0:
         done = subprocess.run([case.command, "run", static], stderr=subprocess.PIPE, check=False)
         assert done.returncode == 2 and b"linked statically" in done.stderr, done
@@ -257,6 +259,8 @@ def test_outlived(case):
 
 def traced(case, *operations, covered):
     """System calls by name that the program makes for these operations."""
+    if not shutil.which("strace"):
+        raise Skip("strace is not there")
     log = case.directory / "trace"
     program = ["strace", "-f", "-qq", "-o", log, case.maps, case.file, *operations]
     done = subprocess.run([case.command, "run", "-o", "/dev/null", *program] if covered else program,
