@@ -31,7 +31,8 @@ class Skip(Exception):
 class Case:
     def __init__(self, command, programs, directory):
         self.command, self.directory = command, pathlib.Path(directory)
-        self.maps, self.variants = (os.path.join(programs, name) for name in ("maps", "variants"))
+        self.maps, self.variants, self.allocator = (os.path.join(programs, name)
+                                                    for name in ("maps", "variants", "allocator"))
         self.file, self.other = str(self.directory / "file"), str(self.directory / "other")
         self.document = self.stderr = self.status = None
 
@@ -69,6 +70,14 @@ def test_counts(case):
     assert row["inode"] == os.stat(case.file).st_ino
     assert sum(int(site.rsplit(" ", 1)[1]) for site in row["call_sites"].split("; ")) == 6, row["call_sites"]
     assert "do_sync_page+0x" in row["call_sites"] and "(maps)" in row["call_sites"]
+
+
+def test_allocator(case):
+    """A mapping made inside malloc(3): the companion allocates nothing there."""
+    (case.directory / "allocator.data").write_bytes(bytes(1 << 20))
+    row, = case.run(case.allocator, cwd=case.directory)
+    assert row["async_msyncs"] >= 98 and row["maps"] >= 50, row
+    assert case.document["notes"] == []
 
 
 def test_stacks(case):

@@ -138,7 +138,8 @@ static void make_here(void)
 static void begin(void)
 {
 	int nobody = NOT_BEGUN, error = errno;
-	if (!atomic_compare_exchange_strong(&state, &nobody, BEGINS))
+	/* An allocator may map a file before the C library has begun: then the constructor is still to come. */
+	if (!environ || !atomic_compare_exchange_strong(&state, &nobody, BEGINS))
 		return;
 	inside_enter();
 	real_find();
