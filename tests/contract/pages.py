@@ -127,7 +127,7 @@ def check_entries(pages, header, undocumented):
 
 
 def check_installed(pages, build_file):
-    listed = set(re.findall(r"'(man[137]/[\w.]+)'", build_file))
+    listed = set(re.findall(r"'(man[137]/[\w.-]+)'", build_file))
     there = {f"{page.path.parent.name}/{page.path.name}" for page in pages}
     return [f"{name}: not installed by doc/meson.build" for name in sorted(there - listed)]
 
