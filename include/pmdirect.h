@@ -198,7 +198,6 @@ struct pm_evidence {
 
 struct pm_mapping;
 struct pm_event;
-
 /* pm_event_fn(3): an event handler. It runs with no lock held, in the thread whose call met the event or in a thread of
  * the library that runs only handlers. It may call any function on the mapping, except pm_unmap() and pm_resize(). */
 typedef void pm_event_fn(struct pm_mapping *mapping, const struct pm_event *event, void *arg);
@@ -250,7 +249,6 @@ enum pm_event_kind {
 };
 
 #define PM_EVENT_FRAMES 16 /* of pm_event(3) */
-
 struct pm_event {
 	size_t size; /* sizeof(struct pm_event) of the library */
 	enum pm_event_kind kind;
@@ -335,8 +333,7 @@ PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t leng
  * none were, it makes no system call. A failure poisons all mappings of the file until pm_clear_error().
  * Returns: 0; -EIO, -ENOSPC or another error of msync(2); -EROFS: the file system was made read-only; -ERANGE: the file
  * ends before something flushed; -EBADF; -PM_ENOTSYNC, -PM_ENOTDIRECT, -PM_EVOLATILE: a guarantee was lost.
- * Threads: on PM_PAGE one thread at a time writes, for all that wait. So a small drain may wait for a large one, and
- * return an error that another thread's pages caused. */
+ * Threads: on PM_PAGE one thread writes for all that wait: a small drain may wait for a large one and get its error. */
 PM_API int pm_drain(struct pm_mapping *mapping);
 
 /* pm_persist(3): pm_flush() and pm_drain() in one call. On PM_CACHE_LINE and PM_BYTE it covers stores, not what
@@ -349,7 +346,6 @@ struct pm_range {
 	const void *address;
 	size_t length;
 };
-
 /* pm_commit(3): makes exactly these ranges durable; they may overlap. On PM_PAGE no page that was only flushed is
  * written (but see the page), and calls of several threads share a write-back.
  * Returns: as pm_persist(). */
@@ -378,8 +374,7 @@ PM_API int pm_sync(struct pm_mapping *mapping);
 /* pm_memcpy(3): copies length bytes to destination, which lies in the mapping, and persists them. source lies anywhere
  * and does not overlap. flags is 0 or any of the four above. By lines and bytes aligned 8-byte words are stored whole.
  * Returns: as pm_persist(); -EINVAL: unknown flag or both temporal ones; -EACCES: read-only.
- * Crash: before the return any subset of the range's words may be new. After 0 none is lost, except on PM_NONE or with
- * PM_NODRAIN or PM_NOFLUSH. */
+ * Crash: until the return any of its words may be new. After 0 none is lost, but on PM_NONE, PM_NODRAIN, PM_NOFLUSH. */
 PM_API int pm_memcpy(struct pm_mapping *mapping, void *destination, const void *source, size_t length, unsigned flags);
 /* pm_memmove(3): as pm_memcpy(); source and destination may overlap. Crash: in the overlap the source is lost too. */
 PM_API int pm_memmove(struct pm_mapping *mapping, void *destination, const void *source, size_t length, unsigned flags);
@@ -445,6 +440,12 @@ PM_API int pm_explain(const struct pm_report *report, char *buffer, size_t buffe
 /* pm_explain_event(3): the same for an event, in a sentence or two. */
 PM_API int pm_explain_event(const struct pm_event *event, char *buffer, size_t buffer_size);
 
+struct pm_quirk {
+	const char *name, *effect, *advice; /* static; as "fsync-skips-flush", and two sentences without full stops */
+};
+/* pm_quirk(3): what the reported kernel is known to do wrong with files as the reported one; NULL: no index-th one. */
+PM_API const struct pm_quirk *pm_quirk(const struct pm_report *report, size_t index);
+
 /* pm_log_fn(3): receives a sentence, valid during the call; it calls nothing of the library. */
 typedef void pm_log_fn(const char *sentence, void *arg);
 /* pm_set_log(3): from now on function gets path and sentence of each event of each mapping; NULL: none, as at first.
@@ -496,5 +497,4 @@ PM_API int pm_guarded(struct pm_mapping *mapping, pm_guarded_fn *function, void 
 #ifdef __cplusplus
 }
 #endif
-
 #endif

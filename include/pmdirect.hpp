@@ -169,6 +169,8 @@ struct report : pm_report {
 	{
 		return detail::sentences<pm_report>(pm_explain, *this);
 	}
+	// What the kernel is known to do wrong with such files, one by one: pm_quirk(3).
+	const struct pm_quirk *quirk(std::size_t index) const noexcept { return ::pm_quirk(this, index); }
 	const pm_evidence &operator[](pm_evidence_row row) const noexcept { return evidence[row]; }
 };
 

@@ -90,6 +90,16 @@ static const struct {
 	ROW(ALWAYS, NEVER, EROFS_SUPER_MAGIC_V1, PM_FS_STATMOUNT, "fs/erofs/super.c erofs_show_options",
 	    "tests/guest/test_backing.c", "pm_below(7), Which calls are made on which file system"),
 
+	/* What a direct file bears. */
+	ROW(RELEASE(6, 5), NEVER, EXT4_SUPER_MAGIC, PM_FS_CACHESTAT_CRASHES, "mm/filemap.c filemap_cachestat",
+	    "tests/unit/test_quirks.c", "pm_below(7), Which calls are made on which file system"),
+	ROW(RELEASE(6, 5), NEVER, XFS_SUPER_MAGIC, PM_FS_CACHESTAT_CRASHES, "mm/filemap.c filemap_cachestat",
+	    "tests/unit/test_quirks.c", "pm_below(7), Which calls are made on which file system"),
+	ROW(ALWAYS, RELEASE(4, 15), EXT4_SUPER_MAGIC, PM_FS_LACKS_MAP_SYNC, "fs/dax.c dax_finish_sync_fault",
+	    "tests/unit/test_quirks.c", "pm_evidence(7), What the kernel granted"),
+	ROW(ALWAYS, RELEASE(4, 15), XFS_SUPER_MAGIC, PM_FS_LACKS_MAP_SYNC, "fs/dax.c dax_finish_sync_fault",
+	    "tests/unit/test_quirks.c", "pm_evidence(7), What the kernel granted"),
+
 	/* What syncs do. */
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_FSYNC_BY_JOURNAL, "fs/ext4/fsync.c ext4_fsync_nojournal",
 	    "tests/power/no_journal.sh", "pm_lines(7), ext4 without a journal"),
@@ -189,16 +199,20 @@ const struct pm_file_system *pm_file_system(uint32_t magic)
 }
 
 /* What cannot be parsed counts as the oldest kernel. */
+static unsigned parse_release(const char *release)
+{
+	unsigned major, minor;
+	return sscanf(release, "%u.%u", &major, &minor) == 2 ? RELEASE(major, minor) : ALWAYS;
+}
+
 static unsigned running_release(void)
 {
 	struct utsname name;
-	unsigned major, minor;
-	if (PM_RETRY(pm_sys->uname(&name)) || sscanf(name.release, "%u.%u", &major, &minor) != 2)
-		return ALWAYS;
-	return RELEASE(major, minor);
+	return PM_RETRY(pm_sys->uname(&name)) ? ALWAYS : parse_release(name.release);
 }
 
-bool pm_has_quirk(uint32_t magic, enum pm_quirk quirk)
+/* release: NULL stands for the running one, which is asked for only if it matters. */
+static bool has_quirk(uint32_t magic, enum pm_quirk_bit quirk, const char *release)
 {
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		if (rows[i].magic != magic || !(rows[i].bits & quirk))
@@ -206,9 +220,19 @@ bool pm_has_quirk(uint32_t magic, enum pm_quirk quirk)
 		if (rows[i].from == ALWAYS && rows[i].before == NEVER)
 			return true;
 		/* A bug may be there in two spans of releases: each has its row. */
-		unsigned release = running_release();
-		if (rows[i].from <= release && release < rows[i].before)
+		unsigned number = release ? parse_release(release) : running_release();
+		if (rows[i].from <= number && number < rows[i].before)
 			return true;
 	}
 	return false;
+}
+
+bool pm_has_quirk(uint32_t magic, enum pm_quirk_bit quirk)
+{
+	return has_quirk(magic, quirk, NULL);
+}
+
+bool pm_release_has_quirk(uint32_t magic, enum pm_quirk_bit quirk, const char *release)
+{
+	return has_quirk(magic, quirk, release);
 }

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum pm_quirk {
+enum pm_quirk_bit {
 	/* What it is. */
 	PM_FS_VOLATILE = 1u << 0,        /* keeps its files in memory only */
 	PM_FS_ON_BLOCK_DEVICE = 1u << 1, /* its st_dev is a device; without one its f_type was passed on by a server */
@@ -21,6 +21,8 @@ enum pm_quirk {
 	/* What may be asked of it. */
 	PM_FS_STATMOUNT = 1u << 6, /* statmount(2) with options does no harm */
 	PM_FS_CACHESTAT = 1u << 7, /* cachestat(2) of a file that is not DAX does no harm */
+	PM_FS_CACHESTAT_CRASHES = 1u << 24, /* of a DAX file it may crash the kernel */
+	PM_FS_LACKS_MAP_SYNC = 1u << 25,    /* its files may be DAX, and cannot be mapped with MAP_SYNC */
 
 	/* What its syncs do. */
 	PM_FS_FSYNC_COMPLETE = 1u << 8,    /* fsync(2) and msync(2) write everything that leads to the data */
@@ -59,7 +61,9 @@ const struct pm_file_system *pm_file_system(uint32_t magic);
 unsigned pm_file_system_place(uint32_t magic);
 const struct pm_file_system *pm_file_system_at(unsigned place);
 
-/* Whether that holds of the file system under the running kernel. Calls uname(2) where it depends on the release. */
-bool pm_has_quirk(uint32_t magic, enum pm_quirk);
+/* Whether that holds of the file system under a release, as uname(2) has it; one that cannot be read is the oldest. */
+bool pm_release_has_quirk(uint32_t magic, enum pm_quirk_bit, const char *release);
+/* The same under the running kernel. Calls uname(2) where it depends on the release. */
+bool pm_has_quirk(uint32_t magic, enum pm_quirk_bit);
 
 #endif

@@ -67,6 +67,7 @@ lib/facts/evidence
 lib/facts/policy
 lib/facts/text
 lib/facts/names
+lib/facts/quirk
 lib/facts/explain
 lib/facts/explain_event
 lib/facts/subject

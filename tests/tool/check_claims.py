@@ -239,7 +239,8 @@ def test_doctor_mounts(place):
 class Loop:
     """A loop device on a file, with an ext4 on its only partition, mounted."""
 
-    def __init__(self, place):
+    def __init__(self, place, *options):
+        self.options = options
         if os.geteuid() or not all(map(shutil.which, ("losetup", "mkfs.ext4", "mount"))):
             raise Skip("only root can make a loop device")
         path = place.directory / "image"
@@ -250,7 +251,7 @@ class Loop:
         if done.returncode:
             raise Skip("there is no loop device here")
         self.disk, self.where = done.stdout.decode().strip(), place.directory / "mount"
-        self.where.mkdir()
+        self.where.mkdir(exist_ok=True)
 
     def partition(self, operation):
         record = struct.pack("=qqi64s64s4x", 1 << 20, 90 << 20, 1, b"", b"")
@@ -265,7 +266,7 @@ class Loop:
     def __enter__(self):
         try:
             self.partition(BLKPG_ADD_PARTITION)
-            subprocess.run(["mkfs.ext4", "-q", self.disk + "p1"], check=True, stderr=subprocess.DEVNULL)
+            subprocess.run(["mkfs.ext4", "-q", *self.options, self.disk + "p1"], check=True, stderr=subprocess.DEVNULL)
             subprocess.run(["mount", self.disk + "p1", self.where], check=True, stderr=subprocess.DEVNULL)
         except (OSError, subprocess.CalledProcessError) as error:
             self.__exit__()
@@ -280,6 +281,20 @@ class Loop:
         except OSError:
             pass
         subprocess.run(["losetup", "-d", self.disk], **quiet)
+
+
+def test_quirks(place):
+    """What the kernel does wrong with an ext4 without a journal is said by probe, by explain and by doctor."""
+    with Loop(place, "-O", "^has_journal") as loop:
+        row, = place.json("probe", loop.where)["rows"]
+        assert "fsync-skips-inode" in row["quirks"].split(","), row
+        sentences = place.json("explain", loop.where)["notes"][-1]
+        found = [row for row in place.json("doctor", status=None)["rows"] if row["subject"] == str(loop.where)]
+    assert "leave the inode out" in sentences and "journal" in sentences.split("advice: ")[-1], sentences
+    assert any("leave the inode out" in row["evidence"] and row["advice"] for row in found), found
+    with Loop(place) as loop:
+        row, = place.json("probe", loop.where)["rows"]
+        assert row["quirks"] == "", row
 
 
 def test_bench_counts(place):

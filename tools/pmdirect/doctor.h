@@ -22,7 +22,6 @@ struct doctor {
 	bool is_table; /* two lines a finding, instead of columns */
 	enum level worst;
 	bool has_unknown;
-	bool has_dax; /* a mount or a device on which mappings are direct was found */
 };
 
 /*

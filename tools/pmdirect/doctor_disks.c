@@ -74,40 +74,16 @@ void doctor_disks(struct doctor *d)
 	for_each_entry("/sys/block", look_at_disk, d);
 }
 
-#define RELEASE(major, minor) ((unsigned)(major) << 16 | (unsigned)(minor))
-
-/* What the releases do wrong to direct mappings, whatever a program does. The manual says where in the kernel. */
-static const struct {
-	unsigned from, before;
-	enum level level;
-	const char *evidence, *advice;
-} quirks[] = {
-	{0, RELEASE(4, 15), LEVEL_WARNING, "it has no MAP_SYNC", "use Linux 4.15 or later"},
-	{RELEASE(5, 10), RELEASE(6, 6), LEVEL_WARNING,
-         "fsync(2) on an ext4 without a journal may leave the flush of the disk out", "give such an ext4 a journal"},
-	{RELEASE(6, 0), RELEASE(6, 2), LEVEL_WARNING,
-         "a hole of a cloned file on XFS with DAX shows old blocks, and a store may never end",
-         "do not clone mapped files, or use Linux 6.12"},
-	{RELEASE(6, 5), ~0u, LEVEL_WARNING,
-         "cachestat(2) of a file on DAX can crash it, without privilege; whether your release has the mend is not "
-         "known",
-         "let no untrusted program open files on DAX"},
-};
-
 void doctor_kernel(struct doctor *d)
 {
 	struct utsname name;
-	unsigned major, minor;
 	char enabled[8];
-	if (uname(&name) || sscanf(name.release, "%u.%u", &major, &minor) != 2) {
+	if (uname(&name)) {
 		finding(d, LEVEL_UNKNOWN, "kernel", "release", "", "its release cannot be read");
 		return;
 	}
-	unsigned release = RELEASE(major, minor);
-	finding(d, LEVEL_OK, "kernel", name.release, "", "Linux, %s", name.machine);
-	for (size_t i = 0; d->has_dax && i < sizeof(quirks) / sizeof(quirks[0]); i++)
-		if (quirks[i].from <= release && release < quirks[i].before)
-			finding(d, quirks[i].level, "kernel", name.release, quirks[i].advice, "%s", quirks[i].evidence);
+	finding(d, LEVEL_OK, "kernel", name.release, "", "Linux, %s; what it does wrong stands at the mounts",
+	        name.machine);
 	if (sysfs_line(enabled, sizeof(enabled), "/proc/sys/fs/leases-enable") && !strcmp(enabled, "0"))
 		finding(d, LEVEL_WARNING, "kernel", name.release, "set the sysctl fs.leases-enable to 1",
 		        "leases are off, so PM_LEASE cannot help where files can be cloned");

@@ -126,7 +126,6 @@ static void look_at_dax(struct doctor *d, const char *name)
 	char size[32];
 	if (!sysfs_line(size, sizeof(size), "/sys/bus/dax/devices/%s/size", name))
 		return;
-	d->has_dax = true;
 	finding(d, LEVEL_OK, "device-dax", name, "", "%" PRIu64 " MiB, mapped without a file system",
 	        (uint64_t)strtoull(size, NULL, 10) >> 20);
 }

@@ -106,15 +106,6 @@ static void say_medium(struct doctor *d, const struct mount *m, const struct pm_
 static void say_direct(struct doctor *d, const struct mount *m, const struct pm_report *r)
 {
 	const struct pm_evidence *e = r->evidence;
-	d->has_dax = true;
-	if (e[PM_EV_SHAREABLE].state == PM_YES)
-		finding(d, LEVEL_WARNING, "mount", m->where,
-		        "map with PM_LEASE, or make the file system with -m reflink=0",
-		        "it has reflink, and a clone makes MAP_SYNC lose stores");
-	if (e[PM_EV_FAST_COMMIT].state == PM_YES)
-		finding(d, LEVEL_WARNING, "mount", m->where,
-		        "map with PM_LEASE, or take fast_commit off (tune2fs -O ^fast_commit)",
-		        "it commits by fast_commit, under which MAP_SYNC can lose stores");
 	if (e[PM_EV_MAP_SYNC].state == PM_NO)
 		finding(d, LEVEL_NOTE, "mount", m->where, "", "it is direct, and refuses MAP_SYNC (%s)",
 		        pm_strerror(e[PM_EV_MAP_SYNC].error));
@@ -132,6 +123,14 @@ static void say_cached(struct doctor *d, const struct mount *m, const struct pm_
 		        "%s may cache files in large folios, so a commit of some bytes may write up to 2 MiB", m->type);
 }
 
+static void say_quirks(struct doctor *d, const struct mount *m, const struct pm_report *r)
+{
+	const struct pm_quirk *quirk;
+	for (size_t i = 0; (quirk = pm_quirk(r, i)); i++)
+		finding(d, LEVEL_WARNING, "mount", m->where, quirk->advice, "under Linux %s %s",
+		        r->evidence[PM_EV_KERNEL].text, quirk->effect);
+}
+
 static void say_all(struct doctor *d, const struct mount *m, const struct pm_report *r)
 {
 	say_medium(d, m, r);
@@ -144,6 +143,7 @@ static void say_all(struct doctor *d, const struct mount *m, const struct pm_rep
 		        "give it a journal (tune2fs -O has_journal), or map with PM_PREPARE",
 		        "it is an ext4 without a journal: a sync is of the whole file system, and needs e2fsck after a "
 		        "crash");
+	say_quirks(d, m, r);
 	if (r->evidence[PM_EV_FS_ONLINE].state == PM_NO)
 		finding(d, LEVEL_BAD, "mount", m->where, "unmount it, check it and mount it again",
 		        "it was shut down, or its device is gone");

@@ -66,9 +66,19 @@ static void print_wrapped(const char *text)
 	putchar('\n');
 }
 
+static void add_quirks(char *text, size_t size, const struct pm_report *r)
+{
+	const struct pm_quirk *quirk;
+	for (size_t i = 0; (quirk = pm_quirk(r, i)); i++) {
+		size_t length = strlen(text);
+		snprintf(text + length, size - length, " Under Linux %s %s; advice: %s.",
+		         r->evidence[PM_EV_KERNEL].text, quirk->effect, quirk->advice);
+	}
+}
+
 static enum status explain(const char *path, const struct form *form, const struct pm_options *options, bool all)
 {
-	char text[4096] = "";
+	char text[8192] = "";
 	struct place place;
 	struct answer a;
 	struct output out;
@@ -84,6 +94,7 @@ static enum status explain(const char *path, const struct form *form, const stru
 		status = a.report.granularity ? STATUS_MET : STATUS_UNKNOWN;
 		if (pm_explain(&a.report, text, sizeof(text)) < 0)
 			text[0] = 0;
+		add_quirks(text, sizeof(text), &a.report);
 	}
 	/* In JSON the sentences are a note. */
 	if (form->json && text[0])

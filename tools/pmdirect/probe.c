@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pmdirect probe: what a mapping of each path would get. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "command.h"
 #include "place.h"
+#include "text.h"
 
 enum {
 	PATH,
@@ -17,6 +19,7 @@ enum {
 	GRADE,
 	REASON,
 	ADVICE,
+	QUIRKS,
 	MET,
 	ERROR,
 	SENTENCE,
@@ -35,6 +38,7 @@ static const struct column columns[] = {
 	[GRADE] = {"grade", COLUMN_TEXT, true, "how well lines are founded: none, accepted, promised, proven"},
 	[REASON] = {"reason", COLUMN_TEXT, true, "the first fact in the way: pm_evidence(7)"},
 	[ADVICE] = {"advice", COLUMN_TEXT, false, "what to do about it: pm_evidence(7)"},
+	[QUIRKS] = {"quirks", COLUMN_TEXT, false, "what the kernel is known to do wrong there: pm_quirk(3)"},
 	[MET] = {"met", COLUMN_TEXT, false, "whether what --require asks for is met: yes, no, unknown"},
 	[ERROR] = {"error", COLUMN_TEXT, false, "why it cannot be mapped or asked, in words"},
 	[SENTENCE] = {"sentence", COLUMN_TEXT, false, "the error in a sentence"},
@@ -105,6 +109,19 @@ static enum pm_state state_met(const char *path, const struct place *place, cons
 	return met;
 }
 
+/* The names, by commas. */
+static char *quirks_of(const struct pm_report *r)
+{
+	const struct pm_quirk *quirk;
+	char *names = text_copy("");
+	for (size_t i = 0; (quirk = pm_quirk(r, i)); i++) {
+		char *longer = text_format("%s%s%s", names, i ? "," : "", quirk->name);
+		free(names);
+		names = longer;
+	}
+	return names;
+}
+
 static void fill(struct cell *cells, const char *path, const struct place *place, const struct answer *a)
 {
 	const struct pm_report *r = &a->report;
@@ -137,7 +154,10 @@ static enum status probe(struct output *out, const char *path, const struct requ
 	enum pm_state met = state_met(path, &place, request, &answer);
 	fill(cells, path, &place, &answer);
 	cells[MET] = TEXT_CELL(request->required ? pm_state_name(met) : NULL);
+	char *quirks = quirks_of(&answer.report);
+	cells[QUIRKS] = TEXT_CELL(is_told(&answer) ? quirks : NULL);
 	output_row(out, cells);
+	free(quirks);
 	if (answer.sentence)
 		output_note(out, "%s", answer.sentence);
 	answer_free(&answer);
