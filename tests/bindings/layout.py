@@ -24,7 +24,7 @@ ENUMS = [("pm_granularity", "Granularity", "PM_(?:GRANULARITY_)?"), ("pm_state",
          ("pm_verdict", "Verdict", "PM_VERDICT_"), ("pm_reason", "Reason", "PM_REASON_"),
          ("pm_advice", "Advice", "PM_ADVICE_"), ("pm_evidence_row", "Row", "PM_EV_"),
          ("pm_event_kind", "EventKind", "PM_EVENT_")]
-STRUCTS = ("pm_options", "pm_evidence", "pm_report", "pm_event", "pm_statistics", "pm_range")
+STRUCTS = ("pm_options", "pm_evidence", "pm_report", "pm_event", "pm_statistics", "pm_range", "pm_quirk")
 # Not of Python: faults, and what is the address itself.
 NOT_THERE = {"pm_guard_install", "pm_guard_remove", "pm_guarded"}
 

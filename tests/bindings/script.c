@@ -163,6 +163,15 @@ static void print_explanation(const struct pm_report *report)
 	printf("%s\n", text);
 }
 
+static void print_quirks(const struct pm_report *report)
+{
+	const struct pm_quirk *quirk = pm_quirk(report, 0);
+	printf("%s", quirk ? quirk->name : "none");
+	for (size_t i = 1; (quirk = pm_quirk(report, i)); i++)
+		printf(" %s", quirk->name);
+	putchar('\n');
+}
+
 static void print_report(const struct pm_report *report, const char *field)
 {
 	if (!strcmp(field, "granularity"))
@@ -179,6 +188,8 @@ static void print_report(const struct pm_report *report, const char *field)
 		puts(pm_advice_name(report->advice));
 	else if (!strcmp(field, "explain"))
 		print_explanation(report);
+	else if (!strcmp(field, "quirks"))
+		print_quirks(report);
 	else
 		printf("%lld\n", !strcmp(field, "grade")          ? (long long)report->grade
 		                 : !strcmp(field, "sync-request") ? (long long)report->sync_request

@@ -165,6 +165,14 @@ bool copies(const line &line)
 
 // ---- Truth ----
 
+void print_quirks(const pmdirect::report &report)
+{
+	std::string names;
+	for (std::size_t i = 0; report.quirk(i); i++)
+		names += (i ? " " : "") + std::string(report.quirk(i)->name);
+	print(names.empty() ? "none" : names);
+}
+
 void print_report(const pmdirect::report &report, const std::string &field)
 {
 	if (code)
@@ -181,6 +189,8 @@ void print_report(const pmdirect::report &report, const std::string &field)
 		print(pm_advice_name(report.advice));
 	else if (field == "explain")
 		print(report.explain());
+	else if (field == "quirks")
+		print_quirks(report);
 	else
 		print(field == "grade"          ? static_cast<long long>(report.grade)
 		      : field == "sync-request" ? static_cast<long long>(report.sync_request)

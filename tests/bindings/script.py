@@ -89,6 +89,8 @@ def field(report, name):
         return getattr(report, name)
     if name == "explain":
         return report.explain()
+    if name == "quirks":
+        return " ".join(quirk.name for quirk in report.quirks()) or "none"
     return int(getattr(report, name.replace("-", "_")))
 
 

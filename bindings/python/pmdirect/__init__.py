@@ -16,6 +16,7 @@ Not here: handlers of events (wait for event_fd(), then next_event()) and pm_gua
 the interpreter. An access that cannot be served is SIGBUS here; read() and write() are errors instead.
 """
 
+import collections
 import ctypes
 import errno
 import os
@@ -27,7 +28,7 @@ from ._values import (ENOTDIRECT, ENOTSYNC, EVOLATILE, Access, Advice, Copy, Eve
 VERSION = "0.2.0"
 
 __all__ = ["ENOTDIRECT", "ENOTSYNC", "EVOLATILE", "Access", "Advice", "Copy", "Error", "Event", "EventKind", "Evidence",
-           "Flag", "Grade", "Granularity", "Mapping", "Reason", "Report", "Request", "Row", "State", "VERSION",
+           "Flag", "Grade", "Granularity", "Mapping", "Quirk", "Reason", "Report", "Request", "Row", "State", "VERSION",
            "Verdict", "error_detail", "probe", "set_log", "strerror", "version"]
 
 
@@ -87,6 +88,9 @@ class Evidence:
         return f"<{self.row}: {self.state} {self.text!r} by {self.source}>"
 
 
+Quirk = collections.namedtuple("Quirk", "name effect advice")
+
+
 class Report:
     """What pm_query() and pm_probe() report; evidence is a dict by Row."""
 
@@ -104,6 +108,13 @@ class Report:
     def explain(self):
         """Sentences for a person, with advice."""
         return _sentences(_library.explain, self._raw)
+
+    def quirks(self):
+        """What the kernel is known to do wrong with such files: a Quirk each."""
+        found = []
+        while quirk := _library.quirk(ctypes.byref(self._raw), len(found)):
+            found.append(Quirk(*(_library.text(getattr(quirk[0], name)) for name in Quirk._fields)))
+        return found
 
 
 class Event:

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The structs and functions of pmdirect.h, as ctypes sees them. tests/bindings/layout.py compares them."""
+"""The structs and functions of pmdirect.h, as ctypes sees them. tests/bindings/layout.py compares them.
+
+Not by cffi: that needs a compiled module for each version of Python and each architecture (API mode), or the header at
+run time (ABI mode), where an operator's script needs nothing but Python and the library here. What cffi would save is
+this list, and the test compares each struct, value and function of it with the header.
+"""
 
 import ctypes
 import os
@@ -35,6 +40,7 @@ pm_statistics = _struct("pm_statistics", [("size", _size)] + [(name, _u64) for n
     "flushes", "drains", "write_backs", "errors", "bytes_asked", "bytes_written", "demotions", "promotions",
     "nanoseconds_waited", "bytes_beyond")])
 pm_range = _struct("pm_range", [("address", _pointer), ("length", _size)])
+pm_quirk = _struct("pm_quirk", [(name, ctypes.c_char_p) for name in ("name", "effect", "advice")])
 
 
 # ---- The functions of the header ----
@@ -82,6 +88,7 @@ event_fd = _function("pm_event_fd", _int, _pointer)
 next_event = _function("pm_next_event", _int, _pointer, _pointer, _size)
 explain = _function("pm_explain", _int, _pointer, ctypes.c_char_p, _size)
 explain_event = _function("pm_explain_event", _int, _pointer, ctypes.c_char_p, _size)
+quirk = _function("pm_quirk", ctypes.POINTER(pm_quirk), _pointer, _size)
 set_log = _function("pm_set_log", None, log_type, _pointer)
 strerror = _function("pm_strerror", ctypes.c_char_p, _int)
 error_detail = _function("pm_error_detail", ctypes.c_char_p)
