@@ -115,12 +115,9 @@ int pmr_file_make(const char *path, uint64_t length, unsigned flags, struct pm_m
 {
 	struct pm_options options = {.size = sizeof(options), .length = length, .mode = 0644,
 	                             .flags = PM_CREATE | PM_EXCLUSIVE | flags};
+	/* A call that fails leaves nothing behind, and what was there before is another's. */
 	int rc = pm_map(path, &options, ret_map);
-	if (!rc)
-		return 0;
-	rc = pmr_fail_pm(message, rc, "cannot make a file of the store");
-	unlink(path);
-	return rc;
+	return rc ? pmr_fail_pm(message, rc, "cannot make a file of the store") : 0;
 }
 
 /* It cannot be mapped. */

@@ -30,6 +30,44 @@ static void remove_file(const struct pmr_log *log, uint64_t number)
 	unlink(path);
 }
 
+void pmr_log_begin_judging(struct pmr_log *log)
+{
+	log->is_judging = true;
+	log->has_forgotten = false;
+	log->unneeded_count = 0;
+}
+
+void pmr_log_remove(struct pmr_log *log, uint64_t number)
+{
+	if (!log->is_judging) {
+		remove_file(log, number);
+		return;
+	}
+	if (log->unneeded_count == log->unneeded_room) {
+		size_t room = log->unneeded_room ? log->unneeded_room * 2 : 16;
+		uint64_t *more = realloc(log->unneeded, room * sizeof(*more));
+		if (!more) {
+			log->has_forgotten = true;
+			return;
+		}
+		log->unneeded = more;
+		log->unneeded_room = room;
+	}
+	log->unneeded[log->unneeded_count++] = number;
+}
+
+/* A void segment that stayed would count again, once the log is settled. */
+int pmr_log_end_judging(struct pmr_log *log, int rc, char *message)
+{
+	log->is_judging = false;
+	if (!rc && log->has_forgotten)
+		rc = pmr_fail(message, RAFT_NOMEM, "out of memory for the list of segments");
+	for (size_t i = 0; !rc && i < log->unneeded_count; i++)
+		remove_file(log, log->unneeded[i]);
+	log->unneeded_count = 0;
+	return rc;
+}
+
 static void drop_spare(struct pmr_log *log)
 {
 	if (log->spare_state == PMR_SPARE_READY) {
@@ -51,6 +89,7 @@ void pmr_log_close(struct pmr_log *log)
 {
 	pmr_log_forget(log);
 	free(log->segments);
+	free(log->unneeded);
 	pthread_cond_destroy(&log->made);
 	pthread_mutex_destroy(&log->mutex);
 }
@@ -189,7 +228,7 @@ void pmr_log_drop_last(struct pmr_log *log)
 {
 	struct pmr_segment *s = active(log);
 	pmr_segment_close(s);
-	remove_file(log, s->number);
+	pmr_log_remove(log, s->number);
 	log->count--;
 }
 
@@ -235,7 +274,7 @@ void pmr_log_drop_first(struct pmr_log *log, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		pmr_segment_close(&log->segments[i]);
-		remove_file(log, log->segments[i].number);
+		pmr_log_remove(log, log->segments[i].number);
 	}
 	log->count -= n;
 	memmove(log->segments, log->segments + n, log->count * sizeof(*log->segments));

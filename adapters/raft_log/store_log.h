@@ -15,6 +15,10 @@ struct pmr_log {
 	struct pmr_segment *segments; /* the last one is active */
 	size_t count, room;
 	uint64_t segment_size;
+	bool is_judging; /* by what is there whether it starts: what it does not need stays until that is known */
+	bool has_forgotten; /* one of them, for want of memory */
+	uint64_t *unneeded; /* numbers of segments */
+	size_t unneeded_count, unneeded_room;
 	pthread_mutex_t mutex; /* of the following */
 	pthread_cond_t made;
 	enum pmr_spare spare_state;
@@ -38,6 +42,11 @@ void pmr_entries_free(struct pmr_entries *entries);
 
 /* For recovery: segments at the ends come and go, and the last one is made ready for appending. */
 int pmr_log_add(struct pmr_log *log, const struct pmr_segment *s, char *message);
+/* Removes a segment's file; while the log is judged, only once it is known that it starts. */
+void pmr_log_remove(struct pmr_log *log, uint64_t number);
+void pmr_log_begin_judging(struct pmr_log *log);
+/* rc: whether it starts; returned, or RAFT_NOMEM. */
+int pmr_log_end_judging(struct pmr_log *log, int rc, char *message);
 void pmr_log_drop_first(struct pmr_log *log, size_t n);
 void pmr_log_drop_last(struct pmr_log *log);
 int pmr_log_settle(struct pmr_log *log, char *message);

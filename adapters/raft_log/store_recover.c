@@ -86,7 +86,7 @@ static int open_one(struct pmr_log *log, uint64_t number, char *message)
 	struct pmr_segment s;
 	bool empty = false;
 	if (has_no_byte(log->home, number)) {
-		remove_file(log->home, number);
+		pmr_log_remove(log, number);
 		return 0;
 	}
 	int rc = pmr_segment_open(log->home, number, &s, message);
@@ -104,7 +104,7 @@ static int open_one(struct pmr_log *log, uint64_t number, char *message)
 	if (rc || !s.begun)
 		pmr_segment_close(&s);
 	if (!rc && !s.begun)
-		remove_file(log->home, number);
+		pmr_log_remove(log, number);
 	return rc;
 }
 
@@ -223,11 +223,10 @@ static bool agrees(const struct pmr_log *log, struct pmr_snapshot_id snapshot, c
 	return entries->entry[snapshot.index - first].term == snapshot.term;
 }
 
-int pmr_log_load(struct pmr_log *log, struct pmr_snapshot_id snapshot, struct pmr_entries *ret, uint64_t *ret_first,
-                 char *message)
+/* All is looked at before the first segment is removed; those are gone before the log is settled. */
+static int judge(struct pmr_log *log, struct pmr_snapshot_id snapshot, struct pmr_entries *ret, char *message)
 {
-	*ret = (struct pmr_entries){0};
-	pmr_log_forget(log);
+	pmr_log_begin_judging(log);
 	int rc = open_all(log, message);
 	if (!rc)
 		pmr_log_drop_first(log, last_reset(log));
@@ -235,6 +234,15 @@ int pmr_log_load(struct pmr_log *log, struct pmr_snapshot_id snapshot, struct pm
 		rc = scan_all(log, snapshot.index, ret, message);
 	if (!rc && log->segments[0].first > snapshot.index + 1)
 		rc = missing(log, snapshot.index + 1, log->segments[0].first - 1, message);
+	return pmr_log_end_judging(log, rc, message);
+}
+
+int pmr_log_load(struct pmr_log *log, struct pmr_snapshot_id snapshot, struct pmr_entries *ret, uint64_t *ret_first,
+                 char *message)
+{
+	*ret = (struct pmr_entries){0};
+	pmr_log_forget(log);
+	int rc = judge(log, snapshot, ret, message);
 	if (!rc)
 		rc = pmr_log_settle(log, message);
 	if (!rc && !agrees(log, snapshot, ret)) {

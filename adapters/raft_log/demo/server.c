@@ -53,7 +53,8 @@ struct proposal {
 
 static void die(const char *what, int code, const char *words)
 {
-	fprintf(stderr, "%s: %s: %s\n", what, raft_strerror(code), words);
+	/* libraft has no words for some of its own codes. */
+	fprintf(stderr, "%s: %s\n", what, words[0] ? words : raft_strerror(code));
 	exit(code == RAFT_NOSPACE ? 4 : 3);
 }
 

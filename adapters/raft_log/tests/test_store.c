@@ -296,6 +296,35 @@ static void missing(void)
 	refuse(1, RAFT_CORRUPT, "the log is missing");
 }
 
+static bool is_there(const char *name)
+{
+	char path[1024];
+	path_of(name, path);
+	return !access(path, F_OK);
+}
+
+/* A start that is refused removes nothing, be it of no use: an empty segment, a spare. */
+static void kept(void)
+{
+	struct io io;
+	char path[1024];
+	open_io(&io);
+	fill_log(&io, 200, 1000);
+	close_io(&io);
+	make_empty("segment-0000000000");
+	make_empty("segment-0000000099");
+	path_of("segment-0000000098", path);
+	int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0600);
+	CHECK(fd >= 0 && !ftruncate(fd, SEGMENT) && !close(fd));
+	path_of("segment-0000000001", path);
+	flip(path, 4096 + 64); /* in the first entry, which was acknowledged */
+	refuse(1, RAFT_CORRUPT, "damaged");
+	CHECK(is_there("segment-0000000000") && is_there("segment-0000000098") && is_there("segment-0000000099"));
+	flip(path, 4096 + 64);
+	check_log(1, 200, 2, 1000);
+	CHECK(!is_there("segment-0000000000") && !is_there("segment-0000000098") && !is_there("segment-0000000099"));
+}
+
 static void foreign(void)
 {
 	struct io io, other;
@@ -420,7 +449,7 @@ static const struct {
 	{"metadata", metadata, false}, {"slots", slots, false}, {"log_grows", log_grows, false},
 	{"in_order", in_order, false}, {"truncated", truncated, false}, {"cut", cut, false}, {"torn", torn, false},
 	{"stale", stale, false}, {"damaged", damaged, false}, {"missing", missing, false},
-	{"no_byte", no_byte, false}, {"foreign", foreign, false},
+	{"no_byte", no_byte, false}, {"kept", kept, false}, {"foreign", foreign, false},
 	{"address_in_use", address_in_use, false}, {"snapshots", snapshots, false},
 	{"damaged_snapshot", damaged_snapshot, false}, {"installed", installed, false},
 	{"bootstrapped", bootstrapped, false}, {"full", full, true}, {"no_room", no_room, true},
