@@ -101,5 +101,6 @@ static bool has_other_numbers(const char *path)
 pid_t locks_lease_holder(const char *path, const struct statx *stx)
 {
 	locks_read();
-	return find(stx->stx_dev_major, stx->stx_dev_minor, stx->stx_ino, has_other_numbers(path)).lease_holder;
+	bool is_made_up = !stx->stx_dev_major && has_other_numbers(path);
+	return find(stx->stx_dev_major, stx->stx_dev_minor, stx->stx_ino, is_made_up).lease_holder;
 }

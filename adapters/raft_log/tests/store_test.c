@@ -174,7 +174,7 @@ void path_of(const char *name, char path[1024])
 
 bool file(const char *prefix, int n, char path[1024])
 {
-	struct dirent **list;
+	struct dirent **list = NULL;
 	bool found = false;
 	int count = scandir(directory, &list, NULL, alphasort);
 	for (int i = 0; i < count; i++) {
