@@ -213,6 +213,20 @@ def test_same_numbers(place):
     assert flocks == 0 and reason == "volatile", (flocks, reason)
 
 
+def test_without_sysfs(place):
+    """What sysfs would have told is unknown: nothing is known to be durable, and no mount or disk is ok."""
+    def act(libc):
+        if libc.mount(b"none", b"/sys", b"tmpfs", 0, None):
+            return "nothing can be mounted over /sys here"
+        rows = place.json("doctor", status=None)["rows"]
+        row, = place.json("probe", "--require=durable", place.file("file"), status=None)["rows"]
+        return [rows, row, place.run("probe", "--require=durable", place.directory, status=None).returncode]
+    rows, row, status = in_own_mounts(act)
+    levels = {row["level"] for row in rows if row["area"] in ("mount", "region", "disk")}
+    assert levels <= {"unknown", "note", "warning", "bad"} and "unknown" in levels, rows
+    assert (row["durable"], status) in (("unknown", 2), ("no", 1)), (row, status)
+
+
 def test_doctor_mounts(place):
     """Hundreds of mounts, and one at a long path with an escape in it, whose options are long."""
     def act(libc):

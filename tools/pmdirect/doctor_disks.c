@@ -82,7 +82,7 @@ void doctor_kernel(struct doctor *d)
 		finding(d, LEVEL_UNKNOWN, "kernel", "release", "", "its release cannot be read");
 		return;
 	}
-	finding(d, LEVEL_OK, "kernel", name.release, "", "Linux, %s; what it does wrong stands at the mounts",
+	finding(d, LEVEL_OK, "kernel", name.release, "", "Linux, %s; its known faults stand with the mounts",
 	        name.machine);
 	if (sysfs_line(enabled, sizeof(enabled), "/proc/sys/fs/leases-enable") && !strcmp(enabled, "0"))
 		finding(d, LEVEL_WARNING, "kernel", name.release, "set the sysctl fs.leases-enable to 1",
