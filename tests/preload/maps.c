@@ -144,6 +144,22 @@ static void do_fdatasync(void)
 	MUST(!fdatasync(state.fd));
 }
 
+/* From ten places. */
+static void do_fdatasyncs(void)
+{
+	int rc = fdatasync(state.fd);
+	rc |= fdatasync(state.fd);
+	rc |= fdatasync(state.fd);
+	rc |= fdatasync(state.fd);
+	rc |= fdatasync(state.fd);
+	rc |= fdatasync(state.fd);
+	rc |= fdatasync(state.fd);
+	rc |= fdatasync(state.fd);
+	rc |= fdatasync(state.fd);
+	rc |= fdatasync(state.fd);
+	MUST(!rc);
+}
+
 static void do_close(void)
 {
 	MUST(!close(state.fd));
@@ -383,6 +399,7 @@ static const struct {
 	{"move", do_move},
 	{"fsync", do_fsync},
 	{"fdatasync", do_fdatasync},
+	{"fdatasyncs", do_fdatasyncs},
 	{"close", do_close},
 	{"dup", do_dup},
 	{"other-number", do_other_number},

@@ -70,6 +70,9 @@ def test_counts(case):
     assert row["inode"] == os.stat(case.file).st_ino
     assert sum(int(site.rsplit(" ", 1)[1]) for site in row["call_sites"].split("; ")) == 6, row["call_sites"]
     assert "do_sync_page+0x" in row["call_sites"] and "(maps)" in row["call_sites"]
+    row = case.row("open", "map", "fdatasyncs", "fdatasyncs")
+    counts(row, fdatasyncs=20)
+    assert row["call_sites"].count(" 2; ") == 8 and row["call_sites"].endswith("; other places 4"), row["call_sites"]
 
 
 def test_allocator(case):
@@ -188,19 +191,52 @@ def test_uncovered(case):
     assert case.document["notes"] == []
 
 
+def refused(case, program, words, before=()):
+    done = subprocess.run([*before, case.command, "run", program], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          check=False)
+    return done.returncode == 2 and words in done.stderr.decode()
+
+
 def test_refused(case):
     """What the dynamic loader would load nothing into."""
-    for program, words in (("/nowhere", "cannot be run"), ("no-such-program", "cannot be run")):
-        case.stderr = subprocess.run([case.command, "run", program], stderr=subprocess.PIPE, check=False)
-        assert case.stderr.returncode == 127 and words in case.stderr.stderr.decode()
-    static = case.directory / "static"
-    source = case.directory / "static.c"
+    for program in ("/nowhere", "no-such-program"):
+        done = subprocess.run([case.command, "run", program], stderr=subprocess.PIPE, check=False)
+        assert done.returncode == 127 and b"cannot be run" in done.stderr, done
+    whole = pathlib.Path(case.maps).read_bytes()
+    loader = re.search(rb"/lib[\w/.-]*/ld-[\w.-]+", whole)[0]
+    machine = whole[:18] + b"\x03\x7f" + whole[20:]
+    other_libc = whole.replace(loader, loader.replace(b"ld-", b"lx-"), 1)
+    for name, content, words in (("machine", machine, "of another kind"), ("libc", other_libc, "another C library")):
+        program = case.directory / name
+        program.write_bytes(content)
+        program.chmod(0o755)
+        assert refused(case, program, words), name
+        script = case.directory / f"{name}-script"
+        script.write_text(f"#! {program} \n", encoding="ascii")
+        script.chmod(0o755)
+        assert refused(case, script, words), name
+    static, source = case.directory / "static", case.directory / "static.c"
     source.write_text("int main(void) { return 0; }\n", encoding="ascii")
     if not shutil.which("cc"):
         raise Skip("there is no compiler for a static program")
     if subprocess.run(["cc", "-static", "-o", static, source], stderr=subprocess.DEVNULL, check=False).returncode == 0:
-        done = subprocess.run([case.command, "run", static], stderr=subprocess.PIPE, check=False)
-        assert done.returncode == 2 and b"linked statically" in done.stderr, done
+        assert refused(case, static, "linked statically")
+
+
+def test_privileged(case):
+    """A set-user-ID program is refused to a user for whom it is one, and is covered for its owner."""
+    program = case.directory / "privileged"
+    shutil.copy(case.maps, program)
+    program.chmod(0o4755)
+    assert case.run(program, case.file, "open", "map", "sync")[0]["msyncs"] == 1
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    mount = os.statvfs(case.directory)
+    if os.getuid() or not shutil.which("setpriv") or mount.f_flag & os.ST_NOSUID:
+        raise Skip("needs root, setpriv and a file system with set-user-ID programs")
+    case.directory.chmod(0o755)
+    if subprocess.run([*nobody, case.command, "--version"], stdout=subprocess.DEVNULL, check=False).returncode:
+        raise Skip("another user may not execute the command")
+    assert refused(case, program, "is set-user-ID", nobody)
 
 
 def test_not_loaded(case):

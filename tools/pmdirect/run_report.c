@@ -198,7 +198,8 @@ static char *sites_of(const struct answers *answers, const struct ledger_row *ro
 		}
 		all = appended(all, text_format(" %" PRIu64, calls));
 	}
-	return all;
+	uint64_t others = atomic_load(&row->other_sites);
+	return others ? appended(all, text_format("; other places %" PRIu64, others)) : all;
 }
 
 static void add_row(struct output *out, const struct answers *answers, const struct ledger_row *row,

@@ -79,7 +79,7 @@ static void end_fork(void)
 
 /* ---- Children ---- */
 
-static void become_child(void)
+static void become_child_alone(void)
 {
 	uint32_t is_new = 0;
 	if (!atomic_compare_exchange_strong(&here->is_known, &is_new, 2)) {
@@ -98,6 +98,16 @@ static void become_child(void)
 		accelerate_forked();
 	inside_leave();
 	atomic_store(&here->is_known, 1);
+}
+
+/* A handler must neither wait for its own thread here nor leave by siglongjmp(3). */
+static void become_child(void)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	become_child_alone();
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void child_of_fork(void)
@@ -137,9 +147,9 @@ static void make_here(void)
 
 static void begin(void)
 {
-	int nobody = NOT_BEGUN, error = errno;
+	int not_begun = NOT_BEGUN, error = errno;
 	/* An allocator may map a file before the C library has begun: then the constructor is still to come. */
-	if (!environ || !atomic_compare_exchange_strong(&state, &nobody, BEGINS))
+	if (!environ || !atomic_compare_exchange_strong(&state, &not_begun, BEGINS))
 		return;
 	inside_enter();
 	real_find();

@@ -124,9 +124,11 @@ struct file *file_add(int fd)
 struct ledger_row *file_row(struct file *file)
 {
 	struct ledger_row *row = atomic_load_explicit(&file->row, memory_order_acquire), *none = NULL;
-	if (row)
+	if (row || atomic_load_explicit(&file->has_no_row, memory_order_relaxed))
 		return row;
 	row = question_row(file, file->parent_row);
+	if (!row)
+		atomic_store(&file->has_no_row, true);
 	if (row && !atomic_compare_exchange_strong(&file->row, &none, row)) {
 		atomic_store(&row->state, ROW_FREE);
 		row = none;

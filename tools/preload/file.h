@@ -15,6 +15,7 @@ struct file {
 	uint64_t inode;
 	int64_t born;                     /* when it was made, in nanoseconds: the number of an inode is used again */
 	_Atomic(struct ledger_row *) row; /* of this process; NULL: not yet, or there was no room */
+	_Atomic bool has_no_row;          /* there was no room, which was counted */
 	struct ledger_row *parent_row;    /* of the parent at fork(2) */
 	_Atomic uint64_t changes;         /* accelerate mode: how often it was changed otherwise than by stores */
 	_Atomic(void *) accelerated;      /* accelerate mode: what it keeps of the file */
