@@ -8,7 +8,8 @@
  *   commit found NAME FILE         what is there
  *
  * live goes on until the power is cut. left maps the file, and stores when the script says so (/tmp/go): until then
- * other calls may commit the file system's journal. KIND is prepared, plain or sparse.
+ * other calls may commit the file system's journal. KIND is prepared, plain, sparse, or beside: there a thread drains
+ * areas of more than 1 MiB meanwhile, and commits are written between the slices of a drain.
  */
 #include <pmdirect.h>
 #include <pthread.h>
@@ -23,9 +24,11 @@
 #define GROUPS 256u
 #define THREADS 3u
 #define BEGUN 40u
+#define AREAS 2u
+#define AREA (((size_t)1 << 20) + 16 * PAGE)
 
 static const char *name, *path, *verb = "promise";
-static bool on_disk;
+static bool on_disk, beside;
 static struct pm_mapping *m;
 static atomic_uint next_group;
 
@@ -75,7 +78,7 @@ static int commit_group(unsigned group)
 		fill(other, group, count);
 		if (pm_flush(m, other.address, other.length))
 			return complain(path, "pm_flush");
-		if (on_disk)
+		if (on_disk && !beside)
 			tell_range("control", "recorded-", group, count);
 	}
 	for (unsigned i = 0; i < count; i++) {
@@ -108,12 +111,36 @@ static void *commit_slowly(void *arg)
 	return arg;
 }
 
+static struct pm_range area_of(unsigned area)
+{
+	return (struct pm_range){(char *)pm_base(m) + QUARTERS * GROUPS * PAGE + area * AREA, AREA};
+}
+
+/* Each area is drained once and promised, but the last, which is drained again and again. */
+static void *drain_areas(void *arg)
+{
+	for (unsigned i = 0;; i++) {
+		char full[128];
+		unsigned area = i < AREAS ? i : AREAS;
+		struct pm_range range = area_of(area);
+		memset((char *)range.address, (int)(1 + i % 250), range.length);
+		if (pm_flush(m, range.address, range.length) || pm_drain(m)) {
+			complain(path, "pm_drain");
+			return arg;
+		}
+		snprintf(full, sizeof(full), "%s/area%u", name, area);
+		if (area < AREAS)
+			tell("promise", full, range.address, range.length);
+		usleep(area < AREAS ? 5000 : 100000);
+	}
+}
+
 static int map(const char *kind, bool may_create)
 {
 	struct pm_options o = {.size = sizeof(o),
-	                       .length = QUARTERS * GROUPS * PAGE,
+	                       .length = QUARTERS * GROUPS * PAGE + (beside ? (AREAS + 1) * AREA : 0),
 	                       .flags = !may_create                 ? PM_READ_ONLY
-	                                : !strcmp(kind, "prepared") ? PM_CREATE | PM_PREPARE
+	                                : beside || !strcmp(kind, "prepared") ? PM_CREATE | PM_PREPARE
 	                                : !strcmp(kind, "sparse")   ? PM_CREATE | PM_SPARSE
 	                                                            : PM_CREATE};
 	if (pm_map(path, &o, &m))
@@ -124,8 +151,10 @@ static int map(const char *kind, bool may_create)
 
 static int live(const char *kind)
 {
-	pthread_t threads[THREADS];
+	pthread_t threads[THREADS], drains;
 	int rc = map(kind, true);
+	if (!rc && beside)
+		rc = pthread_create(&drains, NULL, drain_areas, NULL);
 	for (unsigned i = 0; i < THREADS && !rc; i++)
 		rc = pthread_create(&threads[i], NULL, commit_slowly, NULL);
 	for (unsigned i = 0; i < THREADS && !rc; i++)
@@ -158,6 +187,11 @@ static int find(void)
 		if (is_recorded_only(group))
 			tell_range(NULL, "recorded-", group, count_of(group));
 	}
+	for (unsigned area = 0; area < AREAS && beside && !rc; area++) {
+		char full[128];
+		snprintf(full, sizeof(full), "%s/area%u", name, area);
+		tell_found(full, path, QUARTERS * GROUPS * PAGE + area * AREA, AREA);
+	}
 	return rc;
 }
 
@@ -167,6 +201,7 @@ int main(int argc, char **argv)
 		return 2;
 	name = argv[2], path = argv[3];
 	on_disk = strstr(name, "disk");
+	beside = strstr(name, "beside");
 	if (!strcmp(argv[1], "found"))
 		return find();
 	return argc < 5 ? 2 : !strcmp(argv[1], "left") ? leave(argv[4]) : live(argv[4]);

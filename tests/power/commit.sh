@@ -10,6 +10,9 @@ each_live() {
 			$1 ./commit live "$kind-$fs" "$D/$fs/$kind" $kind
 		done
 	done
+	for fs in ext4-disk xfs-disk; do
+		$1 ./commit live "beside-$fs" "$D/$fs/beside" beside
+	done
 }
 
 each_left() {
@@ -47,7 +50,7 @@ before() {
 		wait_for_all done 10
 		wait_for_all begun 1
 	else
-		wait_for_all begun 12
+		wait_for_all begun 14
 	fi
 	echo cut >&3
 	sleep 1000
