@@ -244,6 +244,28 @@ static int rewritten_look(void)
 	return promise(pm_query(m, &r, offsetof(struct pm_report, evidence)), 2 * PAGE, PAGE);
 }
 
+/* What the other process does falls into one of many looks. */
+static int rewritten_looking(void)
+{
+	struct pm_report r;
+	int status = 0;
+	pid_t child, ended = 0;
+	if (mapped(PM_WATCH))
+		return 1;
+	child = fork();
+	if (!child) {
+		int fd = open("file", O_RDWR | O_CLOEXEC);
+		_exit(fd < 0 || punch_and_write(fd, 2));
+	}
+	while (child > 0 && !ended) {
+		pm_query(m, &r, offsetof(struct pm_report, evidence));
+		ended = waitpid(child, &status, WNOHANG);
+	}
+	if (ended != child || status)
+		return complain(place, "another process");
+	return promise(pm_query(m, &r, offsetof(struct pm_report, evidence)), 2 * PAGE, PAGE);
+}
+
 /*
  * Stores of this process meet what another has just done to the page, with no pause, and others while it does it. Only
  * the line stored after that is promised: what the other wrote is its own.
@@ -408,6 +430,7 @@ static const struct way {
 	{"rewritten-sync", rewritten_sync, "file", 2 * PAGE, PAGE},
 	{"rewritten-deep", rewritten_deep, "file", 2 * PAGE, PAGE},
 	{"rewritten-look", rewritten_look, "file", 2 * PAGE, PAGE},
+	{"rewritten-looking", rewritten_looking, "file", 2 * PAGE, PAGE},
 	{"turns-rewritten", turns_rewritten, "file", 0, 0},
 	{"turns-cut", turns_cut, "file", 0, 0},
 	{"turns-cut-and-written", turns_cut_and_written, "file", 0, 0},
