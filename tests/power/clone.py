@@ -25,7 +25,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import copies
 import lab
 
-TIMEOUT = 120
+TIMEOUT = 120              # for what comes before one cut
 TRIES = 4
 DEEDS = ("cloned", "cut", "punched")
 BACKING = "xfs-dax-reflink"
@@ -141,8 +141,9 @@ class Test:
     def leasing(self, guest):
         """A cut now and then; yields the images, the number of the file, and what was promised."""
         this = Round()
-        deadline = self.begin(guest, "leasing", 0)
+        self.begin(guest, "leasing", 0)
         for number in range(self.options.cuts):
+            deadline = time.monotonic() + TIMEOUT
             wanted = this.deeds() + self.random.randrange(self.options.deeds, self.options.deeds * 3 // 2 + 1)
             while this.deeds() < wanted and not this.problems:
                 this.take(copies.read(guest, deadline - time.monotonic()))
