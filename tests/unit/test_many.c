@@ -53,6 +53,18 @@ static bool has_room(rlim_t needed)
 	return limit.rlim_cur == needed && !setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* The library's thread opens some for as long as it looks: the least of many counts. */
+static unsigned open_descriptors(void)
+{
+	unsigned least = entries("/proc/self/fd");
+	for (int i = 0; i < 100; i++) {
+		usleep(1000);
+		unsigned now = entries("/proc/self/fd");
+		least = now < least ? now : least;
+	}
+	return least;
+}
+
 START_TEST(a_thousand_watched_mappings)
 {
 	static struct pm_mapping *m[MAPPINGS];
@@ -65,11 +77,11 @@ START_TEST(a_thousand_watched_mappings)
 	}
 	/* libunwind, which is loaded for the first event, keeps a pipe. */
 	unit_ok(pm_unmap(map_one(0)));
-	unsigned threads = entries("/proc/self/task"), descriptors = entries("/proc/self/fd");
+	unsigned threads = entries("/proc/self/task"), descriptors = open_descriptors();
 	for (unsigned i = 0; i < MAPPINGS; i++)
 		m[i] = map_one(i);
 	unsigned own_threads = entries("/proc/self/task") - threads;
-	unsigned own_descriptors = entries("/proc/self/fd") - descriptors - MAPPINGS;
+	unsigned own_descriptors = open_descriptors() - descriptors - MAPPINGS;
 	printf("%u watched mappings: %u threads, %u descriptors beyond one each\n", MAPPINGS, own_threads,
 	       own_descriptors);
 	fflush(stdout);
@@ -77,7 +89,7 @@ START_TEST(a_thousand_watched_mappings)
 	ck_assert_uint_le(own_descriptors, 8);
 	/* One more where it is asked for, and only there. */
 	ck_assert_int_ge(pm_event_fd(m[7]), 0);
-	ck_assert_uint_eq(entries("/proc/self/fd") - descriptors - MAPPINGS, own_descriptors + 1);
+	ck_assert_uint_eq(open_descriptors() - descriptors - MAPPINGS, own_descriptors + 1);
 	/* Both mappings of an inode get the event, and no other. */
 	while (!pm_next_event(m[18], &event, sizeof(event)) || !pm_next_event(m[19], &event, sizeof(event)) ||
 	       !pm_next_event(m[20], &event, sizeof(event)))
@@ -96,7 +108,7 @@ START_TEST(a_thousand_watched_mappings)
 	for (unsigned i = 0; i < MAPPINGS; i++)
 		unit_ok(pm_unmap(m[i]));
 	ck_assert_uint_eq(entries("/proc/self/task"), threads);
-	ck_assert_uint_eq(entries("/proc/self/fd"), descriptors);
+	ck_assert_uint_eq(open_descriptors(), descriptors);
 }
 END_TEST
 
