@@ -65,6 +65,13 @@ static inline struct pm_file pm_file_facts(const struct pm_file *f)
 	return facts;
 }
 
+/* Whether loads and stores reach the medium without a page cache. */
+static inline bool pm_file_is_direct(const struct pm_file *f)
+{
+	uint64_t dax = f->stx.stx_attributes & f->stx.stx_attributes_mask & STATX_ATTR_DAX;
+	return dax || f->backing == PM_BACKING_DEVICE_DAX;
+}
+
 /* Reads the attributes anew. */
 int pm_file_stat(struct pm_file *);
 /* The f_type that fstatfs(2) returns, asked for once: it stays as long as the file is open. 0: it cannot be read. */

@@ -15,6 +15,7 @@
 #include "file/grow.h"
 #include "file/no_block.h"
 #include "kernel/fiemap.h"
+#include "kernel/populate.h"
 #include "sys/sys.h"
 
 /* Page-cache pages are written out in steps, so that preparing a large file does not fill memory. */
@@ -119,7 +120,7 @@ static int write_faults(struct pm_file *f, char *map, uint64_t offset, uint64_t 
 {
 	for (uint64_t at = 0; at < length; at += PREPARE_STEP) {
 		size_t step = length - at < PREPARE_STEP ? (size_t)(length - at) : (size_t)PREPARE_STEP;
-		int rc = PM_RETRY(pm_sys->madvise(map + at, step, MADV_POPULATE_WRITE));
+		int rc = pm_populate(map + at, step, MADV_POPULATE_WRITE, direct);
 		if (rc == -EINVAL || is_missing(rc))
 			return pm_fail(-EOPNOTSUPP, f->call, f->name,
 			               "PM_PREPARE needs MADV_POPULATE_WRITE (Linux 5.14)");

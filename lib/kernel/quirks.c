@@ -176,6 +176,9 @@ static const struct {
 	PROVES(NTFS3_SUPER_MAGIC),
 	PROVES(BCACHEFS_SUPER_MAGIC),
 	PROVES(ZFS_SUPER_MAGIC),
+
+	ROW(ALWAYS, RELEASE(6, 9), PM_ANY_FILE_SYSTEM, PM_KERNEL_REPEATS_READS,
+	    "mm/madvise.c madvise_populate", "tests/guest/test_eio.c", "pm_durability(7), Faults"),
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

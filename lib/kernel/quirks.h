@@ -46,6 +46,9 @@ enum pm_quirk_bit {
 	PM_FS_LARGE_FOLIOS = 1u << 22, /* the page cache holds its files in folios of up to some MiB */
 
 	PM_FS_LEASES_PROVE = 1u << 19, /* a write lease shows that no other process has the file open */
+
+	/* Of any file system: */
+	PM_KERNEL_REPEATS_READS = 1u << 26, /* MADV_POPULATE never ends at a page that cannot be read */
 };
 
 struct pm_file_system {
@@ -60,6 +63,8 @@ const struct pm_file_system *pm_file_system(uint32_t magic);
 /* Its place in the table, from 1, which does not change; 0: not known. */
 unsigned pm_file_system_place(uint32_t magic);
 const struct pm_file_system *pm_file_system_at(unsigned place);
+
+#define PM_ANY_FILE_SYSTEM 0u
 
 /* Whether that holds of the file system under a release, as uname(2) has it; one that cannot be read is the oldest. */
 bool pm_release_has_quirk(uint32_t magic, enum pm_quirk_bit, const char *release);

@@ -11,6 +11,7 @@
 #include "facts/subject.h"
 #include "file/forbidden.h"
 #include "file/no_block.h"
+#include "kernel/populate.h"
 #include "kernel/sigbus.h"
 #include "mapping/calls.h"
 #include "mapping/gate.h"
@@ -75,8 +76,8 @@ static int why_no_store(struct pm_mapping *m, const struct statx *stx, uint64_t 
 static int access_again(const struct pm_mapping *m, const struct pm_fault *f, uint64_t page)
 {
 	int advice = m->flags & (PM_READ_ONLY | PM_PRIVATE) ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
-	void *start = (char *)f->address - (uintptr_t)f->address % page;
-	return PM_RETRY(pm_sys->madvise(start, (size_t)page, advice));
+	char *start = (char *)f->address - (uintptr_t)f->address % page;
+	return pm_populate(start, (size_t)page, advice, pm_file_is_direct(&m->file));
 }
 
 /*

@@ -17,6 +17,7 @@
 #include "file/sync.h"
 #include "file/undo.h"
 #include "kernel/limits.h"
+#include "kernel/populate.h"
 #include "kernel/trusted_sync.h"
 #include "mapping/area.h"
 #include "mapping/calls.h"
@@ -54,7 +55,7 @@ static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
 static void populate(struct pm_mapping *m)
 {
 	if (m->mapped.is_prepared && !(m->flags & PM_READ_ONLY))
-		PM_RETRY(pm_sys->madvise(m->medium.map, m->medium.map_length, MADV_POPULATE_WRITE));
+		pm_populate(m->medium.map, m->medium.map_length, MADV_POPULATE_WRITE, pm_file_is_direct(&m->file));
 }
 
 static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)

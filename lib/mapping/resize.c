@@ -14,6 +14,7 @@
 #include "file/undo.h"
 #include "file/zero_fill.h"
 #include "kernel/limits.h"
+#include "kernel/populate.h"
 #include "mapping/area.h"
 #include "mapping/calls.h"
 #include "mapping/gate.h"
@@ -227,7 +228,8 @@ static int reach_out(struct pm_mapping *m, uint64_t length, struct pm_event_batc
 	if (rc)
 		return rc;
 	if (m->mapped.is_prepared && !follows(m))
-		PM_RETRY(pm_sys->madvise(m->medium.map + map_length - added, (size_t)added, MADV_POPULATE_WRITE));
+		pm_populate(m->medium.map + map_length - added, (size_t)added, MADV_POPULATE_WRITE,
+		            pm_file_is_direct(&m->file));
 	pm_observed_adopt(&m->observed, &decision, false, batch);
 	publish(m, length, !m->reserved);
 	return 0;

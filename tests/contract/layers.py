@@ -38,6 +38,7 @@ lib/providers/libpmem lib/providers/none
 
 lib/kernel/magic
 lib/kernel/quirks
+lib/kernel/populate
 lib/kernel/sysfs
 lib/kernel/limits
 lib/kernel/fiemap

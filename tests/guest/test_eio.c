@@ -144,6 +144,41 @@ static void check_commit(const char *path)
 	CHECK(pm_unmap(other) == 0 && pm_unmap(m) == 0);
 }
 
+static int load(void *at)
+{
+	return *(volatile char *)at;
+}
+
+/*
+ * A page that cannot be read is the medium's failure, for a mapping to write and for one to read, and to PM_PREPARE; a
+ * healed one loads. Each call returns, on every kernel.
+ */
+static void check_reads(const char *path)
+{
+	struct pm_fault f;
+	struct pm_options o = {.size = sizeof(o), .flags = PM_PREPARE};
+	struct pm_mapping *none;
+	CHECK(pm_guard_install() == 0);
+	for (unsigned i = 0; i < 2; i++) {
+		int fd = open(path, O_RDONLY);
+		CHECK(fsync(fd) == 0);
+		ask("break");
+		CHECK(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
+		struct pm_mapping *m = map(path, i ? PM_READ_ONLY : 0);
+		char *at = (char *)pm_base(m) + 16 * PAGE;
+		CHECK(pm_guarded(m, load, at, &f, sizeof(f)) == -EIO, "%s", pm_error_detail());
+		CHECK(f.error == -EIO && f.offset == 16 * PAGE, "%d at %llu", f.error, (unsigned long long)f.offset);
+		CHECK(strstr(pm_error_detail(), "the medium failed"), "%s", pm_error_detail());
+		CHECK(pm_map(path, &o, &none) == -EIO);
+		CHECK(strstr(pm_error_detail(), "the medium failed"), "%s", pm_error_detail());
+		ask("heal");
+		CHECK(pm_guarded(m, load, at, &f, sizeof(f)) >= 0, "%s", pm_error_detail());
+		CHECK(pm_unmap(m) == 0);
+		close(fd);
+	}
+	CHECK(pm_guard_remove() == 0);
+}
+
 /* One description has one report: of the program's fsync(2) and the library's calls, the first one receives it. */
 static void check_borrowed(const char *path)
 {
@@ -300,6 +335,7 @@ int main(int argc, char **argv)
 	check_library(argv[1]);
 	check_commit(argv[1]);
 	check_borrowed(argv[1]);
+	check_reads(argv[1]);
 	check_threads(argv[1]);
 	printf("%d failures\n", failures);
 	return failures != 0;
