@@ -62,12 +62,13 @@ SUITES = {
               ("folios", "D=/mnt", f"./test_folios {' '.join(FOUR[2:])}")],
     "calls": [("mixing", "D=/mnt", f"./test_mixing {' '.join(FOUR)}"),
               ("flushes", "D=/mnt", f"./test_flushes {' '.join(FOUR)} /dev/vdc")],
+    "companion": [("companion", "D=/mnt", ". ./companion.sh")],
     "tool": [("tool", "D=/mnt", ". ./commands.sh")],
     "errors": [row for program in ("test_eio", "test_restart")
                for row in rows(program, DM, f"PROGRAM=./{program} && . ./eio.sh")],
 }
 TOGETHER = ("events",)
-BACKINGS = {"files": "cut", "calls": "cut", "tool": "cut"}
+BACKINGS = {"files": "cut", "calls": "cut", "tool": "cut", "companion": "cut"}
 
 
 def run(options):
