@@ -212,6 +212,8 @@ struct pm_options {
 	void *event_arg;
 	uint64_t reserve;      /* bytes of addresses to keep: within them pm_resize() moves nothing; 0: none */
 	enum pm_access access; /* of the page cache */
+	int map_flags;         /* MAP_FIXED, _FIXED_NOREPLACE, _POPULATE, _NONBLOCK, _LOCKED, _NORESERVE of mmap(2) */
+	void *address;         /* a hint; with MAP_FIXED or MAP_FIXED_NOREPLACE the place of the first page */
 };
 
 /* pm_report(3): filled by pm_query() and pm_probe(). */
@@ -305,6 +307,12 @@ PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping
  * Crash: stores that were never flushed may be lost. */
 PM_API int pm_unmap(struct pm_mapping *mapping);
 
+/* pm_give_up(3): drains, then gives up the pages of a range, whatever the drain returned: the library never accesses,
+ * syncs or unmaps them again. Calls on a range with such a page return -ERANGE, pm_resize() -EINVAL.
+ * Returns: as pm_unmap(); and with nothing given up -EINVAL: address is not aligned to a page; -ERANGE; -ENOMEM.
+ * Threads: no other call on a range with these pages may run concurrently. */
+PM_API int pm_give_up(struct pm_mapping *mapping, void *address, size_t length);
+
 /* pm_resize(3): drains, then makes the mapping, and the file if needed, length bytes long. Without options->reserve
  * pm_base() may change; with it a load or store behind a shorter length is a SIGSEGV.
  * Returns: 0; -EINVAL; -EACCES: read-only; -ENOMEM: the reserve ends; -EBUSY: another mapping would lose its pages;
@@ -324,8 +332,7 @@ PM_API enum pm_granularity pm_granularity_of(const struct pm_mapping *mapping);
 /* ---- Durability -------------------------------------------------------------------------------- */
 
 /* pm_flush(3): begins to make a range durable: writes its lines back or records its pages. Never blocks on I/O.
- * Returns: 0; -ERANGE; -EBADF; the error of an earlier write-back until pm_clear_error().
- * Threads: pm_drain() must follow in the same thread. */
+ * Returns: 0; -ERANGE; -EBADF; the error of an earlier write-back. Threads: pm_drain() follows in the same thread. */
 PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t length);
 
 /* pm_drain(3): makes durable everything that this thread passed to pm_flush(), or copied with PM_NODRAIN, on this
@@ -342,10 +349,7 @@ PM_API int pm_drain(struct pm_mapping *mapping);
 PM_API int pm_persist(struct pm_mapping *mapping, const void *address, size_t length);
 
 /* pm_range(3): bytes in a mapping. */
-struct pm_range {
-	const void *address;
-	size_t length;
-};
+struct pm_range { const void *address; size_t length; };
 /* pm_commit(3): makes exactly these ranges durable; they may overlap. On PM_PAGE no page that was only flushed is
  * written (but see the page), and calls of several threads share a write-back.
  * Returns: as pm_persist(). */
@@ -418,17 +422,14 @@ PM_API int pm_query(struct pm_mapping *mapping, struct pm_report *report, size_t
 /* pm_probe(3): reports what pm_map() would get, and leaves no trace on the file system.
  * Returns: 0, also if the verdict is PM_VERDICT_REFUSED; otherwise as pm_map(). */
 PM_API int pm_probe(const char *path, const struct pm_options *options, struct pm_report *report, size_t report_size);
-
 /* pm_probe_fd(3): as pm_probe(), for what pm_map_fd() would get. Opens and closes nothing of the file. */
 PM_API int pm_probe_fd(int fd, const struct pm_options *options, struct pm_report *report, size_t report_size);
-
 /* pm_statistics(3): a smaller struct gets the part it has room for. Returns: 0; -EINVAL: statistics_size. */
 PM_API int pm_statistics(struct pm_mapping *mapping, struct pm_statistics *statistics, size_t statistics_size);
 
 /* pm_event_fd(3): a descriptor for poll(2) that is readable when there may be events. Never read or close it.
  * Returns: the descriptor; -EOPNOTSUPP: anonymous; -EMFILE, -ENFILE, -ENOMEM, -ENOSPC; -ENOENT: no /proc. */
 PM_API int pm_event_fd(struct pm_mapping *mapping);
-
 /* pm_next_event(3): takes the oldest event. Without PM_WATCH and PM_LEASE it looks at the file if there is none.
  * Returns: 0; -EAGAIN: none; -EINVAL: event_size; otherwise as pm_query(). */
 PM_API int pm_next_event(struct pm_mapping *mapping, struct pm_event *event, size_t event_size);
@@ -436,7 +437,6 @@ PM_API int pm_next_event(struct pm_mapping *mapping, struct pm_event *event, siz
 /* pm_explain(3): writes sentences for a person: what is lost, what the mapping is, why, and what to do about it.
  * Returns: the length of the whole text, as snprintf(3); -EINVAL: not a report. */
 PM_API int pm_explain(const struct pm_report *report, char *buffer, size_t buffer_size);
-
 /* pm_explain_event(3): the same for an event, in a sentence or two. */
 PM_API int pm_explain_event(const struct pm_event *event, char *buffer, size_t buffer_size);
 

@@ -282,6 +282,9 @@ public:
 	{
 		code = detail::code(pm_resize(handle_, length));
 	}
+	void give_up(void *address, std::size_t length) { check(pm_give_up(handle_, address, length)); }
+	void give_up(void *address, std::size_t length, std::error_code &code) noexcept
+	{ code = detail::code(pm_give_up(handle_, address, length)); }
 
 	void flush(const_bytes range) { check(pm_flush(handle_, range.data(), range.size())); }
 	void flush(const_bytes range, std::error_code &code) noexcept

@@ -56,6 +56,11 @@ int pm_unmap(struct pm_mapping *m)
 	return m ? pm_mapping_close(m) : 0;
 }
 
+int pm_give_up(struct pm_mapping *m, void *address, size_t length)
+{
+	return m ? pm_mapping_give_up(m, address, length) : pm_no_mapping("pm_give_up");
+}
+
 int pm_resize(struct pm_mapping *m, uint64_t length)
 {
 	return m ? pm_mapping_resize(m, length) : pm_no_mapping("pm_resize");

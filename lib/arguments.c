@@ -14,6 +14,22 @@
 	 PM_TRUST_KERNEL | PM_WATCH | PM_LEASE | PM_FAIL_ON_DEMOTION | PM_FROM_MEDIUM |           \
 	 PM_BORROW_FD | PM_AT_LEAST)
 
+/* Other flags of mmap(2) are the library's to choose, or have no meaning for a file. */
+#define KNOWN_MAP_FLAGS                                                                                      \
+	(MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_POPULATE | MAP_NONBLOCK | MAP_LOCKED | MAP_NORESERVE)
+
+static const char *contradiction_of_place(const struct pm_options *o)
+{
+	bool is_fixed = o->map_flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+	if (o->map_flags & ~KNOWN_MAP_FLAGS)
+		return "unknown flag in map_flags";
+	if (is_fixed && !o->address)
+		return "MAP_FIXED and MAP_FIXED_NOREPLACE need options->address";
+	if (is_fixed && o->reserve)
+		return "a mapping at a fixed address cannot have a reserve";
+	return NULL;
+}
+
 static const char *contradiction(const struct pm_options *o)
 {
 	unsigned f = o->flags;
@@ -45,7 +61,7 @@ static const char *contradiction(const struct pm_options *o)
 		return "unknown access";
 	if (o->mode & ~07777u)
 		return "mode has bits that are not permissions";
-	return NULL;
+	return contradiction_of_place(o);
 }
 
 /*
@@ -57,7 +73,8 @@ static const size_t option_ends[] = {END(pm_options, direct), END(pm_options, fl
                                      offsetof(struct pm_options, offset), /* behind it, where that is aligned */
                                      END(pm_options, offset), END(pm_options, length), END(pm_options, on_event),
                                      END(pm_options, event_arg), END(pm_options, reserve),
-                                     END(pm_options, access)};
+                                     END(pm_options, access), END(pm_options, map_flags),
+                                     END(pm_options, address)};
 static const size_t event_ends[] = {
 	END(pm_event, reason),   END(pm_event, error),           END(pm_event, offset),
 	END(pm_event, length),   END(pm_event, old_granularity), END(pm_event, new_granularity),

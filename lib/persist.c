@@ -42,10 +42,23 @@ static inline bool is_beyond(const struct pm_mapping *m, const void *address, si
 	return __builtin_expect(end > atomic_load_explicit(&m->medium.end, memory_order_relaxed), 0);
 }
 
+/* In a range that the mapping had at first. */
+static inline bool is_given_up(const struct pm_mapping *m, const void *address, size_t length)
+{
+	return !pm_parts_hold(&m->medium.parts, (uintptr_t)address, (uintptr_t)address + length);
+}
+
+static int fail_given_up(const struct pm_mapping *m, const char *call)
+{
+	return pm_fail(-ERANGE, call, m->name, "a part of the range was given up (pm_give_up())");
+}
+
 static inline int check_range(struct pm_mapping *m, const char *call, const void *address, size_t length)
 {
 	if (!in_range(m, address, length))
 		return out_of_range(m, call);
+	if (__builtin_expect(is_given_up(m, address, length), 0))
+		return fail_given_up(m, call);
 	return is_beyond(m, address, length) ? pm_gate_cut_off(m, call) : 0;
 }
 
@@ -210,6 +223,12 @@ int pm_deep_persist(struct pm_mapping *m, const void *address, size_t length)
 	return finish_range(m, call, address, length, rc);
 }
 
+static void persist_parts(struct pm_mapping *m, uintptr_t low, uintptr_t high)
+{
+	PM_EACH_PART(part, &m->medium.parts, low, high)
+		strategy_of(m)->persist(&m->medium, (const void *)part.low, part.high - part.low);
+}
+
 /* Lines of pages that are gone would fault, so only what is left before the end is written back. */
 static int sync_up_to_end(struct pm_mapping *m, const char *call)
 {
@@ -217,7 +236,7 @@ static int sync_up_to_end(struct pm_mapping *m, const char *call)
 	pm_walk_begin(&m->medium.walks);
 	end = end < atomic_load(&m->medium.reach) ? end : atomic_load(&m->medium.reach);
 	if (end > m->mapped.range.offset)
-		strategy_of(m)->persist(&m->medium, m->base, (size_t)(end - m->mapped.range.offset));
+		persist_parts(m, (uintptr_t)m->base, (uintptr_t)m->base + (size_t)(end - m->mapped.range.offset));
 	pm_walk_end(&m->medium.walks);
 	return pm_gate_cut_off(m, call);
 }
@@ -380,6 +399,8 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 		return 0;
 	if (!in_range(m, source, length))
 		return out_of_range(m, "pm_read");
+	if (is_given_up(m, source, length))
+		return fail_given_up(m, "pm_read");
 	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
 		return pm_fail(-EOPNOTSUPP, "pm_read", m->name,
 		               "only a shared mapping of a file can be read by the kernel (pread(2))");

@@ -21,6 +21,7 @@ struct pm_place {
 	void *_Atomic owner;
 	unsigned height; /* the lists that the place is in; 0: none */
 	struct pm_place *free_next;
+	struct pm_place *rest; /* what was cut off it, under the lock */
 	struct pm_place *_Atomic next[LEVELS];
 };
 
@@ -103,12 +104,11 @@ static void find_before(uintptr_t low, struct pm_place *before[LEVELS])
 }
 
 /* The lowest list first: a reader that meets the place above can go on below. */
-void pm_place_add(struct pm_place *p, const void *low, size_t length, void *owner)
+static void put_in_lists(struct pm_place *p, uintptr_t low, size_t length, void *owner)
 {
 	struct pm_place *before[LEVELS];
-	pthread_mutex_lock(&lock);
-	find_before((uintptr_t)low, before);
-	atomic_store_explicit(&p->low, (uintptr_t)low, memory_order_release);
+	find_before(low, before);
+	atomic_store_explicit(&p->low, low, memory_order_release);
 	atomic_store_explicit(&p->length, length, memory_order_release);
 	atomic_store_explicit(&p->owner, owner, memory_order_release);
 	p->height = throw_dice();
@@ -116,6 +116,52 @@ void pm_place_add(struct pm_place *p, const void *low, size_t length, void *owne
 		set_next(p, level, next_of(before[level], level));
 		set_next(before[level], level, p);
 	}
+}
+
+static void take_out_of_lists(struct pm_place *p)
+{
+	struct pm_place *before[LEVELS];
+	find_before(atomic_load(&p->low), before);
+	for (unsigned level = p->height; level--;)
+		set_next(before[level], level, next_of(p, level));
+	p->height = 0;
+	atomic_fetch_add(&removals, 1);
+}
+
+/*
+ * A reader finds what is left at any time: one that passed the place of behind before it was there begins anew. Of all
+ * places only one has something left behind the cut.
+ */
+static void take_away(struct pm_place *p, struct pm_place *behind, uintptr_t low, uintptr_t high)
+{
+	uintptr_t start = atomic_load(&p->low), end = start + atomic_load(&p->length);
+	if (!p->height || start >= high || end <= low)
+		return;
+	if (end > high)
+		put_in_lists(behind, high, end - high, atomic_load(&p->owner));
+	atomic_fetch_add(&removals, 1);
+	if (start < low)
+		pm_place_set_length(p, low - start);
+	else
+		take_out_of_lists(p);
+}
+
+/* ---- For the mappings ---- */
+
+void pm_place_add(struct pm_place *p, const void *low, size_t length, void *owner)
+{
+	pthread_mutex_lock(&lock);
+	put_in_lists(p, (uintptr_t)low, length, owner);
+	pthread_mutex_unlock(&lock);
+}
+
+void pm_place_cut(struct pm_place *p, struct pm_place *behind, const void *low, size_t length)
+{
+	pthread_mutex_lock(&lock);
+	for (struct pm_place *one = p; one; one = one->rest)
+		take_away(one, behind, (uintptr_t)low, (uintptr_t)low + length);
+	behind->rest = p->rest;
+	p->rest = behind;
 	pthread_mutex_unlock(&lock);
 }
 
@@ -126,13 +172,15 @@ void pm_place_set_length(struct pm_place *p, size_t length)
 
 void pm_place_remove(struct pm_place *p)
 {
-	struct pm_place *before[LEVELS];
 	pthread_mutex_lock(&lock);
-	find_before(atomic_load(&p->low), before);
-	for (unsigned level = p->height; level--;)
-		set_next(before[level], level, next_of(p, level));
-	p->height = 0;
-	atomic_fetch_add(&removals, 1);
+	take_out_of_lists(p);
+	while (p->rest) {
+		struct pm_place *one = p->rest;
+		p->rest = one->rest;
+		one->rest = NULL;
+		take_out_of_lists(one);
+		put_free(one);
+	}
 	pthread_mutex_unlock(&lock);
 }
 

@@ -55,6 +55,15 @@ static int dirty_cached_beside(struct pm_medium *m, size_t at, size_t pages)
 	return rc;
 }
 
+static int dirty_cached_parts(struct pm_medium *m, size_t at, size_t pages)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int rc = 0;
+	PM_EACH_PART(part, &m->parts, (uintptr_t)m->map + at, (uintptr_t)m->map + at + pages * page)
+		rc = rc ? rc : dirty_cached_of((char *)part.low, (part.high - part.low) / page);
+	return rc;
+}
+
 /* Only what memory holds can differ from the medium; to a page that is not cached nothing can have happened. */
 static int dirty_cached_pages(struct pm_medium *m)
 {
@@ -62,7 +71,8 @@ static int dirty_cached_pages(struct pm_medium *m)
 	int rc = 0;
 	for (size_t at = 0; at < length && !rc; at += step) {
 		size_t pages = (length - at < step ? length - at : step) / page;
-		rc = atomic_load(&m->has_gap) ? dirty_cached_beside(m, at, pages) : dirty_cached_of(m->map + at, pages);
+		rc = atomic_load(&m->has_gap) ? dirty_cached_beside(m, at, pages)
+		                              : dirty_cached_parts(m, at, pages);
 	}
 	return rc;
 }
@@ -105,6 +115,15 @@ int pm_page_recover(struct pm_medium *m)
 	rc = write_all_again(m);
 	pm_walk_end(&m->walks);
 	return rc;
+}
+
+void pm_page_give_up(struct pm_medium *m, struct pm_gaps *room, uintptr_t low, uintptr_t high)
+{
+	struct pm_writeback *w = &m->writeback;
+	struct pm_page_request self = {.wanted = PM_WANTED_ALONE};
+	pm_leader_ask(w, &self);
+	pm_parts_cut(&m->parts, room, low, high);
+	end_alone(w, &self, 0);
 }
 
 int pm_page_sync_file(struct pm_medium *m, int (*sync)(void *), void *arg)

@@ -10,6 +10,8 @@
  * cleared.
  */
 int pm_page_recover(struct pm_medium *);
+/* Gives [low, high) up, for which there is room, while nothing is written. */
+void pm_page_give_up(struct pm_medium *, struct pm_gaps *room, uintptr_t low, uintptr_t high);
 /*
  * Syncs the file by the mapping's description, while nothing else is written: the kernel reports an error once for each
  * description. The error is the one of the sync, or the one that is latched.

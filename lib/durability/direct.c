@@ -57,7 +57,8 @@ int pm_commit_inode(struct pm_medium *m)
 	uintptr_t end = (uintptr_t)m->map + m->map_length;
 	if (m->device_dax || m->is_device)
 		return 0;
-	return m->read_only ? pm_write_back_file(m) : pm_write_back(m, end - 1, end);
+	bool by_address = !m->read_only && pm_parts_hold(&m->parts, end - 1, end);
+	return by_address ? pm_write_back(m, end - 1, end) : pm_write_back_file(m);
 }
 
 /*
@@ -71,12 +72,18 @@ void pm_touch(struct pm_medium *m)
 		PM_RETRY(pm_sys->futimens_now(m->fd));
 }
 
+static void write_all_lines(struct pm_medium *m)
+{
+	PM_EACH_PART(part, &m->parts, (uintptr_t)m->map, (uintptr_t)m->map + m->map_length)
+		m->cpu->persist((const void *)part.low, part.high - part.low);
+}
+
 static int sync_lines(struct pm_medium *m)
 {
 	bool kernel_knows = !m->device_dax && !m->is_device && !m->read_only && m->map_length >= PM_KERNEL_KNOWS_FROM;
 	pm_touch(m);
 	if (!kernel_knows || !pm_kernel_writes_lines(m)) {
-		m->cpu->persist(m->map, m->map_length);
+		write_all_lines(m);
 		return pm_commit_inode(m);
 	}
 	/* Completes what this thread flushed. */
@@ -84,7 +91,7 @@ static int sync_lines(struct pm_medium *m)
 	int rc = pm_write_back(m, (uintptr_t)m->map, (uintptr_t)m->map + m->map_length);
 	/* Switched off meanwhile, the kernel may have skipped some lines, and has marked their pages clean. */
 	if (!rc && !pm_kernel_writes_lines(m))
-		m->cpu->persist(m->map, m->map_length);
+		write_all_lines(m);
 	return rc;
 }
 

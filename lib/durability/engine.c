@@ -14,6 +14,7 @@ void pm_medium_init(struct pm_medium *m)
 void pm_medium_destroy(struct pm_medium *m)
 {
 	pthread_mutex_destroy(&m->end_lock);
+	pm_parts_free(&m->parts);
 }
 
 bool pm_medium_note_end(struct pm_medium *m, uint64_t end, unsigned resized)

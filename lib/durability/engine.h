@@ -15,6 +15,7 @@
 #include "durability/page_set.h"
 #include "durability/walk.h"
 #include "kernel/kept.h"
+#include "parts.h"
 #include "pmdirect.h"
 #include "providers/providers.h"
 
@@ -75,6 +76,7 @@ struct pm_medium {
 	_Atomic unsigned resized;      /* how often reach was set */
 	pthread_mutex_t end_lock;      /* of a change of these three */
 	struct pm_walks walks;
+	struct pm_parts parts;         /* of the mapping that were not given up */
 	bool read_only;
 	bool is_device; /* a device node: the file system of the node is not that of the data */
 	bool device_dax;

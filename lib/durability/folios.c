@@ -286,8 +286,10 @@ void pm_folios_settle(struct pm_medium *m, const struct pm_folios_seen *seen)
 			beyond = written_beyond(m, run);
 			pm_count(&m->counters.bytes_beyond, beyond > SMALL ? beyond * page : 0);
 		}
-		if (beyond > SMALL || m->dirty_is_unknown)
-			PM_RETRY(pm_sys->madvise(m->map + (run->page - m->offset), page, MADV_COLD));
+		char *at = m->map + (run->page - m->offset);
+		bool is_left = pm_parts_hold(&m->parts, (uintptr_t)at, (uintptr_t)at + page);
+		if (is_left && (beyond > SMALL || m->dirty_is_unknown))
+			PM_RETRY(pm_sys->madvise(at, page, MADV_COLD));
 		/* A folio that another process maps is met again. */
 		if (beyond <= SMALL)
 			note_looked_at(m, run->page);

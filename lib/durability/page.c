@@ -51,8 +51,10 @@ void pm_page_destroy(struct pm_writeback *w)
 /* The caller holds nothing meanwhile: an access that faults leaves nothing behind. */
 void pm_page_write_lines(struct pm_medium *m, const void *address, size_t length)
 {
-	if (m->flush_caches_before_msync)
-		m->cpu->persist(address, length);
+	if (!m->flush_caches_before_msync)
+		return;
+	PM_EACH_PART(part, &m->parts, (uintptr_t)address, (uintptr_t)address + length)
+		m->cpu->persist((const void *)part.low, part.high - part.low);
 }
 
 static void reach_to(struct pm_writeback *w, uint64_t end)

@@ -85,9 +85,22 @@ static void note_gap(struct pm_medium *m, uintptr_t low, uintptr_t high)
 		atomic_store(&m->has_gap, true);
 }
 
+/* What was given up may be another file's by now, whose error this would be. */
+static int msync_parts(struct pm_medium *m, uintptr_t low, uintptr_t high)
+{
+	int error = 0;
+	PM_EACH_PART(part, &m->parts, low, high) {
+		int rc = PM_RETRY(pm_sys->msync((void *)part.low, part.high - part.low));
+		error = error ? error : rc;
+	}
+	return error;
+}
+
 int pm_write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
 {
-	if (atomic_load_explicit(&m->has_gap, memory_order_relaxed)) {
+	struct pm_part first;
+	bool is_mapped = pm_parts_first(&m->parts, low, high, &first);
+	if (!is_mapped || atomic_load_explicit(&m->has_gap, memory_order_relaxed)) {
 		int synced = pm_write_back_file(m);
 		return m->is_device ? synced : pm_verify_sync(m->fd, synced);
 	}
@@ -96,8 +109,7 @@ int pm_write_back(struct pm_medium *m, uintptr_t low, uintptr_t high)
 	high = (high + page - 1) & ~(page - 1);
 	int rc = pm_complete_fsync(m, m->offset + (low - (uintptr_t)m->map), high - low);
 	if (!rc)
-		rc = pm_flush_after_sync(m->fd, m->fsync_skips_flush,
-		                         PM_RETRY(pm_sys->msync((void *)low, high - low)));
+		rc = pm_flush_after_sync(m->fd, m->fsync_skips_flush, msync_parts(m, low, high));
 	if (rc == -ENOMEM)
 		note_gap(m, low, high);
 	return count_write_back(m, high - low, m->is_device ? rc : pm_verify_sync(m->fd, rc));

@@ -203,7 +203,7 @@ void pm_evidence_residency(pm_evidence_table e, const struct pm_subject *s)
 	bool may_ask = e[PM_EV_DAX].state == PM_NO && pm_has_quirk(s->found.file_system, PM_FS_CACHESTAT);
 	int rc = may_ask ? first_of_cachestat(s, &first) : -ENOSYS;
 	/* cachestat(2) refuses by the same rule from Linux 6.13 on (mm/filemap.c can_do_cachestat). */
-	if (rc && rc != -EPERM && s->map) {
+	if (rc && rc != -EPERM && s->map && !s->is_partial) {
 		source = "mincore(2)";
 		rc = may_know_pages(s) ? first_of_mincore(s, &first) : -EPERM;
 	}

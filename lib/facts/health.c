@@ -291,8 +291,9 @@ static void set_page_size(struct pm_evidence *row, const struct pm_subject *s, e
 		row->value = s->unit;
 		return;
 	}
-	if (!s->map || dax != PM_YES) {
-		pm_evidence_set(row, PM_UNKNOWN, 0, s->map ? "not asked for cached pages" : "not mapped", NULL);
+	if (!s->map || s->is_partial || dax != PM_YES) {
+		const char *why = !s->map ? "not mapped" : s->is_partial ? "in parts" : "not asked for cached pages";
+		pm_evidence_set(row, PM_UNKNOWN, 0, why, NULL);
 		return;
 	}
 	int small = PM_RETRY(pm_sys->pagemap_scan(s->map, (size_t)s->length, PM_PAGE_PRESENT, PM_PAGE_HUGE));

@@ -45,6 +45,7 @@ struct pm_subject {
 	bool unseen;                /* nothing may be changed, not even without a trace in the content */
 	void *map;                  /* for residency; NULL if not mapped */
 	uint64_t bytes_beyond;      /* write-backs wrote of large folios, beyond what they were asked for */
+	bool is_partial;            /* of map something was given up */
 	bool uses_libpmem;          /* the mapping uses libpmem */
 	bool lease_held;            /* by the mapping; if not, */
 	int lease_error;            /* the positive errno of the last attempt; 0: there was none */

@@ -20,6 +20,7 @@ struct guard {
 	struct guard *outer;
 	uintptr_t low;
 	size_t length;
+	const struct pm_parts *parts; /* of the range: faults elsewhere are not the guard's */
 	sigset_t mask; /* of the thread, before */
 	sigjmp_buf landing;
 	bool has_left; /* the function was left by a jump */
@@ -42,7 +43,7 @@ static atomic_bool previous_is_spent; /* it was installed for one signal only (S
 static struct guard *guard_of(uintptr_t address)
 {
 	struct guard *g = innermost;
-	while (g && address - g->low >= g->length)
+	while (g && (address - g->low >= g->length || !pm_parts_hold(g->parts, address, address + 1)))
 		g = g->outer;
 	return g;
 }
@@ -229,10 +230,10 @@ static int call(struct guard *g, int (*function)(void *), void *arg, int value)
 	return function(arg);
 }
 
-int pm_sigbus_run(const void *low, size_t length, int (*function)(void *), void *arg, int *value,
-                  struct pm_caught *c)
+int pm_sigbus_run(const void *low, size_t length, const struct pm_parts *parts, int (*function)(void *), void *arg,
+                  int *value, struct pm_caught *c)
 {
-	struct guard g = {.outer = innermost, .low = (uintptr_t)low, .length = length};
+	struct guard g = {.outer = innermost, .low = (uintptr_t)low, .length = length, .parts = parts};
 	sigset_t sigbus;
 	sigemptyset(&sigbus);
 	sigaddset(&sigbus, SIGBUS);

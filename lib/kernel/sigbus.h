@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "parts.h"
+
 struct pm_caught {
 	int code; /* si_code; 0: nothing was caught */
 	uintptr_t address;
@@ -22,10 +24,11 @@ int pm_sigbus_remove(void);
 bool pm_sigbus_installed(void);
 
 /*
- * Runs function(arg) and stores its value. If a fault in [low, low + length) ends it, *value keeps its old content. A
- * memory error that no access has met yet (BUS_MCEERR_AO) does not end it. Returns 0, or -errno if nothing ran.
+ * Runs function(arg) and stores its value. If a fault in a part of [low, low + length) ends it, *value keeps its old
+ * content. A memory error that no access has met yet (BUS_MCEERR_AO) does not end it. Returns 0, or -errno if nothing
+ * ran.
  */
-int pm_sigbus_run(const void *low, size_t length, int (*function)(void *), void *arg, int *value,
-                  struct pm_caught *);
+int pm_sigbus_run(const void *low, size_t length, const struct pm_parts *, int (*function)(void *), void *arg,
+                  int *value, struct pm_caught *);
 
 #endif

@@ -90,6 +90,68 @@ static int map_reserve(const struct pm_subject *s, bool is_huge, size_t reserve,
 	return rc;
 }
 
+/* ---- At a place of the caller's ---- */
+
+#define MAP_ANYTHING (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
+/* -EEXIST: something is mapped in the range. Before Linux 4.17 the kernel takes the place for a hint. */
+static int hold_place(void *at, size_t length)
+{
+	void *map = at;
+	int rc = PM_RETRY(pm_sys->mmap(&map, length, PROT_NONE, MAP_ANYTHING | MAP_FIXED_NOREPLACE, -1, 0));
+	if (rc || map == at)
+		return rc;
+	PM_RETRY(pm_sys->munmap(map, length));
+	return -EEXIST;
+}
+
+int pm_area_take_wish(const struct pm_file *f, const struct pm_options *o, const struct pm_subject *s,
+                      struct pm_area_wish *ret)
+{
+	*ret = (struct pm_area_wish){.address = o->address,
+	                             .is_fixed = o->map_flags & (MAP_FIXED | MAP_FIXED_NOREPLACE),
+	                             .replaces = !(o->map_flags & MAP_FIXED_NOREPLACE),
+	                             .flags = o->map_flags & ~(MAP_FIXED | MAP_FIXED_NOREPLACE)};
+	if (!ret->is_fixed)
+		return 0;
+	uintptr_t at = (uintptr_t)o->address;
+	size_t unit = s->unit ? s->unit : (size_t)sysconf(_SC_PAGESIZE);
+	if (at % unit)
+		return pm_fail(-EINVAL, f->call, f->name, "options->address is not a multiple of %zu", unit);
+	if (at > UINTPTR_MAX - s->length)
+		return pm_fail(-ENOMEM, f->call, f->name, "options->address + length overflows");
+	int rc = ret->replaces ? 0 : hold_place(o->address, (size_t)s->length);
+	if (rc)
+		return pm_fail(rc, f->call, f->name, "nothing can be mapped at options->address: %s", pm_strerror(rc));
+	if (!ret->replaces)
+		PM_RETRY(pm_sys->munmap(o->address, (size_t)s->length));
+	return 0;
+}
+
+/*
+ * The file is mapped elsewhere and then moved, with what it was mapped with (mm/mremap.c copy_vma). A failing mmap(2)
+ * with MAP_FIXED unmaps what is there (mm/mmap.c mmap_region), and the kernel accepts no MAP_FIXED_NOREPLACE beside
+ * MAP_SYNC (it is not in LEGACY_MAP_MASK).
+ */
+static int map_at_place(const struct pm_subject *s, int prot, int flags, const struct pm_area_wish *wish, void **map)
+{
+	size_t length = (size_t)s->length;
+	void *elsewhere = NULL;
+	int rc = wish->replaces ? 0 : hold_place(wish->address, length);
+	if (rc)
+		return rc;
+	rc = PM_RETRY(pm_sys->mmap(&elsewhere, length, prot, flags, s->fd, s->offset));
+	if (!rc) {
+		rc = PM_RETRY(pm_sys->mremap_over(elsewhere, length, wish->address));
+		if (rc)
+			PM_RETRY(pm_sys->munmap(elsewhere, length));
+	}
+	if (rc && !wish->replaces)
+		PM_RETRY(pm_sys->munmap(wish->address, length));
+	*map = rc ? *map : wish->address;
+	return rc;
+}
+
 /* ---- Folios of the page cache ---- */
 
 /* Whether the file system may hold what the mapping writes in large folios. */
@@ -129,7 +191,7 @@ void pm_area_split_folios(const struct pm_file *f, const struct pm_ask *ask, con
 }
 
 int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, bool is_synchronous,
-                size_t reserve, void **map)
+                size_t reserve, const struct pm_area_wish *wish, void **map)
 {
 	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0);
 	int flags = is_synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
@@ -138,10 +200,15 @@ int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct 
 	else if (ask->backing == PM_BACKING_ANONYMOUS)
 		flags = MAP_PRIVATE | MAP_ANONYMOUS;
 	size_t length = reserve ? reserve : (size_t)s->length;
-	int rc = reserve ? map_reserve(s, is_of_huge_pages(f, ask), reserve, prot, flags, map)
-	                 : PM_RETRY(pm_sys->mmap(map, length, prot, flags, s->fd, s->offset));
-	if (!rc)
+	void *at = wish->address;
+	flags |= wish->flags;
+	int rc = wish->is_fixed ? map_at_place(s, prot, flags, wish, &at)
+	         : reserve      ? map_reserve(s, is_of_huge_pages(f, ask), reserve, prot, flags, &at)
+	                        : PM_RETRY(pm_sys->mmap(&at, length, prot, flags, s->fd, s->offset));
+	if (!rc) {
+		*map = at;
 		return 0;
+	}
 	const char *why = why_unmappable(rc, s->writable && ask->backing == PM_BACKING_FILE, s->fd);
 	return why ? pm_fail(rc, f->call, f->name, "mmap failed: %s: %s", pm_strerror(rc), why)
 	           : pm_area_no_room(f->name, f->call, "mmap", length, length, rc);
@@ -152,10 +219,11 @@ int pm_area_try(const struct pm_file *f, const struct pm_ask *ask, struct pm_sub
 {
 	uint64_t there = (size + f->unit - 1) / f->unit * f->unit;
 	bool is_huge = f->unit > (size_t)sysconf(_SC_PAGESIZE);
+	const struct pm_area_wish anywhere = {.address = NULL};
 	void *map = NULL;
 	if (s.offset + s.length > there)
 		s.length = there > s.offset ? there - s.offset : is_huge ? 0 : f->unit;
-	int rc = s.length ? pm_area_map(f, ask, &s, is_synchronous, 0, &map) : 0;
+	int rc = s.length ? pm_area_map(f, ask, &s, is_synchronous, 0, &anywhere, &map) : 0;
 	if (map)
 		PM_RETRY(pm_sys->munmap(map, (size_t)s.length));
 	return rc;

@@ -7,12 +7,22 @@
 #include "facts/subject.h"
 #include "file/file.h"
 
+/* Where a mapping is to be, and what mmap(2) is told besides. All zero: where the kernel puts it. */
+struct pm_area_wish {
+	void *address; /* a hint; the place itself with is_fixed */
+	bool is_fixed, replaces; /* what is mapped there */
+	int flags;
+};
+
+/* What the options wish. Leaves the sentence if a mapping cannot be there, or (-EEXIST) if something else is. */
+int pm_area_take_wish(const struct pm_file *, const struct pm_options *, const struct pm_subject *s,
+                      struct pm_area_wish *ret);
 /*
- * *map is a hint, and the result. reserve: bytes that are mapped, of which the first s->length are accessible; 0: those
- * alone. Leaves the sentence.
+ * *map is the result. reserve: bytes that are mapped, of which the first s->length are accessible; 0: those alone. A
+ * call that fails leaves what is mapped at the wished place. Leaves the sentence.
  */
 int pm_area_map(const struct pm_file *, const struct pm_ask *, const struct pm_subject *s, bool is_synchronous,
-                size_t reserve, void **map);
+                size_t reserve, const struct pm_area_wish *, void **map);
 /* The protection of [from, to) of a mapping; an empty range is no call. */
 int pm_area_set_access(char *map, size_t from, size_t to, int prot);
 /*

@@ -8,6 +8,8 @@
 /* open.c: path, or if it is NULL fd; anonymous memory if the options say so. */
 int pm_mapping_open(const char *path, int fd, const struct pm_options *, struct pm_mapping **);
 int pm_mapping_close(struct pm_mapping *);
+/* give_up.c: pages from address on, which is aligned to one. */
+int pm_mapping_give_up(struct pm_mapping *, void *address, size_t length);
 /* resize.c */
 int pm_mapping_resize(struct pm_mapping *, uint64_t length);
 /* probe.c: what pm_mapping_open() would get. */

@@ -177,7 +177,8 @@ int pm_mapping_guarded(struct pm_mapping *m, pm_guarded_fn *function, void *arg,
 	int value = 0;
 	if (!pm_sigbus_installed())
 		return pm_fail(-EINVAL, "pm_guarded", m->name, "pm_guard_install() was not called");
-	int rc = pm_sigbus_run(m->medium.map, pm_mapping_area(m), function, arg, &value, &caught);
+	int rc = pm_sigbus_run(m->medium.map, pm_mapping_area(m), &m->medium.parts, function, arg, &value,
+	                       &caught);
 	if (rc)
 		return pm_fail(rc, "pm_guarded", m->name, "the signal mask cannot be set: %s", pm_strerror(rc));
 	if (!caught.code)

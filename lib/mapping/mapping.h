@@ -21,7 +21,7 @@ struct pm_mapping {
 	struct pm_errors errors; /* failures of the file */
 	/* What every durability call reads, together: from the end of errors to the beginning of terms. */
 	unsigned flags;
-	bool has_watcher, is_on_overlay;
+	bool has_watcher, is_on_overlay, is_fixed;
 	char *base;
 	_Atomic uint64_t length; /* mapped.range.length, which is guarded by the locks of terms and observed */
 	struct pm_terms terms;   /* what is in force */

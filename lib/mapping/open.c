@@ -31,13 +31,16 @@
 
 #define ATTEMPTS 40 /* another process may create and remove the file again and again */
 
-static int map_pages(struct pm_mapping *m, const struct pm_subject *s)
+static int map_pages(struct pm_mapping *m, struct pm_area_wish wish, const struct pm_subject *s)
 {
 	size_t area = m->reserved ? m->reserved : (size_t)s->length;
 	if (pm_page_set_reserve(&m->medium.writeback.recorded, area))
 		return pm_fail(-ENOMEM, m->file.call, m->file.name, "out of memory");
-	void *map = m->mapped.is_prepared ? pm_area_huge_page_hint(s->offset, area) : NULL;
-	int rc = pm_area_map(&m->file, &m->mapped.ask, s, m->terms.is_synchronous, m->reserved, &map);
+	if (m->mapped.is_prepared && !wish.address)
+		wish.address = pm_area_huge_page_hint(s->offset, area);
+	m->is_fixed = wish.is_fixed;
+	void *map = NULL;
+	int rc = pm_area_map(&m->file, &m->mapped.ask, s, m->terms.is_synchronous, m->reserved, &wish, &map);
 	if (rc)
 		return rc;
 	m->medium.is_of_single_pages = pm_area_advise(&m->mapped.ask, s, map, area);
@@ -148,6 +151,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 {
 	pm_evidence_table e;
 	struct pm_subject s;
+	struct pm_area_wish wish;
 	struct pm_file *f = &m->file;
 	int rc = pm_assess_range(f, o, &m->mapped.range);
 	if (!rc)
@@ -157,6 +161,8 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 		rc = pm_mapping_watch_start(m, o);
 	if (!rc)
 		rc = decide(m, o, e, &s);
+	if (!rc)
+		rc = pm_area_take_wish(f, o, &s, &wish);
 	if (rc)
 		return rc;
 	f->read_only = o->flags & PM_READ_ONLY;
@@ -168,7 +174,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	/* A mapping that may be promoted needs the flag from the start: mmap(2) alone can set it. */
 	m->terms.is_synchronous = m->terms.decision.granularity >= PM_CACHE_LINE ||
 	                          (m->observed.lease.is_wanted && e[PM_EV_MAP_SYNC].state == PM_YES);
-	rc = map_pages(m, &s);
+	rc = map_pages(m, wish, &s);
 	if (!rc)
 		rc = finish_open(m, o);
 	if (rc)
@@ -249,7 +255,10 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 	if (m->terms.decision.verdict == PM_VERDICT_REFUSED)
 		return pm_assess_refuse(&m->file, &m->terms.decision);
 	s.length = (m->mapped.range.length + page - 1) / page * page;
-	int rc = map_pages(m, &s);
+	struct pm_area_wish wish;
+	int rc = pm_area_take_wish(&m->file, o, &s, &wish);
+	if (!rc)
+		rc = map_pages(m, wish, &s);
 	if (!rc)
 		choose_strategy(m, &s);
 	return rc;
@@ -374,11 +383,18 @@ int pm_mapping_close(struct pm_mapping *m)
 	if (!rc)
 		rc = pm_gate_leave(m, "pm_unmap", atomic_load(&m->terms.strategy)->drain(&m->medium));
 	rc = rc ? rc : lost;
-	if (m->terms.is_synchronous && !pm_medium_check(&m->medium))
+	uintptr_t low = (uintptr_t)m->medium.map, high = low + pm_mapping_area(m);
+	struct pm_part part;
+	bool is_left = pm_parts_first(&m->medium.parts, low, high, &part);
+	if (m->terms.is_synchronous && is_left && !pm_medium_check(&m->medium))
 		pm_touch(&m->medium);
 	pm_mapping_watch_end(m);
 	pm_place_remove(m->place);
-	int unmapped = PM_RETRY(pm_sys->munmap(m->medium.map, pm_mapping_area(m)));
+	int unmapped = 0;
+	PM_EACH_PART(one, &m->medium.parts, low, high) {
+		int ended = PM_RETRY(pm_sys->munmap((void *)one.low, one.high - one.low));
+		unmapped = unmapped ? unmapped : ended;
+	}
 	if (!rc && unmapped)
 		rc = pm_fail(unmapped, "pm_unmap", m->name, "munmap failed: %s", pm_strerror(unmapped));
 	if (m->errors.shared)

@@ -62,7 +62,10 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_span 
 	memcpy(assumed, r->evidence, sizeof(assumed));
 	struct pm_decision d = foretell(f, o, &ask, range, assumed);
 	bool is_synchronous = d.granularity >= PM_CACHE_LINE || (ask.lease && assumed[PM_EV_MAP_SYNC].state == PM_YES);
-	rc = d.verdict == PM_VERDICT_REFUSED ? 0 : try_to_map(f, &ask, s, is_synchronous);
+	struct pm_area_wish wish;
+	rc = d.verdict == PM_VERDICT_REFUSED ? 0 : pm_area_take_wish(f, o, &s, &wish);
+	if (!rc && d.verdict != PM_VERDICT_REFUSED)
+		rc = try_to_map(f, &ask, s, is_synchronous);
 	if (rc)
 		return rc;
 	pm_evidence_for_report(r->evidence, &s);

@@ -55,6 +55,8 @@ static int check_kind(struct pm_mapping *m, uint64_t length)
 	if (m->flags & PM_READ_ONLY && !m->reserved)
 		return pm_fail(-EACCES, call, m->name,
 		               "the mapping is read-only, and has no reserve within which it could follow the file");
+	if (pm_parts_have_gaps(&m->medium.parts))
+		return pm_fail(-EINVAL, call, m->name, "a part of the mapping was given up (pm_give_up()): map again");
 	if (m->medium.device_dax && length % m->file.unit)
 		return pm_fail(-EINVAL, call, m->name, "the length must be a multiple of %zu", m->file.unit);
 	return 0;
@@ -82,6 +84,17 @@ static int check_arguments(struct pm_mapping *m, uint64_t length)
 
 /* ---- Addresses ---- */
 
+/* The caller put it there, and may rely on it. */
+static int fail_to_stay(const struct pm_mapping *m, size_t length, int rc)
+{
+	const char *why = rc == -EFAULT   ? "the program has split it (mlock, mprotect, madvise)"
+	                  : rc == -ENOMEM ? "there is no room behind it, or a limit was met"
+	                                  : pm_strerror(rc);
+	return pm_fail(rc == -EFAULT ? -EINVAL : rc, "pm_resize", m->name,
+	               "the mapping was put at a fixed address, and cannot become %zu bytes long there: %s", length,
+	               why);
+}
+
 static int move_all(struct pm_mapping *m, size_t map_length)
 {
 	void *map = m->medium.map;
@@ -90,12 +103,14 @@ static int move_all(struct pm_mapping *m, size_t map_length)
 	if (rc)
 		return pm_fail(rc, "pm_resize", m->name, "out of memory");
 	if (map_length != m->medium.map_length)
-		rc = PM_RETRY(pm_sys->mremap(&map, m->medium.map_length, map_length, MREMAP_MAYMOVE));
-	if (rc == -EFAULT) {
+		rc = PM_RETRY(pm_sys->mremap(&map, m->medium.map_length, map_length, m->is_fixed ? 0 : MREMAP_MAYMOVE));
+	if (rc == -EFAULT && !m->is_fixed) {
 		rc = pm_mapping_map_anew(m, &map, map_length);
 		if (rc)
 			return rc;
 	}
+	if (rc && m->is_fixed)
+		return fail_to_stay(m, map_length, rc);
 	if (rc)
 		return pm_area_no_room(m->name, "pm_resize", "mremap", map_length,
 		                       map_length > m->medium.map_length ? map_length - m->medium.map_length : 0, rc);

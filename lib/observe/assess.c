@@ -145,6 +145,7 @@ int pm_assess(struct pm_mapped *m, struct pm_medium *medium, uint64_t length, co
 		s->name = &m->file->place; /* outlives this call */
 		s->file_error = -rc;
 		s->map = medium->map;
+		s->is_partial = pm_parts_have_gaps(&medium->parts);
 		s->uses_libpmem = medium->libpmem;
 		s->bytes_beyond = atomic_load(&medium->counters.bytes_beyond);
 		s->syncs = m->syncs | (atomic_load(&medium->can_write_ranges) == PM_YES ? PM_CALL_SYNC_FILE_RANGE : 0);

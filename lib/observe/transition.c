@@ -25,7 +25,8 @@ void pm_terms_close_short_cut(struct pm_terms *t)
 static bool may_take_short_cut(struct pm_terms *t, struct pm_medium *medium, const struct pm_strategy *strategy)
 {
 	return strategy == &pm_strategy_cacheline && !atomic_load(&t->lost_guarantee) &&
-	       !(medium->identity && atomic_load(&medium->identity->lost)) && !pm_medium_is_cut(medium);
+	       !(medium->identity && atomic_load(&medium->identity->lost)) && !pm_medium_is_cut(medium) &&
+	       !pm_parts_have_gaps(&medium->parts);
 }
 
 void pm_terms_set_strategy(struct pm_terms *t, struct pm_medium *medium, const struct pm_strategy *strategy)

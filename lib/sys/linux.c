@@ -220,6 +220,11 @@ static int do_mremap(void **address, size_t old_length, size_t new_length, int f
 	return 0;
 }
 
+static int do_mremap_over(void *from, size_t length, void *to)
+{
+	return mremap(from, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED ? -errno : 0;
+}
+
 static int do_mprotect(void *address, size_t length, int prot)
 {
 	return result(mprotect(address, length, prot));
@@ -369,6 +374,7 @@ const struct pm_sys pm_sys_linux = {
 	.getrlimit_fsize = do_getrlimit_fsize,
 	.getrlimit_nofile = do_getrlimit_nofile,
 	.mremap = do_mremap,
+	.mremap_over = do_mremap_over,
 	.mprotect = do_mprotect,
 	.madvise = do_madvise,
 	.mincore = do_mincore,

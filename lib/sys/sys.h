@@ -45,6 +45,10 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000 /* Linux 4.17; before it the address is a hint */
+#endif
+
 /* struct cachestat of linux/mman.h (Linux 6.5). */
 struct pm_cachestat {
 	uint64_t cached, dirty, writeback, evicted, recently_evicted;
@@ -140,6 +144,8 @@ struct pm_sys {
 	int (*getrlimit_fsize)(uint64_t *limit); /* getrlimit(RLIMIT_FSIZE) */
 	int (*getrlimit_nofile)(uint64_t *limit);
 	int (*mremap)(void **address, size_t old_length, size_t new_length, int flags);
+	/* Moves a mapping there, over what is mapped: mremap(2) MREMAP_MAYMOVE | MREMAP_FIXED. */
+	int (*mremap_over)(void *from, size_t length, void *to);
 	int (*mprotect)(void *address, size_t length, int prot);
 	int (*madvise)(void *address, size_t length, int advice);
 	int (*mincore)(void *address, size_t length, unsigned char *vector);

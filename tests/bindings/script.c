@@ -65,6 +65,8 @@ static int life(const struct line *line)
 		error = map_descriptor(line);
 	} else if (is(line, "resize")) {
 		error = pm_resize(mapping, (uint64_t)number(line, 1));
+	} else if (is(line, "give-up")) {
+		error = pm_give_up(mapping, at(number(line, 1)), (size_t)number(line, 2));
 	} else if (is(line, "unmap")) {
 		error = pm_unmap(mapping);
 		mapping = NULL;

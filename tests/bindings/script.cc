@@ -85,6 +85,8 @@ bool life(const line &line)
 		map_descriptor(line);
 	} else if (is(&line, "resize")) {
 		mapping.resize(length_of(line, 1), code);
+	} else if (is(&line, "give-up")) {
+		mapping.give_up(at(number(&line, 1)), length_of(line, 2), code);
 	} else if (is(&line, "unmap")) {
 		mapping.unmap(code);
 	} else {

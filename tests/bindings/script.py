@@ -27,6 +27,8 @@ def life(words):
         map_descriptor(*rest)
     elif command == "resize":
         mapping.resize(int(rest[0]))
+    elif command == "give-up":
+        mapping.give_up(int(rest[0]), int(rest[1]))
     elif command == "unmap":
         mapping.unmap()
         mapping = None

@@ -25,6 +25,7 @@ lib/sys/errno_text
 lib/sys/trace
 lib/sys/errno_text_gnu lib/sys/errno_text_posix
 lib/error
+lib/parts
 lib/sys/sys
 lib/sys/calls
 lib/sys/wrong_sync
@@ -131,6 +132,7 @@ lib/mapping/report
 lib/mapping/probe
 lib/mapping/fault
 lib/mapping/repair
+lib/mapping/give_up
 lib/mapping/resize
 
 lib/arguments

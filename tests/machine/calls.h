@@ -89,6 +89,8 @@
 	X(CALL, int, mremap, (void **address, size_t old_length, size_t new_length, int flags), \
 	  (address, old_length, new_length, flags), .fd = -1, .address = (uintptr_t)*address, .length = new_length, \
 	  .flags = (unsigned long)flags) \
+	X(CALL, int, mremap_over, (void *from, size_t length, void *to), (from, length, to), \
+	  .fd = -1, .address = (uintptr_t)to, .length = length) \
 	X(CALL, int, mprotect, (void *address, size_t length, int prot), (address, length, prot), \
 	  .fd = -1, .address = (uintptr_t)address, .length = length, .flags = (unsigned long)prot) \
 	X(CALL, int, madvise, (void *address, size_t length, int advice), (address, length, advice), \

@@ -167,8 +167,10 @@ static int64_t whole_pages(size_t length)
 
 static int answer_flags(int *flags, size_t length)
 {
-	if (*flags & (MAP_FIXED | 0x100000 /* MAP_FIXED_NOREPLACE */))
+	if (*flags & MAP_FIXED || (*flags & MAP_FIXED_NOREPLACE && !(*flags & MAP_ANONYMOUS)))
 		fake_violation("mmap with MAP_FIXED");
+	if (*flags & MAP_FIXED_NOREPLACE && fake.machine.takes_places_for_hints)
+		*flags &= ~MAP_FIXED_NOREPLACE;
 	if ((*flags & MAP_TYPE) != MAP_SHARED_VALIDATE && *flags & MAP_SYNC)
 		fake_violation("MAP_SYNC without MAP_SHARED_VALIDATE is never validated");
 	/* A file system that was shut down refuses any mapping. */
@@ -176,8 +178,9 @@ static int answer_flags(int *flags, size_t length)
 		return -EIO;
 	if ((*flags & MAP_TYPE) != MAP_SHARED_VALIDATE)
 		return 0;
-	bool undefined = *flags & ~(MAP_TYPE | MAP_SYNC), sync = *flags & MAP_SYNC;
-	*flags = MAP_SHARED;
+	const int harmless = MAP_POPULATE | MAP_NONBLOCK | MAP_LOCKED | MAP_NORESERVE;
+	bool undefined = *flags & ~(MAP_TYPE | MAP_SYNC | harmless), sync = *flags & MAP_SYNC;
+	*flags = MAP_SHARED | (*flags & harmless);
 	if (fake.machine.sync == FAKE_IGNORES_FLAGS || (!sync && !undefined))
 		return 0;
 	if (fake.machine.sync == FAKE_IGNORES_FLAGS_OF_FILES && !undefined && length != 1)
@@ -189,13 +192,23 @@ static int answer_flags(int *flags, size_t length)
 	return fake.machine.errno_of_refusal ? -fake.machine.errno_of_refusal : -EOPNOTSUPP;
 }
 
+/* What the library holds a place with, until something is moved there. */
+static struct {
+	void *address;
+	size_t length;
+} held;
+
 static int fake_mmap(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
 {
-	bool sync = flags & MAP_SYNC;
+	bool sync = flags & MAP_SYNC, holds = flags & MAP_FIXED_NOREPLACE;
 	int rc = answer_flags(&flags, length);
 	if (rc || (rc = pm_sys_linux.mmap(address, length, prot, flags, fd, offset)))
 		return rc;
 	atomic_fetch_add(&mapped_bytes, whole_pages(length));
+	if (holds) {
+		held.address = *address;
+		held.length = length;
+	}
 	if (sync)
 		fake_show_mapping(*address, whole_pages(length), fake.machine.sync == FAKE_ACCEPTS);
 	return 0;
@@ -204,6 +217,7 @@ static int fake_mmap(void **address, size_t length, int prot, int flags, int fd,
 static int fake_munmap(void *address, size_t length)
 {
 	int rc = pm_sys_linux.munmap(address, length);
+	held.address = rc || held.address != address ? held.address : NULL;
 	fake_show_mapping(NULL, 0, false);
 	atomic_fetch_sub(&mapped_bytes, rc ? 0 : whole_pages(length));
 	return rc;
@@ -216,6 +230,19 @@ static int fake_mremap(void **address, size_t old_length, size_t new_length, int
 	int rc = pm_sys_linux.mremap(address, old_length, new_length, flags);
 	if (!rc)
 		atomic_fetch_add(&mapped_bytes, whole_pages(new_length) - whole_pages(old_length));
+	return rc;
+}
+
+/* What the program has mapped there is not counted. */
+static int fake_mremap_over(void *from, size_t length, void *to)
+{
+	int rc = pm_sys_linux.mremap_over(from, length, to);
+	if (!rc && held.address == to) {
+		atomic_fetch_sub(&mapped_bytes, whole_pages(held.length));
+		held.address = NULL;
+	}
+	if (!rc && fake.machine.sync == FAKE_ACCEPTS)
+		fake_show_mapping(to, whole_pages(length), true);
 	return rc;
 }
 
@@ -288,6 +315,7 @@ static const struct pm_sys answers = {
 	.mmap = fake_mmap,
 	.munmap = fake_munmap,
 	.mremap = fake_mremap,
+	.mremap_over = fake_mremap_over,
 	.madvise = fake_madvise,
 	.mincore = fake_mincore,
 	.pagemap_scan = fake_pagemap_scan,

@@ -100,6 +100,7 @@ struct fake_machine {
 	const char *disk_map;         /* of an f2fs: the end of that file; NULL: there is none */
 	const char *mount;            /* end of the line in mountinfo, after the " - "; NULL: of another namespace */
 	uint64_t cached_from;         /* all before that file offset is not in the page cache */
+	bool takes_places_for_hints;  /* MAP_FIXED_NOREPLACE: before Linux 4.17 */
 	bool has_no_device;           /* but a number of the file system's own, as tmpfs, btrfs and overlay */
 	unsigned replaced;            /* so often: the device's entry in sysfs is another's */
 	bool is_others;               /* the file is another user's */

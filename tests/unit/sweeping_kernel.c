@@ -260,6 +260,17 @@ static int kernel_mremap(void **address, size_t old_length, size_t new_length, i
 	return rc;
 }
 
+static int kernel_mremap_over(void *from, size_t length, void *to)
+{
+	pthread_mutex_lock(&k.lock);
+	struct map *map = map_of(from);
+	int rc = kernel.below->mremap_over(from, length, to);
+	if (!rc && map)
+		map->base = to;
+	pthread_mutex_unlock(&k.lock);
+	return rc;
+}
+
 static struct {
 	void *address;
 	size_t length;
@@ -361,6 +372,7 @@ static const struct pm_sys calls = {
 	.linkat = kernel_linkat,
 	.mmap = kernel_mmap,
 	.mremap = kernel_mremap,
+	.mremap_over = kernel_mremap_over,
 	.munmap = kernel_munmap,
 	.madvise = kernel_madvise,
 	.mprotect = kernel_mprotect,

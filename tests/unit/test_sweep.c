@@ -158,6 +158,17 @@ static void borrowed(void)
 	       sweep_query() || sweep_resize(5 * unit_page()) || sweep_fill(4 * unit_page(), 10, 0) || sweep_unmap());
 }
 
+static void at_address(void)
+{
+	size_t length = 8 * unit_page();
+	void *room = mmap(NULL, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (sweep_map(UNIT_OPTIONS(.address = room, .map_flags = MAP_FIXED)) || sweep_fill(10, 10, 0) || sweep_unmap())
+		return;
+	munmap(room, length);
+	(void)(sweep_map(UNIT_OPTIONS(.address = room, .map_flags = MAP_FIXED_NOREPLACE)) || sweep_fill(10, 10, 0) ||
+	       sweep_unmap());
+}
+
 /* Of pages that were only flushed none need be written. */
 static void commit(void)
 {
@@ -269,6 +280,7 @@ static const struct sweep_flow flows[] = {
 	{"resize", resize, true, true, false, .is_absent = false},
 	{"resize in a reserve", resize_in_a_reserve, true, true, false, .is_absent = false},
 	{"create in a reserve", create_in_a_reserve, true, true, false, .is_absent = true},
+	{"at an address", at_address, true, true, false, .is_absent = false},
 	{"borrowed", borrowed, true, true, false, .is_absent = false},
 	{"commit", commit, true, true, false, .is_absent = false},
 	{"resize sparsely", resize_sparsely, true, true, false, .is_absent = false},

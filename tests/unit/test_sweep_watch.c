@@ -271,7 +271,7 @@ int main(void)
 		FAKE_memfd_create, FAKE_cachestat, FAKE_syncfs, FAKE_pagemap_scan, FAKE_statmount,
 		FAKE_fsync,
 		FAKE_getrlimit_fsize, FAKE_fcntl_getfl, FAKE_fcntl_get_seals, FAKE_fallocate, FAKE_mremap,
-		FAKE_mprotect,
+		FAKE_mremap_over, FAKE_mprotect,
 		FAKE_rt_tgsigqueueinfo, FAKE_statx_now,
 		FAKE_same_inode, FAKE_fallocate_collapse, FAKE_statfs, FAKE_rt_sigprocmask_reads,
 		FAKE_getrlimit_nofile};

@@ -282,6 +282,10 @@ class Mapping:
     def resize(self, length):
         _ok(_library.resize(self._handle, length))
 
+    def give_up(self, offset, length):
+        """Lets go of whole pages, which stay mapped: no call touches them any more, and they are never unmapped."""
+        _ok(_library.give_up(self._handle, self._at(offset), length))
+
     def clear_bad_blocks(self, offset, length):
         _ok(_library.clear_bad_blocks(self._handle, self._at(offset), length))
 

@@ -25,7 +25,8 @@ _pointer = ctypes.c_void_p
 
 pm_options = _struct("pm_options", [
     ("size", _size), ("sync", _int), ("direct", _int), ("flags", _unsigned), ("mode", _unsigned), ("offset", _u64),
-    ("length", _u64), ("on_event", _pointer), ("event_arg", _pointer), ("reserve", _u64), ("access", _int)])
+    ("length", _u64), ("on_event", _pointer), ("event_arg", _pointer), ("reserve", _u64), ("access", _int),
+    ("map_flags", _int), ("address", _pointer)])
 pm_evidence = _struct("pm_evidence", [
     ("state", _int), ("error", _int), ("value", _u64), ("source", ctypes.c_char_p), ("text", ctypes.c_char * 56)])
 pm_report = _struct("pm_report", [
@@ -62,6 +63,7 @@ map = _function("pm_map", _int, ctypes.c_char_p, _pointer, _pointer)
 map_fd = _function("pm_map_fd", _int, _int, _pointer, _pointer)
 unmap = _function("pm_unmap", _int, _pointer)
 resize = _function("pm_resize", _int, _pointer, _u64)
+give_up = _function("pm_give_up", _int, _pointer, _pointer, _size)
 base = _function("pm_base", _pointer, _pointer)
 length = _function("pm_length", _u64, _pointer)
 find = _function("pm_find", _pointer, _pointer)
