@@ -25,9 +25,8 @@ struct pm_folios_part {
 
 /*
  * Splits the folios of a part that are cached and clean. Does nothing if more than most bytes of it are cached, or if
- * this process did so before. 0, or
- * the error of the first call that failed: before Linux 6.5 nothing tells how much is, and a longer part than
- * PM_FOLIOS_UNASKED stays as it is.
+ * this process did so before. Before Linux 6.5 nothing tells how much is cached, and a longer part than
+ * PM_FOLIOS_UNASKED stays as it is. 0, or the error of the first call that failed.
  */
 int pm_folios_split(int fd, struct pm_folios_part, uint64_t most);
 
