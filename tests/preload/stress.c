@@ -172,9 +172,10 @@ static void with_jumps(void)
 	static volatile int jumps;
 	volatile uint64_t done = 0;
 	leaves = true;
-	begin_signals();
 	if (sigsetjmp(place, 1))
 		jumps++;
+	else
+		begin_signals();
 	while (jumps < 100) {
 		MUST(pwrite(fd, "z", 1, 0) == 1);
 		done++;
