@@ -111,7 +111,7 @@ static void note_split(uint64_t digest)
 
 static struct pm_folios_part step_at(struct pm_folios_part part, uint64_t at)
 {
-	return part_of(part, at, (size_t)clamp(part.length - at, one_page(), STEP * one_page()));
+	return part_of(part, (size_t)at, (size_t)clamp(part.length - at, one_page(), STEP * one_page()));
 }
 
 /* Where nothing tells how much is cached. The time that this may take is that of as many bytes that are. */
