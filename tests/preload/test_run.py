@@ -65,7 +65,7 @@ def test_counts(case):
     """Each call is counted once, with the bytes of its range."""
     row = case.row("open", "map", "store", "sync", "sync-page", "sync-async", "fsync", "fdatasync", "fdatasync")
     counts(row, msyncs=2, async_msyncs=1, asked=(PAGES + 2) * PAGE, fsyncs=1, fdatasyncs=2, errors=0, maps=1,
-           size=PAGES * PAGE, access="rw", by_lines=0)
+           size=PAGES * PAGE, access="rw")
     assert case.document["schema"] == "pmdirect-run" and case.document["version"] == 1
     assert row["inode"] == os.stat(case.file).st_ino
     assert sum(int(site.rsplit(" ", 1)[1]) for site in row["call_sites"].split("; ")) == 6, row["call_sites"]
@@ -332,9 +332,9 @@ def test_costs(case):
     found = added(case, ["sync", "sync-page", "sync-async", "fsync", "fdatasync", "writes", "null-writes", "anonymous",
                          "read"])
     assert found == {}, found
-    # The descriptor's mode and file, and a lock with signals blocked each for what comes and goes.
+    # The descriptor's file, and a lock with signals blocked each for what comes and goes.
     found = added(case, ["unmap", "map"])
-    assert found == {"fcntl": 1, "statx": 1, "rt_sigprocmask": 4}, found
+    assert found == {"statx": 1, "rt_sigprocmask": 4}, found
 
 
 def test_manual(case):

@@ -28,7 +28,6 @@ enum {
 	MSYNCS,
 	MSYNCS_ASYNC,
 	ASKED,
-	BY_LINES,
 	FSYNCS,
 	FDATASYNCS,
 	RANGE_SYNCS,
@@ -63,7 +62,6 @@ static const struct column columns[] = {
 	[MSYNCS] = {"msyncs", COLUMN_COUNT, true, "calls of msync(2) with MS_SYNC"},
 	[MSYNCS_ASYNC] = {"async_msyncs", COLUMN_COUNT, false, "calls of msync(2) without it, which wait for nothing"},
 	[ASKED] = {"asked", COLUMN_BYTES, true, "bytes of the ranges of all msync(2)"},
-	[BY_LINES] = {"by_lines", COLUMN_COUNT, false, "msyncs that --accelerate made durable without the kernel"},
 	[FSYNCS] = {"fsyncs", COLUMN_COUNT, true, "calls of fsync(2)"},
 	[FDATASYNCS] = {"fdatasyncs", COLUMN_COUNT, true, "calls of fdatasync(2)"},
 	[RANGE_SYNCS] = {"range_syncs", COLUMN_COUNT, false, "calls of sync_file_range(2), which make nothing durable"},
@@ -137,7 +135,6 @@ static void fill_counts(struct cell *cells, const struct ledger_row *row)
 	cells[MSYNCS] = NUMBER_OF(row, msyncs);
 	cells[MSYNCS_ASYNC] = NUMBER_OF(row, msyncs_async);
 	cells[ASKED] = NUMBER_OF(row, msync_bytes);
-	cells[BY_LINES] = NUMBER_OF(row, by_lines);
 	cells[FSYNCS] = NUMBER_OF(row, fsyncs);
 	cells[FDATASYNCS] = NUMBER_OF(row, fdatasyncs);
 	cells[RANGE_SYNCS] = NUMBER_OF(row, range_syncs);

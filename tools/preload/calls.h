@@ -9,7 +9,14 @@
 #include <sys/types.h>
 
 struct file;
-struct map_call;
+
+/* As the program gave them. */
+struct map_call {
+	void *address;
+	size_t length;
+	int protection, flags, fd;
+	uint64_t offset;
+};
 
 void *calls_map(const struct map_call *call);
 /* Of the real function, whatever its off_t. */

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdarg.h>
 
-#include "accelerate.h"
 #include "calls.h"
 #include "companion.h"
 #include "file.h"

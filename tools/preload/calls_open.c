@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "accelerate.h"
 #include "calls.h"
 #include "companion.h"
 #include "file.h"

@@ -2,7 +2,6 @@
 /* Calls that make a file durable. They wait for the device: what is added to them is small beside that. */
 #include <errno.h>
 
-#include "accelerate.h"
 #include "companion.h"
 #include "counts.h"
 #include "question.h"
@@ -22,34 +21,6 @@ static void note_sync(struct ledger_row *row, uint64_t begin, int rc, void *call
 	question_site(row, caller);
 }
 
-/* By lines, if accelerate mode made the mapping and takes the call; else by the kernel. */
-static int sync_range(const struct piece *p, void *address, size_t length, int flags, struct ledger_row *row)
-{
-	uintptr_t start = (uintptr_t)address, page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t end = (start + length + page - 1) & ~(page - 1);
-	int rc;
-	if (!companion_accelerates())
-		return REAL(msync)(address, length, flags);
-	if (flags & MS_INVALIDATE)
-		accelerate_changed(p->file);
-	bool is_ours = p->mark && flags == MS_SYNC && !(start & (page - 1)) && end > start && start >= p->start &&
-	               table_is_all(start, end, p->mark);
-	if (is_ours && accelerate_msync(p->file, p->mark, address, length, &rc)) {
-		COUNT(row, by_lines, 1);
-		COUNT(row, by_lines_bytes, length);
-		return rc;
-	}
-	uint64_t begin = accelerate_changes(p->file);
-	rc = REAL(msync)(address, length, flags);
-	int error = errno;
-	if (flags & MS_SYNC)
-		accelerate_synced(p->file, address, length, begin, rc ? error : 0);
-	if (flags & MS_INVALIDATE)
-		accelerate_changed(p->file);
-	errno = error;
-	return rc;
-}
-
 int msync(void *address, size_t length, int flags)
 {
 	struct piece p;
@@ -58,13 +29,14 @@ int msync(void *address, size_t length, int flags)
 		return REAL(msync)(address, length, flags);
 	struct ledger_row *row = file_row(p.file);
 	uint64_t begin = now();
-	int rc = sync_range(&p, address, length, flags, row);
+	int rc = REAL(msync)(address, length, flags), error = errno;
 	if (flags & MS_SYNC)
 		COUNT(row, msyncs, 1);
 	else
 		COUNT(row, msyncs_async, 1);
 	COUNT(row, msync_bytes, length);
 	note_sync(row, begin, rc, CALLER);
+	errno = error;
 	return rc;
 }
 
@@ -73,13 +45,9 @@ static int sync_file(int fd, int (*sync)(int), bool is_data, void *caller)
 	struct file *file = companion_serves() && file_any() ? file_of(fd) : NULL;
 	if (!file)
 		return sync(fd);
-	bool accelerates = companion_accelerates();
-	uint64_t changes = accelerates ? accelerate_changes(file) : 0;
 	uint64_t begin = now();
 	int rc = sync(fd), error = errno;
 	struct ledger_row *row = file_row(file);
-	if (accelerates)
-		accelerate_synced(file, NULL, 0, changes, rc ? error : 0);
 	if (is_data)
 		COUNT(row, fdatasyncs, 1);
 	else

@@ -4,7 +4,6 @@
 #include <linux/fs.h>
 #include <stdarg.h>
 
-#include "accelerate.h"
 #include "calls.h"
 #include "companion.h"
 #include "counts.h"
@@ -12,37 +11,18 @@
 
 struct file *change_begin(int fd)
 {
-	if (!companion_serves() || !file_any())
-		return NULL;
-	struct file *file = file_of(fd);
-	if (file && companion_accelerates())
-		accelerate_changed(file);
-	return file;
+	return companion_serves() && file_any() ? file_of(fd) : NULL;
 }
 
 struct file *change_of_path_begin(const char *path)
 {
-	if (!companion_serves() || !file_any())
-		return NULL;
-	struct file *file = file_at(path);
-	if (file && companion_accelerates())
-		accelerate_changed(file);
-	return file;
-}
-
-static void changed(struct file *file)
-{
-	int error = errno;
-	if (companion_accelerates())
-		accelerate_changed(file);
-	errno = error;
+	return companion_serves() && file_any() ? file_at(path) : NULL;
 }
 
 ssize_t change_end(struct file *file, ssize_t result)
 {
 	if (!file)
 		return result;
-	changed(file);
 	struct ledger_row *row = file_row(file);
 	COUNT(row, writes, 1);
 	if (result > 0)
@@ -54,7 +34,6 @@ int resized_end(struct file *file, int result)
 {
 	if (!file)
 		return result;
-	changed(file);
 	COUNT(row_of(file), changes, 1);
 	return result;
 }

@@ -70,7 +70,7 @@ struct file *file_of(int fd)
 {
 	struct statx stx;
 	unsigned n = atomic_load_explicit(&count, memory_order_acquire);
-	bool is_kept = fd >= 0 && fd < NUMBERS && !companion_accelerates();
+	bool is_kept = fd >= 0 && fd < NUMBERS;
 	uint64_t note = is_kept ? atomic_load_explicit(&numbers[fd], memory_order_acquire) : 0;
 	uint32_t known = (uint32_t)note;
 	if (!n)

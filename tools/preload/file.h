@@ -17,8 +17,6 @@ struct file {
 	_Atomic(struct ledger_row *) row; /* of this process; NULL: not yet, or there was no room */
 	_Atomic bool has_no_row;          /* there was no room, which was counted */
 	struct ledger_row *parent_row;    /* of the parent at fork(2) */
-	_Atomic uint64_t changes;         /* accelerate mode: how often it was changed otherwise than by stores */
-	_Atomic(void *) accelerated;      /* accelerate mode: what it keeps of the file */
 };
 
 /* Whether this process has ever mapped a file shared. */

@@ -62,7 +62,7 @@ struct ledger_row {
 	_Atomic uint32_t maps;
 	_Atomic uint64_t longest;
 	/* Calls, and the bytes of their ranges; fsyncs are fsync(2) and fdatasync(2). */
-	_Atomic uint64_t msyncs, msyncs_async, msync_bytes, by_lines, by_lines_bytes, fsyncs, fdatasyncs, range_syncs;
+	_Atomic uint64_t msyncs, msyncs_async, msync_bytes, fsyncs, fdatasyncs, range_syncs;
 	_Atomic uint64_t errors, nanoseconds;          /* of these calls */
 	_Atomic uint64_t writes, write_bytes, changes; /* write(2) and the like; ftruncate(2) and the like */
 	struct ledger_site sites[LEDGER_SITES];
@@ -75,7 +75,6 @@ struct ledger {
 	uint64_t magic;
 	uint32_t version, size_of_row;
 	int32_t run;                                /* its pid */
-	uint32_t accelerate;                        /* the mode */
 	uint32_t stacks;                            /* call sites with their callers */
 	_Atomic uint32_t has_no_stacks;             /* a process lacks what it needs for that */
 	_Atomic uint32_t questions;                 /* asked so far: a futex on which run waits */
