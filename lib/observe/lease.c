@@ -37,9 +37,10 @@ void pm_lease_take(struct pm_lease *l)
 	atomic_store(&l->is_held, !rc);
 }
 
+/* A descriptor that the program took away tells nothing: the lease stays with the mapping. */
 bool pm_lease_is_broken(const struct pm_lease *l)
 {
-	return atomic_load(&l->is_held) && !has_lease(l);
+	return atomic_load(&l->is_held) && !has_lease(l) && !check_leased(l);
 }
 
 void pm_lease_note_break(struct pm_lease *l)

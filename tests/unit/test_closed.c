@@ -324,6 +324,29 @@ START_TEST(a_query_knows_nothing)
 }
 END_TEST
 
+/* The kernel keeps a lease with the mapping: that the number leads elsewhere is no news of it. */
+START_TEST(a_lease_is_not_said_to_be_broken)
+{
+	struct pm_event event;
+	fake_start(machines[LEASED]);
+	atomic_store(&fake.watcher_sleeps, true);
+	m = map_on(LEASED, unit_file("file", 16 * SIZE));
+	base = pm_base(m);
+	ck_assert(atomic_load(&m->observed.lease.is_held));
+	steal((enum theft)_i);
+	fake_forget();
+	ck_assert_int_eq(unit_query(m)->reason, PM_REASON_DESCRIPTOR_LOST);
+	while (!pm_next_event(m, &event, sizeof(event))) {
+		ck_assert_int_ne(event.kind, PM_EVENT_LEASE_BROKEN);
+		ck_assert_int_ne(event.reason, PM_REASON_LEASE_FORCED);
+	}
+	ck_assert_int_eq(persist(), -EBADF);
+	check_untouched((enum theft)_i);
+	ck_assert_int_eq(pm_unmap(m), -EBADF);
+	close(number);
+}
+END_TEST
+
 /* ---- The descriptors of a watched mapping ---- */
 
 #define MOST 64
@@ -409,6 +432,7 @@ int main(void)
 	tcase_add_test(c, another_mapping_of_the_file_is_whole);
 	tcase_add_test(c, the_number_becomes_another_mappings);
 	tcase_add_loop_test(c, a_query_knows_nothing, 0, 2);
+	tcase_add_loop_test(c, a_lease_is_not_said_to_be_broken, 0, 3);
 	tcase_add_loop_test(c, what_watches_is_never_anothers, 0, 3);
 	tcase_add_test(c, all_are_closed);
 	return unit_run();
