@@ -137,7 +137,10 @@ static bool says(const struct pm_report *r, enum pm_evidence_row row, enum pm_st
 
 /* ---- What is lost, the worst first ---- */
 
-/* How much of the rest of the report a loss leaves. The errors of the rows are those that pmdirect.h lists. */
+/*
+ * How much of the rest of the report a loss leaves; NOT_DURABLE: nothing is durable, or nothing can be found again. The
+ * errors of the rows are those that pmdirect.h lists.
+ */
 enum gravity { SOUND, IN_PART, NOT_DURABLE };
 
 static void worsen(enum gravity *g, enum gravity to)
@@ -203,7 +206,7 @@ static void say_end(struct pm_text *t, const struct pm_report *r, enum gravity *
 		    ", inside the range: what was stored behind it is lost, and an access there raises SIGBUS; "
 		    RESIZE ". ",
 		    r->evidence[PM_EV_IN_FILE].value);
-	worsen(g, IN_PART);
+	worsen(g, NOT_DURABLE);
 }
 
 /*
@@ -242,7 +245,9 @@ static void say_name(struct pm_text *t, const struct pm_report *r, enum gravity 
 	else
 		say(t, "No path leads to the file (%.55s): a restarted program cannot find what is stored; %s. ",
 		    named->text, advice_for_name(named));
-	worsen(g, IN_PART);
+	/* Where another path leads to it, what is stored is found again. */
+	bool has_path = named->error == EREMCHG || (named->value && named->error != EBUSY && named->error != ESTALE);
+	worsen(g, has_path ? IN_PART : NOT_DURABLE);
 }
 
 static void say_bad_blocks(struct pm_text *t, const struct pm_report *r, enum gravity *g)
