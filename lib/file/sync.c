@@ -33,7 +33,7 @@ int pm_file_sync(struct pm_file *f)
 	int rc = pm_sync_file(f->fd, f->fsync_complete, f->read_only);
 	f->suspect = rc;
 	if (rc)
-		return pm_file_fail(f, rc, "fsync failed");
+		return pm_file_fail(f, rc, "the file cannot be synced");
 	if (f->directory_fd < 0 && !f->sync_all)
 		return 0;
 	/* EBADF: a directory that could not be opened for reading. EINVAL: a file system without this call. */
@@ -56,7 +56,7 @@ int pm_file_sync_path(struct pm_file *f, bool is_syncfs_known)
 		rc = 0;
 	f->suspect = rc;
 	if (rc)
-		return pm_file_fail(f, rc, "fsync failed");
+		return pm_file_fail(f, rc, "the file cannot be synced");
 	rc = sync_file_system(f, is_syncfs_known);
 	return rc ? pm_file_fail(f, rc, "the path of the file cannot be synced (syncfs)") : 0;
 }
