@@ -188,6 +188,15 @@ unmount() {
 	done
 }
 
+# The server of a FUSE file system has the disk open until it ends, a moment after the umount(2).
+fuse_stop() {
+	tries=0
+	while pidof fuse2fs >/dev/null && [ $tries -lt 100 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+}
+
 # What lost its device may bring the kernel down when it is unmounted.
 keep_mounted() { KEPT=$R; }
 
@@ -202,6 +211,7 @@ clean_up() {
 		LOOP=
 		nfs_stop
 	done <"/tmp/mounts.$R"
+	fuse_stop
 	case $(dmsetup ls 2>/dev/null) in
 	"" | "No devices found") ;;
 	*) dmsetup remove_all --noudevsync || return 1 ;;
