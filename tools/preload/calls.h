@@ -3,6 +3,7 @@
 #ifndef CALLS_H
 #define CALLS_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,5 +32,14 @@ int resized_end(struct file *file, int result);
 
 /* A descriptor that was opened with these flags, or -1; returns it. */
 int opened(int fd, int flags);
+
+/* The permission bits, which are there only if the flags ask for them. */
+#define MODE_OF(ret, flags)                                                                                            \
+	do {                                                                                                           \
+		va_list arguments;                                                                                     \
+		va_start(arguments, flags);                                                                            \
+		ret = (flags) & (O_CREAT | __O_TMPFILE) ? va_arg(arguments, mode_t) : 0;                               \
+		va_end(arguments);                                                                                     \
+	} while (0)
 
 #endif

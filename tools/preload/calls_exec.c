@@ -60,6 +60,13 @@ int fexecve(int fd, char *const argv[], char *const envp[])
 	return failed(place);
 }
 
+int execveat(int directory, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	int place = expect(path);
+	REAL(execveat)(directory, path, argv, envp, flags);
+	return failed(place);
+}
+
 /* Arguments up to a NULL, that included. The first may be it, whatever the header says. */
 #define COUNT_ARGUMENTS(ret, first)                                                                                    \
 	do {                                                                                                           \
@@ -116,16 +123,21 @@ int execle(const char *path, const char *first, ...)
 	return execve(path, argv, envp);
 }
 
+static int spawned(int rc, pid_t child, pid_t *ret, const char *program)
+{
+	if (!rc && ret)
+		*ret = child;
+	if (!rc && companion_serves())
+		place_spawned(child, program);
+	return rc;
+}
+
 int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *how,
                 char *const argv[], char *const envp[])
 {
 	pid_t child;
 	int rc = REAL(posix_spawn)(&child, path, actions, how, argv, envp);
-	if (!rc && pid)
-		*pid = child;
-	if (!rc && companion_serves())
-		place_spawned(child, path);
-	return rc;
+	return spawned(rc, child, pid, path);
 }
 
 int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *how,
@@ -133,9 +145,5 @@ int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t 
 {
 	pid_t child;
 	int rc = REAL(posix_spawnp)(&child, file, actions, how, argv, envp);
-	if (!rc && pid)
-		*pid = child;
-	if (!rc && companion_serves())
-		place_spawned(child, file);
-	return rc;
+	return spawned(rc, child, pid, file);
 }

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the GNU C library has beyond POSIX: names for 64-bit offsets, checked calls (_FORTIFY_SOURCE), and others. */
-#include <errno.h>
-#include <stdarg.h>
-
 #include "calls.h"
 #include "companion.h"
 #include "file.h"
-#include "place.h"
 #include "real.h"
 
 void *calls_mmap(const struct map_call *c)
@@ -74,14 +70,6 @@ int posix_fallocate64(int fd, off64_t offset, off64_t length)
 	return resized_end(file, REAL(posix_fallocate64)(fd, offset, length));
 }
 
-#define MODE_OF(ret, flags)                                                                                            \
-	do {                                                                                                           \
-		va_list arguments;                                                                                     \
-		va_start(arguments, flags);                                                                            \
-		ret = (flags) & (O_CREAT | __O_TMPFILE) ? va_arg(arguments, mode_t) : 0;                               \
-		va_end(arguments);                                                                                     \
-	} while (0)
-
 int open64(const char *path, int flags, ...)
 {
 	mode_t mode;
@@ -133,14 +121,4 @@ void closefrom(int first)
 	if (companion_serves())
 		file_forget_numbers(first > 0 ? (unsigned)first : 0, UINT32_MAX);
 	REAL(closefrom)(first);
-}
-
-int execveat(int directory, const char *path, char *const argv[], char *const envp[], int flags)
-{
-	int place = companion_serves() ? place_expect(getpid(), path) : -1;
-	REAL(execveat)(directory, path, argv, envp, flags);
-	int error = errno;
-	place_unexpect(place);
-	errno = error;
-	return -1;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Calls after which a number of a descriptor means another file. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "calls.h"
@@ -19,15 +18,6 @@ int opened(int fd, int flags)
 		resized_end(change_begin(fd), 0);
 	return fd;
 }
-
-/* The permission bits, which are there only if the flags ask for them. */
-#define MODE_OF(ret, flags)                                                                                            \
-	do {                                                                                                           \
-		va_list arguments;                                                                                     \
-		va_start(arguments, flags);                                                                            \
-		ret = (flags) & (O_CREAT | __O_TMPFILE) ? va_arg(arguments, mode_t) : 0;                               \
-		va_end(arguments);                                                                                     \
-	} while (0)
 
 int open(const char *path, int flags, ...)
 {
