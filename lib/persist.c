@@ -5,6 +5,7 @@
 
 #include "arguments.h"
 #include "durability/copy.h"
+#include "durability/writeback_calls.h"
 #include "error.h"
 #include "facts/evidence.h"
 #include "mapping/calls.h"
@@ -13,7 +14,16 @@
 
 #define KNOWN_COPY_FLAGS (PM_NODRAIN | PM_NOFLUSH | PM_TEMPORAL | PM_NONTEMPORAL)
 
-/* ---- Durability ---- */
+/* ---- What each call checks ---- */
+
+/* The gate is open unless one of three is known: a failed write-back, a lost descriptor, a lost guarantee. */
+static inline int enter_gate(struct pm_mapping *m, const char *call)
+{
+	bool is_closed = pm_errors_current(&m->errors) ||
+	                 atomic_load_explicit(&m->file.identity.lost, memory_order_relaxed) ||
+	                 atomic_load_explicit(&m->terms.lost_guarantee, memory_order_relaxed);
+	return __builtin_expect(is_closed, 0) ? pm_gate_enter(m, call) : 0;
+}
 
 static int out_of_range(const struct pm_mapping *m, const char *call)
 {
@@ -70,7 +80,7 @@ static inline const struct pm_strategy *strategy_of(struct pm_mapping *m)
 /* The result of a call on that range, after its work was done. A drain may have seen a new end meanwhile. */
 static int finish_range(struct pm_mapping *m, const char *call, const void *address, size_t length, int rc)
 {
-	if (rc)
+	if (__builtin_expect(rc, 0))
 		return pm_gate_leave(m, call, rc);
 	if (__builtin_expect(pm_medium_is_cut(&m->medium), 0))
 		pm_gate_note_cut(m);
@@ -87,13 +97,15 @@ static inline const struct pm_cpu *short_cut(struct pm_mapping *m)
 	return __builtin_expect(cpu && !pm_errors_current(&m->errors), 1) ? cpu : NULL;
 }
 
+/* ---- Durability ---- */
+
 __attribute__((noinline)) static int flush_with_care(struct pm_mapping *m, const void *address, size_t length)
 {
 	if (!length)
 		return 0;
 	int rc = check_range(m, "pm_flush", address, length);
 	if (!rc)
-		rc = pm_gate_enter(m, "pm_flush");
+		rc = enter_gate(m, "pm_flush");
 	return rc ? rc : strategy_of(m)->flush(&m->medium, address, length);
 }
 
@@ -109,7 +121,7 @@ int pm_flush(struct pm_mapping *m, const void *address, size_t length)
 
 __attribute__((noinline)) static int drain_with_care(struct pm_mapping *m, const char *call)
 {
-	int rc = pm_gate_enter(m, call);
+	int rc = enter_gate(m, call);
 	if (!rc)
 		rc = pm_gate_leave(m, call, strategy_of(m)->drain(&m->medium));
 	return !rc && atomic_load(&m->medium.writeback.cut) ? pm_gate_cut_off(m, call) : rc;
@@ -130,7 +142,7 @@ __attribute__((noinline)) static int persist_with_care(struct pm_mapping *m, con
 		return 0;
 	int rc = check_range(m, call, address, length);
 	if (!rc)
-		rc = pm_gate_enter(m, call);
+		rc = enter_gate(m, call);
 	return rc ? rc : finish_range(m, call, address, length, strategy_of(m)->persist(&m->medium, address, length));
 }
 
@@ -171,7 +183,7 @@ static int commit_ranges(struct pm_mapping *m, const char *call, const struct pm
 	int rc = check_ranges(m, call, ranges, count, &furthest);
 	if (rc || !furthest)
 		return rc;
-	rc = pm_gate_enter(m, call);
+	rc = enter_gate(m, call);
 	return rc ? rc
 	          : finish_range(m, call, furthest->address, furthest->length,
 	                         strategy_of(m)->commit(&m->medium, ranges, count));
@@ -246,7 +258,7 @@ int pm_sync(struct pm_mapping *m)
 	const char *call = "pm_sync";
 	if (!m)
 		return pm_no_mapping(call);
-	int rc = pm_gate_enter(m, call);
+	int rc = enter_gate(m, call);
 	bool lines = strategy_of(m)->granularity >= PM_CACHE_LINE && pm_mapping_backing(m) == PM_BACKING_FILE;
 	size_t length = (size_t)atomic_load(&m->length);
 	if (!rc && lines)
@@ -279,7 +291,7 @@ static int check_copy(struct pm_mapping *m, const struct copy *c)
 	if (!c->length)
 		return 0;
 	int rc = check_range(m, c->call, c->destination, c->length);
-	return rc ? rc : pm_gate_enter(m, c->call);
+	return rc ? rc : enter_gate(m, c->call);
 }
 
 static inline struct pm_unflushed put_lines(struct pm_mapping *m, const struct pm_strategy *strategy,
@@ -310,7 +322,7 @@ __attribute__((noinline)) static int finish_copy(struct pm_mapping *m, const str
 		before->flush(&m->medium, rest.address, rest.length);
 	if (c->flags & (PM_NODRAIN | PM_NOFLUSH))
 		return 0;
-	int rc = pm_gate_enter(m, c->call);
+	int rc = enter_gate(m, c->call);
 	return rc ? rc : finish_range(m, c->call, c->destination, c->length, strategy_of(m)->drain(&m->medium));
 }
 
@@ -438,7 +450,7 @@ static int check_write(struct pm_mapping *m, const char *call, const void *desti
 	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)
 		return pm_fail(-EOPNOTSUPP, call, m->name,
 		               "only a shared mapping of a file can be written by the kernel (pwrite(2))");
-	return pm_gate_enter(m, call);
+	return enter_gate(m, call);
 }
 
 int pm_write(struct pm_mapping *m, void *destination, const void *source, size_t length)

@@ -52,22 +52,6 @@ void pm_medium_set_reach(struct pm_medium *m, uint64_t reach, bool is_acknowledg
 	pthread_mutex_unlock(&m->end_lock);
 }
 
-int pm_medium_check(struct pm_medium *m)
-{
-	struct statx now;
-	/*
-	 * Nothing is written through the descriptor of a node, nor asked of it; but it is synced where it is read-only.
-	 */
-	if (!m->identity || (m->is_device && !m->read_only))
-		return 0;
-	for (;;) {
-		unsigned resized = atomic_load(&m->resized);
-		int rc = pm_kept_file_stat(m->identity, &now);
-		if (rc || !S_ISREG(now.stx_mode) || pm_medium_note_end(m, now.stx_size, resized))
-			return rc;
-	}
-}
-
 #define READ_STEP ((size_t)64 << 10) /* less than the kernel reads for one MADV_WILLNEED */
 
 /*

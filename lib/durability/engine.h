@@ -114,11 +114,6 @@ struct pm_strategy {
 extern const struct pm_strategy pm_strategy_volatile;
 
 /*
- * Whether the descriptor still leads to the file, and where the file ends: 0, -EBADF, or why the file does not answer.
- * To be called before anything is written through the descriptor, and after what is to be trusted.
- */
-int pm_medium_check(struct pm_medium *);
-/*
  * The least end ever seen holds. resized: its value before the file was asked. false: the mapping was resized since,
  * and the answer may be older; ask again.
  */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "durability/folios.h"
+#include "durability/writeback_calls.h"
 #include "sys/sys.h"
 
 /* In pages. A folio begins at a multiple of its size, so one that is larger than SMALL holds a whole PIECE. */

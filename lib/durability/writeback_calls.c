@@ -1,13 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "durability/writeback_calls.h"
+#include "kernel/kept.h"
 #include "kernel/quirks.h"
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
+
+int pm_medium_check(struct pm_medium *m)
+{
+	struct statx now;
+	/*
+	 * Nothing is written through the descriptor of a node, nor asked of it; but it is synced where it is read-only.
+	 */
+	if (!m->identity || (m->is_device && !m->read_only))
+		return 0;
+	for (;;) {
+		unsigned resized = atomic_load(&m->resized);
+		int rc = pm_kept_file_stat(m->identity, &now);
+		if (rc || !S_ISREG(now.stx_mode) || pm_medium_note_end(m, now.stx_size, resized))
+			return rc;
+	}
+}
 
 /* Blocks may have been taken away since the range was found written. */
 static bool is_fsync_complete(const struct pm_medium *m, uint64_t offset, size_t length)

@@ -8,6 +8,11 @@
 #include "durability/engine.h"
 
 /*
+ * Whether the descriptor still leads to the file, and where the file ends: 0, -EBADF, or why the file does not answer.
+ * To be called before anything is written through the descriptor, and after what is to be trusted.
+ */
+int pm_medium_check(struct pm_medium *);
+/*
  * The pages of a range, by msync(2): 0 only where the kernel's 0 can be trusted. Once the mapping has a gap it is the
  * whole file, by fdatasync(2).
  */

@@ -35,7 +35,7 @@ static int report_lost_descriptor(struct pm_mapping *m, const char *call)
 		m->medium.fd);
 }
 
-int pm_gate_refuse(struct pm_mapping *m, const char *call)
+int pm_gate_enter(struct pm_mapping *m, const char *call)
 {
 	int error = pm_errors_current(&m->errors);
 	if (error)
@@ -47,8 +47,10 @@ int pm_gate_refuse(struct pm_mapping *m, const char *call)
 	             : 0;
 }
 
-int pm_gate_fail(struct pm_mapping *m, const char *call, int rc)
+int pm_gate_leave(struct pm_mapping *m, const char *call, int rc)
 {
+	if (!rc)
+		return 0;
 	if (rc == -EBADF && atomic_load(&m->file.identity.lost))
 		return report_lost_descriptor(m, call);
 	pm_errors_add(&m->errors, rc);

@@ -8,24 +8,15 @@
 
 #include "mapping/mapping.h"
 
-/* The error that keeps the gate closed, with its sentence; 0 if it is open by now. */
-int pm_gate_refuse(struct pm_mapping *, const char *call);
-/* 0, or the error with the sentence. call is the public function at work. */
-static inline int pm_gate_enter(struct pm_mapping *m, const char *call)
-{
-	bool closed = pm_errors_current(&m->errors) ||
-	              atomic_load_explicit(&m->file.identity.lost, memory_order_relaxed) ||
-	              atomic_load_explicit(&m->terms.lost_guarantee, memory_order_relaxed);
-	return __builtin_expect(closed, 0) ? pm_gate_refuse(m, call) : 0;
-}
-
-/* The work failed: poisons every mapping of the file, unless the failure is the descriptor's. */
-int pm_gate_fail(struct pm_mapping *, const char *call, int rc);
-/* Passes the result of the work on. */
-static inline int pm_gate_leave(struct pm_mapping *m, const char *call, int rc)
-{
-	return __builtin_expect(rc, 0) ? pm_gate_fail(m, call, rc) : 0;
-}
+/*
+ * Before the work: 0, or the error that keeps the gate closed, with its sentence. call is the public function at work.
+ */
+int pm_gate_enter(struct pm_mapping *, const char *call);
+/*
+ * After it: passes its result on. A failure poisons every mapping of the file, unless it is the descriptor's. What the
+ * calls that take an address see of both without a call is in persist.c.
+ */
+int pm_gate_leave(struct pm_mapping *, const char *call, int rc);
 
 /*
  * The file was seen to end there. What lies behind is gone until pm_resize(): each call on such a range fails by

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "durability/writeback_calls.h"
 #include "error.h"
 #include "facts/evidence.h"
 #include "facts/gather.h"
