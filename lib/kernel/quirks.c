@@ -59,6 +59,11 @@ static const struct {
 	    "tests/unit/test_named.c", "pm_file(7), The name of the file"),
 	ROW(ALWAYS, NEVER, TMPFS_MAGIC, PM_FS_VOLATILE | PM_FS_COUNTS_LINKS, "mm/shmem.c", "tests/guest/test_backing.c",
 	    "pm_below(7), Memory below"),
+	/* 9p, which hands on the f_type of a server, has no file handles (fs/9p/vfs_super.c sets no s_export_op). */
+	ROW(ALWAYS, NEVER, TMPFS_MAGIC, PM_FS_HANDLES, "mm/shmem.c shmem_encode_fh", "tests/unit/test_identity.c",
+	    "pm_below(7), Types and numbers that a server made up"),
+	ROW(ALWAYS, NEVER, BTRFS_SUPER_MAGIC, PM_FS_HANDLES, "fs/btrfs/export.c btrfs_encode_fh",
+	    "tests/unit/test_identity.c", "pm_below(7), Types and numbers that a server made up"),
 	ROW(ALWAYS, NEVER, RAMFS_MAGIC, PM_FS_VOLATILE, "fs/ramfs/inode.c", "tests/unit/test_quirks.c",
 	    "pm_below(7), Memory below"),
 	ROW(ALWAYS, NEVER, HUGETLBFS_MAGIC, PM_FS_VOLATILE | PM_FS_HUGE_PAGES, "fs/hugetlbfs/inode.c",

@@ -17,6 +17,7 @@ enum pm_quirk_bit {
 	PM_FS_HUGE_PAGES = 1u << 3,      /* st_blksize is its page */
 	PM_FS_COUNTS_LINKS = 1u << 4,    /* st_nlink can be relied on */
 	PM_FS_RENAMES_REMOVED = 1u << 5, /* an open file that is removed is renamed to .nfsXXXX */
+	PM_FS_HANDLES = 1u << 11, /* its file handles are the kernel's own; a server's mount of its f_type has none */
 
 	/* What may be asked of it. */
 	PM_FS_STATMOUNT = 1u << 6, /* statmount(2) with options does no harm */

@@ -40,6 +40,7 @@ uint64_t pm_linux_now_ns(void);
 int pm_linux_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint64_t most);
 int pm_linux_futex_wake(const _Atomic uint32_t *word);
 int pm_linux_same_inode(const char *path, const char *other);
+int pm_linux_same_handle(const char *path, const char *other);
 int pm_linux_epoll_create(void);
 int pm_linux_epoll_add(int epoll, int fd, uint32_t events);
 int pm_linux_poll(struct pollfd *fds, unsigned count, int timeout_ms);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Calls about descriptors: their numbers, the files that they lead to, and directories. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/kcmp.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -107,6 +109,29 @@ int pm_linux_same_inode(const char *path, const char *other)
 	int second = first < 0 ? first : result(inotify_add_watch(fd, other, IN_DELETE_SELF));
 	close(fd);
 	return second < 0 ? second : first == second;
+}
+
+union handle {
+	struct file_handle head;
+	char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+};
+
+static int read_handle(const char *path, union handle *h)
+{
+	int mount;
+	memset(h, 0, sizeof(*h));
+	h->head.handle_bytes = MAX_HANDLE_SZ;
+	return result(name_to_handle_at(AT_FDCWD, path, &h->head, &mount, AT_SYMLINK_FOLLOW));
+}
+
+/* Both paths are followed. */
+int pm_linux_same_handle(const char *path, const char *other)
+{
+	union handle first, second;
+	int rc = read_handle(path, &first);
+	if (!rc)
+		rc = read_handle(other, &second);
+	return rc ? rc : !memcmp(&first, &second, sizeof(first));
 }
 
 int pm_linux_epoll_create(void)

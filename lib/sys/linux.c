@@ -362,6 +362,7 @@ const struct pm_sys pm_sys_linux = {
 	.inotify_add = pm_linux_inotify_add,
 	.inotify_remove = pm_linux_inotify_remove,
 	.same_inode = pm_linux_same_inode,
+	.same_handle = pm_linux_same_handle,
 	.epoll_create = pm_linux_epoll_create,
 	.epoll_add = pm_linux_epoll_add,
 	.poll = pm_linux_poll,

@@ -133,8 +133,9 @@ struct pm_sys {
 	int (*epoll_create)(void);
 	int (*epoll_add)(int epoll, int fd, uint32_t events);
 	int (*poll)(struct pollfd *fds, unsigned count, int timeout_ms);
-	/* By the watches of an inotify(7): 1 if both are one file. */
+	/* By the watches of an inotify(7): 1 if both are one file. Takes 10 ms: fs/notify/mark.c waits for SRCU. */
 	int (*same_inode)(const char *path, const char *other);
+	int (*same_handle)(const char *path, const char *other); /* likewise by name_to_handle_at(2) */
 	int (*kcmp_file)(int process, int fd, int own_fd); /* kcmp(2): 1 if both are one description */
 	int (*each_entry)(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 	int (*uname)(struct utsname *name);

@@ -74,6 +74,7 @@
 	X(CALL, int, epoll_add, (int epoll, int fd, uint32_t events), (epoll, fd, events), .fd = fd) \
 	X(CALL, int, poll, (struct pollfd *fds, unsigned count, int timeout_ms), (fds, count, timeout_ms), .fd = -1) \
 	X(CALL, int, same_inode, (const char *path, const char *other), (path, other), .fd = -1, .path = path) \
+	X(CALL, int, same_handle, (const char *path, const char *other), (path, other), .fd = -1, .path = path) \
 	X(CALL, int, kcmp_file, (int process, int fd, int own_fd), (process, fd, own_fd), .fd = own_fd) \
 	X(CALL, int, each_entry, (const char *directory, void (*visit)(void *arg, const char *entry), void *arg), \
 	  (directory, visit, arg), .fd = -1, .path = directory) \

@@ -77,6 +77,12 @@ static int fake_fstatfs(int fd, struct statfs *stfs)
 	return rc;
 }
 
+/* 9p has none. */
+static int fake_same_handle(const char *path, const char *other)
+{
+	return fake.machine.invents_inodes ? -EOPNOTSUPP : pm_sys_linux.same_handle(path, other);
+}
+
 static int fake_statfs(const char *path, struct statfs *stfs)
 {
 	if (!fake_is_virtual(path))
@@ -302,6 +308,7 @@ static const struct pm_sys answers = {
 	.close = fake_close,
 	.faccessat2_write = fake_faccessat2_write,
 	.fstatfs = fake_fstatfs,
+	.same_handle = fake_same_handle,
 	.statfs = fake_statfs,
 	.readlinkat = fake_readlinkat,
 	.read = fake_read,

@@ -263,6 +263,76 @@ START_TEST(numbers_of_the_kernel_are_believed)
 }
 END_TEST
 
+/* ---- Where the kernel makes the file handles ---- */
+
+static const uint32_t of_handles[] = {TMPFS_MAGIC, BTRFS_SUPER_MAGIC};
+
+START_TEST(handles_of_the_kernel_are_believed)
+{
+	const char *other = unit_path("link");
+	start(of_handles[_i]);
+	fake.machine.invents_inodes = false;
+	ck_assert_int_eq(link(paths[0], other), 0);
+	m[0] = map(paths[0]);
+	fake_forget();
+	m[1] = map(other);
+	ck_assert_uint_eq(fake_calls(FAKE_same_handle), 1);
+	ck_assert_uint_eq(fake_calls(FAKE_same_inode), 0);
+	ck_assert_ptr_eq(m[0]->errors.shared, m[1]->errors.shared);
+	unmap_all();
+}
+END_TEST
+
+/* Numbers came round on a tmpfs of 32-bit inode numbers: the generations differ (mm/shmem.c shmem_encode_fh). */
+static int handles_that_differ(const char *path, const char *other)
+{
+	(void)path;
+	(void)other;
+	return 0;
+}
+
+START_TEST(other_handles_are_another_file)
+{
+	static struct machine layer;
+	start(of_handles[_i]);
+	machine_put_at(&counting_below, &layer, MACHINE(.same_handle = handles_that_differ));
+	m[0] = map(paths[0]);
+	m[1] = map(paths[1]);
+	ck_assert_uint_eq(fake_calls(FAKE_same_handle), 1);
+	ck_assert_ptr_ne(m[0]->errors.shared, m[1]->errors.shared);
+	ck_assert(!m[1]->errors.shared->unsure);
+	unmap_all();
+}
+END_TEST
+
+/* A filter may refuse the call, or the kernel be built without it. */
+START_TEST(without_handles_watches_are_compared)
+{
+	static const int refusals[] = {EOPNOTSUPP, EPERM, ENOSYS, EOVERFLOW};
+	start(of_handles[_i % 2]);
+	fake.machine.invents_inodes = false;
+	m[0] = map(paths[0]);
+	fake_fail(FAKE_same_handle, 0, refusals[_i / 2]);
+	fake_forget();
+	m[1] = map(paths[0]);
+	ck_assert_uint_eq(fake_calls(FAKE_same_inode), 1);
+	ck_assert_ptr_eq(m[0]->errors.shared, m[1]->errors.shared);
+	unmap_all();
+}
+END_TEST
+
+START_TEST(handles_of_a_server_are_not_asked_for)
+{
+	static const uint32_t of_others[] = {FUSE_SUPER_MAGIC, NFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC};
+	start(of_others[_i]);
+	m[0] = map(paths[0]);
+	m[1] = map(paths[0]);
+	ck_assert_uint_eq(fake_calls(FAKE_same_handle), 0);
+	ck_assert_uint_gt(fake_calls(FAKE_same_inode), 0);
+	unmap_all();
+}
+END_TEST
+
 /* Nothing is asked for the first mapping of a file. */
 START_TEST(a_file_that_is_alone_costs_nothing)
 {
@@ -410,6 +480,10 @@ int main(void)
 	tcase_add_loop_test(c, what_may_be_one_file_is_not_cut, 0, (int)COUNT(silences));
 	tcase_add_loop_test(c, what_may_be_one_file_is_not_undone, 0, (int)COUNT(silences));
 	tcase_add_loop_test(c, numbers_of_the_kernel_are_believed, 0, (int)COUNT(of_kernel));
+	tcase_add_loop_test(c, handles_of_the_kernel_are_believed, 0, (int)COUNT(of_handles));
+	tcase_add_loop_test(c, other_handles_are_another_file, 0, (int)COUNT(of_handles));
+	tcase_add_loop_test(c, without_handles_watches_are_compared, 0, 8);
+	tcase_add_loop_test(c, handles_of_a_server_are_not_asked_for, 0, 3);
 	tcase_add_loop_test(c, a_file_that_is_alone_costs_nothing, 0, (int)COUNT(of_servers));
 	tcase_add_test(c, a_descriptor_that_is_another_is_not_asked);
 	tcase_add_test(c, threads_that_map_at_once_agree);
