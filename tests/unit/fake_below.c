@@ -30,8 +30,8 @@ int fake_over(struct statx *stx)
 
 bool fake_is_below(int fd)
 {
-	int flags = fd < FAKE_VIRTUAL_FD ? fcntl(fd, F_GETFL) : -1;
-	return flags >= 0 && flags & O_PATH && fake.machine.under.magic;
+	int flags = fake.machine.under.magic && fd < FAKE_VIRTUAL_FD ? fcntl(fd, F_GETFL) : -1;
+	return flags >= 0 && flags & O_PATH;
 }
 
 /* The place of a disk after "devices/", by its name. */

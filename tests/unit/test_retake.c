@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The answer to a broken lease, and the way back, where something else fails or is not known meanwhile. */
+#include <string.h>
+
+#include "leasing.h"
+
+static struct pm_mapping *map_asleep(const struct fake_machine *machine, unsigned flags, enum pm_request sync)
+{
+	leased_path = unit_file("file", 1 << 20);
+	fake_start(machine);
+	atomic_store(&fake.watcher_sleeps, true);
+	struct pm_mapping *m = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE | flags, .sync = sync));
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	return m;
+}
+
+/* Another process opens the file; the kernel does not wait for the answer of this one. */
+static void break_lease(struct pm_mapping *m)
+{
+	fake_fail(FAKE_getlease, 0, EAGAIN);
+	observe(m);
+	fake_fail(FAKE_getlease, 0, 0);
+}
+
+static void wait_for_lines(struct pm_mapping *m)
+{
+	for (int i = 0; i < 200 && pm_granularity_of(m) == PM_PAGE; i++)
+		observe(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+}
+
+/* No descriptor is left to find out what holds without the lease: nothing is promised, and all is written back. */
+START_TEST(what_is_not_known_at_a_break_is_not_promised)
+{
+	bool is_guaranteed = _i > 0;
+	unsigned flags = _i > 1 ? PM_FAIL_ON_DEMOTION : 0;
+	struct pm_mapping *m = map_asleep(&fake_xfs_reflink, flags, is_guaranteed ? PM_GUARANTEE : PM_HINT);
+	fake_fail(FAKE_memfd_create, 0, EMFILE);
+	fake_forget();
+	break_lease(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	const struct fake_record *written = fake_find(FAKE_msync, 0), *released = first_of(FAKE_setlease, 0);
+	ck_assert(written && written->address == (uintptr_t)pm_base(m) && written->length == 1 << 20);
+	ck_assert(released && written < released);
+	struct pm_event event = next_of(m, PM_EVENT_LEASE_BROKEN);
+	ck_assert_int_eq(event.reason, PM_REASON_LEASE_BROKEN);
+	ck_assert_int_eq(event.old_granularity, PM_CACHE_LINE);
+	ck_assert_int_eq(event.new_granularity, PM_PAGE);
+	ck_assert_int_eq(event.sync, PM_UNKNOWN);
+	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), _i > 1 ? -PM_ENOTSYNC : 0);
+	fake_fail(FAKE_memfd_create, 0, 0);
+	wait_for_lines(m);
+	ck_assert_int_eq(unit_query(m)->verdict, PM_VERDICT_MET);
+	ck_assert_int_eq(pm_unmap(m), _i > 1 ? -PM_ENOTSYNC : 0);
+}
+END_TEST
+
+/* The release finds no lease any more: the other process did not wait for the write-back. */
+START_TEST(a_lease_that_was_taken_by_force_is_told)
+{
+	struct pm_mapping *m = map_asleep(&fake_xfs_reflink, 0, PM_HINT);
+	fake_fail(FAKE_setlease, 1, _i ? EAGAIN : 0);
+	break_lease(m);
+	ck_assert_int_eq(next_of(m, PM_EVENT_LEASE_BROKEN).reason,
+	                 _i ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static struct pm_shared_file *file;
+
+static void fail_elsewhere(enum fake_call c)
+{
+	if (c != FAKE_fsync)
+		return;
+	counting.hook = NULL;
+	pm_shared_file_fail(file, atomic_load(&file->error_seq), -EIO);
+}
+
+/* A write-back of another mapping fails while this one is mended. What it lost may be this one's. */
+START_TEST(a_failure_elsewhere_while_mending_promotes_nothing)
+{
+	struct pm_mapping *m = map_asleep(&fake_xfs_reflink, 0, PM_HINT);
+	fake.recovers = true;
+	break_lease(m);
+	file = m->errors.shared;
+	counting.hook = fail_elsewhere;
+	for (int i = 0; i < 200 && counting.hook; i++)
+		observe(m);
+	ck_assert_ptr_null(counting.hook);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -EIO);
+	unit_ok(pm_clear_error(m));
+	wait_for_lines(m);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* A poisoned mapping promises nothing by any strategy, and its file is left as it is until it is cleared. */
+START_TEST(a_poisoned_mapping_is_not_mended)
+{
+	struct pm_mapping *m = map_asleep(&fake_xfs_reflink, PM_PREPARE, PM_HINT);
+	fake.recovers = true;
+	break_lease(m);
+	pm_shared_file_fail(m->errors.shared, 0, -EIO);
+	fake_forget();
+	for (int i = 0; i < 200; i++)
+		observe(m);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_LEASE_HELD].state, PM_YES);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	ck_assert_uint_eq(fake_calls(FAKE_fsync) + fake_calls(FAKE_fallocate_keep_size), 0);
+	unit_ok(pm_clear_error(m));
+	wait_for_lines(m);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* A sync may leave the inode out there, and so the extents that mending makes. */
+START_TEST(a_file_whose_syncs_are_not_complete_is_not_mended)
+{
+	struct fake_machine machine = fake_dax;
+	machine.lacks_journal = true;
+	struct pm_mapping *m = map_asleep(&machine, PM_PREPARE | PM_TRUST_KERNEL, PM_HINT);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_FSYNC_COMPLETE].state, PM_NO);
+	break_lease(m);
+	share_extents();
+	observe(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	fake_forget();
+	for (int i = 0; i < 200; i++)
+		observe(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	ck_assert_uint_eq(fake_calls(FAKE_fallocate_keep_size) + fake_calls(FAKE_fsync), 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("retake");
+	tcase_add_loop_test(c, what_is_not_known_at_a_break_is_not_promised, 0, 3);
+	tcase_add_loop_test(c, a_lease_that_was_taken_by_force_is_told, 0, 2);
+	tcase_add_test(c, a_failure_elsewhere_while_mending_promotes_nothing);
+	tcase_add_test(c, a_poisoned_mapping_is_not_mended);
+	tcase_add_test(c, a_file_whose_syncs_are_not_complete_is_not_mended);
+	return unit_run();
+}
