@@ -403,6 +403,17 @@ static int ask_for_file(struct pm_mapping *m)
 	return pm_medium_check(&m->medium);
 }
 
+static int fail_read(struct pm_mapping *m, const void *source, size_t length, int rc)
+{
+	if (rc != -ENODATA)
+		return pm_fail(rc, "pm_read", m->name, "the range cannot be read: %s", pm_strerror(rc));
+	pm_gate_note_cut(m);
+	/* Another process may have made the file longer again since. */
+	return is_beyond(m, source, length) ? pm_gate_cut_off(m, "pm_read")
+	                                    : pm_fail(-ERANGE, "pm_read", m->name,
+	                                              "the file ended inside the range when it was read");
+}
+
 int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t length)
 {
 	if (!m)
@@ -430,9 +441,7 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 	}
 	if (!rc && pm_mapping_is_of_another(m))
 		return fail_copied_up(m);
-	if (rc == -ENODATA)
-		return pm_fail(-ERANGE, "pm_read", m->name, "the file ends inside the range");
-	return rc ? pm_fail(rc, "pm_read", m->name, "the range cannot be read: %s", pm_strerror(rc)) : 0;
+	return rc ? fail_read(m, source, length, rc) : 0;
 }
 
 /* write(2) must change the mapped file, and the descriptor must be the library's. */

@@ -161,6 +161,42 @@ START_TEST(once_noticed_it_is_told_everywhere)
 }
 END_TEST
 
+/* A read that meets the end first says where it is, and every later call knows it. */
+START_TEST(a_read_notices)
+{
+	char bytes[4] = "";
+	start(pages_and_lines[_i], NULL);
+	cut(end);
+	unit_ok(pm_read(m, bytes, base + end - 4, 4));
+	check_told(pm_read(m, bytes, base + end - 3, 4));
+	check_told(pm_persist(m, base + end, 1));
+	check_told(pm_read(m, bytes, base + end + page, 1));
+	check_not_poisoned();
+	unit_ok(pm_resize(m, end));
+	unit_ok(pm_read(m, bytes, (char *)pm_base(m) + end - 4, 4));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static void cut_for_the_read(enum fake_call c)
+{
+	if (c == FAKE_pread || c == FAKE_statx_now)
+		unit_expect(!truncate(path, (off_t)(c == FAKE_pread ? end : PAGES * page)));
+}
+
+/* Between two looks another process cuts the file and makes it long again: no end is made up. */
+START_TEST(a_read_that_was_too_short)
+{
+	char bytes[4] = "";
+	start(pages_and_lines[_i], NULL);
+	counting.hook = cut_for_the_read;
+	ck_assert_int_eq(pm_read(m, bytes, base + end + page, 4), -ERANGE);
+	counting.hook = NULL;
+	ck_assert_msg(strstr(pm_error_detail(), "when it was read"), "%s", pm_error_detail());
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* What names no range: every thread gets the error, whichever recorded the range, until the mapping is resized. */
 START_TEST(a_drain_tells_of_what_was_recorded)
 {
@@ -300,6 +336,8 @@ int main(void)
 	TCase *c = unit_case("cut");
 	tcase_add_loop_test(c, a_range_is_told_to_the_byte, 0, 2 * WAYS);
 	tcase_add_loop_test(c, once_noticed_it_is_told_everywhere, 0, 3);
+	tcase_add_loop_test(c, a_read_notices, 0, 3);
+	tcase_add_loop_test(c, a_read_that_was_too_short, 0, 3);
 	tcase_add_test(c, a_drain_tells_of_what_was_recorded);
 	tcase_add_test(c, scattered_pages_too);
 	tcase_add_test(c, what_was_drained_before_is_not_told);
