@@ -73,8 +73,8 @@ static const struct {
 	[PM_REASON_UNNAMED] = {"unnamed", "the file never had a name, so a restarted program cannot find it"},
 	[PM_REASON_COPIED_UP] = {"copied-up", "the overlay copied the file up, so its path leads to another file now"},
 	[PM_REASON_SYNC_IGNORED] = {"sync-ignored",
-	                            "a sync that must fail did not: a filter or a preloaded shim answers syncs "
-	                            "itself"},
+	                            "a sync that must fail did not, or not as the kernel fails it: a filter or a "
+	                            "preloaded shim may answer syncs itself"},
 	[PM_REASON_NO_DEVICE_FLUSH] = {"no-device-flush",
 	                               "the mount or the device's queue sends no flush to the volatile "
 	                               "cache of the device"},

@@ -291,16 +291,20 @@ void pm_evidence_region(pm_evidence_table e, struct pm_subject *s)
 		s->found.caches_may_stay = false;
 }
 
-size_t pm_device_dax_align(const struct statx *stx, uint64_t *size)
+int pm_device_dax_align(const struct statx *stx, size_t *align, uint64_t *size)
 {
 	char path[96], text[256];
 	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/subsystem", stx->stx_rdev_major, stx->stx_rdev_minor);
 	ssize_t got = pm_sysfs_link(path, text, sizeof(text) - 1);
+	if (got < 0 && got != -ENOENT)
+		return (int)got;
 	if (got < 4 || memcmp(text + got - 4, "/dax", 4))
-		return 0;
+		return -ENODEV;
 	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u", stx->stx_rdev_major, stx->stx_rdev_minor);
-	if (read_attribute(path, "size", text, sizeof(text)))
-		return 0;
+	int rc = read_attribute(path, "size", text, sizeof(text));
 	*size = strtoull(text, NULL, 0);
-	return read_attribute(path, "align", text, sizeof(text)) ? 0 : (size_t)strtoull(text, NULL, 0);
+	if (!rc)
+		rc = read_attribute(path, "align", text, sizeof(text));
+	*align = strtoull(text, NULL, 0);
+	return rc ? rc : *align ? 0 : -ENODATA;
 }

@@ -11,7 +11,7 @@
 #include "facts/subject.h"
 
 void pm_evidence_region(pm_evidence_table, struct pm_subject *);
-/* The alignment of a device-dax node, and its size; 0 if the file is no such node. */
-size_t pm_device_dax_align(const struct statx *, uint64_t *size);
+/* Of a device-dax node. -ENODEV: the character device is none; another error: /sys does not tell. */
+int pm_device_dax_align(const struct statx *, size_t *align, uint64_t *size);
 
 #endif

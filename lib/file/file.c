@@ -71,11 +71,12 @@ int pm_file_stat(struct pm_file *f)
 		rc = PM_RETRY(pm_sys->ioctl(f->fd, BLKGETSIZE64, &f->size));
 		return rc ? pm_file_fail(f, rc, "the size of the block device cannot be read") : 0;
 	}
-	size_t align = S_ISCHR(f->stx.stx_mode) ? pm_device_dax_align(&f->stx, &f->size) : 0;
-	if (!align)
-		return pm_fail(-ENODEV, f->call, f->name,
-		               "neither a regular file nor a block device nor a device-dax node");
-	f->unit = align;
+	rc = S_ISCHR(f->stx.stx_mode) ? pm_device_dax_align(&f->stx, &f->unit, &f->size) : -ENODEV;
+	if (rc == -ENODEV)
+		return pm_fail(rc, f->call, f->name, "neither a regular file nor a block device nor a device-dax node");
+	if (rc)
+		return pm_fail(-ENODEV, f->call, f->name, "/sys does not tell whether the node is of device-dax: %s",
+		               pm_strerror(rc));
 	f->backing = PM_BACKING_DEVICE_DAX;
 	return 0;
 }

@@ -16,6 +16,16 @@
 #include "kernel/kept.h"
 #include "sys/sys.h"
 
+/* What is done on the way to the file, for the sentence where it fails. */
+enum pm_doing {
+	PM_DOING_OPEN,
+	PM_DOING_CREATE,
+	PM_DOING_DIRECTORY,
+	PM_DOING_READ_LINK,
+	PM_DOING_CHECK_LINK,
+	PM_DOING_FOLLOW_LINK,
+};
+
 struct pm_file {
 	const char *call; /* the public function that runs, for the sentence */
 	const char *name; /* the path, or "fd N" */
@@ -23,6 +33,7 @@ struct pm_file {
 	bool callers;     /* the descriptor is the caller's until the call succeeds; else the caller gets back: */
 	bool borrowed;    /* it stays the caller's (PM_BORROW_FD), and the file is not opened again, ever */
 	bool by_descriptor; /* the caller gave a descriptor; no path was followed */
+	uint8_t doing;      /* enum pm_doing */
 	struct pm_owner owner;
 	bool kept;        /* the library keeps it for longer than a call, and so: */
 	struct pm_kept_file identity;

@@ -77,10 +77,19 @@ int pm_file_fail_forbidden(const struct pm_file *f, int rc, const char *doing, e
 
 int pm_file_fail_to_open(const struct pm_file *f, int rc, const char *path)
 {
+	static const char *const sentences[] = {
+		[PM_DOING_OPEN] = "the file cannot be opened",
+		[PM_DOING_CREATE] = "the file cannot be created",
+		[PM_DOING_DIRECTORY] = "the directory for the file cannot be opened",
+		[PM_DOING_READ_LINK] = "whether the path ends in a symbolic link cannot be read (readlinkat)",
+		[PM_DOING_CHECK_LINK] = "the symbolic link in the path cannot be checked (statx)",
+		[PM_DOING_FOLLOW_LINK] = "another user put the symbolic link where every user may write, so it is "
+		                         "not followed (proc_sys_fs(5) protected_symlinks)",
+	};
 	const char *what = may_forbid(rc) ? by_attribute(AT_FDCWD, path, 0) : NULL;
 	if (!what && may_forbid(rc) && f->directory_fd >= 0)
 		what = by_attribute(f->directory_fd, "", AT_EMPTY_PATH);
-	const char *doing = rc == -EEXIST ? "the file cannot be created" : "the file cannot be opened";
+	const char *doing = sentences[f->doing];
 	return what ? pm_fail(rc, f->call, f->name, "%s: %s: %s", doing, pm_strerror(rc), what)
 	            : pm_file_fail(f, rc, doing);
 }

@@ -93,7 +93,7 @@ int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
 			"PM_FROM_MEDIUM: a write-back of the file failed, now or before; map again to drop the pages");
 	rc = drop(f, offset, end, &first);
 	if (rc)
-		return pm_file_fail(f, rc, "PM_FROM_MEDIUM: the cached pages cannot be dropped");
+		return pm_file_fail(f, rc, "PM_FROM_MEDIUM: the cached pages cannot be dropped, or not be looked for");
 	if (first >= end)
 		return 0;
 	struct pm_ignored ignored = pm_syncs_ignored(PM_CALL_FSYNC);

@@ -84,14 +84,18 @@ static int open_directory(int at, const char *path)
  * The kernel's rule for links in a directory that every user may write to (proc_sys_fs(5) protected_symlinks).
  * Following links by hand would bypass it.
  */
-static bool may_follow(const struct pm_file *f)
+static int check_symlink(struct pm_file *f)
 {
 	struct statx link, directory;
-	if (PM_RETRY(pm_sys->statx(f->directory_fd, f->entry, AT_SYMLINK_NOFOLLOW, &link)) ||
-	    PM_RETRY(pm_sys->statx(f->directory_fd, "", AT_EMPTY_PATH, &directory)))
-		return false;
+	f->doing = PM_DOING_CHECK_LINK;
+	int rc = PM_RETRY(pm_sys->statx(f->directory_fd, f->entry, AT_SYMLINK_NOFOLLOW, &link));
+	if (!rc)
+		rc = PM_RETRY(pm_sys->statx(f->directory_fd, "", AT_EMPTY_PATH, &directory));
+	if (rc)
+		return rc;
 	bool shared = (directory.stx_mode & (S_ISVTX | S_IWOTH)) == (S_ISVTX | S_IWOTH);
-	return !shared || link.stx_uid == pm_sys->euid() || link.stx_uid == directory.stx_uid;
+	f->doing = PM_DOING_FOLLOW_LINK;
+	return !shared || link.stx_uid == pm_sys->euid() || link.stx_uid == directory.stx_uid ? 0 : -EACCES;
 }
 
 /* A kernel or file system without O_TMPFILE takes the call for opening a directory for writing: open(2). */
@@ -152,6 +156,8 @@ static int enter_directory(struct pm_file *f, char *current, int at)
 	f->directory_fd = open_directory(at, directory);
 	if (at >= 0)
 		pm_sys->close(at);
+	if (f->directory_fd < 0)
+		f->doing = PM_DOING_DIRECTORY;
 	return f->directory_fd < 0 ? f->directory_fd : 0;
 }
 
@@ -165,6 +171,7 @@ static int enter_directory(struct pm_file *f, char *current, int at)
 static int follow_links(struct pm_file *f, const char *path, bool follow)
 {
 	char current[PATH_MAX];
+	f->doing = PM_DOING_CREATE;
 	if (strlen(path) >= sizeof(current))
 		return -ENAMETOOLONG;
 	strcpy(current, path);
@@ -175,12 +182,18 @@ static int follow_links(struct pm_file *f, const char *path, bool follow)
 		ssize_t got = PM_RETRY(pm_sys->readlinkat(f->directory_fd, f->entry, current, sizeof(current) - 1));
 		if (got == -EINVAL) /* not a link */
 			return 0;
-		if (got < 0)
-			return got == -ENOENT ? ABSENT : (int)got;
+		if (got == -ENOENT)
+			return ABSENT;
+		if (got < 0) {
+			f->doing = PM_DOING_READ_LINK;
+			return (int)got;
+		}
 		if (!follow)
 			return -EEXIST;
-		if (!may_follow(f))
-			return -EACCES;
+		rc = check_symlink(f);
+		if (rc)
+			return rc;
+		f->doing = PM_DOING_CREATE;
 		current[got] = 0;
 	}
 	return -ELOOP;
@@ -201,6 +214,7 @@ static int open_or_create(struct pm_file *f, const char *path, const struct pm_o
 	/* Tries again if another process creates and removes the file meanwhile. */
 	for (int attempt = 0; fd == -EAGAIN && attempt < SYMLINKS_MAX; attempt++) {
 		pm_file_close_directory(f);
+		f->doing = PM_DOING_OPEN;
 		fd = o->flags & PM_EXCLUSIVE ? -ENOENT : open_existing(AT_FDCWD, path, O_RDWR);
 		if (fd == -ENOENT)
 			fd = create(f, path, o);
@@ -312,8 +326,10 @@ int pm_file_open_unseen(struct pm_file *f, const char *path, const struct pm_opt
 	f->fd = o->flags & PM_EXCLUSIVE ? -ENOENT : open_unnoticed(path, access_mode(o));
 	if (f->fd == -ENOENT && o->flags & PM_CREATE)
 		f->fd = create_unnamed(f, path, o);
-	if (f->fd == -EEXIST && !(o->flags & PM_EXCLUSIVE))
+	if (f->fd == -EEXIST && !(o->flags & PM_EXCLUSIVE)) {
+		f->doing = PM_DOING_OPEN;
 		f->fd = open_unnoticed(path, access_mode(o));
+	}
 	int rc = f->fd < 0 ? pm_file_fail_to_open(f, f->fd, path) : pm_file_stat(f);
 	if (rc)
 		pm_file_close(f);
@@ -328,7 +344,7 @@ static int take_over(struct pm_file *f, int fd)
 {
 	int rc = PM_RETRY(pm_sys->fcntl_getown(fd, &f->owner));
 	if (rc)
-		return pm_file_fail(f, rc, "not a descriptor that can have a lease");
+		return pm_file_fail(f, rc, "the owner of its signals cannot be read (fcntl(2) F_GETOWN_EX)");
 	int held = PM_RETRY(pm_sys->getlease(fd));
 	if (held >= 0 && held != F_UNLCK)
 		return pm_fail(-EBUSY, f->call, f->name, "the descriptor has a lease already");
@@ -349,7 +365,9 @@ static int check_descriptor(struct pm_file *f, int fd, const struct pm_options *
 	f->directory_fd = -1;
 	int flags = PM_RETRY(pm_sys->fcntl_getfl(fd));
 	if (flags < 0)
-		return pm_file_fail(f, flags, "not an open descriptor");
+		return pm_file_fail(f, flags,
+		                    flags == -EBADF ? "not an open descriptor"
+		                                    : "the flags of the descriptor cannot be read (fcntl(2) F_GETFL)");
 	if (flags & O_PATH && (is_for_writing(o) || o->flags & PM_BORROW_FD))
 		return pm_fail(-EBADF, f->call, f->name, "a descriptor that was opened with O_PATH cannot be mapped");
 	if (is_for_writing(o) && (flags & O_ACCMODE) != O_RDWR)

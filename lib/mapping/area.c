@@ -76,13 +76,15 @@ int pm_area_set_access(char *map, size_t from, size_t to, int prot)
  * a hugetlbfs for writing makes the file longer (fs/hugetlbfs/inode.c hugetlbfs_file_mmap), and takes huge pages for
  * all of it.
  */
-static int map_reserve(const struct pm_subject *s, bool is_huge, size_t reserve, int prot, int flags, void **map)
+static int map_reserve(const struct pm_subject *s, bool is_huge, size_t reserve, int prot, int flags, void **map,
+                       const char **call)
 {
 	int first = is_huge ? PROT_NONE : prot;
 	size_t length = (size_t)s->length;
 	int rc = PM_RETRY(pm_sys->mmap(map, reserve, first, flags | (is_huge ? MAP_NORESERVE : 0), s->fd, s->offset));
 	if (rc)
 		return rc;
+	*call = "mprotect";
 	rc = is_huge ? pm_area_set_access(*map, 0, length, prot)
 	             : pm_area_set_access(*map, length, reserve, PROT_NONE);
 	if (rc)
@@ -133,7 +135,8 @@ int pm_area_take_wish(const struct pm_file *f, const struct pm_options *o, const
  * with MAP_FIXED unmaps what is there (mm/mmap.c mmap_region), and the kernel accepts no MAP_FIXED_NOREPLACE beside
  * MAP_SYNC (it is not in LEGACY_MAP_MASK).
  */
-static int map_at_place(const struct pm_subject *s, int prot, int flags, const struct pm_area_wish *wish, void **map)
+static int map_at_place(const struct pm_subject *s, int prot, int flags, const struct pm_area_wish *wish, void **map,
+                        const char **call)
 {
 	size_t length = (size_t)s->length;
 	void *elsewhere = NULL;
@@ -142,6 +145,7 @@ static int map_at_place(const struct pm_subject *s, int prot, int flags, const s
 		return rc;
 	rc = PM_RETRY(pm_sys->mmap(&elsewhere, length, prot, flags, s->fd, s->offset));
 	if (!rc) {
+		*call = "mremap";
 		rc = PM_RETRY(pm_sys->mremap_over(elsewhere, length, wish->address));
 		if (rc)
 			PM_RETRY(pm_sys->munmap(elsewhere, length));
@@ -202,16 +206,17 @@ int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct 
 	size_t length = reserve ? reserve : (size_t)s->length;
 	void *at = wish->address;
 	flags |= wish->flags;
-	int rc = wish->is_fixed ? map_at_place(s, prot, flags, wish, &at)
-	         : reserve      ? map_reserve(s, is_of_huge_pages(f, ask), reserve, prot, flags, &at)
+	const char *call = "mmap";
+	int rc = wish->is_fixed ? map_at_place(s, prot, flags, wish, &at, &call)
+	         : reserve      ? map_reserve(s, is_of_huge_pages(f, ask), reserve, prot, flags, &at, &call)
 	                        : PM_RETRY(pm_sys->mmap(&at, length, prot, flags, s->fd, s->offset));
 	if (!rc) {
 		*map = at;
 		return 0;
 	}
 	const char *why = why_unmappable(rc, s->writable && ask->backing == PM_BACKING_FILE, s->fd);
-	return why ? pm_fail(rc, f->call, f->name, "mmap failed: %s: %s", pm_strerror(rc), why)
-	           : pm_area_no_room(f->name, f->call, "mmap", length, length, rc);
+	return why ? pm_fail(rc, f->call, f->name, "%s failed: %s: %s", call, pm_strerror(rc), why)
+	           : pm_area_no_room(f->name, f->call, call, length, length, rc);
 }
 
 int pm_area_try(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool is_synchronous,

@@ -21,8 +21,9 @@ static int report_error(struct pm_mapping *m, const char *call, int error)
 		               "the program unmapped a part of the mapping (munmap(2)), and it is not known whether "
 		               "what was stored is durable: pm_clear_error() makes it durable");
 	return pm_fail(error, call, m->name,
-	               "a write-back failed: %s; the mapping is poisoned until pm_clear_error()%s", pm_strerror(error),
-	               pm_what_helps(error));
+	               "a write-back failed or could not be confirmed: %s; the mapping is poisoned until "
+	               "pm_clear_error()%s",
+	               pm_strerror(error), pm_what_helps(error));
 }
 
 /* No answer through the descriptor counts any more, so no call promises anything by itself. */

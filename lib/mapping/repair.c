@@ -76,7 +76,11 @@ static int may_write(struct pm_mapping *m, const char *call, struct pm_subject *
 	if (!S_ISREG(s->stx.stx_mode))
 		return 0;
 	/* Only with these is the description one that the caller opened; pwrite(2) "Bugs": it would append. */
-	if (m->flags & (PM_LEASE | PM_BORROW_FD) && PM_RETRY(pm_sys->fcntl_getfl(m->medium.fd)) & (O_APPEND | O_DIRECT))
+	int flags = m->flags & (PM_LEASE | PM_BORROW_FD) ? PM_RETRY(pm_sys->fcntl_getfl(m->medium.fd)) : 0;
+	if (flags < 0)
+		return pm_fail(flags, call, m->name, "the flags of the descriptor cannot be read (F_GETFL): %s",
+		               pm_strerror(flags));
+	if (flags & (O_APPEND | O_DIRECT))
 		return pm_fail(-EINVAL, call, m->name, "the descriptor was opened with O_APPEND or O_DIRECT");
 	if (!(s->stx.stx_attributes & s->stx.stx_attributes_mask & STATX_ATTR_DAX))
 		return 0;
