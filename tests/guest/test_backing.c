@@ -55,6 +55,18 @@ static void check_report(const char *what, const struct pm_report *r, const stru
 		       pm_state_name(r->sync), pm_state_name(r->direct), pm_reason_name(r->reason));
 }
 
+/* The report and its sentences name the server that makes the promise, and none where there is none. */
+static void check_server(const struct pm_report *r, const char *server)
+{
+	char wanted[64], text[2048];
+	snprintf(wanted, sizeof(wanted), "%s%s server's", server ? "the promise is the " : "", server ? server : "");
+	pm_explain(r, text, sizeof(text));
+	CHECK(!strstr(r->evidence[PM_EV_VOLATILE].text, wanted) == !server, "%s", r->evidence[PM_EV_VOLATILE].text);
+	CHECK(!strstr(text, wanted) == !server, "%s", text);
+}
+
+static const char *server; /* of the row */
+
 /* Stores in all the ways there are, and reads the file back by read(2) where it has it. */
 static void use(struct pm_mapping *m, const char *path)
 {
@@ -117,6 +129,7 @@ static void try_hint(const char *what, const char *path, unsigned flags, const s
 		return;
 	CHECK(pm_query(m, &r, sizeof(r)) == 0, "%s", pm_error_detail());
 	check_report(what, &r, x);
+	check_server(&r, server);
 	if (blind)
 		CHECK(probed.granularity == PM_GRANULARITY_UNKNOWN && probed.verdict == PM_VERDICT_UNKNOWN, "%s", what);
 	else
@@ -312,6 +325,7 @@ static void try_row(const struct row *row, const char *directory, const char *de
 	snprintf(path, sizeof(path), "%s/prepared", directory);
 	if (is_encrypted_dax(directory))
 		row = find_row("ext4-encrypted-dax");
+	server = row->server;
 	if (device && device[0])
 		try_file(row, device, 0);
 	else if (row->kind == NEW_FILES)
@@ -336,11 +350,16 @@ static void print_table(void)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const struct row *r = &rows[i];
 		const struct expected *x = &r->prepared;
-		printf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r->name, pm_granularity_name(x->granularity),
+		char promise[64] = "";
+		if (r->server)
+			snprintf(promise, sizeof(promise), "the promise is the %s server's%s", r->server,
+			         r->note ? "; " : "");
+		printf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", r->name, pm_granularity_name(x->granularity),
 		       pm_state_name(x->sync), pm_state_name(x->direct), grades[x->grade], pm_reason_name(x->reason),
 		       advices[x->advice], r->sync_guarantee ? "refused" : "met",
 		       r->direct_guarantee ? "refused" : "met",
-		       pm_reason_name(r->kind == NEW_FILES ? r->sparse.reason : x->reason), r->note ? r->note : "");
+		       pm_reason_name(r->kind == NEW_FILES ? r->sparse.reason : x->reason), promise,
+		       r->note ? r->note : "");
 	}
 }
 
