@@ -96,11 +96,13 @@ int pm_ext4_fsync_is_complete(const struct statx *stx, bool *no_outer_journal)
 	return has_none ? PM_NO : PM_YES;
 }
 
+#define NOT_WRITTEN (-ENODATA)
+
 static int find_written(void *arg, const struct fiemap_extent *x)
 {
 	uint64_t *until = arg;
 	if (x->fe_logical > *until || x->fe_flags & PM_EXTENT_NOT_WRITTEN)
-		return -ENODATA;
+		return NOT_WRITTEN;
 	*until = x->fe_logical + x->fe_length;
 	return 0;
 }
@@ -109,10 +111,13 @@ bool pm_extents_are_written(int fd, uint64_t offset, uint64_t length)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length, until = offset;
 	struct statx now;
-	if (PM_RETRY(pm_sys->statx_now(fd, &now)) || now.stx_size + page <= end)
+	int rc = pm_each_extent(fd, offset, end, find_written, &until);
+	if (until >= end)
+		return true;
+	/* The file may end in the last page of the range, and have no block after that. */
+	if ((rc && rc != NOT_WRITTEN) || PM_RETRY(pm_sys->statx_now(fd, &now)))
 		return false;
-	end = end < now.stx_size ? end : now.stx_size;
-	return !pm_each_extent(fd, offset, end, find_written, &until) && until >= end;
+	return now.stx_size + page > end && until >= now.stx_size;
 }
 
 int pm_verify_sync(int fd, int rc)

@@ -236,10 +236,37 @@ START_TEST(what_was_written_and_is_not_any_more)
 	unit_ok(pm_drain(m));
 	ck_assert_uint_eq(fake_calls(FAKE_syncfs), 1);
 	/* A file that was cut off is not whole. */
-	write_until(PAGES);
+	write_until(8);
 	ck_assert_int_eq(truncate(path, 8 * (off_t)unit_page()), 0);
 	for (int i = 0; i < 2; i++)
 		ck_assert(writes_everything(m));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Only where the blocks do not reach to the end of the range the file is asked for its end. */
+START_TEST(written_blocks_are_one_question)
+{
+	struct pm_mapping *m = settled();
+	fake_forget();
+	unit_ok(pm_persist(m, pm_base(m), 1));
+	ck_assert_uint_eq(fake_calls(FAKE_ioctl), 1);
+	ck_assert_uint_eq(fake_calls(FAKE_statx_now), 1);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Blocks of 1 KiB: the last page has one, and the file ends in it or behind it. */
+START_TEST(a_file_that_ends_in_a_page)
+{
+	uint64_t start_of_last = (PAGES - 1) * unit_page();
+	start(&fake_plain);
+	write_until(PAGES);
+	extents[0].length = start_of_last + 1024;
+	ck_assert_int_eq(truncate(path, (off_t)start_of_last + (_i ? 1025 : 1000)), 0);
+	struct pm_mapping *m = unit_map(path, NULL);
+	ck_assert(writes_everything(m));
+	ck_assert_int_eq(writes_everything(m), _i);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -322,6 +349,8 @@ int main(void)
 	tcase_add_loop_test(c, who_is_believed, 0, (int)COUNT(others));
 	tcase_add_test(c, a_file_system_that_does_not_answer);
 	tcase_add_test(c, what_was_written_and_is_not_any_more);
+	tcase_add_test(c, written_blocks_are_one_question);
+	tcase_add_loop_test(c, a_file_that_ends_in_a_page, 0, 2);
 	tcase_add_test(c, nothing_holds_after_a_failure);
 	tcase_add_test(c, a_lease_mends_nothing_there);
 	tcase_add_test(c, a_read_only_mapping);
