@@ -43,16 +43,16 @@ struct pm_writeback {
 	atomic_bool cut;           /* the file ended before something that was recorded */
 	atomic_bool all;           /* every drain covers the whole mapping: pm_page_demoted() */
 	int error; /* of the first write-back that failed, until a recovery succeeds; the leader alone changes it */
-	atomic_bool is_shared;                   /* a thread has waited for another */
-	_Atomic uint64_t turn_took;              /* nanoseconds: the last turn that wrote */
-	pthread_mutex_t lock;                    /* held for an instant; it guards the rest, which is leader.c's */
-	bool is_led;                             /* a turn is under way, or there is a candidate */
+	atomic_bool is_shared;      /* a thread has waited for another */
+	bool is_led;                /* a turn is under way, or there is a candidate */
+	unsigned char vain;         /* how often in a row a candidate led before all that were expected had come */
+	unsigned char hasty;        /* turns that wait for no request, from now on */
+	_Atomic uint64_t turn_took; /* nanoseconds: the last turn that wrote */
+	pthread_mutex_t lock;       /* held for an instant; it guards is_led, vain, hasty and the rest: leader.c's */
 	struct pm_page_request *waiting, **last; /* the oldest first; where the next is queued unless none waits */
 	struct pm_page_request *candidate;       /* of those that wait: leads unless another thread does first */
 	unsigned waiting_count;
 	unsigned expected; /* requests: those of the last turn, and those that waited at its end */
-	unsigned vain;     /* how often in a row a candidate led before all that were expected had come */
-	unsigned hasty;    /* turns that wait for no request, from now on */
 };
 
 /* Whether an fsync or msync of the file writes its inode (kernel/trusted_sync.h). */
@@ -62,7 +62,7 @@ enum pm_fsync {
 	PM_FSYNC_COMPLETE_WHILE_WRITTEN = 2, /* as long as every block of the range is written */
 };
 
-#define PM_FOLIOS_LOOKED 4
+#define PM_FOLIOS_LOOKED 8
 
 struct pm_medium {
 	char *map;                     /* page-aligned */
@@ -91,7 +91,8 @@ struct pm_medium {
 	bool is_of_single_pages;                /* large folios are possible, and kept out of the page cache */
 	/* Of folios.c; the thread that leads a write-back changes these. */
 	bool dirty_is_unknown;                     /* cachestat(2) fails */
-	uint32_t folios_looked[PM_FOLIOS_LOOKED];  /* pieces of the file: the number and one */
+	unsigned char next_looked;
+	uint32_t folios_looked[PM_FOLIOS_LOOKED]; /* pieces of the file: the number and one */
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */
 	struct pm_writeback writeback;

@@ -170,24 +170,24 @@ void pm_folios_split_range(const struct pm_medium *m, const void *address, size_
 
 /* ---- What a write-back meets ---- */
 
-/* Not the one that was looked at last of those with the same place. */
-static uint32_t *looked_place(struct pm_medium *m, uint64_t page, uint32_t *number)
+static uint32_t piece_number(uint64_t page)
 {
-	uint64_t piece = page / (PIECE * one_page());
-	*number = (uint32_t)piece + 1;
-	return &m->folios_looked[piece % PM_FOLIOS_LOOKED];
+	return (uint32_t)(page / (PIECE * one_page())) + 1;
 }
 
-static bool was_looked_at(struct pm_medium *m, uint64_t page)
+/* Of the last that were: each of several threads may write to a page of its own, again and again. */
+static bool was_looked_at(const struct pm_medium *m, uint64_t page)
 {
-	uint32_t number, *place = looked_place(m, page, &number);
-	return *place == number;
+	for (size_t i = 0; i < PM_FOLIOS_LOOKED; i++)
+		if (m->folios_looked[i] == piece_number(page))
+			return true;
+	return false;
 }
 
 static void note_looked_at(struct pm_medium *m, uint64_t page)
 {
-	uint32_t number, *place = looked_place(m, page, &number);
-	*place = number;
+	if (!was_looked_at(m, page))
+		m->folios_looked[m->next_looked++ % PM_FOLIOS_LOOKED] = piece_number(page);
 }
 
 /* Dirty pages in as many around one, beginning at a multiple; UINT64_MAX: the kernel does not tell. */

@@ -47,8 +47,8 @@ static void note_wait(struct pm_writeback *w, unsigned come)
 	} else if (w->hasty) {
 		w->hasty--;
 	} else {
-		w->vain += w->vain < MOST_VAIN;
-		w->hasty = (1u << w->vain) - 1;
+		w->vain = (unsigned char)(w->vain + (w->vain < MOST_VAIN));
+		w->hasty = (unsigned char)((1u << w->vain) - 1);
 	}
 }
 

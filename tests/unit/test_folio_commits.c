@@ -177,6 +177,22 @@ START_TEST(two_runs_in_one_folio)
 }
 END_TEST
 
+/* Threads have a page each, far apart. */
+START_TEST(each_of_far_pages_is_looked_at_once)
+{
+	static const size_t distances[] = {8, 16, 64, 128};
+	start_folio(PM_ACCESS_UNSET);
+	folio.is_split = true;
+	for (unsigned round = 0; round < 3; round++) {
+		folio.looks = 0;
+		for (size_t i = 0; i < 8; i++)
+			unit_ok(pm_persist(folio.m, (char *)pm_base(folio.m) + i * distances[_i] * unit_page(), 1));
+		ck_assert_uint_eq(folio.looks, round ? 0 : 8);
+	}
+	stop_folio();
+}
+END_TEST
+
 enum kept { SEQUENTIAL, SINGLE_PAGES, ALL_ASKED_FOR, FAILED, CLEAN, BY_WRITE, BY_SYNC, KEPT };
 
 /* At most one look each. */
@@ -240,6 +256,7 @@ int main(void)
 	tcase_add_test(c, a_folio_that_another_process_maps);
 	tcase_add_test(c, a_run_that_leaves_a_part_of_the_folio);
 	tcase_add_test(c, two_runs_in_one_folio);
+	tcase_add_loop_test(c, each_of_far_pages_is_looked_at_once, 0, 4);
 	tcase_add_loop_test(c, nothing_else_is_split, 0, KEPT);
 	tcase_add_test(c, an_older_kernel);
 	tcase_add_test(c, a_descriptor_that_leads_elsewhere);
