@@ -329,6 +329,22 @@ static void do_daemon(void)
 	usleep(300000);
 }
 
+/* The same by a child, while this process waits for the end of the rest. */
+static void do_daemon_of_child(void)
+{
+	int ends[2], status;
+	char byte;
+	MUST(!pipe(ends));
+	pid_t child = fork();
+	MUST(child >= 0);
+	if (!child) {
+		MUST(!daemon(1, 0) && !close(ends[0]));
+		return;
+	}
+	MUST(!close(ends[1]) && waitpid(child, &status, 0) == child && !status && !read(ends[0], &byte, 1));
+	exit(0);
+}
+
 static void do_mark(void)
 {
 	char *path = malloc(strlen(state.path) + sizeof(".mark"));
@@ -419,6 +435,7 @@ static const struct {
 	{"numbers-to-file", do_numbers_to_file},
 	{"pause", do_pause},
 	{"daemon", do_daemon},
+	{"daemon-of-child", do_daemon_of_child},
 	{"mark", do_mark},
 	{"null-writes", do_null_writes},
 	{"anonymous", do_anonymous},

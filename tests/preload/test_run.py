@@ -9,6 +9,7 @@ import collections
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -107,6 +108,24 @@ def test_names(case):
     counts(case.run(case.variants, case.file, case.other, "closes")[0], writes=0, fdatasyncs=4)
 
 
+def test_exchanges(case):
+    """A number that the C library gave to another file, or to this one, by itself."""
+    counts(case.run(case.variants, case.file, case.other, "exchanges")[0], fdatasyncs=13, fsyncs=13, writes=13,
+           write_bytes=13, errors=0)
+
+
+def test_many(case):
+    """Each of many files has its own counts, whatever inodes they have."""
+    files = [str(case.directory / str(number)) for number in range(4000)]
+    for name in files:
+        pathlib.Path(name).touch()
+    files = random.Random(1).sample(files, 300)
+    rows = case.run(case.variants, case.file, case.other, "many", *files)
+    found = {row["path"]: (row["writes"], row["write_bytes"]) for row in rows[1:]}
+    wanted = {name: (1, number + 1) for number, name in enumerate(files)}
+    assert found == wanted, {name: found.get(name) for name in wanted if found.get(name) != wanted[name]}
+
+
 def test_execs(case):
     """A program is covered whichever name begins it, and the one before it is not taken for uncovered."""
     for name in ("execl", "execlp", "execle", "execv", "execvp", "execvpe", "execve", "fexecve", "execveat",
@@ -179,6 +198,18 @@ def test_children(case):
         counts(rows[0], msyncs=1, asked=PAGES * PAGE)
         counts(rows[1], msyncs=1, asked=PAGE)
         assert case.document["notes"] == [], case.document["notes"]
+
+
+def test_grandchildren(case):
+    """A process has the path and the verdict of the file though those between it and the mapping made no call."""
+    for ways in (["fork", "fork"], ["fork", "clone"], ["clone", "fork"], ["clone", "clone"], ["daemon-of-child"],
+                 ["fork", "fork", "daemon-of-child"]):
+        rows = case.maps_run("open", "map", *ways, "sync-page")
+        assert len(rows) == 2 and rows[0]["pid"] != rows[1]["pid"], (ways, rows)
+        counts(rows[0], msyncs=0)
+        same = ("path", "size", "access", "granularity", "could", "sync", "direct", "durable", "reason", "could_reason")
+        counts(rows[1], msyncs=1, note=None, **{name: rows[0][name] for name in same})
+        assert rows[0]["path"] == case.file, (ways, rows)
 
 
 def test_uncovered(case):
@@ -328,10 +359,12 @@ def added(case, operations, times=10):
 
 
 def test_costs(case):
-    """System calls that are added to a call, or left out: none but for mmap and munmap of a file."""
-    found = added(case, ["sync", "sync-page", "sync-async", "fsync", "fdatasync", "writes", "null-writes", "anonymous",
-                         "read"])
+    """System calls that are added to a call, or left out: none but for calls on descriptors, and maps of files."""
+    found = added(case, ["sync", "sync-page", "sync-async", "anonymous", "read"])
     assert found == {}, found
+    # The descriptor's file, each time.
+    found = added(case, ["fsync", "fdatasync", "writes", "null-writes"])
+    assert found == {"statx": 7}, found
     # The descriptor's file, and a lock with signals blocked each for what comes and goes.
     found = added(case, ["unmap", "map"])
     assert found == {"statx": 1, "rt_sigprocmask": 4}, found

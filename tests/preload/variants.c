@@ -2,18 +2,23 @@
 /*
  * Each name that the C library has for a call, called by that name: variants FILE OTHER GROUP. Groups: writes and
  * changes make one call of each name on the mapped file. opens and closes give the number of a descriptor of the mapped
- * file to the other one, by each name, with the rest done past the C library, and write to it. exec NAME: the last
- * argument is a program, which is begun by that name.
+ * file to the other one, by each name, with the rest done past the C library, and write to it. exchanges does so by
+ * functions that open and close descriptors by themselves, and gives the number back. many: the last arguments are
+ * files; each is mapped, and then each gets one call. exec NAME: the last argument is a program, which is begun by that
+ * name.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -146,6 +151,132 @@ static void make_closes(void)
 	write_to(open_unseen());
 }
 
+/* ---- Numbers that the C library gives and takes ---- */
+
+static FILE *stream;
+static DIR *directory;
+static char template[4096];
+
+static int by_fopen(void)
+{
+	return fileno(stream = fopen(other, "r+"));
+}
+
+static int by_fopen64(void)
+{
+	return fileno(stream = fopen64(other, "r+"));
+}
+
+/* The number leads to the mapped file until then. */
+static int by_freopen(void)
+{
+	stream = fopen(path, "r");
+	MUST(stream && !fdatasync(fileno(stream)));
+	return fileno(stream = freopen(other, "r+", stream));
+}
+
+static int by_tmpfile(void)
+{
+	return fileno(stream = tmpfile());
+}
+
+static int by_opendir(void)
+{
+	directory = opendir("/");
+	return dirfd(directory);
+}
+
+static int by_mkstemp(void)
+{
+	strcat(strcpy(template, other), "-XXXXXX");
+	return mkstemp(template);
+}
+
+static int by_mkostemp(void)
+{
+	strcat(strcpy(template, other), "-XXXXXX");
+	return mkostemp(template, O_CLOEXEC);
+}
+
+static int by_shm_open(void)
+{
+	snprintf(template, sizeof(template), "/variants-%d", (int)getpid());
+	int made = shm_open(template, O_RDWR | O_CREAT, 0600);
+	MUST(!shm_unlink(template));
+	*template = 0;
+	return made;
+}
+
+static int by_memfd(void)
+{
+	return memfd_create("variants", 0);
+}
+
+static int by_socket(void)
+{
+	return socket(AF_UNIX, SOCK_DGRAM, 0);
+}
+
+static int by_eventfd(void)
+{
+	return eventfd(0, 0);
+}
+
+static int by_dup(void)
+{
+	return dup(source);
+}
+
+static int by_fcntl(void)
+{
+	return fcntl(source, F_DUPFD_CLOEXEC, 0);
+}
+
+static int (*const exchanges[])(void) = {
+	by_fopen,    by_fopen64, by_freopen, by_tmpfile, by_opendir, by_mkstemp, by_mkostemp,
+	by_shm_open, by_memfd,   by_socket,  by_eventfd, by_dup,     by_fcntl,
+};
+
+static void end_exchange(int number)
+{
+	MUST(!(stream ? fclose(stream) : directory ? closedir(directory) : (int)syscall(SYS_close, number)));
+	stream = NULL, directory = NULL;
+	MUST(!*template || !unlink(template));
+	*template = 0;
+}
+
+/* One fdatasync of the mapped file, calls of another one, and then one fsync and one write of the mapped one. */
+static void make_exchanges(void)
+{
+	for (size_t i = 0; i < sizeof(exchanges) / sizeof(exchanges[0]); i++) {
+		if (exchanges[i] != by_freopen)
+			MUST(!fdatasync(fd));
+		MUST(!syscall(SYS_close, fd));
+		int number = exchanges[i]();
+		MUST(number == fd);
+		(void)!write(number, "12345678", 8);
+		(void)!fsync(number);
+		(void)!fdatasync(number);
+		end_exchange(number);
+		FILE *again = fopen(path, "r+");
+		MUST(again && fileno(again) == fd && !fsync(fd) && write(fd, "c", 1) == 1);
+		MUST(!fclose(again) && (fd = open(path, O_RDWR)) == number);
+	}
+}
+
+static void make_many(char **files)
+{
+	static const char bytes[1000];
+	int fds[1000], count = 0;
+	for (; files[count]; count++) {
+		fds[count] = open(files[count], O_RDWR);
+		MUST(fds[count] >= 0 && !ftruncate(fds[count], 4096));
+		MUST(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fds[count], 0) != MAP_FAILED);
+	}
+	for (int i = 0; i < count; i++)
+		MUST(write(fds[i], bytes, (size_t)i + 1) == i + 1);
+}
+
 /* ---- Programs ---- */
 
 static char *program;
@@ -197,6 +328,10 @@ int main(int argc, char **argv)
 		make_opens();
 	else if (!strcmp(argv[3], "closes"))
 		make_closes();
+	else if (!strcmp(argv[3], "exchanges"))
+		make_exchanges();
+	else if (!strcmp(argv[3], "many"))
+		make_many(argv + 4);
 	else if (!strcmp(argv[3], "exec") && argc == 6)
 		program = argv[5], execute(argv[4]);
 	else

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the GNU C library has beyond POSIX: names for 64-bit offsets, checked calls (_FORTIFY_SOURCE), and others. */
 #include "calls.h"
-#include "companion.h"
-#include "file.h"
 #include "real.h"
 
 void *calls_mmap(const struct map_call *c)
@@ -107,18 +105,4 @@ int __openat_2(int directory, const char *path, int flags)
 int __openat64_2(int directory, const char *path, int flags)
 {
 	return opened(REAL(__openat64_2)(directory, path, flags), flags);
-}
-
-int close_range(unsigned first, unsigned last, int flags)
-{
-	if (companion_serves())
-		file_forget_numbers(first, last);
-	return REAL(close_range)(first, last, flags);
-}
-
-void closefrom(int first)
-{
-	if (companion_serves())
-		file_forget_numbers(first > 0 ? (unsigned)first : 0, UINT32_MAX);
-	REAL(closefrom)(first);
 }

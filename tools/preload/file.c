@@ -11,16 +11,12 @@
 #include "question.h"
 
 #define FILES 1023
-#define NUMBERS 4096
+#define PLACES 4096 /* a power of two, and enough that few are taken */
 
 static struct file files[FILES];
 static _Atomic unsigned count;
-
-/* What a descriptor led to: a count of changes in the upper half, then, as it was looked at, the number of files and
- * that of its file and 1. 0 in the lower half: not known. A change between a look and its note makes the note fail. */
-static _Atomic uint64_t numbers[NUMBERS];
-
-#define OTHER_OF(files) ((uint64_t)(files) << 16 | 0xffffu)
+/* Where to find them by device and inode: the number of one and 1. A process may write to one of many files. */
+static _Atomic uint16_t places[PLACES];
 
 bool file_any(void)
 {
@@ -56,34 +52,28 @@ static int64_t born_of(const struct statx *stx)
 	return stx->stx_mask & STATX_BTIME ? stx->stx_btime.tv_sec * 1000000000 + stx->stx_btime.tv_nsec : 0;
 }
 
+static unsigned place_of(const struct statx *stx)
+{
+	uint64_t key = stx->stx_ino + ((uint64_t)stx->stx_dev_major << 40) + ((uint64_t)stx->stx_dev_minor << 20);
+	return (unsigned)(key * 0x9e3779b97f4a7c15u >> 52) % PLACES;
+}
+
 static struct file *find(const struct statx *stx)
 {
-	unsigned n = atomic_load_explicit(&count, memory_order_acquire);
-	for (unsigned i = n; i-- > 0;)
-		if (is_it(&files[i], stx, born_of(stx)))
-			return &files[i];
+	unsigned number;
+	int64_t born = born_of(stx);
+	for (unsigned i = place_of(stx); (number = atomic_load_explicit(&places[i], memory_order_acquire));
+	     i = (i + 1) % PLACES)
+		if (is_it(&files[number - 1], stx, born))
+			return &files[number - 1];
 	return NULL;
 }
 
-/* A file that this process has never mapped stays one until it maps another file. */
+/* Each time anew: the C library, a plain system call and io_uring exchange what a number leads to unseen. */
 struct file *file_of(int fd)
 {
 	struct statx stx;
-	unsigned n = atomic_load_explicit(&count, memory_order_acquire);
-	bool is_kept = fd >= 0 && fd < NUMBERS;
-	uint64_t note = is_kept ? atomic_load_explicit(&numbers[fd], memory_order_acquire) : 0;
-	uint32_t known = (uint32_t)note;
-	if (!n)
-		return NULL;
-	if (known == OTHER_OF(n))
-		return NULL;
-	if (known && (known & 0xffff) != 0xffff)
-		return &files[(known & 0xffff) - 1];
-	struct file *file = look(fd, NULL, &stx) ? find(&stx) : NULL;
-	uint64_t found = file ? (uint64_t)(file - files) + 1 : OTHER_OF(n);
-	if (is_kept)
-		atomic_compare_exchange_strong(&numbers[fd], &note, (note & ~(uint64_t)UINT32_MAX) | found);
-	return file;
+	return look(fd, NULL, &stx) ? find(&stx) : NULL;
 }
 
 struct file *file_at(const char *path)
@@ -105,6 +95,10 @@ static struct file *add(const struct statx *stx)
 		file->inode = stx->stx_ino;
 		file->born = born_of(stx);
 		atomic_store_explicit(&count, count + 1, memory_order_release);
+		unsigned i = place_of(stx);
+		while (places[i])
+			i = (i + 1) % PLACES;
+		atomic_store_explicit(&places[i], (uint16_t)count, memory_order_release);
 	}
 	companion_unlock(&before);
 	if (!file)
@@ -136,27 +130,12 @@ struct ledger_row *file_row(struct file *file)
 	return row;
 }
 
-void file_forget_number(int fd)
-{
-	if (fd < 0 || fd >= NUMBERS)
-		return;
-	uint64_t note = atomic_load_explicit(&numbers[fd], memory_order_relaxed);
-	uint64_t next;
-	do
-		next = ((note >> 32) + 1) << 32;
-	while (!atomic_compare_exchange_weak(&numbers[fd], &note, next));
-}
-
-void file_forget_numbers(unsigned first, unsigned last)
-{
-	for (unsigned fd = first; fd < NUMBERS && fd <= last; fd++)
-		file_forget_number((int)fd);
-}
-
+/* A parent without a row leaves the row of its own parent. */
 void file_forked(void)
 {
 	for (unsigned i = 0; i < count; i++) {
-		files[i].parent_row = files[i].row;
+		if (files[i].row)
+			files[i].parent_row = files[i].row;
 		atomic_store(&files[i].row, NULL);
 	}
 }

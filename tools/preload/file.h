@@ -16,14 +16,14 @@ struct file {
 	int64_t born;                     /* when it was made, in nanoseconds: the number of an inode is used again */
 	_Atomic(struct ledger_row *) row; /* of this process; NULL: not yet, or there was no room */
 	_Atomic bool has_no_row;          /* there was no room, which was counted */
-	struct ledger_row *parent_row;    /* of the parent at fork(2) */
+	struct ledger_row *parent_row;    /* of the nearest parent at fork(2) that had one */
 };
 
 /* Whether this process has ever mapped a file shared. */
 bool file_any(void);
 
-/* The file of a descriptor; NULL: this process has never mapped it shared. Keeps errno. Makes one system call, or none
- * where the answer is kept. Takes no lock: write(2) may run in a signal handler. */
+/* The file of a descriptor; NULL: this process has never mapped it shared. Keeps errno. Makes one system
+ * call and takes no lock: write(2) may run in a signal handler. */
 struct file *file_of(int fd);
 /* As file_of(), and adds a file that is not there yet. NULL: it is no regular file or device, or there is no room. */
 struct file *file_add(int fd);
@@ -33,10 +33,6 @@ struct file *file_at(const char *path);
 struct ledger_row *file_row(struct file *file);
 /* Each in turn, until NULL. */
 struct file *file_number(unsigned number);
-
-/* The number has, or may have, another meaning from now on. */
-void file_forget_number(int fd);
-void file_forget_numbers(unsigned first, unsigned last);
 
 /* In a child of fork(2): rows are a process's own. */
 void file_forked(void);

@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <spawn.h>
-#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -38,11 +37,6 @@
 	CALL(open)                                                                                                     \
 	CALL(openat)                                                                                                   \
 	CALL(creat)                                                                                                    \
-	CALL(close)                                                                                                    \
-	CALL(dup2)                                                                                                     \
-	CALL(dup3)                                                                                                     \
-	CALL(fclose)                                                                                                   \
-	CALL(pclose)                                                                                                   \
 	CALL(execve)                                                                                                   \
 	CALL(execvpe)                                                                                                  \
 	CALL(fexecve)                                                                                                  \
@@ -66,8 +60,6 @@
 	CALL(__open64_2)                                                                                               \
 	CALL(__openat_2)                                                                                               \
 	CALL(__openat64_2)                                                                                             \
-	CALL(close_range)                                                                                              \
-	CALL(closefrom)                                                                                                \
 	CALL(execveat)
 
 /* What the headers declare for checked calls alone. */
