@@ -25,9 +25,11 @@ static inline int enter_gate(struct pm_mapping *m, const char *call)
 	return __builtin_expect(is_closed, 0) ? pm_gate_enter(m, call) : 0;
 }
 
-static int out_of_range(const struct pm_mapping *m, const char *call)
+static int out_of_range(struct pm_mapping *m, const char *call, const void *address, size_t length)
 {
-	return pm_fail(-ERANGE, call, m->name, "the range leaves the mapping");
+	long long at = (long long)((uintptr_t)address - (uintptr_t)m->base);
+	return pm_fail(-ERANGE, call, m->name, "the range of %zu bytes at %lld leaves the mapping of %zu bytes", length,
+	               at, (size_t)atomic_load(&m->length));
 }
 
 static inline bool in_range(const struct pm_mapping *m, const void *address, size_t length)
@@ -66,7 +68,7 @@ static int fail_given_up(const struct pm_mapping *m, const char *call)
 static inline int check_range(struct pm_mapping *m, const char *call, const void *address, size_t length)
 {
 	if (!in_range(m, address, length))
-		return out_of_range(m, call);
+		return out_of_range(m, call, address, length);
 	if (__builtin_expect(is_given_up(m, address, length), 0))
 		return fail_given_up(m, call);
 	return is_beyond(m, address, length) ? pm_gate_cut_off(m, call) : 0;
@@ -421,7 +423,7 @@ int pm_read(struct pm_mapping *m, void *destination, const void *source, size_t 
 	if (!length)
 		return 0;
 	if (!in_range(m, source, length))
-		return out_of_range(m, "pm_read");
+		return out_of_range(m, "pm_read", source, length);
 	if (is_given_up(m, source, length))
 		return fail_given_up(m, "pm_read");
 	if (m->flags & (PM_PRIVATE | PM_ANONYMOUS) || m->medium.device_dax)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a commit writes, and what it leaves alone. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "syncing.h"
@@ -84,9 +85,15 @@ START_TEST(a_range_outside_commits_nothing)
 	char *base = pm_base(syncing_mapping), *end = base + SYNCING_PAGES * syncing_page;
 	const struct pm_range wrong[] = {
 		{base - 1, 1}, {end, 1}, {end - 1, 2}, {base, (size_t)(end - base) + 1}, {base + 1, SIZE_MAX}};
-	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		char told[128];
 		ck_assert_int_eq(pm_commit(syncing_mapping, (struct pm_range[]){{base, 1}, wrong[i], {base, 1}}, 3),
 		                 -ERANGE);
+		/* Which of them it is. */
+		snprintf(told, sizeof(told), "the range of %zu bytes at %td leaves the mapping of %td bytes",
+		         wrong[i].length, (const char *)wrong[i].address - base, end - base);
+		ck_assert_msg(strstr(pm_error_detail(), told), "%s: %s", told, pm_error_detail());
+	}
 	unit_ok(pm_commit(syncing_mapping, NULL, 0));
 	unit_ok(pm_commit(syncing_mapping, (struct pm_range[]){{end, 0}, {NULL, 0}}, 2));
 	ck_assert_int_eq(pm_commit(syncing_mapping, NULL, 1), -EINVAL);
