@@ -5,36 +5,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/sendfile.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PAGE 4096
-#define PAGES 16
+#include "maps.h"
 
-static struct {
-	char *path;
-	int fd;
-	char *base;
-	char **rest; /* arguments of this program that does only what follows */
-} state = {.fd = -1};
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "maps: line %d: %s: %s\n", __LINE__, #condition, strerror(errno));             \
-			_exit(99);                                                                                     \
-		}                                                                                                      \
-	} while (0)
+struct state state = {.fd = -1};
 
 static void do_open(void)
 {
@@ -76,7 +57,7 @@ static void do_sync(void)
 	MUST(!msync(state.base, PAGES * PAGE, MS_SYNC));
 }
 
-static void do_sync_page(void)
+void do_sync_page(void)
 {
 	MUST(!msync(state.base + 2 * PAGE, PAGE, MS_SYNC));
 }
@@ -221,73 +202,6 @@ static void do_locked(void)
 	MUST(waitpid(child, &status, 0) == child && !status);
 }
 
-/* What follows is done by a child alone; its parent passes its status on. */
-static void wait_and_end(pid_t child)
-{
-	int status;
-	MUST(child >= 0 && waitpid(child, &status, 0) == child);
-	exit(WIFEXITED(status) ? WEXITSTATUS(status) : 98);
-}
-
-static void do_fork(void)
-{
-	pid_t child = fork();
-	if (child)
-		wait_and_end(child);
-}
-
-/* Past the C library: no handler of pthread_atfork(3) runs. */
-static void do_clone(void)
-{
-	pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-	if (child)
-		wait_and_end(child);
-}
-
-/* The rest, by this program begun anew. */
-static void do_exec(void)
-{
-	MUST(execv("/proc/self/exe", state.rest));
-	MUST(0);
-}
-
-static void do_vfork(void)
-{
-	pid_t child = vfork();
-	if (!child) {
-		execv("/proc/self/exe", state.rest);
-		_exit(97);
-	}
-	wait_and_end(child);
-}
-
-static void do_spawn(void)
-{
-	pid_t child;
-	MUST(!posix_spawn(&child, "/proc/self/exe", NULL, NULL, state.rest, environ));
-	wait_and_end(child);
-}
-
-/* Without the environment, so without the companion. */
-static void do_bare(void)
-{
-	char *const none[] = {NULL};
-	MUST(execve("/proc/self/exe", state.rest, none));
-	MUST(0);
-}
-
-static void do_bare_search(void)
-{
-	char *const none[] = {NULL};
-	MUST(execvpe("/proc/self/exe", state.rest, none));
-	MUST(0);
-}
-
-static void do_exec_fails(void)
-{
-	MUST(execl("/nowhere", "nowhere", NULL) == -1 && errno == ENOENT);
-}
-
 /* The numbers that the next descriptors get, and those that are open. */
 static void numbers_to(FILE *stream)
 {
@@ -322,29 +236,6 @@ static void do_pause(void)
 	MUST(read(STDIN_FILENO, &answer, 1) == 1);
 }
 
-/* The rest in a process that no process waits for. */
-static void do_daemon(void)
-{
-	MUST(!daemon(1, 0));
-	usleep(300000);
-}
-
-/* The same by a child, while this process waits for the end of the rest. */
-static void do_daemon_of_child(void)
-{
-	int ends[2], status;
-	char byte;
-	MUST(!pipe(ends));
-	pid_t child = fork();
-	MUST(child >= 0);
-	if (!child) {
-		MUST(!daemon(1, 0) && !close(ends[0]));
-		return;
-	}
-	MUST(!close(ends[1]) && waitpid(child, &status, 0) == child && !status && !read(ends[0], &byte, 1));
-	exit(0);
-}
-
 static void do_mark(void)
 {
 	char *path = malloc(strlen(state.path) + sizeof(".mark"));
@@ -372,30 +263,7 @@ static void do_read(void)
 	MUST(pread(state.fd, &byte, 1, 0) == 1);
 }
 
-static void do_quick_end(void)
-{
-	_exit(5);
-}
-
-static void do_kill(void)
-{
-	raise(SIGKILL);
-}
-
-static void do_term(void)
-{
-	raise(SIGTERM);
-}
-
-static void do_status(void)
-{
-	exit(7);
-}
-
-static const struct {
-	const char *name;
-	void (*run)(void);
-} operations[] = {
+static const struct operation operations[] = {
 	{"open", do_open},
 	{"map", do_map},
 	{"map-read", do_map_read},
@@ -423,35 +291,26 @@ static const struct {
 	{"changes", do_changes},
 	{"lock", do_lock},
 	{"locked", do_locked},
-	{"fork", do_fork},
-	{"clone", do_clone},
-	{"exec", do_exec},
-	{"vfork", do_vfork},
-	{"spawn", do_spawn},
-	{"bare", do_bare},
-	{"bare-search", do_bare_search},
-	{"exec-fails", do_exec_fails},
 	{"numbers", do_numbers},
 	{"numbers-to-file", do_numbers_to_file},
 	{"pause", do_pause},
-	{"daemon", do_daemon},
-	{"daemon-of-child", do_daemon_of_child},
 	{"mark", do_mark},
 	{"null-writes", do_null_writes},
 	{"anonymous", do_anonymous},
 	{"read", do_read},
-	{"quick-end", do_quick_end},
-	{"kill", do_kill},
-	{"term", do_term},
-	{"status", do_status},
 };
 
 static void run(char *name)
 {
-	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
-		if (strcmp(operations[i].name, name))
-			continue;
-		operations[i].run();
+	const struct operation *found = NULL;
+	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
+		if (!strcmp(operations[i].name, name))
+			found = &operations[i];
+	for (const struct operation *o = process_operations; o->name; o++)
+		if (!strcmp(o->name, name))
+			found = o;
+	if (found) {
+		found->run();
 		return;
 	}
 	fprintf(stderr, "maps: there is no operation %s\n", name);

@@ -6,6 +6,7 @@
 """
 
 import collections
+import ctypes
 import json
 import os
 import pathlib
@@ -18,6 +19,8 @@ import sys
 import tempfile
 import time
 
+PR_SET_CHILD_SUBREAPER = 36
+OTHER_USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 PAGES = 16
 PAGE = 4096
 
@@ -37,10 +40,10 @@ class Case:
         self.file, self.other = str(self.directory / "file"), str(self.directory / "other")
         self.document = self.stderr = self.status = None
 
-    def run(self, *program, options=(), status=0, **more):
+    def run(self, *program, options=(), status=0, before=(), **more):
         """Runs a program under the command; the rows of its report."""
         out = self.directory / "report"
-        done = subprocess.run([self.command, "run", "--json", "-o", out, *options, "--", *program],
+        done = subprocess.run([*before, self.command, "run", "--json", "-o", out, *options, "--", *program],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=60, **more)
         self.status, self.stderr = done.returncode, done.stderr.decode()
         assert done.returncode == status, (done.returncode, done.stderr)
@@ -112,6 +115,11 @@ def test_exchanges(case):
     """A number that the C library gave to another file, or to this one, by itself."""
     counts(case.run(case.variants, case.file, case.other, "exchanges")[0], fdatasyncs=13, fsyncs=13, writes=13,
            write_bytes=13, errors=0)
+
+
+def test_lookups(case):
+    """What dlsym(3) finds: the companion's function twice, and that of the C library once."""
+    counts(case.run(case.variants, case.file, case.other, "lookups")[0], fdatasyncs=2)
 
 
 def test_many(case):
@@ -260,14 +268,13 @@ def test_privileged(case):
     shutil.copy(case.maps, program)
     program.chmod(0o4755)
     assert case.run(program, case.file, "open", "map", "sync")[0]["msyncs"] == 1
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     mount = os.statvfs(case.directory)
     if os.getuid() or not shutil.which("setpriv") or mount.f_flag & os.ST_NOSUID:
         raise Skip("needs root, setpriv and a file system with set-user-ID programs")
     case.directory.chmod(0o755)
-    if subprocess.run([*nobody, case.command, "--version"], stdout=subprocess.DEVNULL, check=False).returncode:
+    if subprocess.run([*OTHER_USER, case.command, "--version"], stdout=subprocess.DEVNULL, check=False).returncode:
         raise Skip("another user may not execute the command")
-    assert refused(case, program, "is set-user-ID", nobody)
+    assert refused(case, program, "is set-user-ID", OTHER_USER)
 
 
 def test_not_loaded(case):
@@ -331,6 +338,39 @@ def test_outlived(case):
     while not os.path.exists(case.file + ".mark") and time.monotonic() < deadline:
         time.sleep(0.01)
     assert os.path.exists(case.file + ".mark")
+
+
+def left(case, *operations, **more):
+    """What the report says of the children that the program leaves, which have a row each and then end."""
+    # This process waits for none of them until the report is written.
+    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    rows = case.maps_run("open", "map", "sync", *operations, **more)
+    for row in rows[1:]:
+        os.kill(row["pid"], signal.SIGKILL)
+        os.waitpid(row["pid"], 0)
+    assert [row["msyncs"] for row in rows] == [1] * (len(operations) + 1), rows
+    return case.document["notes"]
+
+
+def test_left(case):
+    """The report counts children that still run, and no zombie, and none that runs another program now."""
+    runs = "1 covered process still runs, and is counted no further"
+    assert left(case, "leave-zombie") == []
+    assert left(case, "leave-running") == [runs]
+    assert left(case, "leave-running", "leave-zombie", "leave-running") == [
+        "2 covered processes still run, and are counted no further"]
+    note, = left(case, "leave-bare")
+    assert note.endswith("is not covered: the companion was not loaded, or did not find pmdirect run"), note
+    assert case.run("true") == [] and case.document["notes"] == ["no file was mapped shared, in 1 covered program"]
+    assert case.run("sh", "-c", "sh -c true; true") == []
+    assert case.document["notes"] == ["no file was mapped shared, in 2 covered programs"]
+    if os.getuid() == 0:
+        os.unlink(case.file)
+        os.unlink(case.directory / "report")
+        os.chown(case.directory, 65534, 65534)
+        if subprocess.run([*OTHER_USER, case.command, "--version"], stdout=subprocess.DEVNULL, check=False).returncode:
+            raise Skip("another user may not execute the command")
+    assert left(case, "leave-secret", before=OTHER_USER if os.getuid() == 0 else ()) == [runs]
 
 
 def traced(case, *operations, covered):

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Each name that the C library has for a call, called by that name: variants FILE OTHER GROUP. Groups: writes and
- * changes make one call of each name on the mapped file. opens and closes give the number of a descriptor of the mapped
- * file to the other one, by each name, with the rest done past the C library, and write to it. exchanges does so by
- * functions that open and close descriptors by themselves, and gives the number back. many: the last arguments are
- * files; each is mapped, and then each gets one call. exec NAME: the last argument is a program, which is begun by that
- * name.
+ * changes make one call of each name on the mapped file. opens and closes give the number of a descriptor of the
+ * mapped file to the other one, by each name, with the rest done past the C library, and write to it. exchanges does
+ * so by functions that open and close descriptors by themselves, and gives the number back. lookups: fdatasync as
+ * dlsym(3) finds it. many: the last arguments are files; each is mapped, and then each gets one call. exec NAME: the
+ * last argument is a program, which is begun by that name.
  */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -264,6 +266,15 @@ static void make_exchanges(void)
 	}
 }
 
+static void make_lookups(void)
+{
+	void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+	MUST(libc);
+	void *found[] = {dlsym(RTLD_DEFAULT, "fdatasync"), dlsym(RTLD_NEXT, "fdatasync"), dlsym(libc, "fdatasync")};
+	for (size_t i = 0; i < sizeof(found) / sizeof(found[0]); i++)
+		MUST(found[i] && !((__typeof__(&fdatasync))(uintptr_t)found[i])(fd));
+}
+
 static void make_many(char **files)
 {
 	static const char bytes[1000];
@@ -330,6 +341,8 @@ int main(int argc, char **argv)
 		make_closes();
 	else if (!strcmp(argv[3], "exchanges"))
 		make_exchanges();
+	else if (!strcmp(argv[3], "lookups"))
+		make_lookups();
 	else if (!strcmp(argv[3], "many"))
 		make_many(argv + 4);
 	else if (!strcmp(argv[3], "exec") && argc == 6)

@@ -47,6 +47,8 @@ char *find_program(const char *name);
 
 /* write_bytes of /proc/PID/io and 1; 0: not known. */
 uint64_t process_written(int32_t pid);
+/* Whether it still runs, and the program that it was covered in: its pid may be that of another process by now. */
+bool process_runs(const struct ledger_process *process);
 
 struct run_form {
 	struct form form;

@@ -44,6 +44,18 @@ uint64_t process_written(int32_t pid)
 	return found;
 }
 
+/* A zombie has no executable, and one that may not be read is that of a process that runs. */
+bool process_runs(const struct ledger_process *p)
+{
+	char *path = text_format("/proc/%d/exe", (int)p->pid), program[sizeof(p->program)];
+	ssize_t n = readlink(path, program, sizeof(program) - 1);
+	bool is_refused = n < 0 && errno != ENOENT && errno != ESRCH;
+	program[n > 0 ? n : 0] = 0;
+	free(path);
+	/* A file that was deleted has more words behind its path. */
+	return is_refused || (n > 0 && !strncmp(program, p->program, strlen(p->program)));
+}
+
 bool device_written(uint32_t major, uint32_t minor, uint64_t *ret)
 {
 	char *path = text_format("/sys/dev/block/%u:%u/stat", major, minor);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The report of pmdirect run: a row a process and file. */
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,11 +256,6 @@ static void note_expected(struct notes *notes, const struct ledger_process *p)
 	free(path);
 }
 
-static bool is_running(int32_t pid)
-{
-	return !kill(pid, 0) || errno == EPERM;
-}
-
 static void note_processes(struct notes *notes, const struct ledger *l)
 {
 	unsigned running = 0, covered = atomic_load(&l->covered);
@@ -272,13 +265,15 @@ static void note_processes(struct notes *notes, const struct ledger *l)
 		if (state == PROCESS_EXPECTED)
 			note_expected(notes, p);
 		else if (state == PROCESS_COVERED && notes->form->has_ended && p->pid != notes->form->child &&
-		         is_running(p->pid))
+		         process_runs(p))
 			running++;
 	}
-	if (running)
+	if (running == 1)
+		note(notes, "1 covered process still runs, and is counted no further");
+	else if (running)
 		note(notes, "%u covered processes still run, and are counted no further", running);
 	if (!notes->out->rows && covered)
-		note(notes, "no file was mapped shared, in %u covered programs", covered);
+		note(notes, "no file was mapped shared, in %u covered program%s", covered, covered == 1 ? "" : "s");
 }
 
 static void note_losses(struct notes *notes, const struct ledger *l)
@@ -288,11 +283,14 @@ static void note_losses(struct notes *notes, const struct ledger *l)
 	unsigned processes = atomic_load(&l->processes_lost), rows = atomic_load(&l->rows_lost),
 		 maps = atomic_load(&l->maps_lost);
 	if (processes)
-		note(notes, "%u processes are not in the report: it has room for %d", processes, LEDGER_PROCESSES);
+		note(notes, "processes that are not in the report, which has room for %d: %u", LEDGER_PROCESSES,
+		     processes);
 	if (rows)
-		note(notes, "%u files of processes are not in the report: it has room for %d", rows, LEDGER_ROWS);
+		note(notes, "files of processes that are not in the report, which has room for %d: %u", LEDGER_ROWS,
+		     rows);
 	if (maps)
-		note(notes, "%u mappings or files are not counted: a process has room for 4096 and 1023", maps);
+		note(notes, "mappings and files that are not counted, as a process has room for 4096 and 1023: %u",
+		     maps);
 }
 
 enum status report(struct answers *answers, const struct run_form *form)
