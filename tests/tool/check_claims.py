@@ -155,6 +155,9 @@ def test_watch_several(place):
     first, second = (subprocess.Popen(["cat"], stdin=subprocess.PIPE) for _ in range(2))
     path = place.file("file")
     held = mapped(path)
+    for pids, is_told in ((f"{first.pid},{os.getpid()}", True), (os.getpid(), False)):
+        words = place.run("watch", "--for=1", "-p", str(pids), "--file", path).stdout.decode().split()
+        assert words[1] == "now" and (words[2] == str(os.getpid())) == is_told, words
     watch = Watch(place, "-p", f"{first.pid},{os.getpid()}")
     watch.until("now", path=path.decode())
     first.communicate()

@@ -69,6 +69,70 @@ def test_manual(place):
             assert f"-{option}" in synopsis, (command, option)
 
 
+FORM = re.compile(r"^\.Op Ar form$", re.MULTILINE)
+
+
+def names_of(mdoc):
+    """Options after each Fl of these lines: letters, and long names with their dashes."""
+    found = set()
+    for line in mdoc.split("\n"):
+        if not line.startswith((".Op Fl", ".Fl", ".It Fl")):
+            continue
+        for names in re.findall(r"\bFl ((?:[\w\\-]+ ?)+)", re.sub(r" (Ns|Ar|No|Pq|Fl|Op)\b", r" | \1", line)):
+            for name in names.split():
+                found |= {"-" + name.replace("\\-", "-")} if name.startswith("\\-") else {"-" + it for it in name}
+    return found - {"--"}
+
+
+def options_of_help(place, command):
+    """A set of names each: those of one option."""
+    text = place.run(command, "--help").stdout.decode().split("Columns of")[0]
+    return [set(re.findall(r"(?<![\w-])--?[a-zA-Z-]+", line.split("   ")[0].split("=")[0]))
+            for line in re.findall(r"^  (-.*)$", text, re.MULTILINE)]
+
+
+def synopses_of(text):
+    """By command."""
+    synopsis = text.split(".Sh SYNOPSIS\n")[1].split(".Sh ")[0]
+    return dict(re.findall(r"^\.Cm (\w+)\n(.*?)(?=^\.Nm|\Z)", synopsis, re.MULTILINE | re.DOTALL))
+
+
+def test_synopsis(place):
+    """The synopsis has each option by one of its names, and none that there is not; so have the lists of options."""
+    manual = pathlib.Path(place.manual)
+    text = manual.read_text(encoding="ascii")
+    form = names_of(text.split(".Ss Form\n")[1].split(".El\n")[0])
+    assert {"-o", "--json", "--columns", "-n", "--no-headings"} < form, form
+    for command, synopsis in synopses_of(text).items():
+        options = options_of_help(place, command)
+        there = set().union(*options)
+        shown = names_of(synopsis) | (form if FORM.search(synopsis) else {"-h"})
+        assert shown <= there, (command, shown - there)
+        assert all(names & shown for names in options), (command, [names for names in options if not names & shown])
+        listed = names_of(text.split(f".Ss {command}\n")[1].split("\n.Ss ")[0])
+        assert listed <= there, (command, listed - there)
+    own = synopses_of((manual.parent / "pmdirect-run.1").read_text(encoding="ascii"))
+    assert own == {"run": synopses_of(text)["run"]}, own
+
+
+def test_options(place):
+    """Each option of --help is taken, and no other letter is."""
+    for command in synopses_of(pathlib.Path(place.manual).read_text(encoding="ascii")):
+        text = place.run(command, "--help").stdout
+        letters = set()
+        for names in options_of_help(place, command):
+            letters |= {name[1] for name in names if len(name) == 2}
+            for name in names:
+                value = "sync" if name == "--require" else "1"
+                with_value = [name + "=" + value] if name.startswith("--") else [name, value]
+                needs = f"{name}=".encode() in text or name in ("-p", "-f") or (name == "-o")
+                assert place.run(command, *(with_value if needs else [name]), "--help").stdout == text, (command, name)
+        for letter in "abcdefgijklmnopqrstuvwxyz":
+            done = place.run(command, "-" + letter, status=None, stdin=subprocess.DEVNULL) if (
+                letter not in letters) else None
+            assert not done or (done.returncode == 2 and b"is no option" in done.stderr), (command, letter, done)
+
+
 def test_mistakes(place):
     for arguments in ((), ("nothing",), ("probe",), ("probe", "--nothing", "/"), ("probe", "--require=all", "/"),
                       ("ps", "-p", "x"), ("ps", "/"), ("explain",), ("explain", "/", "/")):

@@ -18,7 +18,7 @@
 
 enum { TIME, EVENT, PID, START, GRANULARITY, COULD, SYNC, DIRECT, REASON, OFFSET, LENGTH, SENTENCE, PATH, COLUMNS };
 
-static const struct column columns[] = {
+static struct column columns[] = {
 	[TIME] = {"time", COLUMN_TEXT, true, "of this line: UTC, ISO 8601, milliseconds"},
 	[EVENT] = {"event", COLUMN_TEXT, true, "now, mapped, changed, unmapped, or of pm_events(7)"},
 	[PID] = {"pid", COLUMN_COUNT, false, "the process"},
@@ -320,7 +320,7 @@ static int parse(int argc, char **argv, struct request *request)
 		else if (option == 'h')
 			return 1;
 		else
-			return -1;
+			return option == 'a' ? (say("--all is no option of watch"), -1) : -1;
 	}
 	if (request->interval < 0 || request->seconds < 0)
 		return say("--interval takes milliseconds, --for seconds"), -1;
@@ -340,6 +340,7 @@ enum status command_watch(int argc, char **argv)
 		output_list_columns(columns, COLUMNS);
 		return STATUS_MET;
 	}
+	columns[PID].is_standard = request.scope.pid_count > 1;
 	if (rc || output_begin(&out, "watch", columns, COLUMNS, &request.form))
 		return usage("watch");
 	out.is_stream = true;
