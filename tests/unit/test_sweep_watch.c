@@ -273,7 +273,7 @@ int main(void)
 		FAKE_getrlimit_fsize, FAKE_fcntl_getfl, FAKE_fcntl_get_seals, FAKE_fallocate, FAKE_mremap,
 		FAKE_mremap_over, FAKE_mprotect,
 		FAKE_rt_tgsigqueueinfo, FAKE_statx_now,
-		FAKE_same_inode, FAKE_fallocate_collapse, FAKE_statfs, FAKE_rt_sigprocmask_reads,
+		FAKE_same_inode, FAKE_same_handle, FAKE_fallocate_collapse, FAKE_statfs, FAKE_rt_sigprocmask_reads,
 		FAKE_getrlimit_nofile};
 	return sweep_end(unit_run(), elsewhere, COUNT(elsewhere));
 }
