@@ -73,6 +73,10 @@ ROWS = (
 )
 
 
+# What `outside.py` measured: of its cases the first that matches, and the most that is added to a call, or taken.
+BARS = ((r"ps of 1000 .*", 100e6), (r"doctor.*", 300e6), (r".*", 1e3))
+
+
 def spread(result, name):
     return result.get(name) or [None] * 3
 
@@ -206,6 +210,21 @@ def lines_of(cells):
         ["| " + " | ".join(row) + " |" for row in cells[1:]]
 
 
+def outside(tables):
+    """Of each case what it takes and what the companion adds to a call; a plus sign stands between two calls."""
+    cells, commits = [["seen from outside", "time", "without", "added a call", "bar"]], set()
+    for table in tables:
+        for case, rows in table.cases.items() if table.program == "outside" else ():
+            commits.add(table.about["commit"])
+            ours, alone = next(number(row, "ns") for row in rows.values()), number(rows.get("alone", {}), "ns")
+            added = (ours - alone) / (1 + case.count(" + ")) if alone else None
+            bar = next(most for pattern, most in BARS if re.fullmatch(pattern, case))
+            cells.append([case, duration(ours), duration(alone) if alone else "",
+                          "" if added is None else duration(max(added, 0)), duration(bar)])
+    said = "Medians; calls on a file in memory. Measured at: `outside` " + ", ".join(sorted(commits)) + "."
+    return [*lines_of(cells), "", said, ""] if commits else []
+
+
 def section(cpu, tables, note):
     places, out = collections.defaultdict(list), []
     for table in tables:
@@ -225,7 +244,7 @@ def section(cpu, tables, note):
                     f"Linux {of_place[0].about['kernel']}; {of_place[0].about['peers']}. Measured at: {commits}.",
                     *note, ""]
             note = []
-    return out
+    return out + outside(tables)
 
 
 def page(directory):

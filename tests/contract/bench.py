@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Every benchmark runs, and what it writes can be read; no time is looked at.
 
-  bench.py RESULTS_PY PROGRAM...
+  bench.py RESULTS_PY BUILD|- PROGRAM...   BUILD: where the command and the companion are, for outside.py; -: nowhere
 """
 
 import csv
@@ -46,8 +46,22 @@ def run(program, directory):
     return lines, problems_of(lines) + [f"it left {name} behind" for name in left]
 
 
-def check(results, programs, directory):
-    problems, lines = [], []
+def outside(results, build, directory):
+    output = directory / "outside"
+    done = subprocess.run([sys.executable, "-B", os.path.join(os.path.dirname(results), "outside.py"), "--quick", build,
+                           str(directory), str(output)], capture_output=True, text=True)
+    left = [path.name for path in directory.iterdir() if path != output]
+    problems = [f"outside.py: {done.stderr.strip()}"] * (done.returncode != 0) + [f"it left {name}" for name in left]
+    lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
+    output.unlink(missing_ok=True)
+    return lines, problems
+
+
+def check(results, build, programs, directory):
+    lines, problems = outside(results, build, directory) if build != "-" else ([], [])
+    shown = [json.loads(line)["case"] for line in lines]
+    if build != "-" and (len(shown) < 10 or not any(case.startswith("ps of") for case in shown)):
+        problems.append(f"outside.py has {shown}")
     for program in programs:
         written, found = run(program, directory)
         problems += [f"{os.path.basename(program)}: {problem}" for problem in found]
@@ -55,6 +69,7 @@ def check(results, programs, directory):
     (directory / "lines").write_text("\n".join(lines), encoding="utf-8")
     subprocess.run([sys.executable, "-B", results, str(directory / "lines"), str(directory)], check=True)
     page = (directory / "RESULTS.md").read_text(encoding="utf-8").splitlines()
+    problems += [f"the page does not have {case}" for case in shown if not any(f"| {case} |" in row for row in page)]
     if len(page) > MOST_LINES:
         problems.append(f"the page has {len(page)} lines, at most {MOST_LINES}")
     kept = {(path.stem, row[0], row[1]) for path in (directory / "data").glob("*/*.csv")
@@ -66,9 +81,9 @@ def check(results, programs, directory):
     return problems
 
 
-def main(results, *programs):
+def main(results, build, *programs):
     with tempfile.TemporaryDirectory(dir=MEMORY if os.path.isdir(MEMORY) else None) as directory:
-        problems = check(results, programs, pathlib.Path(directory))
+        problems = check(results, build, programs, pathlib.Path(directory))
     for problem in problems:
         print(problem)
     return 1 if problems else 0
