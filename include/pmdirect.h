@@ -187,7 +187,7 @@ struct pm_evidence {
 #define PM_PRIVATE 0x8u            /* copy on write: stores stay in this process and are never durable */
 #define PM_ANONYMOUS 0x10u         /* no file: path is NULL, the memory volatile; only PM_PRIVATE may be added */
 #define PM_SPARSE 0x20u            /* with PM_CREATE: allocate nothing, not even on a direct medium */
-#define PM_PREPARE 0x40u           /* allocate, write, sync and populate now: later stores need no file system */
+#define PM_PREPARE 0x40u           /* allocate, write, sync, populate now: then direct stores need no file system */
 #define PM_TRUST_KERNEL 0x80u      /* accepted means usable; works under PM_HINT only, and the report says so */
 #define PM_WATCH 0x100u            /* a thread of the library watches the file: pm_events(7) */
 #define PM_LEASE 0x200u            /* hold a write lease: lets XFS with reflink be PM_CACHE_LINE; see pm_lease(7) */

@@ -47,3 +47,8 @@ int pm_populate(char *at, size_t length, int advice, bool is_direct)
 		rc = read_missing(at, length);
 	return rc ? rc : PM_RETRY(pm_sys->madvise(at, length, advice));
 }
+
+void pm_populate_prepared(char *at, size_t length, bool is_direct)
+{
+	pm_populate(at, length, is_direct ? MADV_POPULATE_WRITE : MADV_POPULATE_READ, is_direct);
+}

@@ -55,11 +55,19 @@ static int map_pages(struct pm_mapping *m, struct pm_area_wish wish, const struc
 	return 0;
 }
 
-/* Saves the first store of each page its fault. The file is prepared; without this it is as durable. */
 static void populate(struct pm_mapping *m)
 {
 	if (m->mapped.is_prepared && !(m->flags & PM_READ_ONLY))
-		pm_populate(m->medium.map, m->medium.map_length, MADV_POPULATE_WRITE, pm_file_is_direct(&m->file));
+		pm_populate_prepared(m->medium.map, m->medium.map_length, pm_file_is_direct(&m->file));
+}
+
+/* A prepared range is written, and pm_file_sync() calls syncfs(2) after that. */
+static enum pm_fsync first_fsync(const struct pm_mapping *m, const struct pm_subject *s)
+{
+	if (!s->found.fsync_may_skip_inode)
+		return PM_FSYNC_COMPLETE;
+	bool is_written = m->mapped.is_prepared && S_ISREG(m->file.stx.stx_mode);
+	return is_written ? PM_FSYNC_COMPLETE_WHILE_WRITTEN : PM_FSYNC_NEEDS_SYNCFS;
 }
 
 static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
@@ -78,7 +86,7 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.device_major = s->stx.stx_dev_major;
 	m->medium.device_minor = s->stx.stx_dev_minor;
 	m->medium.fsync_skips_flush = pm_fsync_skips_flush(s->found.fsync_may_skip_inode, s->found.file_system);
-	atomic_store(&m->medium.fsync, s->found.fsync_may_skip_inode ? PM_FSYNC_NEEDS_SYNCFS : PM_FSYNC_COMPLETE);
+	atomic_store(&m->medium.fsync, (unsigned char)first_fsync(m, s));
 	if (m->terms.decision.granularity >= PM_CACHE_LINE)
 		m->medium.libpmem = pm_libpmem_load(NULL);
 	pm_terms_begin(&m->terms, &m->medium);

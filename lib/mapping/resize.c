@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "durability/alone.h"
+#include "durability/writeback_calls.h"
 #include "error.h"
 #include "facts/evidence.h"
 #include "facts/extents.h"
@@ -132,7 +133,6 @@ static void publish(struct pm_mapping *m, uint64_t length, bool is_acknowledged)
 {
 	atomic_store(&m->medium.map_length, pages_of(m, length));
 	pm_medium_set_reach(&m->medium, m->mapped.range.offset + length, is_acknowledged);
-	pm_forget_complete_fsync(&m->medium);
 	/* The range of an event is read under that lock alone. */
 	pthread_mutex_lock(&m->terms.lock);
 	if (!m->reserved && m->base != m->medium.map + lead(m)) {
@@ -165,6 +165,7 @@ static int remap(struct pm_mapping *m, uint64_t length)
 		publish(m, length, true);
 	else if (m->reserved && length < old_length)
 		publish(m, old_length, false);
+	pm_forget_complete_fsync(&m->medium);
 	return rc;
 }
 
@@ -242,11 +243,14 @@ static int reach_out(struct pm_mapping *m, uint64_t length, struct pm_event_batc
 		rc = m->reserved ? give_access(m, m->medium.map_length, map_length) : move_all(m, map_length);
 	if (rc)
 		return rc;
-	if (m->mapped.is_prepared && !follows(m))
-		pm_populate(m->medium.map + map_length - added, (size_t)added, MADV_POPULATE_WRITE,
-		            pm_file_is_direct(&m->file));
+	bool is_prepared = m->mapped.is_prepared && !follows(m);
+	if (is_prepared)
+		pm_populate_prepared(m->medium.map + map_length - added, (size_t)added, pm_file_is_direct(&m->file));
 	pm_observed_adopt(&m->observed, &decision, false, batch);
 	publish(m, length, !m->reserved);
+	/* What was prepared is written, and synced after that: complete_file(). */
+	if (!is_prepared)
+		pm_forget_complete_fsync(&m->medium);
 	return 0;
 }
 

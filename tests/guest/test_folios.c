@@ -285,6 +285,66 @@ static void check_neighbours(void)
 	pm_unmap(m);
 }
 
+/* ---- The first commit of a mapping that was just made or resized ---- */
+
+static const struct start {
+	const char *what;
+	bool exists; /* as one hole */
+	unsigned flags;
+	size_t length;  /* at first */
+	enum promise promise;
+} starts[] = {
+	{"created and prepared", false, PM_CREATE | PM_PREPARE, SIZE, EACH},
+	{"a hole, prepared", true, PM_PREPARE, SIZE, EACH},
+	{"created, prepared and resized", false, PM_CREATE | PM_PREPARE, SIZE / 4, EACH},
+	/* The commit of the first block that is written moves extents. */
+	{"created", false, PM_CREATE, SIZE, COUNTED},
+};
+
+static struct pm_mapping *begin(const struct start *start)
+{
+	struct pm_options o = {.size = sizeof(o), .flags = start->flags, .length = start->length};
+	struct pm_mapping *m = NULL;
+	unlink(path);
+	int fd = start->exists ? open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+	CHECK(!start->exists || !ftruncate(fd, (off_t)SIZE));
+	if (fd >= 0)
+		close(fd);
+	sync();
+	CHECK(!pm_map(path, &o, &m) && (start->length == SIZE || !pm_resize(m, SIZE)));
+	return m;
+}
+
+/* What the commit leaves dirty the kernel writes later: so all of it is written before the bytes are counted. */
+static uint64_t commit_and_sync(struct pm_mapping *m, size_t at)
+{
+	char *base = pm_base(m);
+	uint64_t before = bytes_written();
+	base[at]++;
+	CHECK(!pm_persist(m, base + at, 1));
+	uint64_t bytes = bytes_written() - before;
+	sync();
+	printf("%llu bytes, with all that is dirty %llu\n", (unsigned long long)bytes,
+	       (unsigned long long)(bytes_written() - before));
+	return bytes_written() - before;
+}
+
+/* The control makes every page dirty by write faults first. */
+static void check_start(const char *directory, const struct start *start)
+{
+	struct pm_mapping *m = begin(start);
+	if (!m)
+		return;
+	printf("%s: %s: the first commit: ", directory, start->what);
+	uint64_t bytes = commit_and_sync(m, SIZE / 2 + 5);
+	CHECK(bytes <= 4 * MOST, "%llu bytes", (unsigned long long)bytes);
+	CHECK(!madvise(pm_base(m), SIZE, MADV_POPULATE_WRITE));
+	printf("%s: %s: populated for writing: ", directory, start->what);
+	bytes = commit_and_sync(m, SIZE / 2 + 5);
+	CHECK(bytes >= SIZE, "%llu bytes", (unsigned long long)bytes);
+	CHECK(!pm_unmap(m));
+}
+
 /* Linux 6.5 */
 static bool kernel_counts(void)
 {
@@ -300,6 +360,8 @@ static void check(const char *directory)
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
 		check_way(directory, &ways[i], kernel_counts());
 	check_neighbours();
+	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++)
+		check_start(directory, &starts[i]);
 	unlink(path);
 }
 

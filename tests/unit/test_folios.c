@@ -83,7 +83,7 @@ START_TEST(a_new_file_with_a_reserve)
 	ck_assert(r && r->flags == MADV_RANDOM && r->address == (uintptr_t)pm_base(m));
 	for (unsigned n = 0; fake_find(FAKE_madvise, n); n++)
 		populate = fake_find(FAKE_madvise, n);
-	ck_assert(populate->flags == MADV_POPULATE_WRITE && populate->number > r->number);
+	ck_assert(populate->flags == MADV_POPULATE_READ && populate->number > r->number);
 	ck_assert_uint_eq(fake_calls(FAKE_fadvise_dontneed), 0);
 	unit_ok(pm_unmap(m));
 }

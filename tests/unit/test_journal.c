@@ -217,6 +217,43 @@ START_TEST(a_file_system_that_does_not_answer)
 }
 END_TEST
 
+/* PM_PREPARE writes every block and then calls syncfs(2), in a new file, in an old one and in what is added. */
+START_TEST(what_is_prepared_is_written_already)
+{
+	const uint64_t length = PAGES * unit_page();
+	const struct pm_options *o =
+		UNIT_OPTIONS(.flags = PM_PREPARE | (_i ? PM_CREATE : 0), .length = length, .reserve = 4 * length);
+	start(&fake_plain);
+	fake_forget();
+	struct pm_mapping *m = unit_map(_i ? unit_path("new") : path, o);
+	ck_assert_uint_eq(fake_calls(FAKE_syncfs), 1);
+	for (int i = 0; i < 3; i++)
+		ck_assert(!writes_everything(m));
+	fake_forget();
+	unit_ok(pm_resize(m, 2 * length));
+	ck_assert_uint_eq(fake_calls(FAKE_syncfs), 1);
+	for (int i = 0; i < 3; i++)
+		ck_assert(!writes_everything(m));
+	/* Another process takes the blocks away. */
+	write_until(0);
+	atomic_store(&fake.populated, false);
+	ck_assert(writes_everything(m));
+	write_until(2 * PAGES);
+	ck_assert(writes_everything(m));
+	ck_assert(!writes_everything(m));
+	unit_ok(pm_resize(m, length));
+	ck_assert(writes_everything(m));
+	unit_ok(pm_unmap(m));
+	/* A growth that was not prepared. */
+	m = unit_map(path, UNIT_OPTIONS(.length = length, .reserve = 4 * length));
+	ck_assert(writes_everything(m));
+	ck_assert(!writes_everything(m));
+	unit_ok(pm_resize(m, 2 * length));
+	ck_assert(writes_everything(m));
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* Blocks that were taken away and come anew, be it by the program itself. */
 START_TEST(what_was_written_and_is_not_any_more)
 {
@@ -348,6 +385,7 @@ int main(void)
 	tcase_add_loop_test(c, a_file_is_published_with_its_inode, 0, 2);
 	tcase_add_loop_test(c, who_is_believed, 0, (int)COUNT(others));
 	tcase_add_test(c, a_file_system_that_does_not_answer);
+	tcase_add_loop_test(c, what_is_prepared_is_written_already, 0, 2);
 	tcase_add_test(c, what_was_written_and_is_not_any_more);
 	tcase_add_test(c, written_blocks_are_one_question);
 	tcase_add_loop_test(c, a_file_that_ends_in_a_page, 0, 2);

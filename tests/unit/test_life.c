@@ -17,6 +17,7 @@
 #include "unit.h"
 
 #ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -271,6 +272,18 @@ START_TEST(readahead_has_no_part_in_preparing)
 	ck_assert_uint_eq(first->flags, _i ? MADV_POPULATE_WRITE : MADV_RANDOM);
 	ck_assert_uint_eq(first->length, 1 << 20);
 	ck_assert_uint_eq(second->flags, MADV_POPULATE_WRITE);
+	/* The range is synced by now: a write fault would make each page of the cache dirty again. */
+	unsigned last = fake_calls(FAKE_madvise) - 1;
+	const struct fake_record *populated = fake_find(FAKE_madvise, last);
+	ck_assert_uint_eq(populated->flags, _i ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+	ck_assert_uint_eq(populated->address, (uintptr_t)m->medium.map);
+	ck_assert(populated->number > fake_find(FAKE_fsync, fake_calls(FAKE_fsync) - 1)->number);
+	fake_forget();
+	unit_ok(pm_resize(m, 2 << 20));
+	last = fake_calls(FAKE_madvise) - 1;
+	populated = fake_find(FAKE_madvise, last);
+	ck_assert_uint_eq(populated->flags, _i ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+	ck_assert_uint_eq(populated->address, (uintptr_t)m->medium.map + (1 << 20));
 	unit_ok(pm_unmap(m));
 }
 END_TEST
