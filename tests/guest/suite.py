@@ -60,7 +60,7 @@ SUITES = {
               ("growth", "D=/mnt", f"./test_growth -g 30 {' '.join(FOUR)}"),
               ("libpmem", "D=/mnt", f"./test_libpmem {' '.join(FOUR)}"),
               ("folios", "volume ext4 /dev/vdc defaults -b 4096 -O ^has_journal",
-               f"./test_folios {' '.join(FOUR[2:])} $M")],
+               f"./test_folios {' '.join(FOUR[2:])} first $M")],
     "calls": [("mixing", "D=/mnt", f"./test_mixing {' '.join(FOUR)}"),
               ("flushes", "D=/mnt", f"./test_flushes {' '.join(FOUR)} /dev/vdc")],
     "companion": [("companion", "D=/mnt", ". ./companion.sh")],
