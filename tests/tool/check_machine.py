@@ -139,7 +139,14 @@ def test_bench(place):
         if row["written"]:
             assert abs(row["amplification"] - row["written"] / row["commits"] / row["size"]) < 0.02, row
     assert document["notes"] and os.listdir(place.directory) == []
-    place.run("bench", place.directory / "absent" / "file", status=2)
+    file = place.file("file")
+    assert str(place.directory) in place.json("bench", "--seconds=1", file)["notes"][0], "beside a file"
+    os.unlink(file)
+    gone = place.directory / "absent"
+    for absent, why in ((gone, "No such file"), (gone / "file", "No such file"), ("", "No such file"),
+                        ("/proc/version/file", "Not a directory")):
+        done = place.run("bench", absent, status=2)
+        assert why in done.stderr.decode() and str(absent) in done.stderr.decode() and not done.stdout, done
     place.run("bench", "--seconds=0", place.directory, status=2)
 
 

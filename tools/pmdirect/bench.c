@@ -218,11 +218,13 @@ static int measure(struct bench *b, const char *method, uint64_t size, int (*com
 	return 0;
 }
 
-/* The directory itself, or that of the file. */
+/* The directory itself, or that of the file, which must be there. NULL, with errno: it is not, or cannot be found. */
 static char *directory_of(const char *path)
 {
 	struct stat st;
-	if (!stat(path, &st) && S_ISDIR(st.st_mode))
+	if (stat(path, &st))
+		return NULL;
+	if (S_ISDIR(st.st_mode))
 		return text_copy(path);
 	char *copy = text_copy(path), *directory = text_copy(dirname(copy));
 	free(copy);
@@ -283,6 +285,10 @@ static enum status bench(const char *path, const struct form *form, unsigned sec
 	if (output_begin(&out, "bench", columns, COLUMNS, form))
 		return usage("bench");
 	b.directory = directory_of(path);
+	if (!b.directory) {
+		output_note(&out, "%s: %s", path, strerror(errno));
+		return output_end(&out, STATUS_UNKNOWN);
+	}
 	int rc = prepare(&b);
 	if (!rc) {
 		say_granularity(&b);
