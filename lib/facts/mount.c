@@ -257,5 +257,7 @@ void pm_mount_row(pm_evidence_table e, struct pm_mount_facts *f, int rc)
 	snprintf(type, sizeof(type), "%s%s%s", f->type, f->subtype[0] ? "." : "", f->subtype);
 	int used = snprintf(kept, sizeof(kept), "%s ", type);
 	keep_options(f->read_only, f->options, kept + used, sizeof(kept) - (size_t)used);
+	if (!kept[used])
+		kept[used - 1] = 0;
 	pm_evidence_set(&e[PM_EV_MOUNT], PM_YES, 0, f->source, kept);
 }

@@ -231,6 +231,10 @@ def test_unprivileged(place):
     os.chmod(path, 0o600)
     row, = place.json("probe", path, preexec_fn=as_nobody, status=2)["rows"]
     assert (row["sync"], row["granularity"], row["reason"]) == ("unknown", "unknown", "cannot-tell"), row
+    hidden = place.directory / "hidden"
+    hidden.mkdir(0o700)
+    done = place.run("probe", hidden, preexec_fn=as_nobody, status=2)
+    assert b"hidden'" in done.stderr and b".pmdirect-probe" not in done.stderr + done.stdout, done
     os.mkdir(place.directory / "sub")
     os.chown(place.directory / "sub", NOBODY, NOBODY)
     rows = as_child(lambda: rows_of_nobody(place))

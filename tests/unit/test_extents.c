@@ -191,12 +191,12 @@ START_TEST(mount_options_that_concern_us)
 	} mounts[] = {
 		{"ext4 /dev/pmem0 rw,relatime,dax=always", "ext4 dax=always"},
 		{"ext4 /dev/pmem0 ro,nobarrier,data=writeback,dax=never", "ext4 ro,nobarrier,data=writeback,dax=never"},
-		{"xfs /dev/pmem0 rw,attr2,inode64", "xfs "},
+		{"xfs /dev/pmem0 rw,attr2,inode64", "xfs"},
 		{"ext4 /dev/sda1 rw,nodax,barrier=0", "ext4 nodax,barrier=0"},
 		{"ext4 /dev/sda1 ro,relatime", "ext4 ro"},
 		{"ext4 /dev/sda1 ro", "ext4 ro"},
-		{"tmpfs tmpfs rw", "tmpfs "},
-		{"fuse.sshfs me@there: rw,user_id=0", "fuse.sshfs "},
+		{"tmpfs tmpfs rw", "tmpfs"},
+		{"fuse.sshfs me@there: rw,user_id=0", "fuse.sshfs"},
 		{"fuse.a-name-longer-than-the-room-for-it x ro", "fuse.a-name-longer-than-the-roo ro"},
 		/* For good: fs/ext4/super.c never takes it back. */
 		{"ext4 /dev/sda1 rw,relatime,emergency_ro", "ext4 emergency_ro"},

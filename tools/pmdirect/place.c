@@ -78,6 +78,18 @@ static void ask(const char *path, const struct pm_options *options, struct answe
 	answer->sentence = answer->error ? text_copy(pm_error_detail()) : NULL;
 }
 
+/* The sentence is about the directory that was asked for. */
+static void name_directory(struct answer *answer, const char *name, const char *path)
+{
+	char *at = answer->sentence ? strstr(answer->sentence, name) : NULL;
+	if (!at)
+		return;
+	int before = (int)(at - answer->sentence);
+	char *sentence = text_format("%.*s%s%s", before, answer->sentence, path, at + strlen(name));
+	free(answer->sentence);
+	answer->sentence = sentence;
+}
+
 /* A file that is not there: pm_probe() makes an unnamed one in the directory. */
 static void ask_directory(const char *path, struct pm_options *options, struct answer *answer)
 {
@@ -92,6 +104,7 @@ static void ask_directory(const char *path, struct pm_options *options, struct a
 	options->length = NEW_LENGTH;
 	answer->is_new = true;
 	ask(name, options, answer);
+	name_directory(answer, name, path);
 	if (answer->error || answer->report.verdict != PM_VERDICT_UNKNOWN)
 		goto end;
 	answer->sentence = text_format("%s: the file system has no unnamed files, so that nothing can be told without "
