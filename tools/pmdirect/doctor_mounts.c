@@ -119,8 +119,11 @@ static void say_cached(struct doctor *d, const struct mount *m, const struct pm_
 		        "mount it with -o dax=always, or set the inode's flag (xfs_io -c 'chattr +x')",
 		        "its device is capable of DAX, and a new file has a page cache");
 	if (r->evidence[PM_EV_LARGE_FOLIOS].state == PM_YES)
-		finding(d, LEVEL_NOTE, "mount", m->where, "map with PM_ACCESS_RANDOM if commits are small",
-		        "%s may cache files in large folios, so a commit of some bytes may write up to 2 MiB", m->type);
+		finding(d, LEVEL_NOTE, "mount", m->where,
+		        "map with PM_ACCESS_RANDOM where commits are small and more than 64 MiB are cached",
+		        "%s may cache files in large folios: a commit of some bytes may write up to 2 MiB, with this "
+		        "library only the first in a folio that it did not split when it mapped the file",
+		        m->type);
 }
 
 static void say_quirks(struct doctor *d, const struct mount *m, const struct pm_report *r)
