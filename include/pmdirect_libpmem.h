@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 #ifdef __cplusplus
@@ -201,14 +202,39 @@ PM_LIBPMEM_API const char *pm_libpmem_refusal(size_t len, int flags)
 	                       : NULL;
 }
 
+/* Neither is made: libpmem takes these flags for a device-dax, and a length that is 0 or the device's. */
+PM_LIBPMEM_API int pm_libpmem_is_device(const char *path, int flags)
+{
+	struct stat st;
+	return !(flags & ~(PMEM_FILE_CREATE | PMEM_FILE_SPARSE)) && path && !stat(path, &st) && S_ISCHR(st.st_mode);
+}
+
+PM_LIBPMEM_API int pm_libpmem_map_device(const char *path, size_t length, struct pm_mapping **mapping)
+{
+	if (pm_libpmem_map(path, 0, 0, 0, mapping))
+		return -1;
+	if (!length || length == pm_length(*mapping))
+		return 0;
+	pm_unmap(*mapping);
+	return pm_libpmem_refuse(-EINVAL, "pmem_map_file", path, "the length of a device must be 0 or its whole size");
+}
+
+PM_LIBPMEM_API int pm_libpmem_map_any(const char *path, size_t length, int flags, mode_t mode,
+                                      struct pm_mapping **mapping)
+{
+	const char *refusal;
+	if (pm_libpmem_is_device(path, flags))
+		return pm_libpmem_map_device(path, length, mapping);
+	refusal = pm_libpmem_refusal(length, flags);
+	return refusal ? pm_libpmem_refuse(-EINVAL, "pmem_map_file", path ? path : "", refusal)
+	               : pm_libpmem_map(path, length, flags, mode, mapping);
+}
+
 PM_LIBPMEM_API void *pmem_map_file(const char *path, size_t len, int flags, mode_t mode, size_t *mapped_lenp,
                                    int *is_pmemp)
 {
 	struct pm_mapping *mapping;
-	const char *refusal = pm_libpmem_refusal(len, flags);
-	if (refusal)
-		pm_libpmem_refuse(-EINVAL, "pmem_map_file", path ? path : "", refusal);
-	if (refusal || pm_libpmem_map(path, len, flags, mode, &mapping))
+	if (pm_libpmem_map_any(path, len, flags, mode, &mapping))
 		return NULL;
 	if (mapped_lenp)
 		*mapped_lenp = (size_t)pm_length(mapping);
@@ -217,14 +243,36 @@ PM_LIBPMEM_API void *pmem_map_file(const char *path, size_t len, int flags, mode
 	return pm_base(mapping);
 }
 
+PM_LIBPMEM_API int pm_libpmem_has_left(const struct pm_mapping *mapping)
+{
+	const char *at = (const char *)pm_base(mapping), *end = at + pm_length(mapping);
+	for (; at < end; at += sysconf(_SC_PAGESIZE))
+		if (pm_find(at) == mapping)
+			return 1;
+	return 0;
+}
+
+/* The mapping ends with its last part. */
+PM_LIBPMEM_API int pm_libpmem_unmap_part(struct pm_mapping *mapping, void *addr, size_t len)
+{
+	int rc = pm_give_up(mapping, addr, len), end;
+	/* An error of the drain: what it concerned is given up. */
+	if (pm_find(addr) == mapping)
+		return rc ? pm_libpmem_fail(rc) : 0;
+	if (munmap(addr, len))
+		return pm_libpmem_refuse(-errno, "pmem_unmap", "munmap(2)", pm_strerror(-errno));
+	end = pm_libpmem_has_left(mapping) ? 0 : pm_unmap(mapping);
+	rc = rc ? rc : end;
+	return rc ? pm_libpmem_fail(rc) : 0;
+}
+
 PM_LIBPMEM_API int pmem_unmap(void *addr, size_t len)
 {
 	struct pm_mapping *mapping = pm_find(addr);
-	if (!mapping || pm_base(mapping) != addr)
-		return pm_libpmem_refuse(-EINVAL, "pmem_unmap", "", "the address is not the start of a mapping");
-	if (len != pm_length(mapping))
-		return pm_libpmem_refuse(-EINVAL, "pmem_unmap", "",
-		                         "the length is not the mapping's: a part cannot be unmapped");
+	if (!mapping)
+		return pm_libpmem_refuse(-EINVAL, "pmem_unmap", "", "the address lies in no mapping");
+	if (pm_base(mapping) != addr || pm_length(mapping) != len)
+		return pm_libpmem_unmap_part(mapping, addr, len);
 	int rc = pm_unmap(mapping);
 	return rc ? pm_libpmem_fail(rc) : 0;
 }

@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
-#include <pmdirect.h>
+#include <pmdirect_libpmem.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -262,6 +262,29 @@ static void try_file(const struct row *row, const char *path, unsigned flags)
 	try_guarantee("direct guarantee", path, false, row->direct_guarantee, flags);
 }
 
+/* As libpmem takes a device-dax: flags that make a file make nothing, and its length is 0 or the whole. */
+static void try_libpmem(const char *device)
+{
+	const int create = PMEM_FILE_CREATE | PMEM_FILE_SPARSE;
+	size_t length = 0, again = 0;
+	void *whole = pmem_map_file(device, 0, create, 0600, &length, NULL);
+	CHECK(whole && length, "%s", pmem_errormsg());
+	CHECK(whole && !pmem_unmap(whole, length), "%s", pmem_errormsg());
+	whole = pmem_map_file(device, length, create, 0600, &again, NULL);
+	CHECK(whole && again == length && !pmem_unmap(whole, again), "%s", pmem_errormsg());
+	CHECK(!pmem_map_file(device, length / 2, create, 0600, NULL, NULL) && errno == EINVAL, "half a device");
+	whole = pmem_map_file(device, 0, create | PMEM_FILE_EXCL, 0600, NULL, NULL);
+	CHECK(!whole && errno == EINVAL, "PMEM_FILE_EXCL");
+}
+
+static void try_device(const struct row *row, const char *device)
+{
+	struct stat st;
+	try_file(row, device, 0);
+	if (!stat(device, &st) && S_ISCHR(st.st_mode))
+		try_libpmem(device);
+}
+
 static void try_memfd(const struct row *row)
 {
 	char path[40];
@@ -327,7 +350,7 @@ static void try_row(const struct row *row, const char *directory, const char *de
 		row = find_row("ext4-encrypted-dax");
 	server = row->server;
 	if (device && device[0])
-		try_file(row, device, 0);
+		try_device(row, device);
 	else if (row->kind == NEW_FILES)
 		try_files(row, directory);
 	else if (row->kind == MEMFD)

@@ -109,8 +109,46 @@ static void lengths_of_a_file(void)
 	CHECK(shorter && !pmem_unmap(shorter, length), "%s", pmem_errormsg());
 	char *longer = pmem_map_file(other_path, 5 * BLOCK, PMEM_FILE_CREATE | PMEM_FILE_SPARSE, 0600, &length, NULL);
 	CHECK(longer && length == 5 * BLOCK && longer[2 * BLOCK] == 'c' && !longer[4 * BLOCK], "%s", pmem_errormsg());
-	CHECK(pmem_unmap(longer + BLOCK, BLOCK) == -1 && errno == EINVAL, "a part was unmapped");
 	CHECK(longer && !pmem_unmap(longer, length), "%s", pmem_errormsg());
+}
+
+static bool is_mapped(void *at)
+{
+	unsigned char cached;
+	return !mincore(at, 1, &cached);
+}
+
+/* The highest descriptor: a mapping that has ended has none. */
+static int next_descriptor(void)
+{
+	int fd = open("/dev/null", O_RDONLY);
+	close(fd);
+	return fd;
+}
+
+/* From the middle, so that parts before and behind stay; the last part ends the mapping. */
+static void parts_are_unmapped(void)
+{
+	static const int order[] = {2, 0, 4, 1, 3};
+	int before = next_descriptor();
+	char *five = pmem_map_file(path, 5 * BLOCK, PMEM_FILE_CREATE, 0600, NULL, NULL);
+	CHECK(five, "%s", pmem_errormsg());
+	for (int i = 0; five && i < 5; i++) {
+		char *part = five + order[i] * BLOCK;
+		CHECK(pmem_unmap(part + 1, BLOCK) == -1 && errno == EINVAL, "not at a page");
+		CHECK(pmem_unmap(part, 6 * BLOCK) == -1 && errno == ERANGE, "longer than the mapping");
+		*part = (char)('a' + i);
+		pmem_persist(part, 1);
+		CHECK(!pmem_unmap(part, i % 2 ? BLOCK : 100), "%s", pmem_errormsg());
+		CHECK(holds(path, (char[]){(char)('a' + i)}, 1, (off_t)order[i] * BLOCK), "part %d", i);
+		CHECK(!is_mapped(part) && pmem_unmap(part, BLOCK) == -1 && errno == EINVAL, "part %d is there", i);
+		for (int k = i + 1; k < 5; k++) {
+			CHECK(is_mapped(five + order[k] * BLOCK), "part %d", k);
+			CHECK(!pmem_msync(five + order[k] * BLOCK, BLOCK), "%s", pmem_errormsg());
+		}
+	}
+	CHECK(next_descriptor() == before, "a descriptor is left");
+	CHECK(!told, "%s", sentence_told);
 }
 
 static bool says(const char *words)
@@ -139,8 +177,8 @@ static void errors_have_sentences(const char *directory)
 	CHECK(whole, "%s", pmem_errormsg());
 	if (!whole)
 		return;
-	CHECK(pmem_unmap(whole, length - 1) == -1 && says("a part"), "%s", pmem_errormsg());
-	CHECK(pmem_unmap(whole + 1, length) == -1 && says("start of a mapping"), "%s", pmem_errormsg());
+	CHECK(pmem_unmap(whole + 1, length) == -1 && says("not a multiple"), "%s", pmem_errormsg());
+	CHECK(pmem_unmap(whole + length, length) == -1 && says("no mapping"), "%s", pmem_errormsg());
 	CHECK(pmem_msync((void *)(uintptr_t)BLOCK, 1) == -1 && errno == ENOMEM && says("msync(2)"), "%s",
 	      pmem_errormsg());
 	CHECK(pmem_deep_persist(&length, 1) == -1 && says("pmem_deep_persist") && says("no mapping"), "%s",
@@ -242,6 +280,7 @@ int main(int argc, char **argv)
 		copy_in_one_piece();
 		copy_a_file();
 		lengths_of_a_file();
+		parts_are_unmapped();
 		errors_have_sentences(argv[i]);
 		a_file_without_a_name(argv[i]);
 		many_mappings_wait();
