@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pmdirect.h>
+#include <stdbool.h>
 
 struct expected {
 	enum pm_granularity granularity;
@@ -52,6 +53,7 @@ static const struct row {
 	enum kind kind;
 	const char *note;
 	const char *server; /* whose the promise is, as the report names it; NULL: no server's */
+	bool is_filled; /* the test meets its end */
 } rows[] = {
 	{"ext4-dax", PROMISED, SPARSE, -PM_ENOTSYNC, 0, .note = NULL},
 	{"ext4-dax-memctrl", PROVEN_LINE, SPARSE, 0, 0, .note = NULL},
@@ -66,7 +68,7 @@ static const struct row {
 	{"xfs-inode-noflag", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
 	{"ext4-nodax", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
 	{"xfs-nodax", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
-	{"ext4-disk", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
+	{"ext4-disk", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .is_filled = true},
 	{"ext4-nobarrier", NO_FLUSH, NO_FLUSH, -PM_EVOLATILE, -PM_EVOLATILE,
 	 .note = "the kernel's write-back is made all the same, and a crash of the process or the kernel survived"},
 	{"ext4-write-through", NO_FLUSH, NO_FLUSH, -PM_EVOLATILE, -PM_EVOLATILE,
@@ -75,7 +77,8 @@ static const struct row {
 	 .note = "the file behind the loop device counts"},
 	{"ext4-journal-brd", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = "its journal counts"},
 	{"xfs-log-brd", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = "its log counts"},
-	{"overlay-tmpfs", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = "the upper layer counts"},
+	{"overlay-tmpfs", VOLATILE, VOLATILE, -PM_EVOLATILE, -PM_EVOLATILE, .note = "the upper layer counts",
+	 .is_filled = true},
 	{"xfs-disk", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
 	{"e820-ext4", EMULATED, EMULATED, -PM_ENOTSYNC, 0,
 	 .note = "the kernel accepts MAP_SYNC; whether the memory survives cannot be known"},
@@ -107,7 +110,7 @@ static const struct row {
 	         "punched or cut the file; with PM_LEASE it is as ext4-dax-memctrl (tests/power/ways.c)"},
 	{"ext4-nojournal", NO_JOURNAL, NO_JOURNAL, -PM_ENOTSYNC, 0,
 	 .note = "after a power failure the file system needs e2fsck, as it always does without a journal"},
-	{"ext2-dax", NO_JOURNAL, NO_JOURNAL, -PM_ENOTSYNC, 0, .note = "as above"},
+	{"ext2-dax", NO_JOURNAL, NO_JOURNAL, -PM_ENOTSYNC, 0, .note = "as above", .is_filled = true},
 	{"xfs-file-flag", PROVEN_LINE, SPARSE, 0, 0, .kind = OLD_FILE,
 	 .note = "the flag counts from the next time the inode is loaded"},
 	{"xfs-ro", PROVEN_LINE, SPARSE, 0, 0, .kind = READ_ONLY, .note = NULL},
@@ -128,14 +131,14 @@ static const struct row {
 	 .note = "the overlay leaves fsync(2) out"},
 	{"erofs-dax", REFUSED, REFUSED, -PM_ENOTSYNC, 0, .kind = READ_ONLY,
 	 .note = "erofs does not know MAP_SYNC; nothing is stored"},
-	{"btrfs", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = "btrfs has no DAX"},
+	{"btrfs", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = "btrfs has no DAX", .is_filled = true},
 	{"virtiofs", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT,
 	 .note = "without a DAX window, which QEMU does not offer", .server = "FUSE"},
-	{"fuse", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .server = "FUSE"},
-	{"vfat", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
-	{"exfat", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .note = NULL},
+	{"fuse", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .server = "FUSE", .is_filled = true},
+	{"vfat", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .is_filled = true},
+	{"exfat", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .is_filled = true},
 	{"ntfs3", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT,
-	 .note = "after a power failure the kernel mounts it with the option force only"},
+	 .note = "after a power failure the kernel mounts it with the option force only", .is_filled = true},
 	{"nfs", PAGE_CACHE, PAGE_CACHE, -PM_ENOTSYNC, -PM_ENOTDIRECT, .server = "NFS"},
 	{"ext4-unarmed", NOT_ARMED, NOT_ARMED, -PM_EVOLATILE, 0,
 	 .note = "root can write to its region all the same, and nothing is durable there"},

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -223,6 +224,40 @@ static void try_odd_range(const char *path)
 	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
 }
 
+static bool says_full(int rc, const char *call)
+{
+	const char *text = pm_error_detail();
+	return rc == -ENOSPC && !strncmp(text, call, strlen(call)) && strstr(text, strerror(ENOSPC)) &&
+	       !strstr(text, "medium");
+}
+
+/* Full is not broken: more than the file system has left cannot be had, and what there is stays as it was. */
+static void try_full(const char *file, const char *directory)
+{
+	char path[256];
+	struct statfs fs;
+	struct pm_mapping *m = NULL;
+	CHECK(statfs(directory, &fs) == 0, "%s", strerror(errno));
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE};
+	/* Less than there is in all, which is the most that exfat lets a file have. */
+	o.length = (uint64_t)fs.f_bfree * (uint64_t)fs.f_bsize + SIZE + SIZE / 2;
+	snprintf(path, sizeof(path), "%s/full", directory);
+	int rc = pm_map(path, &o, &m);
+	CHECK(says_full(rc, "pm_map "), "%d: %s", rc, pm_error_detail());
+	CHECK(access(path, F_OK) != 0, "%s was left behind", path);
+	printf("%-28s %s\n", "full", rc ? pm_error_detail() : "");
+	rc = pm_map(file, NULL, &m);
+	CHECK(rc == 0, "%s", pm_error_detail());
+	if (rc)
+		return;
+	uint64_t length = pm_length(m);
+	rc = pm_resize(m, o.length);
+	CHECK(says_full(rc, "pm_resize "), "%d: %s", rc, pm_error_detail());
+	CHECK(pm_length(m) == length, "%" PRIu64, pm_length(m));
+	use(m, file);
+	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+}
+
 static void try_files(const struct row *row, const char *directory)
 {
 	char prepared[256], sparse[256], guarantee[256];
@@ -245,6 +280,8 @@ static void try_files(const struct row *row, const char *directory)
 	if (row->sparse.granularity != PM_NONE)
 		try_hint("existing sparse, prepared", sparse, PM_PREPARE, &row->prepared);
 	try_odd_range(prepared);
+	if (row->is_filled)
+		try_full(prepared, directory);
 	if (row->prepared.granularity >= PM_CACHE_LINE)
 		try_demotion(prepared);
 	if (!strcmp(row->name, "xfs-dax-reflink")) {
