@@ -359,7 +359,10 @@ def test_left(case):
     assert left(case, "leave-running") == [runs]
     assert left(case, "leave-running", "leave-zombie", "leave-running") == [
         "2 covered processes still run, and are counted no further"]
+    is_told = [row["written"] is not None for row in case.document["rows"]]
+    assert is_told == [os.path.exists("/proc/self/io")] * 4, case.document
     note, = left(case, "leave-bare")
+    assert case.document["rows"][1]["written"] is None, case.document
     assert note.endswith("is not covered: the companion was not loaded, or did not find pmdirect run"), note
     assert case.run("true") == [] and case.document["notes"] == ["no file was mapped shared, in 1 covered program"]
     assert case.run("sh", "-c", "sh -c true; true") == []

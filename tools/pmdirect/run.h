@@ -47,8 +47,10 @@ char *find_program(const char *name);
 
 /* write_bytes of /proc/PID/io and 1; 0: not known. */
 uint64_t process_written(int32_t pid);
-/* Whether it still runs, and the program that it was covered in: its pid may be that of another process by now. */
-bool process_runs(const struct ledger_process *process);
+/* What its pid stands for by now: nothing or a zombie, the program that it was covered in, or another one, which that
+ * process or another one executes. */
+enum image { IMAGE_GONE, IMAGE_SAME, IMAGE_OTHER };
+enum image process_image(const struct ledger_process *process);
 
 struct run_form {
 	struct form form;

@@ -44,16 +44,16 @@ uint64_t process_written(int32_t pid)
 	return found;
 }
 
-/* A zombie has no executable, and one that may not be read is that of a process that runs. */
-bool process_runs(const struct ledger_process *p)
+/* One that may not be read is that of a process that runs. A file that was deleted has more words behind its path. */
+enum image process_image(const struct ledger_process *p)
 {
 	char *path = text_format("/proc/%d/exe", (int)p->pid), program[sizeof(p->program)];
 	ssize_t n = readlink(path, program, sizeof(program) - 1);
-	bool is_refused = n < 0 && errno != ENOENT && errno != ESRCH;
+	bool is_gone = n < 0 && (errno == ENOENT || errno == ESRCH);
 	program[n > 0 ? n : 0] = 0;
 	free(path);
-	/* A file that was deleted has more words behind its path. */
-	return is_refused || (n > 0 && !strncmp(program, p->program, strlen(p->program)));
+	bool is_same = n < 0 || !strncmp(program, p->program, strlen(p->program));
+	return is_gone ? IMAGE_GONE : is_same ? IMAGE_SAME : IMAGE_OTHER;
 }
 
 bool device_written(uint32_t major, uint32_t minor, uint64_t *ret)

@@ -149,7 +149,9 @@ static uint64_t written_by(const struct ledger_process *p, const struct run_form
 	uint64_t ended = atomic_load(&p->ended);
 	if (!ended && p->pid == form->child && form->has_ended)
 		ended = form->child_written;
-	return !ended && atomic_load(&p->state) == PROCESS_COVERED ? process_written(p->pid) : ended;
+	/* A zombie still has its counts. */
+	bool is_there = atomic_load(&p->state) == PROCESS_COVERED && process_image(p) != IMAGE_OTHER;
+	return !ended && is_there ? process_written(p->pid) : ended;
 }
 
 static void fill_written(struct cell *cells, const struct ledger_row *row, const struct row_answer *a,
@@ -265,7 +267,7 @@ static void note_processes(struct notes *notes, const struct ledger *l)
 		if (state == PROCESS_EXPECTED)
 			note_expected(notes, p);
 		else if (state == PROCESS_COVERED && notes->form->has_ended && p->pid != notes->form->child &&
-		         process_runs(p))
+		         process_image(p) == IMAGE_SAME)
 			running++;
 	}
 	if (running == 1)
