@@ -147,7 +147,7 @@ int main(int argc, char **argv)
 			snprintf(question, sizeof(question), "%u threads, %s", threads,
 			         far ? "pages far apart" : "one log");
 			bench_compare(question, all, sizeof(all) / sizeof(all[0]) - (direct < 0),
-			              threads < 8 ? 64 : 8 * threads, 9);
+			              threads < 8 ? 64 : 8 * threads, 31);
 		}
 	}
 	close(fd);

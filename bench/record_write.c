@@ -181,7 +181,8 @@ int main(int argc, char **argv)
 		char what[64];
 		snprintf(what, sizeof(what), "write a durable record, threads: %u", thread_count);
 		/* At least eight of each thread: its start takes as long as a write. */
-		bench_compare(what, all, count, thread_count < 8 ? 32 : 8 * thread_count, 11);
+		bench_compare(what, all, count, thread_count < 8 ? 32 : 8 * thread_count,
+		              thread_count == 1 ? 31 : 11);
 	}
 	return pm_unmap(((struct log *)all[0].arg)->mapping) ? 1 : 0;
 }
