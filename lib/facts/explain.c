@@ -51,8 +51,7 @@ static const struct {
 	                            "was made or demoted"},
 	[PM_REASON_LEASE_REFUSED] = {"lease-refused",
 	                             "the file system can share extents, and the lease cannot be taken now"},
-	[PM_REASON_LEASE_BROKEN] = {"lease-broken",
-	                            "another process opens the file, so the mapping released its lease"},
+	[PM_REASON_LEASE_BROKEN] = {"lease-broken", "another process opens the file"},
 	[PM_REASON_LEASE_FORCED] = {"lease-forced",
 	                            "the kernel took the lease before the mapping was demoted: stores acknowledged "
 	                            "in between were not safe until now"},
@@ -68,7 +67,7 @@ static const struct {
 	[PM_REASON_BAD_BLOCKS] = {"bad-blocks", "the medium has bad blocks in the range"},
 	[PM_REASON_FSYNC_INCOMPLETE] = {"fsync-incomplete", "a sync may leave the inode out (ext4 without "
 	                                                    "a journal), without which the data is not found"},
-	[PM_REASON_UNLINKED] = {"unlinked", "the file has lost its name: it was unlinked, or another file replaced it"},
+	[PM_REASON_UNLINKED] = {"unlinked", "the file was unlinked, or another file replaced it"},
 	[PM_REASON_MOVED] = {"moved", "the file has another path than when it was mapped"},
 	[PM_REASON_UNNAMED] = {"unnamed", "the file never had a name, so a restarted program cannot find it"},
 	[PM_REASON_COPIED_UP] = {"copied-up", "the overlay copied the file up, so its path leads to another file now"},
@@ -95,7 +94,8 @@ static const char *const advices[] = {
 	[PM_ADVICE_PREPARE] = "map with PM_PREPARE",
 	[PM_ADVICE_MOUNT_DAX] = "put the file on persistent memory with DAX (mount -o dax, or the inode's DAX flag)",
 	[PM_ADVICE_REAL_MEDIUM] = "use an identified persistent medium",
-	[PM_ADVICE_STATE_DOMAIN] = "install firmware that states the persistence domain, or ask for a hint",
+	[PM_ADVICE_STATE_DOMAIN] =
+		"install firmware that states the persistence domain, which a guarantee needs and a hint does not",
 	[PM_ADVICE_UNSET_ENV] = "unset PMDIRECT_GRANULARITY",
 	[PM_ADVICE_LEAVE_SANDBOX] = "run without the sandbox, filter or shim",
 	[PM_ADVICE_OTHER_CPU] = "use a CPU with CLWB, CLFLUSHOPT, CLFLUSH or DC CVAP",
@@ -360,16 +360,16 @@ static void say_verdict(struct pm_text *t, const struct pm_report *r, enum gravi
 	};
 	char why[256];
 	size_t v = (size_t)r->verdict < COUNT(verdicts) ? (size_t)r->verdict : 0;
-	if (g != SOUND && is_said(r->reason)) {
-		say(t, "%s. ", v == PM_VERDICT_REFUSED ? "So a guarantee is not met" : "So a request is not met");
+	if (g != SOUND && is_said(r->reason))
 		return;
-	}
 	if (g != SOUND && v == PM_VERDICT_MET) {
 		say(t, "Every request is met otherwise. ");
 		return;
 	}
 	pm_explain_reason(r->reason, PM_ADVICE_NONE, why, sizeof(why));
-	say(t, "%s: %s. ", verdicts[v], v ? why : "the file cannot be looked at without creating it");
+	bool is_limited = v == PM_VERDICT_MET && (r->grade == PM_GRADE_PROMISED || r->grade == PM_GRADE_TRUSTED);
+	say(t, "%s%s %s. ", verdicts[v], is_limited ? ", but" : ":",
+	    v ? why : "the file cannot be looked at without creating it");
 	if (g == SOUND && r->grade == PM_GRADE_PROVEN)
 		say(t, "This is proven by the evidence. ");
 	else if (g == SOUND && r->grade == PM_GRADE_PROMISED)
@@ -438,6 +438,8 @@ int pm_explain(const struct pm_report *r, char *buffer, size_t buffer_size)
 	say_nature(&t, r);
 	for (size_t i = 0; i < COUNT(losses); i++)
 		losses[i](&t, r, &g);
+	if (g != SOUND && is_said(r->reason))
+		say(&t, "So a %s is not met. ", r->verdict == PM_VERDICT_REFUSED ? "guarantee" : "request");
 	if (g != NOT_DURABLE)
 		say_granularity(&t, r);
 	say_properties(&t, r, g);

@@ -26,7 +26,7 @@ static const struct {
 	[PM_EVENT_HOLE] = {"Blocks were taken from the file: punched, or cut off and grown again", false},
 	[PM_EVENT_PAGE_CACHE] = {"The file is not DAX any more", false},
 	[PM_EVENT_DAX_FLAG] = {"The inode's DAX flag was changed; it counts when the inode is next loaded", false},
-	[PM_EVENT_OPENED] = {"Another process opened the file", true},
+	[PM_EVENT_OPENED] = {"The file was opened", true},
 	[PM_EVENT_MODIFIED] = {"The file was changed by other means than a mapping", false},
 	[PM_EVENT_READ_ONLY] = {"The file takes no writes any more", true},
 	[PM_EVENT_FS_OFFLINE] = {"The file cannot be reached any more", true},

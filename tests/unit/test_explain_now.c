@@ -15,7 +15,6 @@
 #include "mapping/mapping.h"
 #include "watching.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define WORDS 6
 
 static struct pm_mapping *m;
@@ -248,7 +247,25 @@ START_TEST(the_text_is_of_now)
 		ck_assert_msg(!strstr(text, state->has_not[i]), "%s: '%s'", text, state->has_not[i]);
 	ck_assert_int_eq(text[length - 1], '.');
 	ck_assert_ptr_null(strstr(text, "  "));
+	/* The consequence follows its cause. */
+	const char *so = strstr(text, "So a "), *next = strstr(text, "irect:");
+	ck_assert_msg(!so || !next || so < next, "%s", text);
 	pm_unmap(m);
+}
+END_TEST
+
+/* What limits a promise is no cause of it. */
+START_TEST(a_limit_is_no_cause)
+{
+	static const struct fake_machine *const machines[] = {&fake_dax, &fake_dax_no_domain};
+	char text[2048];
+	watched_path = unit_file("file", 1 << 20);
+	fake_start(machines[_i]);
+	m = unit_map(watched_path, NULL);
+	pm_explain(unit_query(m), text, sizeof(text));
+	const char *verdict = _i ? "Every request is met, but the region" : "Every request is met: every fact holds";
+	ck_assert_msg(strstr(text, verdict), "%s", text);
+	unit_ok(pm_unmap(m));
 }
 END_TEST
 
@@ -406,6 +423,7 @@ int main(void)
 	TCase *c = unit_case("explain_now");
 	tcase_add_loop_test(c, the_text_is_of_now, 0, (int)COUNT(states));
 	tcase_add_loop_test(c, how_a_file_gets_its_first_name, 0, 2);
+	tcase_add_loop_test(c, a_limit_is_no_cause, 0, 2);
 	tcase_add_loop_test(c, without_a_journal_preparing_makes_drains_cheap, 0, 4);
 	tcase_add_loop_test(c, a_file_becomes_immutable, 0, 2);
 	tcase_add_test(c, an_immutable_file_is_read);
