@@ -77,7 +77,7 @@ enum pm_grade {
 	PM_GRADE_PROVEN = 4    /* all facts hold, the domain is stated and the NVDIMMs are armed */
 };
 
-/* Both requests are met; a hint is not met, and the kernel makes the mapping durable, if at all; a guarantee is not. */
+/* Both requests are met; a hint is not, and the kernel's write-back serves, if any does; a guarantee is not. */
 enum pm_verdict { PM_VERDICT_UNKNOWN = 0, PM_VERDICT_MET = 1, PM_VERDICT_DEMOTED = 2, PM_VERDICT_REFUSED = 3 };
 
 /* The first fact that stands in the way: pm_evidence(7) explains each. A new one takes the number 48. */
@@ -351,7 +351,7 @@ PM_API int pm_persist(struct pm_mapping *mapping, const void *address, size_t le
 /* pm_range(3): bytes in a mapping. */
 struct pm_range { const void *address; size_t length; };
 /* pm_commit(3): makes exactly these ranges durable; they may overlap. On PM_PAGE no page that was only flushed is
- * written (but see the page), and calls of several threads share a write-back.
+ * written, but for what pm_commit(3) names, and calls of several threads share a write-back.
  * Returns: as pm_persist(). */
 PM_API int pm_commit(struct pm_mapping *mapping, const struct pm_range *ranges, size_t count);
 

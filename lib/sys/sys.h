@@ -119,7 +119,7 @@ struct pm_sys {
 	int (*lease_silence)(int fd); /* sends no signal */
 	int (*gettid)(void);
 	uint64_t (*now_ms)(void); /* CLOCK_MONOTONIC: no system call, but an input */
-	uint64_t (*now_ns)(void); /* likewise */
+	uint64_t (*now_ns)(void); /* of the same clock */
 	/* futex(2), of this process: sleeps while the word has that value, at most so many nanoseconds or UINT64_MAX */
 	int (*futex_wait)(const _Atomic uint32_t *word, uint32_t value, uint64_t most);
 	int (*futex_wake)(const _Atomic uint32_t *word); /* one thread, if any sleeps */
@@ -135,7 +135,7 @@ struct pm_sys {
 	int (*poll)(struct pollfd *fds, unsigned count, int timeout_ms);
 	/* By the watches of an inotify(7): 1 if both are one file. Takes 10 ms: fs/notify/mark.c waits for SRCU. */
 	int (*same_inode)(const char *path, const char *other);
-	int (*same_handle)(const char *path, const char *other); /* likewise by name_to_handle_at(2) */
+	int (*same_handle)(const char *path, const char *other); /* the same, by name_to_handle_at(2) */
 	int (*kcmp_file)(int process, int fd, int own_fd); /* kcmp(2): 1 if both are one description */
 	int (*each_entry)(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
 	int (*uname)(struct utsname *name);
