@@ -14,8 +14,6 @@
 #include "fake.h"
 #include "pmdirect.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 /* ---- The driver, sweeping.c ---- */
 
 struct sweep_flow {

@@ -10,7 +10,6 @@
 #include "unit.h"
 
 #define SIZE 65536u
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The struct lies before a page that cannot be read; its size says that it goes on, or ends early. */
 static struct pm_options *at_the_end_of_memory(size_t readable)

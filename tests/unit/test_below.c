@@ -9,7 +9,6 @@
 #include "kernel/magic.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PAGES 4u
 #define CIFS 0xff534d42u
 #define F2FS 0xf2f52010
@@ -170,13 +169,16 @@ END_TEST
 
 /* ---- File systems ---- */
 
-static const struct {
+/* A file system, and what it makes of a file upon it. */
+struct upon {
 	uint32_t magic;
 	const char *mount;
 	bool has_no_device;
 	enum pm_state is_volatile, flushes;
 	const char *what, *how;
-} mounts[] = {
+};
+
+static const struct upon mounts[] = {
 	{EXT4_SUPER_MAGIC, "ext4 /dev/sda rw,relatime", false, PM_NO, PM_YES, "sda", NULL},
 	{EXT4_SUPER_MAGIC, "ext4 /dev/sda rw,nobarrier", false, PM_NO, PM_NO, NULL, "mounted nobarrier"},
 	{EXT4_SUPER_MAGIC, "ext3 /dev/sda rw,barrier=0,data=ordered", false, PM_NO, PM_NO, NULL, "barrier=0"},
@@ -252,13 +254,7 @@ END_TEST
 
 /* ---- Upon files ---- */
 
-static const struct {
-	uint32_t magic;
-	const char *mount;
-	bool has_no_device;
-	enum pm_state is_volatile, flushes;
-	const char *what, *how;
-} unders[] = {
+static const struct upon unders[] = {
 	{TMPFS_MAGIC, "tmpfs none rw", true, PM_YES, PM_UNKNOWN, "tmpfs", NULL},
 	{EXT4_SUPER_MAGIC, "ext4 /dev/vdz rw", false, PM_NO, PM_YES, "vdz", "write back"},
 	{EXT4_SUPER_MAGIC, "ext4 /dev/vdz rw,nobarrier", false, PM_NO, PM_NO, "vdz", "nobarrier"},

@@ -8,7 +8,6 @@
 #include "unit.h"
 
 #define LINE 64u
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static struct pm_mapping *m;
 static char *base;

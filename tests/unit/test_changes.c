@@ -6,8 +6,6 @@
 #include "observe/changes.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static const struct pm_span range = {.offset = 10000, .length = 50000};
 static pm_evidence_table e;
 static struct pm_subject s;

@@ -12,7 +12,6 @@
 #include "mapping/mapping.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define GUARD 256u
 #define LINE 64u
 #define SIZE (512u << 10)

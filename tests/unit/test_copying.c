@@ -8,8 +8,6 @@
 #include "kernel/magic.h"
 #include "mapping/mapping.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static size_t page;
 
 static void start(void)

@@ -11,7 +11,6 @@
 #include "durability/lines_after_pages.h"
 #include "leasing.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define SIZE 65536u
 #define LINE 64u
 #define LARGE 512u /* is streamed, unless a flag says otherwise */

@@ -5,7 +5,6 @@
 #include "kernel/magic.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PAGES 4u
 
 static const struct fake_region memory =

@@ -16,7 +16,6 @@
 #ifndef MAP_SYNC
 #define MAP_SYNC 0x080000
 #endif
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PAGES 4u
 
 static struct fake_region region;

@@ -10,8 +10,6 @@
 #include "facts/explain.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 START_TEST(every_value_has_a_name)
 {
 	for (int i = 0; i < PM_EVIDENCE_ROWS; i++) {

@@ -11,7 +11,6 @@
 #include "kernel/magic.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MB ((uint64_t)1 << 20)
 #define SIZE (4 * MB)
 

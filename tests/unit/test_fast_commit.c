@@ -5,8 +5,6 @@
 
 #include "leasing.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static const struct {
 	const char *name;
 	struct fake_machine is;

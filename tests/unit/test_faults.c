@@ -11,7 +11,6 @@
 #include "mapping/mapping.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define ATTEMPTS 400u
 
 static const struct {

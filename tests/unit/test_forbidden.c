@@ -9,7 +9,6 @@
 
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define SIZE 65536u
 
 #ifndef F_SEAL_FUTURE_WRITE

@@ -10,7 +10,6 @@
 #include "kernel/magic.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define SIZE 200000u
 
 static const char *path;

@@ -10,8 +10,6 @@
 #include "guarding.h"
 #include "mapping/mapping.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 /* The thread sanitizer delivers a signal that was sent when it sees fit, and blocks all others in its handler. */
 #ifdef __SANITIZE_THREAD__
 #define SIGNALS_COME_LATE 1

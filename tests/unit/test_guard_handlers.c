@@ -15,8 +15,6 @@
 
 #include "guarding.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static size_t page;
 
 /* ---- What was there before ---- */

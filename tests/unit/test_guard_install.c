@@ -6,8 +6,6 @@
 
 #include "guarding.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static void set(void (*handler)(int, siginfo_t *, void *), unsigned flags)
 {
 	struct sigaction a = {.sa_sigaction = handler, .sa_flags = (int)(flags | SA_SIGINFO)};

@@ -17,7 +17,6 @@
 #include "watching.h"
 
 #define PAGES 4u
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static size_t page;
 static const char *paths[3];

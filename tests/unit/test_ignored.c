@@ -6,7 +6,6 @@
 
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PAGES 4u
 #define ALL (PM_CALL_MSYNC | PM_CALL_FSYNC | PM_CALL_FDATASYNC | PM_CALL_SYNCFS | PM_CALL_SYNC_FILE_RANGE)
 

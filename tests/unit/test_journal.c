@@ -10,7 +10,6 @@
 #include "observe/observe.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PAGES 40
 
 static struct fake_extent extents[2];

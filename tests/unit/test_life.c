@@ -20,7 +20,6 @@
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define HUGE_PAGE ((size_t)2 << 20)
 
 static uint64_t inode_of(const char *path)

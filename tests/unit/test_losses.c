@@ -6,8 +6,6 @@
 #include "facts/policy.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 /* A file on a DAX file system of persistent memory about which everything is known. */
 static void proven_file(pm_evidence_table e)
 {

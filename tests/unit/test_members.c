@@ -7,7 +7,6 @@
 
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define XFS 0x58465342
 #define F2FS 0xf2f52010
 #define SD "pci0000:00/ata1/host0/block/sda"

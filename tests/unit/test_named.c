@@ -13,8 +13,6 @@
 #include "kernel/magic.h"
 #include "watching.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static const char *directory, *second;
 
 static struct pm_mapping *mapped(const struct fake_machine *machine, const char *name, const struct pm_options *o)

@@ -47,7 +47,6 @@ static const struct way {
 	{"seen away, and back", false, true, true, false},
 	{"away and back between two looks", true, false, true, false},
 };
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static struct pm_mapping *go(const struct way *way)
 {

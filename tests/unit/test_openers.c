@@ -10,7 +10,6 @@
 #include "sys/sys.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define FILES 3
 
 static const char *paths[FILES];

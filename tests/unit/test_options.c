@@ -15,8 +15,6 @@
 
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static struct pm_mapping *const untouched = (struct pm_mapping *)&untouched;
 
 /* The call fails with that code and makes nothing; its sentence names call and subject and says more. */

@@ -12,7 +12,6 @@
 #include "unit.h"
 
 #define PAGES 4u
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const char *path;
 static size_t page;

@@ -51,7 +51,6 @@ static const struct {
 	{"6.9.0", false, PAGES, 0, 0},
 	{"6.12.95", false, 1, 0, 0},
 };
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 START_TEST(a_page_that_is_missing_is_read_first)
 {

@@ -11,8 +11,6 @@
 #include "kernel/magic.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static struct pm_report probed, mapped;
 
 static unsigned entries_of(const char *directory)

@@ -19,7 +19,6 @@
 #include "kernel/magic.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define SIZE 65536u
 
 static struct pm_report probed, mapped;

@@ -37,7 +37,6 @@ static const struct {
 	{0, PM_FS_LEASES_PROVE, "6.6.1", false, 0},
 	{NFS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "6.6.1", false, 0},
 };
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 START_TEST(a_quirk_holds_for_its_releases)
 {

@@ -9,7 +9,6 @@
 #include "mapping/mapping.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define GAP 16u /* pages: so close they are one run */
 
 /* ---- Against a plain model ---- */

@@ -4,7 +4,6 @@
 
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define SIZE 65536u
 
 static const struct {

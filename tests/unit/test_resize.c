@@ -10,8 +10,6 @@
 #include "mapping/mapping.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static const char *path;
 static struct pm_mapping *m;
 

@@ -14,7 +14,6 @@
 #include "unit.h"
 
 #define SIZE 65536u
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static struct pm_report probed;
 

@@ -6,8 +6,6 @@
 #include "observe/transition.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static struct pm_terms terms;
 static struct pm_medium medium;
 

@@ -14,7 +14,6 @@
 #include "kernel/magic.h"
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define SIZE 20000u
 
 static const char *path, *intruding, *third;

@@ -471,14 +471,12 @@ START_TEST(threads_and_a_watch)
 }
 END_TEST
 
-#define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-
 int main(void)
 {
 	TCase *c = unit_case("watch");
-	tcase_add_loop_test(c, a_deed_is_announced, 0, COUNT(deeds));
+	tcase_add_loop_test(c, a_deed_is_announced, 0, (int)COUNT(deeds));
 	tcase_add_test(c, a_look_without_a_descriptor);
-	tcase_add_loop_test(c, a_change_is_found, 0, COUNT(changes));
+	tcase_add_loop_test(c, a_change_is_found, 0, (int)COUNT(changes));
 	tcase_add_test(c, a_change_behind_the_unknown);
 	tcase_add_loop_test(c, nothing_is_no_event, 0, 4);
 	tcase_add_test(c, what_the_library_does_itself_is_no_event);
@@ -488,7 +486,7 @@ int main(void)
 	tcase_add_test(c, events_not_taken_yet_are_merged);
 	tcase_add_test(c, the_verdict_alone_is_cheap);
 	tcase_add_test(c, bad_input);
-	tcase_add_loop_test(c, a_descriptor_that_is_not_to_be_had, 0, COUNT(descriptors));
+	tcase_add_loop_test(c, a_descriptor_that_is_not_to_be_had, 0, (int)COUNT(descriptors));
 	tcase_add_loop_test(c, a_thread_looks_by_itself, 0, 2);
 	tcase_add_test(c, threads_and_a_watch);
 	return unit_run();

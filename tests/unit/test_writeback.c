@@ -11,7 +11,6 @@
 #include "unit.h"
 
 #define PAGES 16u
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static struct pm_mapping *m;
 static char *base;

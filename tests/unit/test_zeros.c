@@ -11,7 +11,6 @@
 
 #include "unit.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define OLD "6.1.0-56-cloud-amd64"
 #define PAGES 100
 

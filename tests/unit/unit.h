@@ -13,6 +13,8 @@
 #include "fake.h"
 #include "pmdirect.h"
 
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 /* A case named like the program's suite; tests are added to it. */
 TCase *unit_case(const char *name);
 /* Runs what was added: the program's exit status. */

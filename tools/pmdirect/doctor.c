@@ -34,11 +34,9 @@ static const char help[] =
 void finding(struct doctor *d, enum level level, const char *area, const char *subject, const char *advice,
              const char *evidence, ...)
 {
-	char *text;
 	va_list arguments;
 	va_start(arguments, evidence);
-	if (vasprintf(&text, evidence, arguments) < 0)
-		abort();
+	char *text = text_format_list(evidence, arguments);
 	va_end(arguments);
 	d->worst = level > d->worst ? level : d->worst;
 	d->has_unknown |= level == LEVEL_UNKNOWN;

@@ -24,11 +24,9 @@ static void *grown(void *memory, size_t size)
 
 void say(const char *format, ...)
 {
-	char *text;
 	va_list arguments;
 	va_start(arguments, format);
-	if (vasprintf(&text, format, arguments) < 0)
-		abort();
+	char *text = text_format_list(format, arguments);
 	va_end(arguments);
 	char *shown = text_printable(text);
 	fprintf(stderr, "pmdirect: %s\n", shown);
@@ -228,11 +226,9 @@ void output_remark(struct output *o, const char *text)
 
 void output_note(struct output *o, const char *format, ...)
 {
-	char *text;
 	va_list arguments;
 	va_start(arguments, format);
-	if (vasprintf(&text, format, arguments) < 0)
-		abort();
+	char *text = text_format_list(format, arguments);
 	va_end(arguments);
 	say("%s", text);
 	output_remark(o, text);

@@ -228,15 +228,13 @@ struct notes {
 __attribute__((format(printf, 2, 3))) static void note(struct notes *notes, const char *format, ...)
 {
 	va_list arguments;
-	char *sentence, *longer;
 	va_start(arguments, format);
-	if (vasprintf(&sentence, format, arguments) < 0)
-		abort();
+	char *sentence = text_format_list(format, arguments);
 	va_end(arguments);
 	if (!notes->form->is_in_file)
 		say("%s", sentence);
 	output_remark(notes->out, sentence);
-	longer = text_format("%s%s\n", notes->text ? notes->text : "", sentence);
+	char *longer = text_format("%s%s\n", notes->text ? notes->text : "", sentence);
 	free(notes->text);
 	notes->text = longer;
 	free(sentence);

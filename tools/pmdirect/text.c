@@ -105,15 +105,20 @@ void text_json(FILE *stream, const char *text)
 	fputc('"', stream);
 }
 
-char *text_format(const char *format, ...)
+char *text_format_list(const char *format, va_list arguments)
 {
 	char *text;
+	if (vasprintf(&text, format, arguments) < 0)
+		abort();
+	return text;
+}
+
+char *text_format(const char *format, ...)
+{
 	va_list arguments;
 	va_start(arguments, format);
-	int length = vasprintf(&text, format, arguments);
+	char *text = text_format_list(format, arguments);
 	va_end(arguments);
-	if (length < 0)
-		abort();
 	return text;
 }
 
