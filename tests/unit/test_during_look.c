@@ -171,10 +171,43 @@ START_TEST(what_could_not_be_made_durable_is_not_forgotten)
 }
 END_TEST
 
+static unsigned failures_told(void)
+{
+	struct pm_event event;
+	unsigned count = 0;
+	while (!pm_next_event(m, &event, sizeof(event)))
+		count += event.kind == PM_EVENT_WRITE_BACK_FAILED;
+	return count;
+}
+
+/* A path that cannot be synced is tried again by each look, and told once; one that was synced is left alone. */
+START_TEST(a_path_is_synced_until_it_is_durable)
+{
+	m = watched(&fake_dax);
+	second = unit_path("second");
+	move_twice();
+	fake_fail(FAKE_fsync, 0, EIO);
+	ck_assert_uint_eq(failures_told(), 1);
+	for (int i = 0; i < 3; i++) {
+		fake_forget();
+		unit_query(m);
+		ck_assert_uint_gt(fake_calls(FAKE_fsync), 0);
+		ck_assert_uint_eq(failures_told(), 0);
+	}
+	fake_fail(FAKE_fsync, 0, 0);
+	unit_query(m);
+	fake_forget();
+	unit_query(m);
+	ck_assert_uint_eq(fake_calls(FAKE_syncfs) + fake_calls(FAKE_fsync), 0);
+	ck_assert_int_eq(pm_unmap(m), -EIO);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("during_look");
 	tcase_add_test(c, what_could_not_be_made_durable_is_not_forgotten);
 	tcase_add_loop_test(c, what_happens_during_a_look_is_made_durable, 0, (int)(sizeof(deeds) / sizeof(deeds[0])));
+	tcase_add_test(c, a_path_is_synced_until_it_is_durable);
 	return unit_run();
 }

@@ -96,6 +96,64 @@ START_TEST(an_opening_is_told_once)
 }
 END_TEST
 
+/* When the last writer has closed the file, the next one is an event again. */
+START_TEST(each_writer_is_told)
+{
+	int told[2];
+	struct pm_mapping *m = watched(&fake_plain);
+	if (unit_is_emulated())
+		return;
+	for (int i = 0; i < 3; i++) {
+		pid_t pid = child(open_to_write, told);
+		fake_timer_goes_off();
+		ck_assert_int_eq(only(m).reason, PM_REASON_OPENED_WRITING);
+		close(told[1]);
+		waitpid(pid, NULL, 0);
+		fake_timer_goes_off();
+		ck_assert_int_eq(only(m).kind, 0);
+	}
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static pid_t early;
+static atomic_bool has_begun;
+static int early_told[2];
+
+static void open_as_the_search_begins(enum fake_call c)
+{
+	if (c != FAKE_each_entry || atomic_exchange(&has_begun, true))
+		return;
+	early = child(open_to_write, early_told);
+}
+
+/* What had the file open before pm_map() is no event. What opens it before the first search has looked is one. */
+START_TEST(an_opening_before_the_first_search)
+{
+	struct pm_event event;
+	bool is_told = false;
+	if (unit_is_emulated())
+		return;
+	watched_path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	if (!_i)
+		early = child(open_to_write, early_told);
+	/* The watcher thread searches, or the first pm_event_fd(). */
+	counting.hook = _i ? open_as_the_search_begins : NULL;
+	struct pm_mapping *m = unit_map(watched_path, UNIT_OPTIONS(.flags = _i == 2 ? PM_WATCH : 0));
+	ck_assert_int_ge(pm_event_fd(m), 0);
+	do {
+		while (!pm_next_event(m, &event, sizeof(event)))
+			is_told |= event.kind == PM_EVENT_OPENED;
+	} while (_i == 2 && !is_told && is_readable(m, WAIT_MS));
+	ck_assert_int_gt(early, 0);
+	ck_assert_int_eq(is_told, _i > 0);
+	close(early_told[1]);
+	waitpid(early, NULL, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* ---- The search ---- */
 
 /* A process has the file open, and closes it again. */
@@ -270,6 +328,8 @@ int main(void)
 {
 	TCase *c = unit_case("opened");
 	tcase_add_loop_test(c, an_opening_is_told_once, 0, sizeof(openings) / sizeof(openings[0]));
+	tcase_add_test(c, each_writer_is_told);
+	tcase_add_loop_test(c, an_opening_before_the_first_search, 0, 3);
 	tcase_add_test(c, searches_have_a_pause_between_them);
 	tcase_add_test(c, a_query_leaves_the_search_to_others);
 	tcase_add_loop_test(c, nobody_waits_for_a_search, 0, 3);

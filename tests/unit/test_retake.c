@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The answer to a broken lease, and the way back, where something else fails or is not known meanwhile. */
+#include <fcntl.h>
 #include <string.h>
 
 #include "leasing.h"
@@ -135,6 +136,22 @@ START_TEST(a_file_whose_syncs_are_not_complete_is_not_mended)
 }
 END_TEST
 
+/* With the lease it is known that no other process has the file open, so the next writer is a new one. */
+START_TEST(a_writer_is_told_after_each_lease)
+{
+	struct pm_mapping *m = lease(0);
+	if (unit_is_emulated())
+		return;
+	for (int i = 0; i < 2; i++) {
+		struct intruder x = let_in(O_WRONLY);
+		ck_assert_int_eq(next_of(m, PM_EVENT_OPENED).reason, PM_REASON_OPENED_WRITING);
+		dismiss(&x);
+		next_of(m, PM_EVENT_PROMOTED);
+	}
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("retake");
@@ -143,5 +160,6 @@ int main(void)
 	tcase_add_test(c, a_failure_elsewhere_while_mending_promotes_nothing);
 	tcase_add_test(c, a_poisoned_mapping_is_not_mended);
 	tcase_add_test(c, a_file_whose_syncs_are_not_complete_is_not_mended);
+	tcase_add_test(c, a_writer_is_told_after_each_lease);
 	return unit_run();
 }

@@ -2,6 +2,7 @@
 /* One instance of inotify(7) for many files, without a mapping. */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -90,8 +91,69 @@ START_TEST(what_is_anothers_wakes_the_watcher)
 	ck_assert_uint_eq(arrivals, 1);
 	pm_inotify_drain(inotify);
 	ck_assert(pm_sources_take(&s[1]) & IN_MODIFY);
+	/* Also where something is its own. */
+	modify(0);
+	modify(1);
+	ck_assert(pm_sources_take(&s[0]) & IN_MODIFY);
+	ck_assert_uint_eq(arrivals, 2);
+	ck_assert(pm_sources_take(&s[1]) & IN_MODIFY);
 	pm_sources_remove(&s[0]);
 	pm_sources_remove(&s[1]);
+	stop();
+}
+END_TEST
+
+/* A user that leaves takes what has arrived for it along, so that its end wakes no watcher for ever. */
+START_TEST(what_arrived_for_a_user_that_left)
+{
+	struct pm_sources s[2] = {{.watch = 0}};
+	start();
+	pm_sources_add(&s[0], inotify, fds[0], 0);
+	pm_sources_add(&s[1], inotify, fds[1], 0);
+	modify(1);
+	pm_inotify_drain(inotify);
+	pm_sources_remove(&s[1]);
+	modify(0);
+	ck_assert(pm_sources_take(&s[0]) & IN_MODIFY);
+	ck_assert_uint_eq(arrivals, 0);
+	pm_sources_remove(&s[0]);
+	stop();
+}
+END_TEST
+
+/* Files whose watches share a bucket, in each order in which they leave. */
+START_TEST(users_that_share_a_bucket)
+{
+	static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+	struct pm_sources s[3] = {{.watch = 0}};
+	start();
+	for (int i = 0; i < 3; i++) {
+		pm_sources_add(&s[i], inotify, fds[i], 0);
+		/* As if as many other files had been watched in between. */
+		for (unsigned n = 1; i < 2 && n < PM_SOURCES_BUCKETS; n++) {
+			struct pm_sources other = {.watch = 0};
+			pm_sources_add(&other, inotify, fds[2], 0);
+			pm_sources_remove(&other);
+		}
+	}
+	ck_assert_int_eq(s[0].watch % (int)PM_SOURCES_BUCKETS, s[1].watch % (int)PM_SOURCES_BUCKETS);
+	ck_assert_int_eq(s[0].watch % (int)PM_SOURCES_BUCKETS, s[2].watch % (int)PM_SOURCES_BUCKETS);
+	for (int i = 0; i < 3; i++)
+		pm_sources_take(&s[i]);
+	for (int gone = 0; gone < 3; gone++) {
+		for (int i = gone; i < 3; i++) {
+			int one = orders[_i][i];
+			modify(one);
+			for (int j = gone; j < 3; j++)
+				ck_assert_int_eq(!!(pm_sources_take(&s[orders[_i][j]]) & IN_MODIFY), i == j);
+		}
+		struct pm_sources *leaves = &s[orders[_i][gone]];
+		pm_sources_remove(leaves);
+		/* Its memory is another's by now. */
+		memset(leaves, 0xff, sizeof(*leaves));
+	}
+	for (unsigned i = 0; i < PM_SOURCES_BUCKETS; i++)
+		ck_assert_ptr_null(inotify->users[i]);
 	stop();
 }
 END_TEST
@@ -184,9 +246,12 @@ START_TEST(an_instance_that_the_program_closed)
 	ck_assert_uint_eq(pm_sources_take(&s), 0);
 	ck_assert(s.is_watched == PM_NO && s.error == EBADF);
 	fake_forget();
-	/* Given up by its owner, it ends with its last user. */
-	pm_inotify_give_up(inotify);
+	/* Given up by its owner, it ends with its last user; or the other way round. */
+	if (_i)
+		pm_inotify_give_up(inotify);
 	pm_sources_remove(&s);
+	if (!_i)
+		pm_inotify_give_up(inotify);
 	ck_assert_uint_eq(fake_calls(FAKE_inotify_remove) + fake_calls(FAKE_close), 0);
 	for (int i = 0; i < FILES; i++)
 		close(fds[i]);
@@ -198,9 +263,11 @@ int main(void)
 	TCase *c = unit_case("sources");
 	tcase_add_test(c, two_users_of_one_file);
 	tcase_add_test(c, what_is_anothers_wakes_the_watcher);
+	tcase_add_test(c, what_arrived_for_a_user_that_left);
+	tcase_add_loop_test(c, users_that_share_a_bucket, 0, 6);
 	tcase_add_test(c, an_overflow_is_everything_for_all);
 	tcase_add_loop_test(c, an_own_write_is_not_told, 0, 2);
 	tcase_add_test(c, a_file_that_cannot_be_watched);
-	tcase_add_test(c, an_instance_that_the_program_closed);
+	tcase_add_loop_test(c, an_instance_that_the_program_closed, 0, 2);
 	return unit_run();
 }
