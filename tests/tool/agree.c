@@ -42,25 +42,27 @@ static void split(struct row *row)
 	}
 }
 
-/* Runs the command; how many rows it wrote, of which the first is kept. *status is its exit status. */
-static int run(const char *arguments, struct row *first, int *status)
+/* Runs the command; how many rows it wrote, of which as many as there is room for are kept. *status is its exit status.
+ */
+static int run(const char *arguments, struct row *rows, int room, int *status)
 {
 	char command[1200], line[1024];
-	int rows = 0;
+	int count = 0;
 	snprintf(command, sizeof(command), "%s %s", program, arguments);
 	FILE *f = popen(command, "r");
-	first->text[0] = 0;
-	while (f && fgets(line, sizeof(line), f)) {
+	rows[0].text[0] = 0;
+	for (; f && fgets(line, sizeof(line), f); count++) {
 		line[strcspn(line, "\n")] = 0;
-		if (!rows++)
-			memcpy(first->text, line, sizeof(line));
+		if (count < room)
+			memcpy(rows[count].text, line, sizeof(line));
 		else
 			printf("  also: %s\n", line);
 	}
-	split(first);
+	for (int i = 0; i == 0 || (i < count && i < room); i++)
+		split(&rows[i]);
 	int rc = f ? pclose(f) : -1;
 	*status = WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
-	return rows;
+	return count;
 }
 
 static void compare(const char *what, const char *got, const char *expected)
@@ -68,14 +70,16 @@ static void compare(const char *what, const char *got, const char *expected)
 	CHECK(got && !strcmp(got, expected), "%s: the command says \"%s\", the library \"%s\"", what, got, expected);
 }
 
-static void check_probe(const char *path, const struct pm_report *r)
+/* What the command says of the path, and whether its exit status is that. requirement: "", or an option before it. */
+static void check_probe(const char *path, const char *requirement, int expected, const struct pm_report *r)
 {
 	char arguments[600];
 	struct row row;
 	int status;
-	snprintf(arguments, sizeof(arguments), "probe -n -o granularity,sync,direct,grade,reason,advice,durable '%s'",
-	         path);
-	CHECK(run(arguments, &row, &status) == 1 && status == 0, "probe: status %d", status);
+	snprintf(arguments, sizeof(arguments),
+	         "probe %s -n -o granularity,sync,direct,grade,reason,advice,durable '%s'", requirement, path);
+	CHECK(run(arguments, &row, 1, &status) == 1 && status == expected, "probe %s: status %d, not %d", requirement,
+	      status, expected);
 	compare("probe, granularity", row.field[0], pm_granularity_name(r->granularity));
 	compare("probe, sync", row.field[1], pm_state_name(r->sync));
 	compare("probe, direct", row.field[2], pm_state_name(r->direct));
@@ -91,79 +95,94 @@ static void check_probe(const char *path, const struct pm_report *r)
 }
 
 /* That --require foretells what pm_map() does with a guarantee. */
-static void check_require(const char *path, const struct pm_options *options, bool sync)
+static void check_require(const char *path, const struct pm_options *options, bool sync, const struct pm_report *r)
 {
 	struct pm_options o = *options;
 	struct pm_mapping *m;
-	struct row row;
-	char arguments[600];
-	int status;
 	*(sync ? &o.sync : &o.direct) = PM_GUARANTEE;
 	int rc = pm_map(path, &o, &m);
-	snprintf(arguments, sizeof(arguments), "probe --require=%s '%s'", sync ? "sync" : "direct", path);
-	run(arguments, &row, &status);
-	CHECK(status == (rc ? 1 : 0), "--require=%s: status %d, pm_map: %d", sync ? "sync" : "direct", status, rc);
+	check_probe(path, sync ? "--require=sync" : "--require=direct", rc ? 1 : 0, r);
 	if (!rc)
 		CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
 }
 
-static int list_own(struct row *row)
+/* The row of the mapping that begins at base; the first where there is none. */
+static struct row *row_of(struct row *rows, int count, const void *base)
 {
-	char arguments[200];
-	int status;
-	snprintf(arguments, sizeof(arguments),
-	         "ps -n -p %d -o granularity,could,sync,direct,reason,could_reason,note,start", (int)getpid());
-	int rows = run(arguments, row, &status);
-	CHECK(status == 0, "ps: status %d", status);
+	for (int i = 0; i < count; i++)
+		if (strtoull(rows[i].field[7], NULL, 16) == (uintptr_t)base)
+			return &rows[i];
+	CHECK(false, "ps: no mapping at %p", base);
 	return rows;
 }
 
 /* What the library mapped itself. Where it serves pages it maps without MAP_SYNC, and does not ask whether it had it.
  */
-static void check_mapped(const struct pm_report *r)
+static void check_mapped(const struct row *row, const struct pm_report *r)
 {
-	struct row row;
-	int rows = list_own(&row);
-	CHECK(rows == 1, "ps: %d rows", rows);
-	compare("ps, granularity", row.field[0], pm_granularity_name(r->granularity));
-	compare("ps, could", row.field[1], pm_granularity_name(r->granularity));
-	compare("ps, direct", row.field[3], pm_state_name(r->direct));
-	compare("ps, could_reason", row.field[5], pm_reason_name(r->reason));
-	bool is_plain = !strcmp(row.field[4], "no-map-sync");
+	compare("ps, granularity", row->field[0], pm_granularity_name(r->granularity));
+	compare("ps, could", row->field[1], pm_granularity_name(r->granularity));
+	compare("ps, direct", row->field[3], pm_state_name(r->direct));
+	compare("ps, could_reason", row->field[5], pm_reason_name(r->reason));
+	bool is_plain = !strcmp(row->field[4], "no-map-sync");
 	CHECK(!is_plain || (r->granularity <= PM_PAGE && r->evidence[PM_EV_MAP_SYNC].state == PM_YES), "%s",
 	      pm_reason_name(r->reason));
-	compare("ps, sync", row.field[2], is_plain || r->sync == PM_NO ? "no" : pm_state_name(r->sync));
-	printf("  %s\n", row.field[4]);
+	compare("ps, sync", row->field[2], is_plain || r->sync == PM_NO ? "no" : pm_state_name(r->sync));
+	printf("  %s\n", row->field[4]);
 }
 
-/* What any program maps. flags may have MAP_SYNC, which the kernel ignores without MAP_SHARED_VALIDATE. */
-static void check_plain(const char *path, bool is_read_only, int flags, const struct pm_report *r)
+/* What any program maps. */
+static void check_plain(const struct row *row, bool has_map_sync, const struct pm_report *r)
 {
-	struct row row;
-	int fd = open(path, is_read_only ? O_RDONLY : O_RDWR);
-	void *at =
-		fd < 0 ? MAP_FAILED : mmap(NULL, r->length, PROT_READ | (is_read_only ? 0 : PROT_WRITE), flags, fd, 0);
-	if (fd >= 0)
-		close(fd);
-	if (at == MAP_FAILED && flags & MAP_SYNC)
-		return;
-	CHECK(at != MAP_FAILED, "%s: %s", path, strerror(errno));
-	int rows = list_own(&row);
-	CHECK(rows == 1, "ps: %d rows", rows);
 	bool accepted = r->evidence[PM_EV_MAP_SYNC].state == PM_YES && r->reason != PM_REASON_MAP_SYNC_IGNORED;
 	bool is_device = r->evidence[PM_EV_DEVICE_DAX].state == PM_YES;
-	bool is_lowered = !is_device && !(flags & MAP_SYNC) && r->granularity > PM_PAGE;
-	compare("plain, granularity", row.field[0], is_lowered ? "page" : pm_granularity_name(r->granularity));
-	compare("plain, could", row.field[1], pm_granularity_name(r->granularity));
-	compare("plain, direct", row.field[3], pm_state_name(r->direct));
-	if (flags & MAP_SYNC) {
-		CHECK(strcmp(row.field[2], "yes") || r->sync == PM_YES, "\"sf\" was taken for a proof");
+	bool is_lowered = !is_device && !has_map_sync && r->granularity > PM_PAGE;
+	compare("plain, granularity", row->field[0], is_lowered ? "page" : pm_granularity_name(r->granularity));
+	compare("plain, could", row->field[1], pm_granularity_name(r->granularity));
+	compare("plain, direct", row->field[3], pm_state_name(r->direct));
+	if (has_map_sync) {
+		CHECK(strcmp(row->field[2], "yes") || r->sync == PM_YES, "\"sf\" was taken for a proof");
 	} else {
-		compare("plain, sync", row.field[2], is_device ? pm_state_name(r->sync) : "no");
-		compare("plain, reason", row.field[4],
+		compare("plain, sync", row->field[2], is_device ? pm_state_name(r->sync) : "no");
+		compare("plain, reason", row->field[4],
 		        !is_device && accepted ? "no-map-sync" : pm_reason_name(r->reason));
 	}
-	CHECK(munmap(at, r->length) == 0, "%s", strerror(errno));
+}
+
+/* As any program maps it. flags may have MAP_SYNC, which the kernel ignores without MAP_SHARED_VALIDATE. */
+static void *map_plain(const char *path, bool is_read_only, int flags, uint64_t length)
+{
+	int fd = open(path, is_read_only ? O_RDONLY : O_RDWR);
+	void *at = fd < 0 ? MAP_FAILED : mmap(NULL, length, PROT_READ | (is_read_only ? 0 : PROT_WRITE), flags, fd, 0);
+	if (fd >= 0)
+		close(fd);
+	CHECK(at != MAP_FAILED || flags & MAP_SYNC, "%s: %s", path, strerror(errno));
+	return at;
+}
+
+/* Lists the library's mapping and two of any program's, all at once: the command is slow where the CPU is emulated. */
+static void check_mappings(struct pm_mapping *m, const char *path, bool is_read_only, const struct pm_report *r)
+{
+	char arguments[200];
+	struct row rows[3];
+	int status;
+	void *plain = map_plain(path, is_read_only, MAP_SHARED, r->length);
+	void *synced = map_plain(path, is_read_only, MAP_SHARED | MAP_SYNC, r->length);
+	int wanted = 1 + (plain != MAP_FAILED) + (synced != MAP_FAILED);
+	snprintf(arguments, sizeof(arguments),
+	         "ps -n -p %d -o granularity,could,sync,direct,reason,could_reason,note,start", (int)getpid());
+	int count = run(arguments, rows, wanted, &status);
+	CHECK(status == 0, "ps: status %d", status);
+	CHECK(count == wanted, "ps: %d rows, not %d", count, wanted);
+	if (count == wanted) {
+		check_mapped(row_of(rows, count, pm_base(m)), r);
+		if (plain != MAP_FAILED)
+			check_plain(row_of(rows, count, plain), false, r);
+		if (synced != MAP_FAILED)
+			check_plain(row_of(rows, count, synced), true, r);
+	}
+	CHECK(plain == MAP_FAILED || munmap(plain, r->length) == 0, "%s", strerror(errno));
+	CHECK(synced == MAP_FAILED || munmap(synced, r->length) == 0, "%s", strerror(errno));
 }
 
 /* Whether pm_probe() can make an unnamed file there. */
@@ -227,13 +246,14 @@ static void check_unmappable(const char *path, int rc)
 	struct row row;
 	int status;
 	snprintf(arguments, sizeof(arguments), "probe -n -o reason,granularity '%s'", path);
-	run(arguments, &row, &status);
+	run(arguments, &row, 1, &status);
 	CHECK(status == 1, "pm_map: %d, probe: status %d", rc, status);
 	compare("probe", row.field[0], "cannot-be-mapped");
 }
 
 static void check_path(const char *path, const char *directory)
 {
+	static bool asked_without;
 	struct pm_options o = {.size = sizeof(o)};
 	struct pm_mapping *m;
 	struct pm_report r;
@@ -251,15 +271,15 @@ static void check_path(const char *path, const char *directory)
 		return;
 	CHECK(pm_query(m, &r, sizeof(r)) == 0, "%s", pm_error_detail());
 	printf("%s: %s, %s\n", path, pm_granularity_name(r.granularity), pm_reason_name(r.reason));
-	check_probe(path, &r);
-	check_mapped(&r);
+	check_mappings(m, path, o.flags, &r);
 	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
 	if (directory)
 		check_doctor(directory, &r);
-	check_require(path, &o, true);
-	check_require(path, &o, false);
-	check_plain(path, o.flags, MAP_SHARED, &r);
-	check_plain(path, o.flags, MAP_SHARED | MAP_SYNC, &r);
+	if (!asked_without)
+		check_probe(path, "", 0, &r);
+	asked_without = true;
+	check_require(path, &o, true, &r);
+	check_require(path, &o, false, &r);
 }
 
 /* What the command says of the directory is what a new file there gets. */
@@ -279,7 +299,7 @@ static void check_new(const char *directory)
 	if (rc)
 		return;
 	CHECK(pm_query(m, &r, sizeof(r)) == 0, "%s", pm_error_detail());
-	check_probe(directory, &r);
+	check_probe(directory, "", 0, &r);
 	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
 	CHECK(unlink(path) == 0, "%s", strerror(errno));
 	printf("%s: a new file: %s\n", directory, pm_granularity_name(r.granularity));
