@@ -133,7 +133,9 @@ static void walk_path(const char *path, unsigned depth, struct pm_descent *b)
 	} else {
 		const struct pm_file_system *fs = pm_file_system((uint32_t)stfs.f_type);
 		rc = pm_mount_read(fd, &stx, by_statmount(fs, &stx, false), &mount);
-		walk_mounted(&stx, !rc && fs && !is_type_of(fs, &mount) ? NULL : fs, &mount, depth, b);
+		if (!rc && (!fs || !is_type_of(fs, &mount)))
+			fs = pm_server_of_type(mount.type);
+		walk_mounted(&stx, fs, &mount, depth, b);
 		pm_mount_free(&mount);
 	}
 	if (fd >= 0)
@@ -170,7 +172,7 @@ static void descend(pm_evidence_table e, const struct pm_subject *s, const struc
 		fs = NULL;
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, 0, mount.source, mount.type);
 	}
-	walk_mounted(&s->stx, fs, &mount, 0, &b);
+	walk_mounted(&s->stx, fs || rc ? fs : pm_server_of_type(mount.type), &mount, 0, &b);
 	if (rc && b.flushes == PM_YES) { /* whatever the options are */
 		b.flushes = PM_UNKNOWN;
 		b.error = -rc;

@@ -2,6 +2,7 @@
 #include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "kernel/magic.h"
 #include "kernel/quirks.h"
@@ -20,6 +21,7 @@ static const struct pm_file_system file_systems[] = {
 	{RAMFS_MAGIC, "ramfs", "ramfs", NULL},
 	{HUGETLBFS_MAGIC, "hugetlbfs", "hugetlbfs", NULL},
 	{OVERLAYFS_SUPER_MAGIC, "overlay", "overlay", NULL},
+	{FUSE_SUPER_MAGIC, "fuse", "virtiofs", "FUSE"}, /* by its f_type the next is found */
 	{FUSE_SUPER_MAGIC, "fuse", "fuse", "FUSE"},
 	{NFS_SUPER_MAGIC, "nfs", "nfs", "NFS"},
 	{V9FS_MAGIC, "9p", "9p", "9p"},
@@ -204,6 +206,16 @@ const struct pm_file_system *pm_file_system_at(unsigned place)
 const struct pm_file_system *pm_file_system(uint32_t magic)
 {
 	return pm_file_system_at(pm_file_system_place(magic));
+}
+
+const struct pm_file_system *pm_server_of_type(const char *type)
+{
+	for (size_t i = 0; i < COUNT(file_systems); i++) {
+		const struct pm_file_system *fs = &file_systems[i];
+		if (fs->server && fs->type[0] && !strncmp(type, fs->type, strlen(fs->type)))
+			return fs;
+	}
+	return NULL;
 }
 
 /* What cannot be parsed counts as the oldest kernel. */

@@ -61,6 +61,8 @@ struct pm_file_system {
 
 /* NULL: not known. */
 const struct pm_file_system *pm_file_system(uint32_t magic);
+/* The one with a server that the table of mounts names so; NULL: none. */
+const struct pm_file_system *pm_server_of_type(const char *type);
 /* Its place in the table, from 1, which does not change; 0: not known. */
 unsigned pm_file_system_place(uint32_t magic);
 const struct pm_file_system *pm_file_system_at(unsigned place);
