@@ -430,7 +430,7 @@ static bool set_attribute(const char *path, int attribute, bool on)
 static bool is_dax(const char *path)
 {
 	struct statx stx;
-	ck_assert_int_eq(statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, &stx), 0);
+	ck_assert_int_eq(pm_sys_linux.statx(AT_FDCWD, path, 0, &stx), 0);
 	return stx.stx_attributes & stx.stx_attributes_mask & STATX_ATTR_DAX;
 }
 
