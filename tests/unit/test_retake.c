@@ -2,6 +2,7 @@
 /* The answer to a broken lease, and the way back, where something else fails or is not known meanwhile. */
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "leasing.h"
 
@@ -152,6 +153,46 @@ START_TEST(a_writer_is_told_after_each_lease)
 }
 END_TEST
 
+static struct pm_mapping *of_lease;
+static struct intruder opener;
+static atomic_uint processes;
+static _Atomic enum pm_granularity at_next_process;
+
+/* In the scan for another mapping: a process opens the leased file while the first of all processes is looked at. */
+static void open_during_the_scan(enum fake_call c)
+{
+	if (c != FAKE_each_entry || pthread_equal(pthread_self(), main_thread))
+		return;
+	/* The first is /proc itself. */
+	unsigned n = atomic_fetch_add(&processes, 1);
+	if (n == 1) {
+		opener = intrude(O_RDONLY);
+		wait_for_break(of_lease);
+	} else if (n == 2) {
+		atomic_store(&at_next_process, pm_granularity_of(of_lease));
+	}
+}
+
+/* A scan of /proc may take long: a process that opens the file waits for one process of it, not for its end. */
+START_TEST(a_scan_keeps_no_lease_waiting)
+{
+	if (unit_is_emulated())
+		return;
+	of_lease = lease(0);
+	unit_query(of_lease);
+	counting.hook = open_during_the_scan;
+	struct pm_mapping *other = unit_map(unit_file("other", 4096), UNIT_OPTIONS(.flags = PM_WATCH));
+	while (atomic_load(&processes) < 3)
+		usleep(1000);
+	counting.hook = NULL;
+	ck_assert_int_eq(at_next_process, PM_PAGE);
+	ck_assert(is_in(&opener, WAIT_MS));
+	dismiss(&opener);
+	unit_ok(pm_unmap(other));
+	unit_ok(pm_unmap(of_lease));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("retake");
@@ -161,5 +202,6 @@ int main(void)
 	tcase_add_test(c, a_poisoned_mapping_is_not_mended);
 	tcase_add_test(c, a_file_whose_syncs_are_not_complete_is_not_mended);
 	tcase_add_test(c, a_writer_is_told_after_each_lease);
+	tcase_add_test(c, a_scan_keeps_no_lease_waiting);
 	return unit_run();
 }
