@@ -116,6 +116,35 @@ START_TEST(each_writer_is_told)
 }
 END_TEST
 
+/* One of several writers uses O_DIRECT: which is found last makes no difference. This process itself is no other. */
+START_TEST(one_of_several_is_direct)
+{
+	int told[2][2];
+	struct pm_mapping *m = watched(&fake_plain);
+	int own = open(watched_path, O_RDWR);
+	fake_timer_goes_off();
+	ck_assert_int_eq(unit_is_emulated() ? 0 : only(m).kind, 0);
+	pid_t first = child(_i ? open_direct : open_to_write, told[0]);
+	pid_t second = child(_i ? open_to_write : open_direct, told[1]);
+	/* O_DIRECT is not on every file system. */
+	if (!unit_is_emulated() && first && second) {
+		fake_timer_goes_off();
+		ck_assert_int_eq(only(m).reason, PM_REASON_OPENED_DIRECT);
+	}
+	/* The second has inherited what the first waits for. */
+	if (second) {
+		close(told[1][1]);
+		waitpid(second, NULL, 0);
+	}
+	if (first) {
+		close(told[0][1]);
+		waitpid(first, NULL, 0);
+	}
+	close(own);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 static pid_t early;
 static atomic_bool has_begun;
 static int early_told[2];
@@ -329,6 +358,7 @@ int main(void)
 	TCase *c = unit_case("opened");
 	tcase_add_loop_test(c, an_opening_is_told_once, 0, sizeof(openings) / sizeof(openings[0]));
 	tcase_add_test(c, each_writer_is_told);
+	tcase_add_loop_test(c, one_of_several_is_direct, 0, 2);
 	tcase_add_loop_test(c, an_opening_before_the_first_search, 0, 3);
 	tcase_add_test(c, searches_have_a_pause_between_them);
 	tcase_add_test(c, a_query_leaves_the_search_to_others);

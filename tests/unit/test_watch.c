@@ -415,6 +415,9 @@ START_TEST(a_thread_looks_by_itself)
 	fake_start(&fake_plain);
 	main_thread = pthread_self();
 	counting.hook = make_read_only;
+	/* Both threads have ended once before. */
+	unit_ok(pm_unmap(unit_map(watched_path, UNIT_OPTIONS(.flags = PM_WATCH, .on_event = hear))));
+	heard.kind = 0;
 	struct pm_mapping *m = unit_map(watched_path, UNIT_OPTIONS(.flags = PM_WATCH, .on_event = hear));
 	/* Announced, or found by the look that comes round. */
 	if (_i)
