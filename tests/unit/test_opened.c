@@ -106,6 +106,7 @@ START_TEST(each_writer_is_told)
 	for (int i = 0; i < 3; i++) {
 		pid_t pid = child(open_to_write, told);
 		fake_timer_goes_off();
+		ck_assert(is_readable(m, WAIT_MS)); /* the search may be another thread's, and not at its end yet */
 		ck_assert_int_eq(only(m).reason, PM_REASON_OPENED_WRITING);
 		close(told[1]);
 		waitpid(pid, NULL, 0);
