@@ -111,7 +111,9 @@ _NO_JOURNAL = tuple(Volume(node, "ext4", options, "-b 4096 -O ^has_journal", "/m
                     for node, options, name in ((PMEM, "dax=always", "dax"), ("/dev/pmem1", "dax=always", "dax-raw"),
                                                 (VDA, "defaults", "disk"), ("/dev/vdb", "defaults", "disk-raw"),
                                                 ("/dev/vdc", "defaults", "disk-read"),
-                                                ("/dev/vdd", "defaults", "disk-zeroed")))
+                                                ("/dev/vdd", "defaults", "disk-zeroed"),
+                                                # /dev/vdg is that of paths.sh.
+                                                ("/dev/vdf", "defaults", "disk-prepared")))
 
 
 # For ways.sh: one file system for each way, so that what commits for one does not for another. Nothing commits by
@@ -205,7 +207,7 @@ _ROWS = (
             _below("read-only", _FOUR, 0, 0) + _below("shutdown", _FOUR, 2, 2) + _below("device", _FOUR, 4, 4),
             "/dev/pmem5", "mem-ctrl", modules="dm-mod overlay", directory="/mnt"),
     Backing("cuts-files", "for scripts about what becomes of files: as power with another disk, xfs with reflink, "
-            "and ext4 without a journal", NVDIMM * 5 + DISK * 7,
+            "and ext4 without a journal", NVDIMM * 5 + DISK * 8,
             _below("write-paths", _FOUR, 0, 0) + _below("no-journal", _NO_JOURNAL, 2, 2) +
             (Volume("/dev/pmem4", "xfs", "dax=always", "-m reflink=1", "/mnt/reflink"),),
             "/dev/pmem4", "mem-ctrl", directory="/mnt"),

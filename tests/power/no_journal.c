@@ -17,6 +17,7 @@
 #define PAGE ((size_t)4096)
 #define SIZE (64 * PAGE)
 #define AT (2 * PAGE)
+#define GROWN (SIZE / 2 + AT)
 
 static int make(const char *file)
 {
@@ -108,15 +109,35 @@ static int zero_and_store(const char *file)
 	return 0;
 }
 
+/* By msync(2) alone: the blocks were written before the syncfs(2) of pm_map(), and of pm_resize(). */
+static int store_prepared(const char *file)
+{
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE | PM_PREPARE, .length = SIZE / 2};
+	struct pm_mapping *m;
+	if (pm_map(file, &o, &m))
+		return complain(file, "pm_map");
+	memset(pm_base(m), 'P', 100);
+	if (pm_persist(m, pm_base(m), 100) || pm_resize(m, SIZE))
+		return complain(file, "pm_resize");
+	char *at = (char *)pm_base(m) + GROWN;
+	memset(at, 'G', 100);
+	if (pm_persist(m, at, 100))
+		return complain(file, "pm_persist");
+	tell("promise", file, at, PAGE);
+	return 0;
+}
+
 static const struct volume {
 	const char *file;
 	int (*store)(const char *file); /* NULL: raw */
-} volumes[] = {{"disk/file", store},
-               {"dax/file", store},
-               {"disk-read/file", write_and_persist},
-               {"disk-zeroed/file", zero_and_store},
-               {"disk-raw/file", NULL},
-               {"dax-raw/file", NULL}};
+	size_t at;                      /* 0: AT */
+} volumes[] = {{"disk/file", store, 0},
+               {"dax/file", store, 0},
+               {"disk-read/file", write_and_persist, 0},
+               {"disk-zeroed/file", zero_and_store, 0},
+               {"disk-prepared/file", store_prepared, GROWN},
+               {"disk-raw/file", NULL, 0},
+               {"dax-raw/file", NULL, 0}};
 #define VOLUMES (sizeof(volumes) / sizeof(volumes[0]))
 
 int main(int argc, char **argv)
@@ -126,7 +147,7 @@ int main(int argc, char **argv)
 		return 2;
 	if (!strcmp(argv[1], "found")) {
 		for (size_t i = 0; i < VOLUMES; i++)
-			tell_found(volumes[i].file, volumes[i].file, AT, PAGE);
+			tell_found(volumes[i].file, volumes[i].file, volumes[i].at ? volumes[i].at : AT, PAGE);
 		return 0;
 	}
 	for (size_t i = 0; i < VOLUMES && !rc; i++)
