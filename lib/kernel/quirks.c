@@ -225,10 +225,14 @@ static unsigned parse_release(const char *release)
 	return sscanf(release, "%u.%u", &major, &minor) == 2 ? RELEASE(major, minor) : ALWAYS;
 }
 
+/* Asked for once: a process ends before its kernel does. */
 static unsigned running_release(void)
 {
+	static _Atomic unsigned running;
 	struct utsname name;
-	return PM_RETRY(pm_sys->uname(&name)) ? ALWAYS : parse_release(name.release);
+	if (!running && !PM_RETRY(pm_sys->uname(&name)))
+		running = parse_release(name.release);
+	return running;
 }
 
 /* release: NULL stands for the running one, which is asked for only if it matters. */

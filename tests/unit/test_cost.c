@@ -328,7 +328,7 @@ static const struct {
 	{PAGES, "query, verdict", query_verdict,
 	 "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl"},
 	{PAGES, "query", query_all,
-	 "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl uname cachestat uname"},
+	 "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl uname cachestat"},
 	{LINES, "query, verdict", query_verdict,
 	 "statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " " REGION " wrong_sync wrong_sync ioctl " MOUNTED
 	 " statx readlinkat statx ioctl"},
@@ -376,7 +376,7 @@ static const struct {
 	enum state state;
 	const char *cost;
 } births[] = {
-	{PAGES, "openat statx wrong_sync readlinkat mmap uname madvise cachestat"},
+	{PAGES, "openat statx wrong_sync readlinkat mmap madvise cachestat"},
 	{READ_ONLY, "openat statx fstatfs wrong_sync readlinkat mmap"},
 	{VOLATILE, "openat statx readlinkat mmap"},
 	{LINES, "openat statx wrong_sync " TRIAL " statx readlinkat wrong_sync wrong_sync ioctl " MOUNTED
@@ -408,9 +408,9 @@ START_TEST(what_watching_costs)
 {
 	static const char *const map[] = {
 		"openat statx eventfd " KEEP " signalfd " KEEP " openat " KEEP " inotify " KEEP " " WATCH_FILE
-		" wrong_sync readlinkat mmap uname madvise cachestat " TAKE " " RING,
+		" wrong_sync readlinkat mmap madvise cachestat " TAKE " " RING,
 		"openat statx fcntl_getsig fcntl_getsig fcntl_getsig " WATCH_FILE
-		" wrong_sync readlinkat mmap uname madvise cachestat " TAKE " " RING};
+		" wrong_sync readlinkat mmap madvise cachestat " TAKE " " RING};
 	struct pm_mapping *watched[2];
 	start(WATCHED);
 	for (unsigned i = 0; i < 2; i++) {
