@@ -38,8 +38,8 @@
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
 #endif
 #define MARKS 1024
-/* Longer ranges cost more by lines than by the kernel, which knows what was stored to. */
-#define LONGEST ((size_t)1 << 20)
+/* Each page and line of a range is walked, however few were stored to: a longer one is for the kernel, which knows. */
+#define LONGEST ((size_t)2 << 20)
 /* Of mmap(2): those that the library takes, and those that the kernel ignores. */
 #define TAKEN (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_POPULATE | MAP_NONBLOCK | MAP_LOCKED | MAP_NORESERVE)
 #define IGNORED (MAP_DENYWRITE | MAP_EXECUTABLE)
