@@ -303,13 +303,13 @@ PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_
 PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping **ret_mapping);
 
 /* pm_unmap(3): drains what was flushed and ends the mapping, whatever the drain returned. Waits for an event handler.
- * Returns: 0, or the error of the last or an earlier write-back, or of a lost guarantee (PM_FAIL_ON_DEMOTION).
+ * Returns: 0, or an error of pm_drain(), also of an earlier one: -ERANGE: the file ends before something flushed.
  * Crash: stores that were never flushed may be lost. */
 PM_API int pm_unmap(struct pm_mapping *mapping);
 
 /* pm_give_up(3): drains, then gives up the pages of a range, whatever the drain returned: the library never accesses,
  * syncs or unmaps them again. Calls on a range with such a page return -ERANGE, pm_resize() -EINVAL.
- * Returns: as pm_unmap(); and with nothing given up -EINVAL: address is not aligned to a page; -ERANGE; -ENOMEM.
+ * Returns: as pm_unmap(); with nothing given up -EINVAL: address is no page's; -ERANGE: outside the mapping; -ENOMEM.
  * Threads: no other call on a range with these pages may run concurrently. */
 PM_API int pm_give_up(struct pm_mapping *mapping, void *address, size_t length);
 

@@ -124,9 +124,7 @@ int pm_flush(struct pm_mapping *m, const void *address, size_t length)
 __attribute__((noinline)) static int drain_with_care(struct pm_mapping *m, const char *call)
 {
 	int rc = enter_gate(m, call);
-	if (!rc)
-		rc = pm_gate_leave(m, call, strategy_of(m)->drain(&m->medium));
-	return !rc && atomic_load(&m->medium.writeback.cut) ? pm_gate_cut_off(m, call) : rc;
+	return rc ? rc : pm_gate_leave_drain(m, call, strategy_of(m)->drain(&m->medium));
 }
 
 int pm_drain(struct pm_mapping *m)

@@ -80,6 +80,21 @@ int pm_gate_cut_off(struct pm_mapping *m, const char *call)
 	               (unsigned long long)atomic_load(&m->medium.end));
 }
 
+/* On lines what was flushed is not recorded, so it may lie beyond. Through a read-only mapping nothing was stored. */
+static bool is_flushed_beyond(struct pm_mapping *m)
+{
+	if (atomic_load(&m->medium.writeback.cut))
+		return true;
+	bool lines = atomic_load(&m->terms.strategy)->granularity >= PM_CACHE_LINE;
+	return lines && pm_medium_is_cut(&m->medium) && !m->medium.read_only;
+}
+
+int pm_gate_leave_drain(struct pm_mapping *m, const char *call, int rc)
+{
+	rc = pm_gate_leave(m, call, rc);
+	return !rc && is_flushed_beyond(m) ? pm_gate_cut_off(m, call) : rc;
+}
+
 int pm_gate_clear(struct pm_mapping *m)
 {
 	const char *call = "pm_clear_error";

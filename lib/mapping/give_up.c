@@ -52,7 +52,7 @@ int pm_mapping_give_up(struct pm_mapping *m, void *address, size_t length)
 		return 0;
 	int lost = pm_gate_enter(m, call), drained = pm_errors_current(&m->errors);
 	if (!drained)
-		drained = pm_gate_leave(m, call, atomic_load(&m->terms.strategy)->drain(&m->medium));
+		drained = pm_gate_leave_drain(m, call, atomic_load(&m->terms.strategy)->drain(&m->medium));
 	pm_turns_take(&m->observed.turns);
 	int rc = give_up(m, address, length);
 	pm_turns_give(&m->observed.turns);

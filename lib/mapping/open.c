@@ -389,13 +389,16 @@ int pm_mapping_close(struct pm_mapping *m)
 {
 	/* After a lost guarantee the kernel makes everything durable, and must still do it. */
 	int lost = pm_gate_enter(m, "pm_unmap"), rc = pm_errors_current(&m->errors);
-	if (!rc)
-		rc = pm_gate_leave(m, "pm_unmap", atomic_load(&m->terms.strategy)->drain(&m->medium));
-	rc = rc ? rc : lost;
 	uintptr_t low = (uintptr_t)m->medium.map, high = low + pm_mapping_area(m);
 	struct pm_part part;
 	bool is_left = pm_parts_first(&m->medium.parts, low, high, &part);
-	if (m->terms.is_synchronous && is_left && !pm_medium_check(&m->medium))
+	int drained = rc ? rc : atomic_load(&m->terms.strategy)->drain(&m->medium);
+	/* This sees the end of the file, which a drain of lines does not ask for. */
+	bool touches = m->terms.is_synchronous && is_left && !pm_medium_check(&m->medium);
+	if (!rc)
+		rc = pm_gate_leave_drain(m, "pm_unmap", drained);
+	rc = rc ? rc : lost;
+	if (touches)
 		pm_touch(&m->medium);
 	pm_mapping_watch_end(m);
 	pm_place_remove(m->place);

@@ -48,6 +48,14 @@ static void check_told(int rc)
 	ck_assert_msg(strstr(pm_error_detail(), number), "%s", pm_error_detail());
 }
 
+/* Each tells of what was taken by then: whether a call records its range before it sees the end is its own affair. */
+static void unmap_as_drained(bool may_tell)
+{
+	int rc = pm_drain(m);
+	ck_assert(!rc || (may_tell && rc == -ERANGE));
+	ck_assert_int_eq(pm_unmap(m), rc);
+}
+
 /* ---- On pages: exact to the byte, at the first call ---- */
 
 static const struct {
@@ -116,7 +124,7 @@ START_TEST(a_range_is_told_to_the_byte)
 				ck_assert_msg(rc == 0, "range %zu: %d, %s", i, rc, pm_error_detail());
 			ck_assert_uint_eq(unit_size_of(path), end);
 			check_not_poisoned();
-			unit_ok(pm_unmap(m));
+			unmap_as_drained(ranges[i].beyond);
 		}
 	}
 }
@@ -157,7 +165,7 @@ START_TEST(once_noticed_it_is_told_everywhere)
 		unit_ok(pm_write(m, gone - 1, bytes, 1));
 		unit_ok(pm_flush(m, gone - 10, 10));
 	}
-	unit_ok(pm_unmap(m));
+	unmap_as_drained(true);
 }
 END_TEST
 
@@ -226,7 +234,7 @@ START_TEST(scattered_pages_too)
 	unit_ok(pm_flush(m, base + 40 * page, 1));
 	cut(end);
 	check_told(pm_drain(m));
-	unit_ok(pm_unmap(m));
+	check_told(pm_unmap(m));
 }
 END_TEST
 
@@ -250,7 +258,8 @@ START_TEST(a_sync_tells)
 	check_told(pm_sync(m));
 	check_told(pm_sync(m));
 	check_not_poisoned();
-	unit_ok(pm_unmap(m));
+	check_told(pm_drain(m));
+	check_told(pm_unmap(m));
 }
 END_TEST
 
@@ -266,7 +275,7 @@ START_TEST(lines_are_told_by_a_look)
 	ck_assert_ptr_null(m->terms.lines);
 	check_told(pm_persist(m, base + end, 1));
 	unit_ok(pm_persist(m, base + end - 1, 1));
-	unit_ok(pm_unmap(m));
+	check_told(pm_unmap(m));
 }
 END_TEST
 
@@ -280,7 +289,7 @@ START_TEST(demoted_drains_tell)
 	unit_ok(pm_persist(m, base, 1));
 	check_told(pm_persist(m, base + end, 1));
 	check_told(pm_drain(m)); /* each covers the whole mapping */
-	unit_ok(pm_unmap(m));
+	check_told(pm_unmap(m));
 }
 END_TEST
 
@@ -327,7 +336,138 @@ START_TEST(a_cut_behind_the_mapping_is_none)
 	cut(100 + 4 * page - 1);
 	ck_assert_int_eq(pm_persist(m, base, pm_length(m)), -ERANGE);
 	unit_ok(pm_persist(m, base, pm_length(m) - 1));
-	unit_ok(pm_unmap(m));
+	ck_assert_int_eq(pm_unmap(m), -ERANGE); /* of that persist */
+}
+END_TEST
+
+/* ---- Calls that drain before the end of the mapping or of a part ---- */
+
+static int by_unmap(void)
+{
+	return pm_unmap(m);
+}
+
+/* The last page has nothing flushed. */
+static int by_give_up(void)
+{
+	return pm_give_up(m, base + (PAGES - 1) * page, page);
+}
+
+static int by_give_up_of_all(void)
+{
+	return pm_give_up(m, base, PAGES * page);
+}
+
+static int (*const endings[])(void) = {by_unmap, by_give_up, by_give_up_of_all};
+#define ENDINGS 3
+
+/* The pages were given up all the same, and the unmapping tells it again. */
+static void end_the_rest(int ending)
+{
+	if (!ending)
+		return;
+	ck_assert_int_eq(pm_persist(m, base + (PAGES - 1) * page, 1), -ERANGE);
+	ck_assert_int_eq(pm_errors_current(&m->errors), 0);
+	check_told(pm_unmap(m));
+}
+
+/* What was recorded and never drained, in one run and in scattered ones. */
+START_TEST(an_ending_tells_of_what_was_recorded)
+{
+	start(&fake_plain, NULL);
+	unit_ok(pm_flush(m, base, _i < ENDINGS ? 16 * page : 1));
+	if (_i >= ENDINGS)
+		unit_ok(pm_flush(m, base + 40 * page, 1));
+	cut(end);
+	check_told(endings[_i % ENDINGS]());
+	end_the_rest(_i % ENDINGS);
+}
+END_TEST
+
+/* Told once is no reason for a 0; nor is a file that is as long again. */
+START_TEST(an_ending_tells_again)
+{
+	start(&fake_plain, NULL);
+	unit_ok(pm_flush(m, base, 16 * page));
+	cut(end);
+	check_told(pm_drain(m));
+	if (_i >= ENDINGS)
+		cut(PAGES * page);
+	check_told(endings[_i % ENDINGS]());
+	end_the_rest(_i % ENDINGS);
+}
+END_TEST
+
+/* A persist of another range took it, and returned 0 for its own. */
+START_TEST(an_ending_tells_of_what_another_call_took)
+{
+	start(&fake_plain, NULL);
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	cut(end);
+	unit_ok(pm_persist(m, base, 1));
+	check_told(endings[_i]());
+	end_the_rest(_i);
+}
+END_TEST
+
+START_TEST(an_ending_after_a_demotion_tells)
+{
+	start(&fake_dax, NULL);
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	fake.machine.sync = FAKE_REFUSES;
+	unit_query(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
+	cut(end);
+	check_told(endings[_i]());
+	end_the_rest(_i);
+}
+END_TEST
+
+/* Lines that were flushed are not recorded. Once the cut was seen by a call, not by a look, each ending tells it. */
+START_TEST(an_ending_on_lines_tells)
+{
+	start(_i / ENDINGS ? &fake_eadr : &fake_dax, NULL);
+	unit_ok(pm_flush(m, base, PAGES * page));
+	cut(end);
+	check_told(pm_sync(m));
+	check_told(pm_drain(m));
+	ck_assert_int_ge(pm_granularity_of(m), PM_CACHE_LINE);
+	check_told(endings[_i % ENDINGS]());
+	end_the_rest(_i % ENDINGS);
+}
+END_TEST
+
+/* pm_unmap() asks for the file anyway, before it moves the times. */
+START_TEST(an_unmapping_of_lines_sees_the_cut)
+{
+	start(_i % 2 ? &fake_eadr : &fake_dax, UNIT_OPTIONS(.flags = _i / 2 ? PM_READ_ONLY : 0));
+	unit_ok(pm_flush(m, base, 1));
+	unit_ok(pm_drain(m));
+	cut(end);
+	ck_assert_int_eq(pm_unmap(m), _i / 2 ? 0 : -ERANGE); /* read-only: nothing was stored through it */
+}
+END_TEST
+
+/* What lies before the end, what was drained before the cut, and what pm_resize() acknowledged. */
+START_TEST(an_ending_that_lost_nothing)
+{
+	start(&fake_plain, NULL);
+	if (_i / ENDINGS == 0) {
+		unit_ok(pm_persist(m, base, PAGES * page));
+		unit_ok(pm_flush(m, base, end));
+		cut(end);
+	} else {
+		unit_ok(pm_flush(m, base, PAGES * page));
+		cut(end);
+		check_told(pm_drain(m));
+		cut(PAGES * page);
+		unit_ok(pm_resize(m, PAGES * page));
+		base = pm_base(m);
+		unit_ok(pm_flush(m, base, PAGES * page));
+	}
+	unit_ok(endings[_i % ENDINGS]());
+	if (_i % ENDINGS)
+		unit_ok(pm_unmap(m));
 }
 END_TEST
 
@@ -347,5 +487,12 @@ int main(void)
 	tcase_add_loop_test(c, a_file_that_grows_again_is_still_told, 0, 3);
 	tcase_add_test(c, a_cut_mapping_does_not_grow);
 	tcase_add_test(c, a_cut_behind_the_mapping_is_none);
+	tcase_add_loop_test(c, an_ending_tells_of_what_was_recorded, 0, 2 * ENDINGS);
+	tcase_add_loop_test(c, an_ending_tells_again, 0, 2 * ENDINGS);
+	tcase_add_loop_test(c, an_ending_tells_of_what_another_call_took, 0, ENDINGS);
+	tcase_add_loop_test(c, an_ending_after_a_demotion_tells, 0, ENDINGS);
+	tcase_add_loop_test(c, an_ending_on_lines_tells, 0, 2 * ENDINGS);
+	tcase_add_loop_test(c, an_unmapping_of_lines_sees_the_cut, 0, 4);
+	tcase_add_loop_test(c, an_ending_that_lost_nothing, 0, 2 * ENDINGS);
 	return unit_run();
 }
