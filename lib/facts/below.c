@@ -25,6 +25,38 @@
 #define SOURCE "the mount and /sys/dev/block"
 #define say(text, ...) snprintf(text, sizeof(text), __VA_ARGS__)
 
+/*
+ * Whether that path leads to the upper layer: 1 or 0, or -errno where that is not known. An overlay passes on what
+ * statfs(2) says of its upper layer, except the type and, from Linux 6.6 on, perhaps the id (fs/overlayfs/super.c
+ * ovl_statfs). -EAGAIN: the size is equal, the id and what is free are not, as in a file system that is being written
+ * to.
+ */
+static int leads_to_upper_layer(int overlay, const char *path)
+{
+	struct statfs shown, found;
+	int rc = PM_RETRY(pm_sys->fstatfs(overlay, &shown));
+	if (rc || (rc = PM_RETRY(pm_sys->statfs(path, &found))))
+		return rc == -ENOENT || rc == -EACCES ? 1 : rc; /* nowhere, which is found when it is followed */
+	if (shown.f_bsize != found.f_bsize || shown.f_frsize != found.f_frsize || shown.f_blocks != found.f_blocks)
+		return 0;
+	bool is_same = !memcmp(&shown.f_fsid, &found.f_fsid, sizeof(found.f_fsid));
+	bool is_equal = shown.f_bfree == found.f_bfree && shown.f_ffree == found.f_ffree;
+	return is_same || is_equal ? 1 : -EAGAIN;
+}
+
+static void follow_upper(int overlay, const char *path, unsigned depth, struct pm_descent *b)
+{
+	struct pm_descent part = pm_descent_part(b);
+	int leads = leads_to_upper_layer(overlay, path);
+	if (!leads)
+		pm_descent_end(&part, 0, "overlay: its upper layer is not visible from here");
+	else
+		b->follow(path, depth + 1, &part);
+	if (leads < 0)
+		pm_descent_doubt(&part, leads == -EAGAIN ? 0 : -leads, "overlay: its upper layer may be another");
+	pm_descent_merge(b, &part);
+}
+
 static void walk_overlay(const struct pm_mount_facts *mount, unsigned depth, struct pm_descent *b)
 {
 	char path[PATH_MAX];
@@ -36,7 +68,7 @@ static void walk_overlay(const struct pm_mount_facts *mount, unsigned depth, str
 	else if (path[0] != '/') /* relative to the directory of the process that mounted it */
 		pm_descent_end(b, 0, "overlay: the path of its upper layer is relative");
 	else
-		b->follow(path, depth + 1, b);
+		follow_upper(mount->fd, path, depth, b);
 	/* Documentation/filesystems/overlayfs.rst, "Volatile mount" */
 	const char *mode = pm_mount_option(mount, "fsync=");
 	if (pm_mount_option(mount, "volatile") || (mode && !strncmp(mode, "volatile", 8)))

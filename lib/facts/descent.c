@@ -49,3 +49,22 @@ void pm_descent_forgets(struct pm_descent *b, const char *what)
 	snprintf(end.what, sizeof(end.what), "%s", what);
 	pm_descent_merge(b, &end);
 }
+
+void pm_descent_doubt(struct pm_descent *b, int error, const char *format, ...)
+{
+	char text[sizeof(b->what)];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (b->is_volatile == PM_NO) {
+		b->is_volatile = PM_UNKNOWN;
+		memcpy(b->what, text, sizeof(text));
+	}
+	if (b->flushes == PM_YES) {
+		b->flushes = PM_UNKNOWN;
+		memcpy(b->how, text, sizeof(text));
+	}
+	b->has_no_cache = b->is_settled = false;
+	b->error = b->error ? b->error : error;
+}

@@ -25,6 +25,11 @@ struct pm_descent {
 struct pm_descent pm_descent_part(const struct pm_descent *whole);
 /* Of two results the worse one counts. */
 void pm_descent_merge(struct pm_descent *, const struct pm_descent *other);
+/*
+ * The path that was followed may lead to another file than the one below: what was found to be bad stays, what was
+ * found to be good is unknown.
+ */
+void pm_descent_doubt(struct pm_descent *, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Here the way ends, and nothing is known about what follows. */
 void pm_descent_end(struct pm_descent *, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void pm_descent_forgets(struct pm_descent *, const char *what);

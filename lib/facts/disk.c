@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/loop.h>
+#include <linux/major.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,16 +173,59 @@ static void walk_stacked(const char *disk, const char *name, unsigned depth, str
 }
 
 /*
- * The backing file may belong to another mount namespace, in which its name leads elsewhere. Then the size shows it
- * most often.
+ * Whether the device stands on that file: 1 or 0, or -errno where the device cannot be asked. Its driver has the number
+ * and the inode of the file (drivers/block/loop.c loop_get_status).
  */
-static bool may_be_behind(const char *disk, const char *path)
+static int stands_on(const char *name, const struct statx *file)
+{
+	char path[32];
+	struct statx node;
+	struct loop_info64 info;
+	uint64_t major = file->stx_dev_major, minor = file->stx_dev_minor;
+	snprintf(path, sizeof(path), "/dev/%.20s", name);
+	int rc = PM_RETRY(pm_sys->statx(AT_FDCWD, path, 0, &node));
+	if (rc || !S_ISBLK(node.stx_mode) || node.stx_rdev_major != LOOP_MAJOR)
+		return rc ? rc : -ENOENT;
+	int fd = PM_RETRY(pm_sys->openat(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0));
+	rc = fd < 0 ? fd : PM_RETRY(pm_sys->ioctl(fd, LOOP_GET_STATUS64, &info));
+	if (fd >= 0)
+		pm_sys->close(fd);
+	if (rc || info.lo_number != strtoul(name + strlen("loop"), NULL, 10))
+		return rc ? rc : -ENOENT;
+	/* linux/kdev_t.h huge_encode_dev */
+	uint64_t device = (minor & 0xff) | major << 8 | (minor & ~(uint64_t)0xff) << 12;
+	return info.lo_inode == file->stx_ino && info.lo_device == device;
+}
+
+/*
+ * Whether that path leads to the backing file: 1 or 0, or -errno where that is not known. The kernel shows the path as
+ * the process that set the device up would see it (loop_attr_backing_file_show). In another mount namespace the path
+ * may lead elsewhere, and a later mount may cover it. Where the device cannot be asked, a file that is too short is
+ * another one.
+ */
+static int leads_to_its_file(const char *disk, const char *name, const char *path)
 {
 	char sectors[32];
-	struct statx stx;
-	bool is_block = !pm_sys->statx(AT_FDCWD, path, 0, &stx) && S_ISBLK(stx.stx_mode);
-	return is_block || read_of(disk, "size", sectors, sizeof(sectors)) ||
-	       stx.stx_size / 512 >= strtoull(sectors, NULL, 10);
+	struct statx file;
+	if (PM_RETRY(pm_sys->statx(AT_FDCWD, path, 0, &file)))
+		return 1; /* it leads nowhere, which is found when it is followed */
+	int rc = stands_on(name, &file);
+	bool is_short = rc < 0 && !S_ISBLK(file.stx_mode) && !read_of(disk, "size", sectors, sizeof(sectors)) &&
+	                file.stx_size / 512 < strtoull(sectors, NULL, 10);
+	return is_short ? 0 : rc;
+}
+
+static void follow_file(const char *disk, const char *name, const char *path, unsigned depth, struct pm_descent *b)
+{
+	int leads = leads_to_its_file(disk, name, path);
+	if (!leads) {
+		pm_descent_end(b, 0, "%.20s: its file is not visible from here", name);
+		return;
+	}
+	b->follow(path, depth + 1, b);
+	if (leads < 0)
+		pm_descent_doubt(b, leads == -ENOENT || leads == -EACCES || leads == -EPERM ? 0 : -leads,
+		                 "%.20s: cannot be asked for its file", name);
 }
 
 static void walk_loop(const char *disk, const char *name, unsigned depth, struct pm_descent *b)
@@ -190,10 +235,8 @@ static void walk_loop(const char *disk, const char *name, unsigned depth, struct
 	int rc = read_of(disk, "loop/backing_file", path, sizeof(path));
 	if (rc || path[0] != '/')
 		pm_descent_end(&all, rc == -ENOENT ? 0 : -rc, "%.20s: its backing file is not shown", name);
-	else if (!may_be_behind(disk, path))
-		pm_descent_end(&all, 0, "%.20s: its file is not visible from here", name);
 	else
-		b->follow(path, depth + 1, &all);
+		follow_file(disk, name, path, depth, &all);
 	/* drivers/block/loop.c: a writable loop device passes fsync(2) on, unless its queue says otherwise. */
 	bool silent = !read_of(disk, "queue/write_cache", type, sizeof(type)) && strcmp(type, "write back");
 	if (silent && !read_of(disk, "ro", read_only, sizeof(read_only)) && !strcmp(read_only, "0")) {

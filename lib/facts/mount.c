@@ -165,7 +165,7 @@ static int read_table(int fd, const struct statx *stx, struct pm_mount_facts *f)
  */
 int pm_mount_read(int fd, const struct statx *stx, bool by_statmount, struct pm_mount_facts *f)
 {
-	*f = (struct pm_mount_facts){.source = "statmount(2)"};
+	*f = (struct pm_mount_facts){.fd = fd, .source = "statmount(2)"};
 	/* Linux before 6.11; or the mount belongs to another namespace, and the table may have the device. */
 	if (!by_statmount || PM_RETRY(pm_sys->statmount(fd, &f->asked)))
 		return read_table(fd, stx, f);

@@ -25,6 +25,7 @@ struct pm_known_mount pm_known_mount(const struct pm_subject *);
 void pm_know_mount(const struct pm_subject *, const struct pm_known_mount *);
 
 struct pm_mount_facts {
+	int fd;             /* of a file of the mount */
 	const char *source; /* of all members; static text */
 	const char *type, *subtype;
 	const char *device; /* the mounted device, as mountinfo shows it; NULL: not shown */

@@ -202,6 +202,8 @@ _ROWS = (
             VDA, directory="/mnt"),
     Backing("cached-disks", "many disks with volatile caches, without file systems; for flushes.sh",
             CACHED_DISK * 20, TMPFS, "/dev/vdt", modules="ext4 xfs btrfs loop dm-mod"),
+    Backing("covered", "ext4 on a virtio disk, loop devices and overlays; for covered.sh",
+            DISK, _ext4("defaults", VDA), VDA, modules="loop overlay"),
     Backing("limits", "as power, with quotas of users and projects",
             NVDIMM * 2 + DISK * 2, _LIMITED, "/dev/pmem0", "mem-ctrl", modules="quota_v2", directory="/mnt"),
     Backing("ext4-dax-fastcommit", "ext4 dax=always with fast_commit, domain memory_controller",

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
+#include <linux/loop.h>
 #include <linux/fs.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -45,6 +46,8 @@ static int fake_openat(int dir_fd, const char *path, int flags, unsigned mode)
 	check_path(dir_fd, path);
 	if (fake_is_virtual(path))
 		return fake_virtual_open(path, flags);
+	if (fake_is_loop(path))
+		return fake_loop_open();
 	if ((flags & O_TMPFILE) == O_TMPFILE && !fake.machine.has_unnamed_files)
 		return -EOPNOTSUPP;
 	return pm_sys_linux.openat(dir_fd, path, flags, mode);
@@ -67,6 +70,8 @@ static int fake_fstatfs(int fd, struct statfs *stfs)
 {
 	int rc = fd < FAKE_VIRTUAL_FD ? pm_sys_linux.fstatfs(fd, stfs) : 0;
 	bool proc = !rc && fd < FAKE_VIRTUAL_FD && stfs->f_type == PROC_SUPER_MAGIC;
+	if (fake.machine.under.magic)
+		fake_upper_numbers(stfs, false);
 	fake_file_system(stfs);
 	if (fd >= FAKE_VIRTUAL_FD)
 		stfs->f_type = fake_virtual_type(fd);
@@ -85,8 +90,12 @@ static int fake_same_handle(const char *path, const char *other)
 
 static int fake_statfs(const char *path, struct statfs *stfs)
 {
-	if (!fake_is_virtual(path))
-		return pm_sys_linux.statfs(path, stfs);
+	if (!fake_is_virtual(path)) {
+		int rc = pm_sys_linux.statfs(path, stfs);
+		if (!rc)
+			fake_upper_numbers(stfs, true);
+		return rc;
+	}
 	stfs->f_type = fake_type_at(path);
 	return fake_virtual_exists(path) ? 0 : -ENOENT;
 }
@@ -150,6 +159,8 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 		*(uint64_t *)arg = rc ? 0 : stx.stx_size;
 		return rc;
 	}
+	if (request == LOOP_GET_STATUS64)
+		return fake_loop_ioctl(arg);
 	if (request == FS_IOC_FIEMAP)
 		return fake_fiemap(arg);
 	return fake_xfs(request, arg);

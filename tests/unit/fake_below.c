@@ -5,8 +5,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include "fake.h"
 #include "fake_internal.h"
@@ -32,6 +35,57 @@ bool fake_is_below(int fd)
 {
 	int flags = fake.machine.under.magic && fd < FAKE_VIRTUAL_FD ? fcntl(fd, F_GETFL) : -1;
 	return flags >= 0 && flags & O_PATH;
+}
+
+bool fake_is_loop(const char *path)
+{
+	return !strcmp(path, "/dev/loop0");
+}
+
+int fake_loop_stat(struct statx *stx)
+{
+	*stx = (struct statx){.stx_mode = fake.machine.loop == FAKE_LOOP_A_FILE ? S_IFREG : S_IFBLK,
+	                      .stx_rdev_major = fake.machine.loop == FAKE_LOOP_OTHER_DRIVER ? 8 : 7};
+	return fake.machine.loop == FAKE_LOOP_NO_NODE ? -ENOENT : 0;
+}
+
+int fake_loop_open(void)
+{
+	if (fake.machine.loop == FAKE_LOOP_A_FILE || fake.machine.loop == FAKE_LOOP_OTHER_DRIVER)
+		fake_violation("/dev/loop0 is opened and is no loop device");
+	return fake.machine.loop == FAKE_LOOP_NO_PERMISSION ? -EACCES
+	                                                    : pm_sys_linux.openat(AT_FDCWD, "/dev/null", O_RDONLY, 0);
+}
+
+/* The file that it stands on is the one at its path, unless the machine says something else. */
+int fake_loop_ioctl(struct loop_info64 *info)
+{
+	const char *path;
+	struct statx file;
+	int way = fake.machine.loop;
+	if (way == FAKE_LOOP_NO_ANSWER)
+		return -ENOTTY;
+	fake_below_attribute("/sys/dev/block/259:3/loop/backing_file", &path);
+	int rc = path ? pm_sys->statx(AT_FDCWD, path, 0, &file) : -ENXIO;
+	if (rc)
+		return rc;
+	*info = (struct loop_info64){
+		.lo_number = way == FAKE_LOOP_OTHER_NUMBER,
+		.lo_inode = file.stx_ino + (way == FAKE_LOOP_OTHER_FILE),
+		.lo_device = makedev(file.stx_dev_major, file.stx_dev_minor + (way == FAKE_LOOP_OTHER_DEVICE))};
+	return 0;
+}
+
+void fake_upper_numbers(struct statfs *stfs, bool by_path)
+{
+	int way = fake.machine.upper;
+	bool is_busy = way == FAKE_UPPER_BUSY || way == FAKE_UPPER_BUSY_OWN_ID;
+	stfs->f_bfree = stfs->f_bavail = by_path && is_busy ? 99 : 100;
+	stfs->f_ffree = 50;
+	memset(&stfs->f_fsid, !by_path && (way == FAKE_UPPER_OWN_ID || way == FAKE_UPPER_BUSY_OWN_ID) ? 2 : 1,
+	       sizeof(stfs->f_fsid));
+	stfs->f_blocks += by_path && way == FAKE_UPPER_BLOCKS;
+	stfs->f_bsize *= by_path && way == FAKE_UPPER_BLOCK_SIZE ? 2 : 1;
 }
 
 /* The place of a disk after "devices/", by its name. */

@@ -397,8 +397,8 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 			.stx_ino = fake_entry_number(), .stx_mode = mode, .stx_dev_minor = (over ? 98u : 21u) + proc};
 		return fake_virtual_exists(path) ? 0 : -ENOENT;
 	}
-	if (fake_is_node(path, stx))
-		return 0;
+	if (fake_is_loop(path) || fake_is_node(path, stx))
+		return fake_is_loop(path) ? fake_loop_stat(stx) : 0;
 	int rc = path[0] ? 0 : -fake.machine.statx_errno;
 	if (rc || (rc = pm_sys_linux.statx(dir_fd, path, flags, stx)))
 		return rc;

@@ -55,6 +55,15 @@ int fake_counters(char *text, size_t size);
 void fake_commits(void);
 /* fake_below.c */
 bool fake_is_below(int fd);
+/* Whether the path is of a loop device: what statx(2) says of it, or a descriptor; or -errno. */
+bool fake_is_loop(const char *path);
+int fake_loop_stat(struct statx *);
+int fake_loop_open(void);
+struct loop_info64;
+int fake_loop_ioctl(struct loop_info64 *);
+/* The numbers of the file system: those that the upper layer of an overlay has, by its path or passed on. */
+struct statfs;
+void fake_upper_numbers(struct statfs *, bool by_path);
 int fake_over(struct statx *stx); /* what its path leads to */
 /* A path of procfs that tells of the devices of a file system. */
 bool fake_tells_members(const char *path);

@@ -273,30 +273,45 @@ static void start_under(int i)
 	fake.machine.under.has_no_device = unders[i].has_no_device;
 }
 
-START_TEST(an_upper_layer)
+static void stand_on_upper(int i, int way)
 {
-	start_under(_i);
+	start_under(i);
+	fake.machine.upper = way;
 	snprintf(upper_option, sizeof(upper_option), "overlay overlay rw,lowerdir=/a,upperdir=%s,workdir=/b", under);
 	fake.machine.magic = OVERLAYFS_SUPER_MAGIC;
 	fake.machine.has_no_device = true;
 	fake.machine.mount = upper_option;
+}
+
+START_TEST(an_upper_layer)
+{
+	stand_on_upper(_i, FAKE_UPPER_SAME);
 	check(unders[_i].mount, unders[_i].is_volatile, unders[_i].flushes, unders[_i].what, unders[_i].how);
 }
 END_TEST
 
-START_TEST(a_loop_device)
+static void stand_on_loop(int i)
 {
-	start_under(_i);
+	start_under(i);
 	fake.machine.block = "virtual/block/loop0";
 	snprintf(loop_attribute, sizeof(loop_attribute), "%s", under);
 	fake.machine.attributes[0][0] = "/loop/backing_file";
 	fake.machine.attributes[0][1] = loop_attribute;
 	fake.machine.attributes[1][0] = "259:3/size";
 	fake.machine.attributes[1][1] = "2048";
+}
+
+START_TEST(a_loop_device)
+{
+	stand_on_loop(_i);
 	check(unders[_i].mount, unders[_i].is_volatile, unders[_i].flushes, unders[_i].what, unders[_i].how);
 	/* Another file by that name is too short: it is of another mount namespace. */
 	fake.machine.attributes[1][1] = "4096";
+	fake.machine.loop = FAKE_LOOP_NO_NODE;
 	check("too short", PM_UNKNOWN, PM_UNKNOWN, "not visible from here", NULL);
+	/* The device knows better: its file was made shorter. */
+	fake.machine.loop = FAKE_LOOP_TELLS;
+	check("shortened", unders[_i].is_volatile, unders[_i].flushes, unders[_i].what, unders[_i].how);
 	fake.machine.attributes[0][1] = "/no/file (deleted)";
 	fake.machine.attributes[1][1] = "2048";
 	check("deleted", PM_UNKNOWN, PM_UNKNOWN, NULL, NULL);
@@ -307,6 +322,62 @@ START_TEST(a_loop_device)
 	fake.machine.attributes[3][0] = "/ro";
 	fake.machine.attributes[3][1] = "0";
 	check("silent", unders[_i].is_volatile, PM_NO, NULL, NULL);
+}
+END_TEST
+
+/* What is bad may be true of another file, and stays; what is good is unknown. */
+static void check_doubt(const char *name, int i, const char *why)
+{
+	enum pm_state is_volatile = unders[i].is_volatile == PM_YES ? PM_YES : PM_UNKNOWN;
+	enum pm_state flushes = unders[i].flushes == PM_NO ? PM_NO : PM_UNKNOWN;
+	check(name, is_volatile, flushes, unders[i].is_volatile == PM_NO ? why : unders[i].what,
+	      unders[i].flushes == PM_YES ? why : unders[i].how);
+}
+
+/* A later mount covers the backing file, or it belongs to another mount namespace; the size is the same. */
+START_TEST(a_loop_device_with_another_file)
+{
+	for (int way = FAKE_LOOP_OTHER_FILE; way <= FAKE_LOOP_OTHER_DEVICE; way++) {
+		stand_on_loop(_i);
+		fake.machine.loop = way;
+		check("another file", PM_UNKNOWN, PM_UNKNOWN, "not visible from here", "not visible from here");
+		fake.machine.loop = FAKE_LOOP_TELLS;
+		check("uncovered", unders[_i].is_volatile, unders[_i].flushes, unders[_i].what, unders[_i].how);
+	}
+}
+END_TEST
+
+START_TEST(a_loop_device_that_cannot_be_asked)
+{
+	for (int way = FAKE_LOOP_NO_NODE; way < FAKE_LOOP_WAYS; way++) {
+		stand_on_loop(_i);
+		fake.machine.loop = way;
+		check_doubt("not asked", _i, "cannot be asked for its file");
+	}
+	/* A partition of it stands on the same file. */
+	fake.machine.block = "virtual/block/loop0/loop0p1";
+	fake.machine.attributes[0][0] = "/../loop/backing_file";
+	fake.machine.attributes[1][0] = "/../size";
+	check_doubt("a partition", _i, "cannot be asked for its file");
+}
+END_TEST
+
+/* By the numbers of the file system, which an overlay passes on. */
+START_TEST(an_upper_layer_that_is_covered)
+{
+	for (int way = FAKE_UPPER_BLOCKS; way < FAKE_UPPER_WAYS; way++) {
+		stand_on_upper(_i, way);
+		check("covered", PM_UNKNOWN, PM_UNKNOWN, "not visible from here", "not visible from here");
+	}
+	for (int way = FAKE_UPPER_SAME; way <= FAKE_UPPER_BUSY; way++) {
+		stand_on_upper(_i, way);
+		check("itself", unders[_i].is_volatile, unders[_i].flushes, unders[_i].what, unders[_i].how);
+	}
+	stand_on_upper(_i, FAKE_UPPER_BUSY_OWN_ID);
+	check_doubt("perhaps itself", _i, "its upper layer may be another");
+	/* What the mount itself says is not in doubt. */
+	snprintf(upper_option, sizeof(upper_option), "overlay overlay rw,upperdir=%s,volatile", under);
+	check("volatile", PM_YES, unders[_i].flushes == PM_NO ? PM_NO : PM_UNKNOWN, NULL, NULL);
 }
 END_TEST
 
@@ -400,6 +471,9 @@ int main(void)
 	tcase_add_loop_test(c, no_barrier_and_no_cache, 0, 2);
 	tcase_add_loop_test(c, an_upper_layer, 0, (int)COUNT(unders));
 	tcase_add_loop_test(c, a_loop_device, 0, (int)COUNT(unders));
+	tcase_add_loop_test(c, a_loop_device_with_another_file, 0, (int)COUNT(unders));
+	tcase_add_loop_test(c, a_loop_device_that_cannot_be_asked, 0, (int)COUNT(unders));
+	tcase_add_loop_test(c, an_upper_layer_that_is_covered, 0, (int)COUNT(unders));
 	tcase_add_test(c, a_mount_that_is_known);
 	tcase_add_test(c, what_can_be_exchanged_is_not_remembered);
 	tcase_add_test(c, the_best_is_done);
