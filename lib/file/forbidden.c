@@ -56,9 +56,12 @@ static const char *by_seal(int fd, enum pm_change change)
 		return "the file is sealed against growing (fcntl(2) F_SEAL_GROW): map no more than it has";
 	if (change == PM_CHANGE_SHRINKS && seals & F_SEAL_SHRINK)
 		return "the file is sealed against shrinking (fcntl(2) F_SEAL_SHRINK)";
-	if (change == PM_CHANGE_CONTENT && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+	if (change == PM_CHANGE_CONTENT && seals & F_SEAL_WRITE)
 		return "the file is sealed against writing (fcntl(2) F_SEAL_WRITE): map it with PM_READ_ONLY or "
 		       "PM_PRIVATE";
+	if (change == PM_CHANGE_CONTENT && seals & F_SEAL_FUTURE_WRITE)
+		return "the file is sealed against further writing (fcntl(2) F_SEAL_FUTURE_WRITE): map it with "
+		       "PM_READ_ONLY or PM_PRIVATE";
 	return NULL;
 }
 

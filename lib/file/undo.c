@@ -66,6 +66,16 @@ static void remove_entry(struct pm_file *f)
 	f->beside[0] = 0;
 }
 
+#define OTHERS "another descriptor has it open, perhaps one of this process" /* no lease says which process it is */
+
+static void tell_growth(const struct pm_file *f, uint64_t size)
+{
+	char text[160];
+	snprintf(text, sizeof(text), "the file was grown to %llu bytes and stays so: " OTHERS,
+	         (unsigned long long)size);
+	pm_fail_also(size > f->original_size ? text : "blocks that were reserved behind its end may stay: " OTHERS);
+}
+
 /*
  * Blocks that were reserved beyond the end are released by setting the size that the file has. That cuts nothing while
  * no other process can change the size.
@@ -83,7 +93,7 @@ static void undo_growth(struct pm_file *f)
 		pm_file_claim(f);
 	}
 	if (!untouched && !pm_file_is_alone(f)) {
-		pm_fail_also("what was reserved for the file may stay: another process may have it open");
+		tell_growth(f, knows ? now.stx_size : f->original_size);
 		return;
 	}
 	if (!PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now)))
@@ -94,7 +104,7 @@ void pm_file_undo(struct pm_file *f)
 {
 	if (f->created && !f->unnamed) {
 		if (!pm_file_is_alone(f))
-			pm_fail_also("the file was created and stays: another process may have it open");
+			pm_fail_also("the file was created and stays: " OTHERS);
 		else
 			remove_entry(f);
 	} else if (!f->created && f->grown) {

@@ -43,12 +43,30 @@ static const struct {
 	{F_SEAL_GROW, write_there, 0, NULL},
 	{F_SEAL_SHRINK, shrink, -EPERM, "F_SEAL_SHRINK"},
 	{F_SEAL_SHRINK, grow, 0, NULL},
-	{F_SEAL_FUTURE_WRITE, write_there, -EPERM, "F_SEAL_WRITE"},
+	{F_SEAL_FUTURE_WRITE, write_there, -EPERM, "F_SEAL_FUTURE_WRITE"},
 	{F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK, shrink, -EPERM, "F_SEAL_SHRINK"},
 	{F_SEAL_GROW | F_SEAL_SHRINK, shrink, -EPERM, "F_SEAL_SHRINK"},
 	{F_SEAL_GROW | F_SEAL_SHRINK, grow, -EPERM, "F_SEAL_GROW"},
-	{F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE, write_there, -EPERM, "F_SEAL_WRITE"},
+	{F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE, write_there, -EPERM, "F_SEAL_FUTURE_WRITE"},
 };
+
+/* Only the test's own descriptor has the file as well, so no other process is blamed. */
+START_TEST(what_stays_is_named)
+{
+	int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ck_assert(fd >= 0 && !ftruncate(fd, SIZE) && !fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
+	struct pm_mapping *m = NULL;
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE | (_i ? PM_SPARSE : 0), .length = 2 * SIZE};
+	ck_assert_int_lt(pm_map_fd(fd, &o, &m), 0);
+	struct stat now;
+	ck_assert(!fstat(fd, &now));
+	char grown[60];
+	snprintf(grown, sizeof(grown), "the file was grown to %llu bytes", (unsigned long long)now.st_size);
+	ck_assert_msg((now.st_size > SIZE) == (strstr(pm_error_detail(), grown) != NULL), "%s", pm_error_detail());
+	ck_assert_ptr_null(strstr(pm_error_detail(), "another process"));
+	close(fd);
+}
+END_TEST
 
 START_TEST(a_seal_is_named)
 {
@@ -129,6 +147,7 @@ END_TEST
 int main(void)
 {
 	TCase *c = unit_case("forbidden");
+	tcase_add_loop_test(c, what_stays_is_named, 0, 2);
 	tcase_add_loop_test(c, a_seal_is_named, 0, (int)COUNT(seals));
 	tcase_add_loop_test(c, an_attribute_is_named, 0, (int)COUNT(changes) * 3);
 	tcase_add_test(c, another_error_is_of_another_cause);
