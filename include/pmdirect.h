@@ -17,8 +17,8 @@
  *            returns 0. A NULL mapping or result is -EINVAL, as is a size that the struct never had.
  *   End      If another process truncates the file inside the mapping, calls on a range beyond the end, and drains of
  *            one, return -ERANGE once the library sees it and until pm_resize(): pm_file(7).
- *   Numbers  No descriptor of the library is 0, 1 or 2. If the program closes or reuses one, calls return -EBADF once
- *            they see it; pm_persist() on PM_CACHE_LINE needs none and stays durable.
+ *   Numbers  No descriptor of the library is 0, 1 or 2. If the program closes or reuses that of the file, calls return
+ *            -EBADF once they see it; pm_persist() on PM_CACHE_LINE needs none and stays durable. Others: pm_file(7).
  *   Threads  All functions are thread-safe, except that pm_unmap() must not run concurrently with any other call on the
  *            same mapping, nor with loads and stores in it; nor must pm_resize() without options->reserve. PM_WATCH and
  *            PM_LEASE have threads, which block all signals. Cancelling a thread in a call other than pm_persist(),
