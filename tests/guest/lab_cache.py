@@ -22,7 +22,7 @@ import tempfile
 
 import lab_backings
 from lab_cpio import Archive, LabError, Missing, elf_closure
-from lab_kernel import lean_module, unwrapped
+from lab_kernel import unwrapped
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCES = ("lab_backings.py", "lab_cache.py", "lab_cpio.py", "lab_disk.py", "lab_guest.py", "lab_images.py",
@@ -303,10 +303,10 @@ def _uncompressed(path):
 
 
 def _module_text(path):
-    """A module's bytes, without what guests need not; those of newer packages are compressed."""
+    """A module's bytes; those of newer packages are compressed."""
     opener = lzma.open if path.endswith(".xz") else open
     with opener(path, "rb") as stream:
-        return lean_module(stream.read())
+        return stream.read()
 
 
 # --- The cache entry ---
