@@ -305,6 +305,6 @@ int pm_device_dax_align(const struct statx *stx, size_t *align, uint64_t *size)
 	*size = strtoull(text, NULL, 0);
 	if (!rc)
 		rc = read_attribute(path, "align", text, sizeof(text));
-	*align = strtoull(text, NULL, 0);
+	*align = (size_t)strtoull(text, NULL, 0);
 	return rc ? rc : *align ? 0 : -ENODATA;
 }

@@ -78,6 +78,10 @@ int pm_file_fail_forbidden(const struct pm_file *f, int rc, const char *doing, e
 	            : pm_file_fail(f, rc, doing);
 }
 
+#define PROTECTED_LINK                                                                                                 \
+	"another user put the symbolic link where every user may write, so it is not followed "                        \
+	"(proc_sys_fs(5) protected_symlinks)"
+
 int pm_file_fail_to_open(const struct pm_file *f, int rc, const char *path)
 {
 	static const char *const sentences[] = {
@@ -86,8 +90,7 @@ int pm_file_fail_to_open(const struct pm_file *f, int rc, const char *path)
 		[PM_DOING_DIRECTORY] = "the directory for the file cannot be opened",
 		[PM_DOING_READ_LINK] = "whether the path ends in a symbolic link cannot be read (readlinkat)",
 		[PM_DOING_CHECK_LINK] = "the symbolic link in the path cannot be checked (statx)",
-		[PM_DOING_FOLLOW_LINK] = "another user put the symbolic link where every user may write, so it is "
-		                         "not followed (proc_sys_fs(5) protected_symlinks)",
+		[PM_DOING_FOLLOW_LINK] = PROTECTED_LINK,
 	};
 	const char *what = may_forbid(rc) ? by_attribute(AT_FDCWD, path, 0) : NULL;
 	if (!what && may_forbid(rc) && f->directory_fd >= 0)

@@ -59,6 +59,29 @@ struct fake_health {
 	const uint64_t *physical; /* where on the disk each extent begins; NULL: at 0 */
 };
 
+enum {
+	FAKE_LOOP_TELLS,
+	FAKE_LOOP_OTHER_FILE, /* it stands on another file of the file system that its path leads to, */
+	FAKE_LOOP_OTHER_DEVICE, /* or on the file of that inode in another file system */
+	FAKE_LOOP_NO_NODE, /* from here on it cannot be asked: */
+	FAKE_LOOP_NO_PERMISSION,
+	FAKE_LOOP_OTHER_NUMBER,
+	FAKE_LOOP_NO_ANSWER,
+	FAKE_LOOP_A_FILE,
+	FAKE_LOOP_OTHER_DRIVER,
+	FAKE_LOOP_WAYS
+};
+
+enum {
+	FAKE_UPPER_SAME, /* all numbers of an overlay are those of its upper layer, */
+	FAKE_UPPER_OWN_ID, /* but its id; */
+	FAKE_UPPER_BUSY, /* what is free changes between two calls */
+	FAKE_UPPER_BUSY_OWN_ID,
+	FAKE_UPPER_BLOCKS, /* the path leads to another file system: */
+	FAKE_UPPER_BLOCK_SIZE,
+	FAKE_UPPER_WAYS
+};
+
 struct fake_machine {
 	const char *name;
 	enum pm_state dax; /* STATX_ATTR_DAX; unknown: not in the mask */
@@ -91,27 +114,8 @@ struct fake_machine {
 		const char *mount; /* of those */
 		bool has_no_device;
 	} under;
-	enum {
-		FAKE_LOOP_TELLS,
-		FAKE_LOOP_OTHER_FILE, /* it stands on another file of the file system that its path leads to, */
-		FAKE_LOOP_OTHER_DEVICE, /* or on the file of that inode in another file system */
-		FAKE_LOOP_NO_NODE, /* from here on it cannot be asked: */
-		FAKE_LOOP_NO_PERMISSION,
-		FAKE_LOOP_OTHER_NUMBER,
-		FAKE_LOOP_NO_ANSWER,
-		FAKE_LOOP_A_FILE,
-		FAKE_LOOP_OTHER_DRIVER,
-		FAKE_LOOP_WAYS
-	} loop; /* of /dev/loop0 */
-	enum {
-		FAKE_UPPER_SAME, /* all numbers of an overlay are those of its upper layer, */
-		FAKE_UPPER_OWN_ID, /* but its id; */
-		FAKE_UPPER_BUSY, /* what is free changes between two calls */
-		FAKE_UPPER_BUSY_OWN_ID,
-		FAKE_UPPER_BLOCKS, /* the path leads to another file system: */
-		FAKE_UPPER_BLOCK_SIZE,
-		FAKE_UPPER_WAYS
-	} upper;
+	int loop; /* of /dev/loop0 */
+	int upper;
 	/*
 	 * Of all ext4: what /proc/fs/jbd2 lists, NULL at first: the journal of this one, inside it; the name of its
 	 * thread.

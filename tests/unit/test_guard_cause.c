@@ -2,7 +2,7 @@
 /* The cause of a fault: a full file system is no failing one. And what the library itself leaves behind. */
 #include <errno.h>
 #include <linux/fs.h>
-#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <pthread.h>
@@ -420,10 +420,11 @@ END_TEST
  */
 static bool set_attribute(const char *path, int attribute, bool on)
 {
+	/* The C libraries differ in the type of ioctl's second argument. */
 	int flags, fd = open(path, O_RDONLY | O_CLOEXEC);
-	bool done = fd >= 0 && !ioctl(fd, FS_IOC_GETFLAGS, &flags);
+	bool done = fd >= 0 && !syscall(SYS_ioctl, fd, FS_IOC_GETFLAGS, &flags);
 	flags = on ? flags | attribute : flags & ~attribute;
-	done = done && !ioctl(fd, FS_IOC_SETFLAGS, &flags);
+	done = done && !syscall(SYS_ioctl, fd, FS_IOC_SETFLAGS, &flags);
 	close(fd);
 	return done;
 }

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -200,7 +200,7 @@ static void check_extents(const char *path, uint64_t size)
 	map->fm_length = size;
 	map->fm_extent_count = 64;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	int rc = ioctl(fd, FS_IOC_FIEMAP, map);
+	int rc = (int)syscall(SYS_ioctl, fd, FS_IOC_FIEMAP, map);
 	close(fd);
 	if (rc)
 		return;
