@@ -25,9 +25,7 @@ void *calls_mmap(const struct map_call *call);
 
 /* Around a call that changes a file otherwise than by stores: NULL if no file of the table is concerned. */
 struct file *change_begin(int fd);
-/* Around one that may make it shorter or longer. */
-struct file *resize_begin(int fd);
-struct file *resize_of_path_begin(const char *path);
+struct file *change_of_path_begin(const char *path);
 /* Counts bytes, if they are not negative, or else a change of the file; returns result. errno is that of the call. */
 ssize_t change_end(struct file *file, ssize_t result);
 int resized_end(struct file *file, int result);

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdarg.h>
 
-#include "accelerate.h"
 #include "calls.h"
 #include "companion.h"
 #include "counts.h"
@@ -27,24 +26,13 @@ static bool is_aligned(uintptr_t address)
 	return !(address & ((size_t)sysconf(_SC_PAGESIZE) - 1));
 }
 
-static void unmapped(const struct piece *p, bool is_last)
-{
-	if (p->mark)
-		accelerate_gone(p->mark, (void *)p->start, p->end - p->start, is_last);
-}
-
-/* Of what is taken out, the first AT_ONCE pieces without their marks, for a call that then fails. */
+/* The first AT_ONCE pieces of what is taken out, for a call that then fails. */
 static size_t take(uintptr_t start, uintptr_t end, struct piece *ret)
 {
 	struct piece more[AT_ONCE], *pieces = ret;
-	bool is_last[AT_ONCE];
 	size_t total = 0, taken;
 	do {
-		taken = table_take(start, end, pieces, is_last, AT_ONCE);
-		for (size_t i = 0; i < taken; i++) {
-			unmapped(&pieces[i], is_last[i]);
-			pieces[i].mark = NULL;
-		}
+		taken = table_take(start, end, pieces, AT_ONCE);
 		total = total ? total : taken;
 		pieces = more;
 	} while (taken == AT_ONCE);
@@ -74,21 +62,16 @@ static void note_map(struct ledger_row *row, int protection, bool is_sync, uint6
 static void *map_shared(const struct map_call *call)
 {
 	struct file *file = file_add(call->fd);
-	void *address, *mark = NULL;
-	bool may_be_direct = file && companion_accelerates() && atomic_load(&file->is_dax);
-	if (!may_be_direct || !accelerate_map(call, &address, &mark))
-		address = calls_mmap(call);
+	void *address = calls_mmap(call);
 	if (address == MAP_FAILED || !file)
 		return address;
 	int error = errno;
 	uintptr_t start = (uintptr_t)address;
-	struct piece piece = {start, rounded(start, call->length), call->offset, file, mark};
+	struct piece piece = {start, rounded(start, call->length), call->offset, file};
 	table_add(&piece);
 	struct ledger_row *row = file_row(file);
-	bool is_sync = mark || ((call->flags & MAP_TYPE) == MAP_SHARED_VALIDATE && call->flags & MAP_SYNC);
+	bool is_sync = (call->flags & MAP_TYPE) == MAP_SHARED_VALIDATE && call->flags & MAP_SYNC;
 	note_map(row, call->protection, is_sync, call->length);
-	if (mark)
-		COUNT(row, marks, 1);
 	if (row)
 		question_map(row, call->fd, address, call->length, call->offset);
 	errno = error;
@@ -157,7 +140,6 @@ static void *remap(void *address, size_t old, size_t new, int flags, void *targe
 		pieces[0].offset += start - source.start;
 		pieces[0].start = start;
 		pieces[0].end = start + 1;
-		pieces[0].mark = NULL;
 		count = 1;
 	} else {
 		count = take(start, rounded(start, old), pieces);
@@ -187,27 +169,12 @@ void *mremap(void *address, size_t old, size_t new, int flags, ...)
 	return concerns ? remap(address, old, new, flags, target) : REAL(mremap)(address, old, new, flags, target);
 }
 
-/* Lines of pages that may not be read cannot be written back: the kernel can. */
-static void unmark(uintptr_t start, uintptr_t end)
-{
-	struct piece pieces[AT_ONCE];
-	bool is_last[AT_ONCE];
-	size_t count;
-	do {
-		count = table_unmark(start, end, pieces, is_last, AT_ONCE);
-		for (size_t i = 0; i < count; i++)
-			unmapped(&pieces[i], is_last[i]);
-	} while (count == AT_ONCE);
-}
-
 int mprotect(void *address, size_t length, int protection)
 {
 	struct piece piece;
 	uintptr_t start = (uintptr_t)address, end = rounded(start, length);
 	if (!companion_serves() || !table_find(start, end, &piece))
 		return REAL(mprotect)(address, length, protection);
-	if (!(protection & PROT_READ))
-		unmark(start, end);
 	int rc = REAL(mprotect)(address, length, protection);
 	for (uintptr_t at = start; !rc && protection & PROT_WRITE && table_find(at, end, &piece); at = piece.end) {
 		struct ledger_row *row = row_of(piece.file);

@@ -2,7 +2,6 @@
 /* Calls that make a file durable. They wait for the device: what is added to them is small beside that. */
 #include <errno.h>
 
-#include "accelerate.h"
 #include "companion.h"
 #include "counts.h"
 #include "question.h"
@@ -22,32 +21,6 @@ static void note_sync(struct ledger_row *row, uint64_t begin, int rc, void *call
 	question_site(row, caller);
 }
 
-/* Marks are of whole pages. */
-static enum why_kernel sync_by_lines(const struct piece *p, uintptr_t start, size_t length, int flags)
-{
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = (start + length + page - 1) & ~(page - 1);
-	if (!p->mark)
-		return WHY_MAPPING;
-	if (flags != MS_SYNC)
-		return WHY_FLAGS;
-	if (start & (page - 1) || end <= start || start < p->start || !table_is_all(start, end, p->mark))
-		return WHY_RANGE;
-	return accelerate_msync(p->mark, (void *)start, end - start);
-}
-
-static int sync_range(const struct piece *p, void *address, size_t length, int flags, struct ledger_row *row)
-{
-	if (companion_accelerates() && flags & MS_SYNC) {
-		enum why_kernel why = sync_by_lines(p, (uintptr_t)address, length, flags);
-		if (why == WHY_NOT) {
-			COUNT(row, by_lines, 1);
-			return 0;
-		}
-		COUNT(row, by_kernel[why], 1);
-	}
-	return REAL(msync)(address, length, flags);
-}
-
 int msync(void *address, size_t length, int flags)
 {
 	struct piece p;
@@ -56,7 +29,7 @@ int msync(void *address, size_t length, int flags)
 		return REAL(msync)(address, length, flags);
 	struct ledger_row *row = file_row(p.file);
 	uint64_t begin = now();
-	int rc = sync_range(&p, address, length, flags, row), error = errno;
+	int rc = REAL(msync)(address, length, flags), error = errno;
 	if (flags & MS_SYNC)
 		COUNT(row, msyncs, 1);
 	else

@@ -8,7 +8,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "accelerate.h"
 #include "companion.h"
 #include "file.h"
 #include "futex.h"
@@ -94,8 +93,6 @@ static void become_child_alone(void)
 	}
 	place_forked();
 	file_forked();
-	if (ledger->accelerate)
-		accelerate_forked();
 	inside_leave();
 	atomic_store(&here->is_known, 1);
 }
@@ -163,8 +160,6 @@ static void begin(void)
 		pthread_atfork(prepare_fork, end_fork, child_of_fork);
 		if (ledger->stacks && !stack_begin())
 			atomic_store(&ledger->has_no_stacks, 1);
-		if (ledger->accelerate)
-			accelerate_begin();
 	}
 	inside_leave();
 	atomic_store(&state, ledger ? SERVES : OFF);
@@ -203,11 +198,6 @@ EARLY bool companion_begins(void)
 	if (atomic_load_explicit(&state, memory_order_acquire) == NOT_BEGUN)
 		begin();
 	return companion_serves();
-}
-
-bool companion_accelerates(void)
-{
-	return ledger->accelerate;
 }
 
 void companion_lost(void)

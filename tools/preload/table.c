@@ -18,7 +18,6 @@ struct slot {
 	_Atomic uintptr_t start, end;
 	_Atomic uint64_t offset;
 	_Atomic(struct file *) file;
-	_Atomic(void *) mark;
 };
 
 static struct slot slots[PIECES];
@@ -31,7 +30,7 @@ static _Atomic unsigned version;
 
 static struct piece get(const struct slot *s)
 {
-	return (struct piece){GET(s, start), GET(s, end), GET(s, offset), GET(s, file), GET(s, mark)};
+	return (struct piece){GET(s, start), GET(s, end), GET(s, offset), GET(s, file)};
 }
 
 static void put(struct slot *s, const struct piece *p)
@@ -40,7 +39,6 @@ static void put(struct slot *s, const struct piece *p)
 	PUT(s, end, p->end);
 	PUT(s, offset, p->offset);
 	PUT(s, file, p->file);
-	PUT(s, mark, p->mark);
 }
 
 /* The number of the first piece that ends behind the address. A reader may meet any values here. */
@@ -83,14 +81,6 @@ bool table_find(uintptr_t start, uintptr_t end, struct piece *ret)
 	bool found = look(start, end, ret);
 	companion_unlock(&before);
 	return found;
-}
-
-bool table_is_all(uintptr_t start, uintptr_t end, const void *mark)
-{
-	struct piece p;
-	while (start < end && table_find(start, end, &p) && p.start <= start && p.mark == mark)
-		start = p.end;
-	return start >= end;
 }
 
 static void change_begin(sigset_t *before)
@@ -152,8 +142,7 @@ static struct piece cut(const struct piece *p, uintptr_t start, uintptr_t end)
 	return c;
 }
 
-/* Takes the range out of the piece at a place, which may leave two of it. Where there is no room for the second it is
- * lost, with its mark. */
+/* Takes the range out of the piece at a place, which may leave two of it. Without room for the second, that is lost. */
 static void cut_out(size_t at, const struct piece *whole, const struct piece *gone)
 {
 	struct piece below = cut(whole, whole->start, gone->start), above = cut(whole, gone->end, whole->end);
@@ -168,25 +157,7 @@ static void cut_out(size_t at, const struct piece *whole, const struct piece *go
 	}
 }
 
-static bool is_gone(const void *mark)
-{
-	for (size_t i = 0; i < count; i++)
-		if (GET(&slots[i], mark) == mark)
-			return false;
-	return true;
-}
-
-/* Of several pieces with one mark, all of which are taken out, the last. */
-static void find_last(const struct piece *taken, bool *ret_last, size_t how_many)
-{
-	for (size_t i = 0; i < how_many; i++) {
-		ret_last[i] = taken[i].mark && is_gone(taken[i].mark);
-		for (size_t later = i + 1; later < how_many; later++)
-			ret_last[i] = ret_last[i] && taken[later].mark != taken[i].mark;
-	}
-}
-
-size_t table_take(uintptr_t start, uintptr_t end, struct piece *ret, bool *ret_last, size_t room)
+size_t table_take(uintptr_t start, uintptr_t end, struct piece *ret, size_t room)
 {
 	sigset_t before;
 	size_t taken = 0;
@@ -198,31 +169,6 @@ size_t table_take(uintptr_t start, uintptr_t end, struct piece *ret, bool *ret_l
 		ret[taken] = cut(&whole, start, end);
 		cut_out(at, &whole, &ret[taken]);
 	}
-	find_last(ret, ret_last, taken);
-	change_end(&before);
-	return taken;
-}
-
-size_t table_unmark(uintptr_t start, uintptr_t end, struct piece *ret, bool *ret_last, size_t room)
-{
-	sigset_t before;
-	size_t taken = 0;
-	change_begin(&before);
-	for (size_t at = search(start); start < end && taken < room && at < count; at = search(start)) {
-		struct piece whole = get(&slots[at]);
-		if (whole.start >= end)
-			break;
-		struct piece part = cut(&whole, start, end), bare = part;
-		start = part.end;
-		if (!part.mark)
-			continue;
-		bare.mark = NULL;
-		cut_out(at, &whole, &part);
-		if (!insert(search(part.start), &bare))
-			companion_lost();
-		ret[taken++] = part;
-	}
-	find_last(ret, ret_last, taken);
 	change_end(&before);
 	return taken;
 }

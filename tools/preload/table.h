@@ -14,21 +14,15 @@ struct piece {
 	uintptr_t start, end;
 	uint64_t offset;
 	struct file *file;
-	void *mark; /* of accelerate mode */
 };
 
 /* The piece with the lowest address that has a byte of the range. Takes no lock and keeps errno. */
 bool table_find(uintptr_t start, uintptr_t end, struct piece *ret);
-/* Whether the whole range lies in pieces of this mark. */
-bool table_is_all(uintptr_t start, uintptr_t end, const void *mark);
 
 /* The range is free in the table. false: no room. */
 bool table_add(const struct piece *piece);
-/* Takes a range out: up to room of its pieces, cut to it, and whether each was the last with its mark. Call again
- * while it returns room. */
-size_t table_take(uintptr_t start, uintptr_t end, struct piece *ret, bool *ret_last, size_t room);
-/* The pieces of the range lose their mark, but stay. As table_take(). */
-size_t table_unmark(uintptr_t start, uintptr_t end, struct piece *ret, bool *ret_last, size_t room);
+/* Takes a range out: up to room of its pieces, cut to it. Call again while it returns room. */
+size_t table_take(uintptr_t start, uintptr_t end, struct piece *ret, size_t room);
 
 /* In a child of fork(2) whose copy of the table may be half of a change. */
 void table_drop(void);
