@@ -317,9 +317,16 @@ static void run(char *name)
 	_exit(99);
 }
 
+#ifdef NEEDED /* a function of a library, whose constructor and handlers are wanted */
+void NEEDED(void);
+#else
+#define NEEDED() (void)0
+#endif
+
 int main(int argc, char **argv)
 {
 	static char *rest[256];
+	NEEDED();
 	if (argc < 2 || argc > 250)
 		return 99;
 	state.path = argv[1];

@@ -35,8 +35,8 @@ class Skip(Exception):
 class Case:
     def __init__(self, command, programs, directory):
         self.command, self.directory = command, pathlib.Path(directory)
-        self.maps, self.variants, self.allocator = (os.path.join(programs, name)
-                                                    for name in ("maps", "variants", "allocator"))
+        self.maps, self.maps_at_fork, self.variants, self.allocator = (
+            os.path.join(programs, name) for name in ("maps", "maps_at_fork", "variants", "allocator"))
         self.file, self.other = str(self.directory / "file"), str(self.directory / "other")
         self.document = self.stderr = self.status = None
 
@@ -206,6 +206,16 @@ def test_children(case):
         counts(rows[0], msyncs=1, asked=PAGES * PAGE)
         counts(rows[1], msyncs=1, asked=PAGE)
         assert case.document["notes"] == [], case.document["notes"]
+
+
+def test_at_fork(case):
+    """A library's handlers of fork(2) map the file and other memory, and are counted in their process."""
+    rows = case.run(case.maps_at_fork, case.file, "open", "map", "sync", "fork", "sync-page",
+                    env={**os.environ, "AT_FORK_FILE": case.file})
+    assert len(rows) == 2 and rows[0]["pid"] != rows[1]["pid"], rows
+    counts(rows[0], maps=3, msyncs=1)
+    counts(rows[1], maps=1, msyncs=1, asked=PAGE, path=case.file)
+    assert case.document["notes"] == [], case.document["notes"]
 
 
 def test_grandchildren(case):

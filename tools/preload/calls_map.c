@@ -26,11 +26,13 @@ static bool is_aligned(uintptr_t address)
 	return !(address & ((size_t)sysconf(_SC_PAGESIZE) - 1));
 }
 
-/* The first AT_ONCE pieces of what is taken out, for a call that then fails. */
+/* The first AT_ONCE pieces of what is taken out, for a call that then fails. No lock where there is nothing. */
 static size_t take(uintptr_t start, uintptr_t end, struct piece *ret)
 {
-	struct piece more[AT_ONCE], *pieces = ret;
+	struct piece more[AT_ONCE], *pieces = ret, any;
 	size_t total = 0, taken;
+	if (!table_find(start, end, &any))
+		return 0;
 	do {
 		taken = table_take(start, end, pieces, AT_ONCE);
 		total = total ? total : taken;

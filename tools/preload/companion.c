@@ -32,6 +32,11 @@ static struct ledger *ledger;
 static struct here *here;
 static struct here fallback; /* Linux before 4.14: fork(3) alone is noticed */
 static _Atomic bool is_changing;
+/*
+ * Of the thread that forks, which has the lock. Handlers that a library's constructor gave to pthread_atfork(3) run
+ * between those of the companion, and may map and unmap.
+ */
+static __thread bool is_forking __attribute__((tls_model("initial-exec")));
 
 /* ---- The lock ---- */
 
@@ -40,6 +45,8 @@ void companion_lock(sigset_t *before)
 	sigset_t all;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, before);
+	if (is_forking)
+		return;
 	uint32_t open = 0;
 	if (!atomic_compare_exchange_strong(&here->lock, &open, 1)) {
 		int error = errno;
@@ -50,7 +57,7 @@ void companion_lock(sigset_t *before)
 	atomic_store_explicit(&is_changing, true, memory_order_relaxed);
 }
 
-void companion_unlock(const sigset_t *before)
+static void open_lock(void)
 {
 	atomic_store_explicit(&is_changing, false, memory_order_relaxed);
 	if (atomic_exchange(&here->lock, 0) == 2) {
@@ -58,6 +65,12 @@ void companion_unlock(const sigset_t *before)
 		futex_wake(&here->lock, FUTEX_PRIVATE_FLAG);
 		errno = error;
 	}
+}
+
+void companion_unlock(const sigset_t *before)
+{
+	if (!is_forking)
+		open_lock();
 	pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
@@ -68,11 +81,14 @@ static void prepare_fork(void)
 	sigset_t before;
 	companion_lock(&before);
 	before_fork = before;
+	atomic_store(&is_changing, false);
+	is_forking = true;
 }
 
 static void end_fork(void)
 {
 	sigset_t before = before_fork;
+	is_forking = false;
 	companion_unlock(&before);
 }
 
@@ -110,9 +126,12 @@ static void become_child(void)
 static void child_of_fork(void)
 {
 	sigset_t before = before_fork;
-	atomic_store(&is_changing, false);
-	atomic_store(&here->lock, 0);
-	atomic_store(&here->is_known, 0);
+	is_forking = false;
+	/* The kernel has emptied the other one, and a handler may have begun with it. */
+	if (here == &fallback) {
+		atomic_store(&here->lock, 0);
+		atomic_store(&here->is_known, 0);
+	}
 	become_child();
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
