@@ -71,11 +71,16 @@ const char *pm_file_what_forbids(int fd, enum pm_change change)
 	return what ? what : by_seal(fd, change);
 }
 
-int pm_file_fail_forbidden(const struct pm_file *f, int rc, const char *doing, enum pm_change change)
+/* what: what forbids it, if anything is known to. */
+static int fail_because(const struct pm_file *f, int rc, const char *doing, const char *what)
 {
-	const char *what = may_forbid(rc) ? pm_file_what_forbids(f->fd, change) : NULL;
 	return what ? pm_fail(rc, f->call, f->name, "%s: %s: %s", doing, pm_strerror(rc), what)
 	            : pm_file_fail(f, rc, doing);
+}
+
+int pm_file_fail_forbidden(const struct pm_file *f, int rc, const char *doing, enum pm_change change)
+{
+	return fail_because(f, rc, doing, may_forbid(rc) ? pm_file_what_forbids(f->fd, change) : NULL);
 }
 
 #define PROTECTED_LINK                                                                                                 \
@@ -95,7 +100,5 @@ int pm_file_fail_to_open(const struct pm_file *f, int rc, const char *path)
 	const char *what = may_forbid(rc) ? by_attribute(AT_FDCWD, path, 0) : NULL;
 	if (!what && may_forbid(rc) && f->directory_fd >= 0)
 		what = by_attribute(f->directory_fd, "", AT_EMPTY_PATH);
-	const char *doing = sentences[f->doing];
-	return what ? pm_fail(rc, f->call, f->name, "%s: %s: %s", doing, pm_strerror(rc), what)
-	            : pm_file_fail(f, rc, doing);
+	return fail_because(f, rc, sentences[f->doing], what);
 }
