@@ -50,6 +50,16 @@ static bool is_as_expected(const char *file, const struct pm_report *r)
 	return good;
 }
 
+static int promise(const char *file, struct pm_mapping *m, uint64_t offset, char byte)
+{
+	char *at = (char *)pm_base(m) + offset;
+	memset(at, byte, 100);
+	if (pm_persist(m, at, 100))
+		return complain(file, "pm_persist");
+	tell("promise", file, at, PAGE);
+	return 0;
+}
+
 static int store(const char *file)
 {
 	struct pm_options guarantee = {.size = sizeof(guarantee), .sync = PM_GUARANTEE, .length = SIZE};
@@ -64,12 +74,7 @@ static int store(const char *file)
 		return complain(file, "pm_map");
 	if (!is_as_expected(file, &r))
 		return 1;
-	char *at = (char *)pm_base(m) + AT;
-	memset(at, 'N', 100);
-	if (pm_persist(m, at, 100))
-		return complain(file, "pm_persist");
-	tell("promise", file, at, PAGE);
-	return 0;
+	return promise(file, m, AT, 'N');
 }
 
 /* What write(2) put there, by a mapping that only reads. */
@@ -102,11 +107,7 @@ static int zero_and_store(const char *file)
 	}
 	if (fallocate(fd, FALLOC_FL_ZERO_RANGE, (off_t)AT, (off_t)PAGE) || fsync(fd))
 		return perror(file), 1;
-	memset(base + AT, 'Z', 100);
-	if (pm_persist(m, base + AT, 100))
-		return complain(file, "pm_persist");
-	tell("promise", file, base + AT, PAGE);
-	return 0;
+	return promise(file, m, AT, 'Z');
 }
 
 /* By msync(2) alone: the blocks were written before the syncfs(2) of pm_map(), and of pm_resize(). */
@@ -119,12 +120,7 @@ static int store_prepared(const char *file)
 	memset(pm_base(m), 'P', 100);
 	if (pm_persist(m, pm_base(m), 100) || pm_resize(m, SIZE))
 		return complain(file, "pm_resize");
-	char *at = (char *)pm_base(m) + GROWN;
-	memset(at, 'G', 100);
-	if (pm_persist(m, at, 100))
-		return complain(file, "pm_persist");
-	tell("promise", file, at, PAGE);
-	return 0;
+	return promise(file, m, GROWN, 'G');
 }
 
 static const struct volume {
