@@ -12,6 +12,7 @@ Each test has a name in the output. One that cannot run here says why, and the e
 import os
 import pathlib
 import shlex
+import subprocess
 import sys
 import tempfile
 
@@ -44,7 +45,7 @@ def run_all(command, work, manual, names):
     for name in names:
         try:
             reason = run_test(name, command, work, manual)
-        except (AssertionError, ValueError, KeyError) as problem:
+        except (AssertionError, ValueError, KeyError, subprocess.SubprocessError) as problem:
             failed += 1
             print(f"{name}: failed: {problem!r}")
             continue
@@ -63,7 +64,7 @@ def is_found(script, test, command, work, manual):
         path.chmod(0o755)
         try:
             return run_test(test, [str(path)], work, manual) or False
-        except (AssertionError, ValueError, KeyError):
+        except (AssertionError, ValueError, KeyError, subprocess.SubprocessError):
             return True
 
 
