@@ -17,7 +17,7 @@ from check_processes import as_child
 from place import Skip, mapped
 
 CLONE_NEWNS = 0x20000
-MS_REC, MS_PRIVATE = 0x4000, 0x40000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 BLKPG, BLKPG_ADD_PARTITION, BLKPG_DEL_PARTITION = 0x1269, 1, 2
 ENUMERATED = {"kind", "access", "granularity", "could", "sync", "direct", "durable", "grade", "state", "folios",
               "level", "area", "method", "met", "event"}
@@ -321,9 +321,31 @@ def test_bench_counts(place):
         small = next(row for row in rows if row["size"] == 64)
         assert small["flushes"] is None or small["flushes"] >= 0.9, small
         switch = pathlib.Path("/sys/block", os.path.basename(loop.disk), "queue/iostats")
+        before = switch.read_text(encoding="ascii")
         try:
             switch.write_text("0", encoding="ascii")
         except OSError as error:
             raise Skip("counting cannot be switched off here") from error
-        rows = place.json("bench", "--seconds=1", loop.where)["rows"]
+        try:
+            document = place.json("bench", "--seconds=1", loop.where)
+        finally:
+            switch.write_text(before, encoding="ascii")
+        rows = document["rows"]
         assert {(row["written"], row["amplification"], row["flushes"]) for row in rows} == {(None, None, None)}, rows
+        assert "no device counts" in document["notes"][0], document["notes"]
+
+
+def test_bench_mounted_file(place):
+    """A file that is a mount of its own is not on the file system of the directory beside it."""
+    def act(libc):
+        here, there = place.file("here"), place.directory / "there"
+        there.mkdir()
+        if libc.mount(b"none", os.fsencode(there), b"tmpfs", 0, None):
+            return "no tmpfs can be mounted here"
+        (there / "file").write_bytes(b"x")
+        if libc.mount(os.fsencode(there / "file"), here, None, MS_BIND, None):
+            return "no file can be bound here"
+        done = place.run("bench", "--seconds=1", here, status=None)
+        return [done.returncode, done.stdout.decode(), done.stderr.decode()]
+    status, table, talk = in_own_mounts(act)
+    assert (status, table) == (2, "") and "mount of its own" in talk, (status, table, talk)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the command writes: JSON, tables, columns, names, mistakes."""
 
+import json
 import os
 import pathlib
 import re
@@ -53,6 +54,26 @@ def test_columns(place):
         assert list(place.json(command, argument)["rows"][0]) == columns_of_help(place, command)
     done = place.run("probe", "-o", "nothing", path, status=2)
     assert done.stdout == b"" and b"nothing" in done.stderr
+
+
+def test_standard_columns(place):
+    """Those with a star are those of a table without -o, and of a plus sign; what there is not is no unknown."""
+    path = place.file("file")
+    for command, *arguments in (("probe", path), ("explain", path), ("ps", "--all"), ("doctor",),
+                                ("bench", "--seconds=1", path)):
+        stars = re.findall(r"^  (\w+) +[*] ", place.run(command, "--help").stdout.decode(), re.MULTILINE)
+        for more in ((), ("-o", "+" + stars[0])):
+            done = place.run(command, *more, *arguments, status=None)
+            if command != "doctor":
+                assert done.stdout.decode().split("\n")[0].lower().split() == stars, (command, more, done)
+    heading = place.run("probe", "--require=durable", "-o", "+size", path, status=None).stdout.split(b"\n")[0]
+    assert heading.split()[-3:] == [b"MET", b"PATH", b"SIZE"], heading
+    done = place.run("probe", "-n", "-o", "met,error,sentence", path).stdout
+    assert done.split() == [b"-", b"-", b"-"], done
+    done = place.run("watch", "--for=1", "-o", "pid,start,could", path).stdout
+    assert done.split() == [b"-", b"-", b"-"], done
+    row = json.loads(place.run("watch", "--for=1", "--json", "-o", "pid,could", path).stdout)["row"]
+    assert row == {"pid": None, "could": ""}, row
 
 
 def test_manual(place):
@@ -135,9 +156,11 @@ def test_options(place):
 
 def test_mistakes(place):
     for arguments in ((), ("nothing",), ("probe",), ("probe", "--nothing", "/"), ("probe", "--require=all", "/"),
-                      ("ps", "-p", "x"), ("ps", "/"), ("explain",), ("explain", "/", "/")):
+                      ("ps", "-p", "x"), ("ps", "/"), ("explain",), ("explain", "/", "/"),
+                      ("run", "--columns=nothing", "-o", place.directory / "report", "true")):
         done = place.run(*arguments, status=2)
         assert done.stdout == b"" and done.stderr.startswith(b"pmdirect: "), done
+        assert b"--help" in done.stderr and os.listdir(place.directory) == [], done
     assert place.run("--help").stdout and place.run("--version").stdout.startswith(b"pmdirect ")
 
 
@@ -171,5 +194,6 @@ def test_completion(place):
     assert completed(place, "pmdirect", "ps", "-o", "pid,could_") == ["pid,could_reason"]
     assert sorted(completed(place, "pmdirect", "ps", "-o", "")) == sorted([*columns_of_help(place, "ps"), "all"])
     place.file("a file")
-    assert completed(place, "pmdirect", "explain", "a ") == ["a file"]
+    for words in (("explain",), ("ps", "--file"), ("ps", "-f"), ("run", "-o"), ("run", "--output")):
+        assert completed(place, "pmdirect", *words, "a ") == ["a file"], words
     assert str(os.getpid()) in completed(place, "pmdirect", "ps", "-p", "")

@@ -102,7 +102,7 @@ def test_watch_file(place):
     assert row["path"] == path.decode(), row
     watch.end()
     place.run("watch", place.directory / "absent", status=2)
-    place.run("watch", "/dev/null", status=2)
+    place.run("watch", "/dev/null", status=1)
     place.run("watch", status=2)
     assert place.run("watch", "--for=1", "-o", "event,path", path + b".moved").stdout.startswith(b"now  ")
 
@@ -140,13 +140,22 @@ def test_bench(place):
             assert abs(row["amplification"] - row["written"] / row["commits"] / row["size"]) < 0.02, row
     assert document["notes"] and os.listdir(place.directory) == []
     file = place.file("file")
-    assert str(place.directory) in place.json("bench", "--seconds=1", file)["notes"][0], "beside a file"
+    assert str(place.directory) in place.json("bench", "--seconds=1", file)["notes"][0], "in the directory of a file"
     os.unlink(file)
+    other = place.directory / "other"
+    other.mkdir()
+    os.symlink(place.file("other/file"), place.directory / "link")
+    assert str(other) in place.json("bench", "--seconds=1", place.directory / "link")["notes"][0], "of the file itself"
     gone = place.directory / "absent"
     for absent, why in ((gone, "No such file"), (gone / "file", "No such file"), ("", "No such file"),
                         ("/proc/version/file", "Not a directory")):
         done = place.run("bench", absent, status=2)
         assert why in done.stderr.decode() and str(absent) in done.stderr.decode() and not done.stdout, done
+    os.mkfifo(place.directory / "fifo")
+    devices = [name for name in ("/dev/loop0", "/dev/vda", "/dev/sda") if os.path.exists(name)]
+    for path in (place.directory / "fifo", "/dev/null", *devices):
+        done = place.run("bench", "--seconds=1", path, status=2)
+        assert str(path) in done.stderr.decode() and not done.stdout, done
     place.run("bench", "--seconds=0", place.directory, status=2)
 
 

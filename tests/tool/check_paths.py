@@ -24,6 +24,29 @@ def test_probe_unmappable(place):
     place.run("probe", "--require=durable", place.directory / "absent", status=2)
 
 
+def test_probe_unnamed(place):
+    """A directory whose file system makes no unnamed files: nothing is told, and that is no fact in the way."""
+    for path in ("/sys/kernel", "/proc"):
+        row, = place.json("probe", path, status=2)["rows"]
+        assert row["reason"] == "cannot-tell" and {row["grade"], row["size"], row["advice"]} == {None}, row
+        assert path in row["sentence"] and row["error"] == "", row
+
+
+def test_watch_unmappable(place):
+    """What cannot be watched is told by its cause, and is not met only where it cannot be mapped at all."""
+    os.mkfifo(place.directory / "fifo")
+    os.symlink("nowhere", place.directory / "dangling")
+    for path, status, why in ((place.directory / "fifo", 1, "neither a file"), (place.directory, 1, "a directory"),
+                              (place.file("empty", 0), 1, "its size is 0"), ("/dev/null", 1, "neither a file"),
+                              (place.directory / "dangling", 2, "No such file"), ("", 2, '"": No such file'),
+                              (os.path.join(place.file("file"), b"x"), 2, "Not a directory")):
+        done = place.run("watch", "--for=1", path, status=status)
+        assert done.stderr.decode().startswith("pmdirect: " + (os.fsdecode(path) or '""') + ": "), done
+        assert why in done.stderr.decode() and not done.stdout, done
+    for option in ("--file=x", "--writable"):
+        assert b"of -p" in place.run("watch", option, "--for=1", place.file("file"), status=2).stderr, option
+
+
 def test_probe_swap(place):
     """Swap space in use can be mapped for reading only."""
     path = place.file("swap", 1 << 20)

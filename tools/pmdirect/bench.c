@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "look.h"
+#include "place.h"
 #include "text.h"
 
 enum { METHOD, SIZE, COMMITS, RATE, MEDIAN, P99, WRITTEN, AMPLIFICATION, FLUSHES, COLUMNS };
@@ -33,8 +35,8 @@ static const struct column columns[] = {
 static const char help[] =
 	"usage: pmdirect bench [OPTIONS] PATH\n"
 	"\n"
-	"What a commit costs in a directory, or beside a file: in about five seconds, on a temporary file without a\n"
-	"name. Exit status: 0 it was measured, 2 it could not be.\n"
+	"What a commit costs in a directory, or in that of a file: in about five seconds, on a temporary file\n"
+	"without a name. Exit status: 0 it was measured, 2 it could not be.\n"
 	"\n"
 	"  --seconds=N        longer, or shorter, in all; 5\n" COMMON_HELP;
 
@@ -218,17 +220,38 @@ static int measure(struct bench *b, const char *method, uint64_t size, int (*com
 	return 0;
 }
 
-/* The directory itself, or that of the file, which must be there. NULL, with errno: it is not, or cannot be found. */
-static char *directory_of(const char *path)
+/* That of the file itself, not of a link to it. NULL, with a note: there is none on its file system that is known. */
+static char *directory_of_file(struct output *out, const char *path)
 {
-	struct stat st;
-	if (stat(path, &st))
-		return NULL;
-	if (S_ISDIR(st.st_mode))
-		return text_copy(path);
-	char *copy = text_copy(path), *directory = text_copy(dirname(copy));
+	char *whole = realpath(path, NULL);
+	if (!whole)
+		return output_note(out, "%s: %s", path, strerror(errno)), NULL;
+	char *copy = text_copy(whole), *directory = text_copy(dirname(copy));
+	if (look_mount(whole) != look_mount(directory)) {
+		output_note(out, "%s: the file is a mount of its own: name a directory on its file system", path);
+		free(directory);
+		directory = NULL;
+	}
 	free(copy);
+	free(whole);
 	return directory;
+}
+
+/* The directory itself, or that of the file, which must be there. NULL, with a note. */
+static char *directory_of(struct output *out, const char *path)
+{
+	struct place place;
+	int error;
+	place_look(path, &place);
+	if (place.kind == PLACE_DIRECTORY)
+		return text_copy(path);
+	if (place.kind == PLACE_FILE)
+		return directory_of_file(out, path);
+	char *obstacle = place_obstacle(path, &place, &error);
+	output_note(out, "%s%s", obstacle ? obstacle : path,
+	            obstacle ? "" : ": it is a device, and bench makes a file: name a directory");
+	free(obstacle);
+	return NULL;
 }
 
 static int make_file(struct bench *b)
@@ -272,9 +295,11 @@ static void say_granularity(struct bench *b)
 	if (pm_query(b->mapping, &r, sizeof(r)))
 		return;
 	b->is_counted = r.direct == PM_NO;
-	output_note(b->out,
-	            "%s: granularity %s, sync %s, direct %s; the device's counts have the writes of all programs",
-	            b->directory, pm_granularity_name(r.granularity), pm_state_name(r.sync), pm_state_name(r.direct));
+	bool is_counted = b->is_counted && counts_of(b->fd).is_known;
+	output_note(b->out, "%s: granularity %s, sync %s, direct %s; %s", b->directory,
+	            pm_granularity_name(r.granularity), pm_state_name(r.sync), pm_state_name(r.direct),
+	            is_counted ? "the device's counts have the writes of all programs"
+	                       : "no device counts what is written here");
 }
 
 static enum status bench(const char *path, const struct form *form, unsigned seconds)
@@ -284,11 +309,9 @@ static enum status bench(const char *path, const struct form *form, unsigned sec
 	uint64_t each = (uint64_t)seconds * 1000000000 / METHODS;
 	if (output_begin(&out, "bench", columns, COLUMNS, form))
 		return usage("bench");
-	b.directory = directory_of(path);
-	if (!b.directory) {
-		output_note(&out, "%s: %s", path, strerror(errno));
+	b.directory = directory_of(&out, path);
+	if (!b.directory)
 		return output_end(&out, STATUS_UNKNOWN);
-	}
 	int rc = prepare(&b);
 	if (!rc) {
 		say_granularity(&b);

@@ -51,7 +51,7 @@ static int add_column(struct output *o, const char *name, size_t length)
 		add_once(o, i);
 		return 0;
 	}
-	say("-o: there is no column \"%.*s\"; --help lists them", (int)length, name);
+	say("there is no column \"%.*s\"; --help lists them", (int)length, name);
 	return -1;
 }
 
@@ -161,7 +161,7 @@ static char *human(uint64_t bytes)
 static char *text_of(const struct column *column, const struct cell *cell)
 {
 	if (!cell->is_known)
-		return text_copy("?");
+		return text_copy(cell->text ? "-" : "?");
 	if (column->kind == COLUMN_ADDRESS)
 		return text_format("%" PRIx64, cell->number);
 	if (column->kind == COLUMN_RATIO)

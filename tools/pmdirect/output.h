@@ -36,6 +36,8 @@ struct cell {
 #define TEXT_CELL(value) ((struct cell){.is_known = (value) != NULL, .text = (value)})
 #define NUMBER_CELL(value) ((struct cell){.is_known = true, .number = (value)})
 #define UNKNOWN_CELL ((struct cell){.is_known = false})
+/* A number that there is not: null in JSON, as what is not known. A text that there is not is empty. */
+#define NO_CELL ((struct cell){.is_known = false, .text = ""})
 
 /* What the command line asks for. */
 struct form {

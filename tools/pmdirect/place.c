@@ -153,10 +153,17 @@ static void ask_file(const char *path, const struct place *place, struct pm_opti
 	answer->is_read_only |= options->flags & PM_READ_ONLY && place->kind != PLACE_BLOCK_DEVICE;
 }
 
-static void refuse(struct answer *answer, int error, char *sentence)
+char *place_obstacle(const char *path, const struct place *place, int *error)
 {
-	answer->error = error;
-	answer->sentence = sentence;
+	if (place->kind == PLACE_MISSING) {
+		*error = place->error;
+		return text_format("%s: %s", text_path(path), strerror(-place->error));
+	}
+	if (place->kind != PLACE_OTHER)
+		return NULL;
+	*error = -ENODEV;
+	return text_format(
+		"%s: neither a file nor a directory, a block device or a device-dax: pm_map() does not map it", path);
 }
 
 void place_ask(const char *path, const struct place *place, const struct pm_options *options, struct answer *answer)
@@ -164,14 +171,10 @@ void place_ask(const char *path, const struct place *place, const struct pm_opti
 	struct pm_options o = {
 		.size = sizeof(o), .sync = options->sync, .direct = options->direct, .flags = options->flags};
 	*answer = (struct answer){.error = 0};
-	if (place->kind == PLACE_MISSING) {
-		refuse(answer, place->error, text_format("%s: %s", path, strerror(-place->error)));
-	} else if (place->kind == PLACE_OTHER) {
-		refuse(answer, -ENODEV,
-		       text_format("%s: neither a file nor a directory, a block device or a device-dax: "
-		                   "pm_map() does not map it",
-		                   path));
-	} else if (place->lease_holder) {
+	answer->sentence = place_obstacle(path, place, &answer->error);
+	if (answer->sentence)
+		return;
+	if (place->lease_holder) {
 		answer->is_held_back = true;
 		answer->report.direct = place->direct;
 		answer->sentence =

@@ -21,6 +21,12 @@ struct place {
 const char *place_kind_name(enum place_kind kind);
 void place_look(const char *path, struct place *place);
 
+/*
+ * Why no mapping of it can be asked for, in a sentence, and in *error as a negative errno: it is not there, or pm_map()
+ * maps no such thing. NULL: it can.
+ */
+char *place_obstacle(const char *path, const struct place *place, int *error);
+
 /* The answer to a question about a place. */
 struct answer {
 	struct pm_report report; /* valid if error is 0 */

@@ -8,7 +8,6 @@
 #include "text.h"
 
 enum {
-	PATH,
 	KIND,
 	ACCESS,
 	SIZE,
@@ -23,11 +22,11 @@ enum {
 	MET,
 	ERROR,
 	SENTENCE,
+	PATH,
 	COLUMNS
 };
 
-static const struct column columns[] = {
-	[PATH] = {"path", COLUMN_PATH, false, "the path, as given"},
+static struct column columns[] = {
 	[KIND] = {"kind", COLUMN_TEXT, false, "file, directory (a new file there), block device, device-dax, other"},
 	[ACCESS] = {"access", COLUMN_TEXT, false, "read-write, read-only (where it cannot be written), new"},
 	[SIZE] = {"size", COLUMN_BYTES, false, "of the mapping"},
@@ -42,6 +41,7 @@ static const struct column columns[] = {
 	[MET] = {"met", COLUMN_TEXT, false, "whether what --require asks for is met: yes, no, unknown"},
 	[ERROR] = {"error", COLUMN_TEXT, false, "why it cannot be mapped or asked, in words"},
 	[SENTENCE] = {"sentence", COLUMN_TEXT, false, "the error in a sentence"},
+	[PATH] = {"path", COLUMN_PATH, true, "the path, as given"},
 };
 
 static const char help[] =
@@ -69,9 +69,10 @@ static const char *access_of(const struct place *place, const struct answer *a)
 	return a->is_new ? "new" : a->is_read_only ? "read-only" : "read-write";
 }
 
+/* A directory is not told about where a file must be created for that. */
 static bool is_told(const struct answer *a)
 {
-	return !a->error && !a->is_held_back;
+	return !a->error && !a->is_held_back && (a->report.granularity || a->report.reason);
 }
 
 /* Of a guarantee: met, refused, or not known. */
@@ -140,8 +141,8 @@ static void fill(struct cell *cells, const char *path, const struct place *place
 	                          : a->is_held_back         ? "leased"
 	                          : is_unmappable(a->error) ? "cannot-be-mapped"
 	                                                    : "cannot-tell");
-	cells[ERROR] = TEXT_CELL(a->error ? pm_strerror(a->error) : NULL);
-	cells[SENTENCE] = TEXT_CELL(a->sentence);
+	cells[ERROR] = TEXT_CELL(a->error ? pm_strerror(a->error) : "");
+	cells[SENTENCE] = TEXT_CELL(a->sentence ? a->sentence : "");
 }
 
 static enum status probe(struct output *out, const char *path, const struct request *request)
@@ -153,7 +154,7 @@ static enum status probe(struct output *out, const char *path, const struct requ
 	place_ask(path, &place, &request->options, &answer);
 	enum pm_state met = state_met(path, &place, request, &answer);
 	fill(cells, path, &place, &answer);
-	cells[MET] = TEXT_CELL(request->required ? pm_state_name(met) : NULL);
+	cells[MET] = TEXT_CELL(request->required ? pm_state_name(met) : "");
 	char *quirks = quirks_of(&answer.report);
 	cells[QUIRKS] = TEXT_CELL(is_told(&answer) ? quirks : NULL);
 	output_row(out, cells);
@@ -211,11 +212,7 @@ enum status command_probe(int argc, char **argv)
 		output_list_columns(columns, COLUMNS);
 		return STATUS_MET;
 	}
-	/* The path is last, where its length moves nothing. */
-	const char *standard = request.required ? "granularity,sync,direct,durable,grade,reason,met,path"
-	                                        : "granularity,sync,direct,durable,grade,reason,path";
-	if (!request.form.columns && !request.form.json)
-		request.form.columns = standard;
+	columns[MET].is_standard = request.required;
 	if (output_begin(&out, "probe", columns, COLUMNS, &request.form))
 		return usage("probe");
 	for (int i = optind; i < argc; i++)

@@ -276,9 +276,10 @@ enum status command_run(int argc, char **argv)
 	enum status status = check(*request.program);
 	if (status)
 		return status;
+	if (report_check(&request.form))
+		return usage("run");
 	int output = open_output(request.output);
-	if (output < 0 || report_check(&request.form) || answers_begin(&answers, request.stacks) ||
-	    set_environment(answers.path))
+	if (output < 0 || answers_begin(&answers, request.stacks) || set_environment(answers.path))
 		return STATUS_UNKNOWN;
 	return run(&request, &answers, output);
 }

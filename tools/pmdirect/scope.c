@@ -10,6 +10,7 @@
 #include "output.h"
 #include "reach.h"
 #include "scope.h"
+#include "text.h"
 
 static int take_pids(struct scope *s, const char *list)
 {
@@ -81,7 +82,7 @@ static int read_one(pid_t pid, struct areas *areas)
 	bool is_hidden = rc == -EACCES || rc == -EPERM, is_gone = rc == -ENOENT || rc == -ESRCH;
 	if (rc)
 		say("process %d: %s", (int)pid,
-		    is_hidden ? "this user may not see its mappings; root may"
+		    is_hidden ? "this user may not see its mappings, for want of CAP_SYS_PTRACE"
 		    : is_gone ? "there is no such process"
 		              : strerror(-rc));
 	return rc ? -1 : 0;
@@ -118,7 +119,7 @@ int scope_read(struct scope *s, struct scope_rows *ret)
 	*ret = (struct scope_rows){.unseen = 0};
 	int missing = s->file ? look_at(s->file, 0, &wanted) : 0;
 	if (missing) {
-		say("%s: %s", s->file, strerror(-missing));
+		say("%s: %s", text_path(s->file), strerror(-missing));
 		return -1;
 	}
 	rc = s->pid_count ? read_listed(s, &ret->areas) : read_all(ret);

@@ -129,3 +129,8 @@ char *text_copy(const char *text)
 		abort();
 	return copy;
 }
+
+const char *text_path(const char *path)
+{
+	return *path ? path : "\"\"";
+}

@@ -24,5 +24,7 @@ void text_json(FILE *stream, const char *text);
 __attribute__((format(printf, 1, 2))) char *text_format(const char *format, ...);
 __attribute__((format(printf, 1, 0))) char *text_format_list(const char *format, va_list arguments);
 char *text_copy(const char *text);
+/* A name at the start of a sentence: an empty one is seen. */
+const char *text_path(const char *path);
 
 #endif

@@ -38,7 +38,8 @@ static const char help[] =
 	"usage: pmdirect watch [OPTIONS] -p PID,... | PATH\n"
 	"\n"
 	"What changes, a line each, as it happens: in the mappings of processes, or of a file, which is mapped for\n"
-	"reading meanwhile. The first lines say how it is now. Exit status: 0 when it ends, 2 it cannot be watched.\n"
+	"reading meanwhile. The first lines say how it is now. Exit status: 0 when it ends, 1 it cannot be\n"
+	"mapped, 2 it cannot be watched.\n"
 	"\n"
 	"  -p, --pid=LIST     the shared file mappings of these processes\n"
 	"  -f, --file=PATH    of these, the mappings of one file\n"
@@ -97,7 +98,7 @@ static void fill_states(struct cell *cells, enum pm_granularity g, enum pm_state
                         const char *reason)
 {
 	for (size_t i = 0; i < COLUMNS; i++)
-		cells[i] = UNKNOWN_CELL;
+		cells[i] = columns[i].kind == COLUMN_TEXT ? TEXT_CELL("") : NO_CELL;
 	cells[TIME] = TEXT_CELL(time_now());
 	cells[GRANULARITY] = TEXT_CELL(pm_granularity_name(g));
 	cells[SYNC] = TEXT_CELL(pm_state_name(sync));
@@ -160,25 +161,47 @@ static int follow(struct output *out, const struct request *request, struct pm_m
 	return rc;
 }
 
-static enum status watch_path(struct output *out, const struct request *request)
+/* What stands in the way of a mapping of the path, in a sentence; NULL: nothing that is seen without opening it. */
+static char *obstacle_of(const char *path, int *error)
+{
+	struct place place;
+	place_look(path, &place);
+	char *sentence = place_obstacle(path, &place, error);
+	if (sentence)
+		return sentence;
+	*error = -EBUSY;
+	if (place.lease_holder)
+		return text_format("%s: process %d has a lease on the file, which an open would break", path,
+		                   (int)place.lease_holder);
+	*error = -EISDIR;
+	if (place.kind == PLACE_DIRECTORY)
+		return text_format("%s: it is a directory, and watch takes a file", path);
+	*error = -EINVAL;
+	if (place.kind == PLACE_FILE && !place.size)
+		return text_format("%s: its size is 0, so there is nothing to map", path);
+	return NULL;
+}
+
+static int map(struct output *out, const char *path, struct pm_mapping **m)
 {
 	struct pm_options o = {.size = sizeof(o), .flags = PM_READ_ONLY};
+	int rc = 0;
+	char *obstacle = obstacle_of(path, &rc);
+	if (!obstacle)
+		rc = pm_map(path, &o, m);
+	if (rc)
+		output_note(out, "%s", obstacle ? obstacle : pm_error_detail());
+	free(obstacle);
+	return rc;
+}
+
+static enum status watch_path(struct output *out, const struct request *request)
+{
 	struct pm_mapping *m;
 	struct pm_report r;
-	struct place place;
-	place_look(request->path, &place);
-	if (place.lease_holder) {
-		output_note(out, "process %d has a lease on the file, which an open would break",
-		            (int)place.lease_holder);
-		return STATUS_UNKNOWN;
-	}
-	bool is_file = place.kind != PLACE_MISSING && place.kind != PLACE_OTHER && place.kind != PLACE_DIRECTORY;
-	int rc = is_file ? pm_map(request->path, &o, &m) : -EINVAL;
-	if (rc) {
-		output_note(out, "%s%s", is_file ? "" : request->path,
-		            is_file ? pm_error_detail() : ": no file that could be mapped");
-		return STATUS_UNKNOWN;
-	}
+	int rc = map(out, request->path, &m);
+	if (rc)
+		return is_unmappable(rc) ? STATUS_NOT_MET : STATUS_UNKNOWN;
 	/* From here on changes are announced, so none falls between the first line and the next. */
 	int event_fd = pm_event_fd(m);
 	rc = event_fd < 0 ? event_fd : pm_query(m, &r, sizeof(r));
@@ -327,6 +350,8 @@ static int parse(int argc, char **argv, struct request *request)
 	request->path = optind < argc ? argv[optind] : NULL;
 	if (!request->path == !request->scope.pid_count || optind + 1 < argc)
 		return say("watch takes -p PID or one path"), -1;
+	if (request->path && (request->scope.file || request->scope.only_writable))
+		return say("--file and --writable choose among the mappings of -p"), -1;
 	return 0;
 }
 
