@@ -71,13 +71,37 @@ def layouts(text, work, compiler):
             if int(number) != ours]
 
 
+def kind_of_ctype(kind):
+    """As it is passed: a pointer, or a number of so many bytes with a sign or without."""
+    if kind is None:
+        return "void"
+    if not issubclass(kind, ctypes._SimpleCData) or kind in (ctypes.c_void_p, ctypes.c_char_p):
+        return "pointer"
+    return f"{'-' if kind(-1).value < 0 else '+'}{ctypes.sizeof(kind)}"
+
+
+def kind_of_declaration(words):
+    """The same of a result or a parameter in C. An enum without negative values is passed as an int."""
+    if "*" in words:
+        return "pointer"
+    kinds = {"void": None, "bool": ctypes.c_bool, "int": ctypes.c_int, "enum": ctypes.c_int,
+             "unsigned": ctypes.c_uint, "size_t": ctypes.c_size_t, "uint64_t": ctypes.c_uint64}
+    return kind_of_ctype(kinds[words.replace("const ", "").split()[0]])
+
+
+def declared(prototype):
+    """The kinds of the result and of each parameter."""
+    result, parameters = re.match(r"(.*?)\bpm_\w+\((.*)\);$", prototype).groups()
+    return tuple(kind_of_declaration(words) for words in (result, *parameters.split(", ")) if words != "void")
+
+
 def functions(text):
-    ours = {function.__name__: len(function.argtypes)
+    ours = {function.__name__: tuple(kind_of_ctype(kind) for kind in (function.restype, *function.argtypes))
             for function in [*vars(_library).values(), *_library.names.values()]
             if isinstance(function, _library.FUNCTION)}
-    theirs = {function.name: 0 if "(void)" in function.prototype else function.prototype.count(",") + 1
+    theirs = {function.name: declared(function.prototype)
               for function in reader.functions(text) if function.name not in NOT_THERE}
-    return [f"{name}(): {count} parameters" for name, count in set(theirs.items()) ^ set(ours.items())]
+    return [f"{name}(): {', '.join(kinds)}" for name, kinds in set(theirs.items()) ^ set(ours.items())]
 
 
 def check(text, work, compiler):
@@ -92,6 +116,10 @@ def self_test(text, work, compiler):
                             "size_t size;\n\tchar more;\n\tenum pm_granularity"),
                            ("uint64_t flushes, drains;", "uint64_t drains, flushes;"),
                            ("PM_API int pm_sync(", "PM_API int pm_another("),
+                           ("uint64_t pm_length(", "unsigned pm_length("),
+                           ("PM_API void *pm_base(", "PM_API int pm_base("),
+                           ("int value, size_t length", "unsigned value, size_t length"),
+                           ("pm_resize(struct pm_mapping *mapping, uint64_t", "pm_resize(struct pm_mapping *m, void *"),
                            ("int pm_drain(struct pm_mapping *mapping)", "int pm_drain(struct pm_mapping *m, int x)")):
         if there not in text:
             problems.append(f"the header has no '{there}'")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The structs and functions of pmdirect.h, as ctypes sees them. tests/bindings/layout.py compares them.
 
-Not by cffi: that needs a compiled module for each version of Python and each architecture (API mode), or the header at
-run time (ABI mode), where an operator's script needs nothing but Python and the library here. What cffi would save is
-this list, and the test compares each struct, value and function of it with the header.
+Not by cffi, which needs a compiled backend for each version of Python: here an operator's script needs Python and the
+library alone. What cffi would save are these lists, and the test compares each struct, value and prototype of them with
+the header.
 """
 
 import ctypes
