@@ -70,6 +70,8 @@ def test_standard_columns(place):
     assert heading.split()[-3:] == [b"MET", b"PATH", b"SIZE"], heading
     done = place.run("probe", "-n", "-o", "met,error,sentence", path).stdout
     assert done.split() == [b"-", b"-", b"-"], done
+    held = mapped(path)
+    assert place.run("ps", "-n", "-f", path, "-o", "note").stdout.split() == [b"-"], held
     done = place.run("watch", "--for=1", "-o", "pid,start,could", path).stdout
     assert done.split() == [b"-", b"-", b"-"], done
     row = json.loads(place.run("watch", "--for=1", "--json", "-o", "pid,could", path).stdout)["row"]

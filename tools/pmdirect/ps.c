@@ -118,7 +118,7 @@ static void fill_file(struct cell *cells, const struct area *a, const struct fac
 	cells[LOCKS] = is_known ? NUMBER_CELL(locks.record_locks) : UNKNOWN_CELL;
 	cells[FLOCKS] = is_known ? NUMBER_CELL(locks.flocks) : UNKNOWN_CELL;
 	cells[LEASES] = is_known ? NUMBER_CELL(locks.leases) : UNKNOWN_CELL;
-	cells[NOTE] = TEXT_CELL(f->obstacle);
+	cells[NOTE] = TEXT_CELL(f->obstacle ? f->obstacle : "");
 }
 
 static void fill(struct cell *cells, const struct area *a, const char *command, const struct mapping_state *m)

@@ -121,7 +121,7 @@ static void fill_state(struct cell *cells, const struct ledger_row *row, const s
 	cells[REASON] = TEXT_CELL(m.reason);
 	cells[COULD] = TEXT_CELL(pm_granularity_name(f->granularity));
 	cells[COULD_REASON] = TEXT_CELL(f->is_probed ? pm_reason_name(f->reason) : NULL);
-	cells[NOTE] = TEXT_CELL(f->obstacle);
+	cells[NOTE] = TEXT_CELL(f->obstacle ? f->obstacle : "");
 	cells[PATH] = TEXT_CELL(a ? a->path : NULL);
 }
 
