@@ -141,7 +141,11 @@ int pm_query(struct pm_mapping *m, struct pm_report *report, size_t report_size)
 		return wrong;
 	memset(&full, 0, sizeof(full));
 	int rc = pm_mapping_report(m, "pm_query", &full, report_size > offsetof(struct pm_report, evidence));
-	return rc ? rc : give_report(&full, report, report_size);
+	if (rc)
+		return rc;
+	if (full.reason == PM_REASON_TRUNCATED || full.evidence[PM_EV_IN_FILE].state == PM_NO)
+		pm_medium_tell_end(&m->medium);
+	return give_report(&full, report, report_size);
 }
 
 static uint64_t counted(const _Atomic uint64_t *counter)

@@ -121,10 +121,12 @@ static int find_cause_in_file(struct pm_mapping *m, const struct pm_fault *f, co
 	const char *call = "pm_guarded";
 	unsigned long long offset = f->offset;
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	if (offset - offset % page >= stx->stx_size)
+	pm_gate_note_end(m, stx->stx_size, resized);
+	if (offset - offset % page >= stx->stx_size) {
+		pm_medium_tell_end(&m->medium);
 		return pm_fail(-EIO, call, m->name, "offset %llu is past the end of the file (cut off at %llu)", offset,
 		               (unsigned long long)stx->stx_size);
-	pm_gate_note_end(m, stx->stx_size, resized);
+	}
 	int rc = why_no_store(m, stx, offset, page);
 	if (rc == -EPERM)
 		return pm_fail(rc, call, m->name,

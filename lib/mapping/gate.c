@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <string.h>
 
 #include "durability/alone.h"
 #include "error.h"
 #include "mapping/gate.h"
 #include "mapping/naming.h"
 #include "observe/observe.h"
+
+/* After it there is no mapping left that another call could mend. */
+static bool is_last(const char *call)
+{
+	return !strcmp(call, "pm_unmap");
+}
 
 /* Sends the event, once for each failure, and leaves the sentence. */
 static int report_error(struct pm_mapping *m, const char *call, int error)
@@ -19,11 +26,13 @@ static int report_error(struct pm_mapping *m, const char *call, int error)
 	if (error == -ENOMEM && atomic_load(&m->medium.has_gap))
 		return pm_fail(error, call, m->name,
 		               "the program unmapped a part of the mapping (munmap(2)), and it is not known whether "
-		               "what was stored is durable: pm_clear_error() makes it durable");
-	return pm_fail(error, call, m->name,
-	               "a write-back failed or could not be confirmed: %s; the mapping is poisoned until "
-	               "pm_clear_error()%s",
-	               pm_strerror(error), pm_what_helps(error));
+		               "what was stored is durable%s",
+		               is_last(call) ? "" : ": pm_clear_error() makes it durable");
+	return pm_fail(error, call, m->name, "a write-back failed or could not be confirmed: %s; %s%s",
+	               pm_strerror(error),
+	               is_last(call) ? "the mapping is gone, and what was stored through it may not be durable"
+	                             : "the mapping is poisoned until pm_clear_error()",
+	               pm_what_helps(error));
 }
 
 /* No answer through the descriptor counts any more, so no call promises anything by itself. */
@@ -32,8 +41,8 @@ static int report_lost_descriptor(struct pm_mapping *m, const char *call)
 	pm_terms_close_short_cut(&m->terms);
 	return pm_fail(
 		-EBADF, call, m->name,
-		"the program closed descriptor %d of this mapping, or another file has its number: unmap and map again",
-		m->medium.fd);
+		"the program closed descriptor %d of this mapping, or another file has its number: %smap again",
+		m->medium.fd, is_last(call) ? "" : "unmap and ");
 }
 
 int pm_gate_enter(struct pm_mapping *m, const char *call)
@@ -44,7 +53,9 @@ int pm_gate_enter(struct pm_mapping *m, const char *call)
 	if (atomic_load_explicit(&m->file.identity.lost, memory_order_relaxed))
 		return report_lost_descriptor(m, call);
 	error = atomic_load_explicit(&m->terms.lost_guarantee, memory_order_relaxed);
-	return error ? pm_fail(error, call, m->name, "the guarantee was lost; call pm_clear_error() to acknowledge it")
+	return error ? pm_fail(error, call, m->name, "the guarantee was lost%s",
+	                       is_last(call) ? ", and no call of pm_clear_error() acknowledged it"
+	                                     : "; call pm_clear_error() to acknowledge it")
 	             : 0;
 }
 
@@ -72,12 +83,21 @@ void pm_gate_note_cut(struct pm_mapping *m)
 		pm_terms_close_short_cut(&m->terms);
 }
 
+/* Whether pm_resize() can let the mapping go on after the call. */
+static bool can_go_on(const struct pm_mapping *m, const char *call)
+{
+	bool ends = is_last(call) || !strcmp(call, "pm_give_up");
+	bool can_resize = pm_mapping_backing(m) == PM_BACKING_FILE && (m->reserved || !(m->flags & PM_READ_ONLY));
+	return can_resize && !ends && !pm_parts_have_gaps(&m->medium.parts);
+}
+
 int pm_gate_cut_off(struct pm_mapping *m, const char *call)
 {
+	unsigned long long end = pm_medium_tell_end(&m->medium);
 	return pm_fail(-ERANGE, call, m->name,
 	               "the file was truncated to %llu, inside the range, and what was stored beyond is lost: "
-	               "pm_resize() to what is left, or map again",
-	               (unsigned long long)atomic_load(&m->medium.end));
+	               "%smap again",
+	               end, can_go_on(m, call) ? "pm_resize() to what is left, or " : "");
 }
 
 /* On lines what was flushed is not recorded, so it may lie beyond. Through a read-only mapping nothing was stored. */

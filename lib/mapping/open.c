@@ -76,7 +76,6 @@ static void choose_strategy(struct pm_mapping *m, const struct pm_subject *s)
 	m->medium.fd = s->fd;
 	m->medium.identity = m->file.kept ? &m->file.identity : NULL;
 	m->medium.reach = m->mapped.range.offset + m->mapped.range.length;
-	atomic_store(&m->medium.end, UINT64_MAX);
 	m->medium.read_only = m->flags & PM_READ_ONLY;
 	m->medium.is_device = !S_ISREG(m->file.stx.stx_mode);
 	m->medium.file_system = s->found.file_system;

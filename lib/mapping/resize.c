@@ -355,7 +355,8 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 	uint64_t cuts = pm_shared_files_cuts();
 	int rc = check_file(m);
 	uint64_t end = m->mapped.range.offset + (length < m->mapped.range.length ? length : m->mapped.range.length);
-	if (!rc && m->file.size < end)
+	/* The file may have grown again since this call saw it end there. */
+	if (!rc && (m->file.size < end || pm_medium_is_untold(&m->medium, end)))
 		rc = pm_gate_cut_off(m, "pm_resize");
 	if (rc || (length == m->mapped.range.length && !pm_medium_is_cut(&m->medium)))
 		return rc;
@@ -364,8 +365,11 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 	/* Other threads may not know that yet, and still wait for its -ERANGE. */
 	if (grows && m->reserved && pm_medium_is_cut(&m->medium))
 		return pm_gate_cut_off(m, "pm_resize");
-	if (length == m->mapped.range.length) /* the file reaches there again: what was cut off is zeros now */
-		return remap(m, length);
+	/* Where the file reaches there again another process made it longer, which is in no journal yet. */
+	if (pm_medium_is_cut(&m->medium))
+		rc = complete_file(m, 0, 0);
+	if (rc || length == m->mapped.range.length) /* what was cut off is zeros now */
+		return rc ? rc : remap(m, length);
 	rc = grows ? grow(m, length, cuts, batch) : shrink(m, length);
 	if (rc)
 		pm_file_undo(&m->file);

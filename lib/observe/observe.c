@@ -111,6 +111,9 @@ void pm_observe_publish(struct pm_observed *o, struct pm_event_batch *batch, boo
 {
 	if (!batch->count)
 		return;
+	for (unsigned i = 0; i < batch->count; i++)
+		if (batch->event[i].kind == PM_EVENT_TRUNCATED)
+			pm_medium_tell_end(o->medium);
 	struct pm_event_state after = state_of(o);
 	if (pm_events_publish(&o->events, batch, &after, by_watcher))
 		pm_notifier_wake();

@@ -120,8 +120,8 @@ _NO_JOURNAL = tuple(Volume(node, "ext4", options, "-b 4096 -O ^has_journal", "/m
 # itself.
 _WAYS = tuple(Volume(f"/dev/pmem{number}", fs, options, mkfs, f"/mnt/{name}")
               for number, (name, fs, options, mkfs) in enumerate(
-                  [(f"ext4-{i}", "ext4", "dax=always,commit=300", "-b 4096") for i in range(18)] +
-                  [(f"xfs-{i}", "xfs", "dax=always", "-m reflink=0") for i in range(19)] +
+                  [(f"ext4-{i}", "ext4", "dax=always,commit=300", "-b 4096") for i in range(19)] +
+                  [(f"xfs-{i}", "xfs", "dax=always", "-m reflink=0") for i in range(20)] +
                   [(f"fast-{i}", "ext4", "dax=always,commit=300", "-b 4096 -O fast_commit") for i in range(8)]))
 
 

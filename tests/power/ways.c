@@ -325,6 +325,33 @@ static int turns_cut_and_written(void)
 	return take_turns(cut_and_write);
 }
 
+static int cut_inside(int fd, size_t page)
+{
+	return ftruncate(fd, (off_t)(page * PAGE + LINE)) || fsync(fd);
+}
+
+static int write_from(int fd, size_t page)
+{
+	int rc = pwrite(fd, "N", 1, (off_t)(page * PAGE + LINE)) != 1;
+	for (size_t at = page + 1; at < PAGES && !rc; at++)
+		rc = write_page(fd, at);
+	return rc;
+}
+
+/*
+ * A cut on DAX unmaps every page (fs/dax.c dax_layout_busy_page). The store after it maps the last one again, so no
+ * write fault commits the size that the file grows to then.
+ */
+static int cut_acknowledged(void)
+{
+	size_t at = 2 * PAGE + 8 * LINE;
+	if (mapped(0) || other_process(cut_inside) || pm_sync(m) != -ERANGE)
+		return complain(place, "pm_sync");
+	if (pm_memset(m, base + 2 * PAGE, 'o', LINE, 0) || other_process(write_from) || pm_resize(m, SIZE))
+		return complain(place, "pm_resize");
+	return promise(pm_memset(m, (char *)pm_base(m) + at, 'S', LINE, 0), at, LINE);
+}
+
 /* ---- Another process gives the file another path ---- */
 
 static int move_directory(int fd, size_t page)
@@ -434,6 +461,7 @@ static const struct way {
 	{"turns-rewritten", turns_rewritten, "file", 0, 0},
 	{"turns-cut", turns_cut, "file", 0, 0},
 	{"turns-cut-and-written", turns_cut_and_written, "file", 0, 0},
+	{"cut-acknowledged", cut_acknowledged, "file", 2 * PAGE + 8 * LINE, LINE},
 	{"moved-above", moved_above, "c/b/file", 2 * PAGE, LINE},
 	{"fast-unsynced", fast_unsynced, "file", SIZE, SIZE},
 	{"fast-punched", fast_punched, "file", 2 * PAGE, LINE},

@@ -2,7 +2,8 @@
 # One cut of all the ways of ways.c, each on a file system of its own; and of some with a rule of the library switched
 # off.
 PLAIN="sync persist read-only deep renamed descriptor appended rewritten-sync rewritten-deep rewritten-look
-rewritten-looking turns-rewritten turns-cut turns-cut-and-written renamed-above moved-above"
+rewritten-looking turns-rewritten turns-cut turns-cut-and-written cut-acknowledged
+renamed-above moved-above"
 FAST="fast-unsynced fast-punched fast-cut fast-rewritten fast-trusted fast-leased"
 
 # $1: a function that is called with the way, its name, its directory, and the mutation if it is a control

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pm_resize() lets a mapping of a file that was cut off go on, also where the file has grown again. It acknowledges
+ * only what the caller was told, and each sentence advises what is still possible.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mapping/mapping.h"
+#include "unit.h"
+
+#define PAGES 64u
+#define IN_PAGE 100u
+
+static struct pm_mapping *m;
+static char *base;
+static const char *path;
+static size_t page;
+static uint64_t end; /* after the cut: inside a page */
+static unsigned asked;
+
+static void start(const struct fake_machine *machine, const struct pm_options *o)
+{
+	page = unit_page();
+	path = unit_file("file", PAGES * page);
+	fake_start(machine);
+	m = unit_map(path, o);
+	base = pm_base(m);
+	end = 5 * page + IN_PAGE;
+	asked = 0;
+}
+
+static void cut(uint64_t size)
+{
+	unit_expect(!truncate(path, (off_t)size));
+}
+
+static void check_told(int rc)
+{
+	char number[24];
+	snprintf(number, sizeof(number), "%llu", (unsigned long long)end);
+	ck_assert_int_eq(rc, -ERANGE);
+	ck_assert_msg(strstr(pm_error_detail(), number), "%s", pm_error_detail());
+}
+
+static void check_durable(void)
+{
+	base = pm_base(m);
+	unit_ok(pm_flush(m, base, (size_t)pm_length(m)));
+	unit_ok(pm_drain(m));
+	unit_ok(pm_unmap(m));
+}
+
+/* ---- What the caller was told ---- */
+
+static void grow_before_the_second_look(enum fake_call c)
+{
+	if (c == FAKE_statx_now && ++asked == 2)
+		cut(PAGES * page);
+}
+
+/* The drain of pm_resize() itself saw the cut, or a call that returned 0 for its own range. */
+START_TEST(a_cut_is_told_before_it_is_acknowledged)
+{
+	bool was_seen_before = _i & 1, has_reserve = _i & 4;
+	start(&fake_plain, UNIT_OPTIONS(.reserve = has_reserve ? 2 * PAGES * unit_page() : 0));
+	uint64_t length = _i & 2 ? end + 1 : PAGES * page;
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	cut(end);
+	if (was_seen_before) {
+		unit_ok(pm_persist(m, base, 1)); /* takes the other as well */
+		cut(PAGES * page);
+	} else {
+		counting.hook = grow_before_the_second_look;
+	}
+	check_told(pm_resize(m, length));
+	counting.hook = NULL;
+	ck_assert_uint_eq(unit_size_of(path), PAGES * page);
+	ck_assert_uint_eq(pm_length(m), PAGES * page);
+	check_told(pm_drain(m));
+	ck_assert_int_eq(pm_errors_current(&m->errors), 0);
+	unit_ok(pm_resize(m, length));
+	unit_ok(pm_drain(m));
+	check_durable();
+}
+END_TEST
+
+static void grow_after_the_look(enum fake_call c)
+{
+	if (c == FAKE_statx_now)
+		cut(PAGES * page);
+}
+
+/* Lines are not asked about: the look of pm_resize() sees the cut, and the file grows before the call asks itself. */
+START_TEST(so_is_one_of_lines)
+{
+	start(_i ? &fake_eadr : &fake_dax, NULL);
+	unit_ok(pm_persist(m, base + 10 * page, 1));
+	cut(end);
+	counting.hook = grow_after_the_look;
+	check_told(pm_resize(m, PAGES * page));
+	counting.hook = NULL;
+	ck_assert_uint_eq(unit_size_of(path), PAGES * page);
+	check_told(pm_persist(m, base + end, 1));
+	unit_ok(pm_resize(m, PAGES * page));
+	check_durable();
+}
+END_TEST
+
+/* A mapping that is to grow: what was cut off is told before the file is made longer. */
+START_TEST(so_is_one_of_a_mapping_that_grows)
+{
+	start(&fake_plain, NULL);
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	cut(end);
+	counting.hook = grow_before_the_second_look;
+	check_told(pm_resize(m, 2 * PAGES * page));
+	counting.hook = NULL;
+	ck_assert_uint_eq(unit_size_of(path), PAGES * page);
+	unit_ok(pm_resize(m, 2 * PAGES * page));
+	ck_assert_uint_eq(unit_size_of(path), 2 * PAGES * page);
+	check_durable();
+}
+END_TEST
+
+/* A report and an event tell it as well. */
+START_TEST(what_a_look_told_is_acknowledged)
+{
+	struct pm_event event = {.kind = 0};
+	start(&fake_plain, NULL);
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	cut(end);
+	unit_ok(pm_persist(m, base, 1));
+	if (!_i)
+		unit_query(m);
+	while (_i && event.kind != PM_EVENT_TRUNCATED)
+		unit_ok(pm_next_event(m, &event, sizeof(event)));
+	cut(PAGES * page);
+	unit_ok(pm_resize(m, PAGES * page));
+	unit_ok(pm_drain(m));
+	check_durable();
+}
+END_TEST
+
+/* The file had grown again when it was looked at: there is no event, and the report knows the cut from the drain. */
+START_TEST(a_look_that_came_too_late)
+{
+	struct pm_event event;
+	struct pm_report r;
+	start(&fake_plain, NULL);
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	cut(end);
+	unit_ok(pm_persist(m, base, 1));
+	cut(PAGES * page);
+	if (_i) {
+		unit_ok(pm_query(m, &r, _i == 1 ? sizeof(r) : offsetof(struct pm_report, evidence)));
+		ck_assert_int_eq(r.reason, PM_REASON_TRUNCATED);
+	} else {
+		while (!pm_next_event(m, &event, sizeof(event)))
+			ck_assert_int_ne(event.kind, PM_EVENT_TRUNCATED);
+		check_told(pm_resize(m, PAGES * page));
+	}
+	unit_ok(pm_resize(m, PAGES * page));
+	check_durable();
+}
+END_TEST
+
+static void cut_deeper(enum fake_call c)
+{
+	if (c != FAKE_mprotect)
+		return;
+	counting.hook = NULL;
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	cut(end);
+	unit_ok(pm_persist(m, base, 1));
+}
+
+/* Within a reserve other threads go on while the call runs, and see what it has not seen. */
+START_TEST(what_is_seen_during_the_call_is_not_acknowledged)
+{
+	start(&fake_plain, UNIT_OPTIONS(.reserve = PAGES * unit_page()));
+	cut(20 * page);
+	ck_assert_int_eq(pm_persist(m, base + 30 * page, 1), -ERANGE);
+	cut(PAGES * page);
+	counting.hook = cut_deeper;
+	unit_ok(pm_resize(m, 50 * page));
+	check_told(pm_drain(m));
+	unit_ok(pm_resize(m, 50 * page));
+	check_durable();
+}
+END_TEST
+
+static int store_beyond(void *arg)
+{
+	*(volatile char *)arg = 1;
+	return 0;
+}
+
+/* A fault tells it, and every later call knows the end that the fault saw. */
+START_TEST(what_a_fault_told_is_acknowledged)
+{
+	start(_i ? &fake_dax : &fake_plain, NULL);
+	fake.guards = true;
+	unit_ok(pm_guard_install());
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	cut(end);
+	ck_assert_int_eq(pm_guarded(m, store_beyond, base + 10 * page, NULL, 0), -EIO);
+	cut(PAGES * page);
+	check_told(pm_persist(m, base + 10 * page, 1));
+	unit_ok(pm_resize(m, PAGES * page));
+	check_durable();
+	unit_ok(pm_guard_remove());
+}
+END_TEST
+
+/* What was told of one cut is no word about a deeper one. */
+START_TEST(each_cut_is_told)
+{
+	start(&fake_plain, NULL);
+	cut(20 * page);
+	ck_assert_int_eq(pm_persist(m, base + 30 * page, 1), -ERANGE);
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	cut(end);
+	unit_ok(pm_persist(m, base, 1));
+	cut(PAGES * page);
+	check_told(pm_resize(m, PAGES * page));
+	unit_ok(pm_resize(m, PAGES * page));
+	unit_ok(pm_drain(m));
+	check_durable();
+}
+END_TEST
+
+/* Told once, and acknowledged: a later cut at the same place is told again. */
+START_TEST(a_cut_that_was_acknowledged_counts_for_no_other)
+{
+	start(&fake_plain, NULL);
+	for (int i = 0; i < 3; i++) {
+		unit_ok(pm_flush(m, base + 10 * page, 1));
+		cut(end);
+		unit_ok(pm_persist(m, base, 1));
+		cut(PAGES * page);
+		check_told(pm_resize(m, PAGES * page));
+		unit_ok(pm_resize(m, PAGES * page));
+		unit_ok(pm_drain(m));
+	}
+	check_durable();
+}
+END_TEST
+
+/* What another process made long again is durable before lines are promised there, or the call fails. */
+START_TEST(what_grew_again_is_synced)
+{
+	start(_i ? &fake_dax : &fake_plain, NULL);
+	fake.recovers = true;
+	cut(end);
+	ck_assert_int_eq(pm_sync(m), -ERANGE);
+	cut(PAGES * page);
+	fake_fail(FAKE_fsync, 0, EIO);
+	ck_assert_int_eq(pm_resize(m, PAGES * page), -EIO);
+	fake_fail(FAKE_fsync, 0, 0);
+	unit_ok(pm_clear_error(m));
+	check_told(pm_persist(m, base + end, 1));
+	fake_forget();
+	unit_ok(pm_resize(m, PAGES * page));
+	ck_assert_uint_eq(fake_calls(FAKE_fsync), 1);
+	check_durable();
+}
+END_TEST
+
+/* What lies behind the new length is the mapping's no more. */
+START_TEST(what_is_not_kept_needs_no_word)
+{
+	start(&fake_plain, UNIT_OPTIONS(.reserve = _i & 1 ? PAGES * unit_page() : 0));
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	cut(end);
+	if (_i & 2)
+		counting.hook = grow_before_the_second_look;
+	unit_ok(pm_resize(m, end));
+	counting.hook = NULL;
+	unit_ok(pm_drain(m));
+	check_durable();
+}
+END_TEST
+
+/* ---- What the sentence advises ---- */
+
+static int touch_the_end(void)
+{
+	return pm_persist(m, base + end, 1);
+}
+
+static int give_up_a_page(void)
+{
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	return pm_give_up(m, base, page);
+}
+
+static const struct {
+	unsigned flags;
+	bool has_reserve, has_gap, can_resize;
+	int (*tell)(void);
+} advices[] = {
+	{.tell = touch_the_end, .can_resize = true},
+	{.tell = touch_the_end, .flags = PM_READ_ONLY},
+	{.tell = touch_the_end, .flags = PM_READ_ONLY, .has_reserve = true, .can_resize = true},
+	{.tell = touch_the_end, .has_gap = true},
+	{.tell = give_up_a_page},
+};
+#define ADVICES 5
+
+START_TEST(the_sentence_advises_what_is_possible)
+{
+	bool can_resize = advices[_i].can_resize;
+	start(&fake_plain, UNIT_OPTIONS(.flags = advices[_i].flags,
+	                                .reserve = advices[_i].has_reserve ? PAGES * unit_page() : 0));
+	if (advices[_i].has_gap)
+		unit_ok(pm_give_up(m, base + 60 * page, page));
+	cut(end);
+	check_told(advices[_i].tell());
+	ck_assert_msg(!strstr(pm_error_detail(), "pm_resize()") == !can_resize, "%s", pm_error_detail());
+	ck_assert_msg(strstr(pm_error_detail(), "map again"), "%s", pm_error_detail());
+	ck_assert_int_eq(!pm_resize(m, end), can_resize);
+	pm_unmap(m);
+}
+END_TEST
+
+/* After it there is no mapping that pm_resize() or pm_clear_error() could be called on. */
+START_TEST(an_unmapping_advises_no_call_on_the_mapping)
+{
+	static const int expected[] = {-ERANGE, -EIO, -EBADF};
+	start(&fake_plain, NULL);
+	unit_ok(pm_flush(m, base + 10 * page, 1));
+	if (_i == 0)
+		cut(end);
+	else if (_i == 1)
+		fake_fail(FAKE_msync, 0, EIO);
+	else
+		close(m->medium.fd);
+	ck_assert_int_eq(pm_unmap(m), expected[_i]);
+	const char *text = pm_error_detail();
+	bool is_possible = !strstr(text, "pm_resize") && !strstr(text, "pm_clear_error") && !strstr(text, "unmap and");
+	ck_assert_msg(is_possible, "%s", text);
+	ck_assert_msg(strstr(text, "pm_unmap(") || strstr(text, "pm_unmap "), "%s", text);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *c = unit_case("cut_told");
+	tcase_add_loop_test(c, a_cut_is_told_before_it_is_acknowledged, 0, 8);
+	tcase_add_loop_test(c, so_is_one_of_lines, 0, 2);
+	tcase_add_test(c, so_is_one_of_a_mapping_that_grows);
+	tcase_add_loop_test(c, what_a_look_told_is_acknowledged, 0, 2);
+	tcase_add_loop_test(c, a_look_that_came_too_late, 0, 3);
+	tcase_add_loop_test(c, what_a_fault_told_is_acknowledged, 0, 2);
+	tcase_add_test(c, what_is_seen_during_the_call_is_not_acknowledged);
+	tcase_add_test(c, each_cut_is_told);
+	tcase_add_test(c, a_cut_that_was_acknowledged_counts_for_no_other);
+	tcase_add_loop_test(c, what_grew_again_is_synced, 0, 2);
+	tcase_add_loop_test(c, what_is_not_kept_needs_no_word, 0, 4);
+	tcase_add_loop_test(c, the_sentence_advises_what_is_possible, 0, ADVICES);
+	tcase_add_loop_test(c, an_unmapping_advises_no_call_on_the_mapping, 0, 3);
+	return unit_run();
+}
