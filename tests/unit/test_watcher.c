@@ -316,6 +316,54 @@ START_TEST(a_member_that_comes_after_the_descriptors_were_closed)
 }
 END_TEST
 
+static atomic_bool is_looked_at_after_its_end;
+
+static bool observe_after_its_end(void *arg)
+{
+	(void)arg;
+	atomic_store(&is_looked_at_after_its_end, true);
+	return true;
+}
+
+/* What the memory of a member may hold after it left: another that is due, and the end of the list. */
+static void leave_and_forge(struct member *m)
+{
+	pm_watcher_remove(&m->watched);
+	m->watched.observe = observe_after_its_end;
+	m->watched.next = NULL;
+	m->watched.due = 1;
+}
+
+/* While the thread looks at one member, those that it would look at next leave: the next, all, the next but one. */
+START_TEST(a_member_that_leaves_is_followed_by_the_next)
+{
+	struct member first, next, last;
+	fake_start(&fake_plain);
+	join(&last, "last", false);
+	join(&next, "next", false);
+	join(&first, "first", false);
+	atomic_store(&first.holds, true);
+	atomic_store(&first.is_held, false);
+	while (!atomic_load(&first.is_held))
+		usleep(1000);
+	if (_i != 2)
+		leave_and_forge(&next);
+	if (_i != 0)
+		leave_and_forge(&last);
+	struct member *stays = _i == 0 ? &last : &next;
+	unsigned before[] = {atomic_load(&first.observations), atomic_load(&stays->observations)};
+	atomic_store(&first.holds, false);
+	wait_until(&first.observations, before[0] + 2);
+	if (_i != 1)
+		wait_until(&stays->observations, before[1] + 1);
+	ck_assert(!atomic_load(&is_looked_at_after_its_end));
+	leave(&first);
+	leave(&next);
+	leave(&last);
+	ck_assert_uint_eq(fake_open_files(), 0);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("watcher");
@@ -327,5 +375,6 @@ int main(void)
 	tcase_add_test(c, a_member_leaves_after_the_look_at_it);
 	tcase_add_test(c, members_come_and_go);
 	tcase_add_test(c, a_member_that_comes_after_the_descriptors_were_closed);
+	tcase_add_loop_test(c, a_member_that_leaves_is_followed_by_the_next, 0, 3);
 	return unit_run();
 }
