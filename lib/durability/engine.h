@@ -42,11 +42,13 @@ struct pm_writeback {
 	_Atomic uint64_t furthest; /* the end in the mapping of what was recorded since the last drain took it */
 	atomic_bool cut;           /* the file ended before something that was recorded */
 	atomic_bool all;           /* every drain covers the whole mapping: pm_page_demoted() */
+	unsigned char next_bit;    /* of the request that is queued next: pm_page_request.bit */
 	int error; /* of the first write-back that failed, until a recovery succeeds; the leader alone changes it */
 	atomic_bool is_shared;      /* a thread has waited for another */
 	bool is_led;                /* a turn is under way, or there is a candidate */
 	unsigned char vain;         /* how often in a row a candidate led before all that were expected had come */
 	unsigned char hasty;        /* turns that wait for no request, from now on */
+	_Atomic uint32_t bell;      /* a futex, on which those that wait sleep until they are told */
 	_Atomic uint64_t turn_took; /* nanoseconds: the last turn that wrote */
 	pthread_mutex_t lock;       /* held for an instant; it guards is_led, vain, hasty and the rest: leader.c's */
 	struct pm_page_request *waiting, **last; /* the oldest first; where the next is queued unless none waits */

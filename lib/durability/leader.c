@@ -57,6 +57,7 @@ static void queue(struct pm_writeback *w, struct pm_page_request *self)
 	*(w->waiting ? w->last : &w->waiting) = self;
 	w->last = &self->next;
 	w->waiting_count++;
+	self->bit = 1u << w->next_bit++ % 32;
 	atomic_store_explicit(&w->is_shared, true, memory_order_relaxed);
 }
 
@@ -111,11 +112,15 @@ static bool may_lead_at_once(const struct pm_writeback *w, const struct pm_page_
 
 /* ---- A thread that asks ---- */
 
-static void sleep_while_told_nothing(struct pm_page_request *self, uint64_t most)
+static void sleep_while_told_nothing(struct pm_writeback *w, struct pm_page_request *self, uint64_t most)
 {
 	uint64_t began = most == UINT64_MAX ? 0 : pm_sys->now_ns(), passed = 0;
-	while (!atomic_load_explicit(&self->told, memory_order_acquire) && passed < most) {
-		pm_sys->futex_wait(&self->told, TOLD_NOTHING, most == UINT64_MAX ? most : most - passed);
+	for (;;) {
+		/* Before what it was told: the bell is rung after that. */
+		uint32_t rung = atomic_load(&w->bell);
+		if (atomic_load(&self->told) || passed >= most)
+			return;
+		pm_sys->futex_wait(&w->bell, rung, most == UINT64_MAX ? most : most - passed, self->bit);
 		passed = most == UINT64_MAX ? 0 : pm_sys->now_ns() - began;
 	}
 }
@@ -124,7 +129,7 @@ static void sleep_while_told_nothing(struct pm_page_request *self, uint64_t most
 static struct pm_page_request *sleep_as_candidate(struct pm_writeback *w, struct pm_page_request *self)
 {
 	struct pm_page_request *led = NULL;
-	sleep_while_told_nothing(self, self->patience);
+	sleep_while_told_nothing(w, self, self->patience);
 	pthread_mutex_lock(&w->lock);
 	if (w->candidate == self)
 		led = begin_own_turn(w, self);
@@ -146,7 +151,7 @@ static struct pm_page_request *wait_until_told(struct pm_writeback *w, struct pm
 	struct pm_page_request *led = gathers ? sleep_as_candidate(w, self) : NULL;
 	uint32_t told = TOLD_NOTHING;
 	while (!led && told != TOLD_RESULT) {
-		sleep_while_told_nothing(self, UINT64_MAX);
+		sleep_while_told_nothing(w, self, UINT64_MAX);
 		told = TOLD_TO_GATHER;
 		if (atomic_compare_exchange_strong(&self->told, &told, TOLD_NOTHING))
 			led = sleep_as_candidate(w, self);
@@ -226,32 +231,45 @@ struct pm_page_request *pm_leader_take_commits(struct pm_writeback *w, size_t mo
 	return commits;
 }
 
-void pm_leader_tell_each(struct pm_page_request *served, int rc)
+/* Wakes the threads that were told. One that shares a bit with them is woken for nothing, and sleeps again. */
+static void ring(struct pm_writeback *w, uint32_t bits)
 {
+	if (!bits)
+		return;
+	atomic_fetch_add(&w->bell, 1);
+	pm_sys->futex_wake(&w->bell, bits);
+}
+
+/* One call wakes them all. The first thread that is woken may take the leader's CPU, and would delay further calls. */
+void pm_leader_tell_each(struct pm_writeback *w, struct pm_page_request *served, int rc)
+{
+	uint32_t bits = 0;
 	while (served) {
 		struct pm_page_request *one = served;
 		served = one->next;
+		bits |= one->bit;
 		one->rc = rc;
-		atomic_store_explicit(&one->told, TOLD_RESULT, memory_order_release);
-		pm_sys->futex_wake(&one->told);
+		atomic_store(&one->told, TOLD_RESULT);
 	}
+	ring(w, bits);
 }
 
 /*
  * With the lock held. It must be told before another thread can take the lead: that one may serve it, and then it is
- * gone. A wake-up of what is gone disturbs no thread: futex(2) may return for no reason.
+ * gone. Returns its bit; 0: none waits.
  */
-static struct pm_page_request *tell_next(struct pm_writeback *w)
+static uint32_t tell_next(struct pm_writeback *w)
 {
 	struct pm_page_request *next = w->waiting;
 	w->is_led = next;
 	if (!next)
-		return NULL;
+		return 0;
+	uint32_t bit = next->bit;
 	bool alone = next->wanted == PM_WANTED_ALONE;
 	if (!alone)
 		make_candidate(w, next);
 	atomic_store(&next->told, alone ? TOLD_TO_LEAD : TOLD_TO_GATHER);
-	return next;
+	return bit;
 }
 
 /* The next leader is woken first, so that the device need not wait. */
@@ -264,12 +282,11 @@ void pm_leader_tell(struct pm_writeback *w, struct pm_page_request *led, int rc)
 		failed = take_those(w, is_led_by_others, 0);
 	}
 	w->expected += w->waiting_count;
-	struct pm_page_request *next = tell_next(w);
+	uint32_t next = tell_next(w);
 	pthread_mutex_unlock(&w->lock);
-	if (next)
-		pm_sys->futex_wake(&next->told);
-	pm_leader_tell_each(led->next, rc);
-	pm_leader_tell_each(failed, rc);
+	ring(w, next);
+	pm_leader_tell_each(w, led->next, rc);
+	pm_leader_tell_each(w, failed, rc);
 	led->rc = rc;
 }
 

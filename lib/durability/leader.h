@@ -23,7 +23,8 @@ struct pm_page_request {
 	uint64_t waited;           /* nanoseconds, for a leader and as one */
 	_Atomic uint64_t patience; /* nanoseconds: of a candidate */
 	int cancel_state;          /* of the thread, before */
-	_Atomic uint32_t told;     /* a futex: enum told of leader.c */
+	_Atomic uint32_t told;     /* enum told of leader.c */
+	uint32_t bit;              /* by which it is woken */
 	struct pm_page_request *next;
 };
 
@@ -44,7 +45,7 @@ void pm_leader_tell(struct pm_writeback *, struct pm_page_request *led, int rc);
  */
 struct pm_page_request *pm_leader_take_commits(struct pm_writeback *, size_t most);
 /* Tells them, and any other list. A request is gone then. */
-void pm_leader_tell_each(struct pm_page_request *, int rc);
+void pm_leader_tell_each(struct pm_writeback *, struct pm_page_request *, int rc);
 /* Ends what pm_leader_ask() began. Returns the request's result. */
 int pm_leader_leave(struct pm_page_request *);
 

@@ -171,7 +171,7 @@ static int serve_commits(struct pm_medium *m, const struct work *work)
 	struct pm_page_request *commits = pm_leader_take_commits(&m->writeback, SLICE), *last = work->led;
 	int rc = commits ? write_for(m, commits, true) : 0;
 	if (!rc) {
-		pm_leader_tell_each(commits, 0);
+		pm_leader_tell_each(&m->writeback, commits, 0);
 		return 0;
 	}
 	while (last->next)

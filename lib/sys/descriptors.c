@@ -49,16 +49,20 @@ uint64_t pm_linux_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* The kernel takes two words of its own size, whatever the C library's time_t is. */
-int pm_linux_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint64_t most)
+/*
+ * The kernel takes two words of its own size, whatever the C library's time_t is. With bits they are a moment, of the
+ * monotonic clock (futex(2)).
+ */
+int pm_linux_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint64_t most, uint32_t bits)
 {
-	const long timeout[] = {(long)(most / 1000000000), (long)(most % 1000000000)};
-	return result(syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, most == UINT64_MAX ? NULL : timeout));
+	uint64_t until = most == UINT64_MAX ? 0 : pm_linux_now_ns() + most;
+	const long moment[] = {(long)(until / 1000000000), (long)(until % 1000000000)};
+	return result(syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value, until ? moment : NULL, NULL, bits));
 }
 
-int pm_linux_futex_wake(const _Atomic uint32_t *word)
+int pm_linux_futex_wake(const _Atomic uint32_t *word, uint32_t bits)
 {
-	return result(syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1));
+	return result(syscall(SYS_futex, word, FUTEX_WAKE_BITSET_PRIVATE, INT32_MAX, NULL, NULL, bits));
 }
 
 uint64_t pm_linux_now_ms(void)

@@ -120,9 +120,12 @@ struct pm_sys {
 	int (*gettid)(void);
 	uint64_t (*now_ms)(void); /* CLOCK_MONOTONIC: no system call, but an input */
 	uint64_t (*now_ns)(void); /* of the same clock */
-	/* futex(2), of this process: sleeps while the word has that value, at most so many nanoseconds or UINT64_MAX */
-	int (*futex_wait)(const _Atomic uint32_t *word, uint32_t value, uint64_t most);
-	int (*futex_wake)(const _Atomic uint32_t *word); /* one thread, if any sleeps */
+	/*
+	 * futex(2), of this process: sleeps while the word has that value, at most so many nanoseconds or UINT64_MAX.
+	 * Each thread that sleeps with one of the bits is woken.
+	 */
+	int (*futex_wait)(const _Atomic uint32_t *word, uint32_t value, uint64_t most, uint32_t bits);
+	int (*futex_wake)(const _Atomic uint32_t *word, uint32_t bits);
 	int (*signalfd)(int signal);
 	int (*eventfd)(void);
 	int (*timerfd)(void);

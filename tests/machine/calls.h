@@ -59,9 +59,10 @@
 	X(CALL, int, gettid, (void), (), .fd = -1) \
 	X(INPUT, uint64_t, now_ms, (void), (), .fd = -1) \
 	X(INPUT, uint64_t, now_ns, (void), (), .fd = -1) \
-	X(INPUT, int, futex_wait, (const _Atomic uint32_t *word, uint32_t value, uint64_t most), (word, value, most), \
+	X(INPUT, int, futex_wait, (const _Atomic uint32_t *word, uint32_t value, uint64_t most, uint32_t bits), \
+	  (word, value, most, bits), .fd = -1, .address = (uintptr_t)word) \
+	X(INPUT, int, futex_wake, (const _Atomic uint32_t *word, uint32_t bits), (word, bits), \
 	  .fd = -1, .address = (uintptr_t)word) \
-	X(INPUT, int, futex_wake, (const _Atomic uint32_t *word), (word), .fd = -1, .address = (uintptr_t)word) \
 	X(OPENS, int, signalfd, (int signal), (signal), .fd = -1, .flags = (unsigned long)signal) \
 	X(OPENS, int, eventfd, (void), (), .fd = -1) \
 	X(OPENS, int, timerfd, (void), (), .fd = -1) \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A thread that waits for those of the last write-back, and is led by the last of them. */
 #include <errno.h>
+#include <unistd.h>
 
 #include "syncing.h"
 
@@ -49,11 +50,11 @@ static void *clear_error(void *arg)
 }
 
 /* Of a candidate if it ends by itself. */
-static int timed_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint64_t most)
+static int timed_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint64_t most, uint32_t bits)
 {
-	enum coming coming = timed.coming;
 	if (most == UINT64_MAX)
-		return timed.machine.below->futex_wait(word, value, most);
+		return timed.machine.below->futex_wait(word, value, most, bits);
+	enum coming coming = timed.coming;
 	timed.sleeps++;
 	timed.coming = NONE_COMES;
 	if (coming == COMES)
@@ -63,7 +64,7 @@ static int timed_futex_wait(const _Atomic uint32_t *word, uint32_t value, uint64
 	if (coming == CLEARS && !pthread_create(&timed.clears, NULL, clear_error, NULL))
 		pthread_join(timed.clears, NULL);
 	if (coming == COMES)
-		return timed.machine.below->futex_wait(word, value, UINT64_MAX);
+		return timed.machine.below->futex_wait(word, value, UINT64_MAX, bits);
 	timed.now += most;
 	if (coming == COMES_LAST)
 		hold_page(2, false);
@@ -120,6 +121,34 @@ START_TEST(the_last_that_comes_leads)
 	ck_assert_uint_eq(fake_calls(FAKE_futex_wake), wakes);
 	/* Twice as long as a turn: the last one took longer by what the candidate slept in its middle. */
 	ck_assert_uint_eq(timed.now - began, 10 * timed.turn + (_i ? 400000 : 200000));
+	stop_timed();
+}
+END_TEST
+
+#define MANY 40u /* so that some share a bit */
+
+/* However many wait, one call wakes the next candidate and one call those that it leads. */
+START_TEST(a_turn_wakes_all_at_once)
+{
+	static struct caller many[MANY];
+	unsigned count = _i ? MANY : 6;
+	start_timed(100000);
+	begin_held(&first, 0, true);
+	for (unsigned i = 0; i < count; i++) {
+		begin_call(&many[i], i + 1, true);
+		wait_until_waiting(i + 1);
+	}
+	while (fake_calls(FAKE_futex_wait) < count)
+		usleep(100);
+	unsigned wakes = fake_calls(FAKE_futex_wake);
+	hold_page(0, false);
+	ck_assert_int_eq(result_of(&first), 0);
+	for (unsigned i = 0; i < count; i++)
+		ck_assert_int_eq(result_of(&many[i]), 0);
+	ck_assert_uint_eq(fake_calls(FAKE_futex_wake) - wakes, 2);
+	/* No thread that has a bit of its own is woken for another: it would sleep once more. */
+	ck_assert(_i || fake_calls(FAKE_futex_wait) < 2 * count - 1);
+	ck_assert_uint_eq(kernel.syncs, 2);
 	stop_timed();
 }
 END_TEST
@@ -192,6 +221,7 @@ int main(void)
 {
 	TCase *c = unit_case("candidate");
 	tcase_add_loop_test(c, the_last_that_comes_leads, 0, 2);
+	tcase_add_loop_test(c, a_turn_wakes_all_at_once, 0, 2);
 	tcase_add_loop_test(c, a_candidate_is_told_of_a_failure, 0, 2);
 	tcase_add_test(c, a_recovery_overtakes_a_candidate);
 	tcase_add_loop_test(c, waits_in_vain_become_rare, 0, 2);
