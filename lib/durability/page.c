@@ -210,7 +210,7 @@ static int start_part(struct pm_medium *m, struct pm_page_run run, size_t most)
 	return pm_write_runs(m, &run, 1, SYNC_FILE_RANGE_WRITE);
 }
 
-/* Starts several writes before it waits for the first. The last run of all waits for the msync. */
+/* Starts several writes before it writes the first, and waits for it. The last run of all waits for the msync. */
 static struct pm_page_run write_runs(struct pm_medium *m, struct work *work, int *error)
 {
 	struct pm_page_run *run = work->walk.run;
@@ -220,7 +220,7 @@ static struct pm_page_run write_runs(struct pm_medium *m, struct work *work, int
 		struct pm_page_run rest = cut_off(run, &count, slice), last = run[count - 1];
 		bool is_end = !rest.end && count == left, ends_all = is_end && !work->more;
 		if (count > 1)
-			keep_first(error, pm_write_runs(m, run, count, SYNC_FILE_RANGE_WRITE));
+			keep_first(error, pm_write_runs(m, run + 1, count - 1, SYNC_FILE_RANGE_WRITE));
 		if (rest.end)
 			keep_first(error, start_part(m, rest, slice));
 		keep_first(error, pm_write_runs(m, run, count - ends_all, SYNC_FILE_RANGE_WRITE_AND_WAIT));
@@ -256,6 +256,14 @@ static bool is_longer_than_slice(const struct pm_medium *m, const struct work *w
 		if (work->walk.run[i].end - work->walk.run[i].first > slice)
 			return true;
 	return false;
+}
+
+/* From the first page that the turn writes to the last, as far as they are known. */
+static struct pm_page_run span_of(const struct pm_medium *m, const struct work *work)
+{
+	if (work->more)
+		return (struct pm_page_run){0, m->map_length >> m->writeback.recorded.shift};
+	return (struct pm_page_run){work->walk.run[0].first, work->walk.run[work->walk.count - 1].end};
 }
 
 /* Where syncfs, fdatasync or the span of a drain writes more anyway, one call is the least. */
@@ -302,7 +310,7 @@ static int write_work(struct pm_medium *m, struct work *work)
 	int seen = checks_first ? pm_medium_check(m) : 0;
 	if (seen || nothing)
 		return seen;
-	int rc = many && pm_can_write_ranges(m) ? write_apart(m, work) : write_hull(m, work);
+	int rc = many && pm_can_write_ranges(m, span_of(m, work)) ? write_apart(m, work) : write_hull(m, work);
 	if (!checks_first)
 		seen = pm_medium_check(m);
 	return seen == -EBADF ? seen : rc ? rc : seen;

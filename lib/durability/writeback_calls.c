@@ -181,10 +181,12 @@ static bool ranges_are_known_to_work(struct pm_medium *m)
 	return can == PM_YES;
 }
 
-bool pm_can_write_ranges(struct pm_medium *m)
+bool pm_can_write_ranges(struct pm_medium *m, struct pm_page_run span)
 {
+	unsigned shift = m->writeback.recorded.shift;
+	uint64_t at = m->offset + ((uint64_t)span.first << shift);
 	/* Where syncfs writes everything first, no range is left to write. */
-	return ranges_are_known_to_work(m) && is_fsync_complete(m, m->offset, m->map_length);
+	return ranges_are_known_to_work(m) && is_fsync_complete(m, at, (span.end - span.first) << shift);
 }
 
 int pm_write_runs(struct pm_medium *m, const struct pm_page_run *run, size_t count, unsigned flags)

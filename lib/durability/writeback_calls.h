@@ -35,10 +35,10 @@ int pm_complete_fsync(struct pm_medium *, uint64_t offset, size_t length);
 void pm_forget_complete_fsync(struct pm_medium *);
 
 /*
- * Whether ranges can be written by sync_file_range(2) each, and made durable by one msync(2) of any other part of the
- * file that follows.
+ * Whether ranges of the span can be written by sync_file_range(2) each, and made durable by one msync(2) of any other
+ * part of the file that follows.
  */
-bool pm_can_write_ranges(struct pm_medium *);
+bool pm_can_write_ranges(struct pm_medium *, struct pm_page_run span);
 /*
  * What failed since the last sync by that description, or since the last such question. Writes nothing, waits for
  * nothing.

@@ -280,6 +280,35 @@ START_TEST(what_was_written_and_is_not_any_more)
 }
 END_TEST
 
+/* Of runs far apart the blocks from the first to the last count, and no other. */
+START_TEST(runs_are_written_apart_among_written_blocks)
+{
+	static const struct {
+		unsigned first, last, from, until; /* pages; written are those from there on until there */
+		bool apart;
+	} cases[] = {{0, 25, 0, 30, true}, {5, 39, 0, 40, true},  {0, 25, 0, 20, false}, {30, 0, 0, 25, false},
+	             {25, 0, 0, 26, true}, {0, 25, 1, 40, false}, {5, 35, 5, 40, true}};
+	struct pm_mapping *m = settled();
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		write_until(cases[i].until);
+		extents[0].logical += cases[i].from * unit_page();
+		extents[0].length -= cases[i].from * unit_page();
+		unit_ok(pm_flush(m, (char *)pm_base(m) + cases[i].first * unit_page(), 1));
+		unit_ok(pm_flush(m, (char *)pm_base(m) + cases[i].last * unit_page(), 1));
+		fake_forget();
+		unit_ok(pm_drain(m));
+		ck_assert_uint_eq(fake_calls(FAKE_sync_file_range), cases[i].apart ? 2 : 0);
+		ck_assert_uint_eq(fake_calls(FAKE_syncfs), !cases[i].apart);
+		ck_assert_uint_eq(fake_calls(FAKE_msync), 1);
+		/* What was not written once is not known to be until everything was written after it. */
+		write_until(PAGES);
+		while (writes_everything(m))
+			;
+	}
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* Only where the blocks do not reach to the end of the range the file is asked for its end. */
 START_TEST(written_blocks_are_one_question)
 {
@@ -386,6 +415,7 @@ int main(void)
 	tcase_add_test(c, a_file_system_that_does_not_answer);
 	tcase_add_loop_test(c, what_is_prepared_is_written_already, 0, 2);
 	tcase_add_test(c, what_was_written_and_is_not_any_more);
+	tcase_add_test(c, runs_are_written_apart_among_written_blocks);
 	tcase_add_test(c, written_blocks_are_one_question);
 	tcase_add_loop_test(c, a_file_that_ends_in_a_page, 0, 2);
 	tcase_add_test(c, nothing_holds_after_a_failure);
