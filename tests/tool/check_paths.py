@@ -32,6 +32,14 @@ def test_probe_unnamed(place):
         assert path in row["sentence"] and row["error"] == "", row
 
 
+def test_empty_names(place):
+    """An empty name is seen in the sentence about it."""
+    for arguments, status in ((("probe", ""), 2), (("explain", ""), 2), (("watch", ""), 2), (("bench", ""), 2),
+                              (("ps", "--file="), 2), (("run", ""), 127), (("run", "-o", "", "true"), 2)):
+        done = place.run(*arguments, status=status)
+        assert done.stderr.startswith(b'pmdirect: ""'), (arguments, done)
+
+
 def test_watch_unmappable(place):
     """What cannot be watched is told by its cause, and is not met only where it cannot be mapped at all."""
     os.mkfifo(place.directory / "fifo")

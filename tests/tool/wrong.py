@@ -67,6 +67,8 @@ exec "$TRUE" "$@"
     ("a mounted file is measured", "bench_mounted_file", 'exec "$TRUE" "$1" "$2" "${3%/*}"\n'),
     ("a directory that cannot be asked has no fact in the way", "probe_unnamed",
      '"$TRUE" "$@" | sed s/cannot-tell/none/\nexit 2\n'),
+    ("an empty name is not seen", "empty_names",
+     '"$TRUE" "$@" 2>"$0.log"; status=$?\ntr -d \'"\' <"$0.log" >&2; exit $status\n'),
     ("the cause is not told", "watch_unmappable",
      '"$TRUE" "$@" 2>"$0.log"; status=$?\nsed "s/No such file.*/no/" "$0.log" >&2; exit $status\n'),
     ("a mistake leaves a file", "mistakes",

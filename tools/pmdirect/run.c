@@ -211,7 +211,7 @@ static enum status end_as(int status)
 
 static enum status cannot_run(const char *program, int error)
 {
-	say("%s cannot be run: %s", program, strerror(error));
+	say("%s cannot be run: %s", text_path(program), strerror(error));
 	return (enum status)(error == ENOENT ? 127 : 126);
 }
 
@@ -220,7 +220,7 @@ static int open_output(const char *path)
 {
 	int fd = path ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666) : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
-		say("%s: %s", path ? path : "stderr", strerror(errno));
+		say("%s: %s", path ? text_path(path) : "stderr", strerror(errno));
 	return fd;
 }
 
