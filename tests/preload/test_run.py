@@ -226,7 +226,7 @@ def test_grandchildren(case):
         assert len(rows) == 2 and rows[0]["pid"] != rows[1]["pid"], (ways, rows)
         counts(rows[0], msyncs=0)
         same = ("path", "size", "access", "granularity", "could", "sync", "direct", "durable", "reason", "could_reason")
-        counts(rows[1], msyncs=1, note=None, **{name: rows[0][name] for name in same})
+        counts(rows[1], msyncs=1, note="", **{name: rows[0][name] for name in same})
         assert rows[0]["path"] == case.file, (ways, rows)
 
 
