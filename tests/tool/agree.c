@@ -18,7 +18,7 @@
 #include "../guest/check.h"
 
 #define SIZE ((size_t)2 << 20)
-#define FIELDS 8
+#define FIELDS 9
 
 static const char *program;
 
@@ -70,6 +70,17 @@ static void compare(const char *what, const char *got, const char *expected)
 	CHECK(got && !strcmp(got, expected), "%s: the command says \"%s\", the library \"%s\"", what, got, expected);
 }
 
+/* Whether what was acknowledged there survives, where the report tells it without what lies below the disk. */
+static void compare_durable(const char *what, const char *got, const struct pm_report *r)
+{
+	if (r->granularity == PM_NONE)
+		compare(what, got, "no");
+	else if (r->grade >= PM_GRADE_PROMISED)
+		compare(what, got, "yes");
+	else if (r->evidence[PM_EV_PROVIDER].state == PM_NO || r->evidence[PM_EV_VOLATILE].state == PM_UNKNOWN)
+		compare(what, got, "unknown");
+}
+
 /* What the command says of the path, and whether its exit status is that. requirement: "", or an option before it. */
 static void check_probe(const char *path, const char *requirement, int expected, const struct pm_report *r)
 {
@@ -86,12 +97,7 @@ static void check_probe(const char *path, const char *requirement, int expected,
 	compare("probe, grade", row.field[3], pm_grade_name(r->grade));
 	compare("probe, reason", row.field[4], pm_reason_name(r->reason));
 	compare("probe, advice", row.field[5], pm_advice_name(r->advice));
-	if (r->granularity == PM_NONE)
-		compare("probe, durable", row.field[6], "no");
-	else if (r->grade >= PM_GRADE_PROMISED)
-		compare("probe, durable", row.field[6], "yes");
-	else if (r->evidence[PM_EV_PROVIDER].state == PM_NO || r->evidence[PM_EV_VOLATILE].state == PM_UNKNOWN)
-		compare("probe, durable", row.field[6], "unknown");
+	compare_durable("probe, durable", row.field[6], r);
 }
 
 /* That --require foretells what pm_map() does with a guarantee. */
@@ -110,7 +116,7 @@ static void check_require(const char *path, const struct pm_options *options, bo
 static struct row *row_of(struct row *rows, int count, const void *base)
 {
 	for (int i = 0; i < count; i++)
-		if (strtoull(rows[i].field[7], NULL, 16) == (uintptr_t)base)
+		if (strtoull(rows[i].field[8], NULL, 16) == (uintptr_t)base)
 			return &rows[i];
 	CHECK(false, "ps: no mapping at %p", base);
 	return rows;
@@ -127,7 +133,11 @@ static void check_mapped(const struct row *row, const struct pm_report *r)
 	bool is_plain = !strcmp(row->field[4], "no-map-sync");
 	CHECK(!is_plain || (r->granularity <= PM_PAGE && r->evidence[PM_EV_MAP_SYNC].state == PM_YES), "%s",
 	      pm_reason_name(r->reason));
+	if (!is_plain)
+		compare("ps, reason", row->field[4], pm_reason_name(r->reason));
 	compare("ps, sync", row->field[2], is_plain || r->sync == PM_NO ? "no" : pm_state_name(r->sync));
+	compare("ps, grade", row->field[6], pm_grade_name(r->grade));
+	compare_durable("ps, durable", row->field[7], r);
 	printf("  %s\n", row->field[4]);
 }
 
@@ -140,6 +150,8 @@ static void check_plain(const struct row *row, bool has_map_sync, const struct p
 	compare("plain, granularity", row->field[0], is_lowered ? "page" : pm_granularity_name(r->granularity));
 	compare("plain, could", row->field[1], pm_granularity_name(r->granularity));
 	compare("plain, direct", row->field[3], pm_state_name(r->direct));
+	compare("plain, could_reason", row->field[5], pm_reason_name(r->reason));
+	compare_durable("plain, durable", row->field[7], r);
 	if (has_map_sync) {
 		CHECK(strcmp(row->field[2], "yes") || r->sync == PM_YES, "\"sf\" was taken for a proof");
 	} else {
@@ -170,7 +182,7 @@ static void check_mappings(struct pm_mapping *m, const char *path, bool is_read_
 	void *synced = map_plain(path, is_read_only, MAP_SHARED | MAP_SYNC, r->length);
 	int wanted = 1 + (plain != MAP_FAILED) + (synced != MAP_FAILED);
 	snprintf(arguments, sizeof(arguments),
-	         "ps -n -p %d -o granularity,could,sync,direct,reason,could_reason,note,start", (int)getpid());
+	         "ps -n -p %d -o granularity,could,sync,direct,reason,could_reason,grade,durable,start", (int)getpid());
 	int count = run(arguments, rows, wanted, &status);
 	CHECK(status == 0, "ps: status %d", status);
 	CHECK(count == wanted, "ps: %d rows, not %d", count, wanted);
