@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Calls about descriptors: their numbers, the files that they lead to, and directories. */
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/kcmp.h>
@@ -160,24 +159,33 @@ int pm_linux_kcmp_file(int process, int fd, int own_fd)
 	return rc < 0 ? rc : rc == 0;
 }
 
+/* struct linux_dirent64 of getdents64(2). */
+struct kernel_entry {
+	uint64_t inode;
+	int64_t next;
+	uint16_t length;
+	uint8_t type;
+	char name[];
+};
+
+/* By the system call itself: opendir(3) allocates, which a caller of mmap(2) may not allow (tools/preload). */
 int pm_linux_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg)
 {
+	_Alignas(struct kernel_entry) char entries[2048];
 	int fd = pm_linux_opened(open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	if (fd < 0)
 		return fd;
-	DIR *stream = fdopendir(fd);
-	if (!stream) {
-		int error = errno;
-		close(fd);
-		return -error;
+	long length;
+	while ((length = syscall(SYS_getdents64, fd, entries, sizeof(entries))) > 0) {
+		const struct kernel_entry *entry;
+		for (long at = 0; at < length; at += entry->length) {
+			entry = (const struct kernel_entry *)(const void *)(entries + at);
+			if (entry->name[0] != '.')
+				visit(arg, entry->name);
+		}
 	}
-	struct dirent *entry;
-	/* readdir(3): NULL with errno unchanged is the end. */
-	while (errno = 0, (entry = readdir(stream)))
-		if (entry->d_name[0] != '.')
-			visit(arg, entry->d_name);
-	int error = errno;
-	closedir(stream);
+	int error = length ? errno : 0;
+	close(fd);
 	return -error;
 }
 
