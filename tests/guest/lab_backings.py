@@ -124,6 +124,10 @@ _WAYS = tuple(Volume(f"/dev/pmem{number}", fs, options, mkfs, f"/mnt/{name}")
                   [(f"xfs-{i}", "xfs", "dax=always", "-m reflink=0") for i in range(20)] +
                   [(f"fast-{i}", "ext4", "dax=always,commit=300", "-b 4096 -O fast_commit") for i in range(8)]))
 
+# The same for accelerated_cut.sh.
+_ACCELERATED = tuple(replace(volume, node=f"/dev/pmem{number}") for number, volume in enumerate(
+    volume for volume in _WAYS if volume.where in [f"/mnt/{fs}-{i}" for fs in ("ext4", "xfs") for i in range(11)]))
+
 
 _ROWS = (
     Backing("ext4-dax", "ext4 dax=always, NVDIMM that states no persistence domain",
@@ -216,12 +220,15 @@ _ROWS = (
     Backing("ways", "ext4, xfs and ext4 with fast_commit, many of each on pmem with DAX, for one power cut of them all",
             NVDIMM * len(_WAYS), _WAYS, f"/dev/pmem{len(_WAYS) - 1}", "mem-ctrl", before="quiet_logs",
             directory="/mnt"),
+    Backing("accelerated", "as ways, fewer of them",
+            NVDIMM * len(_ACCELERATED), _ACCELERATED, f"/dev/pmem{len(_ACCELERATED) - 1}", "mem-ctrl",
+            before="quiet_logs", directory="/mnt"),
     Backing("cut", "as power, with a third disk without a file system, dm and overlays",
             NVDIMM * 2 + DISK * 3, _FOUR, "/dev/pmem0", "mem-ctrl", modules="dm-mod overlay", directory="/mnt"),
 )
 
 # Two are where threads, processes or the kernel do things at once: units, races, stale blocks, growth.
-_ONE_CPU = ("matrix-", "cut", "ways", "cached-disks", "power", "suite")
+_ONE_CPU = ("accelerated", "matrix-", "cut", "ways", "cached-disks", "power", "suite")
 BACKINGS = {row.name: replace(row, cpus=1) if row.name.startswith(_ONE_CPU) else row for row in _ROWS}
 
 # Not offered to users: the boot that turns blank NVDIMMs into golden images.

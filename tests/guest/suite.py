@@ -63,7 +63,7 @@ SUITES = {
                f"./test_folios {' '.join(FOUR[2:])} first $M")],
     "calls": [("mixing", "D=/mnt", f"./test_mixing {' '.join(FOUR)}"),
               ("flushes", "D=/mnt", f"./test_flushes {' '.join(FOUR)} /dev/vdc")],
-    "companion": [("companion", "D=/mnt", ". ./companion.sh")],
+    "companion": [("companion", "D=/mnt", ". ./companion.sh"), ("accelerated", "D=/mnt", ". ./accelerated.sh")],
     "tool": [("tool", "D=/mnt", ". ./commands.sh")],
     "errors": [row for program in ("test_eio", "test_restart")
                for row in rows(program, DM, f"PROGRAM=./{program} && . ./eio.sh")],

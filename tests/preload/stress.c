@@ -3,6 +3,8 @@
  * The companion in one program with a load that is hard on it: threads, signal handlers, children. It is linked in here
  * and not preloaded, so that sanitizers see it. This program plays `pmdirect run`: it makes the ledger, begins itself
  * anew, and compares what was counted with what it did.
+ *
+ *   stress FILE clones threads accelerate   each but the file may be left out
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,28 +22,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../tools/preload/ledger.h"
+#include "stress.h"
 
 #ifndef SYS_mmap
 #define SYS_mmap SYS_mmap2 /* of 32-bit machines, in other units for the offset, which is 0 here */
 #endif
 
-#define PAGE 4096
-#define PAGES 8
 #define THREADS 4
 #define CHILDREN 100
-
-#define MUST(condition)                                                                                                \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "stress: line %d: %s: %s\n", __LINE__, #condition, strerror(errno));           \
-			_exit(1);                                                                                      \
-		}                                                                                                      \
-	} while (0)
 
 static struct ledger *ledger;
 static int fd;
 static char *shared; /* mapped for all of the time */
+static int how = MS_ASYNC;
+static uint32_t own_row;
 static _Atomic uint64_t msyncs, maps, writes;
 
 static char *map_it(void)
@@ -54,7 +48,7 @@ static char *map_it(void)
 
 static void sync_it(char *address, size_t length)
 {
-	MUST(!msync(address, length, MS_ASYNC));
+	MUST(!msync(address, length, how));
 	atomic_fetch_add(&msyncs, 1);
 }
 
@@ -91,9 +85,9 @@ static void *run_thread(void *arg)
 static void child(void)
 {
 	errno = 0;
-	MUST(!msync(shared, PAGE, MS_ASYNC));
+	MUST(!msync(shared, PAGE, how));
 	char *base = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	MUST(base != MAP_FAILED && !msync(base, PAGE, MS_ASYNC) && !munmap(base, PAGES * PAGE));
+	MUST(base != MAP_FAILED && !msync(base, PAGE, how) && !munmap(base, PAGES * PAGE));
 	_exit(0);
 }
 
@@ -183,7 +177,7 @@ static void with_jumps(void)
 	end_signals();
 	leaves = false;
 	/* A write that was left may be counted or not: at most one a jump is not. */
-	struct ledger_row *row = &ledger->row[0];
+	struct ledger_row *row = &ledger->row[own_row];
 	uint64_t counted = atomic_load(&row->writes) - atomic_load(&writes);
 	MUST(counted >= done && counted <= done + 2 * (uint64_t)jumps);
 	atomic_store(&writes, atomic_load(&row->writes));
@@ -202,8 +196,8 @@ static void expect(const char *what, uint64_t counted, uint64_t wanted)
 
 static void compare(void)
 {
-	struct ledger_row *row = &ledger->row[0];
-	expect("msync", atomic_load(&row->msyncs_async), atomic_load(&msyncs));
+	struct ledger_row *row = &ledger->row[own_row];
+	expect("msync", atomic_load(how == MS_SYNC ? &row->msyncs : &row->msyncs_async), atomic_load(&msyncs));
 	expect("mmap", atomic_load(&row->maps), atomic_load(&maps));
 	expect("write", atomic_load(&row->writes), atomic_load(&writes));
 	expect("lost", atomic_load(&ledger->maps_lost), 0);
@@ -215,7 +209,7 @@ static void check_errno(void)
 	errno = 1234;
 	round_of_maps(0);
 	MUST(errno == 1234);
-	MUST(!msync(shared, PAGE, MS_SYNC) && errno == 1234);
+	MUST(!msync(shared, PAGE, how ^ MS_SYNC ^ MS_ASYNC) && errno == 1234);
 	MUST(!fdatasync(fd) && errno == 1234);
 }
 
@@ -224,6 +218,7 @@ static void work(bool makes_clones)
 	pthread_t threads[THREADS];
 	unsigned seeds[THREADS];
 	shared = map_it();
+	own_row = atomic_load(&ledger->rows) - 1;
 	check_errno();
 	with_signals();
 	with_jumps();
@@ -241,8 +236,8 @@ static void work(bool makes_clones)
 	for (unsigned i = 0; i < THREADS; i++)
 		MUST(!pthread_join(threads[i], NULL));
 	uint32_t rows = atomic_load(&ledger->rows);
-	MUST(rows > CHILDREN);
-	for (uint32_t i = 1; i < rows; i++)
+	MUST(rows > own_row + CHILDREN);
+	for (uint32_t i = own_row + 1; i < rows; i++)
 		expect("maps of a child", atomic_load(&ledger->row[i].maps), 1);
 	/* A child that the C library does not know of may find the table half changed, and says so. */
 	uint64_t lost = atomic_exchange(&ledger->maps_lost, 0);
@@ -250,12 +245,22 @@ static void work(bool makes_clones)
 	compare();
 }
 
-/* A child ends while threads of its parent's memory have not ended for the sanitizer. */
+/*
+ * A child ends while threads of its parent's memory have not ended for the sanitizer. In a handler the companion
+ * allocates from memory of its own (memory.c), and the stand-in by malloc(3), with signals blocked.
+ */
 const char *__tsan_default_options(void);
 
 const char *__tsan_default_options(void)
 {
-	return "report_thread_leaks=0:die_after_fork=0";
+	return "report_thread_leaks=0:die_after_fork=0:report_signal_unsafe=0";
+}
+
+static bool has(char **argv, const char *word)
+{
+	while (*argv && strcmp(*argv, word) != 0)
+		argv++;
+	return *argv;
 }
 
 static void make_ledger(char **argv)
@@ -268,11 +273,20 @@ static void make_ledger(char **argv)
 	ledger->magic = LEDGER_MAGIC;
 	ledger->version = LEDGER_VERSION;
 	ledger->size_of_row = sizeof(struct ledger_row);
+	ledger->accelerate = has(argv, "accelerate");
 	ledger->run = INT32_MAX; /* no process: questions are not waited for */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", memory);
 	MUST(!setenv(LEDGER_ENV, path, 1));
 	execv("/proc/self/exe", argv);
 	MUST(0);
+}
+
+/* Rows of a file that was not mapped yet. */
+static void start_anew(void)
+{
+	MUST(!close(fd));
+	fd = memfd_create("stress", 0);
+	MUST(fd >= 0 && !ftruncate(fd, PAGES * PAGE));
 }
 
 int main(int argc, char **argv)
@@ -288,9 +302,15 @@ int main(int argc, char **argv)
 	ledger = (struct ledger *)syscall(SYS_mmap, NULL, sizeof(*ledger), PROT_READ | PROT_WRITE, MAP_SHARED, memory,
 	                                  0);
 	MUST(ledger != MAP_FAILED && atomic_load(&ledger->covered) == 1);
-	fd = open(argv[1], O_RDWR | O_CREAT | O_TRUNC, 0600);
+	/* What accelerate mode syncs at mmap(2) is in memory. */
+	fd = ledger->accelerate ? memfd_create("stress", 0) : open(argv[1], O_RDWR | O_CREAT | O_TRUNC, 0600);
 	MUST(fd >= 0 && !ftruncate(fd, PAGES * PAGE));
-	work(argc > 2 && !strcmp(argv[2], "clones"));
+	if (ledger->accelerate) {
+		how = MS_SYNC;
+		stress_lines(ledger, fd);
+		start_anew();
+	}
+	work(has(argv, "clones"));
 	unlink(argv[1]);
 	return 0;
 }

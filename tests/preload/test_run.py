@@ -210,12 +210,13 @@ def test_children(case):
 
 def test_at_fork(case):
     """A library's handlers of fork(2) map the file and other memory, and are counted in their process."""
-    rows = case.run(case.maps_at_fork, case.file, "open", "map", "sync", "fork", "sync-page",
-                    env={**os.environ, "AT_FORK_FILE": case.file})
-    assert len(rows) == 2 and rows[0]["pid"] != rows[1]["pid"], rows
-    counts(rows[0], maps=3, msyncs=1)
-    counts(rows[1], maps=1, msyncs=1, asked=PAGE, path=case.file)
-    assert case.document["notes"] == [], case.document["notes"]
+    for options in ([], ["--accelerate"]):
+        rows = case.run(case.maps_at_fork, case.file, "open", "map", "sync", "fork", "sync-page", options=options,
+                        env={**os.environ, "AT_FORK_FILE": case.file})
+        assert len(rows) == 2 and rows[0]["pid"] != rows[1]["pid"], rows
+        counts(rows[0], maps=3, msyncs=1)
+        counts(rows[1], maps=1, msyncs=1, asked=PAGE, path=case.file)
+        assert case.document["notes"] == [], case.document["notes"]
 
 
 def test_grandchildren(case):
@@ -387,25 +388,25 @@ def test_left(case):
 
 
 def traced(case, *operations, covered):
-    """System calls by name that the program makes for these operations."""
+    """System calls by name that the program makes for these operations; covered: the options of run, or None."""
     if not shutil.which("strace"):
         raise Skip("strace is not there")
     log = case.directory / "trace"
     program = ["strace", "-f", "-qq", "-o", log, case.maps, case.file, *operations]
-    done = subprocess.run([case.command, "run", "-o", "/dev/null", *program] if covered else program,
+    done = subprocess.run(program if covered is None else [case.command, "run", "-o", "/dev/null", *covered, *program],
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, timeout=60)
     if done.returncode:
         raise Skip(f"strace: {done.stderr.decode().strip()}")
     return collections.Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text(encoding="utf-8"), re.MULTILINE))
 
 
-def added(case, operations, times=10):
+def added(case, operations, *options, times=10):
     """System calls that the companion adds to the operations, or leaves out, when they are made once more."""
     def more(covered):
         once = traced(case, "open", "map", "store", *operations, *operations, covered=covered)
         often = traced(case, "open", "map", "store", *operations, *operations * (times + 1), covered=covered)
         return {name: (often[name] - once[name]) / times for name in often}
-    bare, covered = more(False), more(True)
+    bare, covered = more(None), more(options)
     found = {name: covered.get(name, 0) - bare.get(name, 0) for name in {**bare, **covered}}
     # A question of the first ones may wait once more or less.
     return {name: round(count) for name, count in found.items() if round(count)}
@@ -413,14 +414,45 @@ def added(case, operations, times=10):
 
 def test_costs(case):
     """System calls that are added to a call, or left out: none but for calls on descriptors, and maps of files."""
-    found = added(case, ["sync", "sync-page", "sync-async", "anonymous", "read"])
-    assert found == {}, found
-    # The descriptor's file, each time.
-    found = added(case, ["fsync", "fdatasync", "writes", "null-writes"])
-    assert found == {"statx": 7}, found
-    # The descriptor's file, and a lock with signals blocked each for what comes and goes.
-    found = added(case, ["unmap", "map"])
-    assert found == {"statx": 1, "rt_sigprocmask": 4}, found
+    # Where nothing can be accelerated --accelerate adds none.
+    for options in ([], ["--accelerate"]):
+        found = added(case, ["sync", "sync-page", "sync-async", "anonymous", "read"], *options)
+        assert found == {}, (options, found)
+        # The descriptor's file, each time.
+        found = added(case, ["fsync", "fdatasync", "writes", "null-writes"], *options)
+        assert found == {"statx": 7}, (options, found)
+        # The descriptor's file, and a lock with signals blocked each for what comes and goes.
+        found = added(case, ["unmap", "map"], *options)
+        assert found == {"statx": 1, "rt_sigprocmask": 4}, (options, found)
+
+
+def test_allocations(case):
+    """The companion calls no function of the C library that allocates by malloc(3)."""
+    if not shutil.which("nm"):
+        raise Skip("nm is not there")
+    shown = subprocess.run([case.command, "run", "-o", "/dev/null", "--", "sh", "-c", 'echo "$LD_PRELOAD"'],
+                           stdout=subprocess.PIPE, text=True, check=True)
+    names = subprocess.run(["nm", "-D", "--undefined-only", re.split("[: \n]", shown.stdout)[0]],
+                           stdout=subprocess.PIPE, text=True, check=True)
+    found = set(re.findall(r" U (\w+)", names.stdout))
+    assert {"snprintf", "madvise"} <= found
+    allocating = {"malloc", "calloc", "realloc", "reallocarray", "free", "strdup", "strndup", "asprintf", "vasprintf",
+                  "__asprintf_chk", "__vasprintf_chk", "getline", "getdelim", "opendir", "fdopendir", "scandir",
+                  "fopen", "fopen64", "fdopen", "realpath", "open_memstream", "aligned_alloc", "posix_memalign",
+                  "qsort", "__tls_get_addr"}
+    assert not found & allocating, found & allocating
+
+
+def test_accelerated(case):
+    """--accelerate changes no result where nothing can be accelerated."""
+    program = os.path.join(os.path.dirname(case.maps), "accelerated")
+    outputs = []
+    for prefix in ([], [case.command, "run", "--accelerate", "-o", "/dev/null", "--"]):
+        pathlib.Path(case.file).write_bytes(bytes(65536))
+        done = subprocess.run([*prefix, program, case.file], capture_output=True, check=False, timeout=50)
+        assert not done.returncode, done
+        outputs.append(done.stdout)
+    assert outputs[0] == outputs[1] and outputs[0].count(b"\n") > 40, outputs
 
 
 def test_manual(case):

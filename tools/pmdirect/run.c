@@ -23,6 +23,7 @@ static const char help[] =
 	"a mistake in the arguments, or a program that cannot be covered; 126, 127: it cannot be run, is not there.\n"
 	"The report is on stderr. SIGUSR1 to pmdirect itself: a report now. What is covered: pmdirect-run(1).\n"
 	"\n"
+	"  -a, --accelerate   serve msync(2) by cache lines where that is as durable: pmdirect-run(1)\n"
 	"  -s, --stacks       call sites with their callers, by libunwind, which keeps a pipe open in the program\n"
 	"  -o, --output=FILE  the report is written there; each report takes the place of the one before\n"
 	"  --json             JSON instead of a table\n"
@@ -32,22 +33,23 @@ static const char help[] =
 
 struct request {
 	struct run_form form;
-	bool stacks;
+	bool accelerate, stacks;
 	const char *output;
 	char **program;
 };
 
 static int parse(int argc, char **argv, struct request *request)
 {
-	static const struct option options[] = {{"stacks", no_argument, NULL, 's'},
-	                                        {"output", required_argument, NULL, 'o'},
-	                                        {"json", no_argument, NULL, 'j'},
-	                                        {"columns", required_argument, NULL, 'c'},
-	                                        {"no-headings", no_argument, NULL, 'n'},
-	                                        {"help", no_argument, NULL, 'h'},
-	                                        {0}};
-	for (int option; (option = option_next(argc, argv, "+so:nh", options)) != -1;) {
+	static const struct option options[] = {
+		{"accelerate", no_argument, NULL, 'a'},    {"stacks", no_argument, NULL, 's'},
+		{"output", required_argument, NULL, 'o'},  {"json", no_argument, NULL, 'j'},
+		{"columns", required_argument, NULL, 'c'}, {"no-headings", no_argument, NULL, 'n'},
+		{"help", no_argument, NULL, 'h'},          {0}};
+	for (int option; (option = option_next(argc, argv, "+aso:nh", options)) != -1;) {
 		switch (option) {
+		case 'a':
+			request->accelerate = true;
+			break;
 		case 's':
 			request->stacks = true;
 			break;
@@ -270,7 +272,7 @@ static enum status check(const char *program)
 enum status command_run(int argc, char **argv)
 {
 	static struct answers answers;
-	struct request request = {.stacks = false};
+	struct request request = {.accelerate = false};
 	if (parse(argc, argv, &request))
 		return usage("run");
 	enum status status = check(*request.program);
@@ -279,7 +281,8 @@ enum status command_run(int argc, char **argv)
 	if (report_check(&request.form))
 		return usage("run");
 	int output = open_output(request.output);
-	if (output < 0 || answers_begin(&answers, request.stacks) || set_environment(answers.path))
+	if (output < 0 || answers_begin(&answers, request.accelerate, request.stacks) ||
+	    set_environment(answers.path))
 		return STATUS_UNKNOWN;
 	return run(&request, &answers, output);
 }

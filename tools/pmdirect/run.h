@@ -35,7 +35,7 @@ struct answers {
 };
 
 /* 0, or -1 with a line on stderr. The thread that answers blocks all signals. */
-int answers_begin(struct answers *answers, bool stacks);
+int answers_begin(struct answers *answers, bool accelerate, bool stacks);
 /* Bytes that the block device has written since it is there. */
 bool device_written(uint32_t major, uint32_t minor, uint64_t *ret);
 

@@ -261,7 +261,7 @@ static void *answer(void *arg)
 	return NULL;
 }
 
-static int make_ledger(struct answers *answers, bool stacks)
+static int make_ledger(struct answers *answers, bool accelerate, bool stacks)
 {
 	/* Above the three that a program has, which may be closed. */
 	int low = memfd_create("pmdirect-run", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -277,16 +277,17 @@ static int make_ledger(struct answers *answers, bool stacks)
 	l->version = LEDGER_VERSION;
 	l->size_of_row = sizeof(struct ledger_row);
 	l->run = (int32_t)getpid();
+	l->accelerate = accelerate;
 	l->stacks = stacks;
 	snprintf(answers->path, sizeof(answers->path), "/proc/%d/fd/%d", (int)getpid(), fd);
 	return 0;
 }
 
-int answers_begin(struct answers *answers, bool stacks)
+int answers_begin(struct answers *answers, bool accelerate, bool stacks)
 {
 	pthread_t thread;
 	sigset_t all, before;
-	if (make_ledger(answers, stacks))
+	if (make_ledger(answers, accelerate, stacks))
 		return say("there is no memory to share with the program: %s", strerror(errno)), -1;
 	pthread_mutex_init(&answers->lock, NULL);
 	sigfillset(&all);

@@ -26,6 +26,9 @@ enum {
 	MSYNCS,
 	MSYNCS_ASYNC,
 	ASKED,
+	ACCELERATED,
+	BY_LINES,
+	BY_KERNEL,
 	FSYNCS,
 	FDATASYNCS,
 	RANGE_SYNCS,
@@ -60,6 +63,9 @@ static const struct column columns[] = {
 	[MSYNCS] = {"msyncs", COLUMN_COUNT, true, "calls of msync(2) with MS_SYNC"},
 	[MSYNCS_ASYNC] = {"async_msyncs", COLUMN_COUNT, false, "calls of msync(2) without it, which wait for nothing"},
 	[ASKED] = {"asked", COLUMN_BYTES, true, "bytes of the ranges of all msync(2)"},
+	[ACCELERATED] = {"accelerated", COLUMN_COUNT, false, "mappings of which --accelerate serves msyncs by lines"},
+	[BY_LINES] = {"by_lines", COLUMN_COUNT, false, "msyncs that it served by lines"},
+	[BY_KERNEL] = {"by_kernel", COLUMN_TEXT, false, "msyncs that it left to the kernel, and why"},
 	[FSYNCS] = {"fsyncs", COLUMN_COUNT, true, "calls of fsync(2)"},
 	[FDATASYNCS] = {"fdatasyncs", COLUMN_COUNT, true, "calls of fdatasync(2)"},
 	[RANGE_SYNCS] = {"range_syncs", COLUMN_COUNT, false, "calls of sync_file_range(2), which make nothing durable"},
@@ -133,6 +139,8 @@ static void fill_counts(struct cell *cells, const struct ledger_row *row)
 	cells[MSYNCS] = NUMBER_OF(row, msyncs);
 	cells[MSYNCS_ASYNC] = NUMBER_OF(row, msyncs_async);
 	cells[ASKED] = NUMBER_OF(row, msync_bytes);
+	cells[ACCELERATED] = NUMBER_OF(row, marks);
+	cells[BY_LINES] = NUMBER_OF(row, by_lines);
 	cells[FSYNCS] = NUMBER_OF(row, fsyncs);
 	cells[FDATASYNCS] = NUMBER_OF(row, fdatasyncs);
 	cells[RANGE_SYNCS] = NUMBER_OF(row, range_syncs);
@@ -199,21 +207,39 @@ static char *sites_of(const struct answers *answers, const struct ledger_row *ro
 	return others ? appended(all, text_format("; other places %" PRIu64, others)) : all;
 }
 
+/* "length 60, range 2" */
+static char *by_kernel_of(const struct ledger_row *row)
+{
+	static const char *const names[WHYS] = {
+		[WHY_MAPPING] = "mapping", [WHY_FLAGS] = "flags",     [WHY_RANGE] = "range", [WHY_LENGTH] = "length",
+		[WHY_CHILD] = "child",     [WHY_COVERED] = "covered", [WHY_BUSY] = "busy",   [WHY_REFUSED] = "refused",
+	};
+	char *all = text_copy("");
+	for (unsigned why = 0; why < WHYS; why++) {
+		uint64_t calls = atomic_load(&row->by_kernel[why]);
+		if (calls && names[why])
+			all = appended(all, text_format("%s%s %" PRIu64, *all ? ", " : "", names[why], calls));
+	}
+	return all;
+}
+
 static void add_row(struct output *out, const struct answers *answers, const struct ledger_row *row,
                     const struct run_form *form)
 {
 	struct cell cells[COLUMNS];
 	const struct ledger_process *p = &answers->ledger->process[row->process % LEDGER_PROCESSES];
 	const struct row_answer *a = answer_to(answers, row);
-	char *sites = sites_of(answers, row);
+	char *sites = sites_of(answers, row), *by_kernel = by_kernel_of(row);
 	cells[PID] = NUMBER_CELL((uint64_t)p->pid);
 	cells[PROGRAM] = TEXT_CELL(p->program);
 	cells[SITES] = TEXT_CELL(sites);
+	cells[BY_KERNEL] = TEXT_CELL(by_kernel);
 	fill_state(cells, row, a);
 	fill_counts(cells, row);
 	fill_written(cells, row, a, p, form);
 	output_row(out, cells);
 	free(sites);
+	free(by_kernel);
 }
 
 /* ---- What was not covered ---- */

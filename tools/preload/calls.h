@@ -23,9 +23,14 @@ void *calls_map(const struct map_call *call);
 /* Of the real function, whatever its off_t. */
 void *calls_mmap(const struct map_call *call);
 
+/* What pm_map_fd(3) does: of an error, which the kernel tells a description once, the program's next call is told. */
+bool calls_sync_first(struct file *file, int fd);
+
 /* Around a call that changes a file otherwise than by stores: NULL if no file of the table is concerned. */
 struct file *change_begin(int fd);
-struct file *change_of_path_begin(const char *path);
+/* Around one that may make it shorter or longer. */
+struct file *resize_begin(int fd);
+struct file *resize_of_path_begin(const char *path);
 /* Counts bytes, if they are not negative, or else a change of the file; returns result. errno is that of the call. */
 ssize_t change_end(struct file *file, ssize_t result);
 int resized_end(struct file *file, int result);

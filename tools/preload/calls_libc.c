@@ -46,25 +46,25 @@ ssize_t sendfile64(int out, int in, off64_t *offset, size_t length)
 
 int ftruncate64(int fd, off64_t length)
 {
-	struct file *file = change_begin(fd);
+	struct file *file = resize_begin(fd);
 	return resized_end(file, REAL(ftruncate64)(fd, length));
 }
 
 int truncate64(const char *path, off64_t length)
 {
-	struct file *file = change_of_path_begin(path);
+	struct file *file = resize_of_path_begin(path);
 	return resized_end(file, REAL(truncate64)(path, length));
 }
 
 int fallocate64(int fd, int mode, off64_t offset, off64_t length)
 {
-	struct file *file = change_begin(fd);
+	struct file *file = resize_begin(fd);
 	return resized_end(file, REAL(fallocate64)(fd, mode, offset, length));
 }
 
 int posix_fallocate64(int fd, off64_t offset, off64_t length)
 {
-	struct file *file = change_begin(fd);
+	struct file *file = resize_begin(fd);
 	return resized_end(file, REAL(posix_fallocate64)(fd, offset, length));
 }
 

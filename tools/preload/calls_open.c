@@ -6,7 +6,7 @@
 int opened(int fd, int flags)
 {
 	/* The caller has no use of the file before the call returns: to be told afterwards is enough. */
-	return fd >= 0 && flags & O_TRUNC ? resized_end(change_begin(fd), fd) : fd;
+	return fd >= 0 && flags & O_TRUNC ? resized_end(resize_begin(fd), fd) : fd;
 }
 
 int open(const char *path, int flags, ...)

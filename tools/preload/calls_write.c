@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <stdarg.h>
 
+#include "accelerate.h"
 #include "calls.h"
 #include "companion.h"
 #include "counts.h"
@@ -14,9 +15,21 @@ struct file *change_begin(int fd)
 	return companion_serves() && file_any() ? file_of(fd) : NULL;
 }
 
-struct file *change_of_path_begin(const char *path)
+static struct file *resizes(struct file *file)
 {
-	return companion_serves() && file_any() ? file_at(path) : NULL;
+	if (file && companion_accelerates())
+		accelerate_resize_begin();
+	return file;
+}
+
+struct file *resize_begin(int fd)
+{
+	return resizes(change_begin(fd));
+}
+
+struct file *resize_of_path_begin(const char *path)
+{
+	return resizes(companion_serves() && file_any() ? file_at(path) : NULL);
 }
 
 ssize_t change_end(struct file *file, ssize_t result)
@@ -34,6 +47,8 @@ int resized_end(struct file *file, int result)
 {
 	if (!file)
 		return result;
+	if (companion_accelerates())
+		accelerate_resize_end();
 	COUNT(row_of(file), changes, 1);
 	return result;
 }
@@ -88,25 +103,25 @@ ssize_t sendfile(int out, int in, off_t *offset, size_t length)
 
 int ftruncate(int fd, off_t length)
 {
-	struct file *file = change_begin(fd);
+	struct file *file = resize_begin(fd);
 	return resized_end(file, REAL(ftruncate)(fd, length));
 }
 
 int truncate(const char *path, off_t length)
 {
-	struct file *file = change_of_path_begin(path);
+	struct file *file = resize_of_path_begin(path);
 	return resized_end(file, REAL(truncate)(path, length));
 }
 
 int fallocate(int fd, int mode, off_t offset, off_t length)
 {
-	struct file *file = change_begin(fd);
+	struct file *file = resize_begin(fd);
 	return resized_end(file, REAL(fallocate)(fd, mode, offset, length));
 }
 
 int posix_fallocate(int fd, off_t offset, off_t length)
 {
-	struct file *file = change_begin(fd);
+	struct file *file = resize_begin(fd);
 	return resized_end(file, REAL(posix_fallocate)(fd, offset, length));
 }
 
@@ -123,6 +138,6 @@ int ioctl(int fd, unsigned long request, ...)
 	va_start(arguments, request);
 	void *argument = va_arg(arguments, void *);
 	va_end(arguments);
-	struct file *file = changes_extents(request) ? change_begin(fd) : NULL;
+	struct file *file = changes_extents(request) ? resize_begin(fd) : NULL;
 	return resized_end(file, REAL(ioctl)(fd, request, argument));
 }

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "accelerate.h"
 #include "companion.h"
 #include "file.h"
 #include "futex.h"
@@ -109,6 +110,8 @@ static void become_child_alone(void)
 	}
 	place_forked();
 	file_forked();
+	if (ledger->accelerate)
+		accelerate_forked(is_forking);
 	inside_leave();
 	atomic_store(&here->is_known, 1);
 }
@@ -126,13 +129,13 @@ static void become_child(void)
 static void child_of_fork(void)
 {
 	sigset_t before = before_fork;
-	is_forking = false;
 	/* The kernel has emptied the other one, and a handler may have begun with it. */
 	if (here == &fallback) {
 		atomic_store(&here->lock, 0);
 		atomic_store(&here->is_known, 0);
 	}
 	become_child();
+	is_forking = false;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -217,6 +220,11 @@ EARLY bool companion_begins(void)
 	if (atomic_load_explicit(&state, memory_order_acquire) == NOT_BEGUN)
 		begin();
 	return companion_serves();
+}
+
+bool companion_accelerates(void)
+{
+	return ledger->accelerate;
 }
 
 void companion_lost(void)

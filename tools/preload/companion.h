@@ -11,6 +11,8 @@
 bool companion_serves(void);
 /* As companion_serves(), and begins if a call comes before the constructor: a library's own constructor maps a file. */
 bool companion_begins(void);
+/* Of a companion that serves. */
+bool companion_accelerates(void);
 
 /* A lock of this process, which a child of fork(2) finds open. Signals are blocked while it is held, so that no handler
  * waits for its own thread or leaves it by siglongjmp(3). */

@@ -10,6 +10,9 @@
 #include "file.h"
 #include "question.h"
 
+#ifndef STATX_ATTR_DAX
+#define STATX_ATTR_DAX 0x00200000 /* Linux 5.8 */
+#endif
 #define FILES 1023
 #define PLACES 4096 /* a power of two, and enough that few are taken */
 
@@ -112,7 +115,11 @@ struct file *file_add(int fd)
 	if (!look(fd, NULL, &stx) || !(S_ISREG(stx.stx_mode) || S_ISBLK(stx.stx_mode) || S_ISCHR(stx.stx_mode)))
 		return NULL;
 	struct file *file = find(&stx);
-	return file ? file : add(&stx);
+	file = file ? file : add(&stx);
+	if (file)
+		atomic_store_explicit(&file->is_dax, stx.stx_attributes & stx.stx_attributes_mask & STATX_ATTR_DAX,
+		                      memory_order_relaxed);
+	return file;
 }
 
 struct ledger_row *file_row(struct file *file)

@@ -17,6 +17,8 @@ struct file {
 	_Atomic(struct ledger_row *) row; /* of this process; NULL: not yet, or there was no room */
 	_Atomic bool has_no_row;          /* there was no room, which was counted */
 	struct ledger_row *parent_row;    /* of the nearest parent at fork(2) that had one */
+	_Atomic bool is_dax;              /* as it was when it was mapped last */
+	_Atomic int owed_fsync, owed_syncfs; /* errors that accelerate mode took, for the program's next such call */
 };
 
 /* Whether this process has ever mapped a file shared. */

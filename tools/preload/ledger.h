@@ -47,6 +47,20 @@ struct ledger_site {
 	uint64_t frame[LEDGER_FRAMES]; /* the address first, then its callers, as far as they are known */
 };
 
+/* Why accelerate mode leaves an msync(2) with MS_SYNC to the kernel. */
+enum why_kernel {
+	WHY_NOT = 0, /* it does not */
+	WHY_MAPPING, /* of a mapping for which the library does not promise lines, or that was moved */
+	WHY_FLAGS,   /* others beside MS_SYNC */
+	WHY_RANGE,   /* not whole pages of one mapping inside the file */
+	WHY_LENGTH,  /* longer than is good by lines */
+	WHY_CHILD,   /* in a child, of a mapping of its parent */
+	WHY_COVERED, /* the program mapped, unmapped or protected pages where the companion had the file */
+	WHY_BUSY,    /* a call that may make a file shorter has not ended */
+	WHY_REFUSED, /* the kernel could not commit or read what is there */
+	WHYS
+};
+
 /* A file that a process has mapped shared. */
 struct ledger_row {
 	_Atomic uint32_t state;       /* of enum row_state */
@@ -62,6 +76,7 @@ struct ledger_row {
 	_Atomic uint32_t maps;
 	_Atomic uint64_t longest;
 	/* Calls, and the bytes of their ranges; fsyncs are fsync(2) and fdatasync(2). */
+	_Atomic uint64_t marks, by_lines, by_kernel[WHYS]; /* accelerate mode: mappings that it made; msyncs */
 	_Atomic uint64_t msyncs, msyncs_async, msync_bytes, fsyncs, fdatasyncs, range_syncs;
 	_Atomic uint64_t errors, nanoseconds;          /* of these calls */
 	_Atomic uint64_t writes, write_bytes, changes; /* write(2) and the like; ftruncate(2) and the like */
@@ -75,6 +90,7 @@ struct ledger {
 	uint64_t magic;
 	uint32_t version, size_of_row;
 	int32_t run;                                /* its pid */
+	uint32_t accelerate;                        /* the mode */
 	uint32_t stacks;                            /* call sites with their callers */
 	_Atomic uint32_t has_no_stacks;             /* a process lacks what it needs for that */
 	_Atomic uint32_t questions;                 /* asked so far: a futex on which run waits */

@@ -20,6 +20,7 @@
 	CALL(msync)                                                                                                    \
 	CALL(fsync)                                                                                                    \
 	CALL(fdatasync)                                                                                                \
+	CALL(syncfs)                                                                                                   \
 	CALL(sync_file_range)                                                                                          \
 	CALL(write)                                                                                                    \
 	CALL(pwrite)                                                                                                   \

@@ -18,6 +18,7 @@ struct slot {
 	_Atomic uintptr_t start, end;
 	_Atomic uint64_t offset;
 	_Atomic(struct file *) file;
+	_Atomic(void *) mark;
 };
 
 static struct slot slots[PIECES];
@@ -30,7 +31,7 @@ static _Atomic unsigned version;
 
 static struct piece get(const struct slot *s)
 {
-	return (struct piece){GET(s, start), GET(s, end), GET(s, offset), GET(s, file)};
+	return (struct piece){GET(s, start), GET(s, end), GET(s, offset), GET(s, file), GET(s, mark)};
 }
 
 static void put(struct slot *s, const struct piece *p)
@@ -39,6 +40,7 @@ static void put(struct slot *s, const struct piece *p)
 	PUT(s, end, p->end);
 	PUT(s, offset, p->offset);
 	PUT(s, file, p->file);
+	PUT(s, mark, p->mark);
 }
 
 /* The number of the first piece that ends behind the address. A reader may meet any values here. */
@@ -81,6 +83,14 @@ bool table_find(uintptr_t start, uintptr_t end, struct piece *ret)
 	bool found = look(start, end, ret);
 	companion_unlock(&before);
 	return found;
+}
+
+bool table_is_all(uintptr_t start, uintptr_t end, const void *mark)
+{
+	struct piece p;
+	while (start < end && table_find(start, end, &p) && p.start <= start && p.mark == mark)
+		start = p.end;
+	return start >= end;
 }
 
 static void change_begin(sigset_t *before)

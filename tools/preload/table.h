@@ -14,10 +14,13 @@ struct piece {
 	uintptr_t start, end;
 	uint64_t offset;
 	struct file *file;
+	void *mark; /* of accelerate mode */
 };
 
 /* The piece with the lowest address that has a byte of the range. Takes no lock and keeps errno. */
 bool table_find(uintptr_t start, uintptr_t end, struct piece *ret);
+/* Whether the whole range lies in pieces of this mark. */
+bool table_is_all(uintptr_t start, uintptr_t end, const void *mark);
 
 /* The range is free in the table. false: no room. */
 bool table_add(const struct piece *piece);
