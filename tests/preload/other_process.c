@@ -23,6 +23,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifdef SYS_mmap2
+#define MMAP SYS_mmap2 /* of 32-bit machines, in another unit for the offset */
+#define UNIT 4096
+#else
+#define MMAP SYS_mmap
+#define UNIT 1
+#endif
 #define PAGE 4096
 #define PAGES 64
 #define SIZE (PAGES * PAGE)
@@ -89,7 +96,7 @@ static void write_it(off_t offset, size_t length)
 
 static void store(void)
 {
-	char *other = (char *)syscall(SYS_mmap, NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, MINE * PAGE);
+	char *other = (char *)syscall(MMAP, NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, MINE * PAGE / UNIT);
 	MUST(other != MAP_FAILED);
 	memset(other, NEW, PAGE);
 }
