@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <fcntl.h>
 #include <linux/fiemap.h>
-#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,8 +33,7 @@ struct intruder intrude(int flags)
 bool is_in(struct intruder *x, int timeout_ms)
 {
 	char byte = 0;
-	struct pollfd p = {x->says, POLLIN, 0};
-	if (poll(&p, 1, timeout_ms) != 1)
+	if (!unit_is_readable(x->says, timeout_ms))
 		return false;
 	ck_assert_int_eq(read(x->says, &byte, 1), 1);
 	ck_assert_int_eq(byte, 'o');
@@ -110,14 +108,13 @@ void wait_for_break(struct pm_mapping *m)
 struct pm_event next_event(struct pm_mapping *m)
 {
 	struct pm_event event = {.kind = 0};
-	struct pollfd p = {pm_event_fd(m), POLLIN, 0};
-	ck_assert_int_ge(p.fd, 0);
-	int rc;
+	int rc, fd = pm_event_fd(m);
+	ck_assert_int_ge(fd, 0);
 	while ((rc = pm_next_event(m, &event, sizeof(event))) == -EAGAIN) {
 		if (atomic_load(&fake.watcher_sleeps))
 			observe(m);
 		else
-			ck_assert_msg(poll(&p, 1, WAIT_MS) == 1, "no event");
+			ck_assert_msg(unit_is_readable(fd, WAIT_MS), "no event");
 	}
 	unit_ok(rc);
 	return event;

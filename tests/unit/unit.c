@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +137,15 @@ uint64_t unit_size_of(const char *path)
 	struct stat st;
 	ck_assert_msg(!stat(path, &st), "%s: %s", path, strerror(errno));
 	return (uint64_t)st.st_size;
+}
+
+bool unit_is_readable(int fd, int timeout_ms)
+{
+	struct pollfd p = {fd, POLLIN, 0};
+	for (; timeout_ms > 10; timeout_ms -= 10)
+		if (poll(&p, 1, 10) == 1)
+			return true;
+	return poll(&p, 1, timeout_ms) == 1;
 }
 
 bool unit_exists(const char *path)

@@ -29,6 +29,11 @@ bool unit_has_pattern(const char *bytes, uint64_t offset, uint64_t length);
 bool unit_is_zero(const char *bytes, uint64_t length);
 uint64_t unit_size_of(const char *path);
 bool unit_exists(const char *path);
+/*
+ * Whether the descriptor becomes readable. It waits in turns of 10 ms: a process that other programs keep from running
+ * gets fewer of them, as does its thread that is waited for.
+ */
+bool unit_is_readable(int fd, int timeout_ms);
 size_t unit_page(void);
 /* Open descriptors of the process. */
 unsigned unit_open_files(void);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <poll.h>
 
 #include "watching.h"
 
@@ -8,9 +7,9 @@ const char *watched_path;
 
 bool is_readable(struct pm_mapping *m, int timeout_ms)
 {
-	struct pollfd p = {pm_event_fd(m), POLLIN, 0};
-	ck_assert_int_ge(p.fd, 0);
-	return poll(&p, 1, timeout_ms) == 1;
+	int fd = pm_event_fd(m);
+	ck_assert_int_ge(fd, 0);
+	return unit_is_readable(fd, timeout_ms);
 }
 
 struct pm_event only(struct pm_mapping *m)
