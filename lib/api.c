@@ -6,6 +6,7 @@
 #include "arguments.h"
 #include "error.h"
 #include "facts/evidence.h"
+#include "kernel/limits.h"
 #include "mapping/calls.h"
 #include "mapping/gate.h"
 
@@ -185,7 +186,10 @@ int pm_event_fd(struct pm_mapping *m)
 	if (!m)
 		return pm_no_mapping("pm_event_fd");
 	int fd = pm_mapping_backing(m) == PM_BACKING_ANONYMOUS ? -EOPNOTSUPP : pm_mapping_event_fd(m);
-	return fd < 0 ? pm_fail(fd, "pm_event_fd", m->name, "the mapping cannot be watched: %s", pm_strerror(fd)) : fd;
+	char limit[120];
+	return fd < 0 ? pm_fail(fd, "pm_event_fd", m->name, "the mapping cannot be watched: %s",
+	                        pm_limit_name(limit, sizeof(limit), 0, fd) ? limit : pm_strerror(fd))
+	              : fd;
 }
 
 int pm_next_event(struct pm_mapping *m, struct pm_event *event, size_t event_size)

@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "file/copies.h"
+#include "kernel/limits.h"
 #include "kernel/quirks.h"
 #include "mapping/watch.h"
 #include "observe/observe.h"
@@ -43,8 +44,10 @@ static int join(struct pm_mapping *m)
 int pm_mapping_watch_start(struct pm_mapping *m, const struct pm_options *o)
 {
 	int rc = m->flags & (PM_WATCH | PM_LEASE) ? join(m) : 0;
+	char limit[120];
 	if (rc)
-		return pm_fail(rc, m->file.call, m->file.name, "the file cannot be watched: %s", pm_strerror(rc));
+		return pm_fail(rc, m->file.call, m->file.name, "the file cannot be watched: %s",
+		               pm_limit_name(limit, sizeof(limit), 0, rc) ? limit : pm_strerror(rc));
 	struct pm_lease *lease = &m->observed.lease;
 	if (!lease->is_wanted || lease->is_held || o->sync != PM_GUARANTEE)
 		return 0;

@@ -125,6 +125,18 @@ static int map_guaranteed(void)
 	return map_there(UNIT_OPTIONS(.sync = PM_GUARANTEE));
 }
 
+static int map_watched(void)
+{
+	return map_there(UNIT_OPTIONS(.flags = PM_WATCH));
+}
+
+static int listen_to(void)
+{
+	m = unit_map(unit_file("file", PAGES * page), NULL);
+	arm();
+	return pm_event_fd(m);
+}
+
 static void open_file(void)
 {
 	fd = open(unit_file("file", PAGES * page), O_RDWR | O_CLOEXEC);
@@ -186,6 +198,11 @@ static const struct fault faults[] = {
 	{&fake_dax, map_in_a_reserve, FAKE_mprotect, 1, EACCES, -EACCES, "mprotect ", "mmap"},
 	{&fake_plain, map_at_an_address, FAKE_mremap_over, 1, ENOMEM, -ENOMEM, "mremap of ", "mmap"},
 	{&fake_plain, map_from_medium, FAKE_mincore, 1, ENOMEM, -ENOMEM, "or not be looked for", "another mapping"},
+	/* The limit that was met. */
+	{&fake_plain, map_watched, FAKE_eventfd, 0, EMFILE, -EMFILE, "RLIMIT_NOFILE is", "Too many open files"},
+	{&fake_plain, map_watched, FAKE_signalfd, 0, ENFILE, -ENFILE, "fs.file-max", "Too many open files"},
+	{&fake_plain, listen_to, FAKE_epoll_create, 0, EMFILE, -EMFILE, "RLIMIT_NOFILE is", "Too many open files"},
+	{&fake_plain, listen_to, FAKE_timerfd, 0, ENFILE, -ENFILE, "fs.file-max", "Too many open files"},
 	{&fake_dax, map_guaranteed, FAKE_wrong_sync, 1, EIO, -PM_ENOTSYNC, "may answer syncs itself", "not DAX"},
 	/* On the way to a node: an answer that is missing is no answer. */
 	{&fake_device_dax, map, FAKE_readlinkat, 1, EIO, -ENODEV, "/sys does not tell", "neither"},
