@@ -210,10 +210,8 @@ static int answer_flags(int *flags, size_t length)
 }
 
 /* What the library holds a place with, until something is moved there. */
-static struct {
-	void *address;
-	size_t length;
-} held;
+static _Atomic(char *) held;
+static atomic_size_t held_length;
 
 static int fake_mmap(void **address, size_t length, int prot, int flags, int fd, uint64_t offset)
 {
@@ -223,8 +221,8 @@ static int fake_mmap(void **address, size_t length, int prot, int flags, int fd,
 		return rc;
 	atomic_fetch_add(&mapped_bytes, whole_pages(length));
 	if (holds) {
-		held.address = *address;
-		held.length = length;
+		atomic_store(&held_length, length);
+		atomic_store(&held, *address);
 	}
 	if (sync)
 		fake_show_mapping(*address, whole_pages(length), fake.machine.sync == FAKE_ACCEPTS);
@@ -234,7 +232,9 @@ static int fake_mmap(void **address, size_t length, int prot, int flags, int fd,
 static int fake_munmap(void *address, size_t length)
 {
 	int rc = pm_sys_linux.munmap(address, length);
-	held.address = rc || held.address != address ? held.address : NULL;
+	char *expected = address;
+	if (!rc)
+		atomic_compare_exchange_strong(&held, &expected, NULL);
 	fake_show_mapping(NULL, 0, false);
 	atomic_fetch_sub(&mapped_bytes, rc ? 0 : whole_pages(length));
 	return rc;
@@ -254,10 +254,9 @@ static int fake_mremap(void **address, size_t old_length, size_t new_length, int
 static int fake_mremap_over(void *from, size_t length, void *to)
 {
 	int rc = pm_sys_linux.mremap_over(from, length, to);
-	if (!rc && held.address == to) {
-		atomic_fetch_sub(&mapped_bytes, whole_pages(held.length));
-		held.address = NULL;
-	}
+	char *expected = to;
+	if (!rc && atomic_compare_exchange_strong(&held, &expected, NULL))
+		atomic_fetch_sub(&mapped_bytes, whole_pages(atomic_load(&held_length)));
 	if (!rc && fake.machine.sync == FAKE_ACCEPTS)
 		fake_show_mapping(to, whole_pages(length), true);
 	return rc;
