@@ -12,6 +12,7 @@
 
 #include "sweeping.h"
 #include "sweeping_internal.h"
+#include "unit.h"
 
 static struct machine others;
 static int holder, announcing = -1;
@@ -51,30 +52,19 @@ static int kernel_same_inode(const char *path, const char *other)
 	return 1;
 }
 
-struct visit {
-	void (*visit)(void *arg, const char *entry);
-	void *arg;
-};
-
-static void visit_what_is_no_process(void *arg, const char *entry)
-{
-	const struct visit *v = arg;
-	if (entry[0] < '1' || entry[0] > '9')
-		v->visit(v->arg, entry);
-}
-
-/* Of all processes only the one that has the file open. */
+/* Of all processes only the one that has the file open. The real list is as long as the machine is busy. */
 static int kernel_each_entry(const char *directory, void (*visit)(void *arg, const char *entry), void *arg)
 {
-	struct visit v = {visit, arg};
+	static const char *const no_processes[] = {"cpuinfo", "self", "sys"};
 	char number[24];
 	if (strcmp(directory, "/proc"))
 		return others.below->each_entry(directory, visit, arg);
-	int rc = others.below->each_entry("/proc", visit_what_is_no_process, &v);
+	for (size_t i = 0; i < COUNT(no_processes); i++)
+		visit(arg, no_processes[i]);
 	snprintf(number, sizeof(number), "%d", holder);
-	if (!rc && holder)
+	if (holder)
 		visit(arg, number);
-	return rc;
+	return 0;
 }
 
 void others_start(void)
