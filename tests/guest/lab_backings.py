@@ -126,7 +126,7 @@ _WAYS = tuple(Volume(f"/dev/pmem{number}", fs, options, mkfs, f"/mnt/{name}")
 
 # The same for accelerated_cut.sh.
 _ACCELERATED = tuple(replace(volume, node=f"/dev/pmem{number}") for number, volume in enumerate(
-    volume for volume in _WAYS if volume.where in [f"/mnt/{fs}-{i}" for fs in ("ext4", "xfs") for i in range(11)]))
+    volume for volume in _WAYS if volume.where in [f"/mnt/{fs}-{i}" for fs in ("ext4", "xfs") for i in range(7)]))
 
 
 _ROWS = (
