@@ -332,7 +332,7 @@ PM_API enum pm_granularity pm_granularity_of(const struct pm_mapping *mapping);
 /* ---- Durability -------------------------------------------------------------------------------- */
 
 /* pm_flush(3): begins to make a range durable: writes its lines back or records its pages. Never blocks on I/O.
- * Returns: 0; -ERANGE; -EBADF; the error of an earlier write-back. Threads: pm_drain() follows in the same thread. */
+ * Returns: 0; -ERANGE; -EBADF; an error of pm_drain() known already. Threads: pm_drain() follows in the same thread. */
 PM_API int pm_flush(struct pm_mapping *mapping, const void *address, size_t length);
 
 /* pm_drain(3): makes durable everything that this thread passed to pm_flush(), or copied with PM_NODRAIN, on this

@@ -98,7 +98,7 @@ static const char *const advices[] = {
 		"install firmware that states the persistence domain, which a guarantee needs and a hint does not",
 	[PM_ADVICE_UNSET_ENV] = "unset PMDIRECT_GRANULARITY",
 	[PM_ADVICE_LEAVE_SANDBOX] = "run without the sandbox, filter or shim",
-	[PM_ADVICE_OTHER_CPU] = "use a CPU with CLWB, CLFLUSHOPT, CLFLUSH or DC CVAP",
+	[PM_ADVICE_OTHER_CPU] = "use a CPU with CLWB, CLFLUSHOPT, CLFLUSH, DC CVAP or Zicbom, or POWER8 or later",
 	[PM_ADVICE_USE_FSDAX] = "use a file on a DAX file system",
 	[PM_ADVICE_REWRITE] = "map with PM_PREPARE, or copy the file and map the copy",
 	[PM_ADVICE_MAP_AGAIN] = "unmap and map again",

@@ -24,7 +24,8 @@ void doctor_cpu(struct doctor *d)
 	if (cpu->state == PM_YES)
 		finding(d, LEVEL_OK, "cpu", "write-back", "", "cache lines are written back by %s", cpu->text);
 	else
-		finding(d, LEVEL_NOTE, "cpu", "write-back", "use a CPU with clwb, clflushopt, or DC CVAP",
+		finding(d, LEVEL_NOTE, "cpu", "write-back",
+		        "use a CPU with CLWB, CLFLUSHOPT, CLFLUSH, DC CVAP or Zicbom, or POWER8 or later",
 		        "no instruction is known to write cache lines back to the medium, so pages are written by the "
 		        "kernel");
 	if (forced->state == PM_YES)

@@ -10,9 +10,9 @@
  * fault that begins after the call of the program (MADV_POPULATE_WRITE, which returns an error where a store would
  * raise SIGBUS). Another thread's fault meanwhile may have asked the file system earlier: there must be none.
  *
- * On DAX no populating is repeated for ever (pm_quirk(3), "kernel-repeats-reads"): no fault there reads and asks to be
- * taken again (fs/dax.c dax_iomap_pte_fault). The kernel locks no page of DAX in memory (mm/mlock.c mlock_fixup), so
- * mlockall(2) keeps no entry there.
+ * On DAX no populating is repeated for ever (PM_KERNEL_REPEATS_READS of kernel/quirks.c): no fault there reads and asks
+ * to be taken again (fs/dax.c dax_iomap_pte_fault). The kernel locks no page of DAX in memory (mm/mlock.c mlock_fixup),
+ * so mlockall(2) keeps no entry there.
  */
 #include <sys/mman.h>
 #include <unistd.h>
