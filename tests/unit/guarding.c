@@ -43,6 +43,12 @@ void guarding_cut(uint64_t size)
 	ck_assert_int_eq(truncate(guarding_path, (off_t)size), 0);
 }
 
+void guarding_unmap_cut(struct pm_mapping *m)
+{
+	int expected = pm_granularity_of(m) >= PM_CACHE_LINE ? -ERANGE : 0;
+	ck_assert_int_eq(pm_unmap(m), expected);
+}
+
 int guarding_load(void *at)
 {
 	guarding_ran++;

@@ -19,6 +19,8 @@ bool guarding_is_possible(void);
 /* Makes the file, installs a handler that counts, and the guard over it. */
 void guarding_start(void);
 void guarding_cut(uint64_t size);
+/* Of a mapping whose cut a fault has shown. Lines do not record what was flushed: it may have been beyond the end. */
+void guarding_unmap_cut(struct pm_mapping *);
 
 int guarding_load(void *at);  /* 8, or 9 for a 0 */
 int guarding_store(void *at); /* 7 */

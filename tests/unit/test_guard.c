@@ -31,13 +31,6 @@ static int answer(void *value)
 	return *(int *)value;
 }
 
-/* Lines do not record what was flushed: it may have been beyond the end. */
-static void unmap_cut(struct pm_mapping *m)
-{
-	int expected = pm_granularity_of(m) >= PM_CACHE_LINE ? -ERANGE : 0;
-	ck_assert_int_eq(pm_unmap(m), expected);
-}
-
 /* ---- Without a fault ---- */
 
 START_TEST(the_value_is_passed_through)
@@ -99,7 +92,7 @@ START_TEST(a_caller_of_another_version)
 	ck_assert_uint_eq(room.f.size, small);
 	ck_assert_int_eq(room.f.error, -EIO);
 	ck_assert_int_eq(*((char *)&room + small), 0x55);
-	unmap_cut(m);
+	guarding_unmap_cut(m);
 }
 END_TEST
 
@@ -145,7 +138,10 @@ START_TEST(the_fault_says_where)
 	guarding_cut(GUARDING_PAGES * page);
 	ck_assert_int_eq(pm_guarded(m, guarding_load, base, &f, sizeof(f)), 9);
 	ck_assert_uint_eq(atomic_load(&guarding_passed_on), 0);
-	unit_ok(pm_unmap(m));
+	if (views[_i].flags)
+		unit_ok(pm_unmap(m));
+	else
+		guarding_unmap_cut(m);
 }
 END_TEST
 
@@ -165,7 +161,7 @@ START_TEST(around_the_mapping)
 	for (size_t i = 0; i < COUNT(outside); i++)
 		ck_assert_int_eq(pm_guarded(m, guarding_forge, &outside[i], &f, sizeof(f)), 7);
 	ck_assert_uint_eq(atomic_load(&guarding_passed_on), COUNT(outside));
-	unmap_cut(m);
+	guarding_unmap_cut(m);
 }
 END_TEST
 
@@ -217,8 +213,8 @@ START_TEST(the_innermost_guard_of_the_address_returns)
 	struct guarding_forged late = {BUS_ADRERR, in_b, 0};
 	guarding_forge(&late);
 	ck_assert_uint_eq(atomic_load(&guarding_passed_on), 1);
-	unmap_cut(a);
-	unmap_cut(b);
+	guarding_unmap_cut(a);
+	guarding_unmap_cut(b);
 }
 END_TEST
 
@@ -253,8 +249,8 @@ START_TEST(recursion)
 	d.at = pm_base(d.m[1]);
 	ck_assert_int_eq(deeper(&d), -EIO);
 	ck_assert_uint_eq(d.returned, 50);
-	unmap_cut(d.m[0]);
-	unmap_cut(d.m[1]);
+	guarding_unmap_cut(d.m[0]);
+	guarding_unmap_cut(d.m[1]);
 }
 END_TEST
 
@@ -302,7 +298,7 @@ START_TEST(the_mask_is_as_before)
 			ck_assert_int_eq(is_blocked(SIGBUS), blocked);
 		}
 	}
-	unmap_cut(m);
+	guarding_unmap_cut(m);
 }
 END_TEST
 
@@ -332,7 +328,7 @@ START_TEST(a_handler_that_touches_the_mapping)
 		ck_assert_int_eq(pm_guarded(m, interrupt, pm_base(m), NULL, 0), -EIO);
 		ck_assert(!is_blocked(SIGUSR1));
 	}
-	unmap_cut(m);
+	guarding_unmap_cut(m);
 }
 END_TEST
 
