@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,7 +68,10 @@ TCase *unit_case(const char *name)
 {
 	if (!suite) {
 		const char *wanted = getenv("CK_RUN_SEED");
-		seed = wanted ? (uint32_t)strtoul(wanted, NULL, 0) : (uint32_t)getpid() * 2654435761u | 1;
+		if (wanted)
+			seed = (uint32_t)strtoul(wanted, NULL, 0);
+		else if (getrandom(&seed, sizeof(seed), 0) == (ssize_t)sizeof(seed))
+			seed |= 1; /* 0 would stay 0 */
 		printf("%s: seed %u\n", name, seed);
 		make_root();
 		suite = suite_create(name);
