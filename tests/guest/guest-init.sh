@@ -1,13 +1,17 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# First process of every guest. The host leaves in /lab:
-#   settings  shell assignments (modules, device, directory, functions to call)
+# First process of every guest. The host has left in /lab:
+#   machine   shell assignments: modules, and how many nodes of devices they make
+# Up to "up" all guests of a machine are the same, and one may have been saved
+# there (lab_state.py). Then the host tells, on the port ctl, what take_orders()
+# reads, and a disk brings /t and in /lab:
+#   settings  shell assignments (device, directory, functions to call)
 #   volumes   one "node|fs|mkfs options|mount options|where" line per file system
 #   job       what to run; it sees the functions below and $D, $F, $DEV
-# and listens on virtio ports: out (the job's output), ctl (what became of the
-# boot), ack (for the job's own use). The serial console carries only the kernel
-# and this script's mishaps.
+# Virtio ports: out (the job's output), ctl (what became of the boot), ack (for
+# the job's own use). The serial console carries only the kernel and this
+# script's mishaps.
 
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/t
 PORTS=/dev/virtio-ports
@@ -58,6 +62,43 @@ name_ports() {
 		[ $tries -lt 1000 ] || die "the result ports did not appear"
 		sleep 0.01
 	done
+}
+
+# Devices are found beside us.
+await_nodes() {
+	tries=0
+	until [ "$(ls -d /dev/pmem* /dev/dax* 2>/dev/null | wc -l)" -ge $NODES ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 1000 ] || die "$NODES devices of memory did not appear"
+		sleep 0.02
+	done
+}
+
+# Whether the devices are to be formatted, $LAB_ARGUMENT, and what a saved machine cannot know: the time, and a seed.
+# What has come in is lost when a port is closed (drivers/char/virtio_console.c discard_port_data).
+take_orders() {
+	exec 4<>$PORTS/ctl
+	echo up >&4
+	read -r FORMAT LAB_ARGUMENT now seed <&4
+	exec 4>&-
+	[ "$FORMAT" = 1 ] || FORMAT=
+	[ "$LAB_ARGUMENT" != - ] || LAB_ARGUMENT=
+	if [ -n "$seed" ]; then
+		date -s "@$now" >/dev/null
+		echo "$seed" >/dev/urandom
+		/lab/reseed || die "the random numbers have no new seed"
+	fi
+	echo going >$PORTS/ctl
+}
+
+# The disk behind all others, which is gone afterwards.
+unpack_job() {
+	for disk in /sys/block/vd*; do
+		[ "$(cat "$disk/serial")" != job ] || break
+	done
+	(cd / && cpio -idu <"/dev/${disk##*/}") 2>/run/cpio || die "cannot unpack the job: $(cat /run/cpio)"
+	device=$(readlink -f "$disk/device")
+	echo "${device##*/}" >/sys/bus/virtio/drivers/virtio_blk/unbind
 }
 
 # $1: node, $2: kind, $3: options; $4: "blank" where no file system was before.
@@ -190,24 +231,17 @@ run_job() {
 	. /lab/job
 }
 
-word_of_command_line() {
-	for word in $(cat /proc/cmdline); do
-		case $word in
-		"$1"=*) echo "${word#*=}" ;;
-		esac
-	done
-}
-
 main() {
 	mount_basics
-	. /lab/settings
-	FORMAT=$(word_of_command_line lab.format)
-	LAB_ARGUMENT=$(word_of_command_line lab.argument)
-	LAB_ACK=$PORTS/ack
-	export LAB_ARGUMENT LAB_ACK D F DEV
+	. /lab/machine
 	load_modules
 	name_ports
-	echo up >$PORTS/ctl
+	await_nodes
+	take_orders
+	unpack_job
+	. /lab/settings
+	LAB_ACK=$PORTS/ack
+	export LAB_ARGUMENT LAB_ACK D F DEV
 	[ -z "$DEV" ] || await "$DEV"
 	[ -z "$BEFORE" ] || $BEFORE
 	mount_volumes

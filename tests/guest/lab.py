@@ -17,6 +17,9 @@ say ./NAME, since the guest's shell prefers its own applets to PATH.
 The exit status is that of the program; 124 when the guest hung, 125 when it
 died or could not be set up; 77 when this machine lacks a part of the lab (1 if
 PMDIRECT_GUEST_REQUIRED=1, unless it is the newest kernel that cannot be had).
+
+A guest of a machine that was saved in its boot (lab_state.py) goes on from
+there; with PMDIRECT_LAB_BOOT=1 each boots.
 """
 
 import argparse
@@ -27,14 +30,14 @@ import signal
 import sys
 import tempfile
 
-from lab_backings import BACKINGS
+from lab_backings import BACKINGS, BLANK
 from lab_cache import Lab, prepare
 from lab_cpio import LabError, Missing
 from lab_guest import Guest, GuestFailure, Job
 from lab_images import Images, is_same, scratch
 
-__all__ = ["BACKINGS", "Guest", "GuestFailure", "Images", "Job", "Lab", "LabError",
-           "Missing", "is_same", "prepare", "add_seed_option", "run_test", "run_on_images", "say",
+__all__ = ["BACKINGS", "BLANK", "Guest", "GuestFailure", "Images", "Job", "Lab", "LabError",
+           "Missing", "is_same", "scratch", "prepare", "add_seed_option", "run_test", "run_on_images", "say",
            "write_output", "exports", "add_files", "main"]
 
 EXIT_HUNG = 124

@@ -48,17 +48,22 @@ class Backing:
     cpus: int = 2            # the emulator is faster with one, which will do where no two things happen at once
 
     def all_modules(self):
-        """Modules to load, in order; virtio_console first: it carries the results."""
-        wanted = ["virtio_pci", "virtio_console"]
+        """Modules to load, in order; virtio_console first: it carries the results; virtio_blk: it brings the job."""
+        wanted = ["virtio_pci", "virtio_console", "virtio_blk"]
         for device in self.devices:
             wanted += {"nvdimm": ["nfit", "nd_pmem"],
                        "virtio-pmem": ["virtio_pmem", "nd_pmem"],
-                       "disk": ["virtio_blk"], "cached-disk": ["virtio_blk"], "share": ["virtiofs"],
+                       "disk": [], "cached-disk": [], "share": ["virtiofs"],
                        "unarmed": ["nfit", "nd_pmem"], "9p": ["9pnet_virtio", "9p"]}[device.kind]
             if device.image == "devdax":
                 wanted += ["device_dax", "dax_pmem"]
         wanted += [volume.fs for volume in self.volumes if volume.fs != "tmpfs"]
         return list(dict.fromkeys(wanted + self.modules.split()))
+
+    def memory_nodes(self):
+        """How many nodes of persistent memory and of device-dax there will be."""
+        kinds = [device for device in self.devices if device.kind in ("nvdimm", "unarmed", "virtio-pmem")]
+        return len(kinds) + ("memmap=" in self.kernel)
 
 
 NVDIMM = (Device("nvdimm", "fsdax"),)
@@ -68,6 +73,7 @@ VIRTIO_PMEM = (Device("virtio-pmem"),)
 DISK = (Device("disk"),)
 CACHED_DISK = (Device("cached-disk"),)
 SHARE = (Device("share"),)
+BLANK = {"nvdimm": NVDIMM[0], "disk": DISK[0]}
 MATRIX_MODULES = ("ext4 xfs btrfs overlay fuse loop dm-mod dm-flakey erofs "
                   "xts cts ecb sha512_generic nls_cp437 nls_ascii vfat exfat")
 PMEM = "/dev/pmem0"

@@ -4,8 +4,9 @@
 The kernel is the release's own, or with PMDIRECT_GUEST_KERNEL=newest the one of its
 backports, or the package that the variable names. The cache directory holds
   kernel-<request>/           the kernel package as downloaded, and its release
-  lab-<release>-<hash>/       what guests boot from; <hash> is over these sources
-Both appear by an atomic rename, so what is there is complete.
+  lab-<release>-<hash>/       what guests boot from; <hash> is over these sources; with machines
+                              that were saved (lab_state.py)
+All appear by an atomic rename, so what is there is complete.
 """
 
 import contextlib
@@ -23,10 +24,12 @@ import tempfile
 import lab_backings
 from lab_cpio import Archive, LabError, Missing, elf_closure
 from lab_kernel import unwrapped
+from lab_reseed import program
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SOURCES = ("lab_backings.py", "lab_cache.py", "lab_cpio.py", "lab_disk.py", "lab_guest.py", "lab_images.py",
-           "lab_kernel.py", "lab_share.py", "guest-init.sh")
+SOURCES = ("lab_backings.py", "lab_cache.py", "lab_clock.py", "lab_cpio.py", "lab_disk.py", "lab_guest.py",
+           "lab_images.py", "lab_kernel.py", "lab_machine.py", "lab_reseed.py", "lab_share.py", "lab_state.py",
+           "guest-init.sh")
 
 # The small cloud flavour boots faster; the generic one has every driver.
 KERNELS = ("linux-image-cloud-amd64", "linux-image-amd64")
@@ -356,6 +359,7 @@ def _base_tree():
     if os.path.exists("/etc/mke2fs.conf"):
         archive.copy("/etc/mke2fs.conf")
     archive.copy(os.path.join(HERE, "guest-init.sh"), "/init")
+    archive.file("/lab/reseed", program(), 0o755)
     return archive
 
 

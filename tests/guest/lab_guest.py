@@ -21,33 +21,21 @@ import sys
 import tempfile
 import time
 
-from lab_cache import find_tool
+import lab_machine
 from lab_cpio import Archive, LabError
 from lab_disk import Disk
 from lab_images import Images, scratch
 from lab_share import Share, die_with_parent
+from lab_state import state_of
 
 CHANNELS = ("console", "out", "ctl", "ack")
 _CHUNK = 1 << 16
-# panic=-1 with -no-reboot makes QEMU exit; an oops is never an acceptable result. A busy host may keep the emulated
-# timer from ticking in time for the kernel's check of it, which is a panic as well. tsc=reliable: with two CPUs that
-# promise no constant rate the kernel takes the time from the HPET (arch/x86/kernel/tsc.c unsynchronized_tsc), a device:
-# each reading leaves the translated code. init_on_alloc=0: Debian's kernels clear each page that they allocate.
-_KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic nokaslr "
-                     "mitigations=off no_timer_check tsc=reliable init_on_alloc=0 cryptomgr.notests "
-                     "random.trust_cpu=on rcupdate.rcu_expedited=1 8250.nr_uarts=1")
 
 # Rarely the emulator's second CPU runs an int3 of the kernel that patches its own code (jump labels) after the patch is
 # done and the runner does not expect it any more: an oops, most often in the boot, where most of the patching is. As
 # rarely a boot stands still. It takes seconds where the machine is not busy with other things.
 _BOOTS = 3
 _BOOT_SECONDS = 90  # until the guest says "up", without those in which it waited for a CPU of the host
-
-# QEMU 7.2 leaves an address in the flags register after some cmpxchg16b, which Linux 6.12 uses on each allocation
-# (mm/slub.c): the guest soon dies of a double fault. Without the feature the kernel takes a lock instead. Two more cost
-# time only: for ERMS the kernel copies and clears by bytes, which are emulated one by one, instead of by words, and the
-# marks of SMAP around each copy from or to a program end a block of translated code.
-_CPU = "max,cx16=off,erms=off,smap=off"
 
 
 class GuestFailure(LabError):
@@ -95,22 +83,24 @@ class Job:
         self._archive.elf(path)
         self._archive.copy(path)
 
-    def initrd(self, lab, backing, no_share):
-        """The archive that completes the base one for this job; no_share: why there is no share."""
+    def archive(self, backing, no_share):
+        """What the guest is given once it is up; no_share: why there is no share."""
         settings = {
-            "INSMOD": " ".join(lab.insmod_order(backing.all_modules())),
             "DEV": backing.node, "D": backing.directory,
             "BEFORE": backing.before, "AFTER": backing.after,
             "BACKING": backing.name, "MAKE_FILE": "1" if self.make_file else "",
             "NO_SHARE": no_share,
         }
-        lines = [f"{key}={shlex.quote(value)}\n" for key, value in settings.items()]
         volumes = ["|".join((v.node, v.fs, v.mkfs, v.options, v.where)) + "\n"
                    for v in backing.volumes]
-        self._archive.file("/lab/settings", "".join(lines).encode())
+        self._archive.file("/lab/settings", _assignments(settings))
         self._archive.file("/lab/volumes", "".join(volumes).encode())
         self._archive.file("/lab/job", (self.script + "\n").encode())
         return self._archive.bytes()
+
+
+def _assignments(settings):
+    return "".join(f"{key}={shlex.quote(value)}\n" for key, value in settings.items()).encode()
 
 
 def _expanded(argument):
@@ -133,6 +123,7 @@ class Guest:
         self.backing = backing
         self.images = images
         self.ready = None          # guest uptime in seconds once it is set up
+        self.restored = False      # it went on from a saved machine
         self._lab = lab
         self._job = job
         self._output = output      # called with each chunk of the job's output
@@ -141,6 +132,10 @@ class Guest:
         self._boots = 0
         self._up_by = None         # when the boot must have come to our script; None once it has
         self._still = False        # it did not
+        self._going = False        # it came to what is not the same in all guests of the machine
+        self._state = None         # the saved machine, or the one to save
+        self._monitor = None       # for that
+        self._useless = False      # it did not go on, and is not ours to remove
         self._powered = 0          # how often, with the boots that did not succeed
         self._directory = None
         self._process = None
@@ -174,25 +169,34 @@ class Guest:
         self._stage()
         self._start_share()
         self._start_disks()
-        command = self._command(argument)
+        self._state = None if self._useless else state_of(self._lab, self.backing)
+        self.restored = self._state is not None and not self._state.descriptors()
+        command = self._command()
         theirs = {}
-        for name in CHANNELS:
+        for name in CHANNELS + (("monitor",) if self._state else ()):
             channel, theirs[name] = socket.socketpair()
+            if name == "monitor":
+                self._monitor = channel
+                continue
             channel.setblocking(False)
             self._selector.register(channel, selectors.EVENT_READ, name)
             self._channels[name] = channel
         for name, end in theirs.items():
-            command += _channel_arguments(name, end.fileno())
+            command += lab_machine.channel(name, end.fileno())
         self._up_by = time.monotonic() + _BOOT_SECONDS
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
                 pass_fds=[end.fileno() for end in theirs.values()] +
-                         [disk.theirs.fileno() for disk in self._disks.values()],
+                         [disk.theirs.fileno() for disk in self._disks.values()] +
+                         (self._state.descriptors() if self._state else []),
                 preexec_fn=die_with_parent)
         finally:
             for end in theirs.values():
                 end.close()
+        if self.restored:
+            self._state.load(self._monitor)
+            self._give_orders()
 
     def kill9(self):
         """A power cut."""
@@ -205,6 +209,11 @@ class Guest:
         if self._share:
             self._share.close()
             self._share = None
+        if self._state:
+            self._state.close()
+        if self._monitor:
+            self._monitor.close()
+            self._monitor = None
         for number, disk in self._disks.items():
             self.last_words.append(f"disk {number}: {disk.lose_power()}")
         self._disks = {}
@@ -286,20 +295,33 @@ class Guest:
         self._acks = collections.deque()
         self._status = None
         self._errors = ""
-        self._up_by, self._still = None, False
+        self._up_by, self._still, self._going = None, False, False
         self.ready = None
 
     def _stage(self):
-        """Writes the initrd, and the images if no other guest keeps them."""
+        """Makes the directory, and the images if no other guest keeps them."""
         if self._directory:
             return
         self._directory = tempfile.mkdtemp(prefix="pmdirect-guest-", dir=scratch(self.backing))
         if self._throw_away:
             self.images = Images(self._lab, self.backing, self._directory)
-        with open(os.path.join(self._directory, "initrd"), "wb") as stream:
-            with open(self._lab.base, "rb") as base:
-                shutil.copyfileobj(base, stream, 1 << 20)
-            stream.write(self._job.initrd(self._lab, self.backing, self.images.no_share))
+        with open(os.path.join(self._directory, "job"), "wb") as stream:
+            stream.write(self._job.archive(self.backing, self.images.no_share))
+            if stream.tell() > lab_machine.JOB_DISK:
+                raise LabError(f"the job's files do not fit into {lab_machine.JOB_DISK >> 20} MiB")
+            stream.truncate(lab_machine.JOB_DISK)
+
+    def _initrd(self):
+        """Its path; what is in it is the same for all guests of the machine."""
+        settings = {"INSMOD": " ".join(self._lab.insmod_order(self.backing.all_modules())),
+                    "NODES": str(self.backing.memory_nodes())}
+        archive = Archive()
+        archive.file("/lab/machine", _assignments(settings))
+        path = os.path.join(self._directory, "initrd")
+        with open(path, "wb") as stream, open(self._lab.base, "rb") as base:
+            shutil.copyfileobj(base, stream, 1 << 20)
+            stream.write(archive.bytes())
+        return path
 
     def _start_share(self):
         if self.images.share:
@@ -314,34 +336,23 @@ class Guest:
                 self._disks[number] = Disk(self.images.paths[number], f"{self.seed}/{number}/{self._powered}")
         self._powered += 1
 
-    def _command(self, argument):
-        machine = "q35,nvdimm=on,usb=off,sata=off,smbus=off"
-        if self._share:
-            machine += ",memory-backend=ram"
-        if self.backing.persistence:
-            machine += f",nvdimm-persistence={self.backing.persistence}"
-        kernel = f"{_KERNEL_ARGUMENTS} {self.backing.kernel}"
-        if self.images.fresh:
-            kernel += " lab.format=1"
-        if argument:
-            kernel += f" lab.argument={argument}"
-        command = [find_tool("qemu-system-x86_64"), "-accel", "tcg,thread=multi",
-                   "-cpu", _CPU, "-smp", os.environ.get("LAB_CPUS") or str(self.backing.cpus), "-M", machine,
-                   "-m", "1G,slots=48,maxmem=32G", "-nodefaults", "-no-user-config",
-                   "-display", "none", "-no-reboot", "-kernel", self._lab.kernel,
-                   "-initrd", os.path.join(self._directory, "initrd"),
-                   "-append", kernel, "-device", "virtio-serial-pci"]
-        if self._share:
-            # The daemon reads and writes the guest's memory.
-            command += ["-object", "memory-backend-memfd,id=ram,size=1G,share=on",
-                        "-chardev", f"socket,id=share,path={os.path.join(self._directory, 'share.socket')}",
-                        "-device", "vhost-user-fs-pci,chardev=share,tag=lab"]
+    def _command(self):
+        share = os.path.join(self._directory, "share.socket") if self._share else ""
+        words = lab_machine.command(self._lab, self.backing, "" if self.restored else self._initrd(),
+                                    self._state.memory() if self._state else "", share)
         for number, device in enumerate(self.backing.devices):
             if number in self._disks:
-                command += _cached_disk_arguments(number, self._disks[number].theirs.fileno())
+                words += lab_machine.cached_disk(number, self._disks[number].theirs.fileno())
             else:
-                command += _device_arguments(device.kind, number, self.images.paths[number])
-        return command
+                words += lab_machine.device(device.kind, number, self.images.paths[number])
+        return words + lab_machine.job_disk(os.path.join(self._directory, "job"))
+
+    def _give_orders(self):
+        """What take_orders of the init reads."""
+        words = ["1" if self.images.fresh else "0", self._argument or "-"]
+        if self._state:
+            words += [f"{time.time():.0f}", os.urandom(32).hex()]
+        self._channels["ctl"].sendall(" ".join(words).encode() + b"\n")
 
     def _until(self, condition, timeout):
         deadline = time.monotonic() + timeout
@@ -380,9 +391,16 @@ class Guest:
     def _boot_again(self):
         """After an oops in the boot, or a boot that stands still, before anything of ours ran in the guest."""
         oops = re.search(r"Oops: int3.*", self.console_text())
-        if self.ready is not None or not (oops or self._still) or self._boots == _BOOTS:
+        not_begun = self.restored and not self._going
+        if self.ready is not None or not (oops or self._still or not_begun) or self._boots == _BOOTS:
             return False
-        why = f"the guest's kernel died: {oops[0].strip()}" if oops else f"the boot stood still for {_BOOT_SECONDS} s"
+        why = f"the boot stood still for {_BOOT_SECONDS} s"
+        if not_begun:
+            self._state.remove()
+            self._useless = self._state.is_there()
+            why = f"a saved machine did not go on: {self._errors.strip()}"
+        elif oops:
+            why = f"the guest's kernel died: {oops[0].strip()}"
         print(f"{why}; booted again", file=sys.stderr)
         self._boots += 1
         self._boot(self._argument)
@@ -421,6 +439,12 @@ class Guest:
         verb, _, rest = line.partition(" ")
         if verb == "up":
             self._up_by = None
+            if self._state:
+                self._state.save(self._monitor)
+            self._give_orders()
+        elif verb == "going":
+            self._up_by = None
+            self._going = True
         elif verb == "ready":
             self.ready = float(rest)
             self.images.fresh = False
@@ -439,30 +463,3 @@ class Guest:
         if channel:
             self._selector.unregister(channel)
             channel.close()
-
-
-def _channel_arguments(name, descriptor):
-    arguments = ["-chardev", f"socket,id={name},fd={descriptor}"]
-    if name == "console":
-        return arguments + ["-serial", "chardev:console"]
-    return arguments + ["-device", f"virtserialport,chardev={name},name={name}"]
-
-
-def _cached_disk_arguments(number, descriptor):
-    return ["-blockdev", f"driver=nbd,node-name=disk{number},server.type=fd,server.str={descriptor}",
-            "-device", f"virtio-blk-pci,drive=disk{number},write-cache=on"]
-
-
-def _device_arguments(kind, number, path):
-    if kind == "share":
-        return []
-    if kind == "disk":
-        # The host does not lose its power: no flush of the guest needs to reach the host's disk.
-        return ["-drive", f"file={path},if=virtio,format=raw,cache=unsafe"]
-    if kind == "9p":
-        return ["-fsdev", f"local,id=fs{number},path={path},security_model=none",
-                "-device", f"virtio-9p-pci,fsdev=fs{number},mount_tag=lab"]
-    front = {"virtio-pmem": "virtio-pmem-pci", "unarmed": "nvdimm,unarmed=on"}.get(kind, "nvdimm")
-    return ["-object", f"memory-backend-file,id=mem{number},share=on,mem-path={path},"
-                       f"size={os.path.getsize(path)}",
-            "-device", f"{front},memdev=mem{number},id=dev{number}"]

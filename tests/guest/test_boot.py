@@ -5,6 +5,7 @@
 import argparse
 import contextlib
 import io
+import os
 import sys
 
 import lab
@@ -40,10 +41,14 @@ def test(_):
         boots.append(lab_guest._BOOT_SECONDS)  # pylint: disable=protected-access
         lab_guest._BOOT_SECONDS = patience
 
-    boots = []
-    lab_guest._BOOT_SECONDS = 1
-    said, errors = boot(machine, stop_first)
-    assert said == [b"here\n", "0"] and len(boots) == 2 and "booted again" in errors, (said, boots, errors)
+    # One that boots, and one that was saved.
+    boot(machine, lambda guest: None)
+    for setting in "1", "":
+        os.environ["PMDIRECT_LAB_BOOT"] = setting
+        boots = []
+        lab_guest._BOOT_SECONDS = 1
+        said, errors = boot(machine, stop_first)
+        assert said == [b"here\n", "0"] and len(boots) == 2 and "booted again" in errors, (said, boots, errors)
 
     boots = []
     lab_guest._BOOT_SECONDS = 1

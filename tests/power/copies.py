@@ -6,19 +6,22 @@ What the copies hold is looked at in a machine that has the devices of many of t
 it kills a machine after the last copy, and compares.
 """
 
+import contextlib
 import dataclasses
+import tempfile
 
 import lab
 
 TIMEOUT = 120
 BOOT_TIMEOUT = 300
 DEVICES_MAX = {"nvdimm": 40, "disk": 20}  # of one machine
+# At least: so machines for more or fewer copies are alike, and go on from one that was saved (lab_state.py).
+DEVICES_MIN = {"nvdimm": 16, "disk": 16}
 
 # Mounts and checks one copy for each line from the host: the arguments of the function "check".
 SCRIPT = r"""
 exec 3<>"$LAB_ACK"
 
-until [ "$(ls -d /sys/block/pmem* 2>/dev/null | wc -l)" -eq $NVDIMMS ]; do sleep 0.02; done
 nvdimms=$(list_devices | grep pmem)
 disks=$(list_devices | grep vd)
 
@@ -81,17 +84,26 @@ def _count(row, kind):
     return sum(device.kind == kind for device in row.devices)
 
 
+@contextlib.contextmanager
 def _machine(copies, row, files, check):
+    """A guest with the devices of these copies and, behind them, others that nothing looks at."""
     nvdimms = _count(row, "nvdimm")
-    settings = (f"NVDIMMS={nvdimms * len(copies)} NVDIMMS_EACH={nvdimms} DISKS_EACH={_count(row, 'disk')}\n"
+    settings = (f"NVDIMMS_EACH={nvdimms} DISKS_EACH={_count(row, 'disk')}\n"
                 f"check() {{\n{check}\n}}\n")
     job = lab.Job(lab.exports([]) + settings + SCRIPT)
     lab.add_files(job, *files)
-    modules = " ".join(dict.fromkeys(volume.fs for volume in row.volumes))
-    row = dataclasses.replace(row, devices=row.devices * len(copies), volumes=(), before="", after="", modules=modules,
-                              node="", directory="/mnt", cpus=1)
-    machine = lab.prepare(lab.say)
-    return lab.Guest(machine, row, job, lab.Images(machine, row, "", sum(copies, [])))
+    given = list(zip(row.devices * len(copies), sum(copies, [])))
+    with tempfile.TemporaryDirectory(prefix="pmdirect-copies-", dir=lab.scratch(row)) as directory:
+        machine = lab.prepare(lab.say)
+        others = [lab.BLANK[kind] for kind, least in DEVICES_MIN.items()
+                  for _ in range(least - sum(device.kind == kind for device, _ in given))]
+        more = dataclasses.replace(row, devices=tuple(others))
+        given += zip(others, lab.Images(machine, more, directory).paths)
+        given.sort(key=lambda pair: list(DEVICES_MIN).index(pair[0].kind))
+        row = dataclasses.replace(row, devices=tuple(device for device, _ in given), volumes=(), before="", after="",
+                                  modules="ext4 xfs", node="", directory="/mnt", cpus=1)
+        with lab.Guest(machine, row, job, lab.Images(machine, row, "", [path for _, path in given])) as guest:
+            yield guest
 
 
 def read(guest, timeout):
