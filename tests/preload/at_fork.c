@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A library whose handlers of fork(2) map: its constructor runs before that of the companion. */
+/*
+ * A library whose handlers of fork(2) map: its constructor runs before that of the companion. Before the fork another
+ * thread does it, and is waited for, as one is that has the library's lock meanwhile.
+ */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -23,9 +26,22 @@ static void map_all(void)
 	close(fd);
 }
 
+static void *map_in_thread(void *arg)
+{
+	map_all();
+	return arg;
+}
+
+static void map_elsewhere(void)
+{
+	pthread_t thread;
+	if (pthread_create(&thread, NULL, map_in_thread, NULL) || pthread_join(thread, NULL))
+		abort();
+}
+
 __attribute__((constructor)) static void begin(void)
 {
-	pthread_atfork(map_all, map_all, map_all);
+	pthread_atfork(map_elsewhere, map_all, map_all);
 }
 
 /* A program that calls it is linked with the library. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the GNU C library has beyond POSIX: names for 64-bit offsets, checked calls (_FORTIFY_SOURCE), and others. */
 #include "calls.h"
+#include "companion.h"
 #include "real.h"
 
 void *calls_mmap(const struct map_call *c)
@@ -105,4 +106,11 @@ int __openat_2(int directory, const char *path, int flags)
 int __openat64_2(int directory, const char *path, int flags)
 {
 	return opened(REAL(__openat64_2)(directory, path, flags), flags);
+}
+
+/* The companion's own handlers come first, so the others' run while it has no lock (companion.c). */
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object)
+{
+	companion_begins();
+	return REAL(__register_atfork)(prepare, parent, child, object);
 }

@@ -34,8 +34,9 @@ static struct here *here;
 static struct here fallback; /* Linux before 4.14: fork(3) alone is noticed */
 static _Atomic bool is_changing;
 /*
- * Of the thread that forks, which has the lock. Handlers that a library's constructor gave to pthread_atfork(3) run
- * between those of the companion, and may map and unmap.
+ * Of the thread that forks, which has the lock. Handlers of pthread_atfork(3) run before it is taken and after it is
+ * left: the companion's are the first that are registered (calls_libc.c). An executable may register some before any
+ * library begins (.preinit_array): those run in between, and may map and unmap.
  */
 static __thread bool is_forking __attribute__((tls_model("initial-exec")));
 

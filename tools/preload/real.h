@@ -61,8 +61,11 @@
 	CALL(__open64_2)                                                                                               \
 	CALL(__openat_2)                                                                                               \
 	CALL(__openat64_2)                                                                                             \
-	CALL(execveat)
+	CALL(execveat)                                                                                                 \
+	CALL(__register_atfork)
 
+/* What pthread_atfork(3) calls, and no header declares. */
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object);
 /* What the headers declare for checked calls alone. */
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
