@@ -189,13 +189,34 @@ static int set_vote(struct raft_io *io, raft_id server)
 	return pmr_metadata_set(&s->home, &s->metadata, s->metadata.term, server, io->errmsg);
 }
 
-static int load_log(struct pmr_server *s, struct pmr_entries *entries, uint64_t *first, char *message)
+/* The snapshot is read before the log is judged, and files are removed after that: a load that fails removes none. */
+static int load_store(struct pmr_server *s, struct raft_snapshot **ret, struct pmr_entries *entries, uint64_t *first,
+                      char *message)
 {
+	char ignored[RAFT_ERRMSG_BUF_SIZE];
 	s->loaded = false;
+	*ret = NULL;
 	int rc = pmr_snapshot_find(&s->home, &s->snapshot, message);
+	if (!rc && s->snapshot.index)
+		rc = pmr_snapshot_get(&s->home, s->snapshot, ret, message);
 	if (!rc)
 		rc = pmr_log_load(&s->log, s->snapshot, entries, first, message);
 	s->loaded = !rc;
+	if (!rc)
+		pmr_snapshot_tidy(&s->home, s->snapshot, ignored);
+	else if (*ret)
+		pmr_snapshot_free(*ret);
+	return rc;
+}
+
+/* Of a server that is not started. */
+static int load_log(struct pmr_server *s, struct pmr_entries *entries, char *message)
+{
+	struct raft_snapshot *snapshot;
+	uint64_t first;
+	int rc = load_store(s, &snapshot, entries, &first, message);
+	if (!rc && snapshot)
+		pmr_snapshot_free(snapshot);
 	return rc;
 }
 
@@ -205,13 +226,9 @@ static int load(struct raft_io *io, raft_term *term, raft_id *voted_for, struct 
 	struct pmr_server *s = pmr_server_of(io);
 	struct pmr_entries all;
 	uint64_t first;
-	int rc = load_log(s, &all, &first, io->errmsg);
-	*snapshot = NULL;
-	if (!rc && s->snapshot.index)
-		rc = pmr_snapshot_get(&s->home, s->snapshot, snapshot, io->errmsg);
+	int rc = load_store(s, snapshot, &all, &first, io->errmsg);
 	if (rc) {
-		if (s->loaded)
-			pmr_entries_free(&all);
+		*snapshot = NULL;
 		return rc;
 	}
 	*term = s->metadata.term;
@@ -240,8 +257,7 @@ static int bootstrap(struct raft_io *io, const struct raft_configuration *conf)
 {
 	struct pmr_server *s = pmr_server_of(io);
 	struct pmr_entries entries;
-	uint64_t first;
-	int rc = load_log(s, &entries, &first, io->errmsg);
+	int rc = load_log(s, &entries, io->errmsg);
 	if (rc)
 		return rc;
 	bool used = entries.count || s->snapshot.index || s->metadata.term > 1 || s->metadata.vote;
@@ -258,8 +274,7 @@ static int recover(struct raft_io *io, const struct raft_configuration *conf)
 {
 	struct pmr_server *s = pmr_server_of(io);
 	struct pmr_entries entries;
-	uint64_t first;
-	int rc = load_log(s, &entries, &first, io->errmsg);
+	int rc = load_log(s, &entries, io->errmsg);
 	if (rc)
 		return rc;
 	pmr_entries_free(&entries);

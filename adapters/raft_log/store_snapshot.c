@@ -98,15 +98,9 @@ static bool is_published(const char *path)
 	return got < 0 || word;
 }
 
-static void remove_one(const struct pmr_home *home, struct pmr_snapshot_id id)
-{
-	char path[PATH_MAX];
-	file_path(home, id, path);
-	unlink(path); /* else the next pmr_snapshot_find() does */
-}
-
-/* Removes all that are older than limit; those that are not published, if limit is 0. */
-static int sweep(const struct pmr_home *home, uint64_t limit, struct pmr_snapshot_id *ret, char *message)
+/* The newest that counts. Keep: those that do not count are removed, and those that are older than it. */
+static int sweep(const struct pmr_home *home, const struct pmr_snapshot_id *keep, struct pmr_snapshot_id *ret,
+                 char *message)
 {
 	struct pmr_snapshot_id id, newest = {0};
 	struct dirent *entry;
@@ -118,9 +112,10 @@ static int sweep(const struct pmr_home *home, uint64_t limit, struct pmr_snapsho
 		if (sscanf(entry->d_name, "snapshot-%" SCNu64 "-%" SCNu64, &id.index, &id.term) != 2)
 			continue;
 		file_path(home, id, path);
-		if (id.index < limit || (!limit && !is_published(path)))
-			remove_one(home, id);
-		else if (id.index > newest.index || (id.index == newest.index && id.term > newest.term))
+		bool counts = is_published(path);
+		if (keep && (id.index < keep->index || !counts))
+			unlink(path); /* else the next sweep does */
+		else if (counts && (id.index > newest.index || (id.index == newest.index && id.term > newest.term)))
 			newest = id;
 	}
 	closedir(directory);
@@ -130,10 +125,12 @@ static int sweep(const struct pmr_home *home, uint64_t limit, struct pmr_snapsho
 
 int pmr_snapshot_find(const struct pmr_home *home, struct pmr_snapshot_id *ret, char *message)
 {
-	int rc = sweep(home, 0, ret, message);
-	if (rc || !ret->index)
-		return rc;
-	return sweep(home, ret->index, ret, message);
+	return sweep(home, NULL, ret, message);
+}
+
+int pmr_snapshot_tidy(const struct pmr_home *home, struct pmr_snapshot_id newest, char *message)
+{
+	return sweep(home, &newest, &newest, message);
 }
 
 /* ---- Writing ----------------------------------------------------------------------------------- */
@@ -186,7 +183,6 @@ static int write_file(const struct pmr_home *home, const struct raft_snapshot *s
 
 int pmr_snapshot_put(const struct pmr_home *home, const struct raft_snapshot *snapshot, char *message)
 {
-	struct pmr_snapshot_id newest;
 	struct header h = {.magic = MAGIC, .identity = home->identity, .server = home->server, .version = PMR_VERSION,
 	                   .index = snapshot->index, .term = snapshot->term,
 	                   .configuration_index = snapshot->configuration_index,
@@ -198,7 +194,7 @@ int pmr_snapshot_put(const struct pmr_home *home, const struct raft_snapshot *sn
 	encode(&snapshot->configuration, configuration);
 	int rc = write_file(home, snapshot, configuration, &h, message);
 	free(configuration);
-	return rc ? rc : sweep(home, snapshot->index, &newest, message);
+	return rc ? rc : pmr_snapshot_tidy(home, (struct pmr_snapshot_id){snapshot->index, snapshot->term}, message);
 }
 
 /* ---- Reading ----------------------------------------------------------------------------------- */

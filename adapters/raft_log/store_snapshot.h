@@ -5,12 +5,14 @@
 
 #include "store_file.h"
 
-/* The newest snapshot, with term 0 if there is none. Files whose making was cut off, and older ones, are removed. */
 struct pmr_snapshot_id {
 	uint64_t index, term;
 };
 
+/* The newest snapshot, with index 0 if there is none. */
 int pmr_snapshot_find(const struct pmr_home *home, struct pmr_snapshot_id *ret, char *message);
+/* Removes files whose making was cut off, and those that are older than the newest. */
+int pmr_snapshot_tidy(const struct pmr_home *home, struct pmr_snapshot_id newest, char *message);
 /* Writes a snapshot, durable on return, and removes older ones. */
 int pmr_snapshot_put(const struct pmr_home *home, const struct raft_snapshot *snapshot, char *message);
 /* Allocated by raft_malloc(), as is what it points to; one buffer. */
