@@ -11,6 +11,7 @@
 
 #include "../../tools/preload/calls.h"
 #include "../../tools/preload/committer.h"
+#include "../../tools/preload/real.h"
 #include "stand_in.h"
 
 #ifndef STATX_ATTR_DAX
@@ -43,11 +44,26 @@ static void nap(unsigned microseconds)
 		usleep(microseconds);
 }
 
+/* Nothing is in the page below it: a test makes a mapping grow from there. */
+static char *map_above_nothing(struct map_call *call)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	struct map_call room = {.length = page + call->length, .flags = MAP_PRIVATE | MAP_ANONYMOUS, .fd = -1};
+	char *below = calls_mmap(&room);
+	if (below == MAP_FAILED)
+		return below;
+	call->address = below + page;
+	call->flags |= MAP_FIXED;
+	char *base = calls_mmap(call);
+	REAL(munmap)(below, base == MAP_FAILED ? room.length : page);
+	return base;
+}
+
 int pm_map_fd(int fd, const struct pm_options *o, struct pm_mapping **ret)
 {
 	struct map_call call = {.length = (size_t)o->length, .protection = PROT_READ | PROT_WRITE, .flags = MAP_SHARED,
 	                        .fd = fd, .offset = o->offset};
-	char *base = calls_mmap(&call);
+	char *base = map_above_nothing(&call);
 	struct pm_mapping *m = base == MAP_FAILED ? NULL : calloc(1, sizeof(*m));
 	if (!m)
 		return -1;
