@@ -5,7 +5,6 @@
  *
  *   ways store WAY NAME DIRECTORY [control]
  *   ways found WAY NAME DIRECTORY
- *
  * Each way wants a file system of its own: whatever commits on it afterwards would commit for it as well.
  */
 #include <pmdirect.h>
@@ -28,8 +27,9 @@
 static const char *place, *verb = "promise";
 static struct pm_mapping *m;
 static char *base;
+static enum pm_request wanted = PM_GUARANTEE;
 
-/* ---- The file ---- */
+/* ---- The file and its mapping ---- */
 
 static int fill(const char *path, int flags, char with, off_t offset, size_t length)
 {
@@ -52,10 +52,6 @@ static int durable_file(void)
 {
 	return fill("file", O_CREAT, 'o', 0, SIZE) || settle(".");
 }
-
-/* ---- Mapping ---- */
-
-static enum pm_request wanted = PM_GUARANTEE;
 
 static int map_with(const char *path, unsigned flags, size_t length)
 {
@@ -413,9 +409,13 @@ static int fast_punched(void)
 	return fast(0, punch);
 }
 
+/* The watcher may look between the two calls of the other process: what it saw cut off is told once. */
 static int fast_cut(void)
 {
-	return fast(PM_WATCH, cut_and_grow);
+	if (begin_fast() || map_with("file", PM_WATCH, 0) || settle(".") || other_process(cut_and_grow) ||
+	    (pm_persist(m, base + 2 * PAGE, LINE) == -ERANGE && pm_resize(m, SIZE)))
+		return complain(place, "pm_resize");
+	return store();
 }
 
 static int fast_rewritten(void)
