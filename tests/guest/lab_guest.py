@@ -352,7 +352,9 @@ class Guest:
         words = ["1" if self.images.fresh else "0", self._argument or "-"]
         if self._state:
             words += [f"{time.time():.0f}", os.urandom(32).hex()]
-        self._channels["ctl"].sendall(" ".join(words).encode() + b"\n")
+        # A machine that has ended, since its state cannot be loaded, is noticed where its channels are read.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._channels["ctl"].sendall(" ".join(words).encode() + b"\n")
 
     def _until(self, condition, timeout):
         deadline = time.monotonic() + timeout
