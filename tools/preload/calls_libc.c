@@ -109,7 +109,8 @@ int __openat64_2(int directory, const char *path, int flags)
 }
 
 /* The companion's own handlers come first, so the others' run while it has no lock (companion.c). */
-int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object)
+__attribute__((no_sanitize("thread", "address"))) int __register_atfork(void (*prepare)(void), void (*parent)(void),
+                                                                       void (*child)(void), void *object)
 {
 	companion_begins();
 	return REAL(__register_atfork)(prepare, parent, child, object);

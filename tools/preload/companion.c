@@ -168,8 +168,7 @@ static void make_here(void)
 static void begin(void)
 {
 	int not_begun = NOT_BEGUN, error = errno;
-	/* An allocator may map a file before the C library has begun: then the constructor is still to come. */
-	if (!environ || !atomic_compare_exchange_strong(&state, &not_begun, BEGINS))
+	if (!atomic_compare_exchange_strong(&state, &not_begun, BEGINS))
 		return;
 	inside_enter();
 	real_find();
@@ -189,10 +188,6 @@ static void begin(void)
 	errno = error;
 }
 
-__attribute__((constructor(101))) static void constructor(void)
-{
-	begin();
-}
 
 /* Of exit(3). What a process that ends otherwise wrote is known to run alone, if it is its child. */
 __attribute__((destructor)) static void destructor(void)
@@ -218,7 +213,8 @@ EARLY bool companion_serves(void)
 
 EARLY bool companion_begins(void)
 {
-	if (atomic_load_explicit(&state, memory_order_acquire) == NOT_BEGUN)
+	/* An allocator may map a file before the C library has begun: then the constructor is still to come. */
+	if (atomic_load_explicit(&state, memory_order_acquire) == NOT_BEGUN && environ)
 		begin();
 	return companion_serves();
 }
@@ -226,6 +222,11 @@ EARLY bool companion_begins(void)
 bool companion_accelerates(void)
 {
 	return ledger->accelerate;
+}
+
+__attribute__((constructor(101))) static void constructor(void)
+{
+	companion_begins();
 }
 
 void companion_lost(void)
