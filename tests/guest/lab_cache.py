@@ -91,7 +91,7 @@ def prepare(report=lambda text: None):
         for stale in glob.glob(os.path.join(root, "new-*")):
             shutil.rmtree(stale)
         report("guest lab: assembling, once")
-        with _new_directory(root) as scratch:
+        with new_directory(root) as scratch:
             return _assemble(root, _keep_kernel(root, scratch) or _unpack(_kernel(root), scratch))
 
 
@@ -149,7 +149,8 @@ def _write(path, text):
 
 
 @contextlib.contextmanager
-def _new_directory(root):
+def new_directory(root):
+    """To be filled and then renamed; without that it is removed."""
     path = tempfile.mkdtemp(prefix="new-", dir=root)
     try:
         # mkdtemp's 0700 would hide a shared cache from other users.
@@ -192,7 +193,7 @@ def _keep_kernel(root, scratch):
     wanted = KERNELS if _request() in ("default", "newest") else (_request(),)
     reasons = []
     for package in wanted:
-        with _new_directory(root) as new, _new_directory(root) as lists:
+        with new_directory(root) as new, new_directory(root) as lists:
             try:
                 _download(package, new, _backports(lists) if _request() == "newest" else [])
                 tree = _unpack(new, tempfile.mkdtemp(dir=scratch))
@@ -315,7 +316,7 @@ def _module_text(path):
 # --- The cache entry ---
 
 def _assemble(root, tree):
-    with _new_directory(root) as new:
+    with new_directory(root) as new:
         _write_kernel(tree.image, os.path.join(new, "vmlinux"))
         _write(os.path.join(new, "release"), tree.release)
         archive = _base_tree()

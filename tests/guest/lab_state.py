@@ -19,11 +19,11 @@ import os
 import shlex
 import shutil
 import sys
-import tempfile
 import time
 
 import lab_machine
 from lab_backings import GOLDEN
+from lab_cache import new_directory
 from lab_images import copy_sparse
 
 _KEPT = 40           # in all labs of the cache; about 150 MiB each
@@ -130,7 +130,7 @@ class State:
             self.close()
 
     def _write(self, monitor):
-        with _new_directory(os.path.dirname(self.path)) as new:
+        with new_directory(os.path.dirname(self.path)) as new:
             _write_devices(monitor, os.path.join(new, "devices"))
             copy_sparse(f"/dev/fd/{self._memory}", os.path.join(new, "memory"))
             self.remove()
@@ -171,16 +171,6 @@ def state_of(lab, backing):
     except OSError:  # not our cache, or no room in it
         pass
     return None
-
-
-@contextlib.contextmanager
-def _new_directory(parent):
-    path = tempfile.mkdtemp(prefix="new-", dir=parent)
-    try:
-        os.chmod(path, 0o755)
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_devices(monitor, path):
