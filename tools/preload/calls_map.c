@@ -128,15 +128,13 @@ void *calls_map(const struct map_call *call)
 
 int munmap(void *address, size_t length)
 {
-	struct piece pieces[AT_ONCE], any;
+	struct piece pieces[AT_ONCE];
 	uintptr_t start = (uintptr_t)address, end = rounded(start, length);
 	/* The kernel refuses the rest, and unmaps nothing. */
 	bool may_unmap = is_aligned(start) && end > start;
 	if (!may_unmap || !companion_serves())
 		return REAL(munmap)(address, length);
 	covered(address, length);
-	if (!table_find(start, end, &any))
-		return REAL(munmap)(address, length);
 	size_t count = take(start, end, pieces);
 	int rc = REAL(munmap)(address, length);
 	if (rc)
@@ -223,8 +221,6 @@ int mprotect(void *address, size_t length, int protection)
 	if (!companion_serves())
 		return REAL(mprotect)(address, length, protection);
 	covered(address, length);
-	if (!table_find(start, end, &piece))
-		return REAL(mprotect)(address, length, protection);
 	int rc = REAL(mprotect)(address, length, protection);
 	for (uintptr_t at = start; !rc && protection & PROT_WRITE && table_find(at, end, &piece); at = piece.end) {
 		struct ledger_row *row = row_of(piece.file);
