@@ -167,7 +167,8 @@ int pm_mount_read(int fd, const struct statx *stx, bool by_statmount, struct pm_
 {
 	*f = (struct pm_mount_facts){.fd = fd, .source = "statmount(2)"};
 	/* Linux before 6.11; or the mount belongs to another namespace, and the table may have the device. */
-	if (!by_statmount || PM_RETRY(pm_sys->statmount(fd, &f->asked)))
+	bool has_id = stx->stx_mask & STATX_MNT_ID_UNIQUE;
+	if (!by_statmount || !has_id || PM_RETRY(pm_sys->statmount(stx->stx_mnt_id, &f->asked)))
 		return read_table(fd, stx, f);
 	f->read_only = f->asked.read_only;
 	f->type = f->asked.type;

@@ -26,7 +26,7 @@ int pm_linux_ftruncate(int fd, uint64_t length);
 int pm_linux_fallocate(int fd, uint64_t offset, uint64_t length);
 
 int pm_linux_wrong_sync(unsigned call);
-int pm_linux_statmount(int fd, struct pm_mount *mount);
+int pm_linux_statmount(uint64_t id, struct pm_mount *mount);
 int pm_linux_signalfd(int signal);
 int pm_linux_eventfd(void);
 int pm_linux_timerfd(void);

@@ -30,20 +30,16 @@ _Static_assert(sizeof(struct kernel_statmount) == 512, "strings begin after 512 
 #define MOUNT_SUPPORTED UINT64_C(0x1000) /* Linux 6.15 */
 #define MOUNT_IS_READ_ONLY 0x1u /* SB_RDONLY */
 
-int pm_linux_statmount(int fd, struct pm_mount *mount)
+int pm_linux_statmount(uint64_t id, struct pm_mount *mount)
 {
 	struct kernel_statmount *answer = (struct kernel_statmount *)mount->room;
 	char *strings = mount->room + sizeof(*answer);
-	struct statx stx;
-	int rc = result(syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, &stx));
-	if (rc || !(stx.stx_mask & STATX_MNT_ID_UNIQUE))
-		return rc ? rc : -EOPNOTSUPP;
 	struct {
 		uint32_t size, spare;
 		uint64_t id, asked;
-	} request = {sizeof(request), 0, stx.stx_mnt_id,
+	} request = {sizeof(request), 0, id,
 	             MOUNT_SB_BASIC | MOUNT_TYPE | MOUNT_OPTIONS | MOUNT_SUBTYPE | MOUNT_SUPPORTED};
-	rc = result(syscall(SYS_statmount, &request, mount->room, sizeof(mount->room), 0));
+	int rc = result(syscall(SYS_statmount, &request, mount->room, sizeof(mount->room), 0));
 	if (rc)
 		return rc;
 	/* The kernel leaves out an empty string, and one that it does not know. */

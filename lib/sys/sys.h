@@ -87,7 +87,7 @@ struct pm_sys {
 	int (*statx_now)(int fd, struct statx *stx);
 	int (*fstatfs)(int fd, struct statfs *stfs);
 	int (*statfs)(const char *path, struct statfs *stfs); /* follows path */
-	int (*statmount)(int fd, struct pm_mount *mount); /* statx(2) for the mount's id, and statmount(2) */
+	int (*statmount)(uint64_t id, struct pm_mount *mount); /* the id of STATX_MNT_ID_UNIQUE */
 	ssize_t (*readlinkat)(int dir_fd, const char *path, char *buffer, size_t size);
 	ssize_t (*read)(int fd, void *buffer, size_t size);
 	ssize_t (*write)(int fd, const void *buffer, size_t size);

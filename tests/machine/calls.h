@@ -19,7 +19,7 @@
 	X(CALL, int, statx_now, (int fd, struct statx *stx), (fd, stx), .fd = fd) \
 	X(CALL, int, fstatfs, (int fd, struct statfs *stfs), (fd, stfs), .fd = fd) \
 	X(CALL, int, statfs, (const char *path, struct statfs *stfs), (path, stfs), .fd = -1, .path = path) \
-	X(CALL, int, statmount, (int fd, struct pm_mount *mount), (fd, mount), .fd = fd) \
+	X(CALL, int, statmount, (uint64_t id, struct pm_mount *mount), (id, mount), .fd = -1) \
 	X(CALL, ssize_t, readlinkat, (int dir_fd, const char *path, char *buffer, size_t size), \
 	  (dir_fd, path, buffer, size), .fd = dir_fd, .path = path) \
 	X(CALL, ssize_t, read, (int fd, void *buffer, size_t size), (fd, buffer, size), .fd = fd, .length = size) \

@@ -139,9 +139,9 @@ static ssize_t read_believing(int fd, void *buffer, size_t size)
 	return got;
 }
 
-static int statmount_believing(int fd, struct pm_mount *mount)
+static int statmount_believing(uint64_t id, struct pm_mount *mount)
 {
-	int rc = pm_sys_linux.statmount(fd, mount);
+	int rc = pm_sys_linux.statmount(id, mount);
 	if (!rc && mount->options)
 		overwrite(mount->options, strlen(mount->options), "nobarrier", "something");
 	return rc;

@@ -322,10 +322,10 @@ uint64_t fake_entry_number(void)
 }
 
 /* "type source options" of the machine's mount. */
-static int fake_statmount(int fd, struct pm_mount *mount)
+static int fake_statmount(uint64_t id, struct pm_mount *mount)
 {
-	const char *told = fake_is_below(fd) ? fake.machine.under.mount : fake.machine.mount;
-	fake_check_statmount(fake_is_below(fd) ? fake.machine.under.magic : fake.machine.magic);
+	const char *told = id > FAKE_BELOW ? fake.machine.under.mount : fake.machine.mount;
+	fake_check_statmount(id > FAKE_BELOW ? fake.machine.under.magic : fake.machine.magic);
 	if (!told)
 		return -ENOENT;
 	char *rest = NULL;
@@ -406,6 +406,7 @@ static int fake_statx(int dir_fd, const char *path, int flags, struct statx *stx
 	if (path[0] && fake.machine.over)
 		return fake_over(stx);
 	if (!path[0] && fake_is_below(dir_fd)) {
+		stx->stx_mnt_id += FAKE_BELOW;
 		stx->stx_dev_major = fake.machine.under.has_no_device ? 0 : FAKE_MAJOR;
 		stx->stx_dev_minor = FAKE_MINOR + 10;
 	}

@@ -73,6 +73,7 @@ bool fake_below_attribute(const char *path, const char **value);
 bool fake_below_link(const char *path, char *text, size_t size);
 bool fake_below_exists(const char *path);
 bool fake_below_entries(const char *directory, void (*visit)(void *arg, const char *entry), void *arg);
+#define FAKE_BELOW 1000000u /* what is added to the mount's id for the file system below */
 void fake_check_statmount(uint32_t magic);
 void fake_check_cachestat(uint32_t magic);
 bool fake_is_read_only(void);
