@@ -116,7 +116,7 @@ static int cache_mincore(void *address, size_t length, unsigned char *vector)
 	/* MADV_RANDOM is the first advice, and over the whole mapping. */
 	size_t first = ((uintptr_t)address - fake_find(FAKE_madvise, 0)->address) / unit_page();
 	for (size_t i = 0; i < length / unit_page(); i++)
-		vector[i] = cache.lies || cache.cached[first + i];
+		vector[i] = (unsigned char)(cache.lies || cache.cached[first + i]) | (unit_random() & 0xfeu);
 	return 0;
 }
 
@@ -198,6 +198,26 @@ START_TEST(every_large_folio_is_split)
 		unit_expect(some || !is_whole_piece(page));
 	}
 	ck_assert_uint_eq(fake_calls(FAKE_fadvise_dontneed), 0);
+	machine_remove(&cache.machine);
+}
+END_TEST
+
+/* A vector is asked for once a step. The bits of one that mincore(2) reserves may have any value. */
+START_TEST(what_is_asked_page_by_page)
+{
+	static const struct {
+		unsigned pages, hole, vectors;
+		int error;
+	} asked[] = {{5000, 5000, 2, 0}, {5000, 4500, 2, 0}, {4096, 17, 1, 0}, {5000, 5000, 2, -ENOSYS}};
+	const char *path = start_cache(asked[_i].pages);
+	memset(cache.cached, 1, asked[_i].pages);
+	cache.cached[asked[_i].hole] = 0;
+	cache.error = asked[_i].error;
+	map_cache(path, PM_ACCESS_UNSET);
+	ck_assert_uint_eq(fake_calls(FAKE_mincore), asked[_i].vectors);
+	/* Of each of the steps, and one more for the hole. */
+	unsigned steps = asked[_i].pages > 4096 ? 2 : 1, runs = asked[_i].hole < asked[_i].pages ? steps + 1 : steps;
+	ck_assert_uint_eq(count_advice(MADV_POPULATE_READ), runs);
 	machine_remove(&cache.machine);
 }
 END_TEST
@@ -362,6 +382,7 @@ int main(void)
 	tcase_add_loop_test(c, what_the_kernel_is_told, 0, sizeof(cases) / sizeof(cases[0]));
 	tcase_add_test(c, a_new_file_with_a_reserve);
 	tcase_add_loop_test(c, every_large_folio_is_split, 0, 2);
+	tcase_add_loop_test(c, what_is_asked_page_by_page, 0, 4);
 	tcase_add_test(c, what_was_split_is_not_walked_again);
 	tcase_add_loop_test(c, what_is_counted_again, 0, 4);
 	tcase_add_loop_test(c, what_is_split, 0, sizeof(whole) / sizeof(whole[0]));
