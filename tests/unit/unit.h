@@ -30,8 +30,8 @@ bool unit_is_zero(const char *bytes, uint64_t length);
 uint64_t unit_size_of(const char *path);
 bool unit_exists(const char *path);
 /*
- * Whether the descriptor becomes readable. It waits in turns of 10 ms: a process that other programs keep from running
- * gets fewer of them, as does its thread that is waited for.
+ * Whether the descriptor becomes readable. It waits in turns of 10 ms, so a process that other programs keep from
+ * running waits longer than timeout_ms.
  */
 bool unit_is_readable(int fd, int timeout_ms);
 size_t unit_page(void);
