@@ -252,7 +252,7 @@ enum pm_event_kind {
 
 #define PM_EVENT_FRAMES 16 /* of pm_event(3) */
 struct pm_event {
-	size_t size; /* sizeof(struct pm_event) of the library */
+	size_t size; /* bytes that were filled */
 	enum pm_event_kind kind;
 	enum pm_reason reason;
 	int error;               /* negative, 0 if none */
@@ -409,7 +409,7 @@ PM_API int pm_clear_bad_blocks(struct pm_mapping *mapping, void *address, size_t
  * that succeeds, clears the error for this mapping only. Acknowledges a lost guarantee. Store lost data anew first.
  * Returns: 0, also if there was no error; else the error met: it stays poisoned; -EACCES: poisoned and read-only.
  * Threads: other threads get no notice: a drain of theirs returns 0 after the clear, although its data may be gone.
- * Crash: after 0 nothing that the mapping showed at the call is lost; that need not be what was stored. */
+ * Crash: once it cleared a failed write-back, nothing that the mapping showed at the call is lost. */
 PM_API int pm_clear_error(struct pm_mapping *mapping);
 
 /* ---- Truth ------------------------------------------------------------------------------------- */

@@ -205,7 +205,8 @@ int pm_next_event(struct pm_mapping *m, struct pm_event *event, size_t event_siz
 	int rc = pm_mapping_next_event(m, &full);
 	if (rc)
 		return rc;
-	memcpy(event, &full, event_size < sizeof(full) ? event_size : sizeof(full));
+	full.size = event_size < sizeof(full) ? event_size : sizeof(full);
+	memcpy(event, &full, full.size);
 	return 0;
 }
 

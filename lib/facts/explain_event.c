@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "error.h"
 #include "facts/explain.h"
@@ -52,14 +54,17 @@ static void say_change(struct pm_text *t, const struct pm_event *e)
 		say(t, "Direct was %s, and is %s. ", pm_state_name(e->old_direct), pm_state_name(e->direct));
 }
 
-int pm_explain_event(const struct pm_event *e, char *buffer, size_t buffer_size)
+int pm_explain_event(const struct pm_event *given, char *buffer, size_t buffer_size)
 {
 	struct pm_text t = {.at = buffer, .room = buffer_size};
+	struct pm_event whole = {0}, *e = &whole;
 	char why[256];
-	if (!e || e->size < sizeof(*e))
-		return pm_fail(-EINVAL, "pm_explain_event", NULL, "the event is NULL, or is not whole");
+	if (!given || given->size < offsetof(struct pm_event, error))
+		return pm_fail(-EINVAL, "pm_explain_event", NULL, "the event is NULL, or ends before its error");
 	if (!buffer && buffer_size)
 		return pm_fail(-EINVAL, "pm_explain_event", NULL, "the buffer is NULL, and buffer_size is not 0");
+	/* What a smaller event lacks is 0: no range, no change, no call site. */
+	memcpy(&whole, given, given->size < sizeof(whole) ? given->size : sizeof(whole));
 	size_t kind = (size_t)e->kind < COUNT(happened) ? (size_t)e->kind : 0;
 	say(&t, "%s", happened[kind].sentence ? happened[kind].sentence : "An event of an unknown kind");
 	if (has_place(e->kind) && e->length)

@@ -108,10 +108,10 @@ START_TEST(every_kind_has_a_sentence)
 	}
 	ck_assert_int_eq(pm_drain(NULL), -EINVAL);
 	ck_assert_int_eq(pm_explain_event(NULL, text, sizeof(text)), -EINVAL);
-	ck_assert_str_eq(pm_error_detail(), "pm_explain_event: the event is NULL, or is not whole");
+	ck_assert_str_eq(pm_error_detail(), "pm_explain_event: the event is NULL, or ends before its error");
 	ck_assert_int_eq(pm_explain_event(&event, NULL, 10), -EINVAL);
 	ck_assert_str_eq(pm_error_detail(), "pm_explain_event: the buffer is NULL, and buffer_size is not 0");
-	event.size--;
+	event.size = offsetof(struct pm_event, error) - 1;
 	ck_assert_int_eq(pm_explain_event(&event, text, sizeof(text)), -EINVAL);
 }
 END_TEST
