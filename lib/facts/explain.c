@@ -128,11 +128,9 @@ void pm_explain_reason(enum pm_reason reason, enum pm_advice advice, char *text,
 	snprintf(text, size, "%s%s%s", sentence, what[0] ? "; " : "", what);
 }
 
-/* A report for an older program ends earlier. */
 static bool says(const struct pm_report *r, enum pm_evidence_row row, enum pm_state state)
 {
-	return r->size >= offsetof(struct pm_report, evidence) + ((size_t)row + 1) * sizeof(r->evidence[0]) &&
-	       r->evidence[row].state == state;
+	return r->evidence[row].state == state;
 }
 
 /* ---- What is lost, the worst first ---- */
@@ -314,7 +312,8 @@ static void say_properties(struct pm_text *t, const struct pm_report *r, enum gr
 	};
 	if (g != NOT_DURABLE)
 		say(t, "%s ", syncs[(size_t)r->sync < COUNT(syncs) ? (size_t)r->sync : 0]);
-	say(t, "%s ", directs[(size_t)r->direct < COUNT(directs) ? (size_t)r->direct : 0]);
+	if (r->reason != PM_REASON_PRIVATE && r->reason != PM_REASON_ANONYMOUS)
+		say(t, "%s ", directs[(size_t)r->direct < COUNT(directs) ? (size_t)r->direct : 0]);
 }
 
 /* Whether the reason was said above, in more words. */
@@ -336,6 +335,19 @@ static bool is_said(enum pm_reason reason)
 		return true;
 	default:
 		return false;
+	}
+}
+
+/* Of a report that ends before the row of a loss, its reason may tell of the loss, and without one nothing does. */
+static void say_untold(struct pm_text *t, const struct pm_report *r, enum gravity *g)
+{
+	if (*g != SOUND)
+		return;
+	if (is_said(r->reason)) {
+		say(t, "What is stored may be lost: %s. ", reasons[r->reason].sentence);
+		worsen(g, NOT_DURABLE);
+	} else if (r->size < offsetof(struct pm_report, evidence[PM_EV_IN_FILE + 1])) {
+		say(t, "The report ends before the rows that tell whether the file is whole and has its name. ");
 	}
 }
 
@@ -425,19 +437,23 @@ static void say_environment(struct pm_text *t, const struct pm_report *r)
 	say_watch(t, r);
 }
 
-int pm_explain(const struct pm_report *r, char *buffer, size_t buffer_size)
+int pm_explain(const struct pm_report *given, char *buffer, size_t buffer_size)
 {
 	static void (*const losses[])(struct pm_text *, const struct pm_report *, enum gravity *) = {
 		say_dead, say_error, say_read_only, say_end, say_name, say_bad_blocks, say_immutable};
 	struct pm_text t = {.at = buffer, .room = buffer_size};
 	enum gravity g = SOUND;
-	if (!r || r->size < offsetof(struct pm_report, evidence))
+	struct pm_report whole = {0}, *r = &whole;
+	if (!given || given->size < offsetof(struct pm_report, evidence))
 		return pm_fail(-EINVAL, "pm_explain", NULL, "the report is NULL, or does not reach its evidence");
 	if (!buffer && buffer_size)
 		return pm_fail(-EINVAL, "pm_explain", NULL, "the buffer is NULL, and buffer_size is not 0");
+	/* The rows that a smaller report lacks are unknown. */
+	memcpy(&whole, given, given->size < sizeof(whole) ? given->size : sizeof(whole));
 	say_nature(&t, r);
 	for (size_t i = 0; i < COUNT(losses); i++)
 		losses[i](&t, r, &g);
+	say_untold(&t, r, &g);
 	if (g != SOUND && is_said(r->reason))
 		say(&t, "So a %s is not met. ", r->verdict == PM_VERDICT_REFUSED ? "guarantee" : "request");
 	if (g != NOT_DURABLE)

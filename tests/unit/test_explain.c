@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "facts/explain.h"
@@ -165,7 +166,7 @@ START_TEST(every_value_has_a_sentence)
 			ck_assert_str_ne(text, other);
 		}
 	}
-	for (int i = 1; i <= PM_ADVICE_MUTABLE; i++) {
+	for (int i = 1; i <= PM_ADVICE_RANDOM_ACCESS; i++) {
 		pm_explain_reason(PM_REASON_NONE, (enum pm_advice)i, text, sizeof(text));
 		ck_assert_ptr_nonnull(strstr(text, "; "));
 		ck_assert_uint_gt(strlen(strstr(text, "; ")), 8);
@@ -288,6 +289,60 @@ START_TEST(a_report_of_any_size)
 }
 END_TEST
 
+/* A program built against an older header has no room for the rows that tell of a loss. The room is of exact size. */
+START_TEST(a_report_that_lacks_the_row_of_a_loss)
+{
+	const enum pm_reason lost[] = {PM_REASON_NONE, PM_REASON_TRUNCATED, PM_REASON_UNLINKED, PM_REASON_SHUT_DOWN,
+	                               PM_REASON_READ_ONLY, PM_REASON_MOVED, PM_REASON_WRITE_BACK_FAILED};
+	for (size_t i = 0; i < PM_EVIDENCE_ROWS * COUNT(lost); i++) {
+		enum pm_reason reason = lost[i % COUNT(lost)];
+		size_t rows = i / COUNT(lost), size = offsetof(struct pm_report, evidence) +
+		                                      rows * sizeof(struct pm_evidence);
+		struct pm_report whole = {.size = size, .granularity = PM_PAGE, .reason = reason};
+		struct pm_report *r = malloc(size);
+		char text[2048];
+		ck_assert_ptr_nonnull(r);
+		whole.verdict = reason == PM_REASON_NONE ? PM_VERDICT_MET : PM_VERDICT_DEMOTED;
+		memcpy(r, &whole, size);
+		ck_assert_int_gt(pm_explain(r, text, sizeof(text)), 0);
+		bool is_promised = strstr(text, "Stores become durable");
+		bool is_limited = strstr(text, "The report ends before the rows");
+		ck_assert_msg(is_promised == (reason == PM_REASON_NONE), "%zu rows: %s", rows, text);
+		ck_assert_msg(is_limited == (reason == PM_REASON_NONE && rows <= PM_EV_IN_FILE), "%zu rows: %s",
+		              rows, text);
+		free(r);
+	}
+}
+END_TEST
+
+/* pm_next_event() says how much it filled, and no more is read. */
+START_TEST(an_event_of_any_size)
+{
+	const size_t sizes[] = {offsetof(struct pm_event, error), offsetof(struct pm_event, length),
+	                        offsetof(struct pm_event, frames), sizeof(struct pm_event),
+	                        sizeof(struct pm_event) + 64};
+	const char *path = unit_file("file", 65536);
+	fake_start(&fake_plain);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_WATCH));
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		struct pm_event *e = malloc(sizes[i]);
+		char text[512];
+		int rc = -EAGAIN;
+		ck_assert_ptr_nonnull(e);
+		ck_assert_int_eq(truncate(path, i % 2 ? 65536 : 100), 0);
+		while (rc == -EAGAIN && !usleep(1000))
+			rc = pm_next_event(m, e, sizes[i]);
+		unit_ok(rc);
+		ck_assert_uint_eq(e->size, sizes[i] < sizeof(*e) ? sizes[i] : sizeof(*e));
+		ck_assert_int_gt(pm_explain_event(e, text, sizeof(text)), 0);
+		e->size = sizes[0] - 1;
+		ck_assert_int_eq(pm_explain_event(e, text, sizeof(text)), -EINVAL);
+		free(e);
+	}
+	pm_unmap(m);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("explain");
@@ -303,5 +358,7 @@ int main(void)
 	tcase_add_loop_test(c, a_text_is_cut_at_any_length, 0, (int)fake_machines_count);
 	tcase_add_test(c, a_report_that_cannot_be_read);
 	tcase_add_test(c, a_report_of_any_size);
+	tcase_add_test(c, a_report_that_lacks_the_row_of_a_loss);
+	tcase_add_test(c, an_event_of_any_size);
 	return unit_run();
 }
