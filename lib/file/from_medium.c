@@ -87,6 +87,8 @@ int pm_file_from_medium(struct pm_file *f, uint64_t offset, uint64_t length)
 	/* Dirty pages would stay, so they are written first; an error that no process received yet is returned here. */
 	int rc = pm_sync_file(f->fd, f->fsync_complete, f->read_only);
 	f->suspect = rc;
+	if (rc == -EINVAL)
+		return pm_file_fail(f, rc, "PM_FROM_MEDIUM: the file system has no fsync(2), and so nothing to drop");
 	if (rc)
 		return pm_file_fail(
 			f, rc,

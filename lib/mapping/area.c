@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "durability/folios.h"
@@ -122,12 +123,16 @@ int pm_area_take_wish(const struct pm_file *f, const struct pm_options *o, const
 		return pm_fail(-EINVAL, f->call, f->name, "options->address is not a multiple of %zu", unit);
 	if (at > UINTPTR_MAX - s->length)
 		return pm_fail(-ENOMEM, f->call, f->name, "options->address + length overflows");
-	int rc = ret->replaces ? 0 : hold_place(o->address, (size_t)s->length);
-	if (rc)
-		return pm_fail(rc, f->call, f->name, "nothing can be mapped at options->address: %s", pm_strerror(rc));
-	if (!ret->replaces)
+	int rc = hold_place(o->address, (size_t)s->length);
+	if (!rc)
 		PM_RETRY(pm_sys->munmap(o->address, (size_t)s->length));
-	return 0;
+	if (!rc || (rc == -EEXIST && ret->replaces))
+		return 0;
+	char limit[120];
+	const char *why = pm_limit_name(limit, sizeof(limit), (size_t)s->length, rc) ? limit
+	                  : rc == -ENOMEM ? "the range is not within the addresses of a process"
+	                                  : pm_strerror(rc);
+	return pm_fail(rc, f->call, f->name, "nothing can be mapped at options->address: %s", why);
 }
 
 /*
@@ -214,7 +219,9 @@ int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct 
 		*map = at;
 		return 0;
 	}
-	const char *why = why_unmappable(rc, s->writable && ask->backing == PM_BACKING_FILE, s->fd);
+	bool is_refused = !strcmp(call, "mmap");
+	bool shared_to_write = s->writable && ask->backing == PM_BACKING_FILE;
+	const char *why = is_refused ? why_unmappable(rc, shared_to_write, s->fd) : NULL;
 	return why ? pm_fail(rc, f->call, f->name, "%s failed: %s: %s", call, pm_strerror(rc), why)
 	           : pm_area_no_room(f->name, f->call, call, length, length, rc);
 }

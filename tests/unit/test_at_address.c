@@ -224,6 +224,21 @@ START_TEST(what_makes_no_sense_is_refused)
 }
 END_TEST
 
+/* The sentence names the address, and not the file system; a probe says the same. */
+START_TEST(no_process_has_the_address)
+{
+	start(&fake_plain);
+	struct pm_options *o = UNIT_OPTIONS(.address = (void *)(UINTPTR_MAX - 16 * page + 1));
+	o->map_flags = _i ? MAP_FIXED_NOREPLACE : MAP_FIXED;
+	fail_to_map(o, -ENOMEM);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "options->address"));
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "addresses of a process"));
+	struct pm_report report;
+	ck_assert_int_eq(pm_probe(path, o, &report, sizeof(report)), -ENOMEM);
+	stop();
+}
+END_TEST
+
 /* ---- A resize ---- */
 
 /* The caller chose the place: nothing is moved. */
@@ -302,6 +317,7 @@ int main(void)
 	tcase_add_loop_test(t, a_failing_call_leaves_no_hole, 0, 2);
 	tcase_add_test(t, a_refused_guarantee_leaves_no_hole);
 	tcase_add_loop_test(t, what_makes_no_sense_is_refused, 0, sizeof(wrong) / sizeof(wrong[0]));
+	tcase_add_loop_test(t, no_process_has_the_address, 0, 2);
 	tcase_add_loop_test(t, it_never_moves, 0, 2);
 	tcase_add_test(t, a_split_one_is_not_moved_either);
 	tcase_add_test(t, an_offset_inside_a_page);
