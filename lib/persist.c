@@ -405,6 +405,9 @@ static int ask_for_file(struct pm_mapping *m)
 
 static int fail_read(struct pm_mapping *m, const void *source, size_t length, int rc)
 {
+	if (rc == -EFAULT)
+		return pm_fail(rc, "pm_read", m->name,
+		               "the destination cannot be written, or pread(2) cannot fill it");
 	if (rc != -ENODATA)
 		return pm_fail(rc, "pm_read", m->name, "the range cannot be read: %s", pm_strerror(rc));
 	pm_gate_note_cut(m);
