@@ -251,7 +251,8 @@ enum vectors { AVX512, AVX2, SSE2, VECTORS };
 #define TABLE(instruction, function, reaches, vectors, streams, sets, slow_ahead, is_amd)                              \
 	{                                                                                                              \
 		.name = instruction, .copies = #streams, .reaches_media = reaches, .line = LINE,                       \
-		.write_back = function, .fence = fence, .persist = function##_and_fence, .copy = copy_##vectors,       \
+		.is_clwb = function == write_back_clwb, .write_back = function, .fence = fence,                        \
+		.persist = function##_and_fence, .copy = copy_##vectors,                                               \
 		.set = set_##vectors, .stream_copy = stream_copy_##streams, .stream_down = stream_down_##streams,      \
 		.stream_set = stream_set_##sets, .stream_edge = stream_edge_##vectors,                                 \
 		.stream_set_edge = stream_set_edge_##vectors, .edge_most = EDGE_##vectors, .alias = slow_ahead,        \

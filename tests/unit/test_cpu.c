@@ -3,6 +3,7 @@
  * The real tables of the CPU at hand, each that it can run: their write-back neither faults nor changes a byte, their
  * copies and streams arrive.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -51,6 +52,7 @@ START_TEST(it_has_a_known_name)
 	ck_assert_int_eq(!cpu->stream_edge, !cpu->stream_set_edge);
 	ck_assert_int_eq(!cpu->copy, !cpu->set);
 	ck_assert_int_eq(!cpu->copy, !strcmp(cpu->copies, "words"));
+	ck_assert_int_eq(cpu->is_clwb, !strcmp(cpu->name, "clwb"));
 }
 END_TEST
 
@@ -108,12 +110,15 @@ START_TEST(writing_back_changes_nothing)
 	for (size_t at = 0; at < 130; at++)
 		for (size_t length = 1; length < 260; length += 3) {
 			cpu->write_back(memory + at, length);
+			unit_ok(pm_cpu_write_back(cpu, memory + at, length));
 			unit_ok(cpu->persist(memory + at, length));
 		}
 	/* To the very ends: nothing beyond them is mapped for certain. */
 	for (size_t length = 1; length < 200; length++) {
 		cpu->write_back(memory + SIZE - length, length);
 		cpu->write_back(memory, length);
+		pm_cpu_write_back(cpu, memory + SIZE - length, length);
+		pm_cpu_write_back(cpu, memory, length);
 	}
 	cpu->fence();
 	/* Nothing is no address either: only the fence. */
@@ -134,6 +139,45 @@ START_TEST(writing_back_needs_no_right_to_write)
 	cpu->write_back(memory + 1, SIZE - 1);
 	ck_assert_int_eq(cpu->persist(memory, SIZE), 0);
 	ck_assert(unit_has_pattern(memory, 0, SIZE));
+	munmap(memory, SIZE);
+}
+END_TEST
+
+static volatile sig_atomic_t touched; /* a bit for each page of memory */
+
+static void note_page(int number, siginfo_t *info, void *context)
+{
+	size_t page = ((uintptr_t)info->si_addr - (uintptr_t)memory) / unit_page();
+	(void)number, (void)context;
+	if (page >= SIZE / unit_page() || mprotect(memory + page * unit_page(), unit_page(), PROT_READ))
+		_exit(1);
+	touched |= 1 << page;
+}
+
+/* The instructions of x86-64 fault where nothing may be read. An emulator may let them pass. */
+START_TEST(each_page_of_a_range_is_written_back)
+{
+	const struct pm_cpu *cpu = pm_cpu_variant((unsigned)_i);
+	const size_t middle = SIZE / 2;
+	static const struct {
+		int from; /* from the middle of memory, where a page begins */
+		size_t length;
+		int touched;
+	} cases[] = {{-1, 1, 1}, {-1, 2, 3}, {0, 1, 2}, {-64, 64, 1}, {-64, 65, 3}, {-65, 66, 3}, {-130, 300, 3}};
+	if (!cpu->reaches_media || unit_is_emulated() || unit_page() != middle || strncmp(cpu->name, "cl", 2) != 0)
+		return;
+	get_memory();
+	struct sigaction act = {.sa_sigaction = note_page, .sa_flags = SA_SIGINFO}, before;
+	ck_assert_int_eq(sigaction(SIGSEGV, &act, &before), 0);
+	for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *at = memory + middle + cases[i / 2].from;
+		ck_assert_int_eq(mprotect(memory, SIZE, PROT_NONE), 0);
+		touched = 0;
+		unit_ok(i % 2 ? pm_cpu_write_back(cpu, at, cases[i / 2].length)
+		              : cpu->write_back(at, cases[i / 2].length));
+		ck_assert_msg(touched == cases[i / 2].touched, "case %zu: %d", i, (int)touched);
+	}
+	ck_assert_int_eq(sigaction(SIGSEGV, &before, NULL), 0);
 	munmap(memory, SIZE);
 }
 END_TEST
@@ -239,6 +283,7 @@ int main(void)
 	tcase_add_test(c, a_replacement_is_taken);
 	tcase_add_loop_test(c, writing_back_changes_nothing, 0, variants);
 	tcase_add_loop_test(c, writing_back_needs_no_right_to_write, 0, variants);
+	tcase_add_loop_test(c, each_page_of_a_range_is_written_back, 0, variants);
 	tcase_add_loop_test(c, streams_arrive, 0, variants);
 	tcase_add_loop_test(c, edges_arrive, 0, variants);
 	tcase_add_loop_test(c, streams_over_their_source, 0, variants);
