@@ -6,7 +6,8 @@
 #include "observe/lease.h"
 #include "sys/sys.h"
 
-#define MOST_BACKOFF 64 /* looks */
+#define FIRST_BACKOFF_MS 1000u
+#define MOST_FAILURES 7u /* which are counted: 64 s */
 
 /* -EBADF: the program took the descriptor away, and no lease is touched through the number any more. */
 static int check_leased(const struct pm_lease *l)
@@ -33,7 +34,8 @@ void pm_lease_take(struct pm_lease *l)
 	if (!rc)
 		rc = PM_RETRY(pm_sys->setlease(l->fd, F_WRLCK));
 	l->error = -rc;
-	l->backoff = l->backoff_left = 0;
+	l->failures = 0;
+	l->next_attempt = 0;
 	atomic_store(&l->is_held, !rc);
 }
 
@@ -60,17 +62,17 @@ void pm_lease_end(struct pm_lease *l)
 		PM_RETRY(pm_sys->setlease(l->fd, F_UNLCK));
 }
 
-bool pm_backoff_is_over(struct pm_lease *l)
+bool pm_backoff_is_over(const struct pm_lease *l)
 {
-	if (!l->backoff_left)
-		return true;
-	l->backoff_left--;
-	return false;
+	return pm_sys->now_ms() >= l->next_attempt;
 }
 
+/* In time, not in looks: many of them are announced within a second. */
 void pm_backoff_note(struct pm_lease *l, bool succeeded)
 {
-	l->backoff = succeeded ? 0 : l->backoff ? l->backoff * 2 : 1;
-	l->backoff = l->backoff > MOST_BACKOFF ? MOST_BACKOFF : l->backoff;
-	l->backoff_left = l->backoff;
+	if (succeeded)
+		l->failures = 0;
+	else if (l->failures < MOST_FAILURES)
+		l->failures++;
+	l->next_attempt = succeeded ? 0 : pm_sys->now_ms() + (FIRST_BACKOFF_MS << (l->failures - 1));
 }

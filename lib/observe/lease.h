@@ -9,17 +9,19 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "kernel/kept.h"
 
 struct pm_lease {
 	bool is_wanted; /* PM_LEASE */
 	atomic_bool is_held;
+	uint8_t failures; /* of the attempts to return to lines, since the last that succeeded; at most 7 */
 	int fd;
 	int signalled;                  /* the thread id that a break signals with SIGIO: the watcher thread's */
 	int error;                      /* positive errno of the last attempt */
 	struct pm_kept_file *identity;  /* of fd; NULL: not to be checked yet */
-	unsigned backoff, backoff_left; /* in looks, between attempts to return to lines */
+	uint64_t next_attempt;          /* to return to lines: when it is due, in ms */
 };
 
 void pm_lease_take(struct pm_lease *);
@@ -32,9 +34,9 @@ bool pm_lease_release(struct pm_lease *);
 /* Releases a lease that is held. */
 void pm_lease_end(struct pm_lease *);
 
-/* Whether an attempt is due by now; counts looks. */
-bool pm_backoff_is_over(struct pm_lease *);
-/* After an attempt: the next waits twice as many looks if it failed. */
+/* Whether an attempt is due by now. */
+bool pm_backoff_is_over(const struct pm_lease *);
+/* After an attempt: one that failed makes the next wait 1 s, or twice as long as before, at most 64 s. */
 void pm_backoff_note(struct pm_lease *, bool succeeded);
 
 #endif

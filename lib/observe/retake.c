@@ -87,19 +87,16 @@ static int mend(struct pm_observed *o, const pm_evidence_table e, const struct p
 	return rc;
 }
 
-/* Whether user space commits alone again. */
-static bool return_to_lines(struct pm_observed *o, struct pm_event_batch *batch)
+/* Whether user space commits alone again. Takes the evidence for the attempt, and gathers it anew for the promotion. */
+static bool return_to_lines(struct pm_observed *o, pm_evidence_table e, struct pm_subject *s,
+                            struct pm_event_batch *batch)
 {
-	pm_evidence_table e;
-	struct pm_subject s;
 	struct pm_decision d;
-	if (pm_observed_assess(o, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(o->mapped, e, &s)))
-		return false;
 	/* Mending hides what the other process did to the extents, so its event is made first. */
-	pm_observed_compare(o, e, &s, batch);
-	int rc = mend(o, e, &s, batch);
+	pm_observed_compare(o, e, s, batch);
+	int rc = mend(o, e, s, batch);
 	pm_own_write_end(&o->sources);
-	if (rc || pm_observed_assess(o, e, &s, &d) || pm_errors_current(o->errors) || d.granularity <= PM_PAGE)
+	if (rc || pm_observed_assess(o, e, s, &d) || pm_errors_current(o->errors) || d.granularity <= PM_PAGE)
 		return false;
 	/* Mending may have taken longer than the kernel waits for a lease. */
 	if (pm_lease_is_broken(&o->lease))
@@ -108,12 +105,23 @@ static bool return_to_lines(struct pm_observed *o, struct pm_event_batch *batch)
 	return true;
 }
 
-/* With the lease held. What failed is tried again, each time after twice as many looks. */
+/*
+ * With the lease held. What failed is tried again, each time after twice as long. Nothing waits for facts that are in
+ * the way and that no attempt can mend, since each look gathers them anyway, nor after pm_clear_error(): a latched
+ * failure allows no attempt before it.
+ */
 static void try_to_return(struct pm_observed *o, struct pm_event_batch *batch)
 {
+	pm_evidence_table e;
+	struct pm_subject s;
+	struct pm_decision d;
 	bool is_demoted = o->terms->is_synchronous && atomic_load(&o->terms->granularity) == PM_PAGE;
-	if (is_demoted && !pm_errors_current(o->errors) && pm_backoff_is_over(&o->lease))
-		pm_backoff_note(&o->lease, return_to_lines(o, batch));
+	if (!is_demoted || pm_errors_current(o->errors) || !pm_backoff_is_over(&o->lease))
+		return;
+	if (pm_observed_assess(o, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(o->mapped, e, &s)))
+		return;
+	bool has_returned = return_to_lines(o, e, &s, batch);
+	pm_backoff_note(&o->lease, has_returned || pm_errors_current(o->errors));
 }
 
 bool pm_answer_break(struct pm_observed *o, struct pm_event_batch *batch)

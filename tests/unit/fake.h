@@ -229,6 +229,8 @@ uint64_t fake_mapped_bytes(void);
 
 /* A timer that was set to a time other than at once goes off only when the test says so: the one set last. */
 void fake_timer_goes_off(void);
+/* For the calling thread: that of the watcher, asleep, has nothing to look at by it. */
+void fake_time_passes(unsigned ms);
 
 /* ---- The medium under a watched range of memory ---- */
 

@@ -32,12 +32,19 @@ void fake_timer_goes_off(void)
 	pm_sys_linux.timer_set(atomic_load(&timer), 0);
 }
 
+static _Thread_local uint64_t passed;
+
+void fake_time_passes(unsigned ms)
+{
+	passed += ms;
+}
+
 static uint64_t fake_now_ms(void)
 {
 	static _Atomic uint64_t last;
 	if (!atomic_load(&fake.watcher_sleeps) && !atomic_load(&fake.time_stands_still))
 		atomic_store(&last, pm_sys_linux.now_ms());
-	return atomic_load(&last);
+	return atomic_load(&last) + passed;
 }
 
 static int fake_epoll_add(int epoll, int fd, uint32_t events)

@@ -96,6 +96,7 @@ struct pm_mapping *lease_unobserved(unsigned flags)
 
 void observe(struct pm_mapping *m)
 {
+	fake_time_passes(1000);
 	ck_assert(pm_observe_if_free(&m->observed));
 }
 

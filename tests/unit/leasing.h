@@ -33,7 +33,7 @@ void dismiss(struct intruder *);
 struct pm_mapping *lease(unsigned flags);
 /* The same while the watcher sleeps: only the test observes it. */
 struct pm_mapping *lease_unobserved(unsigned flags);
-/* As the watcher does. */
+/* As the watcher does, a second after it did before. */
 void observe(struct pm_mapping *);
 /* Another process wants the lease by now. */
 void wait_for_break(struct pm_mapping *);

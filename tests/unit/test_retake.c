@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "leasing.h"
+#include "observe/observe.h"
 
 static struct pm_mapping *map_asleep(const struct fake_machine *machine, unsigned flags, enum pm_request sync)
 {
@@ -137,6 +138,74 @@ START_TEST(a_file_whose_syncs_are_not_complete_is_not_mended)
 }
 END_TEST
 
+/* ---- How long a failed attempt makes the next one wait ---- */
+
+/* A look that another process's chmod(2) announces, say, comes within the second. */
+START_TEST(attempts_wait_in_time_and_not_in_looks)
+{
+	struct pm_mapping *m = map_asleep(&fake_xfs_reflink, 0, PM_HINT);
+	break_lease(m);
+	share_extents();
+	fake_fail(FAKE_madvise, 0, ENOSPC);
+	observe(m);
+	unsigned attempts = fake_calls(FAKE_madvise);
+	ck_assert_uint_gt(attempts, 0);
+	for (unsigned seconds = 1; seconds <= 4; seconds *= 2) {
+		fake_forget();
+		fake_time_passes(1000 * seconds - 1);
+		for (int i = 0; i < 200; i++)
+			ck_assert(pm_observe_if_free(&m->observed));
+		ck_assert_uint_eq(fake_calls(FAKE_madvise), 0);
+		fake_time_passes(1);
+		ck_assert(pm_observe_if_free(&m->observed));
+		ck_assert_uint_eq(fake_calls(FAKE_madvise), attempts);
+	}
+	fake_fail(FAKE_madvise, 0, 0);
+	wait_for_lines(m);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* pm_clear_error() has written everything back, so what failed may succeed now. */
+START_TEST(after_a_cleared_failure_nothing_waits)
+{
+	struct pm_mapping *m = map_asleep(&fake_xfs_reflink, 0, PM_HINT);
+	fake.recovers = true;
+	break_lease(m);
+	for (int i = 0; i < 5; i++) {
+		fake_fail(FAKE_fsync, 0, EIO);
+		observe(m);
+		ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -EIO);
+		fake_fail(FAKE_fsync, 0, 0);
+		unit_ok(pm_clear_error(m));
+	}
+	observe(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* A look gathers all that such an attempt would. */
+START_TEST(what_no_attempt_mends_makes_none_wait)
+{
+	static const struct fake_extent half = {.logical = 0, .length = 1 << 19};
+	struct pm_mapping *m = map_asleep(&fake_xfs_reflink, 0, PM_HINT);
+	break_lease(m);
+	fake.machine.extents = &half;
+	fake.machine.extent_count = 1;
+	fake_forget();
+	for (int i = 0; i < 100; i++)
+		observe(m);
+	ck_assert_int_eq(unit_query(m)->reason, PM_REASON_HOLE);
+	ck_assert_uint_eq(fake_calls(FAKE_madvise) + fake_calls(FAKE_fallocate_keep_size), 0);
+	fake.machine.extents = NULL;
+	fake.machine.extent_count = 0;
+	observe(m);
+	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* With the lease it is known that no other process has the file open, so the next writer is a new one. */
 START_TEST(a_writer_is_told_after_each_lease)
 {
@@ -201,6 +270,9 @@ int main(void)
 	tcase_add_test(c, a_failure_elsewhere_while_mending_promotes_nothing);
 	tcase_add_test(c, a_poisoned_mapping_is_not_mended);
 	tcase_add_test(c, a_file_whose_syncs_are_not_complete_is_not_mended);
+	tcase_add_test(c, attempts_wait_in_time_and_not_in_looks);
+	tcase_add_test(c, after_a_cleared_failure_nothing_waits);
+	tcase_add_test(c, what_no_attempt_mends_makes_none_wait);
 	tcase_add_test(c, a_writer_is_told_after_each_lease);
 	tcase_add_test(c, a_scan_keeps_no_lease_waiting);
 	return unit_run();

@@ -96,6 +96,7 @@ static void opened(void)
 /* As the watcher does; what it meets is told by the calls that follow. */
 static int observe(void)
 {
+	fake_time_passes(1000);
 	pm_observe_if_free(&swept->observed);
 	return 0;
 }
