@@ -135,7 +135,7 @@ static void on_tick(struct raft_io *network)
 static void on_receive(struct raft_io *network, struct raft_message *message)
 {
 	struct pmr_server *s = network->data;
-	s->recv(s->io, message);
+	pmr_receive(s, message);
 }
 
 static int start(struct raft_io *io, unsigned milliseconds, raft_io_tick_cb tick, raft_io_recv_cb recv)
@@ -153,6 +153,13 @@ static int send_message(struct raft_io *io, struct raft_io_send *req, const stru
                         raft_io_send_cb cb)
 {
 	struct pmr_server *s = pmr_server_of(io);
+	struct raft_message answer;
+	if (message->type == RAFT_IO_APPEND_ENTRIES_RESULT) {
+		answer = *message;
+		message = &answer;
+		if (!pmr_correct_answer(s, &answer))
+			return pmr_fail(io->errmsg, RAFT_NOCONNECTION, "the leader that waits for the answer is gone");
+	}
 	int rc = s->network.send(&s->network, req, message, cb);
 	return rc ? fail_network(s, io->errmsg, rc, "cannot send") : 0;
 }
@@ -231,6 +238,7 @@ static int load(struct raft_io *io, raft_term *term, raft_id *voted_for, struct 
 		*snapshot = NULL;
 		return rc;
 	}
+	s->granularity = pm_granularity_of(s->log.segments[s->log.count - 1].map);
 	*term = s->metadata.term;
 	*voted_for = s->metadata.vote;
 	*start_index = first;
@@ -374,6 +382,7 @@ int pmdirect_raft_init(struct raft_io *io, struct uv_loop_s *loop, const char *d
 	s->transport = transport;
 	s->segment_size = (size_t)8 << 20;
 	s->home.fd = -1;
+	s->matched = UINT64_MAX;
 	strcpy(s->home.path, dir);
 	pmr_queue_init(s);
 	io->impl = s;
@@ -400,8 +409,11 @@ void pmdirect_raft_set_connect_retry_delay(struct raft_io *io, unsigned millisec
 
 const char *pmdirect_raft_granularity(struct raft_io *io)
 {
-	const struct pmr_server *s = pmr_server_of(io);
+	struct pmr_server *s = pmr_server_of(io);
 	if (!s->loaded)
 		return "";
-	return pm_granularity_name(pm_granularity_of(s->log.segments[s->log.count - 1].map));
+	/* The worker moves the segments, and unmaps some. */
+	if (!s->working)
+		s->granularity = pm_granularity_of(s->log.segments[s->log.count - 1].map);
+	return pm_granularity_name(s->granularity);
 }

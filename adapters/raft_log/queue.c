@@ -53,10 +53,12 @@ static int refuse(struct pmr_server *s)
 static struct pmr_request *new_request(struct pmr_server *s, enum pmr_kind kind)
 {
 	struct pmr_request *r = raft_calloc(1, sizeof(*r));
-	if (r)
-		r->kind = kind;
-	else
+	if (!r) {
 		pmr_fail(s->io->errmsg, RAFT_NOMEM, "out of memory for a request");
+		return NULL;
+	}
+	r->kind = kind;
+	r->term = s->metadata.term;
 	return r;
 }
 
@@ -109,6 +111,8 @@ static void serve_all(struct pmr_server *s, struct pmr_request *first)
 
 static void deliver_one(struct pmr_server *s, struct pmr_request *r)
 {
+	const struct pmr_request *outer = s->delivered;
+	s->delivered = r;
 	if (r->status)
 		pmr_fail(s->io->errmsg, r->status, "%s", s->failure);
 	if (r->kind == PMR_APPEND) {
@@ -118,6 +122,7 @@ static void deliver_one(struct pmr_server *s, struct pmr_request *r)
 			s->snapshot = (struct pmr_snapshot_id){r->put.snapshot->index, r->put.snapshot->term};
 		r->put.req->cb(r->put.req, r->status);
 	}
+	s->delivered = outer;
 	raft_free(r);
 }
 

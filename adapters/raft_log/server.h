@@ -14,6 +14,7 @@ struct pmr_request {
 	struct pmr_request *next;
 	enum pmr_kind kind;
 	int status;
+	uint64_t term; /* of the server, when it was made */
 	union {
 		struct {
 			struct raft_io_append *req;
@@ -49,12 +50,15 @@ struct pmr_server {
 	struct pmr_snapshot_id snapshot;
 	size_t segment_size;
 	bool loaded, closing;
+	enum pm_granularity granularity; /* of the active segment, when the loop's thread had the log last */
 	int failed; /* RAFT_ code: a write failed, and what the log holds is not known until the next start */
 	char failure[RAFT_ERRMSG_BUF_SIZE];
 
 	struct pmr_list waiting, running, done;
 	uv_work_t work, put_work, spare_work;
 	uv_idle_t idle;      /* delivers what is done */
+	const struct pmr_request *delivered; /* whose callback runs */
+	uint64_t matched; /* index up to which the message that is being received checks the log */
 	bool working, putting, making_spare, network_open, idle_open;
 	struct pmr_request *put; /* whose snapshot is being written */
 	char message[RAFT_ERRMSG_BUF_SIZE], put_message[RAFT_ERRMSG_BUF_SIZE];
@@ -81,5 +85,9 @@ void pmr_queue_tick(struct pmr_server *s);
 /* Cancels what waits; the rest ends by itself, and calls pmr_closed_maybe(). */
 void pmr_queue_cancel(struct pmr_server *s);
 void pmr_closed_maybe(struct pmr_server *s);
+
+void pmr_receive(struct pmr_server *s, struct raft_message *message);
+/* Whether an answer to a leader is to be sent; it may claim too much, and is corrected. */
+bool pmr_correct_answer(const struct pmr_server *s, struct raft_message *answer);
 
 #endif

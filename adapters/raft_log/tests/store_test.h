@@ -80,5 +80,6 @@ uint64_t get_word(const char *path);
 uint64_t place(unsigned n, size_t length);
 
 extern void snapshots(void), damaged_snapshot(void), installed(void);
+extern void late_answers(void), claimed_answers(void);
 
 #endif

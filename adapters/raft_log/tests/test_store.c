@@ -452,6 +452,7 @@ static const struct {
 	{"no_byte", no_byte, false}, {"kept", kept, false}, {"foreign", foreign, false},
 	{"address_in_use", address_in_use, false}, {"snapshots", snapshots, false},
 	{"damaged_snapshot", damaged_snapshot, false}, {"installed", installed, false},
+	{"late_answers", late_answers, false}, {"claimed_answers", claimed_answers, false},
 	{"bootstrapped", bootstrapped, false}, {"full", full, true}, {"no_room", no_room, true},
 	{"read_only", read_only, true},
 };
