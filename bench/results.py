@@ -7,10 +7,11 @@
                                              some of them in DIRECTORY/plots/CPU
 
 A table is what one program measured in one run at one place: DIRECTORY/data/CPU/PROGRAM[,PLACE].csv. Lines that begin
-with # say of which commit, so that no table mixes two.
-DIRECTORY/data/CPU/note.md, if there, ends the first section of that CPU. Besides the machine and the results (bench.h)
-a line may be {"place": where what follows was measured} or {"about": {...}}. What an emulated machine measured is no
-time, and is left out.
+with # say of which commit. A table of the page has the files of one place and one commit.
+DIRECTORY/data/CPU/note.md, if there, ends that CPU's tables. It has no number of its own: {FILE|CASE|COMPETITOR} stands
+for the ratio of ours to that competitor, where FILE is PROGRAM[,PLACE].
+Besides the machine and the results (bench.h) a line may be {"place": where what follows was measured} or
+{"about": {...}}. What an emulated machine measured is no time, and is left out.
 """
 
 import collections
@@ -28,53 +29,59 @@ ABOUT = ("commit", "cpu", "kernel", "place", "peers", "question")
 COLUMNS = ("case", "competitor", "rounds", "ns_q1", "ns", "ns_q3", "ours_q1", "ours", "ours_q3")
 HEAD = """# Results
 
-Written by `./scripts/bench` (`bench/results.py`) from the files in [`data`](data); no number is made by hand. A row
-sums up the cases of an operation. *Ours* is how many times as long ours takes as the best peer, or as the limit: the
-geometric mean over the cases, each the median of the ratios of all rounds, in which the competitors take turns. The
-best peer is the one with the greatest mean. **Below 1 ours is faster.** *Where ours loses* is the worst case against a
-peer that wins in three rounds of four. The limit is the bare instructions or system calls, which each thread makes for
-itself. A library that shares a write-back among threads, or chooses another call, can go below it. Where a file has no
-times, only ratios were kept. On a loop device over a file each flush syncs that file as well. A section that names no
-file system does not know that of its page rows. How to be fast: [`doc/fast.md`](../doc/fast.md).
+`bench/results.py` writes this page from the files in [`data`](data), which `./scripts/bench` measures: it computes each
+time and each ratio below, and `tests/contract/results_page.py` compares the page with the files. A table is of one
+version. A row sums up the cases of an operation. A ratio is how many times as long ours takes: the geometric mean over
+the cases, each the median of the ratios of all rounds, in which the competitors take turns. **Below 1 ours is faster.**
+The *best peer* is, of all competitors that were measured, the one with the greatest mean. The *limit* is what no
+library can leave out: the bare instructions or calls, or a page written to the device itself (O_DIRECT, O_DSYNC) by
+each thread, below which threads come that share a write. It is empty where none was measured. *Where ours loses*
+counts the cases in which any peer wins in three rounds of four, and names the worst. *Perhaps* means that no peer does,
+and that a median is above 1 all the same. Where a file has no times, only ratios were kept. On a loop device over a
+file each flush syncs that file as well. A section that names no file system does not know that of its page rows. How to
+be fast: [`doc/fast.md`](../doc/fast.md).
 
 """
-OURS = r"pm_|pmdirect_vfs$"
 SHOWN = ("persist", "flushes", "log_append", "commit")  # their first plot, on the first file system
-LIBPMEM2 = r"libpmem2.*|libpmem .*"
 GRID = r" to \d+ and from \d+ past a line, bytes: (64|[7-9]\d|\d{3,6}|[1-3]\d{6}|4194304)"
-# Words, program, cases, the peers, the limit.
+DIRECT = r"a page, O_DIRECT .*"
+# Words, program, cases, the limit. All other competitors are peers, so that none that was measured is left out.
 ROWS = (
-    ("persist 8 to 256 bytes (lines)", "persist", r"store and persist (8|16|32|64|256) bytes", LIBPMEM2,
-     r"clwb; sfence"),
-    ("flush 4 to 64 ranges, one drain (lines)", "flushes", r"\d+ flushes .*", LIBPMEM2, r"clwb \.\.\., sfence"),
-    ("copy 4 to 64 ranges, one drain (lines)", "flushes", r"\d+ copies .*", LIBPMEM2, None),
-    ("copy 64 B to 4 MiB, same place (lines)", "copy", r"copy to the same place" + GRID, LIBPMEM2, None),
-    ("copy, appending (lines)", "copy", r"copy one behind the other" + GRID, LIBPMEM2, None),
-    ("copy, scattered (lines)", "copy", r"copy scattered" + GRID, LIBPMEM2, None),
-    ("copy, shifted in the page (lines)", "copy", r"copy to other pages" + GRID, LIBPMEM2, None),
-    ("fill 64 B to 4 MiB (lines)", "copy", r"set .*" + GRID, LIBPMEM2, None),
-    ("append a durable record (pages)", "log_append", r"append a durable record, threads: 1",
-     r"libpmem2.*|memcpy, msync", r"pwrite, O_DSYNC"),
-    ("append, 8 to 32 threads (pages)", "log_append", r"append a durable record, threads: (8|16|32)",
-     r"libpmem2.*|memcpy, msync", r"pwrite, O_DSYNC"),
-    ("write a durable record by a call (pages)", "record_write", r"write a durable record, threads: 1",
-     r"pwritev2.*|pwrite, .*|io_uring.*", r"a page, O_DIRECT .*"),
-    ("write by a call, 4 and 16 threads (pages)", "record_write", r"write a durable record, threads: (4|16)",
-     r"pwritev2.*|pwrite, .*|io_uring.*", r"a page, O_DIRECT .*"),
-    ("a record in a log; LMDB: a key (pages)", "engines", r"one commit of 100 bytes", r"LMDB.*", None),
-    ("INSERT, SQLite, WAL, FULL (pages)", "engines", r"one INSERT .*", r"SQLite.*", None),
-    ("commit 100 bytes, 1 thread (pages)", "commit", r"1 threads, .*", r"an msync each", r"a page, O_DIRECT .*"),
-    ("commit 100 bytes, 2 and 4 threads (pages)", "commit", r"[24] threads, .*", r"an msync each", None),
-    ("commit 100 bytes, 8 to 32 threads (pages)", "commit", r"(8|16|32) threads, .*", r"an msync each", None),
-    ("commit 100 bytes beside drains (pages)", "commit_beside", r"a commit .*", r"an msync each", None),
-    ("flush pages, one drain (pages)", "page_flush", r".*", LIBPMEM2, r"one fdatasync"),
-    ("map and unmap", "map_unmap", r".*", LIBPMEM2, r"open, mmap, munmap, close"),
-    ("find and sync a range", "range_validation", r".*", LIBPMEM2, r"msync"),
+    ("persist 8 to 256 bytes (lines)", "persist", r"store and persist (8|16|32|64|256) bytes", r"clwb; sfence"),
+    ("flush 4 to 64 ranges, one drain (lines)", "flushes", r"\d+ flushes .*", r"clwb \.\.\., sfence"),
+    ("copy 4 to 64 ranges, one drain (lines)", "flushes", r"\d+ copies .*", None),
+    ("copy 64 B to 4 MiB, same place (lines)", "copy", r"copy to the same place" + GRID, None),
+    ("copy, appending (lines)", "copy", r"copy one behind the other" + GRID, None),
+    ("copy, scattered (lines)", "copy", r"copy scattered" + GRID, None),
+    ("copy, shifted in the page (lines)", "copy", r"copy to other pages" + GRID, None),
+    ("fill 64 B to 4 MiB (lines)", "copy", r"set .*" + GRID, None),
+    ("find a range", "range_validation", r"find a range, .*", None),
+    ("find and sync a range in memory", "range_validation", r"find and sync .*", r"msync"),
+    ("store a record, 1 thread (pages)", "log_append", r"append a durable record, threads: 1", DIRECT),
+    ("store a record, 2 to 32 threads (pages)", "log_append", r"append a durable record, threads: \d*[02-9]", DIRECT),
+    ("write a record, 1 thread (pages)", "record_write", r"write a durable record, threads: 1", DIRECT),
+    ("write a record, 4 and 16 threads (pages)", "record_write", r"write a durable record, threads: (4|16)", DIRECT),
+    ("a record in a log; LMDB: a key (pages)", "engines", r"one commit of 100 bytes", None),
+    ("INSERT, SQLite, WAL, FULL (pages)", "engines", r"one INSERT .*", None),
+    ("commit 100 bytes, 1 thread (pages)", "commit", r"1 threads, .*", DIRECT),
+    ("commit to one log, 2 to 32 threads (pages)", "commit", r"\d*[02-9] threads, one log", DIRECT),
+    ("commit far apart, 2 to 32 threads (pages)", "commit", r"\d*[02-9] threads, pages far apart", DIRECT),
+    ("commit side by side, 2 to 32 threads (pages)", "commit", r"\d*[02-9] threads, pages side by side", DIRECT),
+    ("commit beside drains, median (pages)", "commit_beside", r"a commit .*, median", None),
+    ("commit beside drains, 90th percentile", "commit_beside", r"a commit .*, 90th percentile", None),
+    ("flush and drain, large folios (pages)", "page_flush", r".*, cached as readahead does", None),
+    ("flush and drain, single pages (pages)", "page_flush", r".*, cached in single pages", None),
+    ("map and unmap", "map_unmap", r".*", r"open, mmap, .*"),
+    ("ask what a mapping is", "query", r".*", r"fstat"),
 )
 
 
 # What `outside.py` measured: of its cases the first that matches, and the most that is added to a call, or taken.
 BARS = ((r"ps of 1000 .*", 100e6), (r"doctor.*", 300e6), (r".*", 1e3))
+
+
+HEADINGS = ["operation", "ours", "ours : best peer", "ours : limit", "where ours loses"]
+JUST_ABOVE = 1.005  # is shown as more than 1
 
 
 def spread(result, name):
@@ -124,6 +131,7 @@ class Table:
     """A CSV file: case -> competitor -> row."""
 
     def __init__(self, path):
+        self.name = path.stem
         self.program = path.stem.split(",")[0]
         self.cases = collections.defaultdict(dict)
         with open(path, encoding="utf-8", newline="") as lines:
@@ -144,31 +152,42 @@ def mean(ratios):
     return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
 
 
-def against(cases, names):
-    """Of each case the ratio to the best competitor of those, and its row."""
-    found = []
-    for what, case in cases:
-        ratios = [(number(row, "ours"), name, row) for name, row in case.items()
-                  if names and re.fullmatch(names, name) and number(row, "ours")]
-        if ratios:
-            found.append((*max(ratios, key=lambda entry: entry[0]), what))
-    return found
+def ours_of(case):
+    """The competitor that the ratios are of: its own is 1, or not in the file. Other ways of ours are no peers."""
+    return next((name for name, row in case.items() if is_ours(name) and number(row, "ours") in (1, None)), None)
 
 
-def best_of(cases, names):
-    """The mean ratio to the best of those competitors that are in every case, and its name; else None."""
+def is_ours(name):
+    return name.startswith(("pm_", "pmdirect_vfs"))
+
+
+def limits_of(cases, limit):
+    """Of each case that has a limit the ratio to it, and its name."""
+    return [(number(row, "ours"), name) for _, case in cases for name, row in case.items()
+            if limit and re.fullmatch(limit, name) and number(row, "ours")]
+
+
+def peers_of(cases, limit):
+    """Of each case its peers: the least ratio of three rounds in four, the ratio, the peer's name, the case."""
+    return [[(number(row, "ours_q1") or number(row, "ours"), number(row, "ours"), name, what)
+             for name, row in case.items()
+             if number(row, "ours") and not is_ours(name) and not (limit and re.fullmatch(limit, name))]
+            for what, case in cases]
+
+
+def best_of(peers):
+    """The mean ratio to the best of those peers that are in every case, and its name."""
     ratios = collections.defaultdict(list)
-    for _, case in cases:
-        for name, row in case.items():
-            if names and re.fullmatch(names, name) and number(row, "ours"):
-                ratios[name].append(number(row, "ours"))
-    means = [(mean(found), name) for name, found in ratios.items() if len(found) == len(cases)]
-    return max(means) if means else None
+    for of_case in peers:
+        for _, value, name, _ in of_case:
+            ratios[name].append(value)
+    return max(((mean(found), name) for name, found in ratios.items() if len(found) == len(peers)),
+               default=(None, ""))
 
 
 def of_ours(cases):
     """The least and the greatest time of ours."""
-    times = [number(row, "ns") for _, case in cases for name, row in case.items() if re.match(OURS, name)]
+    times = [number(case[ours_of(case)], "ns") for _, case in cases if ours_of(case)]
     times = [ns for ns in times if ns]
     if not times:
         return "ratios only"
@@ -185,24 +204,35 @@ def ratio(value):
     return "" if value is None else f"{value:.2f}"
 
 
-def worst(found):
-    losing = [entry for entry in found if (number(entry[2], "ours_q1") or entry[0]) > 1 and entry[0] > 1.005]
-    if not losing:
-        return "nowhere"
-    value, name, _, what = max(losing, key=lambda entry: entry[0])
+def shown(value, name, what):
     what = re.sub(r"^.* to (\d+) and from (\d+) past a line, bytes: (\d+)$", r"\3 bytes, to \1 from \2 past a line",
                   what)
-    return f"{len(losing)} of {len(found)}; {value:.2f}: {what} ({name})"
+    return f"{ratio(value)}: {what} ({name})"
 
 
-def row_of(words, cases, peers, limit):
-    by_peer, by_limit = against(cases, peers), against(cases, limit)
-    best = best_of(cases, peers)
-    if not best:
-        common = collections.Counter(entry[1] for entry in by_peer).most_common(1)
-        best = (mean([entry[0] for entry in by_peer]), common[0][0] if common else "")
-    return [words, of_ours(cases), f"{ratio(best[0])} {best[1]}".strip(),
-            ratio(mean([entry[0] for entry in by_limit])), worst(by_peer)]
+def worst(peers):
+    """A peer wins if it does in three rounds of four; a median alone may be noise."""
+    above = [[entry for entry in of_case if entry[1] > JUST_ABOVE] for of_case in peers]
+    lost = [[entry for entry in of_case if entry[0] > 1] for of_case in above]
+    for word, found in (("", lost), ("perhaps ", above)):
+        if any(found):
+            _, *most = max((entry for of_case in found for entry in of_case), key=lambda entry: entry[1])
+            return f"{word}{sum(map(bool, found))} of {len(peers)}; {shown(*most)}"
+    return "nowhere" if any(peers) else ""
+
+
+def bound(limits):
+    if not limits:
+        return ""
+    ratios = [value for value, _ in limits]
+    most = f", at most {ratio(max(ratios))}" if len(ratios) > 1 else ""
+    return f"{ratio(mean(ratios))}{most}: {limits[0][1]}"
+
+
+def row_of(words, cases, limit):
+    peers, limits = peers_of(cases, limit), limits_of(cases, limit)
+    value, name = best_of(peers)
+    return [words, of_ours(cases), f"{ratio(value)} {name}".strip(), bound(limits), worst(peers)]
 
 
 def lines_of(cells):
@@ -225,26 +255,43 @@ def outside(tables):
     return [*lines_of(cells), "", said, ""] if commits else []
 
 
+def filled(text, tables):
+    """The note with the ratios that it names."""
+    def value_of(match):
+        file, case, competitor = " ".join(match.group(1).split()).split("|")
+        for table in tables:
+            if table.name == file and case in table.cases and competitor in table.cases[case]:
+                return ratio(number(table.cases[case][competitor], "ours"))
+        return sys.exit(f"note.md: no file has {match.group(0)}")
+    return re.sub(r"\{([^{}]+)\}", value_of, text)
+
+
+def cells_of(tables):
+    cells = []
+    for words, program, pattern, limit in ROWS:
+        for table in tables:
+            cases = [(what, case) for what, case in table.cases.items() if re.fullmatch(pattern, what)]
+            if table.program == program and cases:
+                cells.append(row_of(words, cases, limit))
+    return cells
+
+
 def section(cpu, tables, note):
-    places, out = collections.defaultdict(list), []
+    """A table for each place and commit."""
+    groups, out = collections.defaultdict(list), []
     for table in tables:
-        places[table.about["place"]].append(table)
-    for place, of_place in places.items():
-        shown = {}
-        cells = [["operation", "ours", "ours : best peer", "ours : limit", "where ours loses"]]
-        for words, program, pattern, peers, limit in ROWS:
-            for table in of_place:
-                cases = [(what, case) for what, case in table.cases.items() if re.fullmatch(pattern, what)]
-                if table.program == program and cases:
-                    cells.append(row_of(words, cases, peers, limit))
-                    shown[program] = table.about["commit"]
-        if len(cells) > 1:
-            commits = ", ".join(f"`{program}` {commit}" for program, commit in sorted(shown.items()))
-            out += ["## " + cpu + (f", {place}" if place else ""), "", *lines_of(cells), "",
-                    f"Linux {of_place[0].about['kernel']}; {of_place[0].about['peers']}. Measured at: {commits}.",
-                    *note, ""]
-            note = []
-    return out + outside(tables)
+        groups[table.about["place"], table.about["commit"]].append(table)
+    last = None
+    for (place, commit), of_group in sorted(groups.items(), key=lambda group: group[0][0]):
+        cells = cells_of(of_group)
+        if not cells:
+            continue
+        if place != last:
+            out += ["## " + cpu + (f", {place}" if place else ""), ""]
+        last = place
+        out += [f"Version `{commit}`; Linux {of_group[0].about['kernel']}; {of_group[0].about['peers']}.", "",
+                *lines_of([HEADINGS, *cells]), ""]
+    return out + outside(tables) + ([*filled("\n".join(note), tables).splitlines(), ""] if note else [])
 
 
 def page(directory):
