@@ -4,9 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "vfs_map.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 
 static struct pmdirect_file *mine(sqlite3_file *file)
 {
@@ -232,10 +238,25 @@ static int file_check_reserved(sqlite3_file *file, int *ret)
 	return below(f)->xCheckReservedLock(pmdirect_real(f), ret);
 }
 
+/*
+ * The VFS below writes one byte in 4 KiB, which reserves one block. Where blocks are smaller, a store into another one
+ * finds no room on a full disk. Before Linux 5.14 this cannot be asked without a signal.
+ */
+static bool has_blocks(void volatile *region, int size)
+{
+	uintptr_t unit = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)region / unit * unit;
+	return !madvise((void *)first, (uintptr_t)region + (uintptr_t)size - first, MADV_POPULATE_WRITE) ||
+	       errno != EFAULT;
+}
+
 static int file_shm_map(sqlite3_file *file, int region, int size, int extend, void volatile **ret)
 {
 	struct pmdirect_file *f = mine(file);
-	return below(f)->xShmMap(pmdirect_real(f), region, size, extend, ret);
+	int rc = below(f)->xShmMap(pmdirect_real(f), region, size, extend, ret);
+	if (rc != SQLITE_OK || !*ret || has_blocks(*ret, size))
+		return rc;
+	*ret = NULL;
+	return SQLITE_FULL;
 }
 
 static int file_shm_lock(sqlite3_file *file, int offset, int count, int flags)

@@ -6,6 +6,7 @@
  *   bad EXTENSION truncated DIRECTORY   SQLite truncates the log through another connection
  *   bad EXTENSION both DIRECTORY        both VFSes in one process, and a second process
  *   bad EXTENSION full DIRECTORY        on a small file system, in each journal mode
+ *   bad EXTENSION index DIRECTORY       on a full file system with blocks of 1 KiB, the index of the WAL
  *   bad EXTENSION read-only DIRECTORY   where bad EXTENSION prepare DIRECTORY was before
  */
 #include <fcntl.h>
@@ -282,6 +283,50 @@ static int full(const char *directory)
 	return 0;
 }
 
+/* All but that many KiB. */
+static void fill_up(const char *filler, int left)
+{
+	int fd = open(filler, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	off_t end = 0;
+	REQUIRE(fd >= 0, "%s", filler);
+	for (off_t step = 1 << 20; step >= 1024; step /= 2)
+		while (!posix_fallocate(fd, end, step))
+			end += step;
+	REQUIRE(!ftruncate(fd, end - left * 1024), "truncate %s", filler);
+	close(fd);
+}
+
+/*
+ * The index of the WAL is shared memory in a file of its own. SQLite's own VFS writes the last byte of each 4 KiB of
+ * it, so where the blocks of the file system are smaller a store into it may find no room.
+ */
+static int index_of_wal(const char *directory)
+{
+	const char *path = in(directory, "index.db"), *filler = in(directory, "filler");
+	const char *vfs = getenv("VFS") ? getenv("VFS") : "pmdirect";
+	int full = 0, fitted = 0;
+	sqlite3_close(fill(path, vfs, "wal", 10));
+	for (int left = 0; left < 96; left++) {
+		fill_up(filler, left);
+		sqlite3 *db = open_database(path, vfs);
+		int read = run(db, "SELECT total(length(b)) FROM t"), rc = run(db, "DELETE FROM t WHERE a = 0");
+		full += (rc & 0xff) == SQLITE_FULL;
+		fitted += rc == SQLITE_OK && read == SQLITE_OK;
+		REQUIRE(rc == SQLITE_OK || (rc & 0xff) == SQLITE_FULL || rc == SQLITE_IOERR_SHMSIZE,
+		        "%d KiB left: %d, %d", left, read, rc);
+		sqlite3_close(db);
+		unlink(filler);
+	}
+	printf("%s: index of the WAL: %d full, %d fitted\n", vfs, full, fitted);
+	REQUIRE(full && fitted, "it is always, or never full");
+	sqlite3 *db = open_database(path, "unix");
+	require_rows(db, 10);
+	require_integrity(db);
+	sqlite3_close(db);
+	unlink(path);
+	return 0;
+}
+
 static int prepare(const char *directory)
 {
 	sqlite3_close(fill(in(directory, "delete.db"), "pmdirect", "delete", 100));
@@ -319,6 +364,8 @@ int main(int argc, char **argv)
 		return truncated(argv[3]);
 	if (!strcmp(argv[2], "both"))
 		return both(argv[3]);
+	if (!strcmp(argv[2], "index"))
+		return index_of_wal(argv[3]);
 	if (!strcmp(argv[2], "full"))
 		return full(argv[3]);
 	if (!strcmp(argv[2], "prepare"))

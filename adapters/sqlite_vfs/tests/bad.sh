@@ -15,7 +15,8 @@ if [ "${3:-}" != inside ]; then
 		echo "skipped: full and read-only, which need a mount namespace"
 		exit 0
 	fi
-	unshare -m "$0" "$bad" "$extension" inside
+	truncate -s 8M "$directory/image"
+	unshare -m "$0" "$bad" "$extension" inside "$directory/image"
 	exit
 fi
 mount -t tmpfs -o size=4m none /mnt
@@ -25,3 +26,11 @@ mount -t tmpfs none /mnt
 "$bad" "$extension" prepare /mnt
 mount -o remount,ro /mnt
 "$bad" "$extension" read-only /mnt
+umount /mnt
+# Blocks that are smaller than what SQLite's own VFS reserves by one byte.
+if mkfs.ext4 -q -b 1024 "$4" 2>/dev/null && mount -o loop "$4" /mnt 2>/dev/null; then
+	"$bad" "$extension" index /mnt
+	umount /mnt
+else
+	echo "skipped: the index of the WAL on a full disk, which needs mkfs.ext4 and a loop device"
+fi
