@@ -94,9 +94,8 @@ static bool is_being_cut(const struct pm_shared_file *shared, const struct pm_fi
 {
 	struct pm_shared_file *other;
 	for (uint64_t after = 0; (other = *find_entry(shared->device, shared->inode, after)); after = other->number)
-		for (struct pm_file_user *user = concerns(other, shared) ? other->users : NULL; user; user = user->next)
-			if (user != self && user->cuts)
-				return true;
+		if (concerns(other, shared) && other->is_cut && !self->cuts)
+			return true;
 	return false;
 }
 
@@ -181,15 +180,16 @@ bool pm_shared_file_begin_cut(struct pm_shared_file *shared, struct pm_file_user
 	wait_for_cut(shared, self);
 	const struct pm_file_user *furthest = find_furthest(shared, self, sure);
 	self->cuts = !furthest || furthest->end <= end;
+	shared->is_cut = self->cuts;
 	bool begins = self->cuts;
 	pthread_mutex_unlock(&lock);
 	return begins;
 }
 
-void pm_shared_file_end_cut(struct pm_file_user *self)
+void pm_shared_file_end_cut(struct pm_shared_file *shared, struct pm_file_user *self)
 {
 	pthread_mutex_lock(&lock);
-	self->cuts = false;
+	shared->is_cut = self->cuts = false;
 	cuts++;
 	pthread_cond_broadcast(&is_cut);
 	pthread_mutex_unlock(&lock);

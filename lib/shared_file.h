@@ -28,6 +28,7 @@ struct pm_shared_file {
 	uint64_t number; /* in the order in which they are made */
 	unsigned pins;   /* calls that compare it with another file, without the lock */
 	bool unsure;     /* may be of the same file as another one of these numbers */
+	bool is_cut;     /* one of the users is making the file shorter */
 	struct pm_file_user *users;
 	atomic_uint error_seq; /* how often a write-back of this file failed */
 	atomic_int error;      /* the last one */
@@ -49,7 +50,7 @@ void pm_shared_file_fail(struct pm_shared_file *, unsigned failures, int error);
  * or of what may be the same file, reaches beyond the end. *sure: it is of this file.
  */
 bool pm_shared_file_begin_cut(struct pm_shared_file *, struct pm_file_user *, uint64_t end, bool *sure);
-void pm_shared_file_end_cut(struct pm_file_user *);
+void pm_shared_file_end_cut(struct pm_shared_file *, struct pm_file_user *);
 /* How often a file was made shorter: if it is more often by now, a size that was seen before may be old. */
 uint64_t pm_shared_files_cuts(void);
 /* Waits until no other user makes the file shorter; from then on none cuts it before that end. */

@@ -35,9 +35,11 @@ struct pm_file {
 	bool by_descriptor; /* the caller gave a descriptor; no path was followed */
 	uint8_t doing;      /* enum pm_doing */
 	struct pm_owner owner;
+	bool read_only;   /* opened for reading */
+	bool grown;       /* by this call, or blocks were reserved */
+	bool suspect;     /* a sync failed: perhaps the only report of a lost write-back (errseq.rst) */
 	bool kept;        /* the library keeps it for longer than a call, and so: */
 	struct pm_kept_file identity;
-	bool read_only;   /* opened for reading */
 	uint32_t f_type;  /* of its file system; 0: not asked for yet */
 	enum pm_state fsync_complete; /* the row of that name, once it is known; unknown: must be asked for */
 	int directory_fd; /* with PM_CREATE by path, or located: holds the entry; else -1 */
@@ -48,8 +50,6 @@ struct pm_file {
 	bool again;       /* the attempt failed because another process was faster: open the file anew */
 	bool alone;       /* a write lease shows that no other process has had the file open since it was taken */
 	bool claimed;     /* that lease is pm_file_claim()'s */
-	bool grown;       /* by this call, or blocks were reserved */
-	bool suspect;       /* a sync failed: perhaps the only report of a lost write-back (errseq.rst) */
 	bool copied_singly; /* by pm_map(), which may yet fail (copies.h); before it: */
 	uint32_t cow_flag, cow_size;
 	enum pm_backing backing; /* file or device-dax */

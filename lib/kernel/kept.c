@@ -17,35 +17,51 @@
 #define BUCKETS 4096u
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct pm_kept *bucket[BUCKETS];
+static struct pm_kept *owned[BUCKETS], *lent[BUCKETS]; /* lent: by the caller, each in a struct pm_kept_file */
 
-/* With the lock held. */
+static struct pm_kept_file *lent_file(struct pm_kept *k)
+{
+	return (struct pm_kept_file *)((char *)k - offsetof(struct pm_kept_file, kept));
+}
+
+/* With the lock held. The caller may lend one number ten thousand times, so of these no chain is walked. */
 static void take_out_number(struct pm_kept *k)
 {
-	struct pm_kept **at = &bucket[(unsigned)k->place % BUCKETS];
-	while (*at && *at != k)
+	struct pm_kept **at = k->borrowed ? lent_file(k)->link : &owned[(unsigned)k->place % BUCKETS];
+	while (*at != k)
 		at = &(*at)->next;
-	if (*at)
-		*at = k->next;
+	*at = k->next;
+	if (k->borrowed && k->next)
+		lent_file(k->next)->link = at;
 	k->place = 0;
+}
+
+/* With the lock held. The kernel gives out only a free number, so the descriptor that was kept before was closed. */
+static void take_out_others(struct pm_kept *k, int place)
+{
+	for (struct pm_kept *next; k; k = next) {
+		next = k->next;
+		if (k->place == place)
+			take_out_number(k);
+	}
 }
 
 static void enter_number(struct pm_kept *k, int fd, bool marked, bool borrowed)
 {
 	int place = fd + 1;
-	struct pm_kept **head = &bucket[(unsigned)place % BUCKETS];
+	unsigned bucket = (unsigned)place % BUCKETS;
+	struct pm_kept **head = borrowed ? &lent[bucket] : &owned[bucket];
 	pthread_mutex_lock(&lock);
-	/*
-	 * The kernel gives out only a free number, so the descriptor that was kept before was closed. The caller may
-	 * lend one number several times.
-	 */
-	for (struct pm_kept *other = *head, *next; other; other = next) {
-		next = other->next;
-		if (other->place == place && !(borrowed && other->borrowed))
-			take_out_number(other);
-	}
+	take_out_others(owned[bucket], place);
+	if (!borrowed)
+		take_out_others(lent[bucket], place);
 	*k = (struct pm_kept){.next = *head, .place = place, .marked = marked, .borrowed = borrowed};
 	*head = k;
+	if (borrowed) {
+		lent_file(k)->link = head;
+		if (k->next)
+			lent_file(k->next)->link = &k->next;
+	}
 	pthread_mutex_unlock(&lock);
 }
 

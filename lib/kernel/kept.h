@@ -28,6 +28,7 @@ static inline int pm_kept_fd(const struct pm_kept *k)
 /* The file of a mapping. */
 struct pm_kept_file {
 	struct pm_kept kept;
+	struct pm_kept **link; /* borrowed: what points to it */
 	uint64_t inode;
 	uint32_t major, minor;
 	atomic_bool lost; /* the number was closed or leads to another file; it stays so */

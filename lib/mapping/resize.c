@@ -308,7 +308,7 @@ static int shrink(struct pm_mapping *m, uint64_t length)
 		               sure ? "the file" : "what may be the same file (the kernel does not say)",
 		               (unsigned long long)end);
 	int rc = cut(m, length);
-	pm_shared_file_end_cut(&m->errors.user);
+	pm_shared_file_end_cut(m->errors.shared, &m->errors.user);
 	return rc ? rc : complete_file(m, 0, 0);
 }
 

@@ -252,6 +252,34 @@ START_TEST(two_mappings_of_one_descriptor)
 }
 END_TEST
 
+/* The mappings of one number end in any order; when the library gets the number, it is lost to all that are left. */
+START_TEST(many_mappings_of_one_descriptor)
+{
+	struct pm_mapping *m[64], *own;
+	const char *path = unit_file("file", SIZE);
+	int fd = open_file(path, O_RDWR);
+	unsigned left = sizeof(m) / sizeof(m[0]);
+	fake_start(&fake_plain);
+	for (unsigned i = 0; i < left; i++)
+		m[i] = borrow(fd, 0);
+	while (left > 16) {
+		unsigned i = unit_random() % left;
+		unit_ok(pm_unmap(m[i]));
+		m[i] = m[--left];
+		for (unsigned j = 0; j < left; j++)
+			unit_ok(pm_write(m[j], pm_base(m[j]), "some", 4));
+	}
+	close(fd);
+	own = unit_map(path, NULL);
+	while (left--) {
+		ck_assert_int_eq(pm_write(m[left], pm_base(m[left]), "some", 4), -EBADF);
+		ck_assert_int_eq(pm_unmap(m[left]), -EBADF);
+	}
+	unit_ok(pm_write(own, pm_base(own), "some", 4));
+	unit_ok(pm_unmap(own));
+}
+END_TEST
+
 /* A program that closed its standard input gets number 0. */
 START_TEST(number_zero)
 {
@@ -365,6 +393,7 @@ int main(void)
 	tcase_add_test(c, a_description_that_cannot_serve);
 	tcase_add_test(c, append_set_later);
 	tcase_add_test(c, two_mappings_of_one_descriptor);
+	tcase_add_test(c, many_mappings_of_one_descriptor);
 	tcase_add_test(c, number_zero);
 	tcase_add_test(c, the_library_gets_the_number);
 	tcase_add_test(c, a_query_while_earlier_mappings_end);

@@ -175,7 +175,7 @@ START_TEST(what_may_be_one_file_is_not_undone)
 	ck_assert_uint_ge(unit_size_of(paths[0]), PAGES * page);
 	bool sure;
 	ck_assert(pm_shared_file_begin_cut(m[0]->errors.shared, &m[0]->errors.user, 0, &sure));
-	pm_shared_file_end_cut(&m[0]->errors.user);
+	pm_shared_file_end_cut(m[0]->errors.shared, &m[0]->errors.user);
 	unmap_all();
 }
 END_TEST
