@@ -5,94 +5,67 @@
  */
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cutting.h"
 #include "mapping/mapping.h"
-#include "unit.h"
-
-#define PAGES 64u
-#define IN_PAGE 100u
-
-static struct pm_mapping *m;
-static char *base;
-static const char *path;
-static size_t page;
-static uint64_t end; /* after the cut: inside a page */
-static unsigned asked;
-
-static void start(const struct fake_machine *machine, const struct pm_options *o)
-{
-	page = unit_page();
-	path = unit_file("file", PAGES * page);
-	fake_start(machine);
-	m = unit_map(path, o);
-	base = pm_base(m);
-	end = 5 * page + IN_PAGE;
-	asked = 0;
-}
-
-static void cut(uint64_t size)
-{
-	unit_expect(!truncate(path, (off_t)size));
-}
-
-static void check_told(int rc)
-{
-	char number[24];
-	snprintf(number, sizeof(number), "%llu", (unsigned long long)end);
-	ck_assert_int_eq(rc, -ERANGE);
-	ck_assert_msg(strstr(pm_error_detail(), number), "%s", pm_error_detail());
-}
 
 /* The file is cut off before something flushed, which a call for another range sees, and grows again. */
 static void lose_unseen(void)
 {
-	unit_ok(pm_flush(m, base + 10 * page, 1));
-	cut(end);
-	unit_ok(pm_persist(m, base, 1));
-	cut(PAGES * page);
+	unit_ok(pm_flush(cut.m, cut.base + 10 * cut.page, 1));
+	cut_to(cut.end);
+	unit_ok(pm_persist(cut.m, cut.base, 1));
+	cut_to(CUT_PAGES * cut.page);
 }
 
 static void check_durable(void)
 {
-	base = pm_base(m);
-	unit_ok(pm_flush(m, base, (size_t)pm_length(m)));
-	unit_ok(pm_drain(m));
-	unit_ok(pm_unmap(m));
+	cut.base = pm_base(cut.m);
+	unit_ok(pm_flush(cut.m, cut.base, (size_t)pm_length(cut.m)));
+	unit_ok(pm_drain(cut.m));
+	unit_ok(pm_unmap(cut.m));
 }
 
 /* ---- What the caller was told ---- */
 
+static unsigned asked;
+
 static void grow_before_the_second_look(enum fake_call c)
 {
 	if (c == FAKE_statx_now && ++asked == 2)
-		cut(PAGES * page);
+		cut_to(CUT_PAGES * cut.page);
+}
+
+static void let_it_grow_before_the_second_look(void)
+{
+	asked = 0;
+	counting.hook = grow_before_the_second_look;
 }
 
 /* The drain of pm_resize() itself saw the cut, or a call that returned 0 for its own range. */
 START_TEST(a_cut_is_told_before_it_is_acknowledged)
 {
 	bool was_seen_before = _i & 1, has_reserve = _i & 4;
-	start(&fake_plain, UNIT_OPTIONS(.reserve = has_reserve ? 2 * PAGES * unit_page() : 0));
-	uint64_t length = _i & 2 ? end + 1 : PAGES * page;
-	unit_ok(pm_flush(m, base + 10 * page, 1));
-	cut(end);
+	cut_start(&fake_plain, UNIT_OPTIONS(.reserve = has_reserve ? 2 * CUT_PAGES * unit_page() : 0));
+	uint64_t length = _i & 2 ? cut.end + 1 : CUT_PAGES * cut.page;
+	unit_ok(pm_flush(cut.m, cut.base + 10 * cut.page, 1));
+	cut_to(cut.end);
 	if (was_seen_before) {
-		unit_ok(pm_persist(m, base, 1)); /* takes the other as well */
-		cut(PAGES * page);
+		unit_ok(pm_persist(cut.m, cut.base, 1)); /* takes the other as well */
+		cut_to(CUT_PAGES * cut.page);
 	} else {
-		counting.hook = grow_before_the_second_look;
+		let_it_grow_before_the_second_look();
 	}
-	check_told(pm_resize(m, length));
+	cut_check_told(pm_resize(cut.m, length));
 	counting.hook = NULL;
-	ck_assert_uint_eq(unit_size_of(path), PAGES * page);
-	ck_assert_uint_eq(pm_length(m), PAGES * page);
-	check_told(pm_drain(m));
-	ck_assert_int_eq(pm_errors_current(&m->errors), 0);
-	unit_ok(pm_resize(m, length));
-	unit_ok(pm_drain(m));
+	ck_assert_uint_eq(unit_size_of(cut.path), CUT_PAGES * cut.page);
+	ck_assert_uint_eq(pm_length(cut.m), CUT_PAGES * cut.page);
+	cut_check_told(pm_drain(cut.m));
+	ck_assert_int_eq(pm_errors_current(&cut.m->errors), 0);
+	unit_ok(pm_resize(cut.m, length));
+	unit_ok(pm_drain(cut.m));
 	check_durable();
 }
 END_TEST
@@ -100,21 +73,21 @@ END_TEST
 static void grow_after_the_look(enum fake_call c)
 {
 	if (c == FAKE_statx_now)
-		cut(PAGES * page);
+		cut_to(CUT_PAGES * cut.page);
 }
 
 /* Lines are not asked about: the look of pm_resize() sees the cut, and the file grows before the call asks itself. */
 START_TEST(so_is_one_of_lines)
 {
-	start(_i ? &fake_eadr : &fake_dax, NULL);
-	unit_ok(pm_persist(m, base + 10 * page, 1));
-	cut(end);
+	cut_start(_i ? &fake_eadr : &fake_dax, NULL);
+	unit_ok(pm_persist(cut.m, cut.base + 10 * cut.page, 1));
+	cut_to(cut.end);
 	counting.hook = grow_after_the_look;
-	check_told(pm_resize(m, PAGES * page));
+	cut_check_told(pm_resize(cut.m, CUT_PAGES * cut.page));
 	counting.hook = NULL;
-	ck_assert_uint_eq(unit_size_of(path), PAGES * page);
-	check_told(pm_persist(m, base + end, 1));
-	unit_ok(pm_resize(m, PAGES * page));
+	ck_assert_uint_eq(unit_size_of(cut.path), CUT_PAGES * cut.page);
+	cut_check_told(pm_persist(cut.m, cut.base + cut.end, 1));
+	unit_ok(pm_resize(cut.m, CUT_PAGES * cut.page));
 	check_durable();
 }
 END_TEST
@@ -122,15 +95,15 @@ END_TEST
 /* A mapping that is to grow: what was cut off is told before the file is made longer. */
 START_TEST(so_is_one_of_a_mapping_that_grows)
 {
-	start(&fake_plain, NULL);
-	unit_ok(pm_flush(m, base + 10 * page, 1));
-	cut(end);
-	counting.hook = grow_before_the_second_look;
-	check_told(pm_resize(m, 2 * PAGES * page));
+	cut_start(&fake_plain, NULL);
+	unit_ok(pm_flush(cut.m, cut.base + 10 * cut.page, 1));
+	cut_to(cut.end);
+	let_it_grow_before_the_second_look();
+	cut_check_told(pm_resize(cut.m, 2 * CUT_PAGES * cut.page));
 	counting.hook = NULL;
-	ck_assert_uint_eq(unit_size_of(path), PAGES * page);
-	unit_ok(pm_resize(m, 2 * PAGES * page));
-	ck_assert_uint_eq(unit_size_of(path), 2 * PAGES * page);
+	ck_assert_uint_eq(unit_size_of(cut.path), CUT_PAGES * cut.page);
+	unit_ok(pm_resize(cut.m, 2 * CUT_PAGES * cut.page));
+	ck_assert_uint_eq(unit_size_of(cut.path), 2 * CUT_PAGES * cut.page);
 	check_durable();
 }
 END_TEST
@@ -139,17 +112,17 @@ END_TEST
 START_TEST(what_a_look_told_is_acknowledged)
 {
 	struct pm_event event = {.kind = 0};
-	start(&fake_plain, NULL);
-	unit_ok(pm_flush(m, base + 10 * page, 1));
-	cut(end);
-	unit_ok(pm_persist(m, base, 1));
+	cut_start(&fake_plain, NULL);
+	unit_ok(pm_flush(cut.m, cut.base + 10 * cut.page, 1));
+	cut_to(cut.end);
+	unit_ok(pm_persist(cut.m, cut.base, 1));
 	if (!_i)
-		unit_query(m);
+		unit_query(cut.m);
 	while (_i && event.kind != PM_EVENT_TRUNCATED)
-		unit_ok(pm_next_event(m, &event, sizeof(event)));
-	cut(PAGES * page);
-	unit_ok(pm_resize(m, PAGES * page));
-	unit_ok(pm_drain(m));
+		unit_ok(pm_next_event(cut.m, &event, sizeof(event)));
+	cut_to(CUT_PAGES * cut.page);
+	unit_ok(pm_resize(cut.m, CUT_PAGES * cut.page));
+	unit_ok(pm_drain(cut.m));
 	check_durable();
 }
 END_TEST
@@ -159,17 +132,17 @@ START_TEST(a_look_that_came_too_late)
 {
 	struct pm_event event;
 	struct pm_report r;
-	start(&fake_plain, NULL);
+	cut_start(&fake_plain, NULL);
 	lose_unseen();
 	if (_i) {
-		unit_ok(pm_query(m, &r, _i == 1 ? sizeof(r) : offsetof(struct pm_report, evidence)));
+		unit_ok(pm_query(cut.m, &r, _i == 1 ? sizeof(r) : offsetof(struct pm_report, evidence)));
 		ck_assert_int_eq(r.reason, PM_REASON_TRUNCATED);
 	} else {
-		while (!pm_next_event(m, &event, sizeof(event)))
+		while (!pm_next_event(cut.m, &event, sizeof(event)))
 			ck_assert_int_ne(event.kind, PM_EVENT_TRUNCATED);
-		check_told(pm_resize(m, PAGES * page));
+		cut_check_told(pm_resize(cut.m, CUT_PAGES * cut.page));
 	}
-	unit_ok(pm_resize(m, PAGES * page));
+	unit_ok(pm_resize(cut.m, CUT_PAGES * cut.page));
 	check_durable();
 }
 END_TEST
@@ -179,22 +152,22 @@ static void cut_deeper(enum fake_call c)
 	if (c != FAKE_mprotect)
 		return;
 	counting.hook = NULL;
-	unit_ok(pm_flush(m, base + 10 * page, 1));
-	cut(end);
-	unit_ok(pm_persist(m, base, 1));
+	unit_ok(pm_flush(cut.m, cut.base + 10 * cut.page, 1));
+	cut_to(cut.end);
+	unit_ok(pm_persist(cut.m, cut.base, 1));
 }
 
 /* Within a reserve other threads go on while the call runs, and see what it has not seen. */
 START_TEST(what_is_seen_during_the_call_is_not_acknowledged)
 {
-	start(&fake_plain, UNIT_OPTIONS(.reserve = PAGES * unit_page()));
-	cut(20 * page);
-	ck_assert_int_eq(pm_persist(m, base + 30 * page, 1), -ERANGE);
-	cut(PAGES * page);
+	cut_start(&fake_plain, UNIT_OPTIONS(.reserve = CUT_PAGES * unit_page()));
+	cut_to(20 * cut.page);
+	ck_assert_int_eq(pm_persist(cut.m, cut.base + 30 * cut.page, 1), -ERANGE);
+	cut_to(CUT_PAGES * cut.page);
 	counting.hook = cut_deeper;
-	unit_ok(pm_resize(m, 50 * page));
-	check_told(pm_drain(m));
-	unit_ok(pm_resize(m, 50 * page));
+	unit_ok(pm_resize(cut.m, 50 * cut.page));
+	cut_check_told(pm_drain(cut.m));
+	unit_ok(pm_resize(cut.m, 50 * cut.page));
 	check_durable();
 }
 END_TEST
@@ -208,15 +181,15 @@ static int store_beyond(void *arg)
 /* A fault tells it, and every later call knows the end that the fault saw. */
 START_TEST(what_a_fault_told_is_acknowledged)
 {
-	start(_i ? &fake_dax : &fake_plain, NULL);
+	cut_start(_i ? &fake_dax : &fake_plain, NULL);
 	fake.guards = true;
 	unit_ok(pm_guard_install());
-	unit_ok(pm_flush(m, base + 10 * page, 1));
-	cut(end);
-	ck_assert_int_eq(pm_guarded(m, store_beyond, base + 10 * page, NULL, 0), -EIO);
-	cut(PAGES * page);
-	check_told(pm_persist(m, base + 10 * page, 1));
-	unit_ok(pm_resize(m, PAGES * page));
+	unit_ok(pm_flush(cut.m, cut.base + 10 * cut.page, 1));
+	cut_to(cut.end);
+	ck_assert_int_eq(pm_guarded(cut.m, store_beyond, cut.base + 10 * cut.page, NULL, 0), -EIO);
+	cut_to(CUT_PAGES * cut.page);
+	cut_check_told(pm_persist(cut.m, cut.base + 10 * cut.page, 1));
+	unit_ok(pm_resize(cut.m, CUT_PAGES * cut.page));
 	check_durable();
 	unit_ok(pm_guard_remove());
 }
@@ -225,13 +198,13 @@ END_TEST
 /* What was told of one cut is no word about a deeper one. */
 START_TEST(each_cut_is_told)
 {
-	start(&fake_plain, NULL);
-	cut(20 * page);
-	ck_assert_int_eq(pm_persist(m, base + 30 * page, 1), -ERANGE);
+	cut_start(&fake_plain, NULL);
+	cut_to(20 * cut.page);
+	ck_assert_int_eq(pm_persist(cut.m, cut.base + 30 * cut.page, 1), -ERANGE);
 	lose_unseen();
-	check_told(pm_resize(m, PAGES * page));
-	unit_ok(pm_resize(m, PAGES * page));
-	unit_ok(pm_drain(m));
+	cut_check_told(pm_resize(cut.m, CUT_PAGES * cut.page));
+	unit_ok(pm_resize(cut.m, CUT_PAGES * cut.page));
+	unit_ok(pm_drain(cut.m));
 	check_durable();
 }
 END_TEST
@@ -239,12 +212,12 @@ END_TEST
 /* Told once, and acknowledged: a later cut at the same place is told again. */
 START_TEST(a_cut_that_was_acknowledged_counts_for_no_other)
 {
-	start(&fake_plain, NULL);
+	cut_start(&fake_plain, NULL);
 	for (int i = 0; i < 3; i++) {
 		lose_unseen();
-		check_told(pm_resize(m, PAGES * page));
-		unit_ok(pm_resize(m, PAGES * page));
-		unit_ok(pm_drain(m));
+		cut_check_told(pm_resize(cut.m, CUT_PAGES * cut.page));
+		unit_ok(pm_resize(cut.m, CUT_PAGES * cut.page));
+		unit_ok(pm_drain(cut.m));
 	}
 	check_durable();
 }
@@ -253,18 +226,18 @@ END_TEST
 /* What another process made long again is durable before lines are promised there, or the call fails. */
 START_TEST(what_grew_again_is_synced)
 {
-	start(_i ? &fake_dax : &fake_plain, NULL);
+	cut_start(_i ? &fake_dax : &fake_plain, NULL);
 	fake.recovers = true;
-	cut(end);
-	ck_assert_int_eq(pm_sync(m), -ERANGE);
-	cut(PAGES * page);
+	cut_to(cut.end);
+	ck_assert_int_eq(pm_sync(cut.m), -ERANGE);
+	cut_to(CUT_PAGES * cut.page);
 	fake_fail(FAKE_fsync, 0, EIO);
-	ck_assert_int_eq(pm_resize(m, PAGES * page), -EIO);
+	ck_assert_int_eq(pm_resize(cut.m, CUT_PAGES * cut.page), -EIO);
 	fake_fail(FAKE_fsync, 0, 0);
-	unit_ok(pm_clear_error(m));
-	check_told(pm_persist(m, base + end, 1));
+	unit_ok(pm_clear_error(cut.m));
+	cut_check_told(pm_persist(cut.m, cut.base + cut.end, 1));
 	fake_forget();
-	unit_ok(pm_resize(m, PAGES * page));
+	unit_ok(pm_resize(cut.m, CUT_PAGES * cut.page));
 	ck_assert_uint_eq(fake_calls(FAKE_fsync), 1);
 	check_durable();
 }
@@ -273,14 +246,14 @@ END_TEST
 /* What lies behind the new length is the mapping's no more. */
 START_TEST(what_is_not_kept_needs_no_word)
 {
-	start(&fake_plain, UNIT_OPTIONS(.reserve = _i & 1 ? PAGES * unit_page() : 0));
-	unit_ok(pm_flush(m, base + 10 * page, 1));
-	cut(end);
+	cut_start(&fake_plain, UNIT_OPTIONS(.reserve = _i & 1 ? CUT_PAGES * unit_page() : 0));
+	unit_ok(pm_flush(cut.m, cut.base + 10 * cut.page, 1));
+	cut_to(cut.end);
 	if (_i & 2)
-		counting.hook = grow_before_the_second_look;
-	unit_ok(pm_resize(m, end));
+		let_it_grow_before_the_second_look();
+	unit_ok(pm_resize(cut.m, cut.end));
 	counting.hook = NULL;
-	unit_ok(pm_drain(m));
+	unit_ok(pm_drain(cut.m));
 	check_durable();
 }
 END_TEST
@@ -289,13 +262,13 @@ END_TEST
 
 static int touch_the_end(void)
 {
-	return pm_persist(m, base + end, 1);
+	return pm_persist(cut.m, cut.base + cut.end, 1);
 }
 
 static int give_up_a_page(void)
 {
-	unit_ok(pm_flush(m, base + 10 * page, 1));
-	return pm_give_up(m, base, page);
+	unit_ok(pm_flush(cut.m, cut.base + 10 * cut.page, 1));
+	return pm_give_up(cut.m, cut.base, cut.page);
 }
 
 static const struct {
@@ -314,16 +287,16 @@ static const struct {
 START_TEST(the_sentence_advises_what_is_possible)
 {
 	bool can_resize = advices[_i].can_resize;
-	start(&fake_plain, UNIT_OPTIONS(.flags = advices[_i].flags,
-	                                .reserve = advices[_i].has_reserve ? PAGES * unit_page() : 0));
+	cut_start(&fake_plain, UNIT_OPTIONS(.flags = advices[_i].flags,
+	                                    .reserve = advices[_i].has_reserve ? CUT_PAGES * unit_page() : 0));
 	if (advices[_i].has_gap)
-		unit_ok(pm_give_up(m, base + 60 * page, page));
-	cut(end);
-	check_told(advices[_i].tell());
+		unit_ok(pm_give_up(cut.m, cut.base + 60 * cut.page, cut.page));
+	cut_to(cut.end);
+	cut_check_told(advices[_i].tell());
 	ck_assert_msg(!strstr(pm_error_detail(), "pm_resize()") == !can_resize, "%s", pm_error_detail());
 	ck_assert_msg(strstr(pm_error_detail(), "map again"), "%s", pm_error_detail());
-	ck_assert_int_eq(!pm_resize(m, end), can_resize);
-	pm_unmap(m);
+	ck_assert_int_eq(!pm_resize(cut.m, cut.end), can_resize);
+	pm_unmap(cut.m);
 }
 END_TEST
 
@@ -331,15 +304,15 @@ END_TEST
 START_TEST(an_unmapping_advises_no_call_on_the_mapping)
 {
 	static const int expected[] = {-ERANGE, -EIO, -EBADF};
-	start(&fake_plain, NULL);
-	unit_ok(pm_flush(m, base + 10 * page, 1));
+	cut_start(&fake_plain, NULL);
+	unit_ok(pm_flush(cut.m, cut.base + 10 * cut.page, 1));
 	if (_i == 0)
-		cut(end);
+		cut_to(cut.end);
 	else if (_i == 1)
 		fake_fail(FAKE_msync, 0, EIO);
 	else
-		close(m->medium.fd);
-	ck_assert_int_eq(pm_unmap(m), expected[_i]);
+		close(cut.m->medium.fd);
+	ck_assert_int_eq(pm_unmap(cut.m), expected[_i]);
 	const char *text = pm_error_detail();
 	bool is_possible = !strstr(text, "pm_resize") && !strstr(text, "pm_clear_error") && !strstr(text, "unmap and");
 	ck_assert_msg(is_possible, "%s", text);
