@@ -358,8 +358,8 @@ static bool is_for_writing(const struct pm_options *o)
 	return access_mode(o) == O_RDWR;
 }
 
-/* Whether the descriptor allows the mapping that the options ask for. */
-static int check_descriptor(struct pm_file *f, int fd, const struct pm_options *o)
+/* Whether the descriptor allows the mapping that the options ask for. is_used: the file is not opened again by it. */
+static int check_descriptor(struct pm_file *f, int fd, const struct pm_options *o, bool is_used)
 {
 	f->by_descriptor = true;
 	f->directory_fd = -1;
@@ -368,16 +368,17 @@ static int check_descriptor(struct pm_file *f, int fd, const struct pm_options *
 		return pm_file_fail(f, flags,
 		                    flags == -EBADF ? "not an open descriptor"
 		                                    : "the flags of the descriptor cannot be read (fcntl(2) F_GETFL)");
-	if (flags & O_PATH && (is_for_writing(o) || o->flags & PM_BORROW_FD))
-		return pm_fail(-EBADF, f->call, f->name, "a descriptor that was opened with O_PATH cannot be mapped");
+	if (flags & O_PATH && (is_for_writing(o) || is_used))
+		return pm_fail(-EBADF, f->call, f->name,
+		               "the descriptor was opened with O_PATH, by which the content cannot be reached: "
+		               "open the file for reading%s",
+		               is_for_writing(o) ? " and writing" : "");
 	if (is_for_writing(o) && (flags & O_ACCMODE) != O_RDWR)
 		return pm_fail(-EACCES, f->call, f->name, "the descriptor is not open for reading and writing");
-	if (!(o->flags & PM_BORROW_FD))
-		return 0;
-	if ((flags & O_ACCMODE) == O_WRONLY)
+	if (is_used && (flags & O_ACCMODE) == O_WRONLY)
 		return pm_fail(-EACCES, f->call, f->name, "the descriptor is not open for reading");
 	/* pwrite(2) would append to the file, or refuse what is not aligned. */
-	if (is_for_writing(o) && flags & (O_APPEND | O_DIRECT))
+	if (o->flags & PM_BORROW_FD && is_for_writing(o) && flags & (O_APPEND | O_DIRECT))
 		return pm_fail(-EINVAL, f->call, f->name,
 		               "PM_BORROW_FD needs a descriptor without O_APPEND and O_DIRECT");
 	return 0;
@@ -393,7 +394,7 @@ static int borrow(struct pm_file *f, int fd)
 /* Opening the file anew would be an open(2) and a close(2), and end the record locks of the process. */
 int pm_file_borrow_unseen(struct pm_file *f, int fd, const struct pm_options *o)
 {
-	int rc = check_descriptor(f, fd, o);
+	int rc = check_descriptor(f, fd, o, true);
 	if (!rc)
 		rc = borrow(f, fd);
 	bool is_opened_later = !(o->flags & (PM_BORROW_FD | PM_LEASE));
@@ -410,7 +411,7 @@ int pm_file_borrow_unseen(struct pm_file *f, int fd, const struct pm_options *o)
 int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
 {
 	char path[40];
-	int rc = check_descriptor(f, fd, o);
+	int rc = check_descriptor(f, fd, o, o->flags & PM_BORROW_FD);
 	if (rc)
 		return rc;
 	if (o->flags & PM_BORROW_FD)

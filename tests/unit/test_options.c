@@ -359,6 +359,14 @@ START_TEST(a_descriptor_that_does_not_serve)
 	ck_assert_int_eq(pm_map_fd(reader, UNIT_OPTIONS(.flags = PM_CREATE, .length = 200), &m), -EACCES);
 	ck_assert_int_eq(pm_map_fd(writer, NULL, &m), -EACCES);
 	ck_assert_int_eq(pm_map_fd(pointer, NULL, &m), -EBADF);
+	/* A probe opens nothing. */
+	struct pm_report report;
+	const struct pm_options *reading = UNIT_OPTIONS(.flags = PM_READ_ONLY);
+	ck_assert_int_eq(pm_probe_fd(pointer, reading, &report, sizeof(report)), -EBADF);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "with O_PATH"));
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "open the file for reading"));
+	ck_assert_int_eq(pm_probe_fd(writer, reading, &report, sizeof(report)), -EACCES);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "not open for reading"));
 	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = PM_CREATE | PM_EXCLUSIVE, .length = 1), &m), -EINVAL);
 	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = 1), &m), -EINVAL);
 	ck_assert_int_eq(pm_map_fd(both, UNIT_OPTIONS(.flags = 0x10000), &m), -EINVAL);
