@@ -33,7 +33,7 @@ def documents_of(place):
     held = mapped(path)
     documents = []
     for arguments in (("probe", "--require=durable", path, place.directory, "/dev/null", place.directory / "absent"),
-                      ("explain", path), ("ps", "--all", "-p", str(os.getpid())),
+                      ("explain", path), ("ps", "-p", str(os.getpid())),
                       ("bench", "--seconds=1", place.directory), ("doctor",)):
         documents.append((arguments[0], place.json(*arguments, status=None)))
     lines = place.run("watch", "--json", "--for=1", path).stdout.decode().splitlines()

@@ -40,6 +40,24 @@ def test_empty_names(place):
         assert done.stderr.startswith(b'pmdirect: ""'), (arguments, done)
 
 
+def test_run_what_cannot_run(place):
+    """What is there and is no program is told from what is nowhere, as by a shell."""
+    directory = place.directory / "bin"
+    (directory / "below").mkdir(parents=True)
+    (directory / "text").write_text("text")
+    env = {**os.environ, "PATH": str(directory)}
+    for name, status in ((".", 126), ("below", 126), ("text", 126), ("absent", 127), ("", 127),
+                         (directory, 126), (directory / "text", 126), (directory / "absent", 127)):
+        place.run("run", name, status=status, env=env)
+
+
+def test_all_and_some(place):
+    """Which of two that exclude each other was meant is not guessed."""
+    for arguments in (("-a", "-p", "1"), ("-p", "1", "--all"), ("-ap1",)):
+        done = place.run("ps", *arguments, status=2)
+        assert b"--all" in done.stderr and b"-p" in done.stderr and not done.stdout, done
+
+
 def test_watch_unmappable(place):
     """What cannot be watched is told by its cause, and is not met only where it cannot be mapped at all."""
     os.mkfifo(place.directory / "fifo")

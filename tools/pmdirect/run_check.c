@@ -28,9 +28,12 @@ char *find_program(const char *name)
 		size_t length = strcspn(at, ":");
 		char *file = text_format("%.*s%s%s", (int)length, at, length ? "/" : "./", name);
 		struct stat st;
-		if (!access(file, X_OK) && !stat(file, &st) && S_ISREG(st.st_mode))
+		bool is_there = !stat(file, &st);
+		if (is_there && S_ISREG(st.st_mode) && !access(file, X_OK))
 			return file;
-		error = errno == EACCES ? EACCES : error;
+		/* As execvp(3): what is there and cannot be run is another error than what is nowhere. */
+		if (is_there || errno == EACCES)
+			error = EACCES;
 		free(file);
 		at += length;
 		if (!*at)

@@ -14,6 +14,8 @@
 
 static int take_pids(struct scope *s, const char *list)
 {
+	if (s->is_all)
+		return say("-p: all processes are asked for already by --all"), -1;
 	for (const char *at = list;; at++) {
 		char *end;
 		long pid = strtol(at, &end, 10);
@@ -38,8 +40,8 @@ int scope_take(struct scope *s, int option)
 	case 'p':
 		return take_pids(s, optarg);
 	case 'a':
-		s->pid_count = 0;
-		return 1;
+		s->is_all = true;
+		return s->pid_count ? (say("--all: -p has asked for some processes already"), -1) : 1;
 	case 'f':
 		s->file = optarg;
 		return 1;

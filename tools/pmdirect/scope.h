@@ -12,6 +12,7 @@
 struct scope {
 	pid_t pids[SCOPE_PIDS];
 	size_t pid_count; /* 0: all */
+	bool is_all;      /* as asked for */
 	const char *file; /* NULL: any */
 	bool only_writable;
 };
