@@ -11,8 +11,9 @@ from lab_clock import rate
 # timer from ticking in time for the kernel's check of it, which is a panic as well. tsc=reliable: with two CPUs that
 # promise no constant rate the kernel takes the time from the HPET (arch/x86/kernel/tsc.c unsynchronized_tsc), a device:
 # each reading leaves the translated code. init_on_alloc=0: Debian's kernels clear each page that they allocate.
+# norandmaps: at the same addresses as before a program starts in less than half the time, 12 ms instead of 27.
 _KERNEL_ARGUMENTS = ("console=ttyS0 quiet loglevel=5 panic=-1 oops=panic nokaslr "
-                     "mitigations=off no_timer_check tsc=reliable init_on_alloc=0 cryptomgr.notests "
+                     "mitigations=off norandmaps no_timer_check tsc=reliable init_on_alloc=0 cryptomgr.notests "
                      "random.trust_cpu=on rcupdate.rcu_expedited=1 8250.nr_uarts=1")
 
 # QEMU 7.2 leaves an address in the flags register after some cmpxchg16b, which Linux 6.12 uses on each allocation
