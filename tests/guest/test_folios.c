@@ -22,8 +22,8 @@
 
 #include "check.h"
 
-#define SIZE ((size_t)32 << 20)
-#define LARGE_SIZE ((size_t)96 << 20) /* more than pm_map() splits unasked */
+#define SIZE ((size_t)8 << 20)
+#define LARGE_SIZE ((size_t)66 << 20) /* more than pm_map() splits unasked */
 #define PIECE ((size_t)1 << 20)
 #define COMMITS 32
 #define MOST ((uint64_t)16 << 10) /* bytes a commit */
