@@ -71,7 +71,23 @@ volume() {
 	type=$1 node=$2 options=$3
 	shift 3
 	[ -z "$FORMAT" ] || format "$node" "$type" "$*"
-	mkdir -p "$M" && mount -t "$type" -o "$options" "$node" "$M" && open_to_all "$M"
+	mounted "$type" "$node" "$options"
+}
+
+# FS NODE OPTIONS: what is there already
+mounted() { mkdir -p "$M" && mount -t "$1" -o "$3" "$2" "$M" && open_to_all "$M"; }
+
+# NODE COMMAND: a file system of 64 MiB, made by that command. Where blocks are had by writing them only, it is full
+# sooner than the device would be. What mkfs writes is at its beginning.
+small() {
+	[ -n "$FORMAT" ] || return 0
+	small=$1
+	shift
+	rm -f /tmp/small
+	truncate -s 64M /tmp/small && "$@" /tmp/small && dd if=/tmp/small of="$small" bs=1M count=16 conv=fsync
+	rc=$?
+	rm -f /tmp/small
+	return $rc
 }
 
 under() {
