@@ -21,6 +21,16 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* A name with anything behind the number is that of a file of the operator. */
+static bool is_segment(const char *entry, uint64_t *ret)
+{
+	char name[PMR_NAME_MAX];
+	if (sscanf(entry, "segment-%" SCNu64, ret) != 1)
+		return false;
+	pmr_segment_name(*ret, name);
+	return !strcmp(entry, name);
+}
+
 static int list(const struct pmr_home *home, struct numbers *ret, char *message)
 {
 	struct dirent *entry;
@@ -30,7 +40,7 @@ static int list(const struct pmr_home *home, struct numbers *ret, char *message)
 		return pmr_fail_errno(message, -errno, "cannot list the directory", home->path);
 	while (!rc && (entry = readdir(directory))) {
 		uint64_t number;
-		if (sscanf(entry->d_name, "segment-%" SCNu64, &number) != 1)
+		if (!is_segment(entry->d_name, &number))
 			continue;
 		if (ret->count == ret->room) {
 			ret->room = ret->room ? ret->room * 2 : 16;

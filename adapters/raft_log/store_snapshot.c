@@ -36,10 +36,17 @@ struct server {
 	uint32_t length;
 };
 
+#define NAME_MAX_LENGTH 64
+
+static void name_of(struct pmr_snapshot_id id, char name[NAME_MAX_LENGTH])
+{
+	snprintf(name, NAME_MAX_LENGTH, "snapshot-%020" PRIu64 "-%020" PRIu64, id.index, id.term);
+}
+
 static void file_path(const struct pmr_home *home, struct pmr_snapshot_id id, char path[PATH_MAX])
 {
-	char name[64];
-	snprintf(name, sizeof(name), "snapshot-%020" PRIu64 "-%020" PRIu64, id.index, id.term);
+	char name[NAME_MAX_LENGTH];
+	name_of(id, name);
 	pmr_path(home, name, path);
 }
 
@@ -99,6 +106,16 @@ static bool is_published(const char *path)
 }
 
 /* The newest that counts. Keep: those that do not count are removed, and those that are older than it. */
+/* A name with anything behind the numbers is that of a file of the operator. */
+static bool is_snapshot(const char *entry, struct pmr_snapshot_id *ret)
+{
+	char name[NAME_MAX_LENGTH];
+	if (sscanf(entry, "snapshot-%" SCNu64 "-%" SCNu64, &ret->index, &ret->term) != 2)
+		return false;
+	name_of(*ret, name);
+	return !strcmp(entry, name);
+}
+
 static int sweep(const struct pmr_home *home, const struct pmr_snapshot_id *keep, struct pmr_snapshot_id *ret,
                  char *message)
 {
@@ -109,7 +126,7 @@ static int sweep(const struct pmr_home *home, const struct pmr_snapshot_id *keep
 		return pmr_fail_errno(message, -errno, "cannot list the directory", home->path);
 	while ((entry = readdir(directory))) {
 		char path[PATH_MAX];
-		if (sscanf(entry->d_name, "snapshot-%" SCNu64 "-%" SCNu64, &id.index, &id.term) != 2)
+		if (!is_snapshot(entry->d_name, &id))
 			continue;
 		file_path(home, id, path);
 		bool counts = is_published(path);

@@ -79,7 +79,7 @@ uint64_t get_word(const char *path);
 /* Where the n-th record of a segment is. */
 uint64_t place(unsigned n, size_t length);
 
-extern void snapshots(void), damaged_snapshot(void), installed(void);
+extern void snapshots(void), damaged_snapshot(void), installed(void), other_names(void);
 extern void late_answers(void), claimed_answers(void);
 
 #endif

@@ -138,3 +138,44 @@ void installed(void)
 		close_io(&io);
 	}
 }
+
+static void make_copy(const char *path, const char *suffix, char copy[1100])
+{
+	char command[2300];
+	snprintf(copy, 1100, "%s%s", path, suffix);
+	snprintf(command, sizeof(command), "cp '%s' '%s'", path, copy);
+	CHECK(!system(command));
+}
+
+/* A copy that an operator made beside the log is none of its files: it neither counts nor goes. */
+void other_names(void)
+{
+	static const char *const names[] = {"segment-5", "segment-0000000099~", "snapshot-9000-2",
+	                                    "snapshot-00000000000000009000-00000000000000000002.bak"};
+	struct io io;
+	char path[1024], segment[1100], snapshot[1100];
+	open_io(&io);
+	fill_log(&io, 200, 1000);
+	CHECK(!put(&io, 150, 2, 10));
+	close_io(&io);
+	CHECK(file("segment", 0, path));
+	make_copy(path, ".bak", segment);
+	CHECK(file("snapshot", 0, path));
+	make_copy(path, "~", snapshot);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		path_of(names[i], path);
+		int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0600);
+		CHECK(fd >= 0 && !close(fd));
+	}
+	open_io(&io);
+	check_snapshot(io.snapshot, 150, 2);
+	CHECK(io.count && io.first + io.count == 201, "%zu entries from %llu", io.count, io.first);
+	CHECK(!append(&io, 201, 1, 2, 1000));
+	CHECK(!put(&io, 200, 2, 1));
+	close_io(&io);
+	CHECK(!access(segment, F_OK) && !access(snapshot, F_OK));
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		path_of(names[i], path);
+		CHECK(!access(path, F_OK), "%s", path);
+	}
+}

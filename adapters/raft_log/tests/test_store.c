@@ -453,7 +453,8 @@ static const struct {
 	{"address_in_use", address_in_use, false}, {"snapshots", snapshots, false},
 	{"damaged_snapshot", damaged_snapshot, false}, {"installed", installed, false},
 	{"late_answers", late_answers, false}, {"claimed_answers", claimed_answers, false},
-	{"bootstrapped", bootstrapped, false}, {"full", full, true}, {"no_room", no_room, true},
+	{"other_names", other_names, false}, {"bootstrapped", bootstrapped, false}, {"full", full, true},
+	{"no_room", no_room, true},
 	{"read_only", read_only, true},
 };
 
