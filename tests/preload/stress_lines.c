@@ -19,6 +19,7 @@
 #define UNMAPPERS 4
 
 static int fd;
+static struct ledger *of_stress;
 static struct ledger_row *row;
 
 static char *map_at(void *address, int flags)
@@ -210,6 +211,39 @@ static void sync_otherwise(void)
 	EXPECT(base, SIZE - PAGE, WHY_NOT);
 	EXPECT(base + SIZE - PAGE, PAGE - 100, WHY_RANGE);
 	MUST(!munmap(base, SIZE) && !ftruncate(fd, SIZE));
+}
+
+/* ---- A full table ---- */
+
+#define PIECES 4096 /* of table.c */
+
+/* A mapping of so many pieces that the table has no room for one more. */
+static char *fill_table(void)
+{
+	char *all = mmap(NULL, 2 * PIECES * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	MUST(all != MAP_FAILED);
+	for (size_t i = 1; !atomic_load(&of_stress->maps_lost); i += 2)
+		MUST(i < 2 * PIECES && !munmap(all + i * PAGE, PAGE));
+	return all;
+}
+
+/* What the table loses of a mapping has no lines any more, and keeps no mapping of the companion's. */
+static void fill_the_table(void)
+{
+	base = map_at(NULL, 0);
+	char *all = fill_table();
+	EXPECT(base + 2 * PAGE, PAGE, WHY_NOT);
+	MUST(!munmap(base + PAGE, PAGE));
+	EXPECT(base, PAGE, WHY_NOT);
+	EXPECT(base + 2 * PAGE, PAGE, WHYS);
+	MUST(atomic_load(&stand_in_mappings) == 1);
+	MUST(!munmap(base, PAGE));
+	MUST(!atomic_load(&stand_in_mappings));
+	MUST(!munmap(base, SIZE) && !munmap(all, 2 * PIECES * PAGE));
+	MUST(atomic_exchange(&of_stress->maps_lost, 0) == 2);
+	base = map_at(NULL, 0);
+	EXPECT(base, SIZE, WHY_NOT);
+	MUST(!munmap(base, SIZE));
 }
 
 /* ---- Handlers of fork(2) ---- */
@@ -441,10 +475,12 @@ static void owe(void)
 
 void stress_lines(struct ledger *ledger, int of_file)
 {
+	of_stress = ledger;
 	fd = of_file;
 	row = &ledger->row[0];
 	sync_by_parts();
 	sync_otherwise();
+	fill_the_table();
 	cover();
 	unmap_unseen();
 	owe();

@@ -45,14 +45,15 @@ static void unmark(struct piece *p)
  * is nothing. */
 static size_t take(uintptr_t start, uintptr_t end, struct piece *ret)
 {
-	struct piece more[AT_ONCE], *pieces = ret, any;
+	struct piece more[AT_ONCE], *pieces = ret, any, lost;
 	size_t total = 0, taken;
 	if (!table_find(start, end, &any))
 		return 0;
 	do {
-		taken = table_take(start, end, pieces, AT_ONCE);
+		taken = table_take(start, end, pieces, AT_ONCE, &lost);
 		for (size_t i = 0; i < taken; i++)
 			unmark(&pieces[i]);
+		unmark(&lost);
 		total = total ? total : taken;
 		pieces = more;
 	} while (taken == AT_ONCE);

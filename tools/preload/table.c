@@ -153,13 +153,15 @@ static struct piece cut(const struct piece *p, uintptr_t start, uintptr_t end)
 }
 
 /* Takes the range out of the piece at a place, which may leave two of it. Without room for the second, that is lost. */
-static void cut_out(size_t at, const struct piece *whole, const struct piece *gone)
+static void cut_out(size_t at, const struct piece *whole, const struct piece *gone, struct piece *lost)
 {
 	struct piece below = cut(whole, whole->start, gone->start), above = cut(whole, gone->end, whole->end);
 	if (below.start < below.end) {
 		put(&slots[at], &below);
-		if (above.start < above.end && !insert(at + 1, &above))
+		if (above.start < above.end && !insert(at + 1, &above)) {
+			*lost = above;
 			companion_lost();
+		}
 	} else if (above.start < above.end) {
 		put(&slots[at], &above);
 	} else {
@@ -167,17 +169,18 @@ static void cut_out(size_t at, const struct piece *whole, const struct piece *go
 	}
 }
 
-size_t table_take(uintptr_t start, uintptr_t end, struct piece *ret, size_t room)
+size_t table_take(uintptr_t start, uintptr_t end, struct piece *ret, size_t room, struct piece *lost)
 {
 	sigset_t before;
 	size_t taken = 0;
+	*lost = (struct piece){.mark = NULL};
 	change_begin(&before);
 	for (size_t at; taken < room && (at = search(start)) < count; taken++) {
 		struct piece whole = get(&slots[at]);
 		if (whole.start >= end)
 			break;
 		ret[taken] = cut(&whole, start, end);
-		cut_out(at, &whole, &ret[taken]);
+		cut_out(at, &whole, &ret[taken], lost);
 	}
 	change_end(&before);
 	return taken;

@@ -24,8 +24,11 @@ bool table_is_all(uintptr_t start, uintptr_t end, const void *mark);
 
 /* The range is free in the table. false: no room. */
 bool table_add(const struct piece *piece);
-/* Takes a range out: up to room of its pieces, cut to it. Call again while it returns room. */
-size_t table_take(uintptr_t start, uintptr_t end, struct piece *ret, size_t room);
+/*
+ * Takes a range out: up to room of its pieces, cut to it. Call again while it returns room. Of a piece that goes on
+ * behind the range, *lost is the part there if the table has no room for it, and else empty.
+ */
+size_t table_take(uintptr_t start, uintptr_t end, struct piece *ret, size_t room, struct piece *lost);
 
 /* In a child of fork(2) whose copy of the table may be half of a change. */
 void table_drop(void);
