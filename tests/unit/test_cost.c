@@ -291,7 +291,7 @@ END_TEST
  * pm_resize() looks before it changes the file, and grown, before the new part is mapped; then at what it changed. The
  * size is read again before the file is made shorter, when no other mapping can change it any more.
  */
-#define LOOK "statx readlinkat statx ioctl"
+#define LOOK "statx statx ioctl"
 #define LOOK_AT_PAGES "statx fstatfs " BELOW " wrong_sync wrong_sync mmap ioctl " LOOK
 #define LOOK_AT_LINES                                                                                                  \
 	"statx fstatfs " BELOW_MEMORY " wrong_sync wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " " LOOK
@@ -326,12 +326,12 @@ static const struct {
 	 MSYNC},
 
 	{PAGES, "query, verdict", query_verdict,
-	 "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl"},
+	 "statx fstatfs " BELOW " wrong_sync mmap ioctl statx statx ioctl"},
 	{PAGES, "query", query_all,
-	 "statx fstatfs " BELOW " wrong_sync mmap ioctl statx readlinkat statx ioctl uname cachestat"},
+	 "statx fstatfs " BELOW " wrong_sync mmap ioctl statx statx ioctl uname cachestat"},
 	{LINES, "query, verdict", query_verdict,
 	 "statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " " REGION " wrong_sync wrong_sync ioctl " MOUNTED
-	 " statx readlinkat statx ioctl"},
+	 " statx statx ioctl"},
 
 	{PAGES, "grow", grow, LOOK_AT_PAGES " " GROW " " LOOK_AT_PAGES " mremap setlease " SEE_ANEW},
 	{PAGES, "shrink", shrink, LOOK_AT_PAGES " " SHRINK " " SEE_ANEW},

@@ -101,7 +101,7 @@ START_TEST(it_cannot_be_found_out)
 	if (_i)
 		fake.machine.lacks_mount_id = true;
 	else
-		fake_fail(FAKE_statx, 3, EACCES);
+		fake_fail(FAKE_statx, 4, EACCES); /* the file, its device, its path twice */
 	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_NAMED].state, PM_YES);
 	unit_ok(pm_unmap(m));
 }

@@ -47,6 +47,12 @@ static void replaced_by_a_link(void)
 	ck_assert_int_eq(rename(second, watched_path), 0);
 }
 
+static void replaced_with_a_link_left(void)
+{
+	ck_assert_int_eq(link(watched_path, second), 0);
+	replaced();
+}
+
 static void moved(void)
 {
 	ck_assert_int_eq(rename(watched_path, second), 0);
@@ -189,6 +195,51 @@ START_TEST(a_name_is_kept)
 	ck_assert_uint_eq(r->evidence[PM_EV_NAMED].value, kept[_i].links);
 	ck_assert_int_eq(r->verdict, PM_VERDICT_MET);
 	ck_assert_int_eq(r->grade, PM_GRADE_PROVEN);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+static void of_a_server(void)
+{
+	fake.machine.magic = FUSE_SUPER_MAGIC;
+}
+
+static void under_its_own_mount(void)
+{
+	fake.machine.over = FAKE_THE_FILE;
+}
+
+static bool asks_for_path(struct pm_mapping *m)
+{
+	const struct fake_record *r;
+	bool asks = false;
+	fake_forget();
+	unit_query(m);
+	for (unsigned i = 0; (r = fake_find(FAKE_readlinkat, i)); i++)
+		asks |= !strncmp(r->path, "/proc/self/fd/", 14);
+	return asks;
+}
+
+static const struct {
+	void (*act)(void);
+	enum pm_state state;
+	bool asks;
+} lookups[] = {
+	{touched, PM_YES, false}, {linked_too, PM_YES, false}, {linked_again, PM_YES, false},
+	{moved, PM_NO, true},     {replaced, PM_NO, true},     {unlinked, PM_NO, true},
+	{moved_with_its_directory, PM_NO, true}, {replaced_with_a_link_left, PM_NO, true},
+	/* A server may give the number of the file to another one. Over the path another mount may show the file. */
+	{of_a_server, PM_YES, true}, {under_its_own_mount, PM_YES, true},
+};
+
+/* The kernel is asked for the path of the file where the path known leads to it no longer, or that is not certain. */
+START_TEST(a_path_that_leads_there_is_not_asked_for)
+{
+	struct pm_mapping *m = mapped(&fake_plain, "directory/file", NULL);
+	ck_assert(!asks_for_path(m));
+	lookups[_i].act();
+	ck_assert_int_eq(asks_for_path(m), lookups[_i].asks);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_NAMED].state, lookups[_i].state);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -427,6 +478,7 @@ int main(void)
 	TCase *c = unit_case("named");
 	tcase_add_loop_test(c, a_name_is_lost, 0, 2 * (int)COUNT(ways));
 	tcase_add_loop_test(c, a_name_is_kept, 0, (int)COUNT(kept));
+	tcase_add_loop_test(c, a_path_that_leads_there_is_not_asked_for, 0, (int)COUNT(lookups));
 	tcase_add_test(c, a_name_that_looks_removed_is_anothers);
 	tcase_add_loop_test(c, a_guarantee_ends_with_the_name, 0, 2);
 	tcase_add_test(c, a_move_is_acknowledged);
