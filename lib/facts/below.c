@@ -14,6 +14,7 @@
 
 #include "facts/below.h"
 #include "facts/descent.h"
+#include "facts/device.h"
 #include "facts/disk.h"
 #include "facts/evidence.h"
 #include "facts/members.h"
@@ -102,11 +103,20 @@ static void apply_options(const struct pm_mount_facts *mount, struct pm_descent 
 	say(b->how, b->has_no_cache ? "mounted %s; the disk has no volatile cache" : "mounted %s", option);
 }
 
+/* The device of the subject itself is asked for once, whatever needs it. */
+static void walk_device(const struct statx *stx, unsigned depth, struct pm_descent *b)
+{
+	char device[64], link[PM_DEVICE_LINK];
+	snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", stx->stx_dev_major, stx->stx_dev_minor);
+	if (b->subject)
+		pm_descend_link(device, link, pm_device_link(b->subject, link), depth, b);
+	else
+		pm_descend_device(device, depth, b);
+}
+
 static void walk_mounted(const struct statx *stx, const struct pm_file_system *fs, const struct pm_mount_facts *mount,
                          unsigned depth, struct pm_descent *b)
 {
-	char device[64];
-	snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", stx->stx_dev_major, stx->stx_dev_minor);
 	if (fs && pm_has_quirk(fs->magic, PM_FS_VOLATILE)) {
 		pm_descent_forgets(b, fs->name);
 		return;
@@ -118,7 +128,7 @@ static void walk_mounted(const struct statx *stx, const struct pm_file_system *f
 	else if (fs && !strcmp(fs->name, "btrfs"))
 		pm_descend_btrfs(mount, depth, b);
 	else if (stx->stx_dev_major)
-		pm_descend_device(device, depth, b);
+		walk_device(stx, depth, b);
 	else
 		pm_descent_end(b, 0, "%.31s: no device is known", mount->type ? mount->type : "its file system");
 	if (!fs || !fs->server)
@@ -194,10 +204,13 @@ static void of_device(pm_evidence_table e, const struct pm_subject *s)
 }
 
 /* What the mount and the devices below it say. known: what an earlier file of the mount showed, and is added to. */
-static void descend(pm_evidence_table e, const struct pm_subject *s, const struct pm_file_system *fs,
+static void descend(pm_evidence_table e, struct pm_subject *s, const struct pm_file_system *fs,
                     struct pm_known_mount *known)
 {
-	struct pm_descent b = {.follow = walk_path, .no_outer_journal = s->found.no_outer_journal};
+	/* Of a mapping the entry of the device is asked for in any case. */
+	struct pm_descent b = {.follow = walk_path,
+	                       .subject = s->map ? s : NULL,
+	                       .no_outer_journal = s->found.no_outer_journal};
 	struct pm_mount_facts mount;
 	int rc = pm_mount_read(s->fd, &s->stx, by_statmount(fs, &s->stx, known->is_verified), &mount);
 	if (!rc && fs && !is_type_of(fs, &mount)) {
@@ -220,7 +233,7 @@ static void descend(pm_evidence_table e, const struct pm_subject *s, const struc
 		pm_know_mount(s, known);
 }
 
-void pm_evidence_below(pm_evidence_table e, const struct pm_subject *s, bool anew)
+void pm_evidence_below(pm_evidence_table e, struct pm_subject *s, bool anew)
 {
 	if (s->backing == PM_BACKING_FILE && S_ISBLK(s->stx.stx_mode))
 		of_device(e, s);

@@ -9,6 +9,6 @@
 #include "facts/subject.h"
 
 /* anew: nothing is taken from an earlier look. */
-void pm_evidence_below(pm_evidence_table, const struct pm_subject *, bool anew);
+void pm_evidence_below(pm_evidence_table, struct pm_subject *, bool anew);
 
 #endif

@@ -7,6 +7,8 @@
 
 #include "pmdirect.h"
 
+struct pm_subject;
+
 struct pm_descent {
 	enum pm_state is_volatile, flushes;
 	bool has_no_cache;     /* each disk says itself that it has no cache */
@@ -16,6 +18,7 @@ struct pm_descent {
 	int error;             /* positive errno */
 	char what[56], how[56]; /* the texts of both */
 	char device[65];       /* the sysfs name of the device that was asked for last; "": it does not exist */
+	struct pm_subject *subject; /* beforehand: it begins with the device of this file; NULL: it asks by itself */
 	/* Beforehand: goes on at a path, which a device may stand on. */
 	void (*follow)(const char *path, unsigned depth, struct pm_descent *);
 };

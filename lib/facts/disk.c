@@ -294,23 +294,15 @@ static bool is_partition(const char *name, const char *parent, size_t length)
 	return *rest && strspn(rest, "0123456789") == strlen(rest);
 }
 
-/*
- * That the link lies on sysfs is not checked, which would cost each mapping one more call. The attributes that it leads
- * to are checked.
- */
-void pm_descend_device(const char *directory, unsigned depth, struct pm_descent *b)
+void pm_descend_link(const char *directory, const char *link, int got, unsigned depth, struct pm_descent *b)
 {
-	char link[256], disk[DIRECTORY_MOST + 4], parent[64] = "";
+	char disk[DIRECTORY_MOST + 4], parent[64] = "";
 	b->device[0] = 0;
-	ssize_t got = depth < PM_DESCENT_DEPTH
-	                      ? PM_RETRY(pm_sys->readlinkat(AT_FDCWD, directory, link, sizeof(link) - 1))
-	                      : -ELOOP;
 	if (got < 0) {
-		pm_descent_end(b, got == -ENOENT ? 0 : (int)-got, "its device is not found in sysfs");
+		pm_descent_end(b, got == -ENOENT ? 0 : -got, "its device is not found in sysfs");
 		return;
 	}
-	link[got] = 0;
-	char *slash = strrchr(link, '/');
+	const char *slash = strrchr(link, '/');
 	const char *name = slash ? slash + 1 : link, *up = slash;
 	say(b->device, "%s", name);
 	while (up && up > link && up[-1] != '/')
@@ -329,4 +321,18 @@ void pm_descend_device(const char *directory, unsigned depth, struct pm_descent 
 		walk_loop(disk, name, depth, b);
 	else
 		walk_leaf(disk, link, name, b);
+}
+
+/*
+ * That the link lies on sysfs is not checked, which would cost each device one more call. The attributes that it leads
+ * to are checked.
+ */
+void pm_descend_device(const char *directory, unsigned depth, struct pm_descent *b)
+{
+	char link[256];
+	ssize_t got = depth < PM_DESCENT_DEPTH
+	                      ? PM_RETRY(pm_sys->readlinkat(AT_FDCWD, directory, link, sizeof(link) - 1))
+	                      : -ELOOP;
+	link[got > 0 ? got : 0] = 0;
+	pm_descend_link(directory, link, (int)got, depth, b);
 }

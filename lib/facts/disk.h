@@ -7,5 +7,7 @@
 
 /* directory: of the device, in sysfs. */
 void pm_descend_device(const char *directory, unsigned depth, struct pm_descent *);
+/* The same where it is known what that directory, a link, leads to; or got is a negative errno, which says why not. */
+void pm_descend_link(const char *directory, const char *link, int got, unsigned depth, struct pm_descent *);
 
 #endif

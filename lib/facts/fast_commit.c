@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "facts/device.h"
 #include "facts/evidence.h"
 #include "facts/fast_commit.h"
 #include "facts/subject.h"
@@ -72,7 +73,7 @@ static enum pm_state without_counters(const char *name, int rc)
 {
 	char path[96];
 	struct statx stx;
-	snprintf(path, sizeof(path), "/proc/fs/ext4/%s", name);
+	snprintf(path, sizeof(path), "/proc/fs/ext4/%.64s", name);
 	return rc == -ENOENT && !pm_sysfs_stat(path, &stx) ? PM_NO : PM_UNKNOWN;
 }
 
@@ -99,7 +100,7 @@ static enum pm_state count(char *text)
 static enum pm_state read_counters(const char *name, int *error, bool *older)
 {
 	char path[96], text[2048];
-	snprintf(path, sizeof(path), "/proc/fs/ext4/%s/fc_info", name);
+	snprintf(path, sizeof(path), "/proc/fs/ext4/%.64s/fc_info", name);
 	int rc = pm_read_text(path, text, sizeof(text));
 	*error = rc < 0 ? -rc : 0;
 	*older = rc < 0 && without_counters(name, rc) == PM_NO;
@@ -175,19 +176,20 @@ static uint64_t number_of(const char *name)
 {
 	char path[96];
 	struct statx stx;
-	snprintf(path, sizeof(path), "/sys/fs/ext4/%s", name);
+	snprintf(path, sizeof(path), "/sys/fs/ext4/%.64s", name);
 	return pm_sysfs_stat(path, &stx) ? 0 : stx.stx_ino;
 }
 
-static enum pm_state ask_mount(pm_evidence_table e, const struct pm_subject *s, int *error)
+static enum pm_state ask_mount(pm_evidence_table e, struct pm_subject *s, int *error)
 {
-	char name[PM_EXT4_NAME];
+	char link[PM_DEVICE_LINK];
 	bool older = false;
-	int rc = pm_ext4_name(&s->stx, name);
+	int rc = pm_device_link(s, link);
 	if (rc) {
 		*error = -rc;
 		return PM_UNKNOWN;
 	}
+	const char *slash = strrchr(link, '/'), *name = slash ? slash + 1 : link;
 	uint64_t entry = number_of(name);
 	enum pm_state state = recall(entry);
 	if (state != PM_UNKNOWN)
@@ -202,7 +204,7 @@ static enum pm_state ask_mount(pm_evidence_table e, const struct pm_subject *s, 
 	return state;
 }
 
-void pm_evidence_fast_commit(pm_evidence_table e, const struct pm_subject *s)
+void pm_evidence_fast_commit(pm_evidence_table e, struct pm_subject *s)
 {
 	struct pm_evidence *row = &e[PM_EV_FAST_COMMIT];
 	const struct pm_evidence *fs = &e[PM_EV_FILE_SYSTEM];

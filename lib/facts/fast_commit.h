@@ -7,6 +7,6 @@
 #include "facts/subject.h"
 
 /* Called after the extents. May sync the file and change its times. */
-void pm_evidence_fast_commit(pm_evidence_table, const struct pm_subject *);
+void pm_evidence_fast_commit(pm_evidence_table, struct pm_subject *);
 
 #endif

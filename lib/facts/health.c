@@ -13,10 +13,10 @@
 #include <string.h>
 
 #include "facts/armed.h"
+#include "facts/device.h"
 #include "facts/evidence.h"
 #include "facts/extents.h"
 #include "facts/health.h"
-#include "facts/negative_cache.h"
 #include "facts/subject.h"
 #include "kernel/fiemap.h"
 #include "kernel/sysfs.h"

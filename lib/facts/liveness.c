@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <stdio.h>
 #include <sys/ioctl.h>
 
+#include "facts/device.h"
 #include "facts/evidence.h"
 #include "facts/liveness.h"
 #include "facts/name.h"
@@ -34,19 +34,16 @@ static bool refuses_a_copy(const struct pm_subject *s)
 static void alive(pm_evidence_table e, struct pm_subject *s)
 {
 	struct pm_evidence *row = &e[PM_EV_FS_ONLINE];
-	struct statx link;
-	char path[64];
+	struct statx directory;
 	if (s->file_error == EIO || e[PM_EV_MAP_SYNC].error == EIO || refuses_a_copy(s)) {
 		pm_evidence_set(row, PM_NO, EIO, "statx(2), mmap(2)", "the file system was shut down");
 		return;
 	}
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", s->stx.stx_dev_major, s->stx.stx_dev_minor);
 	if (!s->stx.stx_dev_major) /* tmpfs, btrfs, overlay: no single device */
 		return;
-	int rc = pm_sysfs_stat(path, &link);
-	s->found.device_entry = rc ? 0 : link.stx_ino;
+	int rc = pm_device_find(s);
 	/* Without sysfs nothing is known. */
-	if (rc == -ENOENT && pm_sysfs_stat("/sys/dev/block", &link))
+	if (rc == -ENOENT && pm_sysfs_stat("/sys/dev/block", &directory))
 		return;
 	enum pm_state state = !rc ? PM_YES : rc == -ENOENT ? PM_NO : PM_UNKNOWN;
 	pm_evidence_set(row, state, rc == -ENOENT ? ENODEV : -rc, "/sys/dev/block/M:m",

@@ -13,9 +13,9 @@
 #include <string.h>
 
 #include "facts/armed.h"
+#include "facts/device.h"
 #include "facts/evidence.h"
 #include "facts/extents.h"
-#include "facts/negative_cache.h"
 #include "facts/region.h"
 #include "facts/subject.h"
 #include "kernel/sysfs.h"
@@ -29,7 +29,7 @@
 
 /* The attributes of one region in sysfs. A text is empty if the attribute does not exist. */
 struct region {
-	char link[256]; /* the key: the place of the device */
+	char link[PM_DEVICE_LINK]; /* the key: the place of the device */
 	unsigned number;
 	int domain_error;
 	int shortage; /* an attribute that exists could not be read */
@@ -118,17 +118,25 @@ static void read_region(struct region *r, const char *bus, const char *device)
 		take_attribute(r, device, "../dax/write_cache", r->write_cache, sizeof(r->write_cache));
 }
 
-/*
- * Returns 0 with *r filled, -ENOTBLK for a device that only stands on others, or another -errno. fresh: not from the
- * cache.
- */
-static int find_region(const char *device, bool fresh, struct region *r)
+/* Of the subject's own device at depth 0, if it is a file. */
+static int read_link(struct pm_subject *s, const char *device, unsigned depth, char text[static PM_DEVICE_LINK])
 {
+	if (depth == 0 && S_ISREG(s->stx.stx_mode))
+		return pm_device_link(s, text);
+	ssize_t got = pm_sysfs_link(device, text, PM_DEVICE_LINK - 1);
+	text[got > 0 ? got : 0] = 0;
+	return got < 0 ? (int)got : 0;
+}
+
+/* Returns 0 with *r filled, -ENOTBLK for a device that only stands on others, or another -errno. */
+static int find_region(struct pm_subject *s, const char *device, unsigned depth, struct region *r)
+{
+	/* A mapped subject belongs to a report: read the attributes again. */
+	bool fresh = s->map != NULL;
 	memset(r, 0, sizeof(*r));
-	ssize_t got = pm_sysfs_link(device, r->link, sizeof(r->link) - 1);
-	if (got < 0)
-		return (int)got;
-	r->link[got] = 0;
+	int rc = read_link(s, device, depth, r->link);
+	if (rc)
+		return rc;
 	const char *bus = strstr(r->link, "/ndbus"), *region = strstr(r->link, "/region");
 	if (!bus || !region)
 		return strstr(r->link, "/virtual/block/") ? -ENOTBLK : -ENODEV;
@@ -261,8 +269,7 @@ static int gather(pm_evidence_table e, struct pm_subject *s, const char *device,
 	struct region r;
 	if (depth == 0 && pm_device_lacks(s, PM_DEVICE_REGION))
 		return -ENODEV;
-	/* A mapped subject belongs to a report: read the attributes again. */
-	int rc = find_region(device, s->map != NULL, &r);
+	int rc = find_region(s, device, depth, &r);
 	if (depth == 0 && rc == -ENODEV)
 		pm_device_lacked(s, PM_DEVICE_REGION);
 	if (rc == -ENOTBLK)

@@ -17,6 +17,8 @@ struct pm_name;
 struct pm_findings {
 	bool emergency;                /* the file system became read-only for good; may be set beforehand */
 	uint64_t hole_end, shared_end; /* where the first hole and the first shared part end */
+	bool is_device_asked;          /* pm_device_find() was called */
+	int device_error;              /* what it returned */
 	uint64_t device_entry;         /* the number of its entry in /sys/dev/block; 0: not gathered, or none */
 	uint32_t file_system;          /* its f_type, unless that is a server's; else 0 */
 	enum pm_state fsync_complete;  /* the row of that name */

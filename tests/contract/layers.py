@@ -74,7 +74,7 @@ lib/facts/explain
 lib/facts/explain_event
 lib/facts/subject
 lib/facts/armed
-lib/facts/negative_cache
+lib/facts/device
 lib/facts/extents
 lib/facts/mount
 lib/facts/name

@@ -358,6 +358,7 @@ START_TEST(a_loop_device_that_cannot_be_asked)
 	fake.machine.block = "virtual/block/loop0/loop0p1";
 	fake.machine.attributes[0][0] = "/../loop/backing_file";
 	fake.machine.attributes[1][0] = "/../size";
+	fake.machine.replaced++;
 	check_doubt("a partition", _i, "cannot be asked for its file");
 }
 END_TEST

@@ -221,6 +221,41 @@ START_TEST(what_lies_over_sysfs_says_nothing)
 }
 END_TEST
 
+static unsigned asked_of_entry(enum fake_call c)
+{
+	const struct fake_record *r;
+	unsigned count = 0;
+	for (unsigned i = 0; (r = fake_find(c, i)); i++)
+		count += !strncmp(r->path, "/sys/dev/block/", 15) && !strchr(r->path + 15, '/');
+	return count;
+}
+
+/* Where a mount has a number for ever, so has the entry of a device; its place is read anew for another entry. */
+START_TEST(an_entry_is_asked_for_once)
+{
+	fake_start(_i % 2 ? &fake_dax : &fake_plain);
+	if (_i / 2)
+		fake.machine.unique_mount = 0;
+	struct pm_mapping *m = unit_map(unit_file("file", SIZE), NULL);
+	unit_query(m);
+	/* More devices than are remembered. */
+	for (unsigned i = 0; i < 10; i++) {
+		bool other = i > 0;
+		fake.machine.replaced += other;
+		fake_forget();
+		const struct pm_evidence *e = unit_query(m)->evidence;
+		ck_assert_int_eq(e[PM_EV_FS_ONLINE].state, PM_YES);
+		ck_assert_int_eq(e[PM_EV_DEVICE_FLUSH].state, PM_YES);
+		ck_assert_uint_eq(asked_of_entry(FAKE_statx), 1);
+		/* Else for the journal and the disk, for its region if it may have one, and for fast commits. */
+		ck_assert_uint_eq(asked_of_entry(FAKE_readlinkat), _i / 2 == 0 ? other : _i % 2 ? 4u : 2u + other);
+	}
+	fake.machine.is_gone = true;
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_FS_ONLINE].state, PM_NO);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* A journal that something else tells of is none: each drain writes everything. */
 START_TEST(a_journal_in_a_false_sysfs_is_not_known)
 {
@@ -277,6 +312,7 @@ int main(void)
 	tcase_add_test(c, the_real_table_is_read);
 	tcase_add_test(c, threads_do_not_lose_the_flag);
 	tcase_add_loop_test(c, what_lies_over_sysfs_says_nothing, 0, (int)COUNT(others));
+	tcase_add_loop_test(c, an_entry_is_asked_for_once, 0, 4);
 	tcase_add_test(c, a_journal_in_a_false_sysfs_is_not_known);
 	tcase_add_test(c, a_device_is_not_gone_for_want_of_sysfs);
 	tcase_add_test(c, a_false_deep_flush_is_none);
