@@ -17,6 +17,7 @@
 #include "facts/device.h"
 #include "facts/disk.h"
 #include "facts/evidence.h"
+#include "facts/filesystem.h"
 #include "facts/members.h"
 #include "facts/mount.h"
 #include "facts/subject.h"
@@ -203,6 +204,19 @@ static void of_device(pm_evidence_table e, const struct pm_subject *s)
 	set_rows(e, &b, "/sys/dev/block");
 }
 
+/* What pm_evidence_file_system() has left to the mount. */
+static void set_writable(pm_evidence_table e, const struct pm_subject *s, const struct pm_mount_facts *mount, int rc)
+{
+	struct pm_evidence *row = &e[PM_EV_WRITABLE];
+	if (row->state != PM_UNKNOWN || row->error)
+		return;
+	if (rc || mount->table)
+		pm_evidence_writable(e, s);
+	else
+		pm_evidence_set(row, mount->read_only || mount->asked.is_mounted_read_only ? PM_NO : PM_YES, 0,
+		                mount->source, NULL);
+}
+
 /* What the mount and the devices below it say. known: what an earlier file of the mount showed, and is added to. */
 static void descend(pm_evidence_table e, struct pm_subject *s, const struct pm_file_system *fs,
                     struct pm_known_mount *known)
@@ -217,6 +231,7 @@ static void descend(pm_evidence_table e, struct pm_subject *s, const struct pm_f
 		fs = NULL;
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, 0, mount.source, mount.type);
 	}
+	set_writable(e, s, &mount, rc);
 	walk_mounted(&s->stx, fs || rc ? fs : pm_server_of_type(mount.type), &mount, 0, &b);
 	if (rc && b.flushes == PM_YES) { /* whatever the options are */
 		b.flushes = PM_UNKNOWN;

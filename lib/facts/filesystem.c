@@ -39,21 +39,33 @@ static void identify(pm_evidence_table e, const struct pm_file_system *fs, const
 		pm_evidence_set(&e[PM_EV_VOLATILE], PM_YES, 0, source, fs->name);
 }
 
+/*
+ * Mount options and an emergency set this flag (fs/statfs.c flags_by_sb). The errors of an ext4 from Linux 6.15 on do
+ * not: they show in its options (fs/ext4/super.c EXT4_FLAGS_EMERGENCY_RO).
+ */
+static int ask_if_writable(pm_evidence_table e, const struct pm_subject *s, struct statfs *stfs)
+{
+	int rc = PM_RETRY(pm_sys->fstatfs(s->fd, stfs));
+	enum pm_state state = rc ? PM_UNKNOWN : stfs->f_flags & ST_RDONLY ? PM_NO : PM_YES;
+	pm_evidence_set(&e[PM_EV_WRITABLE], state, -rc, "fstatfs(2)", NULL);
+	return rc;
+}
+
+void pm_evidence_writable(pm_evidence_table e, const struct pm_subject *s)
+{
+	struct statfs stfs;
+	ask_if_writable(e, s, &stfs);
+}
+
 static void ask_file_system(pm_evidence_table e, const struct pm_subject *s)
 {
 	struct statfs stfs;
 	char text[56];
-	int rc = PM_RETRY(pm_sys->fstatfs(s->fd, &stfs));
+	int rc = ask_if_writable(e, s, &stfs);
 	if (rc) {
 		pm_evidence_set(&e[PM_EV_FILE_SYSTEM], PM_UNKNOWN, -rc, "fstatfs(2)", NULL);
-		pm_evidence_set(&e[PM_EV_WRITABLE], PM_UNKNOWN, -rc, "fstatfs(2)", NULL);
 		return;
 	}
-	/*
-	 * Mount options and an emergency set this flag (fs/statfs.c flags_by_sb). The errors of an ext4 from Linux 6.15
-	 * on do not: they show in its options (fs/ext4/super.c EXT4_FLAGS_EMERGENCY_RO).
-	 */
-	pm_evidence_set(&e[PM_EV_WRITABLE], stfs.f_flags & ST_RDONLY ? PM_NO : PM_YES, 0, "fstatfs(2)", NULL);
 	uint32_t type = (uint32_t)stfs.f_type;
 	bool is_of_server = pm_needs_block_device(type) && !pm_is_on_block_device(type, &s->stx);
 	const struct pm_file_system *fs = pm_file_system(type);
@@ -84,12 +96,22 @@ static void fsync_complete(pm_evidence_table e, struct pm_subject *s)
 	                state == PM_NO ? "ext4 without a journal" : NULL);
 }
 
+/* Whether statmount(2) is asked next (below.c), which tells what else fstatfs(2) would. Not of a file that is lost. */
+static bool is_left_to_mount(const struct pm_subject *s, const struct pm_file_system *fs)
+{
+	return s->map && !s->file_error && s->backing == PM_BACKING_FILE &&
+	       pm_is_on_block_device(fs->magic, &s->stx) && pm_has_quirk(fs->magic, PM_FS_STATMOUNT);
+}
+
 /* A file system that has just opened a file for writing accepts writes. If it is known, there is nothing to ask. */
 static void ask_or_recall(pm_evidence_table e, struct pm_subject *s, unsigned place)
 {
-	if (place && s->just_opened) {
-		identify(e, pm_file_system_at(place), "fstatfs(2) of an earlier file of the mount");
-		pm_evidence_set(&e[PM_EV_WRITABLE], PM_YES, 0, "open(2) for writing", NULL);
+	const struct pm_file_system *fs = pm_file_system_at(place);
+	bool is_left = fs && is_left_to_mount(s, fs);
+	if (fs && (is_left || s->just_opened)) {
+		identify(e, fs, "fstatfs(2) of an earlier file of the mount");
+		if (!is_left)
+			pm_evidence_set(&e[PM_EV_WRITABLE], PM_YES, 0, "open(2) for writing", NULL);
 	} else {
 		ask_file_system(e, s);
 	}

@@ -63,6 +63,7 @@ struct pm_owner {
 /* What statmount(2) reports of a mount (Linux 6.11), by the names of mountinfo in proc(5). */
 struct pm_mount {
 	bool read_only; /* the super block: its "ro" is not among the options */
+	bool is_mounted_read_only; /* the mount: it may be one of several */
 	const char *type, *subtype;
 	char *options; /* of the super block */
 	_Alignas(uint64_t) char room[4096];

@@ -333,8 +333,8 @@ static int fake_statmount(uint64_t id, struct pm_mount *mount)
 	char *type = strtok_r(mount->room, " .", &rest);
 	char *subtype = strstr(told, "fuse.") == told ? strtok_r(NULL, " ", &rest) : NULL;
 	strtok_r(NULL, " ", &rest);
-	/* The flags of the super block are apart. */
-	mount->read_only = !strncmp(rest, "ro", 2);
+	mount->read_only = !strncmp(rest, "ro", 2); /* not among the options */
+	mount->is_mounted_read_only = fake_is_read_only();
 	mount->type = type;
 	mount->subtype = subtype ? subtype : "";
 	mount->options = rest + (rest[2] == ',' ? 3 : 2);

@@ -292,9 +292,9 @@ END_TEST
  * size is read again before the file is made shorter, when no other mapping can change it any more.
  */
 #define LOOK "statx ioctl"
-#define LOOK_AT_PAGES "statx fstatfs " BELOW " wrong_sync wrong_sync mmap ioctl " LOOK
+#define LOOK_AT_PAGES "statx " BELOW " wrong_sync wrong_sync mmap ioctl " LOOK
 #define LOOK_AT_LINES                                                                                                  \
-	"statx fstatfs " BELOW_MEMORY " wrong_sync wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " " LOOK
+	"statx " BELOW_MEMORY " wrong_sync wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " " LOOK
 #define GROW                                                                                                           \
 	"statx_now statx getrlimit_fsize getlease lease_signal setlease lease_silence statx fallocate_keep_size "      \
 	"fallocate fsync faccessat2_write statx"
@@ -326,11 +326,11 @@ static const struct {
 	 MSYNC},
 
 	{PAGES, "query, verdict", query_verdict,
-	 "statx fstatfs " BELOW " wrong_sync mmap ioctl statx ioctl"},
+	 "statx " BELOW " wrong_sync mmap ioctl statx ioctl"},
 	{PAGES, "query", query_all,
-	 "statx fstatfs " BELOW " wrong_sync mmap ioctl statx ioctl uname cachestat"},
+	 "statx " BELOW " wrong_sync mmap ioctl statx ioctl uname cachestat"},
 	{LINES, "query, verdict", query_verdict,
-	 "statx fstatfs " BELOW_MEMORY " wrong_sync " TRIAL " " REGION " wrong_sync wrong_sync ioctl " MOUNTED
+	 "statx " BELOW_MEMORY " wrong_sync " TRIAL " " REGION " wrong_sync wrong_sync ioctl " MOUNTED
 	 " statx ioctl"},
 
 	{PAGES, "grow", grow, LOOK_AT_PAGES " " GROW " " LOOK_AT_PAGES " mremap setlease " SEE_ANEW},

@@ -363,7 +363,9 @@ static unsigned asked_for(const char *path, const struct pm_options *o)
 	struct pm_mapping *m = unit_map(path, o);
 	unsigned asked = asked_of_file();
 	ck_assert_str_eq(unit_query(m)->evidence[PM_EV_FILE_SYSTEM].text, "ext2/ext3/ext4");
-	ck_assert_uint_eq(asked_of_file(), asked + 1);
+	/* statmount(2), of which a private copy does not need the answer, tells the rest. */
+	bool by_mount = fake.machine.unique_mount && !(o && o->flags & PM_PRIVATE);
+	ck_assert_uint_eq(asked_of_file(), asked + !by_mount);
 	unit_ok(pm_unmap(m));
 	return asked;
 }

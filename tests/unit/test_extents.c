@@ -212,9 +212,9 @@ START_TEST(mount_options_that_concern_us)
 		const struct pm_evidence *e = &r->evidence[PM_EV_MOUNT];
 		ck_assert_int_eq(e->state, PM_YES);
 		ck_assert_str_eq(e->text, mounts[i].text);
-		/* The other flags stand where fstatfs(2) finds them. */
-		ck_assert_int_eq(strstr(e->text, "emergency_ro") ? PM_NO : PM_YES,
-		                 r->evidence[PM_EV_WRITABLE].state);
+		/* By the table the flags of the super block stand where fstatfs(2) finds them. */
+		bool is_read_only = strstr(e->text, "emergency_ro") || (!by_table && strstr(e->text, " ro"));
+		ck_assert_int_eq(r->evidence[PM_EV_WRITABLE].state, is_read_only ? PM_NO : PM_YES);
 		ck_assert_str_eq(e->source, by_table ? "/proc/self/mountinfo" : "statmount(2)");
 		ck_assert_uint_eq(fake_calls(FAKE_statmount), 1);
 	}
@@ -224,6 +224,28 @@ START_TEST(mount_options_that_concern_us)
 	fake_fail(FAKE_read, 0, EIO);
 	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_MOUNT].state, PM_UNKNOWN);
 	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_WRITABLE].state, PM_NO);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* One question tells the options and the flags; where it is not answered, fstatfs(2) tells the flags. */
+START_TEST(a_mount_that_became_read_only)
+{
+	fake_start(_i / 2 ? &fake_dax : &fake_plain);
+	struct pm_mapping *m = unit_map(file_of(SIZE), NULL);
+	unit_query(m);
+	fake_fail(FAKE_statmount, 0, _i % 2 ? ENOSYS : 0);
+	for (int read_only = 0; read_only < 2; read_only++) {
+		fake.machine.is_read_only = read_only;
+		const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_WRITABLE];
+		ck_assert_int_eq(e->state, read_only ? PM_NO : PM_YES);
+		ck_assert_str_eq(e->source, _i % 2 ? "fstatfs(2)" : "statmount(2)");
+	}
+	fake.machine.is_read_only = false;
+	fake_fail(FAKE_fstatfs, 0, EIO);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_WRITABLE].state, _i % 2 ? PM_UNKNOWN : PM_YES);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_WRITABLE].error, _i % 2 ? EIO : 0);
+	fake_fail(FAKE_fstatfs, 0, 0);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
@@ -393,6 +415,7 @@ int main(void)
 	tcase_add_loop_test(c, a_file_system_by_its_number, 0, (int)COUNT(file_systems));
 	tcase_add_test(c, reflink_as_the_geometry_says);
 	tcase_add_loop_test(c, mount_options_that_concern_us, 0, 2);
+	tcase_add_loop_test(c, a_mount_that_became_read_only, 0, 4);
 	tcase_add_test(c, one_mount_as_in_the_table);
 	tcase_add_test(c, cachestat_of_what_may_be_dax);
 	tcase_add_test(c, the_first_cached_page);

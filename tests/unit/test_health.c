@@ -118,6 +118,8 @@ START_TEST(a_file_system_without_a_device)
 	ck_assert_int_eq(strncmp(fake_find(FAKE_readlinkat, 0)->path, "/proc/self/fd/", 14), 0);
 	/* The file, and its path. */
 	ck_assert_uint_eq(fake_calls(FAKE_statx), 2);
+	/* Its mount does not speak for it. */
+	ck_assert_uint_eq(fake_calls(FAKE_fstatfs), 1);
 	unit_ok(pm_unmap(m));
 }
 END_TEST

@@ -202,6 +202,7 @@ END_TEST
 static void of_a_server(void)
 {
 	fake.machine.magic = FUSE_SUPER_MAGIC;
+	fake.machine.unique_mount++;
 }
 
 static void under_its_own_mount(void)

@@ -321,14 +321,14 @@ START_TEST(the_verdict_alone_is_cheap)
 	ck_assert_uint_eq(fake_calls(FAKE_cachestat) + fake_calls(FAKE_mincore), 0);
 	/* The queue of the disk. */
 	ck_assert_uint_eq(fake_calls(FAKE_openat), 1);
-	ck_assert_uint_eq(fake_syscalls(), 15);
+	ck_assert_uint_eq(fake_syscalls(), 14);
 	/* Once it is known what the device lacks, all of it takes little more. */
 	unit_ok(pm_query(m, &r, sizeof(r)));
 	fake_forget();
 	unit_ok(pm_query(m, &r, sizeof(r)));
 	ck_assert_uint_eq(fake_calls(FAKE_cachestat), 1);
 	ck_assert_uint_eq(fake_calls(FAKE_openat), 1);
-	ck_assert_uint_eq(fake_syscalls(), 17);
+	ck_assert_uint_eq(fake_syscalls(), 16);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
