@@ -2,12 +2,12 @@
 /*
  * One server of a cluster of three on 127.0.0.1, which the demo, the tests and the power cuts run.
  *
- *   server ID DIRECTORY PORT [load=N] [segment=BYTES] [snapshot=ENTRIES] [storage=uv] [payload=BYTES]
+ *   server ID DIRECTORY PORT [load=N] [segment=BYTES] [snapshot=ENTRIES] [payload=BYTES] [storage=uv] [promises=1]
  *
  * Its state machine is the list of values that were proposed. load=N: as leader it proposes random values, N at a time.
- * Lines on standard output: "state ROLE TERM COMMIT LEADER GRANULARITY" when that changes and once a second,
- * "ack VALUE" for each of its values that is committed and applied, "list COUNT" and "value VALUE" on SIGUSR1. SIGTERM
- * ends it.
+ * Lines on standard output: "state ROLE TERM COMMIT LEADER LAST GRANULARITY" when that changes and once a second (LAST:
+ * index of its last entry), "ack VALUE" for each of its values that is committed and applied, "list COUNT", "value
+ * VALUE" and "end" on SIGUSR1; with promises=1 those of promises.h too. SIGTERM ends it.
  */
 #include <errno.h>
 #include <pmdirect_raft.h>
@@ -19,6 +19,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "promises.h"
+
 #define SERVERS 3u
 #define RING 8 /* bytes of a value */
 
@@ -26,7 +28,7 @@ struct options {
 	unsigned load, payload;
 	size_t segment;
 	unsigned snapshot;
-	bool uv;
+	bool uv, promises;
 };
 
 struct server {
@@ -36,6 +38,7 @@ struct server {
 	struct raft_fsm fsm;
 	struct raft raft;
 	uv_timer_t timer;
+	uv_prepare_t prepare;
 	uv_signal_t terminate, dump;
 	struct options options;
 	uint64_t *values;
@@ -177,9 +180,15 @@ static void show(struct server *s)
 	raft_leader(&s->raft, &leader, &address);
 	snprintf(state, sizeof(state), "%s %llu", role(s), s->raft.current_term);
 	if (strcmp(state, s->state) || s->ticks % 50 == 0)
-		printf("state %s %llu %llu %s\n", state, s->raft.commit_index, leader,
+		printf("state %s %llu %llu %llu %s\n", state, s->raft.commit_index, leader, raft_last_index(&s->raft),
 		       s->options.uv ? "uv" : pmdirect_raft_granularity(&s->io));
 	strcpy(s->state, state);
+}
+
+/* Before the loop waits: what happened is said before a kill comes. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+	(void)prepare;
 	fflush(stdout);
 }
 
@@ -208,6 +217,7 @@ static void on_closed(struct raft *raft)
 {
 	struct server *s = raft->data;
 	uv_close((uv_handle_t *)&s->timer, NULL);
+	uv_close((uv_handle_t *)&s->prepare, NULL);
 	uv_close((uv_handle_t *)&s->terminate, NULL);
 	uv_close((uv_handle_t *)&s->dump, NULL);
 }
@@ -255,6 +265,8 @@ static void start(struct server *s, unsigned id, const char *directory, unsigned
 	rc = raft_init(&s->raft, &s->io, &s->fsm, id, address);
 	if (rc)
 		die("init", rc, s->io.errmsg);
+	if (s->options.promises)
+		say_promises(&s->io);
 	s->raft.data = s;
 	raft_set_election_timeout(&s->raft, 400);
 	raft_set_heartbeat_timeout(&s->raft, 80);
@@ -271,40 +283,59 @@ static void start(struct server *s, unsigned id, const char *directory, unsigned
 		die("start", rc, s->io.errmsg);
 }
 
+static void usage(const char *word)
+{
+	fprintf(stderr, "%s%susage: server ID DIRECTORY PORT [load=N] [segment=BYTES] [snapshot=ENTRIES] "
+	        "[payload=BYTES] [storage=uv] [promises=1]\n",
+	        word, *word ? ": no such word, or no such value of it; " : "");
+	exit(2);
+}
+
+static unsigned long number(const char *text, unsigned long min, unsigned long max, const char *word)
+{
+	char *end;
+	errno = 0;
+	unsigned long value = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || value < min || value > max)
+		usage(word);
+	return value;
+}
+
 static void parse(struct options *o, const char *word)
 {
-	unsigned long value = strchr(word, '=') ? strtoul(strchr(word, '=') + 1, NULL, 0) : 0;
+	const char *text = strchr(word, '=') ? strchr(word, '=') + 1 : "";
 	if (!strncmp(word, "load=", 5))
-		o->load = (unsigned)value;
+		o->load = (unsigned)number(text, 0, 1 << 20, word);
 	else if (!strncmp(word, "segment=", 8))
-		o->segment = value;
+		o->segment = number(text, 1, 1ul << 30, word);
 	else if (!strncmp(word, "snapshot=", 9))
-		o->snapshot = (unsigned)value;
-	else if (!strncmp(word, "payload=", 8) && value >= RING)
-		o->payload = (unsigned)value;
+		o->snapshot = (unsigned)number(text, 1, 1 << 30, word);
+	else if (!strncmp(word, "payload=", 8))
+		o->payload = (unsigned)number(text, RING, 1 << 30, word);
 	else if (!strcmp(word, "storage=uv"))
 		o->uv = true;
+	else if (!strcmp(word, "promises=1"))
+		o->promises = true;
 	else
-		die("usage", RAFT_INVALID, word);
+		usage(word);
 }
 
 int main(int argc, char **argv)
 {
 	static struct server s = {.options = {.segment = 8 << 20, .snapshot = 4096, .payload = RING}};
-	unsigned id = argc > 3 ? (unsigned)atoi(argv[1]) : 0;
-	if (!id || id > SERVERS) {
-		fprintf(stderr,
-		        "usage: server ID DIRECTORY PORT [load=N] [segment=BYTES] [snapshot=ENTRIES] [payload=BYTES] "
-		                "[storage=uv]\n");
-		return 2;
-	}
+	if (argc < 4)
+		usage("");
+	unsigned id = (unsigned)number(argv[1], 1, SERVERS, argv[1]);
+	unsigned port = (unsigned)number(argv[3], 1, 65535 - SERVERS, argv[3]);
 	for (int i = 4; i < argc; i++)
 		parse(&s.options, argv[i]);
 	signal(SIGPIPE, SIG_IGN);
 	uv_loop_init(&s.loop);
 	s.fsm = (struct raft_fsm){.version = 1, .data = &s, .apply = apply, .snapshot = snapshot, .restore = restore};
-	start(&s, id, argv[2], (unsigned)atoi(argv[3]));
+	start(&s, id, argv[2], port);
 	uv_timer_init(&s.loop, &s.timer);
+	uv_prepare_init(&s.loop, &s.prepare);
+	uv_prepare_start(&s.prepare, on_prepare);
 	uv_signal_init(&s.loop, &s.terminate);
 	uv_signal_init(&s.loop, &s.dump);
 	s.timer.data = s.terminate.data = s.dump.data = &s;

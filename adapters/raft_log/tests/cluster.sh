@@ -41,8 +41,11 @@ before() {
 }
 
 agree() {
-	[ "$(for n in 1 2 3; do grep '^state' /tmp/out.$n | tail -n 1 | cut -d' ' -f3,4; done | sort -u | wc -l)" = 1 ] &&
-		grep -q '^state leader' /tmp/out.?
+	# The leader has committed its last entry, and the others know it.
+	for n in 1 2 3; do grep '^state' /tmp/out.$n | tail -n 1; done | awk '
+		$2 == "leader" && $4 == $6 { leaders++ }
+		{ place = $3 " " $4; same[place]++ }
+		END { exit !(leaders == 1 && same[place] == 3) }'
 }
 
 after() {
