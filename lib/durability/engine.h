@@ -43,6 +43,7 @@ struct pm_writeback {
 	atomic_bool cut;           /* the file ended before something that was recorded */
 	atomic_bool all;           /* every drain covers the whole mapping: pm_page_demoted() */
 	unsigned char next_bit;    /* of the request that is queued next: pm_page_request.bit */
+	bool is_scattered;         /* the last turn wrote several runs; the leader alone changes it */
 	int error; /* of the first write-back that failed, until a recovery succeeds; the leader alone changes it */
 	atomic_bool is_shared;      /* a thread has waited for another */
 	bool is_led;                /* a turn is under way, or there is a candidate */

@@ -5,6 +5,10 @@
  * others have come. The thread that comes last takes the lead, and writes for the candidate too. No thread has to be
  * woken before the turn begins: where other programs want the CPUs, a woken thread may wait for milliseconds.
  *
+ * Where only one other is expected, and the last turn's pages were far apart, the first starts the write of its own
+ * before it sleeps: the disk works while the other thread wakes. It leads for as long as that takes. With three threads
+ * and more the start costs more than it gains, since the kernel interrupts the CPUs of those that run (page.c).
+ *
  * The oldest that waits at the end of a turn is the next candidate, for the same reason: a thread that asks before the
  * candidate runs may complete the turn, and lead it. A leader takes all that wait, up to a request that wants to be
  * alone. So no request is overtaken: it is served by the next turn, or by the one after a request that is alone.
@@ -12,8 +16,10 @@
 #include "durability/leader.h"
 #include "sys/sys.h"
 
+#define FEW 64u /* ranges: they are looked at with the lock held */
 #define MOST_PATIENCE_NS 400000u
 #define MOST_VAIN 6u
+#define MOST_STARTED ((size_t)64 << 10) /* bytes, by a candidate */
 
 /* What a request that waits was told. It may be gone as soon as it is told its result. */
 enum told {
@@ -110,6 +116,23 @@ static bool may_lead_at_once(const struct pm_writeback *w, const struct pm_page_
 	return self->wanted == PM_WANTED_ALONE || w->hasty || w->waiting_count + 1 >= w->expected;
 }
 
+static bool is_small_commit(const struct pm_page_request *r, size_t most)
+{
+	size_t length = 0;
+	if (r->wanted != PM_WANTED_RANGES || r->count > FEW)
+		return false;
+	for (size_t i = 0; i < r->count && length <= most; i++)
+		length += r->ranges[i].length;
+	return length <= most;
+}
+
+/* See the head of this file. Of two that store to one page the first would have it written twice. */
+static bool may_start(const struct pm_writeback *w, const struct pm_page_request *self)
+{
+	return !w->is_led && w->expected == 2 && w->is_scattered && !self->is_exact &&
+	       is_small_commit(self, MOST_STARTED);
+}
+
 /* ---- A thread that asks ---- */
 
 static void sleep_while_told_nothing(struct pm_writeback *w, struct pm_page_request *self, uint64_t most)
@@ -172,6 +195,9 @@ struct pm_page_request *pm_leader_ask(struct pm_writeback *w, struct pm_page_req
 	pthread_mutex_lock(&w->lock);
 	if (may_lead_at_once(w, self)) {
 		led = begin_turn(w, self);
+	} else if (may_start(w, self)) {
+		self->starts = w->is_led = true;
+		led = self;
 	} else {
 		gathers = !w->is_led;
 		queue(w, self);
@@ -182,19 +208,22 @@ struct pm_page_request *pm_leader_ask(struct pm_writeback *w, struct pm_page_req
 	return led ? led : wait_until_told(w, self, gathers);
 }
 
-/* ---- The end of a turn ---- */
-
-#define FEW 64u /* ranges: they are looked at with the lock held */
-
-static bool is_small_commit(const struct pm_page_request *r, size_t most)
+struct pm_page_request *pm_leader_gather(struct pm_writeback *w, struct pm_page_request *self)
 {
-	size_t length = 0;
-	if (r->wanted != PM_WANTED_RANGES || r->count > FEW)
-		return false;
-	for (size_t i = 0; i < r->count && length <= most; i++)
-		length += r->ranges[i].length;
-	return length <= most;
+	struct pm_page_request *led = NULL;
+	pthread_mutex_lock(&w->lock);
+	self->starts = false;
+	if (w->waiting) {
+		led = begin_turn(w, self);
+	} else {
+		queue(w, self);
+		make_candidate(w, self);
+	}
+	pthread_mutex_unlock(&w->lock);
+	return led ? led : wait_until_told(w, self, true);
 }
+
+/* ---- The end of a turn ---- */
 
 static bool is_led_by_others(const struct pm_page_request *r, size_t most)
 {

@@ -20,6 +20,8 @@ struct pm_page_request {
 	size_t count;
 	bool is_exact; /* the pages were made dirty by write(2): no folio is, as a whole */
 	int rc;
+	bool starts;               /* pm_leader_ask(): it is to start its write */
+	int started;               /* the error of that; 0: none */
 	uint64_t waited;           /* nanoseconds, for a leader and as one */
 	_Atomic uint64_t patience; /* nanoseconds: of a candidate */
 	int cancel_state;          /* of the thread, before */
@@ -32,8 +34,12 @@ struct pm_page_request {
  * Queues the request. Returns the requests that the calling thread leads from then on, its own the first: nothing else
  * is written until pm_leader_tell(). NULL: another thread has served it, with request->rc. The thread is not cancelled
  * before pm_leader_leave(): the others know of its request.
+ *
+ * With request->starts the thread leads only to start the write of its own ranges, and calls pm_leader_gather() then.
  */
 struct pm_page_request *pm_leader_ask(struct pm_writeback *, struct pm_page_request *);
+/* The same result as that of pm_leader_ask(), without starts. */
+struct pm_page_request *pm_leader_gather(struct pm_writeback *, struct pm_page_request *);
 /*
  * Ends the turn: tells those that were led, and the next leader. A failure is latched, and told to all that wait as
  * well: their pages may have been among those that were written.

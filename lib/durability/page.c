@@ -5,9 +5,10 @@
  *
  * One leader for many is faster: every msync costs a flush of the device's cache, and threads that sync one file at
  * once wait for each other's pages inside the kernel. The kernel also interrupts every other CPU that runs a thread of
- * the process, for each page that it writes (mm/rmap.c folio_mkclean): while the others sleep there is none. So no
- * thread starts the write of its own page before it waits, and no second group gathers meanwhile: both took longer, by
- * a fourth to a half. And only one at a time knows what failed:
+ * the process, for each page that it writes (mm/rmap.c folio_mkclean): while the others sleep there is none. So the
+ * leader writes nothing before the others have come, no thread starts the write of its own page before it waits, except
+ * the first of two (leader.c), and no second group gathers meanwhile: each of these took longer, by a fourth to a half.
+ * And only one at a time knows what failed:
  *
  *   The kernel reports an error once per file description, whichever pages failed (mm/filemap.c
  *   file_check_and_advance_wb_err): of two msyncs at once one may return the error of the other, and the other success.
@@ -26,6 +27,7 @@
  * msync each.
  */
 #include <errno.h>
+#include <linux/major.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -105,9 +107,15 @@ struct work {
 	bool more;                             /* is left behind the runs of the walk */
 	bool exact;                            /* nothing tells what is dirty because of a store */
 	bool between;                          /* the slices of a longer turn */
+	int started;                           /* the first error of a write that was started before */
 	struct pm_page_request *led;
 	struct pm_page_walk walk;
 };
+
+static void keep_first(int *error, int rc)
+{
+	*error = *error ? *error : rc;
+}
 
 static void note_wanted(struct work *work, const struct pm_page_request *led)
 {
@@ -115,6 +123,7 @@ static void note_wanted(struct work *work, const struct pm_page_request *led)
 		work->recorded |= led->wanted != PM_WANTED_RANGES;
 		work->whole |= led->wanted == PM_WANTED_ALL;
 		work->exact |= led->is_exact;
+		keep_first(&work->started, led->started);
 	}
 }
 
@@ -153,11 +162,6 @@ static bool find_more(struct pm_medium *m, struct work *work)
 		work->more = work->walk.more;
 	}
 	return work->walk.count;
-}
-
-static void keep_first(int *error, int rc)
-{
-	*error = *error ? *error : rc;
 }
 
 #define SLICE ((size_t)1 << 20) /* bytes; what a disk of 1 GB/s writes in a millisecond */
@@ -335,8 +339,10 @@ static int write_for(struct pm_medium *m, struct pm_page_request *led, bool betw
 		return 0;
 	struct pm_folios_seen folios;
 	pm_folios_look(m, work.whole || work.exact ? NULL : &work.walk, &folios);
+	w->is_scattered = work.walk.count > 1;
 	uint64_t took = pm_sys->now_ns();
 	int rc = write_work(m, &work);
+	keep_first(&rc, work.started);
 	took = pm_sys->now_ns() - took;
 	atomic_store_explicit(&w->turn_took, took, memory_order_relaxed);
 	led->waited += took;
@@ -352,11 +358,35 @@ int pm_page_write_all(struct pm_medium *m)
 	return write_for(m, &(struct pm_page_request){.wanted = PM_WANTED_ALL}, false);
 }
 
+/*
+ * The write of its own ranges, for a thread that gathers. An error is the turn's: only the call that tries to write a
+ * page may learn of it. A folio that was not looked at yet is left to the turn, which looks at what is dirty. Writes to
+ * a loop device are made by a thread of the kernel, which would have to be woken once more.
+ */
+static int start_own(struct pm_medium *m, const struct pm_page_request *r)
+{
+	struct work work;
+	struct pm_folios_seen folios;
+	memset(&work, 0, offsetof(struct work, walk));
+	work.request = r;
+	work.walk.count = 0;
+	if (m->device_major == LOOP_MAJOR || !add_ranges(m, &work) || !work.walk.count)
+		return 0;
+	pm_folios_look(m, &work.walk, &folios);
+	if (folios.count || atomic_load(&m->can_write_ranges) != PM_YES || pm_medium_check(m))
+		return 0;
+	return pm_write_runs(m, work.walk.run, work.walk.count, SYNC_FILE_RANGE_WRITE);
+}
+
 /* What this thread flushed is recorded, or a leader took it, or it is written. */
 static int complete(struct pm_medium *m, struct pm_page_request *self)
 {
 	struct pm_writeback *w = &m->writeback;
 	struct pm_page_request *led = pm_leader_ask(w, self);
+	if (self->starts) {
+		self->started = w->error ? 0 : start_own(m, self);
+		led = pm_leader_gather(w, self);
+	}
 	/* The latch changes only under a leader. */
 	if (led)
 		pm_leader_tell(w, led, w->error ? w->error : write_for(m, led, false));

@@ -88,14 +88,27 @@ static int kernel_msync(void *address, size_t length)
 	return rc;
 }
 
+/* A file system that finds no block for a page tells this call. What fails later is told to one that waits. */
+static int start(size_t first, size_t end)
+{
+	bool failed = false;
+	pthread_mutex_lock(&kernel.lock);
+	kernel.starts++;
+	kernel.started = (unsigned)first;
+	for (size_t n = first; n < end && kernel.starts_write; n++)
+		failed |= write_page((unsigned)n);
+	pthread_mutex_unlock(&kernel.lock);
+	return kernel.tells_writer && failed ? -ENOSPC : 0;
+}
+
 static int kernel_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags)
 {
 	(void)fd;
 	bool asks = flags == SYNC_FILE_RANGE_WAIT_BEFORE;
-	if (flags == SYNC_FILE_RANGE_WRITE)
-		__atomic_add_fetch(&kernel.starts, 1, __ATOMIC_RELAXED);
-	if (!length || flags == SYNC_FILE_RANGE_WRITE)
+	if (!length)
 		return 0;
+	if (flags == SYNC_FILE_RANGE_WRITE)
+		return start(offset / syncing_page, (offset + length) / syncing_page);
 	/* It waits for the pages of the range, if there can be any. */
 	unit_expect(!asks || (offset == INT64_MAX - 1 && length == 1));
 	pthread_mutex_lock(&kernel.lock);

@@ -23,12 +23,14 @@ struct syncing {
 	bool held[SYNCING_PAGES];    /* a call that writes it waits */
 	bool reached[SYNCING_PAGES]; /* and does now */
 	unsigned failures, told;     /* by the mapping's description */
+	bool starts_write;           /* sync_file_range that does not wait has written when it returns */
 	bool tells_writer;           /* a failure is told to the call that met it, and by no description */
 	unsigned fails_page;         /* always; 0: none */
 	unsigned fails_one_in;       /* of the pages written; 0: none */
 	unsigned longest;            /* writing takes at most so long, and so may a flush, in microseconds */
 	unsigned syncs, ranges;      /* msync, sync_file_range that wait */
 	unsigned starts;             /* sync_file_range that do not wait */
+	unsigned started;            /* the first page of the last of these */
 	size_t pages;                /* that these covered */
 	uint32_t random;
 };
