@@ -9,7 +9,8 @@
  *
  * live goes on until the power is cut. left maps the file, and stores when the script says so (/tmp/go): until then
  * other calls may commit the file system's journal. KIND is prepared, plain, sparse, or beside: there a thread drains
- * areas of more than 1 MiB meanwhile, and commits are written between the slices of a drain.
+ * areas of more than 1 MiB meanwhile, and commits are written between the slices of a drain. In a pair two threads
+ * commit at the same moment, several times in a row: the first of them starts its write before the second comes.
  */
 #include <pmdirect.h>
 #include <pthread.h>
@@ -24,11 +25,13 @@
 #define GROUPS 256u
 #define THREADS 3u
 #define BEGUN 40u
+#define ROW 6u
 #define AREAS 2u
 #define AREA (((size_t)1 << 20) + 16 * PAGE)
 
 static const char *name, *path, *verb = "promise";
-static bool on_disk, beside;
+static bool on_disk, beside, pair;
+static pthread_barrier_t moment; /* of a pair */
 static struct pm_mapping *m;
 static atomic_uint next_group;
 
@@ -102,11 +105,15 @@ static void touch(const char *what)
 /* So many are committed at least before the cut; the rest takes longer than that. */
 static void *commit_slowly(void *arg)
 {
-	unsigned group;
+	unsigned group, done = 0;
 	while ((group = atomic_fetch_add(&next_group, 1)) < GROUPS && !commit_group(group)) {
 		if (group == BEGUN)
 			touch("begun");
+		if (pair && ++done % ROW)
+			continue;
 		usleep(group < BEGUN ? 20000 : 500000);
+		if (pair)
+			pthread_barrier_wait(&moment);
 	}
 	return arg;
 }
@@ -140,7 +147,7 @@ static int map(const char *kind, bool may_create)
 	struct pm_options o = {.size = sizeof(o),
 	                       .length = QUARTERS * GROUPS * PAGE + (beside ? (AREAS + 1) * AREA : 0),
 	                       .flags = !may_create                 ? PM_READ_ONLY
-	                                : beside || !strcmp(kind, "prepared") ? PM_CREATE | PM_PREPARE
+	                                : beside || pair || !strcmp(kind, "prepared") ? PM_CREATE | PM_PREPARE
 	                                : !strcmp(kind, "sparse")   ? PM_CREATE | PM_SPARSE
 	                                                            : PM_CREATE};
 	if (pm_map(path, &o, &m))
@@ -152,12 +159,14 @@ static int map(const char *kind, bool may_create)
 static int live(const char *kind)
 {
 	pthread_t threads[THREADS], drains;
+	unsigned count = pair ? 2 : THREADS;
 	int rc = map(kind, true);
+	pthread_barrier_init(&moment, NULL, 2);
 	if (!rc && beside)
 		rc = pthread_create(&drains, NULL, drain_areas, NULL);
-	for (unsigned i = 0; i < THREADS && !rc; i++)
+	for (unsigned i = 0; i < count && !rc; i++)
 		rc = pthread_create(&threads[i], NULL, commit_slowly, NULL);
-	for (unsigned i = 0; i < THREADS && !rc; i++)
+	for (unsigned i = 0; i < count && !rc; i++)
 		pthread_join(threads[i], NULL);
 	pause();
 	return rc;
@@ -202,6 +211,7 @@ int main(int argc, char **argv)
 	name = argv[2], path = argv[3];
 	on_disk = strstr(name, "disk");
 	beside = strstr(name, "beside");
+	pair = strstr(name, "pair");
 	if (!strcmp(argv[1], "found"))
 		return find();
 	return argc < 5 ? 2 : !strcmp(argv[1], "left") ? leave(argv[4]) : live(argv[4]);

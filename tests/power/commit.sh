@@ -12,6 +12,7 @@ each_live() {
 	done
 	for fs in ext4-disk xfs-disk; do
 		$1 ./commit live "beside-$fs" "$D/$fs/beside" beside
+		$1 ./commit live "pair-$fs" "$D/$fs/pair" pair
 	done
 }
 
@@ -50,7 +51,7 @@ before() {
 		wait_for_all done 10
 		wait_for_all begun 1
 	else
-		wait_for_all begun 14
+		wait_for_all begun 16
 	fi
 	echo cut >&3
 	sleep 1000
