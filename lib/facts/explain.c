@@ -89,8 +89,8 @@ static const struct {
 	[PM_REASON_IMMUTABLE] = {"immutable", "the file was made immutable or append-only"},
 };
 
+/* A number that is left out was an advice once. */
 static const char *const advices[] = {
-	[PM_ADVICE_NONE] = "",
 	[PM_ADVICE_PREPARE] = "map with PM_PREPARE",
 	[PM_ADVICE_MOUNT_DAX] = "put the file on persistent memory with DAX (mount -o dax, or the inode's DAX flag)",
 	[PM_ADVICE_REAL_MEDIUM] = "use an identified persistent medium",
@@ -124,8 +124,8 @@ const char *pm_reason_name(enum pm_reason reason)
 void pm_explain_reason(enum pm_reason reason, enum pm_advice advice, char *text, size_t size)
 {
 	const char *sentence = (size_t)reason < COUNT(reasons) ? reasons[reason].sentence : "unknown reason";
-	const char *what = (size_t)advice < COUNT(advices) ? advices[advice] : "";
-	snprintf(text, size, "%s%s%s", sentence, what[0] ? "; " : "", what);
+	const char *what = (size_t)advice < COUNT(advices) ? advices[advice] : NULL;
+	snprintf(text, size, "%s%s%s", sentence, what ? "; " : "", what ? what : "");
 }
 
 static bool says(const struct pm_report *r, enum pm_evidence_row row, enum pm_state state)
@@ -353,7 +353,7 @@ static void say_untold(struct pm_text *t, const struct pm_report *r, enum gravit
 
 static void say_advice(struct pm_text *t, const struct pm_report *r)
 {
-	if (r->advice != PM_ADVICE_NONE && (size_t)r->advice < COUNT(advices))
+	if ((size_t)r->advice < COUNT(advices) && advices[r->advice])
 		say(t, "Advice: %s. ", advices[r->advice]);
 	/* PM_PREPARE makes drains cheap here, and meets no request. */
 	bool is_unwritten = says(r, PM_EV_ALLOCATED, PM_NO) || says(r, PM_EV_EXTENTS_WRITTEN, PM_NO);

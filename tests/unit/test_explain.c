@@ -153,6 +153,8 @@ START_TEST(the_first_sentence_is_what_the_mapping_is)
 }
 END_TEST
 
+#define FORMER_ADVICE 10 /* the number is not used again */
+
 /* Every reason and every advice has a sentence of its own. */
 START_TEST(every_value_has_a_sentence)
 {
@@ -168,6 +170,10 @@ START_TEST(every_value_has_a_sentence)
 	}
 	for (int i = 1; i <= PM_ADVICE_RANDOM_ACCESS; i++) {
 		pm_explain_reason(PM_REASON_NONE, (enum pm_advice)i, text, sizeof(text));
+		if (i == FORMER_ADVICE) {
+			ck_assert_ptr_null(strstr(text, "; "));
+			continue;
+		}
 		ck_assert_ptr_nonnull(strstr(text, "; "));
 		ck_assert_uint_gt(strlen(strstr(text, "; ")), 8);
 	}
