@@ -67,7 +67,7 @@ why() {
 guard() {
 	status 0 -- "$program" file
 	says '^all is there, the sum is 0$'
-	says '^lost from offset 16384: .*offset 16384 is past the end of the file .cut off at 16384.$'
+	says '^lost from offset 16384: .*offset 16384 is past the end of the file .truncated to 16384.$'
 	status 1 -- "$program" no/file
 	complains "no/file"
 }

@@ -72,14 +72,14 @@ int pmr_metadata_open(struct pmr_home *home, struct pmr_metadata *ret, bool *ret
 	struct pmr_metadata m = {0};
 	pmr_path(home, "metadata", path);
 	if (pmr_file_is_empty(path))
-		return pmr_fail(message, RAFT_CORRUPT, "%s has 0 bytes: it was cut off", path);
+		return pmr_fail(message, RAFT_CORRUPT, "%s has 0 bytes: it was truncated", path);
 	m.new_file = access(path, F_OK);
 	int rc = m.new_file ? pmr_file_make(path, SLOTS * PMR_PAGE, PM_PREPARE, &m.map, message)
 	                    : pmr_file_map(path, 0, &m.map, message);
 	if (rc)
 		return rc;
 	if (pm_length(m.map) < SLOTS * PMR_PAGE)
-		rc = pmr_fail(message, RAFT_CORRUPT, "%s has %" PRIu64 " bytes: it was cut off", path,
+		rc = pmr_fail(message, RAFT_CORRUPT, "%s has %" PRIu64 " bytes: it was truncated", path,
 		              pm_length(m.map));
 	else
 		rc = load(home, &m, ret_made, message);

@@ -130,7 +130,7 @@ static int take_header(const struct pmr_home *home, struct pmr_segment *s, const
 	if (h.identity != home->identity || h.number != s->number)
 		return pmr_fail(message, RAFT_CORRUPT, "%s is of another directory or was renamed", name);
 	if (h.size != s->size)
-		return pmr_fail(message, RAFT_CORRUPT, "%s has %" PRIu64 " bytes, not %" PRIu64 ": it was cut off",
+		return pmr_fail(message, RAFT_CORRUPT, "%s has %" PRIu64 " bytes, not %" PRIu64 ": it was truncated",
 		                name,
 		                s->size, h.size);
 	begin(s, &h);

@@ -227,7 +227,7 @@ static int check(const struct pmr_home *home, struct pm_mapping *map, const stru
 	if (h->server != home->server || h->identity != home->identity)
 		return pmr_fail(message, RAFT_BADID, "%s is of another directory, of server %" PRIu64, path, h->server);
 	if (h->length > pm_length(map) || pm_length(map) - h->length != DATA_AT + h->configuration_length)
-		return pmr_fail(message, RAFT_CORRUPT, "%s has %" PRIu64 " bytes: it was cut off", path,
+		return pmr_fail(message, RAFT_CORRUPT, "%s has %" PRIu64 " bytes: it was truncated", path,
 		                pm_length(map));
 	return 0;
 }

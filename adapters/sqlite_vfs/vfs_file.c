@@ -186,7 +186,7 @@ static int sync_all(struct pmdirect_file *f, int flags)
 	} else {
 		rc = pm_sync(f->map);
 	}
-	if (rc == -ERANGE) /* cut off meanwhile: the next access follows the file */
+	if (rc == -ERANGE) /* truncated meanwhile: the next access follows the file */
 		return sync_below(f, flags);
 	if (rc) {
 		f->error = rc;
@@ -361,7 +361,7 @@ static int file_characteristics(sqlite3_file *file)
 
 /* ---- Pages without a copy ---------------------------------------------------------------------- */
 
-/* Only what the file had a moment ago: a page that another process cut off since is a SIGBUS, as with the VFS below. */
+/* Only what the file had a moment ago: a page that was truncated since is a SIGBUS, as with the VFS below. */
 static int file_fetch(sqlite3_file *file, sqlite3_int64 offset, int length, void **ret)
 {
 	struct pmdirect_file *f = mine(file);

@@ -140,7 +140,7 @@ static inline bool pm_medium_is_untold(const struct pm_medium *m, uint64_t offse
 void pm_medium_init(struct pm_medium *);
 void pm_medium_destroy(struct pm_medium *);
 /*
- * The mapping ends there by now, and the file not before. is_acknowledged: what was cut off until now does not count,
+ * The mapping ends there by now, and the file not before. is_acknowledged: what was truncated until now does not count,
  * unless the caller was not told of it.
  */
 void pm_medium_set_reach(struct pm_medium *, uint64_t reach, bool is_acknowledged);

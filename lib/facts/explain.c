@@ -194,7 +194,7 @@ static void say_end(struct pm_text *t, const struct pm_report *r, enum gravity *
 		return;
 	if (r->evidence[PM_EV_IN_FILE].text[0])
 		say(t,
-		    "The file was cut off at %" PRIu64
+		    "The file was truncated to %" PRIu64
 		    ", inside the range, and has grown since: what was stored behind that is lost, and durability "
 		    "calls there fail until pm_resize(); " RESIZE ". ",
 		    r->evidence[PM_EV_IN_FILE].value);

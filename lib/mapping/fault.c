@@ -124,8 +124,8 @@ static int find_cause_in_file(struct pm_mapping *m, const struct pm_fault *f, co
 	pm_gate_note_end(m, stx->stx_size, resized);
 	if (offset - offset % page >= stx->stx_size) {
 		pm_medium_tell_end(&m->medium);
-		return pm_fail(-EIO, call, m->name, "offset %llu is past the end of the file (cut off at %llu)", offset,
-		               (unsigned long long)stx->stx_size);
+		return pm_fail(-EIO, call, m->name, "offset %llu is past the end of the file (truncated to %llu)",
+		               offset, (unsigned long long)stx->stx_size);
 	}
 	int rc = why_no_store(m, stx, offset, page);
 	if (rc == -EPERM)

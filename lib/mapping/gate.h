@@ -27,7 +27,7 @@ void pm_gate_note_end(struct pm_mapping *, uint64_t end, unsigned resized);
 /* The same where the medium knows it already. */
 void pm_gate_note_cut(struct pm_mapping *);
 int pm_gate_cut_off(struct pm_mapping *, const char *call);
-/* pm_gate_leave() after a drain of all that was recorded: its 0 is -ERANGE if something flushed was cut off. */
+/* pm_gate_leave() after a drain of all that was recorded: its 0 is -ERANGE if something flushed was truncated. */
 int pm_gate_leave_drain(struct pm_mapping *, const char *call, int rc);
 /* pm_clear_error() */
 int pm_gate_clear(struct pm_mapping *);

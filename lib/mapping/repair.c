@@ -67,8 +67,8 @@ static int find_bad(struct pm_subject *s, uint64_t *first, uint64_t *bytes)
 }
 
 /*
- * Whether write(2) does there what it should. It cannot be told not to grow a file, so a file that is cut off from now
- * on becomes longer again, as by any write(2).
+ * Whether write(2) does there what it should. It cannot be told not to grow a file, so a file that is truncated from
+ * now on becomes longer again, as by any write(2).
  */
 static int may_write(struct pm_mapping *m, const char *call, struct pm_subject *s)
 {

@@ -368,7 +368,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 	/* Where the file reaches there again another process made it longer, which is in no journal yet. */
 	if (pm_medium_is_cut(&m->medium))
 		rc = complete_file(m, 0, 0);
-	if (rc || length == m->mapped.range.length) /* what was cut off is zeros now */
+	if (rc || length == m->mapped.range.length) /* what was truncated is zeros now */
 		return rc ? rc : remap(m, length);
 	rc = grows ? grow(m, length, cuts, batch) : shrink(m, length);
 	if (rc)

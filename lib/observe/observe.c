@@ -172,7 +172,7 @@ static void blame_descriptor(struct pm_report *r, bool all)
 		                "closed or reused by the program");
 }
 
-/* Calls on the part that was cut off fail until pm_resize(), also while the file is longer again. */
+/* Calls on the part that was truncated fail until pm_resize(), also while the file is longer again. */
 static void blame_end(struct pm_report *r, uint64_t cut_at, bool all)
 {
 	struct pm_evidence *row = &r->evidence[PM_EV_IN_FILE];

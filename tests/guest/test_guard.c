@@ -70,9 +70,9 @@ static void check_cut_off(const char *path)
 	CHECK(truncate(path, (off_t)(OFFSET + 8 * PAGE)) == 0);
 	CHECK(pm_guarded(m, store, base + 8 * PAGE - 1, &f, sizeof(f)) == 7);
 	CHECK(pm_guarded(m, store, base + 20 * PAGE, &f, sizeof(f)) == -EIO);
-	check_fault(&f, m, 20 * PAGE, -EIO, "cut off at 45156");
+	check_fault(&f, m, 20 * PAGE, -EIO, "truncated to 45156");
 	CHECK(pm_guarded(m, load, base + SIZE - 1, &f, sizeof(f)) == -EIO);
-	check_fault(&f, m, SIZE - 1, -EIO, "cut off at 45156");
+	check_fault(&f, m, SIZE - 1, -EIO, "truncated to 45156");
 	CHECK(truncate(path, (off_t)(OFFSET + SIZE)) == 0);
 	CHECK(pm_guarded(m, load, base + 20 * PAGE, &f, sizeof(f)) == 8);
 	int drained = pm_drain(m); /* on lines, and after them, it covers the whole mapping */
@@ -120,7 +120,7 @@ static void check_full(const char *path, const char *filler)
 	/* What is cut off is no want of space, on a full file system either. */
 	CHECK(truncate(path, (off_t)(OFFSET + PAGE)) == 0);
 	CHECK(pm_guarded(m, store, base + at, &f, sizeof(f)) == -EIO);
-	check_fault(&f, m, at, -EIO, "cut off");
+	check_fault(&f, m, at, -EIO, "truncated");
 	CHECK(truncate(path, (off_t)(OFFSET + length)) == 0);
 	unlink(filler);
 	sync();

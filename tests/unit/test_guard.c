@@ -114,7 +114,7 @@ START_TEST(the_fault_says_where)
 	for (size_t i = 0; i < COUNT(cuts); i++) {
 		uint64_t there = (cuts[i] + page - 1) / page * page;
 		guarding_cut(cuts[i]);
-		snprintf(sentence, sizeof(sentence), "cut off at %llu", (unsigned long long)cuts[i]);
+		snprintf(sentence, sizeof(sentence), "truncated to %llu", (unsigned long long)cuts[i]);
 		for (unsigned n = 0; n < 50; n++) {
 			uint64_t at = unit_random() % pm_length(m), offset = at + views[_i].offset;
 			bool is_there = offset < there;

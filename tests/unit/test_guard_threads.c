@@ -103,7 +103,7 @@ static void expect_fault(struct worker *w, pm_guarded_fn *function)
 	int rc = pm_guarded(w->m[0], function, w, &f, sizeof(f));
 	uint64_t offset = (uint64_t)(w->at - (char *)pm_base(w->m[0]));
 	if (rc == -EIO && f.error == -EIO && f.address == w->at && f.offset == offset && f.code == BUS_ADRERR &&
-	    strstr(pm_error_detail(), "cut off"))
+	    strstr(pm_error_detail(), "truncated"))
 		w->caught++;
 	else
 		w->wrong++;

@@ -164,7 +164,7 @@ START_TEST(a_file_cut_off_inside_the_range)
 	ck_assert_uint_eq(r->evidence[PM_EV_IN_FILE].value, 8192);
 	char text[4096];
 	pm_explain(r, text, sizeof(text));
-	ck_assert_ptr_nonnull(strstr(text, "cut off at 8192, inside the range, and has grown since"));
+	ck_assert_ptr_nonnull(strstr(text, "truncated to 8192, inside the range, and has grown since"));
 	unit_ok(pm_resize(m, 1 << 20));
 	r = unit_query(m);
 	ck_assert_int_eq(r->granularity, PM_PAGE);

@@ -77,7 +77,7 @@ static const struct {
 	{{.kind = PM_EVENT_PROMOTED, .old_granularity = PM_PAGE, .new_granularity = PM_CACHE_LINE},
          "The mapping was promoted: user space commits alone again. Granularity was page, and is cache line."},
 	{{.kind = PM_EVENT_HOLE, .reason = PM_REASON_HOLE, .offset = 0, .length = 1},
-         "Blocks were taken from the file: punched, or cut off and grown again (bytes 0 to 0 of the file)."},
+         "Blocks were taken from the file: punched, or truncated and grown again (bytes 0 to 0 of the file)."},
 	{{.kind = PM_EVENT_NAME_LOST, .reason = PM_REASON_MOVED, .offset = 5, .length = 6},
          "The path does not lead to the file any more: the file has another path than when it was mapped."},
 	{{.kind = (enum pm_event_kind)99, .reason = PM_REASON_HOLE}, "An event of an unknown kind."},

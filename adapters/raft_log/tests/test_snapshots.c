@@ -97,7 +97,7 @@ void damaged_snapshot(void)
 	refuse(1, RAFT_CORRUPT, "header is damaged");
 	flip(path, 30);
 	CHECK(!truncate(path, 4100));
-	refuse(1, RAFT_CORRUPT, "cut off");
+	refuse(1, RAFT_CORRUPT, "truncated");
 	/* The whole log is there still, so the server can do without one that was never published. */
 	set_word(path, 0);
 	check_log(1, 20, 2, 1000);

@@ -59,7 +59,7 @@ static void slots(void)
 	CHECK(io.term == 6);
 	close_io(&io);
 	CHECK(!truncate(path, 4096));
-	refuse(1, RAFT_CORRUPT, "cut off");
+	refuse(1, RAFT_CORRUPT, "truncated");
 	CHECK(!truncate(path, 0));
 	refuse(1, RAFT_CORRUPT, "0 bytes");
 	CHECK(!unlink(path));
@@ -272,7 +272,7 @@ static void damaged(void)
 	refuse(1, RAFT_CORRUPT, "header is damaged");
 	flip(path, 24);
 	CHECK(!truncate(path, RECORDS_AT + 8192));
-	refuse(1, RAFT_CORRUPT, "cut off");
+	refuse(1, RAFT_CORRUPT, "truncated");
 }
 
 static void missing(void)
