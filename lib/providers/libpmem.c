@@ -44,7 +44,7 @@ static bool environment_interferes(void)
 static void *load(void *unused)
 {
 	(void)unused;
-	if (unshare(CLONE_FS))
+	if (pm_sys->unshare(CLONE_FS))
 		return (void *)"not loaded: unshare(CLONE_FS) is not permitted";
 	void *library = pm_sys->dlopen(PM_LIBPMEM_PATH);
 	if (!library)

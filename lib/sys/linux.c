@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -278,6 +279,11 @@ static void *do_dlopen(const char *path)
 	return dlopen(path, RTLD_NOW | RTLD_LOCAL);
 }
 
+static int do_unshare(int flags)
+{
+	return result(unshare(flags));
+}
+
 static int do_sigaction(int number, const struct sigaction *action, struct sigaction *old)
 {
 	return result(sigaction(number, action, old));
@@ -387,6 +393,7 @@ const struct pm_sys pm_sys_linux = {
 	.euid = do_euid,
 	.getenv = do_getenv,
 	.dlopen = do_dlopen,
+	.unshare = do_unshare,
 	.sigaction = do_sigaction,
 	.pthread_sigmask = do_pthread_sigmask,
 	.rt_tgsigqueueinfo = do_rt_tgsigqueueinfo,

@@ -166,6 +166,7 @@ struct pm_sys {
 	unsigned (*euid)(void);
 	const char *(*getenv)(const char *name); /* secure_getenv(3): no system call, but an input */
 	void *(*dlopen)(const char *path);       /* no system call, either */
+	int (*unshare)(int flags);               /* of the calling thread */
 	int (*sigaction)(int number, const struct sigaction *action, struct sigaction *old);
 	int (*pthread_sigmask)(int how, const sigset_t *set, sigset_t *old); /* of the thread */
 	int (*rt_tgsigqueueinfo)(const siginfo_t *info); /* the calling thread: rt_tgsigqueueinfo(2) */

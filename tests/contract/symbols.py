@@ -6,7 +6,7 @@
   symbols.py calls LIBRARY                no function a library must not call
   symbols.py loading LIBRARY              libc alone is needed; nothing runs when the library is loaded
   symbols.py pure ARCHIVE                 the policy calls nothing
-  symbols.py signals ARCHIVE              signals are touched by the table of system calls alone, where tests see it
+  symbols.py system ARCHIVE               system calls are made by the table of them alone, where tests see it
   symbols.py --self-test CC               each of them fails where it must
 """
 
@@ -30,6 +30,12 @@ FORBIDDEN = re.compile(r"""^_*(?:
   )(?:_chk|64)?$""", re.VERBOSE)
 # Only for a program that asks for a guard: the unit tests' fake machine sees to that.
 TABLED = {"sigaction", "pthread_sigmask"}
+# Functions of the C library that compute, or allocate, or belong to threads and to the loader.
+COMPUTES = re.compile(r"""^_*(?:
+    (?:mem|str)\w+ | (?:v?s|vas|as)n?printf | (?:isoc\d+_)?sscanf | malloc | calloc | realloc | free | sysconf | environ
+  | (?:pthread|sem)_\w+ | sig(?:empty|fill|add|del|is)\w+ | siglongjmp | sigsetjmp | dl(?:sym|addr|_iterate_phdr)
+  | errno_location | tls_get_addr | GLOBAL_OFFSET_TABLE_ | stack_chk_fail | [autl]b?san_\w+
+  )(?:_chk|64)?$""", re.VERBOSE)
 NEEDED = re.compile(r"^(?:libc\.so\.\d+|ld-linux[\w.-]*)$")
 # What a compiler may make of an assignment or a loop, and of the instrumentation of a special build.
 IMPLIED = re.compile(r"^(?:mem(?:set|cpy|move|cmp)|_GLOBAL_OFFSET_TABLE_|__stack_chk_fail|__[aut]b?san_\w+)$")
@@ -104,16 +110,19 @@ def pure(archive):
     return problems if seen else ["no policy in the archive"]
 
 
-def signals(archive):
-    member, problems, seen = "", [], False
+def system(archive):
+    member, defined, called = "", set(), []
     for line in run("nm", archive).splitlines():
         if line.endswith(":"):
             member = line[:-1]
-        elif line and line.split()[-1] in TABLED:
-            seen = True
-            if not re.search(r"(?:^|_)sys_\w+\.c\.o$", member):
-                problems.append(f"{line.split()[-1]}: called by {member}")
-    return problems if seen else ["no object touches signals: is this the library?"]
+        elif line:
+            *_, kind, name = line.split()
+            (called.append((name, member)) if kind == "U" else defined.add(name))
+    problems = [f"{name}: called by {member}" for name, member in called
+                if name not in defined and not re.search(r"(?:^|_)(?:sys|cpu)_\w+\.c\.o$", member)
+                and (name in TABLED or not COMPUTES.match(name))]
+    is_library = any(name in TABLED for name, _ in called)
+    return problems if is_library else ["no object touches signals: is this the library?"]
 
 
 BAD_HEADER = "PM_API int pm_there(void);\n/**\n * pm_gone - x\n */\nPM_API int pm_gone(void);\n"
@@ -126,10 +135,12 @@ int pm_leak(void) { abort(); }
 __attribute__((constructor)) static void early(void) { puts("early"); }
 """
 BAD_POLICY = """
+#define _GNU_SOURCE
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 static int count;
-int pm_decide(void) { return rand() + sigaction(SIGBUS, NULL, NULL) + count++; }
+int pm_decide(void) { return rand() + unshare(0) + sigaction(SIGBUS, NULL, NULL) + count++; }
 """
 
 
@@ -144,16 +155,17 @@ def self_test(compiler):
         run(*compiler, "-c", "-o", str(root / "policy.o"), str(root / "policy.c"))
         run("ar", "rc", archive, str(root / "policy.o"))
         found = exports(library, root / "bad.h", root / "bad.map") + calls(library) + loading(library) + pure(archive)
-        found += signals(archive)
+        found += system(archive)
     expected = ["pm_leak: exported, not", "pm_gone: in the header, not exported", "pm_there: exported without",
                 "pm_stale: in the version", "pm_gone: in the header, not in the version", "printf: a library",
                 "abort: a library", "puts: a library", "libm.so.6: needed", "early: runs", "SONAME is None",
-                "rand: the policy calls", "count: the policy has state", "sigaction: called by policy.o"]
+                "rand: the policy calls", "count: the policy has state", "sigaction: called by policy.o",
+                "unshare: called by policy.o"]
     return [f"not found: {words}" for words in expected if not any(words in problem for problem in found)]
 
 
 def main(check, *arguments):
-    checks = {"exports": exports, "calls": calls, "loading": loading, "pure": pure, "signals": signals}
+    checks = {"exports": exports, "calls": calls, "loading": loading, "pure": pure, "system": system}
     problems = self_test(arguments) if check == "--self-test" else checks[check](*arguments)
     for problem in problems:
         print(problem)

@@ -111,6 +111,7 @@
 	X(INPUT, unsigned, euid, (void), (), .fd = -1) \
 	X(INPUT, const char *, getenv, (const char *name), (name), .fd = -1) \
 	X(INPUT, void *, dlopen, (const char *path), (path), .fd = -1) \
+	X(CALL, int, unshare, (int flags), (flags), .fd = -1, .flags = (unsigned)flags) \
 	X(CALL, int, sigaction, (int number, const struct sigaction *action, struct sigaction *old), \
 	  (number, action, old), .fd = -1) \
 	X(CALL, int, pthread_sigmask, (int how, const sigset_t *set, sigset_t *old), (how, set, old), .fd = -1) \

@@ -286,6 +286,23 @@ START_TEST(libpmem_is_loaded_for_direct_mappings_only)
 }
 END_TEST
 
+/* It is loaded in a thread that has a working directory of its own, or not at all. */
+START_TEST(without_unshare_there_is_no_libpmem)
+{
+	const char *text;
+	if (pm_libpmem_loaded(&text))
+		return;
+	start(&fake_dax);
+	fake.loads_providers = true;
+	fake_fail(FAKE_unshare, 0, EPERM);
+	struct pm_mapping *m = unit_map(unit_file("file", 65536), NULL);
+	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_LIBPMEM].state, PM_NO);
+	ck_assert_uint_eq(fake_calls(FAKE_unshare), 1);
+	ck_assert_uint_eq(fake_calls(FAKE_dlopen), 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("events");
@@ -293,6 +310,7 @@ int main(void)
 	tcase_add_test(c, without_libunwind_the_place_is_not_known);
 	tcase_add_test(c, with_libunwind_the_place_is_known);
 	tcase_add_test(c, libpmem_is_loaded_for_direct_mappings_only);
+	tcase_add_test(c, without_unshare_there_is_no_libpmem);
 	tcase_add_loop_test(c, a_hint_that_is_not_met_is_an_event, 0, (int)fake_machines_count);
 	tcase_add_loop_test(c, a_hint_that_is_not_met_is_told_to_who_asks_later, 0, 2 * (int)fake_machines_count);
 	tcase_add_test(c, what_was_avoided_is_no_event);
