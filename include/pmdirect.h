@@ -226,7 +226,7 @@ struct pm_report {
 	enum pm_reason reason;
 	enum pm_advice advice;
 	enum pm_request sync_request, direct_request;
-	int error; /* negative: what durability calls return until pm_clear_error(); 0 if none */
+	int error; /* negative: what durability calls return until pm_clear_error() (-EBADF: for good); 0 if none */
 	uint64_t offset, length;
 	struct pm_evidence evidence[PM_EVIDENCE_ROWS]; /* last, so that rows can be added */
 };

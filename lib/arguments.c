@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "arguments.h"
 #include "error.h"
@@ -51,6 +52,8 @@ static const char *contradiction(const struct pm_options *o)
 		return "PM_FAIL_ON_DEMOTION needs a guarantee";
 	if (f & PM_ANONYMOUS && f & ~(PM_ANONYMOUS | PM_PRIVATE))
 		return "PM_ANONYMOUS goes with no other flag but PM_PRIVATE, which it is anyway";
+	if (f & PM_ANONYMOUS && !o->length)
+		return "options->length is 0, and anonymous memory has no file to take a length from";
 	if (f & PM_ANONYMOUS && o->offset)
 		return "anonymous memory has no offset";
 	if (o->reserve && f & (PM_PRIVATE | PM_ANONYMOUS))
@@ -145,8 +148,15 @@ int pm_take_options(const char *call, const char *path, const struct pm_options 
 		if (bytes[i])
 			return pm_fail(-E2BIG, call, path, "options that this version does not know are set");
 	memcpy(out, in, in->size < sizeof(*out) ? in->size : sizeof(*out));
-	const char *wrong = contradiction(out);
-	return wrong ? pm_fail(-EINVAL, call, path, "%s", wrong) : 0;
+	const char *wrong = contradiction(out), *name = path;
+	if (!path && out->flags & PM_ANONYMOUS)
+		name = "anonymous memory";
+	if (wrong)
+		return pm_fail(-EINVAL, call, name, "%s", wrong);
+	if (out->flags & PM_ANONYMOUS && out->length > PTRDIFF_MAX - (size_t)sysconf(_SC_PAGESIZE))
+		return pm_fail(-EOVERFLOW, call, name, "%llu bytes are more than a process can address",
+		               (unsigned long long)out->length);
+	return 0;
 }
 
 /* Without the rows, or with as many rows as fit whole. */

@@ -249,12 +249,6 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 	pm_evidence_table e;
 	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1, .found.region = PM_NO_REGION,
 	                       .writable = !(o->flags & PM_READ_ONLY)};
-	if (!o->length)
-		return pm_fail(-EINVAL, m->file.call, m->file.name,
-		               "options->length is 0, and there is no file to take a length from");
-	if (o->length > PTRDIFF_MAX - page)
-		return pm_fail(-EOVERFLOW, m->file.call, m->file.name, "%llu bytes are more than a process can address",
-		               (unsigned long long)o->length);
 	m->mapped.range.length = o->length;
 	m->mapped.ask = pm_assess_request(o, NULL);
 	pm_evidence_clear(e);

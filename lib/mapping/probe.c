@@ -15,6 +15,7 @@
 #include "kernel/limits.h"
 #include "mapping/area.h"
 #include "mapping/calls.h"
+#include "mapping/shape.h"
 #include "observe/observe.h"
 #include "sys/sys.h"
 
@@ -64,12 +65,14 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_span 
 	bool is_synchronous = d.granularity >= PM_CACHE_LINE || (ask.lease && assumed[PM_EV_MAP_SYNC].state == PM_YES);
 	struct pm_area_wish wish;
 	rc = d.verdict == PM_VERDICT_REFUSED ? 0 : pm_area_take_wish(f, o, &s, &wish);
+	if (!rc && d.verdict != PM_VERDICT_REFUSED && o->flags & PM_FROM_MEDIUM)
+		rc = pm_shape_check_medium(f, r->evidence);
 	if (!rc && d.verdict != PM_VERDICT_REFUSED)
 		rc = try_to_map(f, &ask, s, is_synchronous);
 	if (rc)
 		return rc;
 	pm_evidence_for_report(r->evidence, &s);
-	/* A file that pm_map() will make longer is not cut off. */
+	/* A file that pm_map() will make longer is not truncated. */
 	r->evidence[PM_EV_IN_FILE] = assumed[PM_EV_IN_FILE];
 	pm_report_fill(r, &d, &ask);
 	return 0;

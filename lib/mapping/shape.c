@@ -51,13 +51,21 @@ static void decide_again(struct pm_mapping *m, pm_evidence_table e, struct pm_su
 	m->terms.decision = pm_decide(e, &m->mapped.ask);
 }
 
+int pm_shape_check_medium(const struct pm_file *f, const struct pm_evidence *e)
+{
+	return e[PM_EV_VOLATILE].state == PM_YES
+	               ? pm_fail(-EOPNOTSUPP, f->call, f->name,
+	                         "PM_FROM_MEDIUM: there is no medium: the backing keeps its data in memory")
+	               : 0;
+}
+
 /* Before the file is touched. On a direct medium, and in a file that was just created, nothing is cached. */
 static int start_from_medium(struct pm_mapping *m, pm_evidence_table e, const struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;
-	if (e[PM_EV_VOLATILE].state == PM_YES)
-		return pm_fail(-EOPNOTSUPP, f->call, f->name,
-		               "PM_FROM_MEDIUM: there is no medium: the backing keeps its data in memory");
+	int rc = pm_shape_check_medium(f, e);
+	if (rc)
+		return rc;
 	if (f->backing == PM_BACKING_DEVICE_DAX || e[PM_EV_DAX].state == PM_YES || f->created)
 		return 0;
 	return pm_file_from_medium(f, s->offset, s->length);

@@ -275,6 +275,25 @@ START_TEST(anonymous_memory_is_probed_as_well)
 }
 END_TEST
 
+/* What pm_map() refuses for what the options or the backing are needs no trial. */
+START_TEST(what_never_maps_is_refused)
+{
+	const struct pm_options empty = {.size = sizeof(empty), .flags = PM_ANONYMOUS};
+	const struct pm_options endless = {.size = sizeof(empty), .flags = PM_ANONYMOUS, .length = UINT64_MAX};
+	const struct pm_options *from_medium = UNIT_OPTIONS(.flags = PM_FROM_MEDIUM);
+	const char *path = unit_file("file", 65536);
+	struct pm_mapping *m;
+	ck_assert_int_eq(pm_probe(NULL, &empty, &probed, sizeof(probed)), -EINVAL);
+	ck_assert_int_eq(pm_map(NULL, &empty, &m), -EINVAL);
+	ck_assert_int_eq(pm_probe(NULL, &endless, &probed, sizeof(probed)), -EOVERFLOW);
+	ck_assert_int_eq(pm_map(NULL, &endless, &m), -EOVERFLOW);
+	fake_start(&fake_tmpfs);
+	ck_assert_int_eq(pm_probe(path, from_medium, &probed, sizeof(probed)), -EOPNOTSUPP);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "there is no medium"));
+	ck_assert_int_eq(pm_map(path, from_medium, &m), -EOPNOTSUPP);
+}
+END_TEST
+
 /* Whatever fails on the way, nothing stays open or mapped. */
 START_TEST(a_failing_probe_leaves_nothing)
 {
@@ -304,6 +323,7 @@ int main(void)
 	tcase_add_test(c, what_others_own_is_probed_as_well);
 	tcase_add_test(c, a_file_of_an_overlay_is_no_copy);
 	tcase_add_test(c, anonymous_memory_is_probed_as_well);
+	tcase_add_test(c, what_never_maps_is_refused);
 	tcase_add_test(c, a_failing_probe_leaves_nothing);
 	return unit_run();
 }
