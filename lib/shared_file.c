@@ -226,10 +226,11 @@ static unsigned seen_by(const struct pm_errors *e)
 	return seen;
 }
 
-void pm_errors_add(struct pm_errors *e, int error)
+int pm_errors_add(struct pm_errors *e, int error)
 {
 	if (e->shared)
 		pm_shared_file_fail(e->shared, seen_by(e), error);
+	return error;
 }
 
 void pm_errors_clear(struct pm_errors *e, unsigned failures)

@@ -73,8 +73,8 @@ static inline int pm_errors_current(const struct pm_errors *e)
 		return 0;
 	return atomic_load(&e->shared->error);
 }
-/* Poisons every mapping of the file. */
-void pm_errors_add(struct pm_errors *, int error);
+/* Poisons every mapping of the file. Returns the error. */
+int pm_errors_add(struct pm_errors *, int error);
 /* The failures up to that number are over, for this mapping; a later one is not. */
 void pm_errors_clear(struct pm_errors *, unsigned failures);
 /* Whether the last failure has not been reported by an event yet; from now on it has. */

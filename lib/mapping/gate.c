@@ -6,7 +6,7 @@
 #include "error.h"
 #include "mapping/gate.h"
 #include "mapping/naming.h"
-#include "observe/observe.h"
+#include "observe/publish.h"
 
 /* After it there is no mapping left that another call could mend. */
 static bool is_last(const char *call)
@@ -17,12 +17,7 @@ static bool is_last(const char *call)
 /* Sends the event, once for each failure, and leaves the sentence. */
 static int report_error(struct pm_mapping *m, const char *call, int error)
 {
-	if (pm_errors_mark_reported(&m->errors)) {
-		struct pm_event_batch batch;
-		pm_observe_begin(&m->observed, &batch);
-		pm_event_batch_add(&batch, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED)->error = error;
-		pm_observe_publish(&m->observed, &batch, false);
-	}
+	pm_publish_failure(&m->observed, error);
 	if (error == -ENOMEM && atomic_load(&m->medium.has_gap))
 		return pm_fail(error, call, m->name,
 		               "the program unmapped a part of the mapping (munmap(2)), and it is not known whether "

@@ -319,11 +319,9 @@ static void release(struct pm_mapping *m)
 /* A hint was not met from the start. */
 static void tell_demoted(struct pm_mapping *m)
 {
-	struct pm_event_batch batch;
-	struct pm_event_state before = {.offset = m->mapped.range.offset, .length = m->mapped.range.length};
-	pm_event_batch_begin(&batch, &before);
-	pm_event_batch_add(&batch, PM_EVENT_DEMOTED, m->terms.decision.reason);
-	pm_observe_publish(&m->observed, &batch, false);
+	struct pm_transition from_unknown = {.to = m->terms.decision.granularity, .reason = m->terms.decision.reason};
+	struct pm_look look = {.before = {.range = m->mapped.range}, .transition = from_unknown};
+	pm_publish(&m->observed, &look, false);
 }
 
 /* One attempt. *by_name and *again as in struct pm_file. */

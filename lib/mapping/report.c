@@ -36,27 +36,28 @@ static bool begin_scan(struct pm_mapping *m, struct pm_scan *scan)
 	return pm_listener_may_scan(&m->listener) && pm_scan_add(scan, openers);
 }
 
-/* With the lock held. The first scan is no reason to delay the next. */
-static void end_scan(struct pm_mapping *m, struct pm_event_batch *batch)
+/* With the lock held. What the scan found. The first scan is no reason to delay the next. */
+static struct pm_changes end_scan(struct pm_mapping *m)
 {
 	struct pm_observed *o = &m->observed;
+	struct pm_changes found = {.range = m->mapped.range};
 	bool was_first = !o->openers.baseline_done;
 	pm_own_write_begin(&o->sources);
 	o->openers.opened_before_baseline |= was_first && o->sources.pending & IN_OPEN;
 	enum pm_reason opened = pm_openers_take(&o->openers);
 	if (opened)
-		pm_event_batch_add(batch, PM_EVENT_OPENED, opened);
+		pm_changes_add(&found, opened);
 	if (!was_first)
 		pm_listener_pause(&m->listener);
 	else if (atomic_load(&o->openers.scan_due))
 		pm_listener_arm(&m->listener);
+	return found;
 }
 
 static void scan_openers(struct pm_mapping *m)
 {
 	struct pm_observed *o = &m->observed;
 	struct pm_scan scan = {.targets = NULL};
-	struct pm_event_batch batch;
 	pm_turns_take(&o->turns);
 	bool is_begun = begin_scan(m, &scan);
 	pm_turns_give(&o->turns);
@@ -64,10 +65,9 @@ static void scan_openers(struct pm_mapping *m)
 		return;
 	pm_scan_run(&scan);
 	pm_turns_take(&o->turns);
-	pm_observe_begin(o, &batch);
-	end_scan(m, &batch);
+	struct pm_look look = {.before = pm_in_force(o), .changes = end_scan(m)};
 	pm_turns_give(&o->turns);
-	pm_observe_publish(o, &batch, false);
+	pm_publish(o, &look, false);
 }
 
 /* With the lock held. */

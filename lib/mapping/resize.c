@@ -232,7 +232,7 @@ static int follow(struct pm_mapping *m, uint64_t end)
 }
 
 /* Demotes before the new part is visible: no store there can meet a promise that does not hold. */
-static int reach_out(struct pm_mapping *m, uint64_t length, struct pm_event_batch *batch, uint64_t added)
+static int reach_out(struct pm_mapping *m, uint64_t length, uint64_t added, struct pm_transition *ret)
 {
 	struct pm_decision decision;
 	size_t map_length = pages_of(m, length);
@@ -246,7 +246,7 @@ static int reach_out(struct pm_mapping *m, uint64_t length, struct pm_event_batc
 	bool is_prepared = m->mapped.is_prepared && !follows(m);
 	if (is_prepared)
 		pm_populate_prepared(m->medium.map + map_length - added, (size_t)added, pm_file_is_direct(&m->file));
-	pm_observed_adopt(&m->observed, &decision, false, batch);
+	*ret = pm_observed_adopt(&m->observed, &decision, false);
 	publish(m, length, !m->reserved);
 	/* What was prepared is written, and synced after that: complete_file(). */
 	if (!is_prepared)
@@ -255,7 +255,7 @@ static int reach_out(struct pm_mapping *m, uint64_t length, struct pm_event_batc
 }
 
 /* seen: how often files had been cut when the size was read. */
-static int grow(struct pm_mapping *m, uint64_t length, uint64_t seen, struct pm_event_batch *batch)
+static int grow(struct pm_mapping *m, uint64_t length, uint64_t seen, struct pm_transition *ret)
 {
 	struct pm_file *f = &m->file;
 	uint64_t old_end = m->mapped.range.offset + m->mapped.range.length, end = m->mapped.range.offset + length;
@@ -267,7 +267,7 @@ static int grow(struct pm_mapping *m, uint64_t length, uint64_t seen, struct pm_
 		rc = follows(m) ? follow(m, end) : extend(m, end, start, added);
 	uint64_t reached = f->size;
 	if (!rc)
-		rc = reach_out(m, length, batch, added);
+		rc = reach_out(m, length, added, ret);
 	if (!rc)
 		return 0;
 	pm_shared_file_set_end(&m->errors.user, old_end);
@@ -345,13 +345,13 @@ static int check_file(struct pm_mapping *m)
 }
 
 /* With the lock of observations held: the watcher thread looks at what changes here. */
-static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *batch)
+static int resize(struct pm_mapping *m, uint64_t length, struct pm_look *ret)
 {
 	pm_evidence_table before;
 	m->file.call = "pm_resize";
 	m->mapped.syncs |= PM_CALL_FSYNC;
 	/* What other processes did until now must not be mistaken for what this call does. */
-	pm_observe_locked(&m->observed, before, false, false, batch);
+	pm_observe_locked(&m->observed, before, false, false, ret);
 	uint64_t cuts = pm_shared_files_cuts();
 	int rc = check_file(m);
 	uint64_t end = m->mapped.range.offset + (length < m->mapped.range.length ? length : m->mapped.range.length);
@@ -370,7 +370,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_event_batch *
 		rc = complete_file(m, 0, 0);
 	if (rc || length == m->mapped.range.length) /* what was truncated is zeros now */
 		return rc ? rc : remap(m, length);
-	rc = grows ? grow(m, length, cuts, batch) : shrink(m, length);
+	rc = grows ? grow(m, length, cuts, &ret->grown) : shrink(m, length);
 	if (rc)
 		pm_file_undo(&m->file);
 	pm_file_release(&m->file);
@@ -389,7 +389,7 @@ static int check_with_lock(struct pm_mapping *m, uint64_t length)
 
 int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
 {
-	struct pm_event_batch batch;
+	struct pm_look look;
 	int rc = check_with_lock(m, length);
 	if (!rc)
 		rc = pm_gate_enter(m, "pm_resize");
@@ -399,10 +399,9 @@ int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
 		return rc;
 	pm_turns_take(&m->observed.turns);
 	m->file.suspect = false;
-	pm_observe_begin(&m->observed, &batch);
-	rc = resize(m, length, &batch);
+	rc = resize(m, length, &look);
 	bool suspect = m->file.suspect;
 	pm_turns_give(&m->observed.turns);
-	pm_observe_publish(&m->observed, &batch, false);
+	pm_publish(&m->observed, &look, false);
 	return suspect ? pm_gate_leave(m, "pm_resize", rc) : rc;
 }

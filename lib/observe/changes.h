@@ -5,7 +5,6 @@
 
 #include "facts/evidence.h"
 #include "facts/subject.h"
-#include "observe/events.h"
 
 struct pm_snapshot {
 	bool is_taken; /* there is something to compare with: */
@@ -20,9 +19,27 @@ struct pm_span {
 	uint64_t offset, length;
 };
 
-/* Adds an event for each change; is_modified: the file was written, as announced. */
-void pm_changes_find(struct pm_snapshot *, const struct pm_evidence *, const struct pm_subject *, struct pm_span,
-                     bool is_modified, struct pm_event_batch *);
+/* A change of the file, in a part of it. */
+struct pm_file_change {
+	enum pm_reason reason;
+	int error; /* negative, 0 if none */
+	uint64_t offset, length;
+};
+
+/* More than a look can find: at most one of each kind. */
+#define PM_CHANGES 16
+
+struct pm_changes {
+	struct pm_span range;
+	unsigned count;
+	struct pm_file_change change[PM_CHANGES];
+};
+
+/* Adds a change of the whole range. */
+struct pm_file_change *pm_changes_add(struct pm_changes *, enum pm_reason);
+/* What has changed. is_modified: the file was written, as announced. */
+struct pm_changes pm_changes_find(struct pm_snapshot *, const struct pm_evidence *, const struct pm_subject *,
+                                  struct pm_span, bool is_modified);
 /* The next pm_changes_find() compares with this. */
 void pm_snapshot_take(struct pm_snapshot *, const struct pm_evidence *, const struct pm_subject *, struct pm_span);
 

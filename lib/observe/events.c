@@ -20,36 +20,6 @@ static size_t kept_size(const struct pm_event *event)
 	return event->frames ? sizeof(*event) : offsetof(struct pm_event, frame);
 }
 
-/* ---- Batch ---- */
-
-void pm_event_batch_begin(struct pm_event_batch *batch, const struct pm_event_state *before)
-{
-	batch->count = 0;
-	batch->before = (struct pm_event){.size = sizeof(struct pm_event),
-	                                  .offset = before->offset,
-	                                  .length = before->length,
-	                                  .old_granularity = before->granularity,
-	                                  .old_sync = before->sync,
-	                                  .old_direct = before->direct};
-}
-
-struct pm_event *pm_event_batch_add(struct pm_event_batch *batch, enum pm_event_kind kind, enum pm_reason reason)
-{
-	unsigned last = PM_EVENT_BATCH - 1;
-	struct pm_event *event = &batch->event[batch->count < PM_EVENT_BATCH ? batch->count++ : last];
-	*event = batch->before;
-	event->kind = kind;
-	event->reason = reason;
-	return event;
-}
-
-static void complete_event(struct pm_event *event, const struct pm_event_state *after)
-{
-	event->new_granularity = after->granularity;
-	event->sync = after->sync;
-	event->direct = after->direct;
-}
-
 /* ---- Lists ---- */
 
 /* A pending event of the same kind and reason grows to cover both. */
@@ -162,7 +132,7 @@ void pm_events_destroy(struct pm_event_queue *queue)
 	pthread_mutex_destroy(&queue->lock);
 }
 
-static bool publish_event(struct pm_event_queue *queue, struct pm_event *event, bool is_deferred)
+bool pm_events_add(struct pm_event_queue *queue, struct pm_event *event, bool is_deferred)
 {
 	/* The watcher thread has no call of the application on its stack. */
 	if (queue->has_listener && !is_deferred)
@@ -176,18 +146,6 @@ static bool publish_event(struct pm_event_queue *queue, struct pm_event *event, 
 	pthread_mutex_unlock(&queue->lock);
 	if (queue->handler && !waits)
 		queue->handler(queue->mapping, event, queue->arg);
-	return waits;
-}
-
-bool pm_events_publish(struct pm_event_queue *queue, struct pm_event_batch *batch, const struct pm_event_state *after,
-                       bool is_deferred)
-{
-	bool waits = false;
-	for (unsigned i = 0; i < batch->count; i++) {
-		complete_event(&batch->event[i], after);
-		waits |= publish_event(queue, &batch->event[i], is_deferred);
-	}
-	batch->count = 0;
 	return waits;
 }
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The events of one mapping: collected in a batch during a look, then queued for pm_next_event() and for the handler.
- */
+/* The events of one mapping: queued for pm_next_event() and for the handler. */
 #ifndef PM_EVENTS_H
 #define PM_EVENTS_H
 
@@ -12,13 +10,6 @@
 
 #include "kernel/kept.h"
 #include "pmdirect.h"
-
-/* What an event says about the mapping, before and after. */
-struct pm_event_state {
-	enum pm_granularity granularity;
-	enum pm_state sync, direct;
-	uint64_t offset, length;
-};
 
 struct pm_event_node;
 
@@ -35,30 +26,16 @@ struct pm_event_queue {
 	const char *name;           /* of the file, for the log */
 };
 
-/* A look adds at most one event of each kind. */
-#define PM_EVENT_BATCH 16
-
-struct pm_event_batch {
-	struct pm_event before; /* the state before, over the whole range */
-	unsigned count;
-	struct pm_event event[PM_EVENT_BATCH];
-};
-
-void pm_event_batch_begin(struct pm_event_batch *, const struct pm_event_state *before);
-/* Adds an event over the whole range. */
-struct pm_event *pm_event_batch_add(struct pm_event_batch *, enum pm_event_kind, enum pm_reason);
-
 void pm_events_init(struct pm_event_queue *, pm_event_fn *handler, void *arg, struct pm_mapping *, const char *name);
 void pm_events_destroy(struct pm_event_queue *);
 /* The descriptor, made by the first call. -EBADF: the program closed it. */
 int pm_events_fd(struct pm_event_queue *);
 void pm_events_close_fd(struct pm_event_queue *);
 /*
- * Queues the batch, and runs the handler unless is_deferred. Takes no lock but the queue's, and none while the handler
- * runs. Returns whether an event waits for pm_events_tell().
+ * For publish.c alone. Adds the call site to the event, queues it, and runs the handler unless is_deferred. Takes no
+ * lock but the queue's, and none while the handler runs. Returns whether the event waits for pm_events_tell().
  */
-bool pm_events_publish(struct pm_event_queue *, struct pm_event_batch *, const struct pm_event_state *after,
-                       bool is_deferred);
+bool pm_events_add(struct pm_event_queue *, struct pm_event *, bool is_deferred);
 /* The oldest pending event: 0 or -EAGAIN. */
 int pm_events_take(struct pm_event_queue *, struct pm_event *);
 /* Runs the handler for the oldest deferred event; false: there is none. */

@@ -8,9 +8,7 @@
 #include "facts/name.h"
 #include "facts/subject.h"
 #include "kernel/limits.h"
-#include "observe/notifier.h"
 #include "observe/observe.h"
-#include "observe/retake.h"
 
 void pm_observed_init(struct pm_observed *o)
 {
@@ -29,21 +27,21 @@ void pm_observed_destroy(struct pm_observed *o)
  * What another process wrote, allocated or cut is made durable before its event, and before lines are promised on it:
  * lines do not cover it (durability/direct.c). Also where a hole has demoted the mapping meanwhile.
  */
-static void cover_others(struct pm_observed *o, struct pm_event_batch *batch)
+static void cover_others(struct pm_observed *o, int *failure)
 {
 	if (!o->terms->is_synchronous || pm_errors_current(o->errors) || !pm_sources_is_written(&o->sources))
 		return;
 	int rc = pm_commit_inode(o->medium);
 	o->sources.may_be_written = rc != 0;
 	if (rc)
-		pm_observed_fail(o, rc, batch);
+		*failure = pm_errors_add(o->errors, rc);
 }
 
 /*
  * The path that leads to the file now may be in no journal yet where another process has renamed or linked something on
  * it. A guarantee, and a promise on lines, wait until it is durable.
  */
-static bool settle_name(struct pm_observed *o, pm_evidence_table e, struct pm_event_batch *batch)
+static bool settle_name(struct pm_observed *o, pm_evidence_table e, int *failure)
 {
 	struct pm_mapped *m = o->mapped;
 	bool is_promised = o->terms->is_synchronous || pm_ask_is_guarantee(&m->ask);
@@ -52,25 +50,26 @@ static bool settle_name(struct pm_observed *o, pm_evidence_table e, struct pm_ev
 	m->is_path_unsynced |= pm_sources_was_moved(&o->sources) || o->snapshot.name != PM_REASON_NONE;
 	if (!m->is_path_unsynced || e[PM_EV_NAMED].state != PM_YES)
 		return true;
-	int rc = pm_observed_sync_path(o, batch);
+	int rc = pm_observed_sync_path(o, failure);
 	if (rc)
 		pm_evidence_set(&e[PM_EV_NAMED], PM_NO, PM_NAME_MOVED, "syncfs(2)",
 		                "its new path cannot be synced");
 	return !rc;
 }
 
-int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool by_watcher,
-                      struct pm_event_batch *batch)
+int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool by_watcher, struct pm_look *ret)
 {
 	struct pm_subject s;
 	struct pm_decision fresh;
-	if (!pm_answer_break(o, batch) && by_watcher)
-		pm_retake(o, batch);
-	cover_others(o, batch);
+	*ret = (struct pm_look){.before = pm_in_force(o)};
+	ret->broken = pm_answer_break(o, &ret->failure);
+	if (!ret->broken && by_watcher)
+		ret->back = pm_retake(o);
+	cover_others(o, &ret->failure);
 	int rc = pm_observed_assess(o, e, &s, &fresh);
 	if (rc)
 		return rc;
-	if (!settle_name(o, e, batch))
+	if (!settle_name(o, e, &ret->failure))
 		fresh = pm_decide(e, &o->mapped->ask);
 	if (all)
 		pm_evidence_for_report(e, &s);
@@ -79,44 +78,12 @@ int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool
 		o->mapped->is_emergency = true;
 		fresh = pm_decide(e, &o->mapped->ask);
 	}
-	pm_observed_adopt(o, &fresh, false, batch);
-	pm_observed_compare(o, e, &s, batch);
+	ret->transition = pm_observed_adopt(o, &fresh, false);
+	ret->changes = pm_observed_compare(o, e, &s);
 	/* An event of this observation also covers what was announced during it. */
 	if (o->sources.may_be_written)
-		cover_others(o, batch);
+		cover_others(o, &ret->failure);
 	return 0;
-}
-
-/* ---- Publish ---- */
-
-static struct pm_event_state state_of(struct pm_observed *o)
-{
-	pthread_mutex_lock(&o->terms->lock);
-	struct pm_event_state state = {.granularity = atomic_load(&o->terms->granularity),
-	                               .sync = o->terms->decision.sync,
-	                               .direct = o->terms->decision.direct,
-	                               .offset = o->mapped->range.offset,
-	                               .length = o->mapped->range.length};
-	pthread_mutex_unlock(&o->terms->lock);
-	return state;
-}
-
-void pm_observe_begin(struct pm_observed *o, struct pm_event_batch *batch)
-{
-	struct pm_event_state before = state_of(o);
-	pm_event_batch_begin(batch, &before);
-}
-
-void pm_observe_publish(struct pm_observed *o, struct pm_event_batch *batch, bool by_watcher)
-{
-	if (!batch->count)
-		return;
-	for (unsigned i = 0; i < batch->count; i++)
-		if (batch->event[i].kind == PM_EVENT_TRUNCATED)
-			pm_medium_tell_end(o->medium);
-	struct pm_event_state after = state_of(o);
-	if (pm_events_publish(&o->events, batch, &after, by_watcher))
-		pm_notifier_wake();
 }
 
 /* ---- All of it ---- */
@@ -190,13 +157,12 @@ static void blame_end(struct pm_report *r, uint64_t cut_at, bool all)
 
 int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report *r, bool all)
 {
-	struct pm_event_batch batch;
+	struct pm_look look;
 	pm_turns_take(&o->turns);
-	pm_observe_begin(o, &batch);
-	int rc = pm_observe_locked(o, r->evidence, all, false, &batch);
+	int rc = pm_observe_locked(o, r->evidence, all, false, &look);
 	uint64_t cut_at = pm_medium_is_cut(o->medium) ? atomic_load(&o->medium->end) : UINT64_MAX;
 	pm_turns_give(&o->turns);
-	pm_observe_publish(o, &batch, false);
+	pm_publish(o, &look, false);
 	if (rc)
 		return pm_limit_no_evidence(o->name, call, rc);
 	pthread_mutex_lock(&o->terms->lock);
@@ -218,26 +184,24 @@ int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report 
 
 bool pm_observe_if_free(struct pm_observed *o)
 {
-	struct pm_event_batch batch;
+	struct pm_look look;
 	pm_evidence_table e;
 	if (!pm_turns_try(&o->turns))
 		return false;
-	pm_observe_begin(o, &batch);
 	/* Facts that cannot be gathered now are gathered by the next observation. */
-	pm_observe_locked(o, e, false, true, &batch);
+	pm_observe_locked(o, e, false, true, &look);
 	pm_turns_give(&o->turns);
-	pm_observe_publish(o, &batch, true);
+	pm_publish(o, &look, true);
 	return true;
 }
 
 void pm_observe_lease(struct pm_observed *o)
 {
-	struct pm_event_batch batch;
 	if (!pm_lease_is_broken(&o->lease))
 		return;
 	pm_turns_take(&o->turns);
-	pm_observe_begin(o, &batch);
-	pm_answer_break(o, &batch);
+	struct pm_look look = {.before = pm_in_force(o)};
+	look.broken = pm_answer_break(o, &look.failure);
 	pm_turns_give(&o->turns);
-	pm_observe_publish(o, &batch, false);
+	pm_publish(o, &look, false);
 }

@@ -1,24 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The only code that re-evaluates a live mapping: pm_query(), pm_next_event(), pm_resize() and the watcher thread call
- * it. An observation has five steps: lease, assess, transition, changes, publish. Only the last runs without the lock.
+ * it. An observation has five steps: lease, assess, transition, changes, publish. The first four run with the lock and
+ * return values; the last (publish.h) runs without it.
  */
 #ifndef PM_OBSERVE_H
 #define PM_OBSERVE_H
 
 #include "facts/evidence.h"
-#include "observe/observed.h"
+#include "observe/publish.h"
 
 void pm_observed_init(struct pm_observed *);
 void pm_observed_destroy(struct pm_observed *);
 
-/* A batch that begins with the state in force. */
-void pm_observe_begin(struct pm_observed *, struct pm_event_batch *);
-/* The first four steps, with the lock held. all: gathers every row. -errno: the facts could not be gathered. */
-int pm_observe_locked(struct pm_observed *, pm_evidence_table, bool all, bool by_watcher, struct pm_event_batch *);
-/* The fifth step, with no lock held. */
-void pm_observe_publish(struct pm_observed *, struct pm_event_batch *, bool by_watcher);
-
+/*
+ * The first four steps, with the lock held. all: gathers every row. -errno: the facts could not be gathered, and the
+ * look has what came before them.
+ */
+int pm_observe_locked(struct pm_observed *, pm_evidence_table, bool all, bool by_watcher, struct pm_look *ret);
 /* All five, and the live report. call: the public function at work. */
 int pm_observe_report(struct pm_observed *, const char *call, struct pm_report *, bool all);
 /* All five, by the watcher thread; false: another thread holds the lock. */

@@ -34,14 +34,10 @@ struct pm_observed {
 
 /* For retake.c and observe.c, with the lock held. The evidence for a decision on the mapping as it is. */
 int pm_observed_assess(struct pm_observed *, pm_evidence_table, struct pm_subject *, struct pm_decision *ret);
-/* Takes a decision, and adds its event if it demotes or promotes. */
-void pm_observed_adopt(struct pm_observed *, const struct pm_decision *, bool may_promote, struct pm_event_batch *);
-/* A write-back failed that no call of the application made. */
-void pm_observed_fail(struct pm_observed *, int rc, struct pm_event_batch *);
-/* Makes the path durable that leads to the file now. */
-int pm_observed_sync_path(struct pm_observed *, struct pm_event_batch *);
-/* Adds what has changed since the last look, by the evidence, by inotify and by the last scan of /proc. */
-void pm_observed_compare(struct pm_observed *, const struct pm_evidence *, const struct pm_subject *,
-                         struct pm_event_batch *);
+struct pm_transition pm_observed_adopt(struct pm_observed *, const struct pm_decision *, bool may_promote);
+/* Makes the path durable that leads to the file now. *failure: of a write-back, else unchanged. */
+int pm_observed_sync_path(struct pm_observed *, int *failure);
+/* What has changed since the last look, by the evidence, by inotify and by the last scan of /proc. */
+struct pm_changes pm_observed_compare(struct pm_observed *, const struct pm_evidence *, const struct pm_subject *);
 
 #endif

@@ -31,21 +31,18 @@ static struct pm_decision decide_without_lease(struct pm_observed *o)
  * under way as well: it takes the right to write from every page, so a store that it did not see faults after it, and
  * the call that flushes such a store finds the new strategy by then.
  */
-static void answer_break(struct pm_observed *o, struct pm_event_batch *batch)
+enum pm_reason pm_answer_break(struct pm_observed *o, int *failure)
 {
-	unsigned count = batch->count;
-	bool had_lines = atomic_load(&o->terms->granularity) >= PM_CACHE_LINE;
+	if (!o->lease.is_wanted || !pm_lease_is_broken(&o->lease))
+		return PM_REASON_NONE;
 	pm_lease_note_break(&o->lease);
 	struct pm_decision d = decide_without_lease(o);
-	pm_observed_adopt(o, &d, false, batch);
-	batch->count = count; /* one event tells the cause; the demotion is in it */
-	if (had_lines && atomic_load(&o->terms->granularity) == PM_PAGE) {
-		int rc = pm_strategy_writeback.sync(o->medium);
-		if (rc)
-			pm_observed_fail(o, rc, batch);
-	}
-	bool is_forced = pm_lease_release(&o->lease);
-	pm_event_batch_add(batch, PM_EVENT_LEASE_BROKEN, is_forced ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN);
+	/* The break, which the caller returns, implies the transition. */
+	struct pm_transition t = pm_observed_adopt(o, &d, false);
+	int rc = t.from >= PM_CACHE_LINE && t.to == PM_PAGE ? pm_strategy_writeback.sync(o->medium) : 0;
+	if (rc)
+		*failure = pm_errors_add(o->errors, rc);
+	return pm_lease_release(&o->lease) ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN;
 }
 
 /* ---- The way back ---- */
@@ -64,8 +61,7 @@ static bool is_mendable(const struct pm_mapped *m, const pm_evidence_table e, co
  * FALLOC_FL_UNSHARE_RANGE goes through the page cache even on a DAX file before Linux 6.1.113 and 6.2
  * (fs/xfs/xfs_reflink.c xfs_reflink_unshare), and then the mapping shows old content.
  */
-static int mend(struct pm_observed *o, const pm_evidence_table e, const struct pm_subject *s,
-                struct pm_event_batch *batch)
+static int mend(struct pm_observed *o, const pm_evidence_table e, const struct pm_subject *s, int *failure)
 {
 	struct pm_file *f = o->mapped->file;
 	int rc = 0;
@@ -80,64 +76,51 @@ static int mend(struct pm_observed *o, const pm_evidence_table e, const struct p
 		return rc;
 	/* Syncs of a DAX file need not queue behind drains (durability/direct.c). */
 	if (o->mapped->is_path_unsynced || o->sources.may_be_moved)
-		return pm_observed_sync_path(o, batch);
+		return pm_observed_sync_path(o, failure);
 	rc = pm_sync_file(f->fd, f->fsync_complete, false);
 	if (rc)
-		pm_observed_fail(o, rc, batch);
+		*failure = pm_errors_add(o->errors, rc);
 	return rc;
 }
 
 /* Whether user space commits alone again. Takes the evidence for the attempt, and gathers it anew for the promotion. */
-static bool return_to_lines(struct pm_observed *o, pm_evidence_table e, struct pm_subject *s,
-                            struct pm_event_batch *batch)
+static bool return_to_lines(struct pm_observed *o, pm_evidence_table e, struct pm_subject *s, struct pm_way_back *ret)
 {
 	struct pm_decision d;
-	/* Mending hides what the other process did to the extents, so its event is made first. */
-	pm_observed_compare(o, e, s, batch);
-	int rc = mend(o, e, s, batch);
+	/* Mending hides what the other process did to the extents, so that is looked for first. */
+	ret->changes = pm_observed_compare(o, e, s);
+	int rc = mend(o, e, s, &ret->failure);
 	pm_own_write_end(&o->sources);
 	if (rc || pm_observed_assess(o, e, s, &d) || pm_errors_current(o->errors) || d.granularity <= PM_PAGE)
 		return false;
 	/* Mending may have taken longer than the kernel waits for a lease. */
 	if (pm_lease_is_broken(&o->lease))
 		return false;
-	pm_observed_adopt(o, &d, true, batch);
+	ret->transition = pm_observed_adopt(o, &d, true);
 	return true;
 }
 
 /*
- * With the lease held. What failed is tried again, each time after twice as long. Nothing waits for facts that are in
+ * With the lease held what failed is tried again, each time after twice as long. Nothing waits for facts that are in
  * the way and that no attempt can mend, since each look gathers them anyway, nor after pm_clear_error(): a latched
  * failure allows no attempt before it.
  */
-static void try_to_return(struct pm_observed *o, struct pm_event_batch *batch)
+struct pm_way_back pm_retake(struct pm_observed *o)
 {
 	pm_evidence_table e;
 	struct pm_subject s;
 	struct pm_decision d;
-	bool is_demoted = o->terms->is_synchronous && atomic_load(&o->terms->granularity) == PM_PAGE;
-	if (!is_demoted || pm_errors_current(o->errors) || !pm_backoff_is_over(&o->lease))
-		return;
-	if (pm_observed_assess(o, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(o->mapped, e, &s)))
-		return;
-	bool has_returned = return_to_lines(o, e, &s, batch);
-	pm_backoff_note(&o->lease, has_returned || pm_errors_current(o->errors));
-}
-
-bool pm_answer_break(struct pm_observed *o, struct pm_event_batch *batch)
-{
-	bool is_broken = o->lease.is_wanted && pm_lease_is_broken(&o->lease);
-	if (is_broken)
-		answer_break(o, batch);
-	return is_broken;
-}
-
-void pm_retake(struct pm_observed *o, struct pm_event_batch *batch)
-{
-	if (!o->lease.is_wanted)
-		return;
-	if (!atomic_load(&o->lease.is_held))
+	struct pm_way_back back = {.failure = 0};
+	if (o->lease.is_wanted && !atomic_load(&o->lease.is_held))
 		pm_lease_take(&o->lease);
-	if (atomic_load(&o->lease.is_held))
-		try_to_return(o, batch);
+	bool is_demoted = o->terms->is_synchronous && atomic_load(&o->terms->granularity) == PM_PAGE;
+	if (!o->lease.is_wanted || !atomic_load(&o->lease.is_held) || !is_demoted)
+		return back;
+	if (pm_errors_current(o->errors) || !pm_backoff_is_over(&o->lease))
+		return back;
+	if (pm_observed_assess(o, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(o->mapped, e, &s)))
+		return back;
+	bool has_returned = return_to_lines(o, e, &s, &back);
+	pm_backoff_note(&o->lease, has_returned || pm_errors_current(o->errors));
+	return back;
 }

@@ -7,13 +7,21 @@
 
 /*
  * With the lock of the observation held. A broken lease is answered in this order: demote, write everything back,
- * release it. Returns whether it was broken.
+ * release it. Returns how it was broken; PM_REASON_NONE: it was not. *failure: of a write-back, else unchanged.
  */
-bool pm_answer_break(struct pm_observed *, struct pm_event_batch *);
+enum pm_reason pm_answer_break(struct pm_observed *, int *failure);
+
+/* What the way back came to, in this order. */
+struct pm_way_back {
+	struct pm_changes changes; /* found before it hid them */
+	int failure;               /* of a write-back; 0: none */
+	struct pm_transition transition;
+};
+
 /*
  * With the lock, in the watcher thread, since mending may take long. A lost lease is taken again if it can be; then
  * what stands in the way of lines is mended, and the mapping promoted.
  */
-void pm_retake(struct pm_observed *, struct pm_event_batch *);
+struct pm_way_back pm_retake(struct pm_observed *);
 
 #endif

@@ -103,15 +103,15 @@ static void decline(struct pm_terms *t, const struct pm_ask *ask, const struct p
 }
 
 /* With the lock held. */
-static int adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_ask *ask, const struct pm_decision *d,
-                 bool may_promote)
+static void adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_ask *ask, const struct pm_decision *d,
+                  bool may_promote)
 {
 	enum pm_granularity now = atomic_load(&t->granularity);
 	bool was_met = t->decision.verdict != PM_VERDICT_REFUSED;
 	t->decision = *d;
 	if (d->granularity > now && now == PM_PAGE && may_promote && t->is_synchronous) {
 		promote(t, medium, d->granularity);
-		return PM_EVENT_PROMOTED;
+		return;
 	}
 	/* Where no store is durable any more there is nothing to fall back to. */
 	bool fails = t->fails_on_loss || d->error == -PM_EVOLATILE;
@@ -122,21 +122,22 @@ static int adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_a
 	if (d->granularity > now)
 		decline(t, ask, d, now);
 	if (d->granularity >= now)
-		return 0;
+		return;
 	demote(t, medium, ask->backing, d->granularity);
 	pm_trace_demote(medium->map, now, d->granularity, d->reason);
-	return PM_EVENT_DEMOTED;
 }
 
-int pm_terms_adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_ask *ask, const struct pm_decision *d,
-                   bool may_promote)
+struct pm_transition pm_terms_adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_ask *ask,
+                                    const struct pm_decision *d, bool may_promote)
 {
 	pthread_mutex_lock(&t->lock);
-	int kind = adopt(t, medium, ask, d, may_promote);
+	struct pm_transition done = {.from = atomic_load(&t->granularity), .reason = d->reason};
+	adopt(t, medium, ask, d, may_promote);
+	done.to = atomic_load(&t->granularity);
 	pthread_mutex_unlock(&t->lock);
-	if (kind)
-		pm_count(kind == PM_EVENT_DEMOTED ? &medium->counters.demotions : &medium->counters.promotions, 1);
-	return kind;
+	if (done.to != done.from)
+		pm_count(done.to < done.from ? &medium->counters.demotions : &medium->counters.promotions, 1);
+	return done;
 }
 
 void pm_terms_acknowledge(struct pm_terms *t, struct pm_medium *medium)

@@ -25,6 +25,12 @@ struct pm_terms {
 	struct pm_decision decision;
 };
 
+/* The terms before and after; from equals to: they stay. */
+struct pm_transition {
+	enum pm_granularity from, to;
+	enum pm_reason reason;
+};
+
 void pm_terms_init(struct pm_terms *);
 void pm_terms_destroy(struct pm_terms *);
 /* The first strategy, by the decision. */
@@ -32,12 +38,9 @@ void pm_terms_begin(struct pm_terms *, struct pm_medium *);
 void pm_terms_set_strategy(struct pm_terms *, struct pm_medium *, const struct pm_strategy *);
 /* Every call checks the medium first from now on. */
 void pm_terms_close_short_cut(struct pm_terms *);
-/*
- * Takes a fresh decision. What is in force is never raised unless may_promote. Returns PM_EVENT_DEMOTED,
- * PM_EVENT_PROMOTED, or 0: neither.
- */
-int pm_terms_adopt(struct pm_terms *, struct pm_medium *, const struct pm_ask *, const struct pm_decision *,
-                   bool may_promote);
+/* Takes a fresh decision. What is in force is never raised unless may_promote. */
+struct pm_transition pm_terms_adopt(struct pm_terms *, struct pm_medium *, const struct pm_ask *,
+                                    const struct pm_decision *, bool may_promote);
 /* The caller has acknowledged that a guarantee was lost. */
 void pm_terms_acknowledge(struct pm_terms *, struct pm_medium *);
 

@@ -8,22 +8,12 @@
 #include "observe/notifier.h"
 #include "unit.h"
 
-static const struct pm_event_state before = {PM_CACHE_LINE, PM_YES, PM_YES, 4096, 8192};
-static const struct pm_event_state after = {PM_PAGE, PM_NO, PM_YES, 4096, 8192};
-
-/* Publishes one event of that range. */
+/* Adds one event of that range. */
 static bool publish(struct pm_event_queue *queue, enum pm_event_kind kind, enum pm_reason reason, uint64_t from,
-                    uint64_t to,
-                    bool is_deferred)
+                    uint64_t to, bool is_deferred)
 {
-	struct pm_event_batch batch;
-	pm_event_batch_begin(&batch, &before);
-	struct pm_event *event = pm_event_batch_add(&batch, kind, reason);
-	event->offset = from;
-	event->length = to - from;
-	bool waits = pm_events_publish(queue, &batch, &after, is_deferred);
-	ck_assert_uint_eq(batch.count, 0);
-	return waits;
+	struct pm_event event = {.kind = kind, .reason = reason, .offset = from, .length = to - from};
+	return pm_events_add(queue, &event, is_deferred);
 }
 
 static struct pm_event take(struct pm_event_queue *queue)
@@ -39,33 +29,6 @@ static bool is_readable(int fd)
 	struct pollfd p = {fd, POLLIN, 0};
 	return poll(&p, 1, 0) == 1;
 }
-
-START_TEST(an_event_has_both_states)
-{
-	struct pm_event_queue queue;
-	struct pm_event_batch batch;
-	fake_start(&fake_plain);
-	pm_events_init(&queue, NULL, NULL, NULL, "file");
-	pm_event_batch_begin(&batch, &before);
-	pm_event_batch_add(&batch, PM_EVENT_HOLE, PM_REASON_HOLE);
-	pm_event_batch_add(&batch, PM_EVENT_SHARED, PM_REASON_SHARED)->error = -EIO;
-	ck_assert(!pm_events_publish(&queue, &batch, &after, false));
-	struct pm_event e = take(&queue);
-	ck_assert_int_eq(e.kind, PM_EVENT_HOLE);
-	ck_assert_uint_eq(e.size, sizeof(e));
-	ck_assert_uint_eq(e.offset, 4096);
-	ck_assert_uint_eq(e.length, 8192);
-	ck_assert_int_eq(e.old_granularity, PM_CACHE_LINE);
-	ck_assert_int_eq(e.new_granularity, PM_PAGE);
-	ck_assert_int_eq(e.old_sync, PM_YES);
-	ck_assert_int_eq(e.sync, PM_NO);
-	e = take(&queue);
-	ck_assert_int_eq(e.kind, PM_EVENT_SHARED);
-	ck_assert_int_eq(e.error, -EIO);
-	ck_assert_int_eq(take(&queue).kind, 0);
-	pm_events_destroy(&queue);
-}
-END_TEST
 
 START_TEST(equal_events_become_one)
 {
@@ -84,19 +47,6 @@ START_TEST(equal_events_become_one)
 	ck_assert_int_eq(take(&queue).reason, PM_REASON_UNLINKED);
 	ck_assert_int_eq(take(&queue).kind, 0);
 	pm_events_destroy(&queue);
-}
-END_TEST
-
-/* More than there are kinds: the last is overwritten, and nothing else. */
-START_TEST(a_batch_has_an_end)
-{
-	struct pm_event_batch batch;
-	pm_event_batch_begin(&batch, &before);
-	for (unsigned i = 0; i < PM_EVENT_BATCH + 3; i++)
-		pm_event_batch_add(&batch, PM_EVENT_HOLE, PM_REASON_HOLE)->error = -(int)i;
-	ck_assert_uint_eq(batch.count, PM_EVENT_BATCH);
-	ck_assert_int_eq(batch.event[0].error, 0);
-	ck_assert_int_eq(batch.event[PM_EVENT_BATCH - 1].error, -(PM_EVENT_BATCH + 2));
 }
 END_TEST
 
@@ -279,9 +229,7 @@ END_TEST
 int main(void)
 {
 	TCase *c = unit_case("event_queue");
-	tcase_add_test(c, an_event_has_both_states);
 	tcase_add_test(c, equal_events_become_one);
-	tcase_add_test(c, a_batch_has_an_end);
 	tcase_add_test(c, the_descriptor_follows_the_queue);
 	tcase_add_test(c, a_call_runs_the_handler_itself);
 	tcase_add_test(c, a_queue_waits_for_its_own_handler_only);

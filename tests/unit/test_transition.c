@@ -35,39 +35,45 @@ static void stop(void)
 	pm_terms_destroy(&terms);
 }
 
+/* How many grades up, or down. */
 static int adopt(enum pm_backing backing, struct pm_decision d, bool may_promote)
 {
 	struct pm_ask ask = {.backing = backing};
-	return pm_terms_adopt(&terms, &medium, &ask, &d, may_promote);
+	enum pm_granularity before = atomic_load(&terms.granularity);
+	struct pm_transition done = pm_terms_adopt(&terms, &medium, &ask, &d, may_promote);
+	ck_assert_int_eq(done.from, before);
+	ck_assert_int_eq(done.to, atomic_load(&terms.granularity));
+	ck_assert_int_eq(done.reason, d.reason);
+	return (int)done.to - (int)done.from;
 }
 
 static const struct {
 	enum pm_backing backing;
 	enum pm_granularity from, to;
 	bool may_promote, is_synchronous;
-	int event;
+	int steps;
 	const struct pm_strategy *strategy;
 	enum pm_granularity in_force;
 } ways[] = {
 	{PM_BACKING_FILE, PM_CACHE_LINE, PM_CACHE_LINE, true, true, 0, &pm_strategy_cacheline, PM_CACHE_LINE},
-	{PM_BACKING_FILE, PM_CACHE_LINE, PM_PAGE, false, true, PM_EVENT_DEMOTED, &pm_strategy_writeback, PM_PAGE},
-	{PM_BACKING_FILE, PM_BYTE, PM_CACHE_LINE, false, true, PM_EVENT_DEMOTED, &pm_strategy_cacheline, PM_CACHE_LINE},
-	{PM_BACKING_FILE, PM_CACHE_LINE, PM_NONE, false, true, PM_EVENT_DEMOTED, &pm_strategy_writeback, PM_NONE},
+	{PM_BACKING_FILE, PM_CACHE_LINE, PM_PAGE, false, true, -1, &pm_strategy_writeback, PM_PAGE},
+	{PM_BACKING_FILE, PM_BYTE, PM_CACHE_LINE, false, true, -1, &pm_strategy_cacheline, PM_CACHE_LINE},
+	{PM_BACKING_FILE, PM_CACHE_LINE, PM_NONE, false, true, -2, &pm_strategy_writeback, PM_NONE},
 	/* Never raised by a look, and without MAP_SYNC from the start not at all. */
 	{PM_BACKING_FILE, PM_PAGE, PM_CACHE_LINE, false, true, 0, &pm_strategy_writeback, PM_PAGE},
 	{PM_BACKING_FILE, PM_PAGE, PM_CACHE_LINE, true, false, 0, &pm_strategy_writeback, PM_PAGE},
-	{PM_BACKING_FILE, PM_PAGE, PM_CACHE_LINE, true, true, PM_EVENT_PROMOTED, &pm_strategy_line_after_page,
+	{PM_BACKING_FILE, PM_PAGE, PM_CACHE_LINE, true, true, 1, &pm_strategy_line_after_page,
 	 PM_CACHE_LINE},
 	{PM_BACKING_FILE, PM_CACHE_LINE, PM_BYTE, true, true, 0, &pm_strategy_cacheline, PM_CACHE_LINE},
 	/* Without a write-back of the kernel lines are all that can be done. */
-	{PM_BACKING_DEVICE_DAX, PM_CACHE_LINE, PM_NONE, false, true, PM_EVENT_DEMOTED, &pm_strategy_cacheline, PM_NONE},
+	{PM_BACKING_DEVICE_DAX, PM_CACHE_LINE, PM_NONE, false, true, -2, &pm_strategy_cacheline, PM_NONE},
 };
 
 START_TEST(a_decision_is_taken_up)
 {
 	start(ways[_i].from);
 	terms.is_synchronous = ways[_i].is_synchronous;
-	ck_assert_int_eq(adopt(ways[_i].backing, decision(ways[_i].to), ways[_i].may_promote), ways[_i].event);
+	ck_assert_int_eq(adopt(ways[_i].backing, decision(ways[_i].to), ways[_i].may_promote), ways[_i].steps);
 	ck_assert_ptr_eq(atomic_load(&terms.strategy), ways[_i].strategy);
 	ck_assert_int_eq(atomic_load(&terms.granularity), ways[_i].in_force);
 	/* Once. */
