@@ -115,6 +115,7 @@ lib/observe/assess
 lib/observe/transition
 lib/observe/observed
 lib/observe/retake
+lib/observe/publish
 lib/observe/observe
 lib/observe/watcher
 
@@ -146,6 +147,11 @@ ONLY = {
     "lib/facts/policy.h": {"facts/evidence.h", "pmdirect.h", "stdbool.h", "stddef.h", "stdint.h"},
     "include/pmdirect.h": {"stddef.h", "stdint.h"},
 }
+# Only the last step of a look makes events. The other steps, and all else in lib/, return values: no other file calls
+# the function that adds an event to the queue, and none names a kind of event but for its text.
+ONLY_USER = {"pm_events_add": "lib/observe/publish"}
+NAME_KINDS = {"include/pmdirect", "lib/facts/names", "lib/facts/explain_event", "lib/observe/publish"}
+KIND = re.compile(r"\bPM_EVENT_(?!FRAMES\b)\w+|\benum\s+pm_event_kind\b")
 # Programs use the library as any program does: through the public header.
 PROGRAMS = ("examples", "adapters", "tools")
 NOT_CODE = {"meson.build", "libpmdirect.map"}
@@ -189,6 +195,8 @@ def check_file(root, path):
     found = [check_include(path, match[2], match[1] == '"') for match in INCLUDE.finditer(text)]
     found += [f"{path}: an include that names no file:{match[1]}" for match in ANY_INCLUDE.finditer(text)
               if not INCLUDE.match(match[0])]
+    if stem(path) not in NAME_KINDS:
+        found += [f"{path}: {match[0]} is for lib/observe/publish.c to name" for match in KIND.finditer(text)]
     return [problem for problem in found if problem]
 
 
@@ -224,9 +232,13 @@ def symbols(directory):
 
 
 def check_symbols(defined, used):
-    return [f"{user}.c: {name} of {defined[name]}.c does not stand above it in the list"
-            for user in sorted(used) for name in sorted(used[user])
-            if name in defined and defined[name] != user and not is_below(defined[name], user)]
+    others = [(user, name) for user in sorted(used) for name in sorted(used[user])
+              if name in defined and defined[name] != user]
+    return ([f"{user}.c: {name} of {defined[name]}.c does not stand above it in the list"
+             for user, name in others if not is_below(defined[name], user)]
+            + [f"{user}.c: {name} is for {ONLY_USER[name]}.c to call"
+               for user, name in others if ONLY_USER.get(name, user) != user]
+            + [f"{name}: no file has it, and no other may call it" for name in ONLY_USER if name not in defined])
 
 
 def check_files(root, objects):
@@ -270,6 +282,8 @@ VIOLATIONS = {
     "lib/kernel/kept.c": ('#define UP "mapping/mapping.h"\n#include UP\n', "names no file"),
     "lib/kernel/sysfs.c": ("#include <../lib/mapping/mapping.h>\n", "is no header of a file in the list"),
     "lib/kernel/fiemap.c": ('#include "kernel/fiemap.inc"\n', "is no header"),
+    "lib/observe/retake.c": ("return PM_EVENT_LEASE_BROKEN;\n", "PM_EVENT_LEASE_BROKEN is for lib/observe/publish.c"),
+    "lib/observe/transition.h": ("enum pm_event_kind pm_terms_adopt();\n", "enum pm_event_kind is for lib/observe"),
     "lib/facts/newcomer.c": ('#include "sys/sys.h"\n', "is not in the list"),
     "include/pmdirect.h": ("#include <sys/types.h>\n", "may not include sys/types.h"),
     "examples/01_hello.c": ('#include "policy.h"\n', "policy.h is internal"),
@@ -279,6 +293,8 @@ VIOLATIONS = {
 INNOCENT = {
     "lib/durability/page.c": '#include "durability/engine.h"\n#include "cpu/cpu.h"\n#include <pmdirect.h>\n',
     "lib/api.c": '#include "mapping/mapping.h"\n#include "sys/sys.h"\n/* not "api.h" */\n#include <sys/mman.h>\n',
+    "lib/observe/events.c": "void *frame[PM_EVENT_FRAMES];\n",
+    "lib/observe/publish.c": "[PM_REASON_HOLE] = PM_EVENT_HOLE,\n",
     "lib/facts/policy.h": '#include "facts/evidence.h"\n#include <stdbool.h>\n',
     "examples/log.h": "#include <pmdirect.h>\n",
     "examples/log.c": '#include "log.h"\n',
@@ -301,12 +317,18 @@ def test_includes():
 
 
 def test_symbols():
-    """A circle of two files: whatever their order, one of the two uses is found."""
-    circle = check_symbols({"pm_low": "lib/error", "pm_high": "lib/api"},
+    """A circle of two files: whatever their order, one of the two uses is found. A call that is for another file."""
+    queue = {"pm_events_add": "lib/observe/events"}
+    circle = check_symbols({"pm_low": "lib/error", "pm_high": "lib/api", **queue},
                            {"lib/error": {"pm_high"}, "lib/api": {"pm_low"}})
-    own = check_symbols({"pm_low": "lib/error"}, {"lib/error": {"pm_low"}, "lib/api": {"pm_low", "malloc"}})
-    wrong = [] if len(circle) == 1 and "pm_high of lib/api.c" in circle[0] else [f"not found: a circle ({circle})"]
-    return wrong + [f"unexpected: {problem}" for problem in own]
+    own = check_symbols({"pm_low": "lib/error", **queue},
+                        {"lib/error": {"pm_low"}, "lib/api": {"pm_low", "malloc"},
+                         "lib/observe/publish": {"pm_events_add"}})
+    taken = check_symbols(queue, {"lib/mapping/report": {"pm_events_add"}})
+    gone = check_symbols({}, {})
+    found = [(circle, "pm_high of lib/api.c"), (taken, "report.c: pm_events_add is for"), (gone, "no file has it")]
+    return [f"not found: {words} ({problems})" for problems, words in found
+            if len(problems) != 1 or words not in problems[0]] + [f"unexpected: {problem}" for problem in own]
 
 
 def main(arguments):
