@@ -22,6 +22,7 @@ import pathlib
 import re
 import shutil
 import sys
+import textwrap
 
 import plots
 
@@ -176,13 +177,15 @@ def peers_of(cases, limit):
 
 
 def best_of(peers):
-    """The mean ratio to the best of those peers that are in every case, and its name."""
+    """The mean ratio to the best of those peers that are in every case, and its name; or to the best of each case."""
     ratios = collections.defaultdict(list)
     for of_case in peers:
         for _, value, name, _ in of_case:
             ratios[name].append(value)
-    return max(((mean(found), name) for name, found in ratios.items() if len(found) == len(peers)),
-               default=(None, ""))
+    found = [(mean(found), name) for name, found in ratios.items() if len(found) == len(peers)]
+    if found or not any(peers):
+        return max(found, default=(None, ""))
+    return mean([max(value for _, value, _, _ in of_case) for of_case in peers if of_case]), "the best of each case"
 
 
 def of_ours(cases):
@@ -256,14 +259,16 @@ def outside(tables):
 
 
 def filled(text, tables):
-    """The note with the ratios that it names."""
+    """The note with the ratios that it names, its paragraphs filled anew."""
     def value_of(match):
         file, case, competitor = " ".join(match.group(1).split()).split("|")
         for table in tables:
             if table.name == file and case in table.cases and competitor in table.cases[case]:
                 return ratio(number(table.cases[case][competitor], "ours"))
         return sys.exit(f"note.md: no file has {match.group(0)}")
-    return re.sub(r"\{([^{}]+)\}", value_of, text)
+    paragraphs = re.sub(r"\{([^{}]+)\}", value_of, text).strip().split("\n\n")
+    return "\n\n".join(part if part.startswith("|") else textwrap.fill(part, 120, break_on_hyphens=False)
+                       for part in paragraphs)
 
 
 def cells_of(tables):
@@ -277,20 +282,19 @@ def cells_of(tables):
 
 
 def section(cpu, tables, note):
-    """A table for each place and commit."""
+    """A table for each place and commit, and for each kernel and set of peers."""
     groups, out = collections.defaultdict(list), []
     for table in tables:
-        groups[table.about["place"], table.about["commit"]].append(table)
+        groups[tuple(table.about[what] for what in ("place", "commit", "kernel", "peers"))].append(table)
     last = None
-    for (place, commit), of_group in sorted(groups.items(), key=lambda group: group[0][0]):
+    for (place, commit, kernel, peers), of_group in sorted(groups.items(), key=lambda group: group[0][0]):
         cells = cells_of(of_group)
         if not cells:
             continue
         if place != last:
             out += ["## " + cpu + (f", {place}" if place else ""), ""]
         last = place
-        out += [f"Version `{commit}`; Linux {of_group[0].about['kernel']}; {of_group[0].about['peers']}.", "",
-                *lines_of([HEADINGS, *cells]), ""]
+        out += [f"Version `{commit}`; Linux {kernel}; {peers}.", "", *lines_of([HEADINGS, *cells]), ""]
     return out + outside(tables) + ([*filled("\n".join(note), tables).splitlines(), ""] if note else [])
 
 
