@@ -54,7 +54,7 @@ int main(int argc, char **argv)
 	fd = open(path, O_RDONLY);
 	memset(pm_base(m), 1, SIZE);
 	if (fd < 0 || pm_sync(m))
-		return 1;
+		return unlink(path), 1;
 	struct competitor all[] = {
 		{"pm_query, the verdict", run_verdict, m},
 		{"pm_query, all evidence", run_everything, m},
