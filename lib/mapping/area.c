@@ -37,6 +37,16 @@ int pm_area_no_room(const char *name, const char *call, const char *what, size_t
 	return pm_fail(rc, call, name, "%s of %zu bytes failed: %s", what, length, why);
 }
 
+int pm_area_try_room(const char *name, const char *call, const char *what, size_t length, size_t added)
+{
+	void *map = NULL;
+	int rc = PM_RETRY(pm_sys->mmap(&map, added, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+	if (rc)
+		return pm_area_no_room(name, call, what, length, added, rc);
+	PM_RETRY(pm_sys->munmap(map, added));
+	return 0;
+}
+
 /* ---- Mapping ---- */
 
 /* Why a file refuses to be mapped, and what the caller can do; NULL: the error says everything. */

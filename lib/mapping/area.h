@@ -45,6 +45,11 @@ void pm_area_split_folios(const struct pm_file *, const struct pm_ask *, const s
  * (fs/hugetlbfs/inode.c hugetlbfs_file_mmap).
  */
 int pm_area_try(const struct pm_file *, const struct pm_ask *, struct pm_subject, bool is_synchronous, uint64_t size);
+/*
+ * Whether the process has room for so many bytes more, before a file grows for them: that may not be taken back. Leaves
+ * the sentence of the call that would fail, of length bytes.
+ */
+int pm_area_try_room(const char *name, const char *call, const char *what, size_t length, size_t added);
 /* An address at which huge pages are possible; NULL: none. Nothing is ever mapped over anything. */
 void *pm_area_huge_page_hint(uint64_t offset, size_t length);
 /* Leaves the sentence for a failed call that makes a mapping: it names the limit that was met. Returns rc. */

@@ -208,12 +208,22 @@ static int complete_file(struct pm_mapping *m, uint64_t start, uint64_t added)
 	return c.rc ? c.rc : rc;
 }
 
+/* A growth of the file may not be taken back: another process may have it open. */
+static int try_room(struct pm_mapping *m, uint64_t end)
+{
+	size_t now = m->medium.map_length, wanted = pages_of(m, end - m->mapped.range.offset);
+	bool is_tried = !m->reserved && end > m->file.size && wanted > now;
+	return is_tried ? pm_area_try_room(m->name, "pm_resize", "mremap", wanted, wanted - now) : 0;
+}
+
 /* Makes the file reach end. [start, start + added) is the new part, with the page that was mapped in part. */
 static int extend(struct pm_mapping *m, uint64_t end, uint64_t start, uint64_t added)
 {
 	struct pm_file *f = &m->file;
 	uint64_t old_end = m->mapped.range.offset + m->mapped.range.length;
-	int rc = pm_file_grow(f, end, m->flags & PM_SPARSE);
+	int rc = try_room(m, end);
+	if (!rc)
+		rc = pm_file_grow(f, end, m->flags & PM_SPARSE);
 	/* Not into the page that is mapped: it was prepared, and another thread may be storing into it. */
 	uint64_t unmapped = (old_end + f->unit - 1) / f->unit * f->unit;
 	if (!rc && m->mapped.is_prepared && m->terms.decision.direct == PM_YES && unmapped < end)

@@ -77,7 +77,13 @@ static int start_from_medium(struct pm_mapping *m, pm_evidence_table e, const st
 static int grow_and_prepare(struct pm_mapping *m, const struct pm_options *o, bool direct, const struct pm_subject *s)
 {
 	struct pm_file *f = &m->file;
-	int rc = pm_file_grow(f, m->mapped.range.offset + m->mapped.range.length, o->flags & PM_SPARSE);
+	uint64_t end = m->mapped.range.offset + m->mapped.range.length;
+	/* A file that is created here is removed again, and a reserve was tried. */
+	bool is_tried = S_ISREG(f->stx.stx_mode) && !f->created && !m->reserved && end > f->size;
+	int rc = is_tried ? pm_area_try_room(f->name, f->call, "mmap", s->length, s->length) : 0;
+	if (rc)
+		return rc;
+	rc = pm_file_grow(f, end, o->flags & PM_SPARSE);
 	if (!rc && m->mapped.is_prepared)
 		rc = prepare_file(m, o, direct, s);
 	if (!rc || rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG)

@@ -295,9 +295,10 @@ END_TEST
 #define LOOK_AT_PAGES "statx " BELOW " wrong_sync wrong_sync mmap ioctl " LOOK
 #define LOOK_AT_LINES                                                                                                  \
 	"statx " BELOW_MEMORY " wrong_sync wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " " LOOK
+/* The room for the new part is tried before the file grows. */
 #define GROW                                                                                                           \
-	"statx_now statx getrlimit_fsize getlease lease_signal setlease lease_silence statx fallocate_keep_size "      \
-	"fallocate fsync faccessat2_write statx"
+	"statx_now statx mmap munmap getrlimit_fsize getlease lease_signal setlease lease_silence statx "              \
+	"fallocate_keep_size fallocate fsync faccessat2_write statx"
 #define SHRINK "statx_now statx statx mremap ftruncate fsync faccessat2_write"
 #define SEE_ANEW "statx_now ioctl"
 /*

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A mapping that finds no room, or no descriptor to gather evidence with, names the limit that was met. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "unit.h"
 
@@ -39,6 +41,33 @@ static void check_unchanged(struct pm_mapping *m, const char *path)
 	ck_assert(unit_has_pattern(pm_base(m), 0, SIZE));
 	unit_ok(pm_memset(m, pm_base(m), 1, 100, 0));
 }
+
+/* With another descriptor of it open, a growth cannot be taken back. */
+START_TEST(no_file_grows_for_which_there_is_no_room)
+{
+	const char *path = unit_file("file", SIZE);
+	struct pm_mapping *m = unit_map(path, NULL), *second;
+	struct rlimit old, some;
+	int other = open(path, O_RDONLY | O_CLOEXEC);
+	ck_assert(other >= 0 && !getrlimit(RLIMIT_AS, &old));
+	some = old;
+	some.rlim_cur = number_after("/proc/self/status", "VmSize:") * 1024 + LARGE / 2;
+	if (setrlimit(RLIMIT_AS, &some))
+		return;
+	check_sentence(pm_resize(m, LARGE), -ENOMEM, "mremap of", "RLIMIT_AS is");
+	check_unchanged(m, path);
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE, .length = LARGE};
+	check_sentence(pm_map(path, &o, &second), -ENOMEM, "mmap of", "RLIMIT_AS is");
+	ck_assert_uint_eq(unit_size_of(path), SIZE);
+	setrlimit(RLIMIT_AS, &old);
+	unit_ok(pm_map(path, &o, &second));
+	unit_ok(pm_unmap(second));
+	unit_ok(pm_resize(m, 2 * LARGE));
+	ck_assert_uint_eq(unit_size_of(path), 2 * LARGE);
+	close(other);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
 
 START_TEST(the_address_space_is_named)
 {
@@ -208,6 +237,7 @@ int main(void)
 		return 77;
 	}
 	TCase *c = unit_case("room");
+	tcase_add_test(c, no_file_grows_for_which_there_is_no_room);
 	tcase_add_test(c, the_address_space_is_named);
 	tcase_add_test(c, the_address_space_is_not_blamed_for_another_limit);
 	tcase_add_test(c, a_reserve_that_is_too_large);
