@@ -351,9 +351,18 @@ static void say_untold(struct pm_text *t, const struct pm_report *r, enum gravit
 	}
 }
 
+/* What write-backs wrote beyond what they were asked for, in bytes. */
+static uint64_t beyond(const struct pm_report *r)
+{
+	return r->granularity == PM_PAGE && says(r, PM_EV_LARGE_FOLIOS, PM_YES) ? r->evidence[PM_EV_LARGE_FOLIOS].value
+	                                                                        : 0;
+}
+
 static void say_advice(struct pm_text *t, const struct pm_report *r)
 {
-	if ((size_t)r->advice < COUNT(advices) && advices[r->advice])
+	/* say_environment() says it with its reason. */
+	bool is_said_later = r->advice == PM_ADVICE_RANDOM_ACCESS && beyond(r);
+	if (!is_said_later && (size_t)r->advice < COUNT(advices) && advices[r->advice])
 		say(t, "Advice: %s. ", advices[r->advice]);
 	/* PM_PREPARE makes drains cheap here, and meets no request. */
 	bool is_unwritten = says(r, PM_EV_ALLOCATED, PM_NO) || says(r, PM_EV_EXTENTS_WRITTEN, PM_NO);
@@ -420,8 +429,6 @@ static void say_watch(struct pm_text *t, const struct pm_report *r)
 static void say_environment(struct pm_text *t, const struct pm_report *r)
 {
 	const struct pm_evidence *forced = &r->evidence[PM_EV_ENV_OVERRIDE];
-	unsigned long long beyond =
-		says(r, PM_EV_LARGE_FOLIOS, PM_YES) ? r->evidence[PM_EV_LARGE_FOLIOS].value : 0;
 	if (is_limited_by_environment(r))
 		say(t, "PMDIRECT_GRANULARITY=%.55s lowers the promise. ", forced->text);
 	if (says(r, PM_EV_ENV_OVERRIDE, PM_NO) && forced->text[0])
@@ -429,11 +436,11 @@ static void say_environment(struct pm_text *t, const struct pm_report *r)
 	/* Names the server that makes the promise, or where the way down ended. */
 	if (r->granularity == PM_PAGE && says(r, PM_EV_VOLATILE, PM_UNKNOWN) && r->evidence[PM_EV_VOLATILE].text[0])
 		say(t, "Whether the medium keeps the data is not known (%.55s). ", r->evidence[PM_EV_VOLATILE].text);
-	if (r->granularity == PM_PAGE && beyond)
+	if (beyond(r))
 		say(t,
-		    "Write-backs wrote %llu KiB more than they were asked for, since the page cache holds the file in "
+		    "Write-backs wrote %ju KiB more than they were asked for, since the page cache holds the file in "
 		    "large folios: %s. ",
-		    beyond >> 10, advices[PM_ADVICE_RANDOM_ACCESS]);
+		    (uintmax_t)beyond(r) >> 10, advices[PM_ADVICE_RANDOM_ACCESS]);
 	say_watch(t, r);
 }
 

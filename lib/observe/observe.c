@@ -102,10 +102,14 @@ void pm_report_fill(struct pm_report *r, const struct pm_decision *d, const stru
 	r->direct_request = ask->direct;
 }
 
-/* Where nothing else is advised, once the rows are there. */
+/*
+ * Once the rows are there. It takes the place of the advice that each mapping of the page cache has under hints, which
+ * is another medium: this one can be followed at once.
+ */
 static void advise_access(struct pm_report *r)
 {
-	if (r->advice == PM_ADVICE_NONE && r->granularity == PM_PAGE && r->evidence[PM_EV_LARGE_FOLIOS].value)
+	bool is_free = r->advice == PM_ADVICE_NONE || r->advice == PM_ADVICE_MOUNT_DAX;
+	if (is_free && r->granularity == PM_PAGE && r->evidence[PM_EV_LARGE_FOLIOS].value)
 		r->advice = PM_ADVICE_RANDOM_ACCESS;
 }
 

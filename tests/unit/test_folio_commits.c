@@ -72,7 +72,7 @@ static int folio_madvise(void *address, size_t length, int advice)
 	return 0;
 }
 
-static void start_folio(enum pm_access access)
+static void start_asking(enum pm_access access, enum pm_request request)
 {
 	const char *path = unit_file("file", 16 * LARGE * unit_page());
 	fake_start(&fake_plain);
@@ -80,10 +80,15 @@ static void start_folio(enum pm_access access)
 	machine_put(&folio.machine,
 	            MACHINE(.cachestat = folio_cachestat, .msync = folio_msync, .madvise = folio_madvise,
 	                    .sync_file_range = folio_sync_file_range));
-	folio.m = unit_map(path, UNIT_OPTIONS(.access = access, .sync = PM_AVOID, .direct = PM_AVOID));
+	folio.m = unit_map(path, UNIT_OPTIONS(.access = access, .sync = request, .direct = request));
 	folio.at = (char *)pm_base(folio.m) + LARGE * unit_page();
 	folio.looks = 0;
 	fake_forget();
+}
+
+static void start_folio(enum pm_access access)
+{
+	start_asking(access, PM_AVOID);
 }
 
 static void stop_folio(void)
@@ -132,14 +137,19 @@ START_TEST(a_folio_is_split_by_the_first_commit)
 }
 END_TEST
 
-/* It is counted each time. */
+static const struct {
+	enum pm_request request;
+	enum pm_advice advice; /* while no folio was met */
+} advised[] = {{PM_AVOID, PM_ADVICE_NONE}, {PM_HINT, PM_ADVICE_MOUNT_DAX}};
+
+/* It is counted each time, and advised against, whatever was advised before. */
 START_TEST(a_folio_that_another_process_maps)
 {
 	char text[4096];
-	start_folio(PM_ACCESS_UNSET);
+	start_asking(PM_ACCESS_UNSET, advised[_i].request);
 	pm_explain(unit_query(folio.m), text, sizeof(text));
 	ck_assert_ptr_null(strstr(text, "large folios"));
-	ck_assert_int_eq(unit_query(folio.m)->advice, PM_ADVICE_NONE);
+	ck_assert_int_eq(unit_query(folio.m)->advice, advised[_i].advice);
 	folio.shared = true;
 	for (unsigned i = 1; i < 4; i++) {
 		unit_ok(store_and_commit(i, 1));
@@ -149,7 +159,10 @@ START_TEST(a_folio_that_another_process_maps)
 	pm_explain(unit_query(folio.m), text, sizeof(text));
 	ck_assert_int_eq(unit_query(folio.m)->advice, PM_ADVICE_RANDOM_ACCESS);
 	ck_assert_ptr_nonnull(strstr(text, "756 KiB more than they were asked for"));
-	ck_assert_ptr_nonnull(strstr(text, "PM_ACCESS_RANDOM while no other process"));
+	const char *said = strstr(text, "PM_ACCESS_RANDOM while no other process");
+	ck_assert_ptr_nonnull(said);
+	ck_assert_ptr_null(strstr(said + 1, "PM_ACCESS_RANDOM"));
+	ck_assert_ptr_null(strstr(text, "DAX flag"));
 	stop_folio();
 }
 END_TEST
@@ -253,7 +266,7 @@ int main(void)
 {
 	TCase *c = unit_case("folio commits");
 	tcase_add_loop_test(c, a_folio_is_split_by_the_first_commit, 0, 2);
-	tcase_add_test(c, a_folio_that_another_process_maps);
+	tcase_add_loop_test(c, a_folio_that_another_process_maps, 0, (int)COUNT(advised));
 	tcase_add_test(c, a_run_that_leaves_a_part_of_the_folio);
 	tcase_add_test(c, two_runs_in_one_folio);
 	tcase_add_loop_test(c, each_of_far_pages_is_looked_at_once, 0, 4);
