@@ -79,6 +79,38 @@ START_TEST(random_ranges_are_committed)
 }
 END_TEST
 
+/* Pages between two ranges that no flush recorded: which are written, by how many calls. */
+static const struct {
+	unsigned last;     /* the page of the second range; the first is page 5 */
+	unsigned recorded; /* a page between, flushed; 0: none */
+	bool joined;
+} gaps[] = {{6, 0, true},  {7, 0, true},   {21, 0, true},   {22, 0, true},  {23, 0, false},
+            {200, 0, false}, {22, 6, false}, {22, 21, false}, {15, 10, false}, {22, 23, true}};
+
+/* Up to 16 pages between cost no call of their own, and are written; a page that was flushed is left to its drain. */
+START_TEST(a_small_gap_between_ranges_is_one_call)
+{
+	const unsigned first = 5, last = gaps[_i].last, between = last - first - 1;
+	syncing_start(EXT4_SUPER_MAGIC);
+	for (unsigned n = first; n <= last; n++)
+		++*counter(n);
+	if (gaps[_i].recorded)
+		unit_ok(pm_flush(syncing_mapping, counter(gaps[_i].recorded), 1));
+	unit_ok(pm_commit(syncing_mapping, (struct pm_range[]){{counter(last), 1}, {counter(first), 1}}, 2));
+	ck_assert_uint_eq(kernel.syncs, 1);
+	ck_assert_uint_eq(kernel.ranges, gaps[_i].joined ? 0 : 1);
+	ck_assert_uint_eq(kernel.pages, gaps[_i].joined ? between + 2 : 2);
+	for (unsigned n = first + 1; n < last; n++)
+		ck_assert_uint_eq(kernel.medium[n], gaps[_i].joined);
+	ck_assert_uint_eq(kernel.medium[first] + kernel.medium[last], 2);
+	if (gaps[_i].recorded) {
+		unit_ok(pm_drain(syncing_mapping));
+		ck_assert_uint_eq(kernel.medium[gaps[_i].recorded], *counter(gaps[_i].recorded));
+	}
+	syncing_stop();
+}
+END_TEST
+
 START_TEST(a_range_outside_commits_nothing)
 {
 	syncing_start(XFS_SUPER_MAGIC);
@@ -135,6 +167,7 @@ int main(void)
 	TCase *c = unit_case("commit");
 	tcase_add_loop_test(c, a_commit_beside_many_recorded_pages_is_one_call, 0, 4);
 	tcase_add_loop_test(c, random_ranges_are_committed, 0, 4);
+	tcase_add_loop_test(c, a_small_gap_between_ranges_is_one_call, 0, (int)COUNT(gaps));
 	tcase_add_test(c, a_range_outside_commits_nothing);
 	tcase_add_test(c, a_published_word_comes_last);
 	return unit_run();
