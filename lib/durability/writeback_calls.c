@@ -38,16 +38,34 @@ static bool is_fsync_complete(const struct pm_medium *m, uint64_t offset, size_t
 	}
 }
 
+/* The block that was not written when this was asked last most likely is not written now: that part is asked first. */
+static bool is_all_written(struct pm_medium *m)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), start = m->offset, pages = m->map_length / page;
+	uint64_t end = start + pages * page, first = start + atomic_load(&m->unwritten_part) * pages / 256 * page;
+	uint64_t found = pm_first_unwritten(m->fd, first, end - first);
+	if (found == end && first > start) {
+		end = first;
+		found = pm_first_unwritten(m->fd, start, end - start);
+	}
+	bool is_all = found == end;
+	atomic_store(&m->unwritten_part, is_all ? 0 : (unsigned char)((found - start) / page * 256 / pages));
+	return is_all;
+}
+
 /*
  * Where fsync may skip the inode, syncfs writes everything first (trusted_sync.c). That ends when every block of the
  * range was written before a syncfs that succeeded: from then on the inode does not change.
+ *
+ * It cannot end for some pages alone: a block that is allocated for another page may move the entries of these into
+ * another block of the extent tree, which only the inode leads to (fs/ext4/extents.c ext4_ext_split).
  */
 int pm_complete_fsync(struct pm_medium *m, uint64_t offset, size_t length)
 {
 	if (is_fsync_complete(m, offset, length))
 		return 0;
 	unsigned resized = atomic_load(&m->resized);
-	bool written = pm_extents_are_written(m->fd, m->offset, m->map_length);
+	bool written = is_all_written(m);
 	int rc = PM_RETRY(pm_sys->syncfs(m->fd));
 	atomic_store(&m->fsync, written && !rc ? PM_FSYNC_COMPLETE_WHILE_WRITTEN : PM_FSYNC_NEEDS_SYNCFS);
 	/* The mapping was made longer meanwhile, by blocks that are not written. */

@@ -107,17 +107,19 @@ static int find_written(void *arg, const struct fiemap_extent *x)
 	return 0;
 }
 
-bool pm_extents_are_written(int fd, uint64_t offset, uint64_t length)
+uint64_t pm_first_unwritten(int fd, uint64_t offset, uint64_t length)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + length, until = offset;
 	struct statx now;
 	int rc = pm_each_extent(fd, offset, end, find_written, &until);
 	if (until >= end)
-		return true;
+		return end;
+	if (rc && rc != NOT_WRITTEN)
+		return offset;
 	/* The file may end in the last page of the range, and have no block after that. */
-	if ((rc && rc != NOT_WRITTEN) || PM_RETRY(pm_sys->statx_now(fd, &now)))
-		return false;
-	return now.stx_size + page > end && until >= now.stx_size;
+	if (until + page <= end || PM_RETRY(pm_sys->statx_now(fd, &now)))
+		return until;
+	return now.stx_size + page > end && until >= now.stx_size ? end : until;
 }
 
 int pm_verify_sync(int fd, int rc)

@@ -23,8 +23,15 @@ int pm_ext4_find_journal(const char *name);
  * not NULL: no journal of it lies on another device.
  */
 int pm_ext4_fsync_is_complete(const struct statx *, bool *no_outer_journal);
-/* Whether every block of the range, which ends in the last page of the file or before, is allocated and written. */
-bool pm_extents_are_written(int fd, uint64_t offset, uint64_t length);
+/*
+ * Where the first block of the range begins that is not both allocated and written; its end if there is none; its begin
+ * if the file system does not report extents. The range ends in the last page of the file or before.
+ */
+uint64_t pm_first_unwritten(int fd, uint64_t offset, uint64_t length);
+static inline bool pm_extents_are_written(int fd, uint64_t offset, uint64_t length)
+{
+	return pm_first_unwritten(fd, offset, length) == offset + length;
+}
 
 /*
  * Returns rc, the result of a sync of the regular file behind fd, which is open for writing. Success counts only while

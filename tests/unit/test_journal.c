@@ -321,6 +321,48 @@ START_TEST(written_blocks_are_one_question)
 }
 END_TEST
 
+/* An extent for each page. */
+static struct fake_extent single[PAGES];
+
+static void expect_questions(struct pm_mapping *m, unsigned questions)
+{
+	ck_assert(writes_everything(m));
+	ck_assert_uint_eq(fake_calls(FAKE_ioctl), questions);
+	/* The end of the file is asked for by the drain alone, and nothing else is asked. */
+	ck_assert_uint_eq(fake_calls(FAKE_statx_now), 1);
+	ck_assert_uint_eq(fake_syscalls(), questions + 4);
+}
+
+/*
+ * While a block is not written that one is asked for first, so that each write-back costs one question, however many
+ * extents are written before it. What lies before it counts as well, once it is written.
+ */
+START_TEST(unwritten_blocks_are_one_question)
+{
+	start(&fake_plain);
+	for (unsigned n = 0; n < PAGES; n++)
+		single[n] = (struct fake_extent){n * unit_page(), unit_page(), 0};
+	fake.machine.extents = single;
+	fake.machine.extent_count = PAGES;
+	single[PAGES - 1].flags = FIEMAP_EXTENT_UNWRITTEN;
+	struct pm_mapping *m = unit_map(path, NULL);
+	expect_questions(m, 2);
+	for (unsigned i = 0; i < 3; i++)
+		expect_questions(m, 1);
+	/* Another process takes a block away before it. */
+	single[3].flags = FIEMAP_EXTENT_UNWRITTEN;
+	single[PAGES - 1].flags = 0;
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert(writes_everything(m));
+	expect_questions(m, 1);
+	single[3].flags = 0;
+	ck_assert(writes_everything(m));
+	ck_assert(!writes_everything(m));
+	ck_assert_uint_eq(fake_calls(FAKE_ioctl), 1);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 /* Blocks of 1 KiB: the last page has one, and the file ends in it or behind it. */
 START_TEST(a_file_that_ends_in_a_page)
 {
@@ -419,6 +461,7 @@ int main(void)
 	tcase_add_test(c, what_was_written_and_is_not_any_more);
 	tcase_add_test(c, runs_are_written_apart_among_written_blocks);
 	tcase_add_test(c, written_blocks_are_one_question);
+	tcase_add_test(c, unwritten_blocks_are_one_question);
 	tcase_add_loop_test(c, a_file_that_ends_in_a_page, 0, 2);
 	tcase_add_test(c, nothing_holds_after_a_failure);
 	tcase_add_test(c, a_lease_mends_nothing_there);
