@@ -267,13 +267,25 @@ bool pmdirect_map_store(struct pmdirect_file *f, uint64_t offset, const void *fr
 
 /* ---- For a person ------------------------------------------------------------------------------ */
 
+/* Loads make the mapping of a file in the page cache; a log that only this connection writes may never have one. */
+static const char *why_unmapped(const struct pmdirect_file *f)
+{
+	if (!f || !f->node)
+		return "it has no file of its own";
+	if (f->error)
+		return *f->reason ? f->reason : pm_strerror(f->error);
+	if (f->direct)
+		return "nothing was read or written since it was opened or made shorter";
+	return "nothing was read since it was opened or made shorter. It lies in the page cache: the VFS below writes "
+	       "it, and its sync makes a commit durable. On a DAX file system stores to a mapping would";
+}
+
 static char *explain(struct pmdirect_file *f, const char *what, char *before)
 {
 	struct pm_report report;
 	char text[2048] = "";
 	if (!f || !f->map || pm_query(f->map, &report, sizeof(report)) || pm_explain(&report, text, sizeof(text)) < 0)
-		return sqlite3_mprintf("%z%s: not mapped%s%s", before, what, f && f->error ? ": " : "",
-		                       !f || !f->error ? "" : *f->reason ? f->reason : pm_strerror(f->error));
+		return sqlite3_mprintf("%z%s: not mapped: %s", before, what, why_unmapped(f));
 	return sqlite3_mprintf("%z%s: granularity %s, %llu bytes mapped. %s", before, what,
 	                       pm_granularity_name(report.granularity), (unsigned long long)f->usable, text);
 }

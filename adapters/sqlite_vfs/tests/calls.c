@@ -192,9 +192,25 @@ static void print_difference(struct device before, struct device after)
 	       after.bytes - before.bytes);
 }
 
+/* Of each file it is said how a commit becomes durable, or why it is not mapped: here nothing was read of the log. */
+static void explains_itself(const char *path)
+{
+	char *name = sqlite3_mprintf("%s-explained", path);
+	sqlite3 *db = open_database(name, "pmdirect");
+	must(db, "PRAGMA journal_mode=wal; CREATE TABLE t(a)");
+	char *text = text_of(db, "PRAGMA pmdirect");
+	REQUIRE(text && strstr(text, "database: ") && strstr(text, "log: "), "%s", text);
+	REQUIRE(strstr(text, "log: granularity ") || strstr(text, "log: not mapped: nothing was read"), "%s", text);
+	sqlite3_free(text);
+	sqlite3_free(name);
+	sqlite3_close(db);
+}
+
 static int count(char **argv, const char *device)
 {
 	struct device before = {0};
+	if (!strcmp(argv[2], "pmdirect"))
+		explains_itself(argv[3]);
 	sqlite3 *db = open_database(argv[3], argv[2]);
 	char *mode = sqlite3_mprintf("PRAGMA journal_mode=%s", argv[4]);
 	must(db, mode);
