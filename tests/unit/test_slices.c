@@ -2,6 +2,7 @@
 /* Commits beside a long write-back: they are written between its slices of 1 MiB. */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "syncing.h"
 
@@ -62,6 +63,14 @@ static void wait_for_page(unsigned n)
 	pthread_mutex_unlock(&kernel.lock);
 }
 
+/* A call that never returns is a failure, and no hang. */
+static void expect_return(const struct caller *c)
+{
+	for (unsigned i = 0; i < 600 && !atomic_load(&c->returned); i++)
+		usleep(50000);
+	ck_assert_msg(atomic_load(&c->returned), "the commit of page %u waits for the end", c->n);
+}
+
 static int end_all(void)
 {
 	hold_page(2 * slice + 1, false);
@@ -76,8 +85,10 @@ START_TEST(commits_come_between_slices)
 	begin_commits();
 	hold_page(2 * slice + 1, true);
 	hold_page(slice + 1, false);
-	for (unsigned i = 0; i < COMMITS; i++)
+	for (unsigned i = 0; i < COMMITS; i++) {
+		expect_return(&commits[i]);
 		ck_assert_int_eq(result_of(&commits[i]), 0);
+	}
 	wait_for_page(2 * slice + 1);
 	for (unsigned i = 0; i < COMMITS; i++)
 		ck_assert_uint_eq(kernel.medium[5000 + i * 100], 1);
