@@ -109,12 +109,12 @@ PM_LIBPMEM_API void pm_libpmem_check(int rc)
 	PM_LIBPMEM_FAILED(pm_error_detail());
 }
 
-PM_LIBPMEM_API struct pm_mapping *pm_libpmem_find(const void *address)
+PM_LIBPMEM_API struct pm_mapping *pm_libpmem_find(const void *address, const char *function)
 {
 	struct pm_mapping *mapping = pm_find(address);
 	if (mapping)
 		return mapping;
-	pm_libpmem_refuse(-EINVAL, "libpmem", "", PM_LIBPMEM_NOWHERE);
+	pm_libpmem_refuse(-EINVAL, function, "", PM_LIBPMEM_NOWHERE);
 	PM_LIBPMEM_FAILED(pm_libpmem_error.sentence);
 	return NULL;
 }
@@ -281,7 +281,7 @@ PM_LIBPMEM_API int pmem_unmap(void *addr, size_t len)
 
 PM_LIBPMEM_API void pmem_persist(const void *addr, size_t len)
 {
-	struct pm_mapping *mapping = len ? pm_libpmem_find(addr) : NULL;
+	struct pm_mapping *mapping = len ? pm_libpmem_find(addr, "pmem_persist") : NULL;
 	if (mapping)
 		pm_libpmem_check(pm_persist(mapping, addr, len));
 }
@@ -300,7 +300,7 @@ PM_LIBPMEM_API int pmem_msync(const void *addr, size_t len)
 
 PM_LIBPMEM_API void pmem_flush(const void *addr, size_t len)
 {
-	struct pm_mapping *mapping = len ? pm_libpmem_find(addr) : NULL;
+	struct pm_mapping *mapping = len ? pm_libpmem_find(addr, "pmem_flush") : NULL;
 	if (!mapping)
 		return;
 	pm_libpmem_check(pm_flush(mapping, addr, len));
@@ -344,9 +344,11 @@ PM_LIBPMEM_API unsigned pm_libpmem_flags(unsigned flags)
 }
 
 /* The mapping to copy into; NULL: a plain copy is all. */
-PM_LIBPMEM_API struct pm_mapping *pm_libpmem_target(const void *dest, size_t len, unsigned flags)
+PM_LIBPMEM_API struct pm_mapping *pm_libpmem_target(const void *dest, size_t len, unsigned flags, const char *function)
 {
-	struct pm_mapping *mapping = !len ? NULL : flags & PMEM_F_MEM_NOFLUSH ? pm_find(dest) : pm_libpmem_find(dest);
+	struct pm_mapping *mapping = !len                           ? NULL
+	                             : flags & PMEM_F_MEM_NOFLUSH ? pm_find(dest)
+	                                                          : pm_libpmem_find(dest, function);
 	if (mapping && flags & PMEM_F_MEM_NODRAIN && !(flags & PMEM_F_MEM_NOFLUSH))
 		pm_libpmem_add(mapping, dest);
 	return mapping;
@@ -354,7 +356,7 @@ PM_LIBPMEM_API struct pm_mapping *pm_libpmem_target(const void *dest, size_t len
 
 PM_LIBPMEM_API void *pmem_memmove(void *dest, const void *src, size_t len, unsigned flags)
 {
-	struct pm_mapping *mapping = pm_libpmem_target(dest, len, flags);
+	struct pm_mapping *mapping = pm_libpmem_target(dest, len, flags, "pmem_memmove");
 	if (!mapping)
 		return memmove(dest, src, len);
 	pm_libpmem_check(pm_memmove(mapping, dest, src, len, pm_libpmem_flags(flags)));
@@ -368,7 +370,7 @@ PM_LIBPMEM_API void *pmem_memcpy(void *dest, const void *src, size_t len, unsign
 
 PM_LIBPMEM_API void *pmem_memset(void *dest, int c, size_t len, unsigned flags)
 {
-	struct pm_mapping *mapping = pm_libpmem_target(dest, len, flags);
+	struct pm_mapping *mapping = pm_libpmem_target(dest, len, flags, "pmem_memset");
 	if (!mapping)
 		return memset(dest, c, len);
 	pm_libpmem_check(pm_memset(mapping, dest, c, len, pm_libpmem_flags(flags)));

@@ -28,8 +28,14 @@ static inline int enter_gate(struct pm_mapping *m, const char *call)
 static int out_of_range(struct pm_mapping *m, const char *call, const void *address, size_t length)
 {
 	long long at = (long long)((uintptr_t)address - (uintptr_t)m->base);
+	size_t whole = atomic_load(&m->length);
+	/* The distance of NULL, or of another mapping's address, tells nothing. */
+	if (at < -(long long)whole || at > (long long)whole)
+		return pm_fail(-ERANGE, call, m->name,
+		               "the range of %zu bytes begins at %p, which lies outside the mapping of %zu bytes at %p",
+		               length, address, whole, (void *)m->base);
 	return pm_fail(-ERANGE, call, m->name, "the range of %zu bytes at %lld leaves the mapping of %zu bytes", length,
-	               at, (size_t)atomic_load(&m->length));
+	               at, whole);
 }
 
 static inline bool in_range(const struct pm_mapping *m, const void *address, size_t length)

@@ -51,7 +51,7 @@ bool pm_limit_name(char *text, size_t size, size_t added, int rc)
 		rc == -ENOMEM ? pm_number_after("/proc/self/limits", "Max address space") : UINT64_MAX;
 	unsigned long long used = most == UINT64_MAX ? 0 : pm_number_after("/proc/self/status", "VmSize:");
 	if (most != UINT64_MAX && used != UINT64_MAX && used * 1024 + added > most)
-		return snprintf(text, size, "RLIMIT_AS is %llu, of which %llu are in use", most, used * 1024) > 0;
+		return snprintf(text, size, "RLIMIT_AS is %llu bytes, of which %llu are in use", most, used * 1024) > 0;
 	most = rc == -ENOMEM ? pm_number_after("/proc/sys/vm/max_map_count", "") : UINT64_MAX;
 	used = most == UINT64_MAX ? 0 : count_areas();
 	/* mremap(2) stops 3 areas earlier than mmap(2) (mm/mremap.c move_vma). */
@@ -59,7 +59,7 @@ bool pm_limit_name(char *text, size_t size, size_t added, int rc)
 		return snprintf(text, size, "the process has %llu areas, and vm.max_map_count is %llu", used, most) > 0;
 	most = rc == -EAGAIN ? pm_number_after("/proc/self/limits", "Max locked memory") : UINT64_MAX;
 	if (most != UINT64_MAX)
-		return snprintf(text, size, "it would be locked in memory, and RLIMIT_MEMLOCK is %llu", most) > 0;
+		return snprintf(text, size, "it would be locked in memory, and RLIMIT_MEMLOCK is %llu bytes", most) > 0;
 	if (rc == -EMFILE)
 		return name_descriptors(text, size);
 	return rc == -ENFILE &&

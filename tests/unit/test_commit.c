@@ -126,6 +126,17 @@ START_TEST(a_range_outside_commits_nothing)
 		         wrong[i].length, (const char *)wrong[i].address - base, end - base);
 		ck_assert_msg(strstr(pm_error_detail(), told), "%s: %s", told, pm_error_detail());
 	}
+	/* Far away, as NULL is. */
+	const void *const far[] = {NULL, end + 2 * (end - base)};
+	for (size_t i = 0; i < COUNT(far); i++) {
+		char told[128];
+		ck_assert_int_eq(pm_commit(syncing_mapping, &(struct pm_range){far[i], 5}, 1), -ERANGE);
+		snprintf(told, sizeof(told), "the range of 5 bytes begins at %p, which lies outside the mapping of %td",
+		         far[i], end - base);
+		ck_assert_msg(strstr(pm_error_detail(), told), "%s: %s", told, pm_error_detail());
+	}
+	ck_assert_int_eq(pm_publish64(syncing_mapping, NULL, 1), -ERANGE);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "lies outside the mapping"));
 	unit_ok(pm_commit(syncing_mapping, NULL, 0));
 	unit_ok(pm_commit(syncing_mapping, (struct pm_range[]){{end, 0}, {NULL, 0}}, 2));
 	ck_assert_int_eq(pm_commit(syncing_mapping, NULL, 1), -EINVAL);

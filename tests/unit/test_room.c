@@ -203,7 +203,7 @@ START_TEST(a_reserve_that_is_too_large)
 	unit_expect(setrlimit(RLIMIT_AS, &limit) == 0);
 	int rc = pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = 1, .reserve = 1ull << 32), &m);
 	unit_expect(setrlimit(RLIMIT_AS, &before) == 0);
-	check_sentence(rc, -ENOMEM, "RLIMIT_AS is", "4294967296");
+	check_sentence(rc, -ENOMEM, "RLIMIT_AS is", "4294967296 bytes");
 	ck_assert(!unit_exists(path));
 }
 END_TEST
