@@ -278,10 +278,27 @@ static int connect_to_server(void)
 	return fd;
 }
 
+/* A guest of the lab has none that is up. */
+static bool has_loopback(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	char text[32];
+	int listening = listen_anywhere(text), fd = socket(AF_INET, SOCK_STREAM, 0);
+	address.sin_port = htons((uint16_t)atoi(strchr(text, ':') + 1));
+	bool has = fd >= 0 && !connect(fd, (struct sockaddr *)&address, sizeof(address));
+	close(fd);
+	close(listening);
+	return has;
+}
+
 /* The follower holds entries of an earlier leader, of which the message of the next one says nothing. */
 void claimed_answers(void)
 {
 	uint64_t words[5]; /* type, length; term, rejected, last index */
+	if (!has_loopback()) {
+		printf("claimed_answers: skipped, the loopback interface is down\n");
+		return;
+	}
 	open_server(true);
 	receive_entries(TERM, 3, 1);
 	store_entries(4);
