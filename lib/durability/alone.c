@@ -80,7 +80,7 @@ static int dirty_cached_pages(struct pm_medium *m)
 /* Returns rc. */
 static int end_alone(struct pm_writeback *w, struct pm_page_request *self, int rc)
 {
-	pm_leader_tell(w, self, rc);
+	pm_leader_end_turn(w, self, rc);
 	return pm_leader_leave(self);
 }
 

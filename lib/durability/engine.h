@@ -47,11 +47,11 @@ struct pm_writeback {
 	int error; /* of the first write-back that failed, until a recovery succeeds; the leader alone changes it */
 	atomic_bool is_shared;      /* a thread has waited for another */
 	bool is_led;                /* a turn is under way, or there is a candidate */
-	unsigned char vain;         /* how often in a row a candidate led before all that were expected had come */
-	unsigned char hasty;        /* turns that wait for no request, from now on */
-	_Atomic uint32_t bell;      /* a futex, on which those that wait sleep until they are told */
+	unsigned char early_turns;  /* how often in a row a candidate led before all that were expected had come */
+	unsigned char unwaited;     /* turns that wait for no request, from now on */
+	_Atomic uint32_t wakeups;   /* a futex, on which those that wait sleep until they have an order */
 	_Atomic uint64_t turn_took; /* nanoseconds: the last turn that wrote */
-	pthread_mutex_t lock;       /* held for an instant; it guards is_led, vain, hasty and the rest: leader.c's */
+	pthread_mutex_t lock;       /* held for an instant; it guards is_led and the rest: leader.c's */
 	struct pm_page_request *waiting, **last; /* the oldest first; where the next is queued unless none waits */
 	struct pm_page_request *candidate;       /* of those that wait: leads unless another thread does first */
 	unsigned waiting_count;

@@ -17,16 +17,16 @@
 #include "sys/sys.h"
 
 #define FEW 64u /* ranges: they are looked at with the lock held */
-#define MOST_PATIENCE_NS 400000u
-#define MOST_VAIN 6u
+#define LONGEST_WAIT_NS 400000u
+#define MOST_EARLY_TURNS 6u
 #define MOST_STARTED ((size_t)64 << 10) /* bytes, by a candidate */
 
-/* What a request that waits was told. It may be gone as soon as it is told its result. */
-enum told {
-	TOLD_NOTHING,
-	TOLD_TO_GATHER, /* it is the candidate */
-	TOLD_TO_LEAD,
-	TOLD_RESULT,
+/* What a request that waits does next. It may be gone as soon as its order is to return. */
+enum order {
+	ORDER_NONE,
+	ORDER_TO_GATHER, /* it is the candidate */
+	ORDER_TO_LEAD,
+	ORDER_TO_RETURN,
 };
 
 /* ---- With the lock held ---- */
@@ -35,26 +35,26 @@ enum told {
  * How long a candidate sleeps. A shorter sleep would end in the middle of the turn that another thread leads, and
  * disturb it.
  */
-static uint64_t patience_of(const struct pm_writeback *w)
+static uint64_t longest_wait_of(const struct pm_writeback *w)
 {
-	uint64_t patience = 2 * atomic_load_explicit(&w->turn_took, memory_order_relaxed);
-	if (w->hasty)
+	uint64_t two_turns = 2 * atomic_load_explicit(&w->turn_took, memory_order_relaxed);
+	if (w->unwaited)
 		return 0;
-	return patience < MOST_PATIENCE_NS ? patience : MOST_PATIENCE_NS;
+	return two_turns < LONGEST_WAIT_NS ? two_turns : LONGEST_WAIT_NS;
 }
 
-/* After a wait in vain some turns go without: 1, 3, 7 and so on up to 63. */
+/* After a wait that ended too early some turns go without: 1, 3, 7 and so on up to 63. */
 static void note_wait(struct pm_writeback *w, unsigned come)
 {
 	if (w->expected < 2)
 		return;
 	if (come >= w->expected) {
-		w->vain = w->hasty = 0;
-	} else if (w->hasty) {
-		w->hasty--;
+		w->early_turns = w->unwaited = 0;
+	} else if (w->unwaited) {
+		w->unwaited--;
 	} else {
-		w->vain = (unsigned char)(w->vain + (w->vain < MOST_VAIN));
-		w->hasty = (unsigned char)((1u << w->vain) - 1);
+		w->early_turns = (unsigned char)(w->early_turns + (w->early_turns < MOST_EARLY_TURNS));
+		w->unwaited = (unsigned char)((1u << w->early_turns) - 1);
 	}
 }
 
@@ -106,14 +106,14 @@ static void make_candidate(struct pm_writeback *w, struct pm_page_request *oldes
 {
 	w->is_led = true;
 	w->candidate = oldest;
-	oldest->patience = patience_of(w);
+	oldest->longest_wait = longest_wait_of(w);
 }
 
 static bool may_lead_at_once(const struct pm_writeback *w, const struct pm_page_request *self)
 {
 	if (w->is_led && !w->candidate)
 		return false;
-	return self->wanted == PM_WANTED_ALONE || w->hasty || w->waiting_count + 1 >= w->expected;
+	return self->wanted == PM_WANTED_ALONE || w->unwaited || w->waiting_count + 1 >= w->expected;
 }
 
 static bool is_small_commit(const struct pm_page_request *r, size_t most)
@@ -135,15 +135,15 @@ static bool may_start(const struct pm_writeback *w, const struct pm_page_request
 
 /* ---- A thread that asks ---- */
 
-static void sleep_while_told_nothing(struct pm_writeback *w, struct pm_page_request *self, uint64_t most)
+static void sleep_until_ordered(struct pm_writeback *w, struct pm_page_request *self, uint64_t most)
 {
 	uint64_t began = most == UINT64_MAX ? 0 : pm_sys->now_ns(), passed = 0;
 	for (;;) {
-		/* Before what it was told: the bell is rung after that. */
-		uint32_t rung = atomic_load(&w->bell);
-		if (atomic_load(&self->told) || passed >= most)
+		/* Read before the order: the leader counts up after it has given one. */
+		uint32_t seen = atomic_load(&w->wakeups);
+		if (atomic_load(&self->order) || passed >= most)
 			return;
-		pm_sys->futex_wait(&w->bell, rung, most == UINT64_MAX ? most : most - passed, self->bit);
+		pm_sys->futex_wait(&w->wakeups, seen, most == UINT64_MAX ? most : most - passed, self->bit);
 		passed = most == UINT64_MAX ? 0 : pm_sys->now_ns() - began;
 	}
 }
@@ -152,7 +152,7 @@ static void sleep_while_told_nothing(struct pm_writeback *w, struct pm_page_requ
 static struct pm_page_request *sleep_as_candidate(struct pm_writeback *w, struct pm_page_request *self)
 {
 	struct pm_page_request *led = NULL;
-	sleep_while_told_nothing(w, self, self->patience);
+	sleep_until_ordered(w, self, self->longest_wait);
 	pthread_mutex_lock(&w->lock);
 	if (w->candidate == self)
 		led = begin_own_turn(w, self);
@@ -160,7 +160,7 @@ static struct pm_page_request *sleep_as_candidate(struct pm_writeback *w, struct
 	return led;
 }
 
-static struct pm_page_request *lead_as_told(struct pm_writeback *w, struct pm_page_request *self)
+static struct pm_page_request *lead_as_ordered(struct pm_writeback *w, struct pm_page_request *self)
 {
 	pthread_mutex_lock(&w->lock);
 	struct pm_page_request *led = begin_own_turn(w, self);
@@ -168,18 +168,18 @@ static struct pm_page_request *lead_as_told(struct pm_writeback *w, struct pm_pa
 	return led;
 }
 
-static struct pm_page_request *wait_until_told(struct pm_writeback *w, struct pm_page_request *self, bool gathers)
+static struct pm_page_request *wait_for_lead(struct pm_writeback *w, struct pm_page_request *self, bool gathers)
 {
 	uint64_t began = pm_sys->now_ns();
 	struct pm_page_request *led = gathers ? sleep_as_candidate(w, self) : NULL;
-	uint32_t told = TOLD_NOTHING;
-	while (!led && told != TOLD_RESULT) {
-		sleep_while_told_nothing(w, self, UINT64_MAX);
-		told = TOLD_TO_GATHER;
-		if (atomic_compare_exchange_strong(&self->told, &told, TOLD_NOTHING))
+	uint32_t order = ORDER_NONE;
+	while (!led && order != ORDER_TO_RETURN) {
+		sleep_until_ordered(w, self, UINT64_MAX);
+		order = ORDER_TO_GATHER;
+		if (atomic_compare_exchange_strong(&self->order, &order, ORDER_NONE))
 			led = sleep_as_candidate(w, self);
-		else if (told == TOLD_TO_LEAD)
-			led = lead_as_told(w, self);
+		else if (order == ORDER_TO_LEAD)
+			led = lead_as_ordered(w, self);
 	}
 	self->waited = pm_sys->now_ns() - began;
 	return led;
@@ -190,7 +190,7 @@ struct pm_page_request *pm_leader_ask(struct pm_writeback *w, struct pm_page_req
 	struct pm_page_request *led = NULL;
 	bool gathers = false;
 	self->next = NULL;
-	atomic_init(&self->told, TOLD_NOTHING);
+	atomic_init(&self->order, ORDER_NONE);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &self->cancel_state);
 	pthread_mutex_lock(&w->lock);
 	if (may_lead_at_once(w, self)) {
@@ -205,7 +205,7 @@ struct pm_page_request *pm_leader_ask(struct pm_writeback *w, struct pm_page_req
 			make_candidate(w, self);
 	}
 	pthread_mutex_unlock(&w->lock);
-	return led ? led : wait_until_told(w, self, gathers);
+	return led ? led : wait_for_lead(w, self, gathers);
 }
 
 struct pm_page_request *pm_leader_gather(struct pm_writeback *w, struct pm_page_request *self)
@@ -220,7 +220,7 @@ struct pm_page_request *pm_leader_gather(struct pm_writeback *w, struct pm_page_
 		make_candidate(w, self);
 	}
 	pthread_mutex_unlock(&w->lock);
-	return led ? led : wait_until_told(w, self, true);
+	return led ? led : wait_for_lead(w, self, true);
 }
 
 /* ---- The end of a turn ---- */
@@ -260,17 +260,17 @@ struct pm_page_request *pm_leader_take_commits(struct pm_writeback *w, size_t mo
 	return commits;
 }
 
-/* Wakes the threads that were told. One that shares a bit with them is woken for nothing, and sleeps again. */
-static void ring(struct pm_writeback *w, uint32_t bits)
+/* Wakes the threads that have an order. One that shares a bit with them is woken for nothing, and sleeps again. */
+static void wake(struct pm_writeback *w, uint32_t bits)
 {
 	if (!bits)
 		return;
-	atomic_fetch_add(&w->bell, 1);
-	pm_sys->futex_wake(&w->bell, bits);
+	atomic_fetch_add(&w->wakeups, 1);
+	pm_sys->futex_wake(&w->wakeups, bits);
 }
 
 /* One call wakes them all. The first thread that is woken may take the leader's CPU, and would delay further calls. */
-void pm_leader_tell_each(struct pm_writeback *w, struct pm_page_request *served, int rc)
+void pm_leader_finish_each(struct pm_writeback *w, struct pm_page_request *served, int rc)
 {
 	uint32_t bits = 0;
 	while (served) {
@@ -278,16 +278,16 @@ void pm_leader_tell_each(struct pm_writeback *w, struct pm_page_request *served,
 		served = one->next;
 		bits |= one->bit;
 		one->rc = rc;
-		atomic_store(&one->told, TOLD_RESULT);
+		atomic_store(&one->order, ORDER_TO_RETURN);
 	}
-	ring(w, bits);
+	wake(w, bits);
 }
 
 /*
- * With the lock held. It must be told before another thread can take the lead: that one may serve it, and then it is
+ * With the lock held. The order comes before another thread can take the lead: that one may serve it, and then it is
  * gone. Returns its bit; 0: none waits.
  */
-static uint32_t tell_next(struct pm_writeback *w)
+static uint32_t order_next(struct pm_writeback *w)
 {
 	struct pm_page_request *next = w->waiting;
 	w->is_led = next;
@@ -297,12 +297,12 @@ static uint32_t tell_next(struct pm_writeback *w)
 	bool alone = next->wanted == PM_WANTED_ALONE;
 	if (!alone)
 		make_candidate(w, next);
-	atomic_store(&next->told, alone ? TOLD_TO_LEAD : TOLD_TO_GATHER);
+	atomic_store(&next->order, alone ? ORDER_TO_LEAD : ORDER_TO_GATHER);
 	return bit;
 }
 
 /* The next leader is woken first, so that the device need not wait. */
-void pm_leader_tell(struct pm_writeback *w, struct pm_page_request *led, int rc)
+void pm_leader_end_turn(struct pm_writeback *w, struct pm_page_request *led, int rc)
 {
 	struct pm_page_request *failed = NULL;
 	pthread_mutex_lock(&w->lock);
@@ -311,11 +311,11 @@ void pm_leader_tell(struct pm_writeback *w, struct pm_page_request *led, int rc)
 		failed = take_those(w, is_led_by_others, 0);
 	}
 	w->expected += w->waiting_count;
-	uint32_t next = tell_next(w);
+	uint32_t next = order_next(w);
 	pthread_mutex_unlock(&w->lock);
-	ring(w, next);
-	pm_leader_tell_each(w, led->next, rc);
-	pm_leader_tell_each(w, failed, rc);
+	wake(w, next);
+	pm_leader_finish_each(w, led->next, rc);
+	pm_leader_finish_each(w, failed, rc);
 	led->rc = rc;
 }
 

@@ -20,20 +20,20 @@ struct pm_page_request {
 	size_t count;
 	bool is_exact; /* the pages were made dirty by write(2): no folio is, as a whole */
 	int rc;
-	bool starts;               /* pm_leader_ask(): it is to start its write */
-	int started;               /* the error of that; 0: none */
-	uint64_t waited;           /* nanoseconds, for a leader and as one */
-	_Atomic uint64_t patience; /* nanoseconds: of a candidate */
-	int cancel_state;          /* of the thread, before */
-	_Atomic uint32_t told;     /* enum told of leader.c */
-	uint32_t bit;              /* by which it is woken */
+	bool starts;                   /* pm_leader_ask(): it is to start its write */
+	int started;                   /* the error of that; 0: none */
+	uint64_t waited;               /* nanoseconds, for a leader and as one */
+	_Atomic uint64_t longest_wait; /* nanoseconds: of a candidate */
+	int cancel_state;              /* of the thread, before */
+	_Atomic uint32_t order;        /* enum order of leader.c */
+	uint32_t bit;                  /* by which it is woken */
 	struct pm_page_request *next;
 };
 
 /*
  * Queues the request. Returns the requests that the calling thread leads from then on, its own the first: nothing else
- * is written until pm_leader_tell(). NULL: another thread has served it, with request->rc. The thread is not cancelled
- * before pm_leader_leave(): the others know of its request.
+ * is written until pm_leader_end_turn(). NULL: another thread has served it, with request->rc. The thread is not
+ * cancelled before pm_leader_leave(): the others know of its request.
  *
  * With request->starts the thread leads only to start the write of its own ranges, and calls pm_leader_gather() then.
  */
@@ -41,17 +41,17 @@ struct pm_page_request *pm_leader_ask(struct pm_writeback *, struct pm_page_requ
 /* The same result as that of pm_leader_ask(), without starts. */
 struct pm_page_request *pm_leader_gather(struct pm_writeback *, struct pm_page_request *);
 /*
- * Ends the turn: tells those that were led, and the next leader. A failure is latched, and told to all that wait as
- * well: their pages may have been among those that were written.
+ * Ends the turn: the requests that were led get the result, and the next leader its order. A failure is latched, and
+ * is the result of all that wait as well: their pages may have been among those that were written.
  */
-void pm_leader_tell(struct pm_writeback *, struct pm_page_request *led, int rc);
+void pm_leader_end_turn(struct pm_writeback *, struct pm_page_request *led, int rc);
 /*
  * For the leader, in the middle of its turn: takes the commits that wait, each of few ranges and at most so many bytes,
  * the oldest first. NULL: there are none.
  */
 struct pm_page_request *pm_leader_take_commits(struct pm_writeback *, size_t most);
-/* Tells them, and any other list. A request is gone then. */
-void pm_leader_tell_each(struct pm_writeback *, struct pm_page_request *, int rc);
+/* Gives them, or any other list, the result. A request is gone then. */
+void pm_leader_finish_each(struct pm_writeback *, struct pm_page_request *, int rc);
 /* Ends what pm_leader_ask() began. Returns the request's result. */
 int pm_leader_leave(struct pm_page_request *);
 

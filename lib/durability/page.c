@@ -178,7 +178,7 @@ static int serve_commits(struct pm_medium *m, const struct work *work)
 	struct pm_page_request *commits = pm_leader_take_commits(&m->writeback, SLICE), *last = work->led;
 	int rc = commits ? write_for(m, commits, true) : 0;
 	if (!rc) {
-		pm_leader_tell_each(&m->writeback, commits, 0);
+		pm_leader_finish_each(&m->writeback, commits, 0);
 		return 0;
 	}
 	while (last->next)
@@ -389,7 +389,7 @@ static int complete(struct pm_medium *m, struct pm_page_request *self)
 	}
 	/* The latch changes only under a leader. */
 	if (led)
-		pm_leader_tell(w, led, w->error ? w->error : write_for(m, led, false));
+		pm_leader_end_turn(w, led, w->error ? w->error : write_for(m, led, false));
 	pm_count(&m->counters.drains, 1);
 	if (self->waited)
 		pm_count(&m->counters.waited, self->waited);

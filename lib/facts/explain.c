@@ -339,7 +339,7 @@ static bool is_said(enum pm_reason reason)
 }
 
 /* Of a report that ends before the row of a loss, its reason may tell of the loss, and without one nothing does. */
-static void say_untold(struct pm_text *t, const struct pm_report *r, enum gravity *g)
+static void say_missing_rows(struct pm_text *t, const struct pm_report *r, enum gravity *g)
 {
 	if (*g != SOUND)
 		return;
@@ -460,7 +460,7 @@ int pm_explain(const struct pm_report *given, char *buffer, size_t buffer_size)
 	say_nature(&t, r);
 	for (size_t i = 0; i < COUNT(losses); i++)
 		losses[i](&t, r, &g);
-	say_untold(&t, r, &g);
+	say_missing_rows(&t, r, &g);
 	if (g != SOUND && is_said(r->reason))
 		say(&t, "So a %s is not met. ", r->verdict == PM_VERDICT_REFUSED ? "guarantee" : "request");
 	if (g != NOT_DURABLE)

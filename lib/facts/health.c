@@ -246,10 +246,10 @@ static void unsafe_shutdowns(struct pm_evidence *row, const struct pm_subject *s
 		sum += strtoull(text, NULL, 0);
 	}
 	/* The first part that does not exist ends the list. */
-	bool told = n && rc == -ENOENT && pm_dimm_find(s->found.region, n, &dimm) == -ENOENT;
-	pm_evidence_set(row, !told ? PM_UNKNOWN : sum ? PM_YES : PM_NO, told ? 0 : -rc,
+	bool known = n && rc == -ENOENT && pm_dimm_find(s->found.region, n, &dimm) == -ENOENT;
+	pm_evidence_set(row, !known ? PM_UNKNOWN : sum ? PM_YES : PM_NO, known ? 0 : -rc,
 	                ND_DEVICES "nmemN/*/dirty_shutdown", NULL);
-	row->value = told ? sum : 0;
+	row->value = known ? sum : 0;
 }
 
 /* The DIMM's own name where there is one DIMM; a set of several has a cookie made of theirs. */

@@ -139,7 +139,7 @@ static void walk_f2fs(unsigned depth, struct pm_descent *b)
 	int rc = pm_read_text(path, map, sizeof(map));
 	if (rc < 0 || rc + 2 >= (int)sizeof(map)) {
 		pm_descent_end(b, rc < 0 && rc != -ENOENT ? -rc : 0,
-		               "f2fs: whether it has further devices is not told");
+		               "f2fs: whether it has further devices is not known");
 		return;
 	}
 	for (char *line = strtok_r(map, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {

@@ -61,8 +61,8 @@ static int leads_to(const char *path, int fd, const struct statx *file)
 /* Before Linux 5.8 a mount has no number: then only a mount of another file system is recognised. */
 static bool is_of_another_mount(const struct statx *a, const struct statx *b)
 {
-	const uint32_t told = STATX_MNT_ID | STATX_MNT_ID_UNIQUE;
-	if ((a->stx_mask & told) && (a->stx_mask & told) == (b->stx_mask & told))
+	const uint32_t ids = STATX_MNT_ID | STATX_MNT_ID_UNIQUE;
+	if ((a->stx_mask & ids) && (a->stx_mask & ids) == (b->stx_mask & ids))
 		return a->stx_mnt_id != b->stx_mnt_id;
 	return a->stx_dev_major != b->stx_dev_major || a->stx_dev_minor != b->stx_dev_minor;
 }
@@ -108,7 +108,7 @@ static void cut_deleted(char *path, int fd, const struct statx *file)
 void pm_name_remember(struct pm_name *name, int fd, const struct statx *file)
 {
 	char path[PATH_MAX];
-	int rc = name->is_untold ? -ENODATA : path_of(name->fd ? name->fd : fd, path);
+	int rc = name->path_differs ? -ENODATA : path_of(name->fd ? name->fd : fd, path);
 	free(name->path);
 	char *copy = rc ? NULL : strdup(path);
 	if (copy)
@@ -144,7 +144,7 @@ void pm_name_follow(struct pm_name *name, int directory_fd, const char *entry, c
 		fd = -1;
 	}
 	name->fd = fd < 0 ? 0 : fd;
-	name->is_untold = fd < 0;
+	name->path_differs = fd < 0;
 }
 
 void pm_name_forget(struct pm_name *name, const struct pm_named_file *file)

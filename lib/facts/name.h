@@ -15,7 +15,7 @@ struct pm_name {
 	int fd;     /* O_PATH: the kernel shows the path by it; 0: by the file's own descriptor */
 	char *path; /* the path from the kernel, to be freed; NULL: not known, for a positive errno: */
 	int error;
-	bool is_untold;      /* the kernel shows another path than the created one: FUSE by paths, after link(2) */
+	bool path_differs;   /* the kernel shows another path than the created one: FUSE by paths, after link(2) */
 	bool now_is_removed; /* the file had no name any more */
 	bool was_linked;     /* the file was seen with a link */
 	bool has_birth;

@@ -113,8 +113,8 @@ static int finish_open(struct pm_mapping *m, const struct pm_options *o)
  */
 static bool sync_is_open(const struct pm_file *f, const struct pm_options *o)
 {
-	uint64_t told = f->stx.stx_attributes_mask & STATX_ATTR_DAX;
-	bool page_cache = told && !(f->stx.stx_attributes & told) && f->backing != PM_BACKING_DEVICE_DAX;
+	uint64_t known = f->stx.stx_attributes_mask & STATX_ATTR_DAX;
+	bool page_cache = known && !(f->stx.stx_attributes & known) && f->backing != PM_BACKING_DEVICE_DAX;
 	bool hints = o->sync == PM_HINT && o->direct == PM_HINT;
 	return o->sync != PM_AVOID && o->direct != PM_AVOID && !(hints && page_cache);
 }

@@ -46,14 +46,14 @@ int pm_linux_statmount(uint64_t id, struct pm_mount *mount)
 	if (rc)
 		return rc;
 	/* The kernel leaves out an empty string, and one that it does not know. */
-	uint64_t told = answer->mask, known = told & MOUNT_SUPPORTED ? told | answer->supported_mask : told;
-	if (~told & (MOUNT_SB_BASIC | MOUNT_BASIC | MOUNT_TYPE) || ~known & MOUNT_OPTIONS)
+	uint64_t got = answer->mask, known = got & MOUNT_SUPPORTED ? got | answer->supported_mask : got;
+	if (~got & (MOUNT_SB_BASIC | MOUNT_BASIC | MOUNT_TYPE) || ~known & MOUNT_OPTIONS)
 		return -EOPNOTSUPP;
 	static char none[1];
 	mount->read_only = answer->sb_flags & MOUNT_IS_READ_ONLY;
 	mount->is_mounted_read_only = answer->mnt_attr & MOUNT_IS_READ_ONLY;
 	mount->type = strings + answer->fs_type;
-	mount->subtype = told & MOUNT_SUBTYPE ? strings + answer->fs_subtype : none;
-	mount->options = told & MOUNT_OPTIONS ? strings + answer->mnt_opts : none;
+	mount->subtype = got & MOUNT_SUBTYPE ? strings + answer->fs_subtype : none;
+	mount->options = got & MOUNT_OPTIONS ? strings + answer->mnt_opts : none;
 	return 0;
 }

@@ -68,8 +68,8 @@ lib/durability/copy
 lib/facts/evidence
 lib/facts/policy
 lib/facts/text
-lib/facts/names
-lib/facts/quirk
+lib/facts/enum_names
+lib/facts/quirk_words
 lib/facts/explain
 lib/facts/explain_event
 lib/facts/subject
@@ -150,7 +150,7 @@ ONLY = {
 # Only the last step of a look makes events. The other steps, and all else in lib/, return values: no other file calls
 # the function that adds an event to the queue, and none names a kind of event but for its text.
 ONLY_USER = {"pm_events_add": "lib/observe/publish"}
-NAME_KINDS = {"include/pmdirect", "lib/facts/names", "lib/facts/explain_event", "lib/observe/publish"}
+NAME_KINDS = {"include/pmdirect", "lib/facts/enum_names", "lib/facts/explain_event", "lib/observe/publish"}
 KIND = re.compile(r"\bPM_EVENT_(?!FRAMES\b)\w+|\benum\s+pm_event_kind\b")
 # Programs use the library as any program does: through the public header.
 PROGRAMS = ("examples", "adapters", "tools")

@@ -188,8 +188,8 @@ START_TEST(a_recovery_overtakes_a_candidate)
 }
 END_TEST
 
-/* After the first, third, seventh, 15th and 31st wait in vain. A turn of 10 ms is waited for 0.4 ms. */
-START_TEST(waits_in_vain_become_rare)
+/* After the first, third, seventh, 15th and 31st wait that ended too early. A turn of 10 ms is waited for 0.4 ms. */
+START_TEST(waits_that_end_early_become_rare)
 {
 	start_timed(_i ? 10000000 : 100000);
 	uint64_t began = timed.now;
@@ -204,7 +204,7 @@ START_TEST(waits_in_vain_become_rare)
 	for (unsigned i = 0; i < 64; i++)
 		let_one_ask_after_another(0);
 	ck_assert_uint_eq(timed.sleeps, 8);
-	/* After one that was not in vain they are as frequent as at the start. */
+	/* After one for which all came they are as frequent as at the start. */
 	timed.coming = COMES;
 	while (timed.coming)
 		let_one_ask_after_another(0);
@@ -224,6 +224,6 @@ int main(void)
 	tcase_add_loop_test(c, a_turn_wakes_all_at_once, 0, 2);
 	tcase_add_loop_test(c, a_candidate_is_told_of_a_failure, 0, 2);
 	tcase_add_test(c, a_recovery_overtakes_a_candidate);
-	tcase_add_loop_test(c, waits_in_vain_become_rare, 0, 2);
+	tcase_add_loop_test(c, waits_that_end_early_become_rare, 0, 2);
 	return unit_run();
 }

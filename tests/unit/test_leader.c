@@ -19,7 +19,7 @@ struct asked {
 
 static struct pm_writeback w;
 static atomic_uint leaders, wrong, turns, requests;
-static unsigned long longest; /* microseconds: the patience of a candidate, of a turn, between two requests */
+static unsigned long longest; /* microseconds: the longest wait of a candidate, of a turn, between two requests */
 static unsigned fails_one_in, alone_one_in; /* 0: none */
 
 static unsigned random_of(unsigned *seed, unsigned long end)
@@ -66,7 +66,7 @@ static void *ask_again_and_again(void *arg)
 		struct pm_page_request *led = pm_leader_ask(&w, &asked.request);
 		wrong += led && led != &asked.request;
 		if (led)
-			pm_leader_tell(&w, led, serve(led, &seed));
+			pm_leader_end_turn(&w, led, serve(led, &seed));
 		int rc = pm_leader_leave(&asked.request);
 		/* One that only waited is told of a failure too. */
 		wrong += asked.served != 1 && !(rc && !asked.served);

@@ -98,7 +98,7 @@ static const struct members {
 	 .what = "its devices: sdq: not"},
 	{.name = "not told", .magic = F2FS, .mount = "f2fs /dev/sda rw", .is_volatile = PM_UNKNOWN,
 	 .flushes = PM_UNKNOWN,
-	 .what = "further devices is not told"},
+	 .what = "further devices is not known"},
 };
 
 static void begin(const struct members *r)
