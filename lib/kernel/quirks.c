@@ -40,7 +40,9 @@ static const struct pm_file_system file_systems[] = {
 
 /*
  * A row: from which release and before which, of which file system, which bits; the place in the kernel, the test that
- * shows it, and the paragraph of the manual. tests/contract/quirks.py checks that the last two exist.
+ * shows it on a real kernel, and the paragraph of the manual. "read, not shown": no test does, and the row stands on
+ * the kernel's source; the test on the fake machine that may follow shows what the library makes of it.
+ * tests/contract/quirks.py checks that tests and paragraphs exist.
  */
 #define ROW(from, before, magic, bits, source, test, manual) {from, before, magic, bits}
 
@@ -51,29 +53,29 @@ static const struct {
 } rows[] = {
 	/* What it is. */
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_ON_BLOCK_DEVICE | PM_FS_COUNTS_LINKS, "fs/ext4/super.c ext4_fs_type",
-	    "tests/unit/test_identity.c", "pm_below(7), Types and numbers that a server made up"),
+	    "tests/guest/test_backing.c", "pm_below(7), Types and numbers that a server made up"),
 	ROW(ALWAYS, NEVER, XFS_SUPER_MAGIC, PM_FS_ON_BLOCK_DEVICE | PM_FS_COUNTS_LINKS,
-	    "fs/xfs/xfs_super.c xfs_fs_type", "tests/unit/test_identity.c",
+	    "fs/xfs/xfs_super.c xfs_fs_type", "tests/guest/test_backing.c",
 	    "pm_below(7), Types and numbers that a server made up"),
 	ROW(ALWAYS, NEVER, F2FS_SUPER_MAGIC, PM_FS_ON_BLOCK_DEVICE | PM_FS_COUNTS_LINKS, "fs/f2fs/super.c f2fs_fs_type",
-	    "tests/unit/test_identity.c", "pm_below(7), Types and numbers that a server made up"),
+	    "read, not shown; tests/unit/test_identity.c", "pm_below(7), Types and numbers that a server made up"),
 	ROW(ALWAYS, NEVER, BTRFS_SUPER_MAGIC, PM_FS_COUNTS_LINKS, "fs/btrfs/inode.c btrfs_getattr",
-	    "tests/unit/test_named.c", "pm_file(7), The name of the file"),
+	    "tests/guest/test_backing.c", "pm_file(7), The name of the file"),
 	ROW(ALWAYS, NEVER, TMPFS_MAGIC, PM_FS_VOLATILE | PM_FS_COUNTS_LINKS, "mm/shmem.c", "tests/guest/test_backing.c",
 	    "pm_below(7), Memory below"),
 	/* 9p, which hands on the f_type of a server, has no file handles (fs/9p/vfs_super.c sets no s_export_op). */
-	ROW(ALWAYS, NEVER, TMPFS_MAGIC, PM_FS_HANDLES, "mm/shmem.c shmem_encode_fh", "tests/unit/test_identity.c",
-	    "pm_below(7), Types and numbers that a server made up"),
+	ROW(ALWAYS, NEVER, TMPFS_MAGIC, PM_FS_HANDLES, "mm/shmem.c shmem_encode_fh",
+	    "read, not shown; tests/unit/test_identity.c", "pm_below(7), Types and numbers that a server made up"),
 	ROW(ALWAYS, NEVER, BTRFS_SUPER_MAGIC, PM_FS_HANDLES, "fs/btrfs/export.c btrfs_encode_fh",
-	    "tests/unit/test_identity.c", "pm_below(7), Types and numbers that a server made up"),
-	ROW(ALWAYS, NEVER, RAMFS_MAGIC, PM_FS_VOLATILE, "fs/ramfs/inode.c", "tests/unit/test_quirks.c",
+	    "read, not shown; tests/unit/test_identity.c", "pm_below(7), Types and numbers that a server made up"),
+	ROW(ALWAYS, NEVER, RAMFS_MAGIC, PM_FS_VOLATILE, "fs/ramfs/inode.c", "tests/guest/test_backing.c",
 	    "pm_below(7), Memory below"),
 	ROW(ALWAYS, NEVER, HUGETLBFS_MAGIC, PM_FS_VOLATILE | PM_FS_HUGE_PAGES, "fs/hugetlbfs/inode.c",
-	    "tests/unit/test_evidence.c", "pm_below(7), Memory below"),
+	    "tests/guest/test_backing.c", "pm_below(7), Memory below"),
 	ROW(ALWAYS, NEVER, OVERLAYFS_SUPER_MAGIC, PM_FS_IS_OVERLAY, "fs/overlayfs/copy_up.c ovl_copy_up_one",
-	    "tests/unit/test_named.c", "pm_file(7), The name of the file"),
+	    "read, not shown; tests/unit/test_named.c", "pm_file(7), The name of the file"),
 	ROW(ALWAYS, NEVER, NFS_SUPER_MAGIC, PM_FS_RENAMES_REMOVED, "fs/nfs/unlink.c nfs_sillyrename",
-	    "tests/unit/test_named.c", "pm_file(7), The name of the file"),
+	    "tests/guest/test_backing.c", "pm_file(7), The name of the file"),
 
 	/* statmount(2) with options crashes ntfs3 (fs/ntfs3/super.c ntfs_show_options): an allow list. */
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_STATMOUNT | PM_FS_CACHESTAT, "fs/ext4/super.c ext4_show_options",
@@ -99,13 +101,13 @@ static const struct {
 
 	/* What a direct file bears. */
 	ROW(RELEASE(6, 5), NEVER, EXT4_SUPER_MAGIC, PM_FS_CACHESTAT_CRASHES, "mm/filemap.c filemap_cachestat",
-	    "tests/unit/test_quirks.c", "pm_below(7), Which calls are made on which file system"),
+	    "read, not shown; tests/unit/test_evidence.c", "pm_below(7), Which calls are made on which file system"),
 	ROW(RELEASE(6, 5), NEVER, XFS_SUPER_MAGIC, PM_FS_CACHESTAT_CRASHES, "mm/filemap.c filemap_cachestat",
-	    "tests/unit/test_quirks.c", "pm_below(7), Which calls are made on which file system"),
+	    "read, not shown; tests/unit/test_evidence.c", "pm_below(7), Which calls are made on which file system"),
 	ROW(ALWAYS, RELEASE(4, 15), EXT4_SUPER_MAGIC, PM_FS_LACKS_MAP_SYNC, "fs/dax.c dax_finish_sync_fault",
-	    "tests/unit/test_quirks.c", "pm_evidence(7), What the kernel granted"),
+	    "read, not shown", "pm_evidence(7), What the kernel granted"),
 	ROW(ALWAYS, RELEASE(4, 15), XFS_SUPER_MAGIC, PM_FS_LACKS_MAP_SYNC, "fs/dax.c dax_finish_sync_fault",
-	    "tests/unit/test_quirks.c", "pm_evidence(7), What the kernel granted"),
+	    "read, not shown", "pm_evidence(7), What the kernel granted"),
 
 	/* What syncs do. */
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_FSYNC_BY_JOURNAL, "fs/ext4/fsync.c ext4_fsync_nojournal",
@@ -117,18 +119,18 @@ static const struct {
 	ROW(ALWAYS, NEVER, XFS_SUPER_MAGIC, PM_FS_FSYNC_COMPLETE, "fs/xfs/xfs_file.c xfs_file_fsync",
 	    "tests/power/paths.sh", "pm_lines(7), ext4 without a journal"),
 	ROW(ALWAYS, NEVER, BTRFS_SUPER_MAGIC, PM_FS_FSYNC_COMPLETE, "fs/btrfs/file.c btrfs_sync_file",
-	    "tests/guest/test_backing.c", "pm_lines(7), ext4 without a journal"),
+	    "tests/guest/survive.c", "pm_lines(7), ext4 without a journal"),
 	ROW(ALWAYS, NEVER, F2FS_SUPER_MAGIC, PM_FS_FSYNC_COMPLETE, "fs/f2fs/file.c f2fs_sync_file",
-	    "tests/unit/test_journal.c", "pm_lines(7), ext4 without a journal"),
-	ROW(ALWAYS, NEVER, TMPFS_MAGIC, PM_FS_FSYNC_COMPLETE, "fs/libfs.c noop_fsync", "tests/unit/test_journal.c",
+	    "read, not shown; tests/unit/test_journal.c", "pm_lines(7), ext4 without a journal"),
+	ROW(ALWAYS, NEVER, TMPFS_MAGIC, PM_FS_FSYNC_COMPLETE, "fs/libfs.c noop_fsync",
+	    "read, not shown; tests/unit/test_journal.c", "pm_lines(7), ext4 without a journal"),
+	ROW(ALWAYS, NEVER, RAMFS_MAGIC, PM_FS_FSYNC_COMPLETE, "fs/libfs.c noop_fsync", "read, not shown",
 	    "pm_lines(7), ext4 without a journal"),
-	ROW(ALWAYS, NEVER, RAMFS_MAGIC, PM_FS_FSYNC_COMPLETE, "fs/libfs.c noop_fsync", "tests/unit/test_quirks.c",
-	    "pm_lines(7), ext4 without a journal"),
-	ROW(ALWAYS, NEVER, HUGETLBFS_MAGIC, PM_FS_FSYNC_COMPLETE, "fs/libfs.c noop_fsync", "tests/unit/test_journal.c",
-	    "pm_lines(7), ext4 without a journal"),
-	ROW(ALWAYS, NEVER, EROFS_SUPER_MAGIC_V1, PM_FS_FSYNC_COMPLETE, "read-only", "tests/unit/test_journal.c",
-	    "pm_lines(7), ext4 without a journal"),
-	ROW(ALWAYS, NEVER, SQUASHFS_MAGIC, PM_FS_FSYNC_COMPLETE, "read-only", "tests/unit/test_quirks.c",
+	ROW(ALWAYS, NEVER, HUGETLBFS_MAGIC, PM_FS_FSYNC_COMPLETE, "fs/libfs.c noop_fsync",
+	    "read, not shown; tests/unit/test_journal.c", "pm_lines(7), ext4 without a journal"),
+	ROW(ALWAYS, NEVER, EROFS_SUPER_MAGIC_V1, PM_FS_FSYNC_COMPLETE, "read-only",
+	    "read, not shown; tests/unit/test_journal.c", "pm_lines(7), ext4 without a journal"),
+	ROW(ALWAYS, NEVER, SQUASHFS_MAGIC, PM_FS_FSYNC_COMPLETE, "read-only", "read, not shown",
 	    "pm_lines(7), ext4 without a journal"),
 	/* Before Linux 5.2 WRITE_AND_WAIT skips pages that are under write-back already: WB_SYNC_NONE. */
 	ROW(RELEASE(5, 2), NEVER, EXT4_SUPER_MAGIC, PM_FS_RANGES, "fs/ext4/fsync.c ext4_sync_file, fs/sync.c",
@@ -139,9 +141,8 @@ static const struct {
 	/* What the page cache does: a store makes its whole folio dirty (fs/iomap/buffered-io.c iomap_page_mkwrite). */
 	ROW(RELEASE(5, 18), NEVER, XFS_SUPER_MAGIC, PM_FS_LARGE_FOLIOS, "fs/xfs/xfs_icache.c mapping_set_large_folios",
 	    "tests/guest/test_folios.c", "pm_durability(7), Large folios"),
-	ROW(RELEASE(6, 16), NEVER, EXT4_SUPER_MAGIC, PM_FS_LARGE_FOLIOS,
-	    "fs/ext4/inode.c ext4_set_inode_mapping_order", "tests/guest/test_folios.c",
-	    "pm_durability(7), Large folios"),
+	ROW(RELEASE(6, 16), NEVER, EXT4_SUPER_MAGIC, PM_FS_LARGE_FOLIOS, "fs/ext4/inode.c ext4_set_inode_mapping_order",
+	    "tests/guest/test_folios.c", "pm_durability(7), Large folios"),
 
 	/* What extents do. */
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_NEVER_SHARES, "fs/ext4/file.c: no remap_file_range",
@@ -157,35 +158,45 @@ static const struct {
 	 * copies (fs/bcachefs/fs-io-pagecache.c bch2_get_folio_disk_reservation).
 	 */
 	ROW(ALWAYS, NEVER, BTRFS_SUPER_MAGIC, PM_FS_COPIES_EACH_STORE,
-	    "fs/btrfs/inode.c btrfs_page_mkwrite (fs/btrfs/file.c from 6.9)", "tests/unit/test_copying.c",
-	    "pm_durability(7), A file system that is full or frozen"),
+	    "fs/btrfs/inode.c btrfs_page_mkwrite (fs/btrfs/file.c from 6.9)",
+	    "read, not shown; tests/unit/test_copying.c", "pm_durability(7), A file system that is full or frozen"),
 
 	/* Where it keeps what leads to the data. */
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_JOURNAL_DEVICE, "fs/ext4/super.c ext4_get_dev_journal",
-	    "tests/unit/test_members.c", "pm_below(7), Memory below"),
+	    "tests/guest/test_backing.c", "pm_below(7), Memory below"),
 	ROW(ALWAYS, NEVER, XFS_SUPER_MAGIC, PM_FS_REALTIME_DEVICE, "fs/xfs/xfs_iops.c xfs_inode_supports_dax",
-	    "tests/unit/test_health.c", "pm_below(7), Memory below"),
+	    "tests/guest/test_backing.c", "pm_below(7), Memory below"),
 	ROW(ALWAYS, NEVER, F2FS_SUPER_MAGIC, PM_FS_DEVICE_LIST, "fs/f2fs/sysfs.c disk_map_seq_show",
-	    "tests/unit/test_members.c", "pm_below(7), Memory below"),
+	    "read, not shown; tests/unit/test_members.c", "pm_below(7), Memory below"),
 
 	/* Whether fs/locks.c alone says which process has a file open: local file systems, whose open(2) asks it. */
-#define PROVES(magic) ROW(ALWAYS, NEVER, magic, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open", \
-	                  "tests/race/race.c", "pm_file(7), Creating and growing")
-	PROVES(EXT4_SUPER_MAGIC),
-	PROVES(XFS_SUPER_MAGIC),
-	PROVES(BTRFS_SUPER_MAGIC),
-	PROVES(F2FS_SUPER_MAGIC),
-	PROVES(TMPFS_MAGIC),
-	PROVES(HUGETLBFS_MAGIC),
-	PROVES(OVERLAYFS_SUPER_MAGIC),
-	PROVES(MSDOS_SUPER_MAGIC),
-	PROVES(EXFAT_SUPER_MAGIC),
-	PROVES(NTFS3_SUPER_MAGIC),
-	PROVES(BCACHEFS_SUPER_MAGIC),
-	PROVES(ZFS_SUPER_MAGIC),
+	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
+	    "tests/guest/limits.sh", "pm_file(7), Creating and growing"),
+	ROW(ALWAYS, NEVER, XFS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
+	    "tests/guest/limits.sh", "pm_file(7), Creating and growing"),
+	ROW(ALWAYS, NEVER, BTRFS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
+	    "read, not shown", "pm_file(7), Creating and growing"),
+	ROW(ALWAYS, NEVER, F2FS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open", "read, not shown",
+	    "pm_file(7), Creating and growing"),
+	ROW(ALWAYS, NEVER, TMPFS_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open", "tests/race/race.c",
+	    "pm_file(7), Creating and growing"),
+	ROW(ALWAYS, NEVER, HUGETLBFS_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open", "read, not shown",
+	    "pm_file(7), Creating and growing"),
+	ROW(ALWAYS, NEVER, OVERLAYFS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
+	    "read, not shown", "pm_file(7), Creating and growing"),
+	ROW(ALWAYS, NEVER, MSDOS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
+	    "read, not shown", "pm_file(7), Creating and growing"),
+	ROW(ALWAYS, NEVER, EXFAT_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
+	    "read, not shown", "pm_file(7), Creating and growing"),
+	ROW(ALWAYS, NEVER, NTFS3_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
+	    "read, not shown", "pm_file(7), Creating and growing"),
+	ROW(ALWAYS, NEVER, BCACHEFS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
+	    "read, not shown", "pm_file(7), Creating and growing"),
+	ROW(ALWAYS, NEVER, ZFS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open", "read, not shown",
+	    "pm_file(7), Creating and growing"),
 
-	ROW(ALWAYS, RELEASE(6, 9), PM_ANY_FILE_SYSTEM, PM_KERNEL_REPEATS_READS,
-	    "mm/madvise.c madvise_populate", "tests/guest/test_eio.c", "pm_durability(7), Faults"),
+	ROW(ALWAYS, RELEASE(6, 9), PM_ANY_FILE_SYSTEM, PM_KERNEL_REPEATS_READS, "mm/madvise.c madvise_populate",
+	    "tests/guest/test_eio.c", "pm_durability(7), Faults"),
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

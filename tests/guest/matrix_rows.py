@@ -159,6 +159,7 @@ ROWS = (
     # Memory, and no file system at all
     Row("tmpfs", "tmpfs", "memory_mount tmpfs huge=never", power=VOLATILE),
     Row("tmpfs-huge", "tmpfs with huge pages", "memory_mount tmpfs huge=always", power=VOLATILE),
+    Row("ramfs", "ramfs", "memory_mount ramfs mode=1777", power=VOLATILE),
     Row("hugetlbfs", "hugetlbfs", "echo 24 >/proc/sys/vm/nr_hugepages && memory_mount hugetlbfs pagesize=2M",
         power=VOLATILE),
     Row("memfd", "memfd", "memory_mount tmpfs size=4k", power=VOLATILE),

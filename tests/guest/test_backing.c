@@ -224,6 +224,35 @@ static void try_odd_range(const char *path)
 	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
 }
 
+/*
+ * A path leads to no removed file: no report says so, and where the file system itself keeps the file the report says
+ * that it was removed. An NFS client keeps it by another name, so it has links.
+ */
+static void try_removed(const char *directory)
+{
+	char path[256];
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE, .length = SIZE};
+	struct pm_mapping *m;
+	struct pm_report r;
+	struct stat st;
+	bool is_nfs = server && !strcmp(server, "NFS"), is_local = !server || is_nfs;
+	snprintf(path, sizeof(path), "%s/removed", directory);
+	int rc = pm_map(path, &o, &m);
+	CHECK(rc == 0, "%s", pm_error_detail());
+	if (rc)
+		return;
+	int fd = open(path, O_RDONLY);
+	CHECK(fd >= 0 && unlink(path) == 0, "%s", strerror(errno));
+	CHECK(fstat(fd, &st) == 0 && (!is_local || !st.st_nlink == !is_nfs), "%u links", (unsigned)st.st_nlink);
+	close(fd);
+	CHECK(pm_query(m, &r, sizeof(r)) == 0, "%s", pm_error_detail());
+	const struct pm_evidence *name = &r.evidence[PM_EV_NAMED];
+	CHECK(name->state != PM_YES && (!is_local || name->state == PM_NO), "%s", name->text);
+	CHECK(!is_nfs || strstr(name->text, "kept as .nfs"), "%s", name->text);
+	printf("%-28s %s %s\n", "removed", pm_state_name(name->state), name->text);
+	pm_unmap(m);
+}
+
 static bool says_full(int rc, const char *call)
 {
 	const char *text = pm_error_detail();
@@ -280,6 +309,7 @@ static void try_files(const struct row *row, const char *directory)
 	if (row->sparse.granularity != PM_NONE)
 		try_hint("existing sparse, prepared", sparse, PM_PREPARE, &row->prepared);
 	try_odd_range(prepared);
+	try_removed(directory);
 	if (row->is_filled)
 		try_full(prepared, directory);
 	if (row->prepared.granularity >= PM_CACHE_LINE)
