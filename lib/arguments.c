@@ -22,8 +22,6 @@
 static const char *contradiction_of_place(const struct pm_options *o)
 {
 	bool is_fixed = o->map_flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
-	if (o->map_flags & ~KNOWN_MAP_FLAGS)
-		return "unknown flag in map_flags";
 	if (is_fixed && !o->address)
 		return "MAP_FIXED and MAP_FIXED_NOREPLACE need options->address";
 	if (is_fixed && o->reserve)
@@ -31,13 +29,10 @@ static const char *contradiction_of_place(const struct pm_options *o)
 	return NULL;
 }
 
+/* A flag that cannot do what it says. One that has nothing to do is none: MAP_FIXED beside MAP_FIXED_NOREPLACE. */
 static const char *contradiction(const struct pm_options *o)
 {
 	unsigned f = o->flags;
-	if (f & ~KNOWN_FLAGS)
-		return "unknown flag";
-	if ((unsigned)o->sync > PM_AVOID || (unsigned)o->direct > PM_AVOID)
-		return "unknown request";
 	if (f & PM_EXCLUSIVE && !(f & PM_CREATE))
 		return "PM_EXCLUSIVE needs PM_CREATE";
 	if (f & PM_SPARSE && f & PM_PREPARE)
@@ -60,11 +55,28 @@ static const char *contradiction(const struct pm_options *o)
 		return "only a shared mapping of a file can have a reserve";
 	if (o->reserve && o->reserve < o->length)
 		return "the reserve is smaller than the length";
-	if ((unsigned)o->access > PM_ACCESS_SEQUENTIAL)
-		return "unknown access";
 	if (o->mode & ~07777u)
 		return "mode has bits that are not permissions";
 	return contradiction_of_place(o);
+}
+
+static int check_known(const char *call, const char *path, const struct pm_options *o)
+{
+	const struct {
+		const char *kind, *member;
+		unsigned unknown;
+	} values[] = {
+		{"flag", "flags", o->flags & ~KNOWN_FLAGS},
+		{"flag", "map_flags", (unsigned)(o->map_flags & ~KNOWN_MAP_FLAGS)},
+		{"request", "sync", (unsigned)o->sync > PM_AVOID ? (unsigned)o->sync : 0},
+		{"request", "direct", (unsigned)o->direct > PM_AVOID ? (unsigned)o->direct : 0},
+		{"access", "access", (unsigned)o->access > PM_ACCESS_SEQUENTIAL ? (unsigned)o->access : 0},
+	};
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+		if (values[i].unknown)
+			return pm_fail(-EINVAL, call, path, "unknown %s 0x%x in options->%s", values[i].kind,
+			               values[i].unknown, values[i].member);
+	return 0;
 }
 
 /*
@@ -148,6 +160,9 @@ int pm_take_options(const char *call, const char *path, const struct pm_options 
 		if (bytes[i])
 			return pm_fail(-E2BIG, call, path, "options that this version does not know are set");
 	memcpy(out, in, in->size < sizeof(*out) ? in->size : sizeof(*out));
+	rc = check_known(call, path, out);
+	if (rc)
+		return rc;
 	const char *wrong = contradiction(out), *name = path;
 	if (!path && out->flags & PM_ANONYMOUS)
 		name = "anonymous memory";

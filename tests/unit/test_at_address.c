@@ -114,14 +114,15 @@ START_TEST(a_hint_is_followed_where_there_is_room)
 }
 END_TEST
 
-/* Also before Linux 4.17, which takes the flag for no flag. */
+/* Also before Linux 4.17, which takes the flag for no flag, and beside MAP_FIXED. */
 START_TEST(noreplace_takes_only_what_is_free)
 {
 	struct pm_mapping *m;
 	struct pm_report report;
 	start(_i % 2 ? &fake_dax : &fake_plain);
-	fake.machine.takes_places_for_hints = _i / 2;
-	struct pm_options *o = UNIT_OPTIONS(.address = room + page, .map_flags = MAP_FIXED_NOREPLACE);
+	fake.machine.takes_places_for_hints = _i / 2 % 2;
+	int flags = MAP_FIXED_NOREPLACE | (_i / 4 ? MAP_FIXED : 0);
+	struct pm_options *o = UNIT_OPTIONS(.address = room + page, .map_flags = flags);
 	ck_assert_int_eq(pm_map(path, o, &m), -EEXIST);
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "options->address"));
 	ck_assert_int_eq(pm_probe(path, o, &report, sizeof(report)), -EEXIST);
@@ -312,7 +313,7 @@ int main(void)
 	tcase_add_test(t, it_is_as_synchronous_as_elsewhere);
 	tcase_add_loop_test(t, the_kernel_is_told_the_flags, 0, 16);
 	tcase_add_test(t, a_hint_is_followed_where_there_is_room);
-	tcase_add_loop_test(t, noreplace_takes_only_what_is_free, 0, 4);
+	tcase_add_loop_test(t, noreplace_takes_only_what_is_free, 0, 8);
 	tcase_add_loop_test(t, a_probe_leaves_what_is_there, 0, 4);
 	tcase_add_loop_test(t, a_failing_call_leaves_no_hole, 0, 2);
 	tcase_add_test(t, a_refused_guarantee_leaves_no_hole);

@@ -38,12 +38,17 @@ static const struct {
 	struct pm_options options;
 	const char *word;
 } contradictions[] = {
-	{{.flags = 0x10000}, "unknown flag"},
-	{{.flags = 0x80000000u}, "unknown flag"},
-	{{.sync = (enum pm_request)3}, "request"},
-	{{.direct = (enum pm_request)3}, "request"},
+	{{.flags = 0x10000 | PM_CREATE}, "unknown flag 0x10000 in options->flags"},
+	{{.flags = 0x80000000u}, "unknown flag 0x80000000 in options->flags"},
+	{{.map_flags = MAP_FIXED_NOREPLACE | MAP_STACK, .address = (void *)4096}, "in options->map_flags"},
+	{{.access = (enum pm_access)7}, "unknown access 0x7 in options->access"},
+	{{.sync = (enum pm_request)3}, "unknown request 0x3 in options->sync"},
+	{{.direct = (enum pm_request)3}, "unknown request 0x3 in options->direct"},
 	{{.sync = (enum pm_request)-1}, "request"},
 	{{.flags = PM_EXCLUSIVE}, "PM_EXCLUSIVE"},
+	{{.flags = PM_FAIL_ON_DEMOTION}, "PM_FAIL_ON_DEMOTION"},
+	{{.flags = PM_LEASE | PM_READ_ONLY}, "lease"},
+	{{.flags = PM_LEASE | PM_BORROW_FD}, "PM_BORROW_FD"},
 	{{.flags = PM_CREATE | PM_SPARSE | PM_PREPARE, .length = 1}, "PM_SPARSE"},
 	{{.flags = PM_CREATE | PM_READ_ONLY, .length = 1}, "read-only"},
 	{{.flags = PM_PREPARE | PM_READ_ONLY}, "read-only"},
@@ -68,6 +73,41 @@ START_TEST(a_contradiction_is_refused)
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), contradictions[_i].word));
 	ck_assert_uint_eq(fake_syscalls(), 0);
 	ck_assert_uint_eq(unit_size_of(path), 100);
+}
+END_TEST
+
+/* ---- Flags that have nothing to do ---- */
+
+/* What each asks for is so without it, or it permits what the other options do not use. */
+static const struct pm_options without_effect[] = {
+	{.flags = PM_SPARSE},
+	{.flags = PM_TRUST_KERNEL, .sync = PM_GUARANTEE},
+	{.flags = PM_TRUST_KERNEL, .sync = PM_AVOID},
+	{.flags = PM_TRUST_KERNEL | PM_READ_ONLY},
+	{.flags = PM_AT_LEAST},
+	{.flags = PM_WATCH | PM_LEASE},
+};
+
+START_TEST(a_flag_without_effect_is_allowed)
+{
+	struct pm_options o = without_effect[_i];
+	const char *path = unit_file("file", 8192);
+	struct pm_report with, without;
+	fake_start(&fake_dax);
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_PREPARE));
+	unit_ok(pm_unmap(m));
+	o.size = sizeof(o);
+	m = unit_map(path, &o);
+	ck_assert_uint_eq(pm_length(m), 8192);
+	unit_ok(pm_query(m, &with, sizeof(with)));
+	unit_ok(pm_unmap(m));
+	o.flags &= ~(unsigned)(PM_SPARSE | PM_TRUST_KERNEL | PM_AT_LEAST | PM_WATCH);
+	m = unit_map(path, &o);
+	unit_ok(pm_query(m, &without, sizeof(without)));
+	unit_ok(pm_unmap(m));
+	ck_assert_int_eq(with.granularity, without.granularity);
+	ck_assert_int_eq(with.grade, without.grade);
+	ck_assert_int_eq(with.reason, without.reason);
 }
 END_TEST
 
@@ -190,7 +230,7 @@ START_TEST(what_is_no_file_is_refused)
 		check_refused(directory, o, -EISDIR, "directory");
 		check_refused(fifo, o, -ENODEV, "regular file");
 		check_refused("/dev/null", o, -ENODEV, "regular file");
-		check_refused(socket_path, o, -ENODEV, "");
+		check_refused(socket_path, o, -ENODEV, "a socket is no file that can be mapped");
 	}
 	close(s);
 	ck_assert(unit_exists(fifo) && unit_exists(socket_path));
@@ -407,6 +447,7 @@ int main(void)
 {
 	TCase *c = unit_case("options");
 	tcase_add_loop_test(c, a_contradiction_is_refused, 0, (int)COUNT(contradictions));
+	tcase_add_loop_test(c, a_flag_without_effect_is_allowed, 0, (int)COUNT(without_effect));
 	tcase_add_test(c, a_path_or_memory_is_needed);
 	tcase_add_test(c, options_of_other_versions);
 	tcase_add_loop_test(c, a_size_beyond_readable_memory, 0, 3);
