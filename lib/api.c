@@ -159,10 +159,10 @@ int pm_statistics(struct pm_mapping *m, struct pm_statistics *statistics, size_t
 	if (!m)
 		return pm_no_mapping("pm_statistics");
 	if (!statistics)
-		return pm_null_argument("pm_statistics", m->name, "the statistics");
+		return pm_null_argument("pm_statistics", m->name, "the struct pm_statistics");
 	if (!pm_is_statistics_size(size))
-		return pm_fail(-EINVAL, "pm_statistics", m->name, "size is %zu: too small, or it ends inside a field",
-		               size);
+		return pm_fail(-EINVAL, "pm_statistics", m->name,
+		               "statistics_size is %zu: too small, or it ends inside a member", size);
 	const struct pm_counters *c = &m->medium.counters;
 	const struct pm_statistics full = {
 		.size = size < sizeof(full) ? size : sizeof(full),

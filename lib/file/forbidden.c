@@ -87,6 +87,9 @@ int pm_file_fail_forbidden(const struct pm_file *f, int rc, const char *doing, e
 	"another user put the symbolic link where every user may write, so it is not followed "                        \
 	"(proc_sys_fs(5) protected_symlinks)"
 
+/* open(2) ENXIO. */
+#define NO_DEVICE "a socket is no file that can be mapped, and a node whose device is absent leads to none"
+
 int pm_file_fail_to_open(const struct pm_file *f, int rc, const char *path)
 {
 	static const char *const sentences[] = {
@@ -97,7 +100,7 @@ int pm_file_fail_to_open(const struct pm_file *f, int rc, const char *path)
 		[PM_DOING_CHECK_LINK] = "the symbolic link in the path cannot be checked (statx)",
 		[PM_DOING_FOLLOW_LINK] = PROTECTED_LINK,
 	};
-	const char *what = may_forbid(rc) ? by_attribute(AT_FDCWD, path, 0) : NULL;
+	const char *what = may_forbid(rc) ? by_attribute(AT_FDCWD, path, 0) : rc == -ENODEV ? NO_DEVICE : NULL;
 	if (!what && may_forbid(rc) && f->directory_fd >= 0)
 		what = by_attribute(f->directory_fd, "", AT_EMPTY_PATH);
 	return fail_because(f, rc, sentences[f->doing], what);

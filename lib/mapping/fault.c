@@ -95,7 +95,7 @@ static int find_whether_it_is_over(const struct pm_mapping *m, const struct pm_f
 	if (!rc || (has_block && rc == -EINVAL))
 		return pm_fail(-EAGAIN, call, m->name,
 		               "the access at offset %llu failed, and can be made now: %s: make it again", offset,
-		               has_block ? "the page has a block, which it had not"
+		               has_block ? "the page has a block by now"
 		                         : "another process may have changed the file");
 	bool stores = !(m->flags & (PM_READ_ONLY | PM_PRIVATE));
 	if (rc == -EFAULT && stores && pm_file_copies_each_store(m->file.fd))
