@@ -144,7 +144,9 @@ int pm_query(struct pm_mapping *m, struct pm_report *report, size_t report_size)
 	int rc = pm_mapping_report(m, "pm_query", &full, report_size > offsetof(struct pm_report, evidence));
 	if (rc)
 		return rc;
-	if (full.reason == PM_REASON_TRUNCATED || full.evidence[PM_EV_IN_FILE].state == PM_NO)
+	/* Another reason may hide a truncation, which then only the row tells. */
+	bool has_row = report_size >= offsetof(struct pm_report, evidence[PM_EV_IN_FILE + 1]);
+	if (full.reason == PM_REASON_TRUNCATED || (has_row && full.evidence[PM_EV_IN_FILE].state == PM_NO))
 		pm_medium_tell_end(&m->medium);
 	return give_report(&full, report, report_size);
 }

@@ -147,6 +147,27 @@ START_TEST(a_look_that_came_too_late)
 }
 END_TEST
 
+/* The reason is the poison; a row tells the cut, unless the caller left no room for it. */
+START_TEST(a_report_of_a_poisoned_mapping_tells_a_cut)
+{
+	struct pm_report r;
+	size_t rows = offsetof(struct pm_report, evidence);
+	size_t size = _i ? rows + PM_EV_IN_FILE * sizeof(struct pm_evidence) : sizeof(r);
+	cut_start(&fake_plain, NULL);
+	lose_unseen();
+	pm_shared_file_fail(cut.m->errors.shared, atomic_load(&cut.m->errors.shared->error_seq), -EIO);
+	unit_ok(pm_query(cut.m, &r, size));
+	ck_assert_int_eq(r.reason, PM_REASON_WRITE_BACK_FAILED);
+	ck_assert(_i || r.evidence[PM_EV_IN_FILE].state == PM_NO);
+	fake.recovers = true;
+	unit_ok(pm_clear_error(cut.m));
+	if (_i)
+		cut_check_told(pm_resize(cut.m, CUT_PAGES * cut.page));
+	unit_ok(pm_resize(cut.m, CUT_PAGES * cut.page));
+	check_durable();
+}
+END_TEST
+
 static void cut_deeper(enum fake_call c)
 {
 	if (c != FAKE_mprotect)
@@ -328,6 +349,7 @@ int main(void)
 	tcase_add_test(c, so_is_one_of_a_mapping_that_grows);
 	tcase_add_loop_test(c, what_a_look_told_is_acknowledged, 0, 2);
 	tcase_add_loop_test(c, a_look_that_came_too_late, 0, 3);
+	tcase_add_loop_test(c, a_report_of_a_poisoned_mapping_tells_a_cut, 0, 2);
 	tcase_add_loop_test(c, what_a_fault_told_is_acknowledged, 0, 2);
 	tcase_add_test(c, what_is_seen_during_the_call_is_not_acknowledged);
 	tcase_add_test(c, each_cut_is_told);
