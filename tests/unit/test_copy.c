@@ -387,6 +387,42 @@ START_TEST(any_value)
 }
 END_TEST
 
+/* ---- What becomes known while the bytes are on their way ---- */
+
+static void poison(const char *lines, size_t length)
+{
+	(void)lines, (void)length;
+	fake.set_out = NULL;
+	pm_shared_file_fail(m->errors.shared, atomic_load(&m->errors.shared->error_seq), -EIO);
+}
+
+static void lose_guarantee(const char *lines, size_t length)
+{
+	(void)lines, (void)length;
+	fake.set_out = NULL;
+	fake.machine.dax = PM_NO;
+	unit_query(m);
+}
+
+/* The first check was made before the stores. With PM_NODRAIN the drain says it. */
+START_TEST(a_copy_checks_again_after_its_stores)
+{
+	static void (*const deeds[])(const char *, size_t) = {poison, lose_guarantee};
+	bool is_lost = _i & 1, is_fill = _i & 2;
+	unsigned flags = _i & 4 ? PM_NODRAIN : 0;
+	int expected = is_lost ? -PM_ENOTSYNC : -EIO;
+	const char *path = unit_file("file", SIZE);
+	fake_start(&fake_dax);
+	m = unit_map(path, UNIT_OPTIONS(.sync = PM_GUARANTEE, .flags = PM_FAIL_ON_DEMOTION));
+	fake.set_out = deeds[is_lost];
+	int rc = is_fill ? pm_memset(m, pm_base(m), 1, 4096, flags) : pm_memcpy(m, pm_base(m), source, 4096, flags);
+	ck_assert_ptr_null(fake.set_out);
+	ck_assert_int_eq(rc, flags ? 0 : expected);
+	ck_assert_int_eq(pm_drain(m), expected);
+	pm_unmap(m);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("copy");
@@ -402,5 +438,6 @@ int main(void)
 	tcase_add_loop_test(c, noflush_is_a_plain_copy, 0, 2);
 	tcase_add_loop_test(c, what_is_streamed, 0, (int)COUNT(streaming));
 	tcase_add_loop_test(c, any_value, 0, all);
+	tcase_add_loop_test(c, a_copy_checks_again_after_its_stores, 0, 8);
 	return unit_run();
 }

@@ -189,7 +189,7 @@ static const struct state {
 	{&fake_dax, worn, {0}, "The medium has bad blocks", {"restore the file", "is met otherwise", "offset 16384"},
 	 {"every fact holds", "proven by"}},
 	{&fake_plain, immutable, {0}, "The file is immutable", {"SIGBUS", "chattr"},
-	 {"proven by", "Advice: put", "The medium"}},
+	 {"proven by", "Advice: put", "The medium", "hint is not met"}},
 	{&fake_dax, append_only, {0}, "The file is append-only", {"chattr"}, {"every fact holds", "proven by"}},
 	{&fake_dax, unlinked_and_shut_down, {0}, "The file system was shut down", {"No path leads to the file"},
 	 {PROMISES}},

@@ -381,6 +381,24 @@ START_TEST(the_report_says_so_in_words)
 }
 END_TEST
 
+/* Order of the reasons: nothing helps while the file system is not there. */
+START_TEST(only_a_file_system_that_is_gone_is_worse)
+{
+	bool is_gone = _i & 1;
+	start(_i & 2 ? &fake_dax : &fake_plain);
+	struct pm_mapping *m = map();
+	fake_fail(FAKE_msync, 1, EIO);
+	pm_flush(m, pm_base(m), 8);
+	ck_assert_int_eq(pm_granularity_of(m) == PM_PAGE ? pm_drain(m) : pm_deep_persist(m, pm_base(m), 8), -EIO);
+	fake.machine.is_gone = is_gone;
+	fake.machine.statx_errno = is_gone ? 0 : EIO;
+	const struct pm_report *r = unit_query(m);
+	ck_assert_int_eq(r->reason, is_gone ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN);
+	ck_assert(r->advice == PM_ADVICE_REMOUNT && r->error == -EIO);
+	pm_unmap(m);
+}
+END_TEST
+
 /* ---- Threads that share the write-back share its failure ---- */
 
 #define THREADS 8
@@ -475,6 +493,7 @@ int main(void)
 	tcase_add_test(c, a_direct_mapping_can_be_poisoned_by_its_deep_flush);
 	tcase_add_test(c, a_device_is_not_poisoned_by_its_deep_flush);
 	tcase_add_test(c, the_report_says_so_in_words);
+	tcase_add_loop_test(c, only_a_file_system_that_is_gone_is_worse, 0, 4);
 	tcase_add_test(c, threads_that_share_a_failure_report_it_once);
 	tcase_add_test(c, clearing_keeps_what_is_stored_meanwhile);
 	return unit_run();

@@ -67,6 +67,21 @@ START_TEST(a_thread_is_overtaken_so_often_and_no_more)
 }
 END_TEST
 
+/* Each thread is overtaken that often for itself, not for those before it. */
+START_TEST(the_next_thread_is_overtaken_as_often)
+{
+	pthread_t waits;
+	begin_waiting(&waits, 1);
+	pthread_mutex_lock(&turns.lock);
+	turns.overtaken = PM_TURNS_OVERTAKEN;
+	pthread_mutex_unlock(&turns.lock);
+	pm_turns_give(&turns);
+	pthread_join(waits, NULL);
+	ck_assert_uint_eq(turns.overtaken, 0);
+	pm_turns_destroy(&turns);
+}
+END_TEST
+
 START_TEST(what_does_not_wait_is_no_exception)
 {
 	pthread_t waits;
@@ -175,6 +190,7 @@ int main(void)
 {
 	TCase *c = unit_case("turns");
 	tcase_add_loop_test(c, a_thread_is_overtaken_so_often_and_no_more, 0, WAITING);
+	tcase_add_test(c, the_next_thread_is_overtaken_as_often);
 	tcase_add_test(c, what_does_not_wait_is_no_exception);
 	tcase_add_test(c, a_thread_that_waits_is_not_cancelled_there);
 	tcase_add_loop_test(c, a_growth_comes_after_so_many_queries, 0, 20);

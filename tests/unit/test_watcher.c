@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -232,6 +233,48 @@ START_TEST(one_signal_may_stand_for_several_leases)
 }
 END_TEST
 
+static atomic_uint turns, unasked, most_unasked;
+
+/* A turn of the thread begins with poll(2). */
+static void count_turns(enum fake_call c)
+{
+	if (c == FAKE_getlease)
+		atomic_store(&unasked, 0);
+	if (c != FAKE_poll)
+		return;
+	unsigned n = atomic_fetch_add(&unasked, 1) + 1;
+	if (n > atomic_load(&most_unasked))
+		atomic_store(&most_unasked, n);
+	atomic_fetch_add(&turns, 1);
+}
+
+/* It stays pending, and may hide the signal of a lease: each turn asks the lease itself. */
+START_TEST(a_foreign_signal_hides_no_lease)
+{
+	struct member m;
+	sigset_t own, pending;
+	fake_start(&fake_plain);
+	sigemptyset(&own);
+	sigaddset(&own, SIGIO);
+	ck_assert_int_eq(pthread_sigmask(SIG_BLOCK, &own, NULL), 0);
+	join(&m, "file", true);
+	wait_until(&m.observations, 1);
+	atomic_store(&fake.time_stands_still, true);
+	ck_assert_int_eq(kill(getpid(), SIGIO), 0);
+	counting.hook = count_turns;
+	wait_until(&turns, 3); /* by then the signal is known */
+	atomic_store(&most_unasked, 0);
+	wait_until(&turns, atomic_load(&turns) + 10);
+	counting.hook = NULL;
+	ck_assert_uint_eq(atomic_load(&most_unasked), 1);
+	intrude(m.path);
+	ck_assert(!atomic_load(&m.lease.is_held));
+	ck_assert(!sigpending(&pending) && sigismember(&pending, SIGIO));
+	atomic_store(&fake.time_stands_still, false);
+	leave(&m);
+}
+END_TEST
+
 static void *leave_it(void *member)
 {
 	leave(member);
@@ -372,6 +415,7 @@ int main(void)
 	tcase_add_test(c, a_busy_member_holds_up_no_other);
 	tcase_add_test(c, scans_have_a_pause_between_them);
 	tcase_add_test(c, one_signal_may_stand_for_several_leases);
+	tcase_add_test(c, a_foreign_signal_hides_no_lease);
 	tcase_add_test(c, a_member_leaves_after_the_look_at_it);
 	tcase_add_test(c, members_come_and_go);
 	tcase_add_test(c, a_member_that_comes_after_the_descriptors_were_closed);
