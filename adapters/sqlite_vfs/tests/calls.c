@@ -196,6 +196,7 @@ static void print_difference(struct device before, struct device after)
 static void explains_itself(const char *path)
 {
 	char *name = sqlite3_mprintf("%s-explained", path);
+	unlink(name);
 	sqlite3 *db = open_database(name, "pmdirect");
 	must(db, "PRAGMA journal_mode=wal; CREATE TABLE t(a)");
 	char *text = text_of(db, "PRAGMA pmdirect");
