@@ -147,16 +147,16 @@ class Advice(_Named):
     LEAVE_SANDBOX = 7
     OTHER_CPU = 8
     USE_FSDAX = 9
-    REWRITE = 10
-    CLEAR_ERROR = 11
-    MAP_AGAIN = 12
-    CLOSE_OTHER_OPENS = 13
-    JOURNAL = 14
-    BARRIER = 15
-    NAME = 16
-    REMOUNT = 17
-    MUTABLE = 18
-    RANDOM_ACCESS = 19
+    REWRITE = 11
+    CLEAR_ERROR = 12
+    MAP_AGAIN = 13
+    CLOSE_OTHER_OPENS = 14
+    JOURNAL = 15
+    BARRIER = 16
+    NAME = 17
+    REMOUNT = 18
+    MUTABLE = 19
+    RANDOM_ACCESS = 20
 
 
 class Row(_Named):
