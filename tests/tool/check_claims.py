@@ -43,13 +43,11 @@ def documents_of(place):
 
 
 def run_documents(place, path):
-    """None where no companion is built: for another C library, and under a sanitizer, which must be loaded first."""
+    if not place.has_companion():
+        return []
     report = place.directory / "run.json"
     mapping = "import mmap, os, sys; file = os.open(sys.argv[1], os.O_RDWR); mmap.mmap(file, 0).flush()"
-    done = place.run("run", "--json", "-o", report, "--", sys.executable, "-c", mapping, path, status=None)
-    if b"of another C library" in done.stderr or b"libpmdirect-preload.so is neither" in done.stderr:
-        return []
-    assert done.returncode == 0, done
+    place.run("run", "--json", "-o", report, "--", sys.executable, "-c", mapping, path)
     return [("run", json.loads(report.read_text(encoding="utf-8")))]
 
 

@@ -34,6 +34,11 @@ class Place:
         rows = self.json("ps", "-p", str(os.getpid()), *arguments, **options)["rows"]
         return {row["start"]: row for row in rows}
 
+    def has_companion(self):
+        """None is built for another C library, and under a sanitizer, which must be loaded first."""
+        stderr = self.run("run", "--", "true", status=None).stderr
+        return b"of another C library" not in stderr and b"libpmdirect-preload.so is neither" not in stderr
+
     def file(self, name, size=8192):
         path = os.path.join(os.fsencode(self.directory), os.fsencode(name))
         with open(path, "wb") as stream:

@@ -290,7 +290,7 @@ END_TEST
 START_TEST(without_unshare_there_is_no_libpmem)
 {
 	const char *text;
-	if (pm_libpmem_loaded(&text))
+	if (pm_libpmem_loaded(&text) || !strcmp(text, "built without it"))
 		return;
 	start(&fake_dax);
 	fake.loads_providers = true;

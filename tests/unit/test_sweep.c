@@ -310,14 +310,14 @@ int main(void)
 	TCase *c = unit_case("sweep");
 	tcase_set_timeout(c, 0); /* of all flows together there is one */
 	tcase_add_loop_test(c, every_call_fails_once, 0, (int)COUNT(flows));
-	/* test_sweep_watch.c has them; test_members.c and test_undo.c the last two. */
+	/* test_sweep_watch.c has them; test_members.c, test_undo.c and test_events.c three. */
 	static const enum fake_call elsewhere[] = {
 		FAKE_write, FAKE_setlease, FAKE_getlease, FAKE_fcntl_getown, FAKE_fcntl_setown, FAKE_fcntl_setsig,
 		FAKE_fcntl_getsig, FAKE_lease_signal, FAKE_lease_silence,
 		FAKE_signalfd, FAKE_eventfd, FAKE_timerfd, FAKE_timer_set, FAKE_inotify, FAKE_inotify_add,
 		FAKE_inotify_remove, FAKE_gettid, FAKE_epoll_create, FAKE_epoll_add,
 		FAKE_poll, FAKE_kcmp_file, FAKE_each_entry, FAKE_sigaction, FAKE_pthread_sigmask,
-		FAKE_rt_tgsigqueueinfo,
+		FAKE_rt_tgsigqueueinfo, FAKE_unshare,
 		FAKE_statx_now, FAKE_statfs, FAKE_renameat2_noreplace, FAKE_getrlimit_nofile};
 	return sweep_end(unit_run(), elsewhere, COUNT(elsewhere));
 }

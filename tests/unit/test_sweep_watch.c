@@ -278,6 +278,6 @@ int main(void)
 		FAKE_mremap_over, FAKE_mprotect,
 		FAKE_rt_tgsigqueueinfo, FAKE_statx_now,
 		FAKE_same_inode, FAKE_same_handle, FAKE_fallocate_collapse, FAKE_statfs, FAKE_rt_sigprocmask_reads,
-		FAKE_getrlimit_nofile};
+		FAKE_getrlimit_nofile, FAKE_unshare};
 	return sweep_end(unit_run(), elsewhere, COUNT(elsewhere));
 }
