@@ -375,6 +375,9 @@ static int start_own(struct pm_medium *m, const struct pm_page_request *r)
 	pm_folios_look(m, &work.walk, &folios);
 	if (folios.count || atomic_load(&m->can_write_ranges) != PM_YES || pm_medium_check(m))
 		return 0;
+	/* A start may write a block that was not written; the turn would not see that the inode must follow. */
+	if (!pm_can_write_ranges(m, span_of(m, &work)))
+		return 0;
 	return pm_write_runs(m, work.walk.run, work.walk.count, SYNC_FILE_RANGE_WRITE);
 }
 
