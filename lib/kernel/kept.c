@@ -52,6 +52,9 @@ static void enter_number(struct pm_kept *k, int fd, bool marked, bool borrowed)
 	unsigned bucket = (unsigned)place % BUCKETS;
 	struct pm_kept **head = borrowed ? &lent[bucket] : &owned[bucket];
 	pthread_mutex_lock(&lock);
+	/* The program took the former number away, and nothing was entered under it since. */
+	if (k->place)
+		take_out_number(k);
 	take_out_others(owned[bucket], place);
 	if (!borrowed)
 		take_out_others(lent[bucket], place);

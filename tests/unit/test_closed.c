@@ -423,6 +423,21 @@ START_TEST(all_are_closed)
 }
 END_TEST
 
+/* A descriptor that was taken away is made anew: others whose numbers lie in the same list stay in it. */
+START_TEST(a_number_that_is_kept_anew)
+{
+	enum { NUMBER = 100000, LISTS = 4096 };
+	struct pm_kept first = {.place = 0}, anew = {.place = 0};
+	pm_keep(&first, NUMBER);
+	pm_keep(&anew, NUMBER + LISTS);
+	pm_keep(&anew, NUMBER + 1);
+	ck_assert_int_eq(pm_kept_fd(&first), NUMBER);
+	pm_kept_close(&first);
+	ck_assert_int_lt(pm_kept_fd(&first), 0);
+	pm_kept_close(&anew);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("closed");
@@ -435,5 +450,6 @@ int main(void)
 	tcase_add_loop_test(c, a_lease_is_not_said_to_be_broken, 0, 3);
 	tcase_add_loop_test(c, what_watches_is_never_anothers, 0, 3);
 	tcase_add_test(c, all_are_closed);
+	tcase_add_test(c, a_number_that_is_kept_anew);
 	return unit_run();
 }
