@@ -28,7 +28,7 @@ static inline int enter_gate(struct pm_mapping *m, const char *call)
 static int out_of_range(struct pm_mapping *m, const char *call, const void *address, size_t length)
 {
 	long long at = (long long)((uintptr_t)address - (uintptr_t)m->base);
-	size_t whole = atomic_load(&m->length);
+	size_t whole = (size_t)atomic_load(&m->length);
 	/* The distance of NULL, or of another mapping's address, tells nothing. */
 	if (at < -(long long)whole || at > (long long)whole)
 		return pm_fail(-ERANGE, call, m->name,

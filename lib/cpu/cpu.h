@@ -78,9 +78,9 @@ static inline int pm_cpu_write_back(const struct pm_cpu *cpu, const void *addres
 	uintptr_t at = (uintptr_t)address & ~(line - 1);
 	if (__builtin_expect(!cpu->is_clwb, 0))
 		return cpu->write_back(address, length);
-	/* The caller is not compiled for CPUs that have it, so the compiler's own function for it is not to be had. */
+	/* The caller is not compiled for CPUs that have it, so the compiler refuses its own function for it. */
 	do {
-		__asm__ volatile("clwb %0" : "+m"(*(volatile char *)at));
+		__asm__ volatile("clwb %0" : "+m"(*(volatile char *)at) : : "memory");
 		at += line;
 	} while (__builtin_expect(at < end, 0));
 	return 0;

@@ -270,10 +270,12 @@ static int check(const char *path)
 {
 	uint64_t value;
 	int fd = open(path, O_RDONLY);
-	for (unsigned i = 0; fd >= 0 && i < SLOTS; i++)
+	if (fd < 0)
+		fail(path, strerror(errno));
+	for (unsigned i = 0; i < SLOTS; i++)
 		if (pread(fd, &value, sizeof(value), (off_t)i * PAGE) == sizeof(value))
 			tell("slot %u %" PRIu64 "\n", i, value);
-	return fd < 0;
+	return 0;
 }
 
 int main(int argc, char **argv)

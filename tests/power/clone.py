@@ -118,8 +118,11 @@ class Test:
         found = [{} for _ in cuts]
 
         def take(number, line):
-            _, slot, value = line.split()
-            found[number][int(slot)] = int(value)
+            verb, *rest = line.split()
+            if verb == "slot":
+                found[number][int(rest[0])] = int(rest[1])
+            else:
+                print(f"seed {self.options.seed}, cut {number}: {line}", flush=True)
 
         copies.look_at([images for images, _, _ in cuts], BACKING, self.files, self.script(CHECK),
                        [name for _, name, _ in cuts], take)
