@@ -229,9 +229,9 @@ int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct 
 		*map = at;
 		return 0;
 	}
-	bool is_refused = !strcmp(call, "mmap");
+	bool is_by_file = !strcmp(call, "mmap");
 	bool shared_to_write = s->writable && ask->backing == PM_BACKING_FILE;
-	const char *why = is_refused ? why_unmappable(rc, shared_to_write, s->fd) : NULL;
+	const char *why = is_by_file ? why_unmappable(rc, shared_to_write, s->fd) : NULL;
 	return why ? pm_fail(rc, f->call, f->name, "%s failed: %s: %s", call, pm_strerror(rc), why)
 	           : pm_area_no_room(f->name, f->call, call, length, length, rc);
 }

@@ -80,8 +80,9 @@ static int grow_and_prepare(struct pm_mapping *m, const struct pm_options *o, bo
 	uint64_t end = m->mapped.range.offset + m->mapped.range.length;
 	/* A file that is created here is removed again, and a reserve was tried. */
 	bool is_tried = S_ISREG(f->stx.stx_mode) && !f->created && !m->reserved && end > f->size;
-	size_t length = (size_t)s->length;
-	int rc = is_tried ? pm_area_try_room(f->name, f->call, "mmap", length, length) : 0;
+	/* MAP_FIXED_NOREPLACE holds its place while the file is mapped elsewhere. */
+	size_t length = (size_t)s->length, needed = o->map_flags & MAP_FIXED_NOREPLACE ? 2 * length : length;
+	int rc = is_tried ? pm_area_try_room(f->name, f->call, "mmap", length, needed) : 0;
 	if (rc)
 		return rc;
 	rc = pm_file_grow(f, end, o->flags & PM_SPARSE);

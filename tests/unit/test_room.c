@@ -69,6 +69,26 @@ START_TEST(no_file_grows_for_which_there_is_no_room)
 }
 END_TEST
 
+/* MAP_FIXED_NOREPLACE needs the room twice for a moment. */
+START_TEST(no_file_grows_where_its_place_takes_the_room)
+{
+	const char *path = unit_file("file", SIZE);
+	struct pm_mapping *m;
+	struct rlimit some;
+	int other = open(path, O_RDONLY | O_CLOEXEC);
+	void *place = mmap(NULL, LARGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ck_assert(other >= 0 && place != MAP_FAILED && !munmap(place, LARGE) && !getrlimit(RLIMIT_AS, &some));
+	some.rlim_cur = number_after("/proc/self/status", "VmSize:") * 1024 + LARGE + LARGE / 2;
+	if (setrlimit(RLIMIT_AS, &some))
+		return;
+	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE, .length = LARGE, .address = place,
+	                       .map_flags = MAP_FIXED_NOREPLACE};
+	check_sentence(pm_map(path, &o, &m), -ENOMEM, "pm_map", "RLIMIT_AS is");
+	ck_assert_uint_eq(unit_size_of(path), SIZE);
+	close(other);
+}
+END_TEST
+
 START_TEST(the_address_space_is_named)
 {
 	const char *path = unit_file("file", SIZE);
@@ -238,6 +258,7 @@ int main(void)
 	}
 	TCase *c = unit_case("room");
 	tcase_add_test(c, no_file_grows_for_which_there_is_no_room);
+	tcase_add_test(c, no_file_grows_where_its_place_takes_the_room);
 	tcase_add_test(c, the_address_space_is_named);
 	tcase_add_test(c, the_address_space_is_not_blamed_for_another_limit);
 	tcase_add_test(c, a_reserve_that_is_too_large);
