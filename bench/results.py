@@ -33,7 +33,8 @@ HEAD = """# Results
 `bench/results.py` writes this page from the files in [`data`](data), which `./scripts/bench` measures: it computes each
 time and each ratio below, and `tests/contract/results_page.py` compares the page with the files. A table is of one
 version. A row sums up the cases of an operation. A ratio is how many times as long ours takes: the geometric mean over
-the cases, each the median of the ratios of all rounds, in which the competitors take turns. **Below 1 ours is faster.**
+the cases, each the median of the ratios of all rounds, in which the competitors take turns; of copies and flush
+batches, the median of that of several runs. **Below 1 ours is faster.**
 The *best peer* is, of all competitors that were measured, the one with the greatest mean. The *limit* is what no
 library can leave out: the bare instructions or calls, or a page written to the device itself (O_DIRECT, O_DSYNC) by
 each thread, below which threads come that share a write. It is empty where none was measured. *Where ours loses*

@@ -142,7 +142,7 @@ static const struct {
 	ROW(RELEASE(5, 18), NEVER, XFS_SUPER_MAGIC, PM_FS_LARGE_FOLIOS, "fs/xfs/xfs_icache.c mapping_set_large_folios",
 	    "tests/guest/test_folios.c", "pm_durability(7), Large folios"),
 	ROW(RELEASE(6, 16), NEVER, EXT4_SUPER_MAGIC, PM_FS_LARGE_FOLIOS, "fs/ext4/inode.c ext4_set_inode_mapping_order",
-	    "tests/guest/test_folios.c", "pm_durability(7), Large folios"),
+	    "read, not shown", "pm_durability(7), Large folios"),
 
 	/* What extents do. */
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_NEVER_SHARES, "fs/ext4/file.c: no remap_file_range",
