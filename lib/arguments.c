@@ -40,7 +40,7 @@ static const char *contradiction(const struct pm_options *o)
 	if (f & (PM_READ_ONLY | PM_PRIVATE) && f & (PM_CREATE | PM_PREPARE))
 		return "a read-only or private mapping cannot create or prepare its file";
 	if (f & PM_LEASE && f & (PM_READ_ONLY | PM_PRIVATE))
-		return "a read-only or private mapping needs no lease";
+		return "a read-only or private mapping cannot hold a lease";
 	if (f & PM_LEASE && f & PM_BORROW_FD)
 		return "PM_LEASE takes the descriptor over, and PM_BORROW_FD leaves it to the caller";
 	if (f & PM_FAIL_ON_DEMOTION && o->sync != PM_GUARANTEE && o->direct != PM_GUARANTEE)

@@ -105,7 +105,6 @@ static bool is_published(const char *path)
 	return got < 0 || word;
 }
 
-/* The newest that counts. Keep: those that do not count are removed, and those that are older than it. */
 /* A name with anything behind the numbers is that of a file of the operator. */
 static bool is_snapshot(const char *entry, struct pmr_snapshot_id *ret)
 {
@@ -116,6 +115,7 @@ static bool is_snapshot(const char *entry, struct pmr_snapshot_id *ret)
 	return !strcmp(entry, name);
 }
 
+/* The newest that counts. Keep: those that do not count are removed, and those that are older than it. */
 static int sweep(const struct pmr_home *home, const struct pmr_snapshot_id *keep, struct pmr_snapshot_id *ret,
                  char *message)
 {

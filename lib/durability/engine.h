@@ -92,11 +92,11 @@ struct pm_medium {
 	_Atomic unsigned char fsync;            /* enum pm_fsync */
 	bool fsync_skips_flush;                 /* pm_fsync_skips_flush() */
 	atomic_bool has_gap;                    /* the program unmapped a part: found by pm_write_back() */
+	_Atomic unsigned char unwritten_part;   /* of 256 of the mapping: where a block was last found not written */
 	bool is_of_single_pages;                /* large folios are possible, and kept out of the page cache */
 	/* Of folios.c; the thread that leads a write-back changes these. */
 	bool dirty_is_unknown;                     /* cachestat(2) fails */
 	unsigned char next_looked;
-	_Atomic unsigned char unwritten_part; /* of 256 of the mapping: where a block was last found not written */
 	uint32_t folios_looked[PM_FOLIOS_LOOKED]; /* pieces of the file: the number and one */
 	const struct pm_cpu *cpu;
 	const struct pm_libpmem *libpmem; /* NULL: not loaded, native code serves */

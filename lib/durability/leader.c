@@ -19,7 +19,7 @@
 #define FEW 64u /* ranges: they are looked at with the lock held */
 #define LONGEST_WAIT_NS 400000u
 #define MOST_EARLY_TURNS 6u
-#define MOST_STARTED ((size_t)64 << 10) /* bytes, by a candidate */
+#define MOST_STARTED ((size_t)64 << 10) /* bytes, by the first of two */
 
 /* What a request that waits does next. It may be gone as soon as its order is to return. */
 enum order {

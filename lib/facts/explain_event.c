@@ -60,7 +60,8 @@ int pm_explain_event(const struct pm_event *given, char *buffer, size_t buffer_s
 	struct pm_event whole = {0}, *e = &whole;
 	char why[256];
 	if (!given || given->size < offsetof(struct pm_event, error))
-		return pm_fail(-EINVAL, "pm_explain_event", NULL, "the event is NULL, or ends before its error");
+		return pm_fail(-EINVAL, "pm_explain_event", NULL,
+		               "the event is NULL, or leaves no room for the reason");
 	if (!buffer && buffer_size)
 		return pm_fail(-EINVAL, "pm_explain_event", NULL, "the buffer is NULL, and buffer_size is not 0");
 	/* What a smaller event lacks is 0: no range, no change, no call site. */

@@ -102,8 +102,8 @@ static bool return_to_lines(struct pm_observed *o, pm_evidence_table e, struct p
 
 /*
  * With the lease held what failed is tried again, each time after twice as long. Nothing waits for facts that are in
- * the way and that no attempt can mend, since each look gathers them anyway, nor after pm_clear_error(): a latched
- * failure allows no attempt before it.
+ * the way and that no attempt can mend: each look of a demoted mapping gathers them for that, a second time. Nor does
+ * anything wait after pm_clear_error(): a latched failure allows no attempt before it.
  */
 struct pm_way_back pm_retake(struct pm_observed *o)
 {

@@ -110,7 +110,7 @@ START_TEST(every_kind_has_a_sentence)
 	}
 	ck_assert_int_eq(pm_drain(NULL), -EINVAL);
 	ck_assert_int_eq(pm_explain_event(NULL, text, sizeof(text)), -EINVAL);
-	ck_assert_str_eq(pm_error_detail(), "pm_explain_event: the event is NULL, or ends before its error");
+	ck_assert_str_eq(pm_error_detail(), "pm_explain_event: the event is NULL, or leaves no room for the reason");
 	ck_assert_int_eq(pm_explain_event(&event, NULL, 10), -EINVAL);
 	ck_assert_str_eq(pm_error_detail(), "pm_explain_event: the buffer is NULL, and buffer_size is not 0");
 	event.size = offsetof(struct pm_event, error) - 1;
