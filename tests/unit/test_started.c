@@ -174,13 +174,16 @@ START_TEST(nothing_else_is_started)
 	};
 	struct machine machine;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		bool is_dirty = cases[i].call == commit_in_folio;
 		meet(cases[i].magic);
-		machine_put(&machine, MACHINE(.cachestat = cachestat_all_dirty));
+		if (is_dirty)
+			machine_put(&machine, MACHINE(.cachestat = cachestat_all_dirty));
 		ck_assert_msg(cases[i].call() == 0, "case %zu", i);
 		ck_assert_int_eq(result_of(&second), 0);
 		ck_assert_uint_eq(meeting.sleeps, 1);
 		ck_assert_msg(meeting.starts == 0, "case %zu: %u", i, meeting.starts);
-		machine_remove(&machine);
+		if (is_dirty)
+			machine_remove(&machine);
 		part();
 	}
 }
