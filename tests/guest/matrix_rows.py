@@ -145,7 +145,7 @@ ROWS = (
     Row("virtiofs", "a directory of the host by virtiofs", "share_mount", machine=EADR),
     Row("fuse", "ext4 by FUSE (fuse2fs) on a disk", "need fuse2fs && fuse_mount $DISK"),
     Row("vfat", "vfat on a disk", "need mkfs.vfat && small $DISK mkfs.vfat -F 32 -s 8 && mounted vfat $DISK umask=0"),
-    Row("exfat", "exfat on a disk", "need mkfs.exfat && small $DISK mkfs.exfat && mounted exfat $DISK umask=0"),
+    Row("exfat", "exfat on a disk", "need mkfs.exfat && small $DISK mkfs.exfat -c 32K && mounted exfat $DISK umask=0"),
     Row("ntfs3", "ntfs3 on a disk", "in_kernel ntfs3 && need mkfs.ntfs && volume ntfs3 $DISK umask=0,force",
         machine=NODOMAIN, kernels="6.12"),
     Row("9p-none", "a directory of the host by 9p, cache=none", "plan9_mount none", machine=PLAN9,
