@@ -4,7 +4,7 @@
 status=0
 rounds=${LAB_ROUNDS:-5}
 
-# These do nothing at once, and the emulator's second CPU is dear.
+# These need no second CPU, and the emulator's is dear.
 taskset 1 ./test_quota /mnt/ext4-dax /dev/pmem0 /mnt/xfs-dax /dev/pmem1 /mnt/ext4-disk /dev/vda /mnt/xfs-disk /dev/vdb || status=1
 taskset 1 ./test_frozen /mnt/ext4-dax /mnt/xfs-dax /mnt/ext4-disk /mnt/xfs-disk || status=1
 
