@@ -233,7 +233,7 @@ _ROWS = (
             NVDIMM * 2 + DISK * 3, _FOUR, "/dev/pmem0", "mem-ctrl", modules="dm-mod overlay", directory="/mnt"),
 )
 
-# Two are where threads, processes or the kernel do things at once: units, races, stale blocks, growth.
+# Two are where threads, processes or the kernel do things at once: races, stale blocks, growth (suite.py).
 _ONE_CPU = ("accelerated", "matrix-", "cut", "ways", "cached-disks", "power", "suite")
 BACKINGS = {row.name: replace(row, cpus=1) if row.name.startswith(_ONE_CPU) else row for row in _ROWS}
 
