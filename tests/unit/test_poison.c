@@ -439,42 +439,6 @@ START_TEST(threads_that_share_a_failure_report_it_once)
 }
 END_TEST
 
-/* Clearing stores every page again; what another thread stores meanwhile must come through. */
-static atomic_bool finished;
-
-static void *store_on(void *arg)
-{
-	char *at = arg, value = 0;
-	intptr_t lost = 0;
-	while (!atomic_load(&finished)) {
-		__atomic_store_n(at, ++value, __ATOMIC_RELAXED);
-		for (int i = 0; i < 20; i++)
-			lost += __atomic_load_n(at, __ATOMIC_RELAXED) != value;
-	}
-	return (void *)lost;
-}
-
-START_TEST(clearing_keeps_what_is_stored_meanwhile)
-{
-	pthread_t thread;
-	void *lost;
-	start(&fake_plain);
-	counting.recording = false;
-	shared = map();
-	atomic_store(&finished, false);
-	ck_assert_int_eq(pthread_create(&thread, NULL, store_on, pm_base(shared)), 0);
-	for (unsigned round = 0; round < 20000; round++) {
-		fake_fail(FAKE_msync, 1, EIO);
-		unit_expect(pm_sync(shared) == -EIO);
-		unit_ok(pm_clear_error(shared));
-	}
-	atomic_store(&finished, true);
-	pthread_join(thread, &lost);
-	ck_assert_ptr_null(lost);
-	unit_ok(pm_unmap(shared));
-}
-END_TEST
-
 int main(void)
 {
 	TCase *c = unit_case("poison");
@@ -495,6 +459,5 @@ int main(void)
 	tcase_add_test(c, the_report_says_so_in_words);
 	tcase_add_loop_test(c, only_a_file_system_that_is_gone_is_worse, 0, 4);
 	tcase_add_test(c, threads_that_share_a_failure_report_it_once);
-	tcase_add_test(c, clearing_keeps_what_is_stored_meanwhile);
 	return unit_run();
 }
