@@ -49,8 +49,8 @@ static bool is_all_written(struct pm_medium *m)
 		found = pm_first_unwritten(m->fd, start, end - start);
 	}
 	bool is_all = found == end;
-	unsigned char part = is_all ? 0 : (unsigned char)((found - start) / page * 256 / pages);
-	atomic_store(&m->unwritten_part, part);
+	uint64_t part = is_all ? 0 : (found - start) / page * 256 / pages;
+	atomic_store(&m->unwritten_part, (unsigned char)part);
 	return is_all;
 }
 

@@ -37,7 +37,8 @@ class Place:
     def has_companion(self):
         """None is built for another C library, and under a sanitizer, which must be loaded first."""
         stderr = self.run("run", "--", "true", status=None).stderr
-        return b"of another C library" not in stderr and b"libpmdirect-preload.so is neither" not in stderr
+        return not any(words in stderr for words in (b"of another C library", b"libpmdirect-preload.so is neither",
+                                                     b"ASan runtime does not come first"))
 
     def file(self, name, size=8192):
         path = os.path.join(os.fsencode(self.directory), os.fsencode(name))
