@@ -72,9 +72,10 @@ class Round:
         return sum(self.counts[deed] for deed in DEEDS)
 
     def lost(self, found):
+        # None: the file ends before, as while another process cuts it and gives it its size again.
         return [f"slot {slot}: acknowledged {number}, found {found.get(slot)}"
                 for slot, number in self.acked.items()
-                if found.get(slot, 0) < number and not (slot in self.risky and found.get(slot) == 0)]
+                if found.get(slot, 0) < number and not (slot in self.risky and not found.get(slot))]
 
 
 class Test:
