@@ -12,7 +12,7 @@
  *   "cloned N", "cut N", "punched N", "promoted N", "demoted N REASON"  what was done so far
  *   "now"                  cut the power
  *   "leak TEXT", "failed TEXT"                      what must not be
- * check prints "slot SLOT NUMBER" for every slot.
+ * check prints "slot SLOT NUMBER" for every slot in the file, and "size BYTES" at the end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -275,6 +275,7 @@ static int check(const char *path)
 	for (unsigned i = 0; i < SLOTS; i++)
 		if (pread(fd, &value, sizeof(value), (off_t)i * PAGE) == sizeof(value))
 			tell("slot %u %" PRIu64 "\n", i, value);
+	tell("size %lld\n", (long long)lseek(fd, 0, SEEK_END));
 	return 0;
 }
 

@@ -116,12 +116,14 @@ class Test:
 
     def look_at(self, cuts):
         """How many problems there were besides losses, and how many cuts lost something."""
-        found = [{} for _ in cuts]
+        found, sizes = [{} for _ in cuts], [None for _ in cuts]
 
         def take(number, line):
             verb, *rest = line.split()
             if verb == "slot":
                 found[number][int(rest[0])] = int(rest[1])
+            elif verb == "size":
+                sizes[number] = int(rest[0])
             else:
                 print(f"seed {self.options.seed}, cut {number}: {line}", flush=True)
 
@@ -131,6 +133,9 @@ class Test:
         for number, (_, _, promised) in enumerate(cuts):
             losses = promised.lost(found[number])
             lost += bool(losses)
+            if losses or len(found[number]) * 4096 != sizes[number]:
+                print(f"seed {self.options.seed}, cut {number}: {len(found[number])} slots, size {sizes[number]}, "
+                      f"to be wiped: {sorted(promised.risky)}")
             for problem in losses:
                 print(f"seed {self.options.seed}, cut {number}: {problem}")
         for problem in problems:
