@@ -42,17 +42,24 @@ static void check_unchanged(struct pm_mapping *m, const char *path)
 	unit_ok(pm_memset(m, pm_base(m), 1, 100, 0));
 }
 
+/* Leaves room for so many bytes of addresses more. False: that cannot be limited here. */
+static bool limit_room(uint64_t bytes, struct rlimit *old)
+{
+	ck_assert_int_eq(getrlimit(RLIMIT_AS, old), 0);
+	struct rlimit some = *old;
+	some.rlim_cur = number_after("/proc/self/status", "VmSize:") * 1024 + bytes;
+	return !setrlimit(RLIMIT_AS, &some);
+}
+
 /* With another descriptor of it open, a growth cannot be taken back. */
 START_TEST(no_file_grows_for_which_there_is_no_room)
 {
 	const char *path = unit_file("file", SIZE);
 	struct pm_mapping *m = unit_map(path, NULL), *second;
-	struct rlimit old, some;
+	struct rlimit old;
 	int other = open(path, O_RDONLY | O_CLOEXEC);
-	ck_assert(other >= 0 && !getrlimit(RLIMIT_AS, &old));
-	some = old;
-	some.rlim_cur = number_after("/proc/self/status", "VmSize:") * 1024 + LARGE / 2;
-	if (setrlimit(RLIMIT_AS, &some))
+	ck_assert_int_ge(other, 0);
+	if (!limit_room(LARGE / 2, &old))
 		return;
 	check_sentence(pm_resize(m, LARGE), -ENOMEM, "mremap of", "RLIMIT_AS is");
 	check_unchanged(m, path);
@@ -74,12 +81,11 @@ START_TEST(no_file_grows_where_its_place_takes_the_room)
 {
 	const char *path = unit_file("file", SIZE);
 	struct pm_mapping *m;
-	struct rlimit some;
+	struct rlimit old;
 	int other = open(path, O_RDONLY | O_CLOEXEC);
 	void *place = mmap(NULL, LARGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	ck_assert(other >= 0 && place != MAP_FAILED && !munmap(place, LARGE) && !getrlimit(RLIMIT_AS, &some));
-	some.rlim_cur = number_after("/proc/self/status", "VmSize:") * 1024 + LARGE + LARGE / 2;
-	if (setrlimit(RLIMIT_AS, &some))
+	ck_assert(other >= 0 && place != MAP_FAILED && !munmap(place, LARGE));
+	if (!limit_room(LARGE + LARGE / 2, &old))
 		return;
 	struct pm_options o = {.size = sizeof(o), .flags = PM_CREATE, .length = LARGE, .address = place,
 	                       .map_flags = MAP_FIXED_NOREPLACE};
@@ -93,11 +99,8 @@ START_TEST(the_address_space_is_named)
 {
 	const char *path = unit_file("file", SIZE);
 	struct pm_mapping *m = unit_map(path, NULL), *second;
-	struct rlimit old, some;
-	ck_assert_int_eq(getrlimit(RLIMIT_AS, &old), 0);
-	some = old;
-	some.rlim_cur = number_after("/proc/self/status", "VmSize:") * 1024 + LARGE / 2;
-	if (setrlimit(RLIMIT_AS, &some))
+	struct rlimit old;
+	if (!limit_room(LARGE / 2, &old))
 		return;
 	check_sentence(pm_resize(m, LARGE), -ENOMEM, "mremap of", "RLIMIT_AS is");
 	check_unchanged(m, path);
@@ -113,13 +116,10 @@ END_TEST
 START_TEST(the_address_space_is_not_blamed_for_another_limit)
 {
 	const char *path = unit_file("file", SIZE);
-	struct rlimit old, some;
+	struct rlimit old;
 	fake_start(&fake_plain);
 	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = LARGE));
-	ck_assert_int_eq(getrlimit(RLIMIT_AS, &old), 0);
-	some = old;
-	some.rlim_cur = number_after("/proc/self/status", "VmSize:") * 1024 + LARGE / 2;
-	if (setrlimit(RLIMIT_AS, &some))
+	if (!limit_room(LARGE / 2, &old))
 		return;
 	fake_fail(FAKE_mremap, 1, ENOMEM);
 	ck_assert_int_eq(pm_resize(m, LARGE + SIZE), -ENOMEM);
