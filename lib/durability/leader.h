@@ -21,7 +21,7 @@ struct pm_page_request {
 	bool is_exact; /* the pages were made dirty by write(2): no folio is, as a whole */
 	int rc;
 	bool starts;                   /* pm_leader_ask(): it is to start its write */
-	int started;                   /* the error of that; 0: none */
+	int start_error;               /* of that; 0: none */
 	uint64_t waited;               /* nanoseconds, for a leader and as one */
 	_Atomic uint64_t longest_wait; /* nanoseconds: of a candidate */
 	int cancel_state;              /* of the thread, before */

@@ -107,7 +107,7 @@ struct work {
 	bool more;                             /* is left behind the runs of the walk */
 	bool exact;                            /* nothing tells what is dirty because of a store */
 	bool between;                          /* the slices of a longer turn */
-	int started;                           /* the first error of a write that was started before */
+	int start_error;                       /* the first of a write that was started before */
 	struct pm_page_request *led;
 	struct pm_page_walk walk;
 };
@@ -123,7 +123,7 @@ static void note_wanted(struct work *work, const struct pm_page_request *led)
 		work->recorded |= led->wanted != PM_WANTED_RANGES;
 		work->whole |= led->wanted == PM_WANTED_ALL;
 		work->exact |= led->is_exact;
-		keep_first(&work->started, led->started);
+		keep_first(&work->start_error, led->start_error);
 	}
 }
 
@@ -342,7 +342,7 @@ static int write_for(struct pm_medium *m, struct pm_page_request *led, bool betw
 	w->is_scattered = work.walk.count > 1;
 	uint64_t took = pm_sys->now_ns();
 	int rc = write_work(m, &work);
-	keep_first(&rc, work.started);
+	keep_first(&rc, work.start_error);
 	took = pm_sys->now_ns() - took;
 	atomic_store_explicit(&w->turn_took, took, memory_order_relaxed);
 	led->waited += took;
@@ -387,7 +387,7 @@ static int complete(struct pm_medium *m, struct pm_page_request *self)
 	struct pm_writeback *w = &m->writeback;
 	struct pm_page_request *led = pm_leader_ask(w, self);
 	if (self->starts) {
-		self->started = w->error ? 0 : start_own(m, self);
+		self->start_error = w->error ? 0 : start_own(m, self);
 		led = pm_leader_gather(w, self);
 	}
 	/* The latch changes only under a leader. */

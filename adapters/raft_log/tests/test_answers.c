@@ -250,7 +250,7 @@ static void read_words(int fd, uint64_t *words, size_t n)
 	}
 }
 
-/* Who connects says so first: the protocol, its number, and its address. */
+/* A server that connects begins with three words: the protocol, its own number, and the length of its address. */
 static int accept_server(void)
 {
 	uint64_t words[3];
