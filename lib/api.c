@@ -92,7 +92,7 @@ int pm_clear_error(struct pm_mapping *m)
 	struct pm_report report = {.size = 0};
 	if (!m)
 		return pm_no_mapping("pm_clear_error");
-	bool is_guaranteed = pm_ask_is_guarantee(&m->mapped.ask);
+	bool is_guaranteed = pm_requested_guarantee(&m->mapped.requested);
 	/* The call acknowledges what is so now, and not only what an earlier look has seen. */
 	if (is_guaranteed)
 		pm_mapping_report(m, "pm_clear_error", &report, false);
@@ -147,7 +147,7 @@ int pm_query(struct pm_mapping *m, struct pm_report *report, size_t report_size)
 	/* Another reason may hide a truncation, which then only the row tells. */
 	bool has_row = report_size >= offsetof(struct pm_report, evidence[PM_EV_IN_FILE + 1]);
 	if (full.reason == PM_REASON_TRUNCATED || (has_row && full.evidence[PM_EV_IN_FILE].state == PM_NO))
-		pm_medium_tell_end(&m->medium);
+		pm_medium_report_end(&m->medium);
 	return give_report(&full, report, report_size);
 }
 

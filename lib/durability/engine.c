@@ -10,7 +10,7 @@ void pm_medium_init(struct pm_medium *m)
 {
 	pthread_mutex_init(&m->end_lock, NULL);
 	atomic_store(&m->end, UINT64_MAX);
-	atomic_store(&m->told, UINT64_MAX);
+	atomic_store(&m->reported, UINT64_MAX);
 }
 
 void pm_medium_destroy(struct pm_medium *m)
@@ -41,12 +41,12 @@ void pm_medium_note_taken(struct pm_medium *m, uint64_t end)
 	pthread_mutex_unlock(&m->end_lock);
 }
 
-uint64_t pm_medium_tell_end(struct pm_medium *m)
+uint64_t pm_medium_report_end(struct pm_medium *m)
 {
 	pthread_mutex_lock(&m->end_lock);
 	uint64_t end = atomic_load(&m->end);
-	if (end < atomic_load(&m->told))
-		atomic_store(&m->told, end);
+	if (end < atomic_load(&m->reported))
+		atomic_store(&m->reported, end);
 	pthread_mutex_unlock(&m->end_lock);
 	return end;
 }
@@ -57,9 +57,9 @@ void pm_medium_set_reach(struct pm_medium *m, uint64_t reach, bool is_acknowledg
 	pthread_mutex_lock(&m->end_lock);
 	atomic_fetch_add(&m->resized, 1);
 	atomic_store(&m->reach, reach);
-	if (is_acknowledged && !pm_medium_is_untold(m, reach)) {
+	if (is_acknowledged && !pm_medium_is_unreported(m, reach)) {
 		atomic_store(&m->end, UINT64_MAX);
-		atomic_store(&m->told, UINT64_MAX);
+		atomic_store(&m->reported, UINT64_MAX);
 		atomic_store(&m->writeback.cut, false);
 	}
 	pthread_mutex_unlock(&m->end_lock);

@@ -76,10 +76,10 @@ struct pm_medium {
 	struct pm_kept_file *identity; /* of fd; NULL without */
 	_Atomic uint64_t reach;        /* in the file: the end of the mapping */
 	_Atomic uint64_t end;          /* of the file, where it was seen before reach; else UINT64_MAX */
-	_Atomic uint64_t told;         /* the least such end that the caller was told of; else UINT64_MAX */
+	_Atomic uint64_t reported;     /* the least such end that the caller knows; else UINT64_MAX */
 	_Atomic unsigned resized;      /* how often reach was set */
 	struct pm_walks walks;
-	pthread_mutex_t end_lock;      /* of a change of reach, end, told and resized */
+	pthread_mutex_t end_lock;      /* of a change of reach, end, reported and resized */
 	struct pm_parts parts;         /* of the mapping that were not given up */
 	bool read_only;
 	bool is_device; /* a device node: the file system of the node is not that of the data */
@@ -130,19 +130,19 @@ static inline bool pm_medium_is_cut(const struct pm_medium *m)
 {
 	return atomic_load_explicit(&m->end, memory_order_relaxed) < m->reach;
 }
-/* The caller is told of that end, by an error, a report or an event. Returns it. */
-uint64_t pm_medium_tell_end(struct pm_medium *);
+/* An error, a report or an event gives that end to the caller. Returns it. */
+uint64_t pm_medium_report_end(struct pm_medium *);
 /* Whether the file was seen to end before that offset, and the caller does not know. */
-static inline bool pm_medium_is_untold(const struct pm_medium *m, uint64_t offset)
+static inline bool pm_medium_is_unreported(const struct pm_medium *m, uint64_t offset)
 {
 	uint64_t end = atomic_load(&m->end);
-	return end < offset && end < atomic_load(&m->told);
+	return end < offset && end < atomic_load(&m->reported);
 }
 void pm_medium_init(struct pm_medium *);
 void pm_medium_destroy(struct pm_medium *);
 /*
  * The mapping ends there by now, and the file not before. is_acknowledged: what was truncated until now does not count,
- * unless the caller was not told of it.
+ * unless the caller does not know of it.
  */
 void pm_medium_set_reach(struct pm_medium *, uint64_t reach, bool is_acknowledged);
 

@@ -61,11 +61,11 @@ static void blame(struct pm_decision *d, enum pm_reason reason, enum pm_advice a
 }
 
 /* The cases in which no store is known to become durable. */
-static bool is_volatile(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
+static bool is_volatile(const struct pm_evidence *e, const struct pm_requested *requested, struct pm_decision *d)
 {
-	if (ask->backing == PM_BACKING_PRIVATE)
+	if (requested->backing == PM_BACKING_PRIVATE)
 		blame(d, PM_REASON_PRIVATE, PM_ADVICE_NONE);
-	else if (ask->backing == PM_BACKING_ANONYMOUS)
+	else if (requested->backing == PM_BACKING_ANONYMOUS)
 		blame(d, PM_REASON_ANONYMOUS, PM_ADVICE_NONE);
 	else if (e[PM_EV_VOLATILE].state == PM_YES)
 		blame(d, PM_REASON_VOLATILE, PM_ADVICE_REAL_MEDIUM);
@@ -97,16 +97,16 @@ static enum pm_advice advice_for_pages(const struct pm_evidence *e)
 }
 
 /* What rules out user-space durability before the evidence for it counts. */
-static bool is_lowered(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
+static bool is_lowered(const struct pm_evidence *e, const struct pm_requested *requested, struct pm_decision *d)
 {
 	const struct pm_evidence *forced = &e[PM_EV_ENV_OVERRIDE];
-	bool avoids = ask->sync == PM_AVOID || ask->direct == PM_AVOID;
-	bool avoids_all = ask->sync == PM_AVOID && ask->direct == PM_AVOID;
+	bool avoids = requested->sync == PM_AVOID || requested->direct == PM_AVOID;
+	bool avoids_all = requested->sync == PM_AVOID && requested->direct == PM_AVOID;
 	if (e[PM_EV_MAP_SYNC_IGNORED].state == PM_YES && !avoids_all)
 		blame(d, PM_REASON_MAP_SYNC_IGNORED, PM_ADVICE_LEAVE_SANDBOX);
 	else if (d->direct == PM_NO && !avoids_all)
 		blame(d, PM_REASON_PAGE_CACHE, PM_ADVICE_MOUNT_DAX);
-	else if (d->direct == PM_UNKNOWN && avoids && ask->direct != PM_AVOID)
+	else if (d->direct == PM_UNKNOWN && avoids && requested->direct != PM_AVOID)
 		blame(d, PM_REASON_DIRECT_UNKNOWN, PM_ADVICE_MOUNT_DAX);
 	else if (avoids)
 		blame(d, PM_REASON_AVOIDED, avoids_all ? advice_for_pages(e) : PM_ADVICE_NONE);
@@ -137,26 +137,28 @@ static bool missing(struct pm_decision *d, enum pm_reason reason, enum pm_advice
 }
 
 /* While a lease is held no other process has the file open, so none can change its blocks. */
-static bool is_moot(const struct rule *rule, const struct pm_evidence *e, const struct pm_ask *ask)
+static bool is_moot(const struct rule *rule, const struct pm_evidence *e, const struct pm_requested *requested)
 {
 	if (rule->advice == PM_ADVICE_LEASE && e[PM_EV_LEASE_HELD].state == PM_YES)
 		return true;
-	return rule->files_only && ask->backing == PM_BACKING_DEVICE_DAX;
+	return rule->files_only && requested->backing == PM_BACKING_DEVICE_DAX;
 }
 
 /* Whether every rule is met or waived. */
-static bool are_rules_met(const struct pm_evidence *e, const struct pm_ask *ask, bool trust, struct pm_decision *d)
+static bool are_rules_met(const struct pm_evidence *e, const struct pm_requested *requested, bool trust,
+                          struct pm_decision *d)
 {
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
 		const struct rule *rule = &rules[i];
 		enum pm_state state = e[rule->row].state;
-		if (state == rule->wanted || is_moot(rule, e, ask))
+		if (state == rule->wanted || is_moot(rule, e, requested))
 			continue;
 		if (rule->waiver == PROOF_ONLY && state == PM_UNKNOWN)
 			continue;
 		enum pm_reason reason = state == PM_UNKNOWN ? rule->if_unknown : rule->if_wrong;
-		enum pm_advice advice =
-			rule->advice == PM_ADVICE_LEASE && ask->lease ? PM_ADVICE_CLOSE_OTHER_OPENS : rule->advice;
+		enum pm_advice advice = rule->advice == PM_ADVICE_LEASE && requested->lease
+		                                ? PM_ADVICE_CLOSE_OTHER_OPENS
+		                                : rule->advice;
 		if (!missing(d, reason, advice, is_waived(rule, state, trust)))
 			return false;
 	}
@@ -164,21 +166,24 @@ static bool are_rules_met(const struct pm_evidence *e, const struct pm_ask *ask,
 }
 
 /* Whether no other process can come to share the extents, or that is waived. */
-static bool stays_unshared(const struct pm_evidence *e, const struct pm_ask *ask, bool trust, struct pm_decision *d)
+static bool stays_unshared(const struct pm_evidence *e, const struct pm_requested *requested, bool trust,
+                           struct pm_decision *d)
 {
-	if (ask->backing != PM_BACKING_FILE || e[PM_EV_SHAREABLE].state == PM_NO ||
+	if (requested->backing != PM_BACKING_FILE || e[PM_EV_SHAREABLE].state == PM_NO ||
 	    e[PM_EV_LEASE_HELD].state == PM_YES)
 		return true;
-	return ask->lease ? missing(d, PM_REASON_LEASE_REFUSED, PM_ADVICE_CLOSE_OTHER_OPENS, trust)
-	                  : missing(d, PM_REASON_SHAREABLE, PM_ADVICE_LEASE, trust);
+	return requested->lease ? missing(d, PM_REASON_LEASE_REFUSED, PM_ADVICE_CLOSE_OTHER_OPENS, trust)
+	                        : missing(d, PM_REASON_SHAREABLE, PM_ADVICE_LEASE, trust);
 }
 
 /* Walks through the facts. On return the grade is set, and the reason if the grade is below proven. */
-static void grade_facts(const struct pm_evidence *e, const struct pm_ask *ask, bool trust, struct pm_decision *d)
+static void grade_facts(const struct pm_evidence *e, const struct pm_requested *requested, bool trust,
+                        struct pm_decision *d)
 {
 	if (d->direct == PM_UNKNOWN && !missing(d, PM_REASON_DIRECT_UNKNOWN, PM_ADVICE_MOUNT_DAX, trust))
 		return;
-	if (!are_rules_met(e, ask, trust, d) || !stays_unshared(e, ask, trust, d) || d->grade == PM_GRADE_TRUSTED)
+	if (!are_rules_met(e, requested, trust, d) || !stays_unshared(e, requested, trust, d) ||
+	    d->grade == PM_GRADE_TRUSTED)
 		return;
 	d->grade = PM_GRADE_PROMISED;
 	if (e[PM_EV_DOMAIN].state != PM_YES)
@@ -196,7 +201,7 @@ static void refine_refusal(const struct pm_evidence *e, struct pm_decision *d)
 		blame(d, PM_REASON_FLUSH_COMMAND, PM_ADVICE_REAL_MEDIUM);
 }
 
-static void set_granularity(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
+static void set_granularity(const struct pm_evidence *e, const struct pm_requested *requested, struct pm_decision *d)
 {
 	const struct pm_evidence *forced = &e[PM_EV_ENV_OVERRIDE];
 	bool capped = forced->state == PM_YES && forced->value <= PM_CACHE_LINE;
@@ -204,13 +209,13 @@ static void set_granularity(const struct pm_evidence *e, const struct pm_ask *as
 		d->granularity = PM_BYTE;
 	else if (d->grade >= PM_GRADE_TRUSTED)
 		d->granularity = PM_CACHE_LINE;
-	else if (ask->backing == PM_BACKING_DEVICE_DAX)
+	else if (requested->backing == PM_BACKING_DEVICE_DAX)
 		d->granularity = PM_NONE; /* there is no kernel write-back to fall back to */
 	else
 		d->granularity = PM_PAGE;
 	/* A device-dax flushes lines even where it promises nothing: there is nothing else to flush. */
 	d->best_effort = d->granularity == PM_NONE;
-	if (d->reason == PM_REASON_AVOIDED && ask->backing == PM_BACKING_DEVICE_DAX)
+	if (d->reason == PM_REASON_AVOIDED && requested->backing == PM_BACKING_DEVICE_DAX)
 		blame(d, PM_REASON_NO_WRITE_BACK, PM_ADVICE_USE_FSDAX);
 }
 
@@ -223,23 +228,23 @@ static void set_sync(const struct pm_evidence *e, struct pm_decision *d)
 }
 
 /* A guarantee needs proof; a hint is met by any granularity that lets user space commit. */
-static void set_verdict(const struct pm_ask *ask, struct pm_decision *d)
+static void set_verdict(const struct pm_requested *requested, struct pm_decision *d)
 {
 	bool fast = d->granularity >= PM_CACHE_LINE;
-	bool sync_met = ask->sync == PM_AVOID ||
-	                (ask->sync == PM_GUARANTEE ? fast && d->grade == PM_GRADE_PROVEN : fast);
-	bool direct_met = ask->direct == PM_AVOID || d->direct == PM_YES;
+	bool sync_met = requested->sync == PM_AVOID ||
+	                (requested->sync == PM_GUARANTEE ? fast && d->grade == PM_GRADE_PROVEN : fast);
+	bool direct_met = requested->direct == PM_AVOID || d->direct == PM_YES;
 	if (sync_met && direct_met) {
 		d->verdict = PM_VERDICT_MET;
 		return;
 	}
-	bool sync_refused = ask->sync == PM_GUARANTEE && !sync_met;
-	bool direct_refused = ask->direct == PM_GUARANTEE && !direct_met;
+	bool sync_refused = requested->sync == PM_GUARANTEE && !sync_met;
+	bool direct_refused = requested->direct == PM_GUARANTEE && !direct_met;
 	d->verdict = sync_refused || direct_refused ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
 	if (d->verdict != PM_VERDICT_REFUSED)
 		return;
 	/* A device-dax has no write-back to fall back to, whatever its medium is. */
-	bool device = ask->backing == PM_BACKING_DEVICE_DAX && d->reason != PM_REASON_VOLATILE;
+	bool device = requested->backing == PM_BACKING_DEVICE_DAX && d->reason != PM_REASON_VOLATILE;
 	bool no_medium = d->granularity == PM_NONE && !device;
 	d->error = no_medium ? -PM_EVOLATILE : sync_refused ? -PM_ENOTSYNC : -PM_ENOTDIRECT;
 	if (!sync_refused && !no_medium)
@@ -270,13 +275,13 @@ enum pm_reason pm_reason_of_name(const struct pm_evidence *named)
  * The worst first. Where the file system accepts no store any more, or the file has no place for it, a flush of lines
  * would still succeed: there only the kernel knows what a sync is worth.
  */
-static bool takes_no_store(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
+static bool takes_no_store(const struct pm_evidence *e, const struct pm_requested *requested, struct pm_decision *d)
 {
 	const struct pm_evidence *writable = &e[PM_EV_WRITABLE];
 	if (e[PM_EV_FS_ONLINE].state == PM_NO)
 		blame(d, e[PM_EV_FS_ONLINE].error == ENODEV ? PM_REASON_DEVICE_GONE : PM_REASON_SHUT_DOWN,
 		      PM_ADVICE_REMOUNT);
-	else if (writable->state == PM_NO && writable->error != PM_IMMUTABLE && !ask->read_only)
+	else if (writable->state == PM_NO && writable->error != PM_IMMUTABLE && !requested->read_only)
 		blame(d, PM_REASON_READ_ONLY, PM_ADVICE_REMOUNT);
 	else if (e[PM_EV_IN_FILE].state == PM_NO)
 		blame(d, PM_REASON_TRUNCATED, PM_ADVICE_MAP_AGAIN);
@@ -286,14 +291,14 @@ static bool takes_no_store(const struct pm_evidence *e, const struct pm_ask *ask
 }
 
 /* What was stored is durable, and the request is not met. */
-static bool is_out_of_reach(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
+static bool is_out_of_reach(const struct pm_evidence *e, const struct pm_requested *requested, struct pm_decision *d)
 {
 	enum pm_reason reason = pm_reason_of_name(&e[PM_EV_NAMED]);
 	/* By the path that leads to the copy, or to the file now. */
 	bool has_path = reason == PM_REASON_COPIED_UP || reason == PM_REASON_MOVED;
 	if (reason)
 		blame(d, reason, has_path ? PM_ADVICE_MAP_AGAIN : PM_ADVICE_NAME);
-	else if (e[PM_EV_WRITABLE].state == PM_NO && !ask->read_only)
+	else if (e[PM_EV_WRITABLE].state == PM_NO && !requested->read_only)
 		blame(d, PM_REASON_IMMUTABLE, PM_ADVICE_MUTABLE);
 	else
 		return false;
@@ -301,39 +306,39 @@ static bool is_out_of_reach(const struct pm_evidence *e, const struct pm_ask *as
 }
 
 /* A guarantee is about the file, and ends with it. */
-static void lose(const struct pm_evidence *e, const struct pm_ask *ask, struct pm_decision *d)
+static void lose(const struct pm_evidence *e, const struct pm_requested *requested, struct pm_decision *d)
 {
-	if (ask->backing != PM_BACKING_FILE || d->granularity < PM_PAGE)
+	if (requested->backing != PM_BACKING_FILE || d->granularity < PM_PAGE)
 		return;
-	if (takes_no_store(e, ask, d)) {
+	if (takes_no_store(e, requested, d)) {
 		d->sync = d->granularity > PM_PAGE ? PM_NO : d->sync;
 		d->granularity = PM_PAGE;
-	} else if (!is_out_of_reach(e, ask, d)) {
+	} else if (!is_out_of_reach(e, requested, d)) {
 		return;
 	}
-	bool sync = ask->sync == PM_GUARANTEE, direct = ask->direct == PM_GUARANTEE;
+	bool sync = requested->sync == PM_GUARANTEE, direct = requested->direct == PM_GUARANTEE;
 	d->grade = d->grade > PM_GRADE_ACCEPTED ? PM_GRADE_ACCEPTED : d->grade;
 	d->verdict = sync || direct ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
 	d->error = sync ? -PM_ENOTSYNC : direct ? -PM_ENOTDIRECT : 0;
 }
 
-struct pm_decision pm_decide(const struct pm_evidence e[PM_EVIDENCE_ROWS], const struct pm_ask *ask)
+struct pm_decision pm_decide(const struct pm_evidence e[PM_EVIDENCE_ROWS], const struct pm_requested *requested)
 {
 	struct pm_decision d = {.direct = direct_of(e)};
-	if (ask->backing == PM_BACKING_PRIVATE || ask->backing == PM_BACKING_ANONYMOUS)
+	if (requested->backing == PM_BACKING_PRIVATE || requested->backing == PM_BACKING_ANONYMOUS)
 		d.direct = PM_NO;
-	if (!is_volatile(e, ask, &d)) {
-		bool trust = ask->trust_kernel && ask->sync == PM_HINT;
-		if (!is_lowered(e, ask, &d)) {
-			grade_facts(e, ask, trust, &d);
+	if (!is_volatile(e, requested, &d)) {
+		bool trust = requested->trust_kernel && requested->sync == PM_HINT;
+		if (!is_lowered(e, requested, &d)) {
+			grade_facts(e, requested, trust, &d);
 			if (e[PM_EV_MAP_SYNC].state != PM_YES)
 				d.grade = PM_GRADE_NONE;
 			refine_refusal(e, &d);
 			set_sync(e, &d);
 		}
-		set_granularity(e, ask, &d);
+		set_granularity(e, requested, &d);
 	}
-	set_verdict(ask, &d);
-	lose(e, ask, &d);
+	set_verdict(requested, &d);
+	lose(e, requested, &d);
 	return d;
 }

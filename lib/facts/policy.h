@@ -7,7 +7,8 @@
 
 #include "facts/evidence.h"
 
-struct pm_ask {
+/* What the options of a mapping ask for. */
+struct pm_requested {
 	enum pm_backing backing;
 	enum pm_request sync;
 	enum pm_request direct;
@@ -17,9 +18,9 @@ struct pm_ask {
 	enum pm_access access;
 };
 
-static inline bool pm_ask_is_guarantee(const struct pm_ask *ask)
+static inline bool pm_requested_guarantee(const struct pm_requested *requested)
 {
-	return ask->sync == PM_GUARANTEE || ask->direct == PM_GUARANTEE;
+	return requested->sync == PM_GUARANTEE || requested->direct == PM_GUARANTEE;
 }
 
 struct pm_decision {
@@ -37,6 +38,6 @@ struct pm_decision {
 /* What the row says about the file's name; PM_REASON_NONE if the file has its name, or that is not known. */
 enum pm_reason pm_reason_of_name(const struct pm_evidence *named);
 
-struct pm_decision pm_decide(const struct pm_evidence evidence[PM_EVIDENCE_ROWS], const struct pm_ask *ask);
+struct pm_decision pm_decide(const struct pm_evidence evidence[PM_EVIDENCE_ROWS], const struct pm_requested *requested);
 
 #endif

@@ -68,7 +68,7 @@ static void remove_entry(struct pm_file *f)
 
 #define OTHERS "another descriptor has it open, perhaps one of this process" /* no lease says which process it is */
 
-static void tell_growth(const struct pm_file *f, uint64_t size)
+static void report_growth(const struct pm_file *f, uint64_t size)
 {
 	char text[160];
 	snprintf(text, sizeof(text), "the file was grown to %llu bytes and stays so: " OTHERS,
@@ -93,7 +93,7 @@ static void undo_growth(struct pm_file *f)
 		pm_file_claim(f);
 	}
 	if (!untouched && !pm_file_is_alone(f)) {
-		tell_growth(f, knows ? now.stx_size : f->original_size);
+		report_growth(f, knows ? now.stx_size : f->original_size);
 		return;
 	}
 	if (!PM_RETRY(pm_sys->statx(f->fd, "", AT_EMPTY_PATH, &now)))

@@ -71,9 +71,9 @@ static const char *why_unmappable(int rc, bool shared_to_write, int fd)
 	}
 }
 
-static bool is_of_huge_pages(const struct pm_file *f, const struct pm_ask *ask)
+static bool is_of_huge_pages(const struct pm_file *f, const struct pm_requested *requested)
 {
-	return ask->backing == PM_BACKING_FILE && f->unit > (size_t)sysconf(_SC_PAGESIZE);
+	return requested->backing == PM_BACKING_FILE && f->unit > (size_t)sysconf(_SC_PAGESIZE);
 }
 
 int pm_area_set_access(char *map, size_t from, size_t to, int prot)
@@ -174,19 +174,19 @@ static int map_at_place(const struct pm_subject *s, int prot, int flags, const s
 /* ---- Folios of the page cache ---- */
 
 /* Whether the file system may hold what the mapping writes in large folios. */
-static bool has_large_folios(const struct pm_ask *ask, const struct pm_subject *s)
+static bool has_large_folios(const struct pm_requested *requested, const struct pm_subject *s)
 {
 	bool is_cached = s->stx.stx_attributes_mask & ~s->stx.stx_attributes & STATX_ATTR_DAX;
-	return ask->backing == PM_BACKING_FILE && S_ISREG(s->stx.stx_mode) && is_cached && s->writable &&
+	return requested->backing == PM_BACKING_FILE && S_ISREG(s->stx.stx_mode) && is_cached && s->writable &&
 	       pm_has_quirk(s->found.file_system, PM_FS_LARGE_FOLIOS);
 }
 
 /* Readahead is what makes large folios of what is read (mm/readahead.c page_cache_ra_order). */
-bool pm_area_advise(const struct pm_ask *ask, const struct pm_subject *s, void *map, size_t length)
+bool pm_area_advise(const struct pm_requested *requested, const struct pm_subject *s, void *map, size_t length)
 {
-	bool is_possible = has_large_folios(ask, s);
-	bool is_random = ask->access == PM_ACCESS_UNSET ? is_possible : ask->access == PM_ACCESS_RANDOM;
-	if (is_random || ask->access == PM_ACCESS_SEQUENTIAL)
+	bool is_possible = has_large_folios(requested, s);
+	bool is_random = requested->access == PM_ACCESS_UNSET ? is_possible : requested->access == PM_ACCESS_RANDOM;
+	if (is_random || requested->access == PM_ACCESS_SEQUENTIAL)
 		PM_RETRY(pm_sys->madvise(map, length, is_random ? MADV_RANDOM : MADV_SEQUENTIAL));
 	return is_random && is_possible;
 }
@@ -199,9 +199,10 @@ static uint64_t inode_number(const struct statx *stx)
 	return stx->stx_mask & STATX_BTIME ? (device * 0x100000001b3u ^ stx->stx_ino) * 0x9e3779b97f4a7c15u ^ birth : 0;
 }
 
-void pm_area_split_folios(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, void *map)
+void pm_area_split_folios(const struct pm_file *f, const struct pm_requested *requested, const struct pm_subject *s,
+                          void *map)
 {
-	bool is_asked_for = ask->access == PM_ACCESS_RANDOM;
+	bool is_asked_for = requested->access == PM_ACCESS_RANDOM;
 	const struct pm_folios_part part = {.map = map, .offset = s->offset, .length = (size_t)s->length,
 	                                    .file = is_asked_for ? 0 : inode_number(&s->stx)};
 	int rc = pm_folios_split(f->fd, part, is_asked_for ? UINT64_MAX : PM_FOLIOS_UNASKED);
@@ -209,34 +210,34 @@ void pm_area_split_folios(const struct pm_file *f, const struct pm_ask *ask, con
 		PM_RETRY(pm_sys->fadvise_dontneed(f->fd));
 }
 
-int pm_area_map(const struct pm_file *f, const struct pm_ask *ask, const struct pm_subject *s, bool is_synchronous,
-                size_t reserve, const struct pm_area_wish *wish, void **map)
+int pm_area_map(const struct pm_file *f, const struct pm_requested *requested, const struct pm_subject *s,
+                bool is_synchronous, size_t reserve, const struct pm_area_wish *wish, void **map)
 {
 	int prot = PROT_READ | (s->writable ? PROT_WRITE : 0);
 	int flags = is_synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
-	if (ask->backing == PM_BACKING_PRIVATE)
+	if (requested->backing == PM_BACKING_PRIVATE)
 		flags = MAP_PRIVATE;
-	else if (ask->backing == PM_BACKING_ANONYMOUS)
+	else if (requested->backing == PM_BACKING_ANONYMOUS)
 		flags = MAP_PRIVATE | MAP_ANONYMOUS;
 	size_t length = reserve ? reserve : (size_t)s->length;
 	void *at = wish->address;
 	flags |= wish->flags;
 	const char *call = "mmap";
 	int rc = wish->is_fixed ? map_at_place(s, prot, flags, wish, &at, &call)
-	         : reserve      ? map_reserve(s, is_of_huge_pages(f, ask), reserve, prot, flags, &at, &call)
+	         : reserve      ? map_reserve(s, is_of_huge_pages(f, requested), reserve, prot, flags, &at, &call)
 	                        : PM_RETRY(pm_sys->mmap(&at, length, prot, flags, s->fd, s->offset));
 	if (!rc) {
 		*map = at;
 		return 0;
 	}
 	bool is_by_file = !strcmp(call, "mmap");
-	bool shared_to_write = s->writable && ask->backing == PM_BACKING_FILE;
+	bool shared_to_write = s->writable && requested->backing == PM_BACKING_FILE;
 	const char *why = is_by_file ? why_unmappable(rc, shared_to_write, s->fd) : NULL;
 	return why ? pm_fail(rc, f->call, f->name, "%s failed: %s: %s", call, pm_strerror(rc), why)
 	           : pm_area_no_room(f->name, f->call, call, length, length, rc);
 }
 
-int pm_area_try(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool is_synchronous,
+int pm_area_try(const struct pm_file *f, const struct pm_requested *requested, struct pm_subject s, bool is_synchronous,
                 uint64_t size)
 {
 	uint64_t there = (size + f->unit - 1) / f->unit * f->unit;
@@ -245,7 +246,7 @@ int pm_area_try(const struct pm_file *f, const struct pm_ask *ask, struct pm_sub
 	void *map = NULL;
 	if (s.offset + s.length > there)
 		s.length = there > s.offset ? there - s.offset : is_huge ? 0 : f->unit;
-	int rc = s.length ? pm_area_map(f, ask, &s, is_synchronous, 0, &anywhere, &map) : 0;
+	int rc = s.length ? pm_area_map(f, requested, &s, is_synchronous, 0, &anywhere, &map) : 0;
 	if (map)
 		PM_RETRY(pm_sys->munmap(map, (size_t)s.length));
 	return rc;

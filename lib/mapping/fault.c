@@ -123,7 +123,7 @@ static int find_cause_in_file(struct pm_mapping *m, const struct pm_fault *f, co
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	pm_gate_note_end(m, stx->stx_size, resized);
 	if (offset - offset % page >= stx->stx_size) {
-		pm_medium_tell_end(&m->medium);
+		pm_medium_report_end(&m->medium);
 		return pm_fail(-EIO, call, m->name, "offset %llu is past the end of the file (truncated to %llu)",
 		               offset, (unsigned long long)stx->stx_size);
 	}

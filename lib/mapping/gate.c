@@ -88,7 +88,7 @@ static bool can_go_on(const struct pm_mapping *m, const char *call)
 
 int pm_gate_cut_off(struct pm_mapping *m, const char *call)
 {
-	unsigned long long end = pm_medium_tell_end(&m->medium);
+	unsigned long long end = pm_medium_report_end(&m->medium);
 	return pm_fail(-ERANGE, call, m->name,
 	               "the file was truncated to %llu, inside the range, and what was stored beyond is lost: "
 	               "%smap again",

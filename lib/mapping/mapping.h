@@ -40,7 +40,7 @@ struct pm_mapping {
 
 static inline enum pm_backing pm_mapping_backing(const struct pm_mapping *m)
 {
-	return m->mapped.ask.backing;
+	return m->mapped.requested.backing;
 }
 
 /* The addresses that are the mapping's. */

@@ -41,12 +41,12 @@ static int map_pages(struct pm_mapping *m, struct pm_area_wish wish, const struc
 		wish.address = pm_area_huge_page_hint(s->offset, area);
 	m->is_fixed = wish.is_fixed;
 	void *map = NULL;
-	int rc = pm_area_map(&m->file, &m->mapped.ask, s, m->terms.is_synchronous, m->reserved, &wish, &map);
+	int rc = pm_area_map(&m->file, &m->mapped.requested, s, m->terms.is_synchronous, m->reserved, &wish, &map);
 	if (rc)
 		return rc;
-	m->medium.is_of_single_pages = pm_area_advise(&m->mapped.ask, s, map, area);
+	m->medium.is_of_single_pages = pm_area_advise(&m->mapped.requested, s, map, area);
 	if (m->medium.is_of_single_pages && !m->file.created)
-		pm_area_split_folios(&m->file, &m->mapped.ask, s, map);
+		pm_area_split_folios(&m->file, &m->mapped.requested, s, map);
 	m->medium.map = map;
 	m->medium.map_length = (size_t)s->length;
 	m->medium.offset = s->offset;
@@ -127,9 +127,9 @@ static int decide(struct pm_mapping *m, const struct pm_options *o, pm_evidence_
 {
 	struct pm_file *f = &m->file;
 	m->mapped.file = f;
-	m->mapped.ask = pm_assess_request(o, f);
+	m->mapped.requested = pm_assess_request(o, f);
 	m->mapped.is_path_unsynced = !f->created;
-	pm_assess_subject(f, &m->mapped.ask, m->mapped.range, !(o->flags & PM_READ_ONLY), s);
+	pm_assess_subject(f, &m->mapped.requested, m->mapped.range, !(o->flags & PM_READ_ONLY), s);
 	s->syncs = m->mapped.syncs = pm_assess_syncs(f, o);
 	s->syncs_of_lines = m->mapped.syncs_of_lines = pm_assess_syncs_of_lines(f);
 	s->is_guaranteed = o->sync == PM_GUARANTEE;
@@ -144,12 +144,12 @@ static int decide(struct pm_mapping *m, const struct pm_options *o, pm_evidence_
 		return pm_limit_no_evidence(f->name, f->call, rc);
 	m->mapped.is_prepared = pm_assess_will_prepare(o, f->created, e);
 	pm_assess_assume(e, o, m->mapped.range.offset + m->mapped.range.length > f->size, m->mapped.is_prepared);
-	m->terms.decision = pm_decide(e, &m->mapped.ask);
+	m->terms.decision = pm_decide(e, &m->mapped.requested);
 	if (m->terms.decision.verdict != PM_VERDICT_REFUSED) {
 		rc = pm_mapping_check_lease(m, o, e, s);
 		if (rc)
 			return rc;
-		m->terms.decision = pm_decide(e, &m->mapped.ask);
+		m->terms.decision = pm_decide(e, &m->mapped.requested);
 	}
 	return m->terms.decision.verdict == PM_VERDICT_REFUSED ? pm_assess_refuse(f, &m->terms.decision) : 0;
 }
@@ -250,10 +250,10 @@ static int establish_anonymous(struct pm_mapping *m, const struct pm_options *o)
 	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1, .found.region = PM_NO_REGION,
 	                       .writable = !(o->flags & PM_READ_ONLY)};
 	m->mapped.range.length = o->length;
-	m->mapped.ask = pm_assess_request(o, NULL);
+	m->mapped.requested = pm_assess_request(o, NULL);
 	pm_evidence_clear(e);
 	pm_evidence_for_decision(e, &s, false);
-	m->terms.decision = pm_decide(e, &m->mapped.ask);
+	m->terms.decision = pm_decide(e, &m->mapped.requested);
 	if (m->terms.decision.verdict == PM_VERDICT_REFUSED)
 		return pm_assess_refuse(&m->file, &m->terms.decision);
 	s.length = (m->mapped.range.length + page - 1) / page * page;
@@ -317,7 +317,7 @@ static void release(struct pm_mapping *m)
 }
 
 /* A hint was not met from the start. */
-static void tell_demoted(struct pm_mapping *m)
+static void publish_demotion(struct pm_mapping *m)
 {
 	struct pm_transition from_unknown = {.to = m->terms.decision.granularity, .reason = m->terms.decision.reason};
 	struct pm_look look = {.before = {.range = m->mapped.range}, .transition = from_unknown};
@@ -352,7 +352,7 @@ static int open_once(const char *path, int fd, const struct pm_options *o, struc
 	pm_place_add(m->place, m->base, (size_t)m->mapped.range.length, m);
 	*ret = m;
 	if (m->terms.decision.verdict == PM_VERDICT_DEMOTED)
-		tell_demoted(m);
+		publish_demotion(m);
 	pm_mapping_watch_go(m);
 	return 0;
 }

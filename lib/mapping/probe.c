@@ -20,12 +20,13 @@
 #include "sys/sys.h"
 
 /* Whether the file can be mapped so, and grown: nothing else of pm_map() can be tried without a trace. */
-static int try_to_map(const struct pm_file *f, const struct pm_ask *ask, struct pm_subject s, bool is_synchronous)
+static int try_to_map(const struct pm_file *f, const struct pm_requested *requested, struct pm_subject s,
+                      bool is_synchronous)
 {
 	int limited = s.end > f->size ? pm_file_within_limit(f, s.end) : 0;
 	if (limited)
 		return limited;
-	int rc = pm_area_try(f, ask, s, is_synchronous, f->size);
+	int rc = pm_area_try(f, requested, s, is_synchronous, f->size);
 	bool grows = s.end > f->size && S_ISREG(f->stx.stx_mode) && !f->created;
 	if (!rc && grows && pm_file_what_forbids(f->fd, PM_CHANGE_GROWS))
 		rc = pm_file_fail_forbidden(f, -EPERM, "the file cannot be grown", PM_CHANGE_GROWS);
@@ -33,22 +34,23 @@ static int try_to_map(const struct pm_file *f, const struct pm_ask *ask, struct 
 }
 
 /* What pm_map() would see and make of the file; the rows of the report stay what was found. */
-static struct pm_decision foretell(const struct pm_file *f, const struct pm_options *o, const struct pm_ask *ask,
-                                   struct pm_span range, pm_evidence_table assumed)
+static struct pm_decision foretell(const struct pm_file *f, const struct pm_options *o,
+                                   const struct pm_requested *requested, struct pm_span range,
+                                   pm_evidence_table assumed)
 {
 	pm_assess_assume(assumed, o, range.offset + range.length > f->size,
 	                 pm_assess_will_prepare(o, f->created, assumed));
 	/* A trial would be visible, and the open of this file would break the lease. */
-	if (ask->lease)
+	if (requested->lease)
 		pm_evidence_set(&assumed[PM_EV_LEASE_HELD], PM_YES, 0, "assumed: pm_map() takes the lease", NULL);
-	return pm_decide(assumed, ask);
+	return pm_decide(assumed, requested);
 }
 
 static int assess(struct pm_file *f, const struct pm_options *o, struct pm_span range, struct pm_report *r)
 {
 	struct pm_subject s;
-	struct pm_ask ask = pm_assess_request(o, f);
-	pm_assess_subject(f, &ask, range, !(o->flags & PM_READ_ONLY), &s);
+	struct pm_requested requested = pm_assess_request(o, f);
+	pm_assess_subject(f, &requested, range, !(o->flags & PM_READ_ONLY), &s);
 	s.syncs = pm_assess_syncs(f, o);
 	s.syncs_of_lines = pm_assess_syncs_of_lines(f);
 	/* The stand-in for a missing file has no name. */
@@ -61,31 +63,32 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_span 
 	pm_evidence_for_observation(r->evidence, &s);
 	pm_evidence_table assumed;
 	memcpy(assumed, r->evidence, sizeof(assumed));
-	struct pm_decision d = foretell(f, o, &ask, range, assumed);
-	bool is_synchronous = d.granularity >= PM_CACHE_LINE || (ask.lease && assumed[PM_EV_MAP_SYNC].state == PM_YES);
+	struct pm_decision d = foretell(f, o, &requested, range, assumed);
+	bool is_synchronous =
+		d.granularity >= PM_CACHE_LINE || (requested.lease && assumed[PM_EV_MAP_SYNC].state == PM_YES);
 	struct pm_area_wish wish;
 	rc = d.verdict == PM_VERDICT_REFUSED ? 0 : pm_area_take_wish(f, o, &s, &wish);
 	if (!rc && d.verdict != PM_VERDICT_REFUSED && o->flags & PM_FROM_MEDIUM)
 		rc = pm_shape_check_medium(f, r->evidence);
 	if (!rc && d.verdict != PM_VERDICT_REFUSED)
-		rc = try_to_map(f, &ask, s, is_synchronous);
+		rc = try_to_map(f, &requested, s, is_synchronous);
 	if (rc)
 		return rc;
 	pm_evidence_for_report(r->evidence, &s);
 	/* A file that pm_map() will make longer is not truncated. */
 	r->evidence[PM_EV_IN_FILE] = assumed[PM_EV_IN_FILE];
-	pm_report_fill(r, &d, &ask);
+	pm_report_fill(r, &d, &requested);
 	return 0;
 }
 
 static int probe_anonymous(const struct pm_options *o, struct pm_report *r)
 {
 	struct pm_subject s = {.backing = PM_BACKING_ANONYMOUS, .fd = -1};
-	struct pm_ask ask = pm_assess_request(o, NULL);
+	struct pm_requested requested = pm_assess_request(o, NULL);
 	pm_evidence_for_decision(r->evidence, &s, false);
 	pm_evidence_for_report(r->evidence, &s);
-	struct pm_decision d = pm_decide(r->evidence, &ask);
-	pm_report_fill(r, &d, &ask);
+	struct pm_decision d = pm_decide(r->evidence, &requested);
+	pm_report_fill(r, &d, &requested);
 	r->length = o->length;
 	return 0;
 }

@@ -50,7 +50,7 @@ static int gather_present(struct pm_mapping *m, const char *call, uint64_t offse
 		if (fresh.stx_size < offset + length)
 			return pm_gate_cut_off(m, call);
 	}
-	pm_assess_subject(&now, &m->mapped.ask, (struct pm_span){offset, length}, true, s);
+	pm_assess_subject(&now, &m->mapped.requested, (struct pm_span){offset, length}, true, s);
 	s->name = &m->file.place; /* outlives this call */
 	return 0;
 }

@@ -334,7 +334,7 @@ static void see_anew(struct pm_mapping *m)
 	if (pm_kept_file_stat(&m->file.identity, &now))
 		return;
 	pm_evidence_clear(e);
-	pm_assess_subject(&m->file, &m->mapped.ask, m->mapped.range, !m->mapped.ask.read_only, &s);
+	pm_assess_subject(&m->file, &m->mapped.requested, m->mapped.range, !m->mapped.requested.read_only, &s);
 	s.stx.stx_size = now.stx_size;
 	pm_evidence_extents(e, &s);
 	pm_own_write_end(&m->observed.sources);
@@ -366,7 +366,7 @@ static int resize(struct pm_mapping *m, uint64_t length, struct pm_look *ret)
 	int rc = check_file(m);
 	uint64_t end = m->mapped.range.offset + (length < m->mapped.range.length ? length : m->mapped.range.length);
 	/* The file may have grown again since this call saw it end there. */
-	if (!rc && (m->file.size < end || pm_medium_is_untold(&m->medium, end)))
+	if (!rc && (m->file.size < end || pm_medium_is_unreported(&m->medium, end)))
 		rc = pm_gate_cut_off(m, "pm_resize");
 	if (rc || (length == m->mapped.range.length && !pm_medium_is_cut(&m->medium)))
 		return rc;

@@ -36,7 +36,7 @@ static int prepare_file(struct pm_mapping *m, const struct pm_options *o, bool d
  */
 static int sync_contents(struct pm_mapping *m, const struct pm_options *o, bool lines)
 {
-	bool is_promised = lines || pm_ask_is_guarantee(&m->mapped.ask);
+	bool is_promised = lines || pm_requested_guarantee(&m->mapped.requested);
 	if (!S_ISREG(m->file.stx.stx_mode) || m->file.unnamed ||
 	    !(o->flags & PM_CREATE || m->mapped.is_prepared || is_promised))
 		return 0;
@@ -48,7 +48,7 @@ static int sync_contents(struct pm_mapping *m, const struct pm_options *o, bool 
 static void decide_again(struct pm_mapping *m, pm_evidence_table e, struct pm_subject *s)
 {
 	pm_evidence_extents(e, s);
-	m->terms.decision = pm_decide(e, &m->mapped.ask);
+	m->terms.decision = pm_decide(e, &m->mapped.requested);
 }
 
 int pm_shape_check_medium(const struct pm_file *f, const struct pm_evidence *e)
@@ -90,7 +90,7 @@ static int grow_and_prepare(struct pm_mapping *m, const struct pm_options *o, bo
 		rc = prepare_file(m, o, direct, s);
 	if (!rc || rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG)
 		return rc;
-	int unmappable = pm_area_try(f, &m->mapped.ask, *s, false, f->original_size);
+	int unmappable = pm_area_try(f, &m->mapped.requested, *s, false, f->original_size);
 	return unmappable ? unmappable : rc;
 }
 

@@ -11,14 +11,18 @@
 #include "observe/assess.h"
 #include "sys/sys.h"
 
-struct pm_ask pm_assess_request(const struct pm_options *o, const struct pm_file *file)
+struct pm_requested pm_assess_request(const struct pm_options *o, const struct pm_file *file)
 {
 	enum pm_backing backing = file ? file->backing : PM_BACKING_ANONYMOUS;
 	if (file && o->flags & PM_PRIVATE)
 		backing = PM_BACKING_PRIVATE;
-	return (struct pm_ask){.backing = backing, .sync = o->sync, .direct = o->direct,
-	                       .trust_kernel = o->flags & PM_TRUST_KERNEL, .lease = o->flags & PM_LEASE,
-	                       .read_only = o->flags & PM_READ_ONLY, .access = o->access};
+	return (struct pm_requested){.backing = backing,
+	                             .sync = o->sync,
+	                             .direct = o->direct,
+	                             .trust_kernel = o->flags & PM_TRUST_KERNEL,
+	                             .lease = o->flags & PM_LEASE,
+	                             .read_only = o->flags & PM_READ_ONLY,
+	                             .access = o->access};
 }
 
 unsigned pm_assess_syncs(const struct pm_file *f, const struct pm_options *o)
@@ -34,17 +38,17 @@ unsigned pm_assess_syncs_of_lines(const struct pm_file *f)
 	return PM_CALL_FSYNC | (f->created ? 0 : PM_CALL_SYNCFS);
 }
 
-void pm_assess_subject(const struct pm_file *f, const struct pm_ask *ask, struct pm_span range, bool is_writable,
-                       struct pm_subject *s)
+void pm_assess_subject(const struct pm_file *f, const struct pm_requested *requested, struct pm_span range,
+                       bool is_writable, struct pm_subject *s)
 {
 	uint64_t start = range.offset - range.offset % f->unit, end = range.offset + range.length;
-	*s = (struct pm_subject){.backing = ask->backing,
+	*s = (struct pm_subject){.backing = requested->backing,
 	                         .fd = f->fd,
 	                         .stx = f->stx,
 	                         .offset = start,
 	                         .unit = f->unit,
 	                         .writable = is_writable,
-	                         .access = ask->access,
+	                         .access = requested->access,
 	                         .is_borrowed = f->borrowed,
 	                         .found.region = PM_NO_REGION,
 	                         .name = &f->place};
@@ -141,7 +145,7 @@ int pm_assess(struct pm_mapped *m, struct pm_medium *medium, uint64_t length, co
 		struct pm_file now = pm_file_facts(m->file);
 		struct pm_span range = {m->range.offset, length};
 		int rc = refresh(m, medium, &now);
-		pm_assess_subject(&now, &m->ask, range, !m->ask.read_only, s);
+		pm_assess_subject(&now, &m->requested, range, !m->requested.read_only, s);
 		s->name = &m->file->place; /* outlives this call */
 		s->file_error = -rc;
 		s->map = medium->map;
@@ -153,13 +157,13 @@ int pm_assess(struct pm_mapped *m, struct pm_medium *medium, uint64_t length, co
 		s->found.emergency = m->is_emergency;
 		show_watch(s, lease, sources);
 	}
-	pm_evidence_for_decision(e, s, m->ask.sync != PM_AVOID && m->ask.direct != PM_AVOID);
+	pm_evidence_for_decision(e, s, m->requested.sync != PM_AVOID && m->requested.direct != PM_AVOID);
 	int rc = pm_evidence_shortage(e);
 	if (rc)
 		return rc;
 	pm_evidence_for_observation(e, s);
 	if (m->file)
 		pm_name_note(&m->file->place, &e[PM_EV_NAMED]);
-	*ret = pm_decide(e, &m->ask);
+	*ret = pm_decide(e, &m->requested);
 	return 0;
 }

@@ -16,7 +16,7 @@
 struct pm_mapped {
 	struct pm_span range;
 	struct pm_file *file; /* its attributes are taken anew by each assessment; NULL: anonymous memory */
-	struct pm_ask ask;
+	struct pm_requested requested;
 	unsigned syncs;      /* the PM_CALL_... of sys.h that the mapping has needed until now */
 	unsigned syncs_of_lines; /* those that it needs for lines besides */
 	bool is_prepared;
@@ -26,12 +26,12 @@ struct pm_mapped {
 };
 
 /* The request, for a file or (NULL) for anonymous memory. */
-struct pm_ask pm_assess_request(const struct pm_options *, const struct pm_file *);
+struct pm_requested pm_assess_request(const struct pm_options *, const struct pm_file *);
 /* The PM_CALL_... of sys.h that a mapping of the file will make. */
 unsigned pm_assess_syncs(const struct pm_file *, const struct pm_options *);
 unsigned pm_assess_syncs_of_lines(const struct pm_file *);
 /* The subject of the evidence: the range in whole mapping units. */
-void pm_assess_subject(const struct pm_file *, const struct pm_ask *, struct pm_span, bool is_writable,
+void pm_assess_subject(const struct pm_file *, const struct pm_requested *, struct pm_span, bool is_writable,
                        struct pm_subject *);
 /* The range that the options mean, checked against the file's end; leaves the sentence. */
 int pm_assess_range(const struct pm_file *, const struct pm_options *, struct pm_span *ret);

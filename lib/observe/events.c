@@ -126,7 +126,7 @@ void pm_events_close_fd(struct pm_event_queue *queue)
 void pm_events_destroy(struct pm_event_queue *queue)
 {
 	struct pm_event event;
-	while (pop(&queue->pending, &event) || pop(&queue->untold, &event))
+	while (pop(&queue->pending, &event) || pop(&queue->deferred, &event))
 		;
 	pm_events_close_fd(queue);
 	pthread_mutex_destroy(&queue->lock);
@@ -142,7 +142,7 @@ bool pm_events_add(struct pm_event_queue *queue, struct pm_event *event, bool is
 	pthread_mutex_lock(&queue->lock);
 	if (append_event(&queue->pending, event))
 		set_readable(queue, true);
-	bool waits = is_deferred && queue->handler && append_event(&queue->untold, event);
+	bool waits = is_deferred && queue->handler && append_event(&queue->deferred, event);
 	pthread_mutex_unlock(&queue->lock);
 	if (queue->handler && !waits)
 		queue->handler(queue->mapping, event, queue->arg);
@@ -159,11 +159,11 @@ int pm_events_take(struct pm_event_queue *queue, struct pm_event *event)
 	return taken ? 0 : -EAGAIN;
 }
 
-bool pm_events_tell(struct pm_event_queue *queue)
+bool pm_events_notify(struct pm_event_queue *queue)
 {
 	struct pm_event event;
 	pthread_mutex_lock(&queue->lock);
-	bool taken = pop(&queue->untold, &event);
+	bool taken = pop(&queue->deferred, &event);
 	pthread_mutex_unlock(&queue->lock);
 	if (taken)
 		queue->handler(queue->mapping, &event, queue->arg);

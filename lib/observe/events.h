@@ -15,8 +15,8 @@ struct pm_event_node;
 
 struct pm_event_queue {
 	pthread_mutex_t lock;
-	struct pm_event_node *pending; /* for pm_next_event(), oldest first */
-	struct pm_event_node *untold;  /* for the handler, by the notifier thread */
+	struct pm_event_node *pending;  /* for pm_next_event(), oldest first */
+	struct pm_event_node *deferred; /* for the handler, by the notifier thread */
 	atomic_bool has_listener;      /* events are worth a call site */
 	int fd;                        /* eventfd(2), readable while an event is pending; -1: never asked for */
 	struct pm_kept kept;
@@ -33,12 +33,12 @@ int pm_events_fd(struct pm_event_queue *);
 void pm_events_close_fd(struct pm_event_queue *);
 /*
  * For publish.c alone. Adds the call site to the event, queues it, and runs the handler unless is_deferred. Takes no
- * lock but the queue's, and none while the handler runs. Returns whether the event waits for pm_events_tell().
+ * lock but the queue's, and none while the handler runs. Returns whether the event waits for pm_events_notify().
  */
 bool pm_events_add(struct pm_event_queue *, struct pm_event *, bool is_deferred);
 /* The oldest pending event: 0 or -EAGAIN. */
 int pm_events_take(struct pm_event_queue *, struct pm_event *);
 /* Runs the handler for the oldest deferred event; false: there is none. */
-bool pm_events_tell(struct pm_event_queue *);
+bool pm_events_notify(struct pm_event_queue *);
 
 #endif

@@ -4,7 +4,7 @@
 
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER; /* held while the thread starts or ends; taken before: */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t woken_cond = PTHREAD_COND_INITIALIZER, told_cond = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t woken_cond = PTHREAD_COND_INITIALIZER, notified_cond = PTHREAD_COND_INITIALIZER;
 static struct pm_notified *members, *current; /* current: its handler runs */
 static bool has_work, must_end, is_running;
 static pthread_t thread;
@@ -12,16 +12,16 @@ static pthread_t thread;
 /*
  * With the lock held, which it gives up while a handler runs. The list may change meanwhile, but does not lose current.
  */
-static bool tell_one(void)
+static bool notify_one(void)
 {
 	for (struct pm_notified *n = members; n; n = n->next) {
 		current = n;
 		pthread_mutex_unlock(&lock);
-		bool told = pm_events_tell(n->queue);
+		bool found = pm_events_notify(n->queue);
 		pthread_mutex_lock(&lock);
 		current = NULL;
-		pthread_cond_broadcast(&told_cond);
-		if (told)
+		pthread_cond_broadcast(&notified_cond);
+		if (found)
 			return true;
 	}
 	return false;
@@ -36,7 +36,7 @@ static void *notify(void *arg)
 			continue;
 		}
 		has_work = false;
-		while (tell_one())
+		while (notify_one())
 			;
 	}
 	pthread_mutex_unlock(&lock);
@@ -75,7 +75,7 @@ static void take_out_member(struct pm_notified *n)
 {
 	pthread_mutex_lock(&lock);
 	while (current == n)
-		pthread_cond_wait(&told_cond, &lock);
+		pthread_cond_wait(&notified_cond, &lock);
 	*n->at = n->next;
 	if (n->next)
 		n->next->at = n->at;
@@ -102,7 +102,7 @@ void pm_notifier_leave(struct pm_notified *n)
 		return;
 	take_out_member(n);
 	end_thread_if_unused();
-	while (pm_events_tell(n->queue))
+	while (pm_events_notify(n->queue))
 		;
 	n->queue = NULL;
 }

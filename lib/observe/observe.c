@@ -44,7 +44,7 @@ static void cover_others(struct pm_observed *o, int *failure)
 static bool settle_name(struct pm_observed *o, pm_evidence_table e, int *failure)
 {
 	struct pm_mapped *m = o->mapped;
-	bool is_promised = o->terms->is_synchronous || pm_ask_is_guarantee(&m->ask);
+	bool is_promised = o->terms->is_synchronous || pm_requested_guarantee(&m->requested);
 	if (!m->file || !S_ISREG(m->file->stx.stx_mode) || !is_promised)
 		return true;
 	m->is_path_unsynced |= pm_sources_was_moved(&o->sources) || o->snapshot.name != PM_REASON_NONE;
@@ -70,13 +70,13 @@ int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool
 	if (rc)
 		return rc;
 	if (!settle_name(o, e, &ret->failure))
-		fresh = pm_decide(e, &o->mapped->ask);
+		fresh = pm_decide(e, &o->mapped->requested);
 	if (all)
 		pm_evidence_for_report(e, &s);
-	/* Only the options of the mount tell it, which few observations read. */
+	/* Only the options of the mount show it, which few observations read. */
 	if (!o->mapped->is_emergency && s.found.emergency) {
 		o->mapped->is_emergency = true;
-		fresh = pm_decide(e, &o->mapped->ask);
+		fresh = pm_decide(e, &o->mapped->requested);
 	}
 	ret->transition = pm_observed_adopt(o, &fresh, false);
 	ret->changes = pm_observed_compare(o, e, &s);
@@ -88,7 +88,7 @@ int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool
 
 /* ---- All of it ---- */
 
-void pm_report_fill(struct pm_report *r, const struct pm_decision *d, const struct pm_ask *ask)
+void pm_report_fill(struct pm_report *r, const struct pm_decision *d, const struct pm_requested *requested)
 {
 	r->size = sizeof(*r);
 	r->granularity = d->granularity;
@@ -98,8 +98,8 @@ void pm_report_fill(struct pm_report *r, const struct pm_decision *d, const stru
 	r->verdict = d->verdict;
 	r->reason = d->reason;
 	r->advice = d->advice;
-	r->sync_request = ask->sync;
-	r->direct_request = ask->direct;
+	r->sync_request = requested->sync;
+	r->direct_request = requested->direct;
 }
 
 /*
@@ -170,7 +170,7 @@ int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report 
 	if (rc)
 		return pm_limit_no_evidence(o->name, call, rc);
 	pthread_mutex_lock(&o->terms->lock);
-	pm_report_fill(r, &o->terms->decision, &o->mapped->ask);
+	pm_report_fill(r, &o->terms->decision, &o->mapped->requested);
 	r->offset = o->mapped->range.offset;
 	r->length = o->mapped->range.length;
 	pthread_mutex_unlock(&o->terms->lock);

@@ -25,6 +25,6 @@ bool pm_observe_if_free(struct pm_observed *);
 /* Answers a lease that was broken before the watcher knew of the mapping. */
 void pm_observe_lease(struct pm_observed *);
 /* Fills the head of a report. */
-void pm_report_fill(struct pm_report *, const struct pm_decision *, const struct pm_ask *);
+void pm_report_fill(struct pm_report *, const struct pm_decision *, const struct pm_requested *);
 
 #endif

@@ -11,7 +11,7 @@ int pm_observed_assess(struct pm_observed *o, pm_evidence_table e, struct pm_sub
 
 struct pm_transition pm_observed_adopt(struct pm_observed *o, const struct pm_decision *d, bool may_promote)
 {
-	return pm_terms_adopt(o->terms, o->medium, &o->mapped->ask, d, may_promote);
+	return pm_terms_adopt(o->terms, o->medium, &o->mapped->requested, d, may_promote);
 }
 
 int pm_observed_sync_path(struct pm_observed *o, int *failure)

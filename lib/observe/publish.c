@@ -16,7 +16,7 @@ static const unsigned char kinds[] = {
 };
 
 /* What all events of a look have in common. */
-struct telling {
+struct publication {
 	struct pm_observed *o;
 	struct pm_in_force before, after;
 	bool by_watcher, waits;
@@ -31,51 +31,58 @@ struct pm_in_force pm_in_force(struct pm_observed *o)
 	return now;
 }
 
-static void tell(struct telling *t, enum pm_event_kind kind, const struct pm_file_change *c)
+static void publish_event(struct publication *p, enum pm_event_kind kind, const struct pm_file_change *c)
 {
-	struct pm_event event = {.size = sizeof(event), .kind = kind, .reason = c->reason, .error = c->error,
-	                         .offset = c->offset, .length = c->length,
-	                         .old_granularity = t->before.granularity, .new_granularity = t->after.granularity,
-	                         .old_sync = t->before.sync, .old_direct = t->before.direct,
-	                         .sync = t->after.sync, .direct = t->after.direct};
+	struct pm_event event = {.size = sizeof(event),
+	                         .kind = kind,
+	                         .reason = c->reason,
+	                         .error = c->error,
+	                         .offset = c->offset,
+	                         .length = c->length,
+	                         .old_granularity = p->before.granularity,
+	                         .new_granularity = p->after.granularity,
+	                         .old_sync = p->before.sync,
+	                         .old_direct = p->before.direct,
+	                         .sync = p->after.sync,
+	                         .direct = p->after.direct};
 	if (kind == PM_EVENT_TRUNCATED)
-		pm_medium_tell_end(t->o->medium);
-	t->waits |= pm_events_add(&t->o->events, &event, t->by_watcher);
+		pm_medium_report_end(p->o->medium);
+	p->waits |= pm_events_add(&p->o->events, &event, p->by_watcher);
 }
 
-static void tell_of_range(struct telling *t, enum pm_event_kind kind, enum pm_reason reason, int error)
+static void publish_range(struct publication *p, enum pm_event_kind kind, enum pm_reason reason, int error)
 {
-	tell(t, kind, &(struct pm_file_change){reason, error, t->before.range.offset, t->before.range.length});
+	publish_event(p, kind, &(struct pm_file_change){reason, error, p->before.range.offset, p->before.range.length});
 }
 
-static void tell_changes(struct telling *t, const struct pm_changes *c)
+static void publish_changes(struct publication *p, const struct pm_changes *c)
 {
 	for (unsigned i = 0; i < c->count; i++)
-		tell(t, (enum pm_event_kind)kinds[c->change[i].reason], &c->change[i]);
+		publish_event(p, (enum pm_event_kind)kinds[c->change[i].reason], &c->change[i]);
 }
 
 /* From unknown: a hint was not met from the start. */
-static void tell_transition(struct telling *t, const struct pm_transition *done)
+static void publish_transition(struct publication *p, const struct pm_transition *done)
 {
 	bool is_demoted = done->to < done->from || done->from == PM_GRANULARITY_UNKNOWN;
 	if (done->to != done->from)
-		tell_of_range(t, is_demoted ? PM_EVENT_DEMOTED : PM_EVENT_PROMOTED, done->reason, 0);
+		publish_range(p, is_demoted ? PM_EVENT_DEMOTED : PM_EVENT_PROMOTED, done->reason, 0);
 }
 
 void pm_publish(struct pm_observed *o, const struct pm_look *look, bool by_watcher)
 {
-	struct telling t = {o, look->before, pm_in_force(o), by_watcher, false};
+	struct publication p = {o, look->before, pm_in_force(o), by_watcher, false};
 	int failure = look->failure ? look->failure : look->back.failure;
 	if (look->broken)
-		tell_of_range(&t, PM_EVENT_LEASE_BROKEN, look->broken, 0);
-	tell_changes(&t, &look->back.changes);
+		publish_range(&p, PM_EVENT_LEASE_BROKEN, look->broken, 0);
+	publish_changes(&p, &look->back.changes);
 	if (failure && pm_errors_mark_reported(o->errors))
-		tell_of_range(&t, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED, failure);
-	tell_transition(&t, &look->back.transition);
-	tell_transition(&t, &look->transition);
-	tell_changes(&t, &look->changes);
-	tell_transition(&t, &look->grown);
-	if (t.waits)
+		publish_range(&p, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED, failure);
+	publish_transition(&p, &look->back.transition);
+	publish_transition(&p, &look->transition);
+	publish_changes(&p, &look->changes);
+	publish_transition(&p, &look->grown);
+	if (p.waits)
 		pm_notifier_wake();
 }
 
@@ -83,7 +90,7 @@ void pm_publish_failure(struct pm_observed *o, int error)
 {
 	if (!pm_errors_mark_reported(o->errors))
 		return;
-	struct telling t = {.o = o, .before = pm_in_force(o)};
-	t.after = t.before;
-	tell_of_range(&t, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED, error);
+	struct publication p = {.o = o, .before = pm_in_force(o)};
+	p.after = p.before;
+	publish_range(&p, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED, error);
 }

@@ -13,7 +13,7 @@ struct pm_in_force {
 	struct pm_span range;
 };
 
-/* What the steps returned; zeros: nothing to tell. */
+/* What the steps returned; zeros: nothing to publish. */
 struct pm_look {
 	struct pm_in_force before;
 	enum pm_reason broken; /* the lease */

@@ -13,7 +13,7 @@ static struct pm_decision decide_without_lease(struct pm_observed *o)
 	pm_evidence_table e;
 	struct pm_subject s;
 	struct pm_decision d = o->terms->decision;
-	bool is_guaranteed = o->mapped->ask.sync == PM_GUARANTEE;
+	bool is_guaranteed = o->mapped->requested.sync == PM_GUARANTEE;
 	if (!pm_observed_assess(o, e, &s, &d) || d.granularity <= PM_PAGE)
 		return d;
 	d.granularity = PM_PAGE;

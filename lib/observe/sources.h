@@ -40,7 +40,7 @@ struct pm_sources {
 	enum pm_state is_watched; /* unknown: not asked for */
 	int error;                /* positive errno, where it is asked for and cannot be */
 	_Atomic uint32_t arrived; /* inotify mask, distributed and not taken yet */
-	uint32_t pending;         /* taken by this library before it wrote itself; the next look tells it */
+	uint32_t pending;         /* taken by this library before it wrote itself; the next look reports it */
 	bool may_be_written;      /* by another process, since pm_sources_is_written(), */
 	bool may_be_moved;        /* or renamed, since pm_sources_was_moved() */
 };

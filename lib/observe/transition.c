@@ -86,7 +86,8 @@ static void promote(struct pm_terms *t, struct pm_medium *medium, enum pm_granul
  * The facts allow more than the mapping was made with: user space must not commit alone without MAP_SYNC from the
  * start.
  */
-static void decline(struct pm_terms *t, const struct pm_ask *ask, const struct pm_decision *d, enum pm_granularity now)
+static void decline(struct pm_terms *t, const struct pm_requested *requested, const struct pm_decision *d,
+                    enum pm_granularity now)
 {
 	t->decision.granularity = now;
 	if (now >= PM_CACHE_LINE)
@@ -97,14 +98,14 @@ static void decline(struct pm_terms *t, const struct pm_ask *ask, const struct p
 	if (d->grade < PM_GRADE_TRUSTED && !is_mended) /* there is worse */
 		return;
 	t->decision.grade = PM_GRADE_ACCEPTED;
-	t->decision.verdict = ask->sync == PM_GUARANTEE ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
+	t->decision.verdict = requested->sync == PM_GUARANTEE ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
 	t->decision.reason = PM_REASON_NOT_PROMOTED;
 	t->decision.advice = PM_ADVICE_MAP_AGAIN;
 }
 
 /* With the lock held. */
-static void adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_ask *ask, const struct pm_decision *d,
-                  bool may_promote)
+static void adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_requested *requested,
+                  const struct pm_decision *d, bool may_promote)
 {
 	enum pm_granularity now = atomic_load(&t->granularity);
 	bool was_met = t->decision.verdict != PM_VERDICT_REFUSED;
@@ -120,19 +121,19 @@ static void adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_
 		pm_terms_close_short_cut(t);
 	}
 	if (d->granularity > now)
-		decline(t, ask, d, now);
+		decline(t, requested, d, now);
 	if (d->granularity >= now)
 		return;
-	demote(t, medium, ask->backing, d->granularity);
+	demote(t, medium, requested->backing, d->granularity);
 	pm_trace_demote(medium->map, now, d->granularity, d->reason);
 }
 
-struct pm_transition pm_terms_adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_ask *ask,
+struct pm_transition pm_terms_adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_requested *requested,
                                     const struct pm_decision *d, bool may_promote)
 {
 	pthread_mutex_lock(&t->lock);
 	struct pm_transition done = {.from = atomic_load(&t->granularity), .reason = d->reason};
-	adopt(t, medium, ask, d, may_promote);
+	adopt(t, medium, requested, d, may_promote);
 	done.to = atomic_load(&t->granularity);
 	pthread_mutex_unlock(&t->lock);
 	if (done.to != done.from)

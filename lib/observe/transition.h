@@ -39,7 +39,7 @@ void pm_terms_set_strategy(struct pm_terms *, struct pm_medium *, const struct p
 /* Every call checks the medium first from now on. */
 void pm_terms_close_short_cut(struct pm_terms *);
 /* Takes a fresh decision. What is in force is never raised unless may_promote. */
-struct pm_transition pm_terms_adopt(struct pm_terms *, struct pm_medium *, const struct pm_ask *,
+struct pm_transition pm_terms_adopt(struct pm_terms *, struct pm_medium *, const struct pm_requested *,
                                     const struct pm_decision *, bool may_promote);
 /* The caller has acknowledged that a guarantee was lost. */
 void pm_terms_acknowledge(struct pm_terms *, struct pm_medium *);

@@ -53,21 +53,22 @@ START_TEST(what_befell_the_file_comes_first)
 {
 	pm_evidence_table e;
 	for (unsigned request = 0; request < 9; request++) {
-		struct pm_ask ask = {.backing = PM_BACKING_FILE, .sync = (enum pm_request)(request / 3),
-		                     .direct = (enum pm_request)(request % 3)};
-		bool guaranteed = ask.sync == PM_GUARANTEE || ask.direct == PM_GUARANTEE;
+		struct pm_requested requested = {.backing = PM_BACKING_FILE,
+		                                 .sync = (enum pm_request)(request / 3),
+		                                 .direct = (enum pm_request)(request % 3)};
+		bool guaranteed = requested.sync == PM_GUARANTEE || requested.direct == PM_GUARANTEE;
 		for (size_t worse = 0; worse <= (size_t)_i; worse++) {
 			proven_file(e);
-			struct pm_decision sound = pm_decide(e, &ask);
+			struct pm_decision sound = pm_decide(e, &requested);
 			befall(e, (size_t)_i);
 			befall(e, worse);
-			struct pm_decision d = pm_decide(e, &ask);
+			struct pm_decision d = pm_decide(e, &requested);
 			ck_assert_int_eq(d.reason, losses[worse].reason);
 			ck_assert_int_eq(d.advice, losses[worse].advice);
 			ck_assert_int_eq(d.verdict, guaranteed ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED);
-			ck_assert_int_eq(d.error, ask.sync == PM_GUARANTEE ? -PM_ENOTSYNC
-			                          : guaranteed             ? -PM_ENOTDIRECT
-			                                                   : 0);
+			ck_assert_int_eq(d.error, requested.sync == PM_GUARANTEE ? -PM_ENOTSYNC
+			                          : guaranteed                   ? -PM_ENOTDIRECT
+			                                                         : 0);
 			ck_assert_int_lt(d.grade, PM_GRADE_TRUSTED);
 			ck_assert_int_eq(d.granularity, losses[worse].lines_end ? PM_PAGE : sound.granularity);
 		}
@@ -79,25 +80,25 @@ END_TEST
 START_TEST(what_befell_the_file_matters_to_whom)
 {
 	pm_evidence_table e;
-	struct pm_ask ask = {.backing = PM_BACKING_FILE, .read_only = true};
+	struct pm_requested requested = {.backing = PM_BACKING_FILE, .read_only = true};
 	proven_file(e);
 	e[PM_EV_WRITABLE].state = PM_NO;
-	ck_assert_int_eq(pm_decide(e, &ask).verdict, PM_VERDICT_MET);
+	ck_assert_int_eq(pm_decide(e, &requested).verdict, PM_VERDICT_MET);
 	e[PM_EV_WRITABLE].error = EPERM;
-	ck_assert_int_eq(pm_decide(e, &ask).verdict, PM_VERDICT_MET);
+	ck_assert_int_eq(pm_decide(e, &requested).verdict, PM_VERDICT_MET);
 	static const enum pm_backing others[] = {PM_BACKING_PRIVATE, PM_BACKING_ANONYMOUS, PM_BACKING_DEVICE_DAX};
 	for (size_t i = 0; i < COUNT(losses); i++)
 		befall(e, i);
 	for (size_t i = 0; i < COUNT(others); i++) {
-		ask = (struct pm_ask){.backing = others[i]};
+		requested = (struct pm_requested){.backing = others[i]};
 		pm_evidence_table sound;
 		proven_file(sound);
-		struct pm_decision d = pm_decide(e, &ask), expected = pm_decide(sound, &ask);
+		struct pm_decision d = pm_decide(e, &requested), expected = pm_decide(sound, &requested);
 		ck_assert_int_eq(d.reason, expected.reason);
 	}
-	ask = (struct pm_ask){.backing = PM_BACKING_FILE};
+	requested = (struct pm_requested){.backing = PM_BACKING_FILE};
 	e[PM_EV_VOLATILE].state = PM_YES;
-	ck_assert_int_eq(pm_decide(e, &ask).reason, PM_REASON_VOLATILE);
+	ck_assert_int_eq(pm_decide(e, &requested).reason, PM_REASON_VOLATILE);
 }
 END_TEST
 

@@ -180,10 +180,12 @@ static void set_up(const struct row *row, pm_evidence_table e)
 }
 
 /* The nine requests in the order of the outcomes. */
-static struct pm_ask ask_of(enum pm_backing backing, unsigned request, bool trust)
+static struct pm_requested ask_of(enum pm_backing backing, unsigned request, bool trust)
 {
-	return (struct pm_ask){.backing = backing, .sync = (enum pm_request)(request / 3),
-	                       .direct = (enum pm_request)(request % 3), .trust_kernel = trust};
+	return (struct pm_requested){.backing = backing,
+	                             .sync = (enum pm_request)(request / 3),
+	                             .direct = (enum pm_request)(request % 3),
+	                             .trust_kernel = trust};
 }
 
 static char outcome_of(const struct pm_decision *d)
@@ -212,7 +214,8 @@ static bool is_volatile(const struct row *row)
  * Where the kernel's write-back is asked for, the row matters only if the backing is volatile or has none; that the
  * caller asked for it is the reason where nothing worse holds.
  */
-static void check_avoided(const struct row *row, const struct pm_ask *ask, const struct pm_decision *d, char outcome)
+static void check_avoided(const struct row *row, const struct pm_requested *requested, const struct pm_decision *d,
+                          char outcome)
 {
 	bool device = row->backing == PM_BACKING_DEVICE_DAX;
 	ck_assert_int_eq(d->grade, PM_GRADE_NONE);
@@ -223,11 +226,11 @@ static void check_avoided(const struct row *row, const struct pm_ask *ask, const
 	else if (outcome == 'D')
 		ck_assert_int_eq(d->reason, d->direct == PM_NO ? PM_REASON_PAGE_CACHE : PM_REASON_DIRECT_UNKNOWN);
 	else if (row->reason == PM_REASON_MAP_SYNC_IGNORED && row->sync == PM_NO &&
-	         (ask->sync != PM_AVOID || ask->direct != PM_AVOID))
+	         (requested->sync != PM_AVOID || requested->direct != PM_AVOID))
 		ck_assert_int_eq(d->reason, PM_REASON_MAP_SYNC_IGNORED);
-	else if (d->direct == PM_NO && (ask->sync != PM_AVOID || ask->direct != PM_AVOID))
+	else if (d->direct == PM_NO && (requested->sync != PM_AVOID || requested->direct != PM_AVOID))
 		ck_assert_int_eq(d->reason, PM_REASON_PAGE_CACHE);
-	else if (d->direct == PM_UNKNOWN && ask->direct != PM_AVOID)
+	else if (d->direct == PM_UNKNOWN && requested->direct != PM_AVOID)
 		ck_assert_int_eq(d->reason, PM_REASON_DIRECT_UNKNOWN);
 	else
 		ck_assert_int_eq(d->reason, device ? PM_REASON_NO_WRITE_BACK : PM_REASON_AVOIDED);
@@ -239,12 +242,12 @@ START_TEST(each_rule_as_the_table_says)
 	pm_evidence_table e;
 	set_up(row, e);
 	for (unsigned request = 0; request < 9; request++) {
-		struct pm_ask ask = ask_of(row->backing, request, false);
-		struct pm_decision d = pm_decide(e, &ask);
+		struct pm_requested requested = ask_of(row->backing, request, false);
+		struct pm_decision d = pm_decide(e, &requested);
 		char outcome = outcome_of(&d);
 		ck_assert_msg(outcome == row->outcomes[request], "%s, request %u: %c", row->name, request, outcome);
-		if (ask.sync == PM_AVOID || ask.direct == PM_AVOID) {
-			check_avoided(row, &ask, &d, outcome);
+		if (requested.sync == PM_AVOID || requested.direct == PM_AVOID) {
+			check_avoided(row, &requested, &d, outcome);
 			continue;
 		}
 		ck_assert_msg(d.reason == row->reason, "%s: %s", row->name, pm_reason_name(d.reason));
@@ -262,8 +265,8 @@ START_TEST(trust_as_the_table_says)
 	pm_evidence_table e;
 	set_up(row, e);
 	for (unsigned request = 0; request < 9; request++) {
-		struct pm_ask ask = ask_of(row->backing, request, true);
-		struct pm_decision d = pm_decide(e, &ask);
+		struct pm_requested requested = ask_of(row->backing, request, true);
+		struct pm_decision d = pm_decide(e, &requested);
 		char outcome = outcome_of(&d);
 		bool matters = request < 2 && row->trusted;
 		char expected = matters ? row->trusted[request] : row->outcomes[request];
@@ -315,19 +318,20 @@ static bool none_denied(const pm_evidence_table e)
 	       e[PM_EV_SYNC_IGNORED].state != PM_YES && !direct_denied;
 }
 
-static const char *broken_rule(const pm_evidence_table e, const struct pm_ask *ask, const struct pm_decision *d)
+static const char *broken_rule(const pm_evidence_table e, const struct pm_requested *requested,
+                               const struct pm_decision *d)
 {
-	bool fast = d->granularity >= PM_CACHE_LINE, trust = ask->trust_kernel && ask->sync == PM_HINT;
+	bool fast = d->granularity >= PM_CACHE_LINE, trust = requested->trust_kernel && requested->sync == PM_HINT;
 	const struct pm_evidence *forced = &e[PM_EV_ENV_OVERRIDE];
 	if (d->granularity < PM_NONE || d->granularity > PM_BYTE)
 		return "a granularity is decided";
-	if (fast && !all_hold(e, ask->backing) && !trust)
+	if (fast && !all_hold(e, requested->backing) && !trust)
 		return "unknown never raises a promise";
 	if (fast && !none_denied(e))
 		return "trust never waives what is denied";
 	if (fast && d->grade < PM_GRADE_TRUSTED)
 		return "a grade stands behind it";
-	if (d->grade >= PM_GRADE_PROMISED && !all_hold(e, ask->backing))
+	if (d->grade >= PM_GRADE_PROMISED && !all_hold(e, requested->backing))
 		return "promised means all facts hold";
 	if (d->grade == PM_GRADE_PROVEN && e[PM_EV_DOMAIN].state != PM_YES)
 		return "proven means that the domain is stated";
@@ -335,26 +339,26 @@ static const char *broken_rule(const pm_evidence_table e, const struct pm_ask *a
 		return "bytes need caches in the domain";
 	if (d->sync == PM_YES && d->grade < PM_GRADE_PROMISED)
 		return "sync follows from facts";
-	if (fast && (ask->sync == PM_AVOID || ask->direct == PM_AVOID))
+	if (fast && (requested->sync == PM_AVOID || requested->direct == PM_AVOID))
 		return "what is avoided is not used";
 	if (forced->state == PM_YES && d->granularity > (enum pm_granularity)forced->value && d->granularity > PM_PAGE)
 		return "the environment lowers";
-	if (d->verdict == PM_VERDICT_MET && ask->sync == PM_GUARANTEE && (d->grade != PM_GRADE_PROVEN || !fast))
+	if (d->verdict == PM_VERDICT_MET && requested->sync == PM_GUARANTEE && (d->grade != PM_GRADE_PROVEN || !fast))
 		return "a guarantee needs proof";
-	if (d->verdict == PM_VERDICT_MET && ask->direct == PM_GUARANTEE && d->direct != PM_YES)
+	if (d->verdict == PM_VERDICT_MET && requested->direct == PM_GUARANTEE && d->direct != PM_YES)
 		return "a direct guarantee needs a yes";
 	if ((d->verdict == PM_VERDICT_REFUSED) != (d->error != 0) || d->error > 0)
 		return "refused means an error";
-	if (d->verdict == PM_VERDICT_REFUSED && ask->sync != PM_GUARANTEE && ask->direct != PM_GUARANTEE)
+	if (d->verdict == PM_VERDICT_REFUSED && requested->sync != PM_GUARANTEE && requested->direct != PM_GUARANTEE)
 		return "only a guarantee is refused";
 	if (d->verdict != PM_VERDICT_MET && d->reason == PM_REASON_NONE)
 		return "there is a reason";
 	return NULL;
 }
 
-static void set_context(pm_evidence_table e, struct pm_ask *ask, unsigned context)
+static void set_context(pm_evidence_table e, struct pm_requested *requested, unsigned context)
 {
-	ask->backing = context == 5 ? PM_BACKING_DEVICE_DAX : PM_BACKING_FILE;
+	requested->backing = context == 5 ? PM_BACKING_DEVICE_DAX : PM_BACKING_FILE;
 	e[PM_EV_DEVICE_DAX].state = context == 5 ? PM_YES : PM_NO;
 	e[PM_EV_LEASE_HELD].state = context == 1 ? PM_YES : PM_NO;
 	e[PM_EV_VOLATILE].state = context == 2 ? PM_YES : PM_UNKNOWN;
@@ -363,10 +367,10 @@ static void set_context(pm_evidence_table e, struct pm_ask *ask, unsigned contex
 	e[PM_EV_ENV_OVERRIDE].value = context == 3 ? PM_PAGE : PM_CACHE_LINE;
 }
 
-static void check_once(const pm_evidence_table e, const struct pm_ask *ask)
+static void check_once(const pm_evidence_table e, const struct pm_requested *requested)
 {
-	struct pm_decision d = pm_decide(e, ask), again = pm_decide(e, ask);
-	const char *broken = broken_rule(e, ask, &d);
+	struct pm_decision d = pm_decide(e, requested), again = pm_decide(e, requested);
+	const char *broken = broken_rule(e, requested, &d);
 	if (broken || memcmp(&d, &again, sizeof(d)) != 0) {
 		for (int i = 0; i < PM_EVIDENCE_ROWS; i++)
 			printf("%s: %s\n", pm_evidence_name((enum pm_evidence_row)i), pm_state_name(e[i].state));
@@ -400,9 +404,9 @@ START_TEST(no_evidence_breaks_a_rule)
 	do {
 		for (uint32_t trust = 0; trust < 2; trust++, n++) {
 			uint32_t scattered = n * 2654435761u >> 8;
-			struct pm_ask ask = ask_of(PM_BACKING_FILE, scattered % 9, trust);
-			set_context(e, &ask, scattered / 9 % 8);
-			check_once(e, &ask);
+			struct pm_requested requested = ask_of(PM_BACKING_FILE, scattered % 9, trust);
+			set_context(e, &requested, scattered / 9 % 8);
+			check_once(e, &requested);
 		}
 	} while (advance(e, inputs, COUNT(inputs)));
 	ck_assert_uint_eq(n, 2 * 1594323);
@@ -417,9 +421,9 @@ START_TEST(no_request_breaks_a_rule)
 	e[PM_EV_UNSHARED].state = e[PM_EV_ALLOCATED].state = e[PM_EV_EXTENTS_WRITTEN].state = PM_YES;
 	do {
 		for (unsigned n = 0; n < 2 * 3 * 3 * 8; n++) {
-			struct pm_ask ask = ask_of(PM_BACKING_FILE, n / 2 % 9, n % 2);
-			set_context(e, &ask, n / 18);
-			check_once(e, &ask);
+			struct pm_requested requested = ask_of(PM_BACKING_FILE, n / 2 % 9, n % 2);
+			set_context(e, &requested, n / 18);
+			check_once(e, &requested);
 		}
 	} while (advance(e, inputs, 10));
 }
@@ -429,14 +433,14 @@ END_TEST
 START_TEST(no_advice_that_cannot_help)
 {
 	pm_evidence_table e;
-	struct pm_ask ask = ask_of(PM_BACKING_FILE, (unsigned)_i, false);
-	bool avoids_all = ask.sync == PM_AVOID && ask.direct == PM_AVOID;
+	struct pm_requested requested = ask_of(PM_BACKING_FILE, (unsigned)_i, false);
+	bool avoids_all = requested.sync == PM_AVOID && requested.direct == PM_AVOID;
 	proven_file(e);
 	e[PM_EV_DAX].state = e[PM_EV_MAP_SYNC].state = e[PM_EV_FSYNC_COMPLETE].state = PM_NO;
 	for (int hole = 0; hole < 2; hole++) {
 		e[PM_EV_ALLOCATED].state = hole ? PM_NO : PM_YES;
 		e[PM_EV_EXTENTS_WRITTEN].state = hole ? PM_YES : PM_NO;
-		struct pm_decision d = pm_decide(e, &ask);
+		struct pm_decision d = pm_decide(e, &requested);
 		ck_assert_int_eq(d.verdict == PM_VERDICT_MET, avoids_all);
 		ck_assert_int_eq(d.advice, avoids_all ? PM_ADVICE_PREPARE : PM_ADVICE_MOUNT_DAX);
 	}
@@ -447,7 +451,7 @@ START_TEST(no_advice_that_cannot_help)
 		e[PM_EV_ALLOCATED].state = done[i][0];
 		e[PM_EV_EXTENTS_WRITTEN].state = done[i][1];
 		e[PM_EV_FSYNC_COMPLETE].state = done[i][2];
-		ck_assert_int_eq(pm_decide(e, &ask).advice, avoids_all ? PM_ADVICE_NONE : PM_ADVICE_MOUNT_DAX);
+		ck_assert_int_eq(pm_decide(e, &requested).advice, avoids_all ? PM_ADVICE_NONE : PM_ADVICE_MOUNT_DAX);
 	}
 }
 END_TEST

@@ -38,9 +38,9 @@ static void stop(void)
 /* How many grades up, or down. */
 static int adopt(enum pm_backing backing, struct pm_decision d, bool may_promote)
 {
-	struct pm_ask ask = {.backing = backing};
+	struct pm_requested requested = {.backing = backing};
 	enum pm_granularity before = atomic_load(&terms.granularity);
-	struct pm_transition done = pm_terms_adopt(&terms, &medium, &ask, &d, may_promote);
+	struct pm_transition done = pm_terms_adopt(&terms, &medium, &requested, &d, may_promote);
 	ck_assert_int_eq(done.from, before);
 	ck_assert_int_eq(done.to, atomic_load(&terms.granularity));
 	ck_assert_int_eq(done.reason, d.reason);
