@@ -24,6 +24,10 @@ struct doctor {
 	bool has_unknown;
 };
 
+/* False: form->columns names none, and a line on stderr says so. */
+bool findings_begin(struct doctor *d, struct output *out, const struct form *form);
+void findings_list_columns(void);
+
 /*
  * area: "cpu", "region" ...; subject: which one. evidence and advice are a sentence each, without a full stop; advice
  * may be "".
