@@ -48,23 +48,15 @@ static int make_directory(struct pmr_server *s, char *message)
 		                s->home.path);
 	if (getrandom(&s->home.identity, sizeof(s->home.identity), 0) != sizeof(s->home.identity))
 		return pmr_fail(message, RAFT_IOERR, "getrandom() failed");
-	rc = pmr_log_make(&s->log, message);
+	rc = pmr_log_prepare(&s->log, message);
+	if (!rc)
+		rc = pmr_log_make(&s->log, message);
 	if (!rc)
 		rc = pmr_metadata_set(&s->home, &s->metadata, 0, 0, message);
 	/* The segment without an entry, which this start made. */
 	if (rc)
 		pmr_log_prepare(&s->log, ignored);
 	return rc;
-}
-
-static void close_store(struct pmr_server *s)
-{
-	pmr_log_close(&s->log);
-	pmr_metadata_close(&s->metadata);
-	if (s->home.fd >= 0)
-		close(s->home.fd);
-	s->home.fd = -1;
-	pm_guard_remove();
 }
 
 static int open_store(struct pmr_server *s, raft_id id, char *message)
@@ -83,7 +75,7 @@ static int open_store(struct pmr_server *s, raft_id id, char *message)
 			pmr_metadata_discard(&s->home, &s->metadata);
 	}
 	if (rc)
-		close_store(s);
+		pmr_close_store(s);
 	return rc;
 }
 
@@ -299,27 +291,13 @@ static int init(struct raft_io *io, raft_id id, const char *address)
 		return rc;
 	rc = open_network(s, id, address, io->errmsg);
 	if (rc) {
-		close_store(s);
+		pmr_close_store(s);
 		return rc;
 	}
 	uv_idle_init(s->loop, &s->idle);
 	s->idle.data = s;
 	s->idle_open = true;
 	return 0;
-}
-
-void pmr_closed_maybe(struct pmr_server *s)
-{
-	char ignored[RAFT_ERRMSG_BUF_SIZE]; /* the word only says sooner what the log shows */
-	if (!s->closing || s->working || s->putting || s->making_spare || s->gets || s->network_open || s->idle_open ||
-	    s->home.fd < 0)
-		return;
-	if (s->loaded && !s->failed)
-		pmr_log_rest(&s->log, ignored);
-	raft_uv_close(&s->network);
-	close_store(s);
-	if (s->on_close)
-		s->on_close(s->io);
 }
 
 static void network_closed(struct raft_io *network)

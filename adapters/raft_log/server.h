@@ -6,6 +6,7 @@
 #include "pmdirect_raft.h"
 #include "store_log.h"
 #include "store_metadata.h"
+#include "store_recover.h"
 
 enum pmr_kind { PMR_APPEND, PMR_TRUNCATE, PMR_PUT, PMR_TRIM, PMR_REST };
 
@@ -84,6 +85,9 @@ int pmr_snapshot_get_request(struct raft_io *io, struct raft_io_snapshot_get *re
 void pmr_queue_tick(struct pmr_server *s);
 /* Cancels what waits; the rest ends by itself, and calls pmr_closed_maybe(). */
 void pmr_queue_cancel(struct pmr_server *s);
+
+void pmr_close_store(struct pmr_server *s);
+/* Ends a server that is being closed, once nothing of it runs. */
 void pmr_closed_maybe(struct pmr_server *s);
 
 void pmr_receive(struct pmr_server *s, struct raft_message *message);

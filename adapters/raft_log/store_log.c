@@ -308,9 +308,7 @@ int pmr_log_settle(struct pmr_log *log, char *message)
 
 int pmr_log_make(struct pmr_log *log, char *message)
 {
-	int rc = pmr_log_prepare(log, message);
-	if (!rc)
-		rc = extend(log, 1, 0, false, message);
+	int rc = extend(log, 1, 0, false, message);
 	pmr_log_forget(log);
 	return rc;
 }

@@ -30,15 +30,8 @@ void pmr_log_init(struct pmr_log *log, const struct pmr_home *home, uint64_t seg
 void pmr_log_close(struct pmr_log *log);
 void pmr_log_forget(struct pmr_log *log); /* closes all segments and keeps their files */
 
-/* Makes the first segment, after an earlier attempt was removed. It fails if anything that has entries is there. */
+/* Makes the first segment of a directory that has none. */
 int pmr_log_make(struct pmr_log *log, char *message);
-int pmr_log_prepare(struct pmr_log *log, char *message); /* its first half */
-
-/* Opens and recovers the log. *ret_first is the index of the first entry. */
-int pmr_log_load(struct pmr_log *log, struct pmr_snapshot_id snapshot, struct pmr_entries *ret, uint64_t *ret_first,
-                 char *message);
-
-void pmr_entries_free(struct pmr_entries *entries);
 
 /* For recovery: segments at the ends come and go, and the last one is made ready for appending. */
 int pmr_log_add(struct pmr_log *log, const struct pmr_segment *s, char *message);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What is there when a server starts: whole, unfinished, void, or damaged. README.md has the rules. */
-#include "store_log.h"
+#include "store_recover.h"
 
 #include <dirent.h>
 #include <errno.h>

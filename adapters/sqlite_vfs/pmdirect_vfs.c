@@ -11,7 +11,7 @@
 
 #include "vfs_file.h"
 
-SQLITE_EXTENSION_INIT1
+SQLITE_EXTENSION_INIT3
 
 static sqlite3_vfs *below;
 
