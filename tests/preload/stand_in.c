@@ -9,7 +9,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "../../tools/preload/calls.h"
 #include "../../tools/preload/committer.h"
 #include "../../tools/preload/real.h"
 #include "stand_in.h"
@@ -49,12 +48,12 @@ static char *map_above_nothing(struct map_call *call)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	struct map_call room = {.length = page + call->length, .flags = MAP_PRIVATE | MAP_ANONYMOUS, .fd = -1};
-	char *below = calls_mmap(&room);
+	char *below = real_map(&room);
 	if (below == MAP_FAILED)
 		return below;
 	call->address = below + page;
 	call->flags |= MAP_FIXED;
-	char *base = calls_mmap(call);
+	char *base = real_map(call);
 	REAL(munmap)(below, base == MAP_FAILED ? room.length : page);
 	return base;
 }

@@ -152,7 +152,7 @@ static void unmap(struct pm_mapping *mapping)
 	int rc = pm_give_up(mapping, base, length);
 	pm_unmap(mapping);
 	if (rc != -ENOMEM)
-		munmap(base, length);
+		REAL(munmap)(base, length);
 }
 
 static struct pm_options options_of(const struct map_call *call)
@@ -228,7 +228,7 @@ void *accelerate_map(struct file *file, const struct map_call *call, size_t roun
 	if (atomic_load(&is_off))
 		return NULL;
 	be_still(&before);
-	if (can_be_had(call) && calls_sync_first(file, call->fd)) {
+	if (can_be_had(call) && file_sync(file, call->fd)) {
 		pthread_mutex_lock(&lock);
 		atomic_store(&is_making, true);
 		made = make_mark(file, call, rounded);

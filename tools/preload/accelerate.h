@@ -17,8 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "calls.h"
 #include "ledger.h"
+#include "real.h"
 
 struct file;
 

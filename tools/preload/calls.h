@@ -9,22 +9,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "real.h"
+
 struct file;
 
-/* As the program gave them. */
-struct map_call {
-	void *address;
-	size_t length;
-	int protection, flags, fd;
-	uint64_t offset;
-};
-
 void *calls_map(const struct map_call *call);
-/* Of the real function, whatever its off_t. */
-void *calls_mmap(const struct map_call *call);
-
-/* What pm_map_fd(3) does: of an error, which the kernel tells a description once, the program's next call is told. */
-bool calls_sync_first(struct file *file, int fd);
 
 /* Around a call that changes a file otherwise than by stores: NULL if no file of the table is concerned. */
 struct file *change_begin(int fd);

@@ -4,11 +4,6 @@
 #include "companion.h"
 #include "real.h"
 
-void *calls_mmap(const struct map_call *c)
-{
-	return REAL(mmap64)(c->address, c->length, c->protection, c->flags, c->fd, (off64_t)c->offset);
-}
-
 void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset)
 {
 	struct map_call call = {address, length, protection, flags, fd, (uint64_t)offset};

@@ -108,14 +108,14 @@ void *calls_map(const struct map_call *call)
 	int type = call->flags & MAP_TYPE;
 	bool is_shared = (type == MAP_SHARED || type == MAP_SHARED_VALIDATE) && !(call->flags & MAP_ANONYMOUS);
 	if (is_shared ? !companion_begins() : !companion_serves())
-		return calls_mmap(call);
+		return real_map(call);
 	if (call->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
 		covered(call->address, call->length);
 	/* The kernel may unmap what is there even if the call fails. MAP_FIXED_NOREPLACE never does. */
 	if (call->flags & MAP_FIXED && is_aligned((uintptr_t)call->address) && call->length)
 		drop(call->address, call->length);
 	struct file *file = is_shared ? file_add(call->fd) : NULL;
-	void *address = calls_mmap(call);
+	void *address = real_map(call);
 	if (address == MAP_FAILED)
 		return address;
 	int error = errno;

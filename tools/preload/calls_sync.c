@@ -26,19 +26,6 @@ static void note_sync(struct ledger_row *row, uint64_t begin, int rc, void *call
 
 /* ---- Errors that the companion took ---- */
 
-static bool takes_no_error(int rc, _Atomic int *ret_owed)
-{
-	if (rc)
-		atomic_store(ret_owed, errno);
-	return !rc;
-}
-
-bool calls_sync_first(struct file *file, int fd)
-{
-	return takes_no_error(REAL(fsync)(fd), &file->owed_fsync) &&
-	       takes_no_error(REAL(syncfs)(fd), &file->owed_syncfs);
-}
-
 /* The result of the program's own call, and errno with it. */
 static int with_owed(int rc, _Atomic int *owed)
 {

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The companion in this process: whether it serves, its children, its lock. */
+/* The companion in this process: whether it serves, and its children. */
 #ifndef COMPANION_H
 #define COMPANION_H
 
-#include <signal.h>
 #include <stdbool.h>
 
 /* Whether this call is to be counted: the companion has begun here, and the thread is not inside it. Notices that this
@@ -13,13 +12,5 @@ bool companion_serves(void);
 bool companion_begins(void);
 /* Of a companion that serves. */
 bool companion_accelerates(void);
-
-/* A lock of this process, which a child of fork(2) finds open. Signals are blocked while it is held, so that no handler
- * waits for its own thread or leaves it by siglongjmp(3). */
-void companion_lock(sigset_t *before);
-void companion_unlock(const sigset_t *before);
-
-/* Something for which this process has no room. */
-void companion_lost(void);
 
 #endif

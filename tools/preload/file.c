@@ -6,9 +6,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "companion.h"
 #include "file.h"
+#include "here.h"
+#include "place.h"
 #include "question.h"
+#include "real.h"
 
 #ifndef STATX_ATTR_DAX
 #define STATX_ATTR_DAX 0x00200000 /* Linux 5.8 */
@@ -89,7 +91,7 @@ struct file *file_at(const char *path)
 static struct file *add(const struct statx *stx)
 {
 	sigset_t before;
-	companion_lock(&before);
+	here_lock(&before);
 	struct file *file = find(stx);
 	if (!file && count < FILES) {
 		file = &files[count];
@@ -103,9 +105,9 @@ static struct file *add(const struct statx *stx)
 			i = (i + 1) % PLACES;
 		atomic_store_explicit(&places[i], (uint16_t)count, memory_order_release);
 	}
-	companion_unlock(&before);
+	here_unlock(&before);
 	if (!file)
-		companion_lost();
+		place_lost_mapping();
 	return file;
 }
 
@@ -145,4 +147,17 @@ void file_forked(void)
 			files[i].parent_row = files[i].row;
 		atomic_store(&files[i].row, NULL);
 	}
+}
+
+static bool takes_no_error(int rc, _Atomic int *ret_owed)
+{
+	if (rc)
+		atomic_store(ret_owed, errno);
+	return !rc;
+}
+
+bool file_sync(struct file *file, int fd)
+{
+	return takes_no_error(REAL(fsync)(fd), &file->owed_fsync) &&
+	       takes_no_error(REAL(syncfs)(fd), &file->owed_syncfs);
 }

@@ -36,6 +36,9 @@ struct ledger_row *file_row(struct file *file);
 /* Each in turn, until NULL. */
 struct file *file_number(unsigned number);
 
+/* What pm_map_fd(3) does first: an error, which the kernel tells a description once, is owed to the program. */
+bool file_sync(struct file *file, int fd);
+
 /* In a child of fork(2): rows are a process's own. */
 void file_forked(void);
 

@@ -92,6 +92,11 @@ void place_begin(struct ledger *shared)
 		atomic_store(&late->state, PROCESS_FREE);
 }
 
+void place_lost_mapping(void)
+{
+	atomic_fetch_add_explicit(&ledger->maps_lost, 1, memory_order_relaxed);
+}
+
 struct ledger_process *place_of_process(void)
 {
 	struct ledger_process *p = atomic_load(&process), *none = NULL;

@@ -9,6 +9,8 @@
 void place_begin(struct ledger *ledger);
 /* In a child of fork(2), which has none until there is something to say of it. */
 void place_forked(void);
+/* A mapping for which there is no room. */
+void place_lost_mapping(void);
 /* Of exit(3). */
 void place_end(void);
 /* NULL: there is no room. */

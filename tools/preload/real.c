@@ -15,3 +15,8 @@ void real_find(void)
 	REAL_CALLS(REAL_FIND)
 	REAL_CALLS_OF_LIBC(REAL_FIND)
 }
+
+void *real_map(const struct map_call *c)
+{
+	return REAL(mmap64)(c->address, c->length, c->protection, c->flags, c->fd, (off64_t)c->offset);
+}

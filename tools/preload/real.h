@@ -5,6 +5,8 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -82,6 +84,17 @@ struct real {
 extern struct real real_calls;
 /* Looks them up. The first interposed call does it, if one comes before the constructor. */
 void real_find(void);
+
+/* mmap(2), as a program called it. */
+struct map_call {
+	void *address;
+	size_t length;
+	int protection, flags, fd;
+	uint64_t offset;
+};
+
+/* Whatever off_t is. */
+void *real_map(const struct map_call *call);
 
 #define REAL(name) (real_calls.name ? real_calls.name : (real_find(), real_calls.name))
 

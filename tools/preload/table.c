@@ -8,7 +8,8 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-#include "companion.h"
+#include "here.h"
+#include "place.h"
 #include "table.h"
 
 #define PIECES 4096
@@ -79,9 +80,9 @@ bool table_find(uintptr_t start, uintptr_t end, struct piece *ret)
 		if (seen & 1)
 			sched_yield();
 	}
-	companion_lock(&before);
+	here_lock(&before);
 	bool found = look(start, end, ret);
-	companion_unlock(&before);
+	here_unlock(&before);
 	return found;
 }
 
@@ -95,7 +96,7 @@ bool table_is_all(uintptr_t start, uintptr_t end, const void *mark)
 
 static void change_begin(sigset_t *before)
 {
-	companion_lock(before);
+	here_lock(before);
 	/* Acquire: no change is seen before the version is. */
 	atomic_exchange_explicit(&version, version + 1, memory_order_acquire);
 }
@@ -103,7 +104,7 @@ static void change_begin(sigset_t *before)
 static void change_end(const sigset_t *before)
 {
 	atomic_store_explicit(&version, version + 1, memory_order_release);
-	companion_unlock(before);
+	here_unlock(before);
 }
 
 /* All that follow move by so many places, which may be negative. */
@@ -136,7 +137,7 @@ bool table_add(const struct piece *piece)
 	bool is_added = insert(search(piece->start), piece);
 	change_end(&before);
 	if (!is_added)
-		companion_lost();
+		place_lost_mapping();
 	return is_added;
 }
 
@@ -160,7 +161,7 @@ static void cut_out(size_t at, const struct piece *whole, const struct piece *go
 		put(&slots[at], &below);
 		if (above.start < above.end && !insert(at + 1, &above)) {
 			*lost = above;
-			companion_lost();
+			place_lost_mapping();
 		}
 	} else if (above.start < above.end) {
 		put(&slots[at], &above);
