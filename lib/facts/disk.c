@@ -15,6 +15,7 @@
 
 #include "facts/descent.h"
 #include "facts/disk.h"
+#include "kernel/attribute.h"
 #include "kernel/sysfs.h"
 #include "sys/sys.h"
 
@@ -38,6 +39,15 @@ static int read_of(const char *directory, const char *name, char *text, size_t s
 	char path[DIRECTORY_MOST + 64];
 	snprintf(path, sizeof(path), "%s/%s", directory, name);
 	int rc = pm_read_text(path, text, size);
+	return rc < 0 ? rc : 0;
+}
+
+/* "write back": the kernel knows of a volatile cache, and sends flushes. */
+static int read_queue(const char *disk, char *text, size_t size)
+{
+	char path[DIRECTORY_MOST + 32];
+	snprintf(path, sizeof(path), "%s/queue/write_cache", disk);
+	int rc = pm_attribute_read(path, text, size);
 	return rc < 0 ? rc : 0;
 }
 
@@ -86,7 +96,7 @@ static void ask_disk(const char *disk, struct pm_descent *b)
 static void ask_queue(const char *disk, struct pm_descent *b)
 {
 	char type[32];
-	int rc = read_of(disk, "queue/write_cache", type, sizeof(type));
+	int rc = read_queue(disk, type, sizeof(type));
 	if (!rc && !strcmp(type, "write back")) {
 		b->flushes = PM_YES;
 		say(b->how, "write back");
@@ -164,7 +174,7 @@ static void walk_stacked(const char *disk, const char *name, unsigned depth, str
 	if (!slaves.count)
 		pm_descent_end(&all, rc == -ENOENT ? 0 : -rc, "%.20s: no device is seen below", name);
 	bool has_cache = all.flushes == PM_YES && !all.has_no_cache;
-	if (has_cache && !read_of(disk, "queue/write_cache", type, sizeof(type)) && strcmp(type, "write back")) {
+	if (has_cache && !read_queue(disk, type, sizeof(type)) && strcmp(type, "write back")) {
 		all.flushes = PM_NO;
 		say(all.how, "%.20s: %.20s, the disk below: write back", name, type);
 	}
@@ -238,7 +248,7 @@ static void walk_loop(const char *disk, const char *name, unsigned depth, struct
 	else
 		follow_file(disk, name, path, depth, &all);
 	/* drivers/block/loop.c: a writable loop device passes fsync(2) on, unless its queue says otherwise. */
-	bool silent = !read_of(disk, "queue/write_cache", type, sizeof(type)) && strcmp(type, "write back");
+	bool silent = !read_queue(disk, type, sizeof(type)) && strcmp(type, "write back");
 	if (silent && !read_of(disk, "ro", read_only, sizeof(read_only)) && !strcmp(read_only, "0")) {
 		all.flushes = PM_NO;
 		say(all.how, "%.20s: %.20s, yet on a file", name, type);

@@ -82,6 +82,15 @@ ssize_t pm_sysfs_link(const char *path, char *text, size_t size)
 	return rc ? rc : PM_RETRY(pm_sys->readlinkat(AT_FDCWD, path, text, size));
 }
 
+int pm_end_text(char *text, ssize_t got)
+{
+	while (got > 0 && text[got - 1] == '\n')
+		got--;
+	if (got >= 0)
+		text[got] = 0;
+	return (int)got;
+}
+
 int pm_read_text(const char *path, char *text, size_t size)
 {
 	int fd = pm_sysfs_open(path, O_RDONLY);
@@ -89,10 +98,5 @@ int pm_read_text(const char *path, char *text, size_t size)
 		return fd;
 	ssize_t got = PM_RETRY(pm_sys->read(fd, text, size - 1));
 	pm_sys->close(fd);
-	if (got < 0)
-		return (int)got;
-	while (got > 0 && text[got - 1] == '\n')
-		got--;
-	text[got] = 0;
-	return (int)got;
+	return pm_end_text(text, got);
 }

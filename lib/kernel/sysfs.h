@@ -15,6 +15,8 @@ int pm_sysfs_open(const char *path, int flags);
 ssize_t pm_sysfs_link(const char *path, char *text, size_t size);
 /* Reads a small file whole as text, without the last newline. Returns its length or -errno. */
 int pm_read_text(const char *path, char *text, size_t size);
+/* Ends what a read returned as text, without the last newline. Returns the length, or -errno if it is one. */
+int pm_end_text(char *text, ssize_t got);
 /* The inode of a link or file. */
 int pm_sysfs_stat(const char *path, struct statx *);
 

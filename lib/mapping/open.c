@@ -17,6 +17,7 @@
 #include "file/open.h"
 #include "file/sync.h"
 #include "file/undo.h"
+#include "kernel/attribute.h"
 #include "kernel/limits.h"
 #include "kernel/populate.h"
 #include "kernel/trusted_sync.h"
@@ -324,6 +325,12 @@ static void publish_demotion(struct pm_mapping *m)
 	pm_publish(&m->observed, &look, false);
 }
 
+/* Where the caller lends the descriptor (PM_BORROW_FD), the library leaves none of its own in the process. */
+static bool may_keep_more(const struct pm_mapping *m)
+{
+	return m->file.kept && !m->file.borrowed;
+}
+
 /* One attempt. *by_name and *again as in struct pm_file. */
 static int open_once(const char *path, int fd, const struct pm_options *o, struct pm_mapping **ret, bool *by_name,
                      bool *again)
@@ -349,6 +356,8 @@ static int open_once(const char *path, int fd, const struct pm_options *o, struc
 		return rc;
 	}
 	m->file.callers = false;
+	if (may_keep_more(m))
+		pm_attributes_hold();
 	pm_place_add(m->place, m->base, (size_t)m->mapped.range.length, m);
 	*ret = m;
 	if (m->terms.decision.verdict == PM_VERDICT_DEMOTED)
@@ -402,6 +411,9 @@ int pm_mapping_close(struct pm_mapping *m)
 		rc = pm_fail(unmapped, "pm_unmap", m->name, "munmap failed: %s", pm_strerror(unmapped));
 	if (m->errors.shared)
 		leave_shared_file(m);
+	bool kept_more = may_keep_more(m);
 	release(m);
+	if (kept_more)
+		pm_attributes_release();
 	return rc;
 }

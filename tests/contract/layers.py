@@ -45,6 +45,7 @@ lib/kernel/limits
 lib/kernel/fiemap
 lib/kernel/identity
 lib/kernel/kept
+lib/kernel/attribute
 lib/providers/unwind_pipe
 lib/providers/libunwind
 lib/kernel/sigbus

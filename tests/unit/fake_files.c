@@ -30,8 +30,9 @@
 static struct {
 	bool used;
 	unsigned type; /* of the file system */
+	uint64_t entry; /* of the machine when it was opened */
 	size_t at;
-	char text[8192];
+	char path[128], text[8192];
 } files[OPEN_MOST];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint64_t device_size;
@@ -222,6 +223,8 @@ int fake_virtual_open(const char *path, int flags)
 		files[i].used = true;
 		files[i].at = 0;
 		files[i].type = fake_type_at(path);
+		files[i].entry = fake_entry_number();
+		snprintf(files[i].path, sizeof(files[i].path), "%s", path);
 		memcpy(files[i].text, text, sizeof(text));
 		rc = FAKE_VIRTUAL_FD + i;
 	}
@@ -247,6 +250,20 @@ ssize_t fake_virtual_read(int fd, void *buffer, size_t size)
 	files[fd - FAKE_VIRTUAL_FD].at += length;
 	pthread_mutex_unlock(&lock);
 	return (ssize_t)length;
+}
+
+/* From the beginning, where the kernel makes the text anew. A device that is gone, or another one by now, has none. */
+ssize_t fake_virtual_pread(int fd, void *buffer, size_t size)
+{
+	char text[sizeof(files[0].text)] = "";
+	pthread_mutex_lock(&lock);
+	__typeof__(files[0]) *file = &files[fd - FAKE_VIRTUAL_FD];
+	bool is_there = file->entry == fake_entry_number() && !fake.machine.is_gone;
+	int rc = !file->used ? -EBADF : is_there ? content(file->path, O_RDONLY, text, sizeof(text)) : -ENODEV;
+	pthread_mutex_unlock(&lock);
+	size_t length = strlen(text) < size ? strlen(text) : size;
+	memcpy(buffer, text, length);
+	return rc ? rc == -ENOENT ? -ENODEV : rc : (ssize_t)length;
 }
 
 /* The names of the devices below. */
@@ -471,30 +488,10 @@ int fake_fiemap(struct fiemap *q)
 	return fake.machine.fiemap_errno ? -fake.machine.fiemap_errno : 0;
 }
 
-/* ---- Write-back of a range ---- */
-
-static int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags)
-{
-	if (fake.machine.is_device_dax || fake.machine.is_block_device)
-		fake_violation("sync_file_range of a device");
-	/* To the kernel it would mean: to the end of the file. */
-	if (!length && flags)
-		fake_violation("sync_file_range of an empty range");
-	return fake.really_syncs ? pm_sys_linux.sync_file_range(fd, offset, length, flags) : 0;
-}
-
-/* What a filter or shim ignores never reaches the kernel, right or wrong. */
-static int fake_wrong_sync(unsigned call)
-{
-	return fake.machine.ignores & call ? 0 : pm_sys_linux.wrong_sync(call);
-}
-
 const struct pm_sys fake_answers_of_files = {
 	.statmount = fake_statmount,
 	.statx = fake_statx,
 	.statx_now = fake_statx_now,
-	.sync_file_range = fake_sync_file_range,
-	.wrong_sync = fake_wrong_sync,
 	.getenv = fake_getenv,
 	.dlopen = fake_dlopen,
 };

@@ -39,6 +39,7 @@ void fake_show_mapping(const void *address, int64_t length, bool sync);
 int fake_virtual_open(const char *path, int flags);
 int fake_virtual_close(int fd);
 ssize_t fake_virtual_read(int fd, void *buffer, size_t size);
+ssize_t fake_virtual_pread(int fd, void *buffer, size_t size);
 ssize_t fake_virtual_link(const char *path, char *buffer, size_t size);
 void fake_device_size(uint64_t size);
 

@@ -29,6 +29,8 @@ static bool meets(unsigned i, uint64_t offset, size_t size)
 
 static ssize_t fake_pread(int fd, void *buffer, size_t size, uint64_t offset)
 {
+	if (fd >= FAKE_VIRTUAL_FD)
+		return fake_virtual_pread(fd, buffer, size);
 	for (unsigned i = 0; i < BAD_MOST; i++)
 		if (meets(i, offset, size))
 			return -EIO;
@@ -114,11 +116,31 @@ const char *fake_bad_list(char *text, size_t size)
 	return text;
 }
 
+/* ---- Write-back of a range ---- */
+
+static int fake_sync_file_range(int fd, uint64_t offset, uint64_t length, unsigned flags)
+{
+	if (fake.machine.is_device_dax || fake.machine.is_block_device)
+		fake_violation("sync_file_range of a device");
+	/* To the kernel it would mean: to the end of the file. */
+	if (!length && flags)
+		fake_violation("sync_file_range of an empty range");
+	return fake.really_syncs ? pm_sys_linux.sync_file_range(fd, offset, length, flags) : 0;
+}
+
+/* What a filter or shim ignores never reaches the kernel, right or wrong. */
+static int fake_wrong_sync(unsigned call)
+{
+	return fake.machine.ignores & call ? 0 : pm_sys_linux.wrong_sync(call);
+}
+
 const struct pm_sys fake_answers_of_medium = {
 	.pread = fake_pread,
 	.pwrite = fake_pwrite,
 	.pwritev2_append = fake_pwritev2_append,
 	.fadvise_dontneed = fake_fadvise_dontneed,
+	.sync_file_range = fake_sync_file_range,
+	.wrong_sync = fake_wrong_sync,
 };
 
 /* ---- Hints of the inode ---- */

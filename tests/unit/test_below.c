@@ -135,9 +135,9 @@ START_TEST(a_cache_that_sysfs_does_not_have)
 		fake_fail(FAKE_read, 0, 0);
 		ck_assert_int_eq(pm_granularity_of(m), PM_PAGE);
 		if (is_refused)
-			fake_fail(FAKE_read, 0, EIO);
+			fake_fail(FAKE_pread, 0, EIO);
 		const struct pm_evidence *e = &unit_query(m)->evidence[PM_EV_DEVICE_FLUSH];
-		fake_fail(FAKE_read, 0, 0);
+		fake_fail(FAKE_pread, 0, 0);
 		ck_assert_int_eq(e->state, PM_UNKNOWN);
 		ck_assert_int_eq(e->error, is_refused ? EIO : 0);
 		unit_ok(pm_unmap(m));

@@ -279,8 +279,11 @@ END_TEST
  */
 #define TRIAL "mmap openat fstatfs read close munmap memfd_create mmap close"
 #define ATTRIBUTE " openat fstatfs read close"
-/* The mount, whether the disk is still there, and its queue; of persistent memory what its region and its bus are. */
-#define BELOW "statmount statx" ATTRIBUTE
+/*
+ * The mount, whether the disk is still there, and its queue, whose descriptor is kept; of persistent memory what its
+ * region and its bus are.
+ */
+#define BELOW "statmount statx fcntl_getsig pread"
 #define BELOW_MEMORY BELOW ATTRIBUTE ATTRIBUTE
 /* Bus and region; its NVDIMM and that there is no other; that it can be written; the device. */
 #define REGION                                                                                               \
@@ -308,6 +311,9 @@ END_TEST
 #define CLOSE "fcntl_getsig close"
 #define END_OF_WATCH                                                                                                   \
 	"statx_now setlease fcntl_getsig inotify_remove fcntl_getsig write " CLOSE " " CLOSE " " CLOSE " " CLOSE
+
+/* The last mapping of the process: the descriptor of the queue is closed as well. */
+#define LAST "munmap statx_now close " CLOSE
 
 static const struct {
 	enum state state;
@@ -339,23 +345,23 @@ static const struct {
 	{LINES, "grow", grow, LOOK_AT_LINES " " GROW " " LOOK_AT_LINES " mremap setlease " SEE_ANEW " 1F"},
 	{LINES, "shrink", shrink, LOOK_AT_LINES " " SHRINK " " SEE_ANEW " 1F"},
 
-	{PAGES, "unmap", unmap, "munmap statx_now close"},
-	{READ_ONLY, "unmap", unmap, "munmap statx_now close"},
+	{PAGES, "unmap", unmap, LAST},
+	{READ_ONLY, "unmap", unmap, LAST},
 	{VOLATILE, "unmap", unmap, "munmap statx_now close"},
-	{LINES, "unmap", unmap, TOUCH " munmap statx_now close 1F"},
-	{BYTES, "unmap", unmap, TOUCH " munmap statx_now close 1F"},
-	{DEMOTED, "unmap", unmap, MSYNC " " TOUCH " munmap statx_now close 1024L 1F"},
-	{LEASED, "unmap", unmap, TOUCH " " END_OF_WATCH " munmap statx_now close 1F"},
-	{PROMOTED, "unmap", unmap, TOUCH " " END_OF_WATCH " munmap statx_now close 1F"},
-	{PAGES, "flush, unmap", flush_and_unmap, FIRST_COMMIT MSYNC " munmap statx_now close"},
-	{READ_ONLY, "flush, unmap", flush_and_unmap, FILE_SYNC " munmap statx_now close"},
+	{LINES, "unmap", unmap, TOUCH " " LAST " 1F"},
+	{BYTES, "unmap", unmap, TOUCH " " LAST " 1F"},
+	{DEMOTED, "unmap", unmap, MSYNC " " TOUCH " " LAST " 1024L 1F"},
+	{LEASED, "unmap", unmap, TOUCH " " END_OF_WATCH " " LAST " 1F"},
+	{PROMOTED, "unmap", unmap, TOUCH " " END_OF_WATCH " " LAST " 1F"},
+	{PAGES, "flush, unmap", flush_and_unmap, FIRST_COMMIT MSYNC " " LAST},
+	{READ_ONLY, "flush, unmap", flush_and_unmap, FILE_SYNC " " LAST},
 	{VOLATILE, "flush, unmap", flush_and_unmap, "munmap statx_now close"},
-	{LINES, "flush, unmap", flush_and_unmap, TOUCH " munmap statx_now close 1L 1F"},
-	{BYTES, "flush, unmap", flush_and_unmap, TOUCH " munmap statx_now close 1F"},
-	{DEMOTED, "flush, unmap", flush_and_unmap, MSYNC " " TOUCH " munmap statx_now close 1025L 2F"},
-	{LEASED, "flush, unmap", flush_and_unmap, TOUCH " " END_OF_WATCH " munmap statx_now close 1L 1F"},
-	{PAGES, "copy, unmap", copy_and_unmap, FIRST_COMMIT MSYNC " munmap statx_now close"},
-	{LINES, "copy, unmap", copy_and_unmap, TOUCH " munmap statx_now close 1L 1F"},
+	{LINES, "flush, unmap", flush_and_unmap, TOUCH " " LAST " 1L 1F"},
+	{BYTES, "flush, unmap", flush_and_unmap, TOUCH " " LAST " 1F"},
+	{DEMOTED, "flush, unmap", flush_and_unmap, MSYNC " " TOUCH " " LAST " 1025L 2F"},
+	{LEASED, "flush, unmap", flush_and_unmap, TOUCH " " END_OF_WATCH " " LAST " 1L 1F"},
+	{PAGES, "copy, unmap", copy_and_unmap, FIRST_COMMIT MSYNC " " LAST},
+	{LINES, "copy, unmap", copy_and_unmap, TOUCH " " LAST " 1L 1F"},
 };
 
 START_TEST(what_a_life_costs)
