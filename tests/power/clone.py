@@ -5,10 +5,10 @@
   clone.py --program PROGRAM [--cuts N] [--deeds N] [--trusting] [--seed N] [--kernel KERNEL] [--lib FILE]...
 
 PROGRAM (clone.c) tells what is durable; after a cut (copies.py) every such number, or a later one, must be in its
-place, unless another process was about to wipe it. With --deeds a cut comes no earlier than after so many deeds of
-others since the last one. With --trusting the library's rule is off: it takes the kernel's word and holds no lease.
-Then each cut has a file of its own, and the test passes as soon as something is lost; at most TRIES times as many cuts
-are made.
+place, unless another process was about to wipe it. A check that ends early shows neither that something is lost nor
+that nothing is: the test fails. With --deeds a cut comes no earlier than after so many deeds of others since the last
+one. With --trusting the library's rule is off: it takes the kernel's word and holds no lease. Then each cut has a file
+of its own, and the test passes as soon as something is lost; at most TRIES times as many cuts are made.
 
 The exit status is 0 if all is well, 1 if not, 77 where this machine lacks a part of the lab.
 """
@@ -27,6 +27,7 @@ import lab
 
 TIMEOUT = 120              # for what comes before one cut
 TRIES = 4
+SLOTS, PAGE = 64, 4096
 DEEDS = ("cloned", "cut", "punched")
 BACKING = "xfs-dax-reflink"
 CHECK = "./PROGRAM check /mnt/xfs-dax/d $1"
@@ -45,7 +46,6 @@ class Round:
 
     def __init__(self):
         self.acked = {}
-        self.risky = set()
         self.counts = {"promoted": 0, "demoted": 0, **dict.fromkeys(DEEDS, 0)}
         self.acks = 0
         self.now = False
@@ -55,10 +55,7 @@ class Round:
         verb, *rest = line.split()
         if verb == "acked":
             self.acked[int(rest[0])] = int(rest[1])
-            self.risky.discard(int(rest[0]))
             self.acks += 1
-        elif verb == "risk":
-            self.risky.add(int(rest[0]))
         elif verb in self.counts:
             self.counts[verb] = int(rest[0])
             if rest[1:] == ["lease-forced"]:
@@ -71,11 +68,41 @@ class Round:
     def deeds(self):
         return sum(self.counts[deed] for deed in DEEDS)
 
-    def lost(self, found):
-        # None: the file ends before, as while another process cuts it and gives it its size again.
-        return [f"slot {slot}: acknowledged {number}, found {found.get(slot)}"
-                for slot, number in self.acked.items()
-                if found.get(slot, 0) < number and not (slot in self.risky and not found.get(slot))]
+
+class Found:
+    """What a check said of the file."""
+
+    def __init__(self):
+        self.slots, self.risky = {}, set()
+        self.size = None
+        self.problems = []
+
+    def take(self, line):
+        verb, *rest = line.split()
+        if verb == "slot":
+            self.slots[int(rest[0])] = int(rest[1])
+        elif verb == "risk":
+            self.risky.add(int(rest[0]))
+        elif verb == "size":
+            self.size = int(rest[0])
+        else:
+            self.problems.append(line)
+
+    def judge(self, acked):
+        """The problems, and the losses: of a check that did not come to its end nothing is known."""
+        problems, losses = list(self.problems), []
+        if self.size is None or list(self.slots) != list(range(min(SLOTS, self.size // PAGE))):
+            problems.append(f"the check ended early: {len(self.slots)} slots, size {self.size}")
+        if not problems:
+            losses = [f"slot {slot}: acknowledged {number}, found {self.slots.get(slot)}"
+                      for slot, number in acked.items() if self._is_lost(slot, number)]
+        return problems, losses
+
+    def _is_lost(self, slot, number):
+        found = self.slots.get(slot)
+        # Wiped, or cut off: a look of the library makes the cut durable before the file has its size again.
+        is_wiped = not found and slot in self.risky
+        return (found or 0) < number and not is_wiped
 
 
 class Test:
@@ -116,28 +143,19 @@ class Test:
 
     def look_at(self, cuts):
         """How many problems there were besides losses, and how many cuts lost something."""
-        found, sizes = [{} for _ in cuts], [None for _ in cuts]
-
-        def take(number, line):
-            verb, *rest = line.split()
-            if verb == "slot":
-                found[number][int(rest[0])] = int(rest[1])
-            elif verb == "size":
-                sizes[number] = int(rest[0])
-            else:
-                print(f"seed {self.options.seed}, cut {number}: {line}", flush=True)
-
+        found = [Found() for _ in cuts]
         copies.look_at([images for images, _, _ in cuts], BACKING, self.files, self.script(CHECK),
-                       [name for _, name, _ in cuts], take)
+                       [name for _, name, _ in cuts], lambda number, line: found[number].take(line))
         problems, lost = dict.fromkeys(sum((promised.problems for _, _, promised in cuts), [])), 0
         for number, (_, _, promised) in enumerate(cuts):
-            losses = promised.lost(found[number])
+            amiss, losses = found[number].judge(promised.acked)
+            problems.update(dict.fromkeys(f"cut {number}: {problem}" for problem in amiss))
             lost += bool(losses)
-            if losses or len(found[number]) * 4096 != sizes[number]:
-                print(f"seed {self.options.seed}, cut {number}: {len(found[number])} slots, size {sizes[number]}, "
-                      f"to be wiped: {sorted(promised.risky)}")
-            for problem in losses:
-                print(f"seed {self.options.seed}, cut {number}: {problem}")
+            if losses:
+                print(f"seed {self.options.seed}, cut {number}: size {found[number].size}, "
+                      f"to be wiped: {sorted(found[number].risky)}")
+            for loss in losses:
+                print(f"seed {self.options.seed}, cut {number}: {loss}")
         for problem in problems:
             print(f"seed {self.options.seed}: {problem}")
         print(f"{len(cuts)} cuts, {lost} with a loss", flush=True)
