@@ -338,16 +338,28 @@ static bool is_said(enum pm_reason reason)
 	}
 }
 
+/* Whether a row has told of the reason, and left the rest of the report its worth. */
+static bool is_told_in_part(const struct pm_report *r)
+{
+	if (r->reason == PM_REASON_IMMUTABLE)
+		return says(r, PM_EV_WRITABLE, PM_NO);
+	return (r->reason == PM_REASON_MOVED || r->reason == PM_REASON_UNLINKED) && says(r, PM_EV_NAMED, PM_NO);
+}
+
 /* Of a report that ends before the row of a loss, its reason may tell of the loss, and without one nothing does. */
 static void say_missing_rows(struct pm_text *t, const struct pm_report *r, enum gravity *g)
 {
-	if (*g != SOUND)
+	bool lacks_name = r->size < offsetof(struct pm_report, evidence[PM_EV_NAMED + 1]);
+	bool lacks_end = r->size < offsetof(struct pm_report, evidence[PM_EV_IN_FILE + 1]);
+	if (*g == NOT_DURABLE)
 		return;
-	if (is_said(r->reason)) {
+	if (is_said(r->reason) && !is_told_in_part(r)) {
 		say(t, "What is stored may be lost: %s. ", reasons[r->reason].sentence);
 		worsen(g, NOT_DURABLE);
-	} else if (r->size < offsetof(struct pm_report, evidence[PM_EV_IN_FILE + 1])) {
-		say(t, "The report ends before the rows that tell whether the file is whole and has its name. ");
+	} else if (lacks_end) {
+		say(t, "The report ends before the row%s. ",
+		    lacks_name ? "s that tell whether the file is whole and has its name"
+		               : " that tells whether the file is whole");
 	}
 }
 

@@ -295,11 +295,15 @@ START_TEST(a_report_of_any_size)
 }
 END_TEST
 
-/* A program built against an older header has no room for the rows that tell of a loss. The room is of exact size. */
+/*
+ * A program built against an older header has no room for the rows that tell of a loss. Another loss, which leaves the
+ * rest its worth, hides neither the reason nor the limit. The room is of exact size.
+ */
 START_TEST(a_report_that_lacks_the_row_of_a_loss)
 {
 	const enum pm_reason lost[] = {PM_REASON_NONE, PM_REASON_TRUNCATED, PM_REASON_UNLINKED, PM_REASON_SHUT_DOWN,
-	                               PM_REASON_READ_ONLY, PM_REASON_MOVED, PM_REASON_WRITE_BACK_FAILED};
+	                               PM_REASON_READ_ONLY, PM_REASON_MOVED, PM_REASON_WRITE_BACK_FAILED,
+	                               PM_REASON_IMMUTABLE};
 	for (size_t i = 0; i < PM_EVIDENCE_ROWS * COUNT(lost); i++) {
 		enum pm_reason reason = lost[i % COUNT(lost)];
 		size_t rows = i / COUNT(lost), size = offsetof(struct pm_report, evidence) +
@@ -309,15 +313,38 @@ START_TEST(a_report_that_lacks_the_row_of_a_loss)
 		char text[2048];
 		ck_assert_ptr_nonnull(r);
 		whole.verdict = reason == PM_REASON_NONE ? PM_VERDICT_MET : PM_VERDICT_DEMOTED;
+		if (_i)
+			whole.evidence[PM_EV_BAD_BLOCKS].state = PM_YES;
 		memcpy(r, &whole, size);
 		ck_assert_int_gt(pm_explain(r, text, sizeof(text)), 0);
 		bool is_promised = strstr(text, "Stores become durable");
-		bool is_limited = strstr(text, "The report ends before the rows");
+		bool is_limited = strstr(text, "The report ends before the row");
 		ck_assert_msg(is_promised == (reason == PM_REASON_NONE), "%zu rows: %s", rows, text);
 		ck_assert_msg(is_limited == (reason == PM_REASON_NONE && rows <= PM_EV_IN_FILE), "%zu rows: %s",
 		              rows, text);
+		ck_assert_msg(!is_limited || !strstr(text, "its name") == (rows > PM_EV_NAMED), "%zu rows: %s", rows,
+		              text);
 		free(r);
 	}
+}
+END_TEST
+
+/* A loss that its row tells of is said once, and what holds besides it is said as well. */
+START_TEST(a_loss_in_part_is_said_once)
+{
+	static const struct {
+		enum pm_reason reason;
+		enum pm_evidence_row row;
+		struct pm_evidence told;
+	} losses[] = {{PM_REASON_IMMUTABLE, PM_EV_WRITABLE, {.state = PM_NO, .error = EPERM}},
+	              {PM_REASON_MOVED, PM_EV_NAMED, {.state = PM_NO, .error = EREMCHG, .value = 1}},
+	              {PM_REASON_UNLINKED, PM_EV_NAMED, {.state = PM_NO, .error = ENOENT, .value = 1}}};
+	struct pm_report r = {.size = sizeof(r), .granularity = PM_PAGE, .verdict = PM_VERDICT_DEMOTED,
+	                      .reason = losses[_i].reason};
+	char text[1000];
+	r.evidence[losses[_i].row] = losses[_i].told;
+	ck_assert_int_gt(pm_explain(&r, text, sizeof(text)), 0);
+	ck_assert_msg(!strstr(text, "may be lost") && strstr(text, "Stores become durable"), "%s", text);
 }
 END_TEST
 
@@ -364,7 +391,8 @@ int main(void)
 	tcase_add_loop_test(c, a_text_is_cut_at_any_length, 0, (int)fake_machines_count);
 	tcase_add_test(c, a_report_that_cannot_be_read);
 	tcase_add_test(c, a_report_of_any_size);
-	tcase_add_test(c, a_report_that_lacks_the_row_of_a_loss);
+	tcase_add_loop_test(c, a_report_that_lacks_the_row_of_a_loss, 0, 2);
+	tcase_add_loop_test(c, a_loss_in_part_is_said_once, 0, 3);
 	tcase_add_test(c, an_event_of_any_size);
 	return unit_run();
 }
