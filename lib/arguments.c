@@ -144,13 +144,14 @@ int pm_take_options(const char *call, const char *path, const struct pm_options 
 	*out = (struct pm_options){.size = sizeof(*out)};
 	if (!in)
 		return 0;
-	if (in->size < option_ends[0])
-		return pm_fail(-EINVAL, call, path, "options->size is not set");
+	if (!in->size)
+		return pm_fail(-EINVAL, call, path, "options->size is 0: set it to sizeof(struct pm_options)");
 	if (in->size > MOST_BYTES)
 		return pm_fail(-E2BIG, call, path, "options->size is %zu, more than a struct pm_options may have",
 		               in->size);
 	if (!ends_with_field(in->size, ENDS(option_ends)))
-		return pm_fail(-EINVAL, call, path, "options->size is %zu: it ends inside a member", in->size);
+		return pm_fail(-EINVAL, call, path, "options->size is %zu: too small, or it ends inside a member",
+		               in->size);
 	int rc = check_readable(in, in->size);
 	if (rc)
 		return pm_fail(rc, call, path, "options->size is %zu, and the memory there cannot be read: %s",

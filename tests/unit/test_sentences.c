@@ -137,6 +137,22 @@ static int listen_to(void)
 	return pm_event_fd(m);
 }
 
+static int map_with_options_of(size_t size)
+{
+	struct pm_options o = {.size = size};
+	return pm_map(unit_file("file", page), &o, &m);
+}
+
+static int map_with_options_of_7_bytes(void)
+{
+	return map_with_options_of(7);
+}
+
+static int map_with_options_of_no_size(void)
+{
+	return map_with_options_of(0);
+}
+
 static void open_file(void)
 {
 	fd = open(unit_file("file", PAGES * page), O_RDWR | O_CLOEXEC);
@@ -209,6 +225,9 @@ static const struct fault faults[] = {
 	{&fake_device_dax, map, FAKE_read, 1, EIO, -ENODEV, "/sys does not tell", "neither"},
 	{&fake_device_dax, map, FAKE_openat, 3, EMFILE, -ENODEV, "/sys does not tell", "neither"},
 	{&fake_device_dax, map, FAKE_readlinkat, 1, ENOENT, -ENODEV, "neither a regular file", "/sys"},
+	/* Of the options: a size that is set is not called unset. */
+	{&fake_plain, map_with_options_of_7_bytes, FAKE_read, 0, 0, -EINVAL, "size is 7: too small", "set"},
+	{&fake_plain, map_with_options_of_no_size, FAKE_read, 0, 0, -EINVAL, "size is 0: set it to", "small"},
 	/* Of a descriptor. */
 	{&fake_plain, map_descriptor, FAKE_fcntl_getfl, 1, EPERM, -EPERM, "F_GETFL", "not an open descriptor"},
 	{&fake_plain, map_descriptor, FAKE_fcntl_getfl, 1, EBADF, -EBADF, "not an open descriptor", "F_GETFL"},
