@@ -358,6 +358,34 @@ static bool is_for_writing(const struct pm_options *o)
 	return access_mode(o) == O_RDWR;
 }
 
+/* Whether the file is of a kind that cannot be mapped, whatever the mode of its descriptor is. */
+static int check_mappable(const struct pm_file *f, int fd)
+{
+	struct pm_file file = *f;
+	file.fd = fd;
+	int rc = pm_file_stat(&file);
+	return rc == -ENODEV || rc == -EISDIR ? rc : 0;
+}
+
+/* The flags are those of the descriptor. Of a file that cannot be mapped the kind is the reason, not the mode. */
+static int check_mode(const struct pm_file *f, int fd, int flags, const struct pm_options *o, bool is_used)
+{
+	const char *more = is_for_writing(o) ? " and writing" : "";
+	bool is_path = flags & O_PATH && (is_for_writing(o) || is_used);
+	bool is_denied = (is_for_writing(o) && (flags & O_ACCMODE) != O_RDWR) ||
+	                 (is_used && (flags & O_ACCMODE) == O_WRONLY);
+	int rc = is_path || is_denied ? check_mappable(f, fd) : 0;
+	if (rc)
+		return rc;
+	if (is_path)
+		return pm_fail(-EBADF, f->call, f->name,
+		               "the descriptor was opened with O_PATH, by which the content cannot be reached: "
+		               "open the file for reading%s", more);
+	return is_denied ? pm_fail(-EACCES, f->call, f->name,
+	                           "the descriptor is not open for reading%s: open the file for reading%s", more, more)
+	                 : 0;
+}
+
 /* Whether the descriptor allows the mapping that the options ask for. is_used: the file is not opened again by it. */
 static int check_descriptor(struct pm_file *f, int fd, const struct pm_options *o, bool is_used)
 {
@@ -368,15 +396,9 @@ static int check_descriptor(struct pm_file *f, int fd, const struct pm_options *
 		return pm_file_fail(f, flags,
 		                    flags == -EBADF ? "not an open descriptor"
 		                                    : "the flags of the descriptor cannot be read (fcntl(2) F_GETFL)");
-	if (flags & O_PATH && (is_for_writing(o) || is_used))
-		return pm_fail(-EBADF, f->call, f->name,
-		               "the descriptor was opened with O_PATH, by which the content cannot be reached: "
-		               "open the file for reading%s",
-		               is_for_writing(o) ? " and writing" : "");
-	if (is_for_writing(o) && (flags & O_ACCMODE) != O_RDWR)
-		return pm_fail(-EACCES, f->call, f->name, "the descriptor is not open for reading and writing");
-	if (is_used && (flags & O_ACCMODE) == O_WRONLY)
-		return pm_fail(-EACCES, f->call, f->name, "the descriptor is not open for reading");
+	int rc = check_mode(f, fd, flags, o, is_used);
+	if (rc)
+		return rc;
 	/* pwrite(2) would append to the file, or refuse what is not aligned. */
 	if (o->flags & PM_BORROW_FD && is_for_writing(o) && flags & (O_APPEND | O_DIRECT))
 		return pm_fail(-EINVAL, f->call, f->name,
@@ -420,6 +442,8 @@ int pm_file_reopen(struct pm_file *f, int fd, const struct pm_options *o)
 		return take_over(f, fd);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	f->fd = open_existing(AT_FDCWD, path, access_mode(o));
+	if (f->fd == -ENODEV && (rc = check_mappable(f, fd)))
+		return rc;
 	if (f->fd < 0)
 		return pm_file_fail(f, f->fd, "the file cannot be opened again through /proc/self/fd");
 	return stat_opened(f);

@@ -430,6 +430,29 @@ static void *look_at_detail(void *arg)
 	return (void *)(intptr_t)(empty && strstr(pm_error_detail(), "elsewhere"));
 }
 
+/* Its kind is the reason, with whatever mode it was opened, and whatever is asked for. */
+START_TEST(a_descriptor_of_what_is_no_file)
+{
+	static const unsigned flags[] = {0, PM_READ_ONLY, PM_BORROW_FD, PM_READ_ONLY | PM_BORROW_FD, PM_LEASE};
+	struct pm_report report;
+	struct pm_mapping *m = untouched;
+	int fds[6] = {open(".", O_RDONLY | O_CLOEXEC), open(".", O_PATH | O_CLOEXEC)};
+	ck_assert_int_eq(pipe(fds + 2), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds + 4), 0);
+	for (size_t i = 0; i < COUNT(fds) * COUNT(flags); i++) {
+		int fd = fds[i / COUNT(flags)], error = i / COUNT(flags) < 2 ? -EISDIR : -ENODEV;
+		const struct pm_options *o = UNIT_OPTIONS(.flags = flags[i % COUNT(flags)]);
+		const char *why = error == -EISDIR ? "a directory cannot be mapped" : "neither a regular file nor";
+		ck_assert_int_eq(pm_map_fd(fd, o, &m), error);
+		ck_assert_msg(strstr(pm_error_detail(), why), "%zu: %s", i, pm_error_detail());
+		ck_assert_int_eq(pm_probe_fd(fd, o, &report, sizeof(report)), error);
+		ck_assert_msg(strstr(pm_error_detail(), why), "%zu: %s", i, pm_error_detail());
+	}
+	for (size_t i = 0; i < COUNT(fds); i++)
+		close(fds[i]);
+}
+END_TEST
+
 START_TEST(each_thread_has_its_own_sentence)
 {
 	struct pm_mapping *m;
@@ -460,6 +483,7 @@ int main(void)
 	tcase_add_loop_test(c, any_offset_and_length, 0, 2);
 	tcase_add_test(c, the_smallest_files);
 	tcase_add_test(c, a_descriptor_that_does_not_serve);
+	tcase_add_test(c, a_descriptor_of_what_is_no_file);
 	tcase_add_test(c, each_thread_has_its_own_sentence);
 	return unit_run();
 }
