@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Public entry of the calls that take no address: checks arguments, delegates. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "arguments.h"
@@ -21,10 +22,22 @@ static int take_path(const char *call, const char *path, const struct pm_options
 	return 0;
 }
 
-static int take_descriptor(const char *call, const struct pm_options *o)
+/* A descriptor in sentences, as the mapping's name will be. */
+struct name {
+	char text[24];
+};
+
+static struct name name_descriptor(int fd)
+{
+	struct name name;
+	snprintf(name.text, sizeof(name.text), "fd %d", fd);
+	return name;
+}
+
+static int take_descriptor(const char *call, const char *name, const struct pm_options *o)
 {
 	if (o->flags & (PM_ANONYMOUS | PM_EXCLUSIVE))
-		return pm_fail(-EINVAL, call, NULL, "PM_ANONYMOUS and PM_EXCLUSIVE cannot be used with a descriptor");
+		return pm_fail(-EINVAL, call, name, "PM_ANONYMOUS and PM_EXCLUSIVE cannot be used with a descriptor");
 	return 0;
 }
 
@@ -43,12 +56,13 @@ int pm_map(const char *path, const struct pm_options *options, struct pm_mapping
 
 int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping **ret_mapping)
 {
+	struct name name = name_descriptor(fd);
 	struct pm_options o;
-	int rc = pm_take_options("pm_map_fd", NULL, options, &o);
+	int rc = pm_take_options("pm_map_fd", name.text, options, &o);
 	if (!rc)
-		rc = take_descriptor("pm_map_fd", &o);
+		rc = take_descriptor("pm_map_fd", name.text, &o);
 	if (!rc && !ret_mapping)
-		rc = pm_null_argument("pm_map_fd", NULL, "ret_mapping");
+		rc = pm_null_argument("pm_map_fd", name.text, "ret_mapping");
 	return rc ? rc : pm_mapping_open(NULL, fd, &o, ret_mapping);
 }
 
@@ -187,7 +201,9 @@ int pm_event_fd(struct pm_mapping *m)
 {
 	if (!m)
 		return pm_no_mapping("pm_event_fd");
-	int fd = pm_mapping_backing(m) == PM_BACKING_ANONYMOUS ? -EOPNOTSUPP : pm_mapping_event_fd(m);
+	if (pm_mapping_backing(m) == PM_BACKING_ANONYMOUS)
+		return pm_fail(-EOPNOTSUPP, "pm_event_fd", m->name, "anonymous memory has no file to watch");
+	int fd = pm_mapping_event_fd(m);
 	char limit[120];
 	return fd < 0 ? pm_fail(fd, "pm_event_fd", m->name, "the mapping cannot be watched: %s",
 	                        pm_limit_name(limit, sizeof(limit), 0, fd) ? limit : pm_strerror(fd))
@@ -228,13 +244,14 @@ int pm_probe(const char *path, const struct pm_options *options, struct pm_repor
 
 int pm_probe_fd(int fd, const struct pm_options *options, struct pm_report *report, size_t report_size)
 {
+	struct name name = name_descriptor(fd);
 	struct pm_report full;
 	struct pm_options o;
-	int rc = pm_take_options("pm_probe_fd", NULL, options, &o);
+	int rc = pm_take_options("pm_probe_fd", name.text, options, &o);
 	if (!rc)
-		rc = take_descriptor("pm_probe_fd", &o);
+		rc = take_descriptor("pm_probe_fd", name.text, &o);
 	if (!rc)
-		rc = pm_check_report("pm_probe_fd", NULL, report, report_size);
+		rc = pm_check_report("pm_probe_fd", name.text, report, report_size);
 	if (!rc)
 		rc = pm_mapping_probe(NULL, fd, &o, &full);
 	return rc ? rc : give_report(&full, report, report_size);

@@ -285,6 +285,19 @@ static int grow_by_fallocate(struct pm_file *f, uint64_t end, bool sparse)
 	return rc ? rc : set_size(f, from, end);
 }
 
+static int fail_to_grow(const struct pm_file *f, uint64_t end, int rc)
+{
+	/* Another process may have lowered RLIMIT_FSIZE meanwhile. */
+	int limited = rc == -EFBIG ? pm_file_within_limit(f, end) : 0;
+	if (limited)
+		return limited;
+	if (rc == -EFBIG)
+		return pm_fail(rc, f->call, f->name,
+		               "the file cannot be grown: %llu bytes are more than its file system can give a file",
+		               (unsigned long long)end);
+	return pm_file_fail_forbidden(f, rc, "the file cannot be grown", PM_CHANGE_GROWS);
+}
+
 int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 {
 	if (end <= f->size)
@@ -300,5 +313,5 @@ int pm_file_grow(struct pm_file *f, uint64_t end, bool sparse)
 	rc = grow_by_fallocate(f, end, sparse);
 	if (is_missing(rc))
 		rc = grow_without_fallocate(f, end, sparse);
-	return rc ? pm_file_fail_forbidden(f, rc, "the file cannot be grown", PM_CHANGE_GROWS) : 0;
+	return rc ? fail_to_grow(f, end, rc) : 0;
 }

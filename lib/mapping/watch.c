@@ -52,7 +52,8 @@ int pm_mapping_watch_start(struct pm_mapping *m, const struct pm_options *o)
 	if (!lease->is_wanted || lease->is_held || o->sync != PM_GUARANTEE)
 		return 0;
 	const char *why = lease->error == EAGAIN
-	                          ? "the file is open elsewhere, by another process or another descriptor"
+	                          ? "the file is open elsewhere, by another process or another descriptor: "
+	                            "close it there"
 	                  : lease->error == EACCES ? "only the owner, or a process with CAP_LEASE, may take one"
 	                                           : pm_strerror(-lease->error);
 	return pm_fail(-lease->error, m->file.call, m->file.name, "cannot take the lease: %s", why);

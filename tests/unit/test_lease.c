@@ -56,6 +56,7 @@ START_TEST(somebody_has_it_open_already)
 	atomic_store(&fake.watcher_sleeps, _i);
 	ck_assert_int_eq(pm_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE, .sync = PM_GUARANTEE), &m), -EAGAIN);
 	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "cannot take the lease: the file is open elsewhere"));
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), ": close it there"));
 	ck_assert_uint_eq(fake_open_files(), 0);
 	m = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE));
 	const struct pm_report *r = unit_query(m);

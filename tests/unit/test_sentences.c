@@ -153,6 +153,12 @@ static int map_with_options_of_no_size(void)
 	return map_with_options_of(0);
 }
 
+static int watch_memory(void)
+{
+	m = unit_map(NULL, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = page));
+	return pm_event_fd(m);
+}
+
 static void open_file(void)
 {
 	fd = open(unit_file("file", PAGES * page), O_RDWR | O_CLOEXEC);
@@ -164,6 +170,39 @@ static int map_descriptor(void)
 	open_file();
 	arm();
 	return pm_map_fd(fd, NULL, &m);
+}
+
+static int map_reader(void)
+{
+	fd = open(unit_file("file", page), O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	return pm_map_fd(fd, NULL, &m);
+}
+
+static int map_memory_by_a_descriptor(void)
+{
+	return pm_map_fd(6, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = page), &m);
+}
+
+static int map_nowhere_by_a_descriptor(void)
+{
+	return pm_map_fd(6, NULL, NULL);
+}
+
+static int lend_and_lease(void)
+{
+	return pm_map_fd(6, UNIT_OPTIONS(.flags = PM_BORROW_FD | PM_LEASE), &m);
+}
+
+static int probe_memory_by_a_descriptor(void)
+{
+	static struct pm_report report;
+	return pm_probe_fd(6, UNIT_OPTIONS(.flags = PM_ANONYMOUS, .length = page), &report, sizeof(report));
+}
+
+static int probe_into_nothing(void)
+{
+	return pm_probe_fd(6, NULL, NULL, 0);
 }
 
 static int lease_descriptor(void)
@@ -209,6 +248,7 @@ static const struct fault faults[] = {
 	 "the file cannot be created: File exists", "opened"},
 	{&fake_plain, create_as_another_does, FAKE_openat, 3, EIO, -EIO, "the file cannot be opened", "created"},
 	{&fake_plain, probe_as_another_creates, FAKE_openat, 3, EIO, -EIO, "the file cannot be opened", "created"},
+	{&fake_plain, create, FAKE_fallocate, 0, EFBIG, -EFBIG, "more than its file system can give", "RLIMIT_FSIZE"},
 	/* On the way to a mapping. */
 	{&fake_plain, map_in_a_reserve, FAKE_mprotect, 1, ENOMEM, -ENOMEM, "mprotect of ", "mmap"},
 	{&fake_dax, map_in_a_reserve, FAKE_mprotect, 1, EACCES, -EACCES, "mprotect ", "mmap"},
@@ -233,6 +273,14 @@ static const struct fault faults[] = {
 	{&fake_plain, map_descriptor, FAKE_fcntl_getfl, 1, EBADF, -EBADF, "not an open descriptor", "F_GETFL"},
 	{&fake_plain, lease_descriptor, FAKE_fcntl_getown, 1, EPERM, -EPERM, "F_GETOWN_EX", "have a lease"},
 	{&fake_plain, write_by_a_lent_descriptor, FAKE_fcntl_getfl, 1, EPERM, -EPERM, "F_GETFL", "O_APPEND"},
+	{&fake_plain, map_reader, FAKE_read, 0, 0, -EACCES, ": open the file for reading and writing", "O_PATH"},
+	{&fake_plain, map_memory_by_a_descriptor, FAKE_read, 0, 0, -EINVAL, "pm_map_fd 'fd 6': PM_ANONYMOUS", "memory"},
+	{&fake_plain, map_nowhere_by_a_descriptor, FAKE_read, 0, 0, -EINVAL, "pm_map_fd 'fd 6': ret", "the mapping"},
+	{&fake_plain, lend_and_lease, FAKE_read, 0, 0, -EINVAL, "pm_map_fd 'fd 6': PM_LEASE takes", "path"},
+	{&fake_plain, probe_memory_by_a_descriptor, FAKE_read, 0, 0, -EINVAL, "'fd 6': PM_ANONYMOUS and", "memory"},
+	{&fake_plain, probe_into_nothing, FAKE_read, 0, 0, -EINVAL, "pm_probe_fd 'fd 6': the report is NULL", "path"},
+	/* Of memory. */
+	{&fake_plain, watch_memory, FAKE_read, 0, 0, -EOPNOTSUPP, "anonymous memory has no file to watch", "supported"},
 	/* Of a write-back: the kernel wrote, and then did not say where the file ends. */
 	{&fake_plain, persist, FAKE_statx_now, 0, EIO, -EIO, "failed or could not be confirmed", "read-only"},
 	{&fake_plain, persist, FAKE_msync, 1, EIO, -EIO, "a write-back failed", "read-only"},
