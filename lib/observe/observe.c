@@ -63,10 +63,10 @@ int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool
 	struct pm_decision fresh;
 	*ret = (struct pm_look){.before = pm_in_force(o)};
 	ret->broken = pm_answer_break(o, &ret->failure);
-	if (!ret->broken && by_watcher)
-		ret->back = pm_retake(o);
 	cover_others(o, &ret->failure);
-	int rc = pm_observed_assess(o, e, &s, &fresh);
+	if (!ret->broken && by_watcher)
+		ret->back = pm_retake(o, e, &s, &fresh);
+	int rc = ret->back.is_assessed ? 0 : pm_observed_assess(o, e, &s, &fresh);
 	if (rc)
 		return rc;
 	if (!settle_name(o, e, &ret->failure))

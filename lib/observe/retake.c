@@ -84,32 +84,30 @@ static int mend(struct pm_observed *o, const pm_evidence_table e, const struct p
 }
 
 /* Whether user space commits alone again. Takes the evidence for the attempt, and gathers it anew for the promotion. */
-static bool return_to_lines(struct pm_observed *o, pm_evidence_table e, struct pm_subject *s, struct pm_way_back *ret)
+static bool return_to_lines(struct pm_observed *o, pm_evidence_table e, struct pm_subject *s, struct pm_decision *d,
+                            struct pm_way_back *ret)
 {
-	struct pm_decision d;
 	/* Mending hides what the other process did to the extents, so that is looked for first. */
 	ret->changes = pm_observed_compare(o, e, s);
 	int rc = mend(o, e, s, &ret->failure);
 	pm_own_write_end(&o->sources);
-	if (rc || pm_observed_assess(o, e, s, &d) || pm_errors_current(o->errors) || d.granularity <= PM_PAGE)
+	ret->is_assessed = !rc && !pm_observed_assess(o, e, s, d);
+	if (!ret->is_assessed || pm_errors_current(o->errors) || d->granularity <= PM_PAGE)
 		return false;
 	/* Mending may have taken longer than the kernel waits for a lease. */
 	if (pm_lease_is_broken(&o->lease))
 		return false;
-	ret->transition = pm_observed_adopt(o, &d, true);
+	ret->transition = pm_observed_adopt(o, d, true);
 	return true;
 }
 
 /*
  * With the lease held what failed is tried again, each time after twice as long. Nothing waits for facts that are in
- * the way and that no attempt can mend: each look of a demoted mapping gathers them for that, a second time. Nor does
- * anything wait after pm_clear_error(): a latched failure allows no attempt before it.
+ * the way and that no attempt can mend: each look gathers them anyway. Nor does anything wait after pm_clear_error(): a
+ * latched failure allows no attempt before it.
  */
-struct pm_way_back pm_retake(struct pm_observed *o)
+struct pm_way_back pm_retake(struct pm_observed *o, pm_evidence_table e, struct pm_subject *s, struct pm_decision *d)
 {
-	pm_evidence_table e;
-	struct pm_subject s;
-	struct pm_decision d;
 	struct pm_way_back back = {.failure = 0};
 	if (o->lease.is_wanted && !atomic_load(&o->lease.is_held))
 		pm_lease_take(&o->lease);
@@ -118,9 +116,12 @@ struct pm_way_back pm_retake(struct pm_observed *o)
 		return back;
 	if (pm_errors_current(o->errors) || !pm_backoff_is_over(&o->lease))
 		return back;
-	if (pm_observed_assess(o, e, &s, &d) || (d.granularity <= PM_PAGE && !is_mendable(o->mapped, e, &s)))
+	if (pm_observed_assess(o, e, s, d))
 		return back;
-	bool has_returned = return_to_lines(o, e, &s, &back);
+	back.is_assessed = d->granularity <= PM_PAGE && !is_mendable(o->mapped, e, s);
+	if (back.is_assessed)
+		return back;
+	bool has_returned = return_to_lines(o, e, s, d, &back);
 	pm_backoff_note(&o->lease, has_returned || pm_errors_current(o->errors));
 	return back;
 }

@@ -16,12 +16,13 @@ struct pm_way_back {
 	struct pm_changes changes; /* found before it hid them */
 	int failure;               /* of a write-back; 0: none */
 	struct pm_transition transition;
+	bool is_assessed;          /* the evidence and the decision are those of the mapping as it is now */
 };
 
 /*
  * With the lock, in the watcher thread, since mending may take long. A lost lease is taken again if it can be; then
  * what stands in the way of lines is mended, and the mapping promoted.
  */
-struct pm_way_back pm_retake(struct pm_observed *);
+struct pm_way_back pm_retake(struct pm_observed *, pm_evidence_table, struct pm_subject *, struct pm_decision *);
 
 #endif

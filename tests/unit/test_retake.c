@@ -185,7 +185,7 @@ START_TEST(after_a_cleared_failure_nothing_waits)
 }
 END_TEST
 
-/* A look gathers all that such an attempt would. */
+/* A look gathers all that such an attempt would, and nothing twice. */
 START_TEST(what_no_attempt_mends_makes_none_wait)
 {
 	static const struct fake_extent half = {.logical = 0, .length = 1 << 19};
@@ -198,10 +198,16 @@ START_TEST(what_no_attempt_mends_makes_none_wait)
 		observe(m);
 	ck_assert_int_eq(unit_query(m)->reason, PM_REASON_HOLE);
 	ck_assert_uint_eq(fake_calls(FAKE_madvise) + fake_calls(FAKE_fallocate_keep_size), 0);
+	fake_forget();
+	observe(m);
+	ck_assert_uint_eq(fake_calls(FAKE_memfd_create), 1);
 	fake.machine.extents = NULL;
 	fake.machine.extent_count = 0;
+	fake_forget();
 	observe(m);
 	ck_assert_int_eq(pm_granularity_of(m), PM_CACHE_LINE);
+	/* For the attempt and for the promotion. */
+	ck_assert_uint_eq(fake_calls(FAKE_memfd_create), 2);
 	unit_ok(pm_unmap(m));
 }
 END_TEST
