@@ -431,7 +431,7 @@ PM_API int pm_statistics(struct pm_mapping *mapping, struct pm_statistics *stati
  * Returns: the descriptor; -EOPNOTSUPP: anonymous; -EMFILE, -ENFILE, -ENOMEM, -ENOSPC; -ENOENT: no /proc. */
 PM_API int pm_event_fd(struct pm_mapping *mapping);
 /* pm_next_event(3): takes the oldest event. Without PM_WATCH and PM_LEASE it looks at the file if there is none.
- * Returns: 0; -EAGAIN: none; -EINVAL: event_size; otherwise as pm_query(). */
+ * Returns: 0; -EAGAIN: none; -EINVAL: event_size; -ENOMEM: events found no memory and are lost; or as pm_query(). */
 PM_API int pm_next_event(struct pm_mapping *mapping, struct pm_event *event, size_t event_size);
 
 /* pm_explain(3): writes sentences for a person: what is lost, what the mapping is, why, and what to do about it.

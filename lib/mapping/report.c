@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "error.h"
 #include "mapping/calls.h"
 #include "observe/observe.h"
 
@@ -96,15 +97,23 @@ int pm_mapping_event_fd(struct pm_mapping *m)
 	return fd;
 }
 
+static int take_event(struct pm_mapping *m, struct pm_event *event)
+{
+	int rc = pm_events_take(&m->observed.events, event);
+	return rc == -ENOMEM ? pm_fail(rc, "pm_next_event", m->name,
+	                               "an event found no memory and is lost; pm_query() says what holds")
+	                     : rc;
+}
+
 int pm_mapping_next_event(struct pm_mapping *m, struct pm_event *event)
 {
 	struct pm_report report;
-	int rc = pm_events_take(&m->observed.events, event);
+	int rc = take_event(m, event);
 	if (rc != -EAGAIN || m->has_watcher)
 		return rc;
 	memset(&report, 0, sizeof(report));
 	rc = pm_mapping_report(m, "pm_next_event", &report, false);
 	if (!rc)
 		scan_openers(m);
-	return rc ? rc : pm_events_take(&m->observed.events, event);
+	return rc ? rc : take_event(m, event);
 }

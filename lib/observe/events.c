@@ -95,6 +95,11 @@ static void set_readable(struct pm_event_queue *queue, bool is_readable)
 		PM_RETRY(pm_sys->read(queue->fd, &one, sizeof(one)));
 }
 
+static bool has_some(const struct pm_event_queue *queue)
+{
+	return queue->pending || queue->has_lost;
+}
+
 static int make_fd(struct pm_event_queue *queue)
 {
 	int fd = PM_RETRY(pm_sys->eventfd());
@@ -102,7 +107,7 @@ static int make_fd(struct pm_event_queue *queue)
 		return fd;
 	queue->fd = pm_keep(&queue->kept, fd);
 	queue->has_listener = true;
-	if (queue->pending)
+	if (has_some(queue))
 		set_readable(queue, true);
 	return fd;
 }
@@ -140,8 +145,8 @@ bool pm_events_add(struct pm_event_queue *queue, struct pm_event *event, bool is
 			pm_libunwind_call_site(event->frame, PM_EVENT_FRAMES, event->where, sizeof(event->where));
 	pm_log_event(queue->name, event);
 	pthread_mutex_lock(&queue->lock);
-	if (append_event(&queue->pending, event))
-		set_readable(queue, true);
+	queue->has_lost |= !append_event(&queue->pending, event);
+	set_readable(queue, true);
 	bool waits = is_deferred && queue->handler && append_event(&queue->deferred, event);
 	pthread_mutex_unlock(&queue->lock);
 	if (queue->handler && !waits)
@@ -152,11 +157,12 @@ bool pm_events_add(struct pm_event_queue *queue, struct pm_event *event, bool is
 int pm_events_take(struct pm_event_queue *queue, struct pm_event *event)
 {
 	pthread_mutex_lock(&queue->lock);
-	bool taken = pop(&queue->pending, event);
-	if (!queue->pending)
+	bool taken = pop(&queue->pending, event), was_lost = !taken && queue->has_lost;
+	queue->has_lost &= !was_lost;
+	if (!has_some(queue))
 		set_readable(queue, false);
 	pthread_mutex_unlock(&queue->lock);
-	return taken ? 0 : -EAGAIN;
+	return taken ? 0 : was_lost ? -ENOMEM : -EAGAIN;
 }
 
 bool pm_events_notify(struct pm_event_queue *queue)

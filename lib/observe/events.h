@@ -17,8 +17,9 @@ struct pm_event_queue {
 	pthread_mutex_t lock;
 	struct pm_event_node *pending;  /* for pm_next_event(), oldest first */
 	struct pm_event_node *deferred; /* for the handler, by the notifier thread */
-	atomic_bool has_listener;      /* events are worth a call site */
-	int fd;                        /* eventfd(2), readable while an event is pending; -1: never asked for */
+	atomic_bool has_listener;       /* events are worth a call site */
+	bool has_lost;                  /* an event found no memory, and no call has said so yet */
+	int fd;                         /* eventfd(2), readable while an event is pending; -1: never asked for */
 	struct pm_kept kept;
 	pm_event_fn *handler; /* NULL: none */
 	void *arg;
@@ -36,7 +37,7 @@ void pm_events_close_fd(struct pm_event_queue *);
  * lock but the queue's, and none while the handler runs. Returns whether the event waits for pm_events_notify().
  */
 bool pm_events_add(struct pm_event_queue *, struct pm_event *, bool is_deferred);
-/* The oldest pending event: 0 or -EAGAIN. */
+/* The oldest pending event: 0 or -EAGAIN. -ENOMEM, once: none is pending, and events were lost. */
 int pm_events_take(struct pm_event_queue *, struct pm_event *);
 /* Runs the handler for the oldest deferred event; false: there is none. */
 bool pm_events_notify(struct pm_event_queue *);

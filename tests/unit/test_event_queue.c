@@ -30,6 +30,16 @@ static bool is_readable(int fd)
 	return poll(&p, 1, 0) == 1;
 }
 
+static atomic_bool has_no_memory;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+	return atomic_load(&has_no_memory) ? NULL : __real_malloc(size);
+}
+
 START_TEST(equal_events_become_one)
 {
 	struct pm_event_queue queue;
@@ -71,6 +81,31 @@ START_TEST(the_descriptor_follows_the_queue)
 	close(fd);
 	ck_assert_int_eq(pm_events_fd(&queue), -EBADF);
 	ck_assert_int_eq(take(&queue).kind, PM_EVENT_SHARED);
+	pm_events_destroy(&queue);
+}
+END_TEST
+
+/* An event for which there is no memory is lost: that is said once, after what is queued. */
+START_TEST(a_lost_event_is_reported)
+{
+	struct pm_event_queue queue;
+	struct pm_event event;
+	fake_start(&fake_plain);
+	pm_events_init(&queue, NULL, NULL, NULL, "file");
+	int fd = pm_events_fd(&queue);
+	if (!_i)
+		publish(&queue, PM_EVENT_HOLE, PM_REASON_HOLE, 0, 1, false);
+	atomic_store(&has_no_memory, true);
+	publish(&queue, PM_EVENT_SHARED, PM_REASON_SHARED, 0, 1, false);
+	publish(&queue, PM_EVENT_NAME_LOST, PM_REASON_MOVED, 0, 1, false);
+	atomic_store(&has_no_memory, false);
+	ck_assert(is_readable(fd));
+	if (!_i)
+		ck_assert_int_eq(take(&queue).kind, PM_EVENT_HOLE);
+	ck_assert(is_readable(fd));
+	ck_assert_int_eq(pm_events_take(&queue, &event), -ENOMEM);
+	ck_assert(!is_readable(fd));
+	ck_assert_int_eq(pm_events_take(&queue, &event), -EAGAIN);
 	pm_events_destroy(&queue);
 }
 END_TEST
@@ -231,6 +266,7 @@ int main(void)
 	TCase *c = unit_case("event_queue");
 	tcase_add_test(c, equal_events_become_one);
 	tcase_add_test(c, the_descriptor_follows_the_queue);
+	tcase_add_loop_test(c, a_lost_event_is_reported, 0, 2);
 	tcase_add_test(c, a_call_runs_the_handler_itself);
 	tcase_add_test(c, a_queue_waits_for_its_own_handler_only);
 	tcase_add_test(c, a_handler_may_take_another_queue_out);
