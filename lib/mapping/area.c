@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "durability/folios.h"
@@ -15,12 +14,12 @@
 #include "sys/sys.h"
 
 #define HUGE_PAGE ((uintptr_t)2 << 20)
+#define MAP_ANYTHING (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
 void *pm_area_huge_page_hint(uint64_t offset, size_t length)
 {
 	void *room = NULL;
-	if (length < HUGE_PAGE || PM_RETRY(pm_sys->mmap(&room, length + HUGE_PAGE, PROT_NONE,
-	                                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)))
+	if (length < HUGE_PAGE || PM_RETRY(pm_sys->mmap(&room, length + HUGE_PAGE, PROT_NONE, MAP_ANYTHING, -1, 0)))
 		return NULL;
 	uintptr_t at = (uintptr_t)room, wanted = offset & (HUGE_PAGE - 1);
 	uintptr_t skew = (wanted - at) & (HUGE_PAGE - 1);
@@ -40,11 +39,16 @@ int pm_area_no_room(const char *name, const char *call, const char *what, size_t
 int pm_area_try_room(const char *name, const char *call, const char *what, size_t length, size_t added)
 {
 	void *map = NULL;
-	int rc = PM_RETRY(pm_sys->mmap(&map, added, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-	if (rc)
-		return pm_area_no_room(name, call, what, length, added, rc);
-	PM_RETRY(pm_sys->munmap(map, added));
-	return 0;
+	char limit[120];
+	int rc = PM_RETRY(pm_sys->mmap(&map, added, PROT_NONE, MAP_ANYTHING, -1, 0));
+	if (!rc) {
+		PM_RETRY(pm_sys->munmap(map, added));
+		return 0;
+	}
+	const char *why = pm_limit_name(limit, sizeof(limit), added, rc) ? limit
+	                  : rc == -ENOMEM ? "the process has no free range of addresses of that size"
+	                                  : pm_strerror(rc);
+	return pm_fail(rc, call, name, "%s of %zu bytes failed: %s", what, length, why);
 }
 
 /* ---- Mapping ---- */
@@ -88,14 +92,14 @@ int pm_area_set_access(char *map, size_t from, size_t to, int prot)
  * all of it.
  */
 static int map_reserve(const struct pm_subject *s, bool is_huge, size_t reserve, int prot, int flags, void **map,
-                       const char **call)
+                       const char **later)
 {
 	int first = is_huge ? PROT_NONE : prot;
 	size_t length = (size_t)s->length;
 	int rc = PM_RETRY(pm_sys->mmap(map, reserve, first, flags | (is_huge ? MAP_NORESERVE : 0), s->fd, s->offset));
 	if (rc)
 		return rc;
-	*call = "mprotect";
+	*later = "mprotect";
 	rc = is_huge ? pm_area_set_access(*map, 0, length, prot)
 	             : pm_area_set_access(*map, length, reserve, PROT_NONE);
 	if (rc)
@@ -104,8 +108,6 @@ static int map_reserve(const struct pm_subject *s, bool is_huge, size_t reserve,
 }
 
 /* ---- At a place of the caller's ---- */
-
-#define MAP_ANYTHING (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
 /* -EEXIST: something is mapped in the range. Before Linux 4.17 the kernel takes the place for a hint. */
 static int hold_place(void *at, size_t length)
@@ -151,7 +153,7 @@ int pm_area_take_wish(const struct pm_file *f, const struct pm_options *o, const
  * MAP_SYNC (it is not in LEGACY_MAP_MASK).
  */
 static int map_at_place(const struct pm_subject *s, int prot, int flags, const struct pm_area_wish *wish, void **map,
-                        const char **call)
+                        const char **later)
 {
 	size_t length = (size_t)s->length;
 	void *elsewhere = NULL;
@@ -160,7 +162,7 @@ static int map_at_place(const struct pm_subject *s, int prot, int flags, const s
 		return rc;
 	rc = PM_RETRY(pm_sys->mmap(&elsewhere, length, prot, flags, s->fd, s->offset));
 	if (!rc) {
-		*call = "mremap";
+		*later = "mremap";
 		rc = PM_RETRY(pm_sys->mremap_over(elsewhere, length, wish->address));
 		if (rc)
 			PM_RETRY(pm_sys->munmap(elsewhere, length));
@@ -222,19 +224,18 @@ int pm_area_map(const struct pm_file *f, const struct pm_requested *requested, c
 	size_t length = reserve ? reserve : (size_t)s->length;
 	void *at = wish->address;
 	flags |= wish->flags;
-	const char *call = "mmap";
-	int rc = wish->is_fixed ? map_at_place(s, prot, flags, wish, &at, &call)
-	         : reserve      ? map_reserve(s, is_of_huge_pages(f, requested), reserve, prot, flags, &at, &call)
+	const char *later = NULL; /* the call that failed after the file was mapped */
+	int rc = wish->is_fixed ? map_at_place(s, prot, flags, wish, &at, &later)
+	         : reserve      ? map_reserve(s, is_of_huge_pages(f, requested), reserve, prot, flags, &at, &later)
 	                        : PM_RETRY(pm_sys->mmap(&at, length, prot, flags, s->fd, s->offset));
 	if (!rc) {
 		*map = at;
 		return 0;
 	}
-	bool is_by_file = !strcmp(call, "mmap");
 	bool shared_to_write = s->writable && requested->backing == PM_BACKING_FILE;
-	const char *why = is_by_file ? why_unmappable(rc, shared_to_write, s->fd) : NULL;
-	return why ? pm_fail(rc, f->call, f->name, "%s failed: %s: %s", call, pm_strerror(rc), why)
-	           : pm_area_no_room(f->name, f->call, call, length, length, rc);
+	const char *why = later ? NULL : why_unmappable(rc, shared_to_write, s->fd);
+	return why ? pm_fail(rc, f->call, f->name, "mmap failed: %s: %s", pm_strerror(rc), why)
+	           : pm_area_no_room(f->name, f->call, later ? later : "mmap", length, length, rc);
 }
 
 int pm_area_try(const struct pm_file *f, const struct pm_requested *requested, struct pm_subject s, bool is_synchronous,
@@ -255,8 +256,6 @@ int pm_area_try(const struct pm_file *f, const struct pm_requested *requested, s
 int pm_area_try_reserve(const struct pm_file *f, uint64_t reserve, uint64_t offset, uint64_t length, size_t *ret)
 {
 	uint64_t before = offset % f->unit;
-	void *map = NULL;
-	char limit[120];
 	*ret = 0;
 	if (!reserve)
 		return 0;
@@ -270,14 +269,7 @@ int pm_area_try_reserve(const struct pm_file *f, uint64_t reserve, uint64_t offs
 	if (offset > INT64_MAX - 2 * f->unit - reserve)
 		return pm_fail(-EOVERFLOW, f->call, f->name, "offset + reserve overflows");
 	size_t area = (size_t)((before + reserve + f->unit - 1) / f->unit * f->unit);
-	int rc = PM_RETRY(pm_sys->mmap(&map, area, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-	if (rc) {
-		const char *why = pm_limit_name(limit, sizeof(limit), area, rc) ? limit
-		                  : rc == -ENOMEM ? "the process has no free range of addresses of that size"
-		                                  : pm_strerror(rc);
-		return pm_fail(rc, f->call, f->name, "the reserve of %llu bytes: %s", (unsigned long long)reserve, why);
-	}
-	PM_RETRY(pm_sys->munmap(map, area));
-	*ret = area;
-	return 0;
+	int rc = pm_area_try_room(f->name, f->call, "the reserve", (size_t)reserve, area);
+	*ret = rc ? 0 : area;
+	return rc;
 }

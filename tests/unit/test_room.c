@@ -129,6 +129,22 @@ START_TEST(the_address_space_is_not_blamed_for_another_limit)
 }
 END_TEST
 
+/* No limit is met, and the kernel finds no room: the same sentence for a growth as for a reserve. */
+START_TEST(a_lack_of_addresses_is_named)
+{
+	struct pm_mapping *m, *second;
+	const char *path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	m = unit_map(path, NULL);
+	fake_fail(FAKE_mmap, 0, ENOMEM);
+	check_sentence(pm_resize(m, LARGE), -ENOMEM, "mremap of 67108864 bytes failed", "no free range of addresses");
+	check_unchanged(m, path);
+	unit_ok(pm_unmap(m));
+	check_sentence(pm_map(path, UNIT_OPTIONS(.reserve = LARGE), &second), -ENOMEM,
+	               "the reserve of 67108864 bytes failed", "no free range of addresses");
+}
+END_TEST
+
 /* Every other page of a large area is protected otherwise. */
 START_TEST(the_number_of_areas_is_named)
 {
@@ -261,6 +277,7 @@ int main(void)
 	tcase_add_test(c, no_file_grows_where_its_place_takes_the_room);
 	tcase_add_test(c, the_address_space_is_named);
 	tcase_add_test(c, the_address_space_is_not_blamed_for_another_limit);
+	tcase_add_test(c, a_lack_of_addresses_is_named);
 	tcase_add_test(c, a_reserve_that_is_too_large);
 	tcase_add_test(c, the_number_of_areas_is_named);
 	tcase_add_test(c, the_limit_of_locks_is_named);
