@@ -15,11 +15,13 @@
 
 #include "facts/descent.h"
 #include "facts/disk.h"
+#include "facts/text.h"
 #include "kernel/attribute.h"
 #include "kernel/sysfs.h"
 #include "sys/sys.h"
 
 #define DIRECTORY_MOST 640
+#define NAME_SHOWN 20u
 
 __attribute__((format(printf, 3, 4))) static void write_text(char *text, size_t size, const char *format, ...)
 {
@@ -46,7 +48,8 @@ static int read_of(const char *directory, const char *name, char *text, size_t s
 static int read_queue(const char *disk, char *text, size_t size)
 {
 	char path[DIRECTORY_MOST + 32];
-	snprintf(path, sizeof(path), "%s/queue/write_cache", disk);
+	size_t length = pm_text_copy(path, sizeof(path), disk);
+	pm_text_copy(path + length, sizeof(path) - length, "/queue/write_cache");
 	int rc = pm_attribute_read(path, text, size);
 	return rc < 0 ? rc : 0;
 }
@@ -99,7 +102,7 @@ static void ask_queue(const char *disk, struct pm_descent *b)
 	int rc = read_queue(disk, type, sizeof(type));
 	if (!rc && !strcmp(type, "write back")) {
 		b->flushes = PM_YES;
-		say(b->how, "write back");
+		pm_text_copy(b->how, sizeof(b->how), "write back");
 	} else if (!rc && !strcmp(type, "write through")) {
 		ask_disk(disk, b);
 	} else {
@@ -288,7 +291,7 @@ static void walk_leaf(const char *disk, const char *link, const char *name, stru
 		pm_descent_end(b, 0, "%.20s: a virtual device of an unknown kind", name);
 		return;
 	}
-	say(leaf.what, "%.20s", name);
+	pm_text_copy(leaf.what, NAME_SHOWN + 1, name);
 	ask_queue(disk, &leaf);
 	ask_region(link, name, &leaf);
 	pm_descent_merge(b, &leaf);
@@ -314,13 +317,14 @@ void pm_descend_link(const char *directory, const char *link, int got, unsigned 
 	}
 	const char *slash = strrchr(link, '/');
 	const char *name = slash ? slash + 1 : link, *up = slash;
-	say(b->device, "%s", name);
+	pm_text_copy(b->device, sizeof(b->device), name);
 	while (up && up > link && up[-1] != '/')
 		up--;
 	if (up && slash - up < (ssize_t)sizeof(parent))
 		memcpy(parent, up, (size_t)(slash - up));
 	bool part = parent[0] && is_partition(name, parent, strlen(parent));
-	snprintf(disk, sizeof(disk), "%s%s", directory, part ? "/.." : "");
+	size_t length = pm_text_copy(disk, sizeof(disk), directory);
+	pm_text_copy(disk + length, sizeof(disk) - length, part ? "/.." : "");
 	name = part ? parent : name;
 	/* drivers/scsi/scsi_debug.c puts its memory on a bus of its own. */
 	if (is_one_of(name, memory_names) || strstr(link, "/pseudo_"))

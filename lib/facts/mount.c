@@ -10,6 +10,7 @@
 #include "facts/evidence.h"
 #include "facts/mount.h"
 #include "facts/subject.h"
+#include "facts/text.h"
 #include "kernel/sysfs.h"
 #include "sys/sys.h"
 
@@ -187,9 +188,12 @@ const char *pm_mount_option(const struct pm_mount_facts *f, const char *name)
 {
 	size_t length = strlen(name);
 	bool has_value = name[length - 1] == '=';
-	for (const char *o = f->options; o && *o; o = strchr(o, ',') ? strchr(o, ',') + 1 : NULL)
-		if (!strncmp(o, name, length) && (has_value || o[length] == ',' || !o[length]))
+	for (const char *o = f->options, *comma; o; o = comma ? comma + 1 : NULL) {
+		bool is_it = *o == *name && !strncmp(o, name, length);
+		if (is_it && (has_value || o[length] == ',' || !o[length]))
 			return o + length;
+		comma = strchr(o, ',');
+	}
 	return NULL;
 }
 
@@ -224,27 +228,32 @@ int pm_mount_path(const struct pm_mount_facts *f, const char *name, char *path, 
 #define TYPE_MOST 31 /* what the row shows of the name of a type */
 
 /*
- * Options that concern flushes, and their counterparts of an overlay, a server or a file system with logs of its own.
+ * Options that concern flushes, and their counterparts of an overlay, a server or a file system with logs of its own;
+ * DAX; and what makes a file system read-only.
  */
-static bool concerns_writeback(const char *o)
+static bool is_shown(const char *o)
 {
-	static const char *const names[] = {"volatile", "fsync=", "fsync_mode=", "data=", "checkpoint=", "nostrictsync",
-	                                    "journal_flush_disabled"};
+	static const char *const names[] = {"dax",    "nodax",       "barrier",      "nobarrier",
+	                                    "data=",  "checkpoint=", "nostrictsync", "journal_flush_disabled",
+	                                    "fsync=", "fsync_mode=", "volatile",     "emergency_ro"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (!strncmp(o, names[i], strlen(names[i])))
+		if (*o == *names[i] && !strncmp(o, names[i], strlen(names[i])))
 			return true;
-	return strstr(o, "barrier");
+	return !strcmp(o, "ro");
 }
 
 static void keep_options(bool read_only, char *options, char *kept, size_t size)
 {
-	char *rest = NULL;
-	size_t used = (size_t)snprintf(kept, size, "%s", read_only ? "ro" : "");
-	for (char *o = strtok_r(options, ",", &rest); o; o = strtok_r(NULL, ",", &rest)) {
-		bool wanted = !strcmp(o, "ro") || !strcmp(o, "emergency_ro") || !strncmp(o, "dax", 3) ||
-		              !strcmp(o, "nodax") || concerns_writeback(o);
-		if (wanted && used + strlen(o) + 2 < size)
-			used += (size_t)snprintf(kept + used, size - used, "%s%s", used ? "," : "", o);
+	size_t used = pm_text_copy(kept, size, read_only ? "ro" : "");
+	for (char *o = options, *comma; o; o = comma ? comma + 1 : NULL) {
+		comma = strchr(o, ',');
+		if (comma)
+			*comma = 0;
+		if (!is_shown(o) || used + strlen(o) + 2 >= size)
+			continue;
+		if (used)
+			kept[used++] = ',';
+		used += pm_text_copy(kept + used, size - used, o);
 	}
 }
 
@@ -255,9 +264,12 @@ void pm_mount_row(pm_evidence_table e, struct pm_mount_facts *f, int rc)
 		pm_evidence_set(&e[PM_EV_MOUNT], PM_UNKNOWN, rc == -ENOENT ? 0 : -rc, f->source, NULL);
 		return;
 	}
-	snprintf(type, sizeof(type), "%s%s%s", f->type, f->subtype[0] ? "." : "", f->subtype);
-	int used = snprintf(kept, sizeof(kept), "%s ", type);
-	keep_options(f->read_only, f->options, kept + used, sizeof(kept) - (size_t)used);
+	size_t length = pm_text_copy(type, sizeof(type), f->type);
+	length += pm_text_copy(type + length, sizeof(type) - length, f->subtype[0] ? "." : "");
+	pm_text_copy(type + length, sizeof(type) - length, f->subtype);
+	size_t used = pm_text_copy(kept, sizeof(kept), type);
+	kept[used++] = ' ';
+	keep_options(f->read_only, f->options, kept + used, sizeof(kept) - used);
 	if (!kept[used])
 		kept[used - 1] = 0;
 	pm_evidence_set(&e[PM_EV_MOUNT], PM_YES, 0, f->source, kept);

@@ -18,6 +18,7 @@
 #include "facts/mount.h"
 #include "facts/name.h"
 #include "facts/subject.h"
+#include "facts/text.h"
 #include "kernel/identity.h"
 #include "kernel/quirks.h"
 #include "sys/sys.h"
@@ -173,7 +174,9 @@ static void set_path(pm_evidence_table e, enum pm_state state, int error, const 
 	char text[TEXT_ROOM];
 	size_t room = sizeof(text) - 1 - strlen(before), length = strlen(path);
 	bool fits = length <= room;
-	snprintf(text, sizeof(text), "%s%s%s", before, fits ? "" : "...", fits ? path : path + length - (room - 3));
+	size_t used = pm_text_copy(text, sizeof(text), before);
+	used += pm_text_copy(text + used, sizeof(text) - used, fits ? "" : "...");
+	pm_text_copy(text + used, sizeof(text) - used, fits ? path : path + length - (room - 3));
 	set_name_row(e, state, error, text, links);
 }
 

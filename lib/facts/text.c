@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "facts/text.h"
+
+size_t pm_text_copy(char *text, size_t size, const char *from)
+{
+	size_t length = strnlen(from, size - 1);
+	memcpy(text, from, length);
+	text[length] = 0;
+	return length;
+}
 
 void pm_text_say(struct pm_text *t, const char *format, ...)
 {

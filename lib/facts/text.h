@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A text that goes on counting behind the end of its buffer. */
+/* Texts: copied without a format, which each look does often, and written to a buffer of the caller. */
 #ifndef PM_TEXT_H
 #define PM_TEXT_H
 
 #include <stddef.h>
 
+/* Copies as much as fits. Returns the length of what was copied. */
+size_t pm_text_copy(char *text, size_t size, const char *from);
+
+/* A text that goes on counting behind the end of its buffer. */
 struct pm_text {
 	char *at;
 	size_t room, length;
