@@ -306,7 +306,8 @@ void pm_evidence_named_at_first(pm_evidence_table e, const struct pm_subject *s,
 		set_unknown(e, s, s->name->error);
 		return;
 	}
-	snprintf(path, sizeof(path), "%s%s", s->name->path, s->name->now_is_removed ? DELETED : "");
+	size_t used = pm_text_copy(path, sizeof(path), s->name->path);
+	pm_text_copy(path + used, sizeof(path) - used, s->name->now_is_removed ? DELETED : "");
 	compare_path(e, s, path, by_path);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <limits.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -236,10 +237,11 @@ static unsigned parse_release(const char *release)
 	return sscanf(release, "%u.%u", &major, &minor) == 2 ? RELEASE(major, minor) : ALWAYS;
 }
 
+static _Atomic unsigned running; /* 0: not known */
+
 /* Asked for once: a process ends before its kernel does. */
 static unsigned running_release(void)
 {
-	static _Atomic unsigned running;
 	struct utsname name;
 	if (!running && !PM_RETRY(pm_sys->uname(&name)))
 		running = parse_release(name.release);
@@ -262,9 +264,28 @@ static bool has_quirk(uint32_t magic, enum pm_quirk_bit quirk, const char *relea
 	return false;
 }
 
+/* All that holds of a file system under the running release. */
+static unsigned bits_of(uint32_t magic)
+{
+	unsigned bits = 0;
+	for (size_t i = 0; i < COUNT(rows); i++)
+		if (rows[i].magic == magic && rows[i].from <= running && running < rows[i].before)
+			bits |= rows[i].bits;
+	return bits;
+}
+
+/* Each look asks ten times. Once the release is known, the answers of a file system are kept with its magic number. */
 bool pm_has_quirk(uint32_t magic, enum pm_quirk_bit quirk)
 {
-	return has_quirk(magic, quirk, NULL);
+	static _Atomic uint64_t known[8];
+	_Atomic uint64_t *slot = &known[magic % COUNT(known)];
+	uint64_t found = atomic_load(slot);
+	if (magic && found >> 32 == magic)
+		return found & quirk;
+	bool has = has_quirk(magic, quirk, NULL);
+	if (running)
+		atomic_store(slot, (uint64_t)magic << 32 | bits_of(magic));
+	return has;
 }
 
 bool pm_release_has_quirk(uint32_t magic, enum pm_quirk_bit quirk, const char *release)

@@ -53,6 +53,25 @@ START_TEST(a_quirk_holds_for_its_releases)
 }
 END_TEST
 
+/* Every bit of every file system: the first time, and by what is kept, as by the release itself. */
+START_TEST(each_bit_is_the_same_in_each_way)
+{
+	fake_start(&fake_plain);
+	fake.machine.release = "6.1.0-56";
+	for (unsigned i = 0; pm_file_system_at(i + 1)->magic != ZFS_SUPER_MAGIC; i++) {
+		uint32_t magic = pm_file_system_at(i + 1)->magic;
+		for (unsigned bit = 0; bit < 64; bit++) {
+			enum pm_quirk_bit quirk = (enum pm_quirk_bit)(1u << bit % 32);
+			ck_assert_msg(pm_has_quirk(magic, quirk) ==
+			                      pm_release_has_quirk(magic, quirk, fake.machine.release),
+			              "%s, bit %u", pm_file_system_at(i + 1)->name, bit);
+		}
+	}
+	for (unsigned round = 0; round < 2; round++)
+		ck_assert(pm_has_quirk(PM_ANY_FILE_SYSTEM, PM_KERNEL_REPEATS_READS));
+}
+END_TEST
+
 /* The file system, the release, whether it is direct, one row of evidence, and the names that follow. */
 static const struct {
 	uint32_t magic;
@@ -122,6 +141,7 @@ int main(void)
 {
 	TCase *c = unit_case("quirks");
 	tcase_add_loop_test(c, a_quirk_holds_for_its_releases, 0, (int)COUNT(rows));
+	tcase_add_test(c, each_bit_is_the_same_in_each_way);
 	tcase_add_loop_test(c, a_report_has_the_quirks_of_its_kernel, 0, (int)COUNT(reports));
 	tcase_add_test(c, a_report_without_the_rows_has_no_quirks);
 	return unit_run();
