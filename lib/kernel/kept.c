@@ -103,6 +103,9 @@ bool pm_is_kept(const struct pm_kept *k)
 
 void pm_kept_close(struct pm_kept *k)
 {
+	/* Each unmapping closes ten, of which most mappings have none. */
+	if (!k->place)
+		return;
 	bool marked = k->marked;
 	int fd = take_number(k);
 	if (fd >= 0 && (!marked || has_mark(fd)))
