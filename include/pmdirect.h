@@ -53,7 +53,7 @@ extern "C" {
 /* What a store still needs to become durable. Ordered: a larger value promises more. */
 enum pm_granularity {
 	PM_GRANULARITY_UNKNOWN = 0, /* only in a report of pm_probe(): it could not be determined */
-	PM_NONE = 1,                /* nothing helps: the backing is volatile */
+	PM_NONE = 1,                /* nothing is known to help */
 	PM_PAGE = 2,                /* kernel write-back of whole pages */
 	PM_CACHE_LINE = 3,          /* CPU write-back of cache lines and a fence */
 	PM_BYTE = 4                 /* a fence: the CPU caches are in the persistence domain (eADR) */
@@ -177,7 +177,7 @@ struct pm_evidence {
 
 #define PM_ENOTSYNC 5001   /* a sync guarantee cannot be met */
 #define PM_ENOTDIRECT 5002 /* a direct guarantee cannot be met */
-#define PM_EVOLATILE 5003  /* a guarantee was asked for on a volatile backing */
+#define PM_EVOLATILE 5003  /* nothing is known to make stores durable, and a guarantee needs it */
 
 /* ---- Options, report, event, fault -------------------------------------------------------------- */
 

@@ -47,7 +47,7 @@ const char *pm_strerror(int error)
 	case PM_ENOTDIRECT:
 		return "the direct guarantee cannot be met";
 	case PM_EVOLATILE:
-		return "a guarantee was asked for on a volatile backing";
+		return "a guarantee was asked for where nothing is known to make stores durable";
 	default: {
 		const char *text = pm_errno_text(code);
 		return text ? text : "unknown error";

@@ -89,6 +89,8 @@ START_TEST(errors_with_and_without_their_sign)
 		ck_assert_str_eq(pm_strerror(own[i]), pm_strerror(-own[i]));
 		ck_assert_ptr_nonnull(strstr(pm_strerror(own[i]), "guarantee"));
 	}
+	/* Also of a medium that keeps what reaches it, below a mount without flushes. */
+	ck_assert_ptr_null(strstr(pm_strerror(PM_EVOLATILE), "volatile"));
 	ck_assert_str_eq(pm_strerror(-EIO), pm_strerror(EIO));
 	ck_assert_str_ne(pm_strerror(-EIO), pm_strerror(ENOSPC));
 	ck_assert_str_ne(pm_strerror(-EIO), "unknown error");
