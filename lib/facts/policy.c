@@ -39,7 +39,7 @@ static const struct rule rules[] = {
 	{PM_EV_ARMED, PM_YES, PM_REASON_NOT_ARMED, PM_REASON_NOT_ARMED, PM_ADVICE_REAL_MEDIUM, PROOF_ONLY, false},
 	{PM_EV_FSYNC_COMPLETE, PM_YES, PM_REASON_FSYNC_INCOMPLETE, PM_REASON_FSYNC_INCOMPLETE, PM_ADVICE_JOURNAL,
 	 WAIVE_ALWAYS, true},
-	/* Stores to written blocks need no commit, until another process punches, cuts or regrows the file. */
+	/* Stores to written blocks need no commit, until another process punches, truncates or regrows it. */
 	{PM_EV_FAST_COMMIT, PM_NO, PM_REASON_FAST_COMMIT, PM_REASON_FAST_COMMIT, PM_ADVICE_LEASE, WAIVE_UNKNOWN, true},
 	{PM_EV_UNSHARED, PM_YES, PM_REASON_SHARED, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_REWRITE, WAIVE_UNKNOWN, true},
 	{PM_EV_ALLOCATED, PM_YES, PM_REASON_HOLE, PM_REASON_EXTENTS_UNKNOWN, PM_ADVICE_PREPARE, WAIVE_ALWAYS, true},

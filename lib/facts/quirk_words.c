@@ -42,7 +42,7 @@ static const struct {
           "clone no mapped file, map with PM_PREPARE, or use Linux 6.2 or later"}},
 	{PM_FS_CACHESTAT_CRASHES, true, PM_EV_DAX, PM_YES,
          {"cachestat-crashes",
-          "cachestat(2) of a direct file can crash the kernel, and needs no privilege; whether this release is mended "
+          "cachestat(2) of a direct file can crash the kernel, and needs no privilege; whether this release is fixed "
           "is not known",
           "let no untrusted program open files there"}},
 };

@@ -24,8 +24,8 @@ void pm_observed_destroy(struct pm_observed *o)
 /* ---- Lease, assess, transition, changes ---- */
 
 /*
- * What another process wrote, allocated or cut is made durable before its event, and before lines are promised on it:
- * lines do not cover it (durability/direct.c). Also where a hole has demoted the mapping meanwhile.
+ * What another process wrote, allocated or truncated is made durable before its event, and before lines are promised on
+ * it: lines do not cover it (durability/direct.c). Also where a hole has demoted the mapping meanwhile.
  */
 static void cover_others(struct pm_observed *o, int *failure)
 {

@@ -107,7 +107,7 @@ static const struct row {
 	 .note = "the kernel makes no file under verity DAX"},
 	{"ext4-fast-commit", FAST_COMMIT, FAST_COMMIT, -PM_ENOTSYNC, 0,
 	 .note = "fast_commit breaks MAP_SYNC where a store needs metadata, as it does once another process has "
-	         "punched or cut the file; with PM_LEASE it is as ext4-dax-memctrl (tests/power/ways.c)"},
+	         "punched or truncated the file; with PM_LEASE it is as ext4-dax-memctrl (tests/power/ways.c)"},
 	{"ext4-nojournal", NO_JOURNAL, NO_JOURNAL, -PM_ENOTSYNC, 0,
 	 .note = "after a power failure the file system needs e2fsck, as it always does without a journal"},
 	{"ext2-dax", NO_JOURNAL, NO_JOURNAL, -PM_ENOTSYNC, 0, .note = "as ext4-nojournal", .is_filled = true},
