@@ -174,7 +174,7 @@ static const struct state {
 	 {PROMISES, "PM_PREPARE"}},
 	{&fake_plain, truncated, {0}, "The file ends at 5000", {"map again"}, {PROMISES, "Advice: put"}},
 	{&fake_dax, unlinked, {0}, "No path leads to the file (unlinked)",
-	 {"map the file that has the name now", "not met"},
+	 {"map the file that has the name now, or create it anew", "not met"},
 	 {PROMISES, "linkat"}},
 	{&fake_plain, unlinked, {0}, "No path leads to the file (unlinked)",
 	 {"map the file that has the name now"},

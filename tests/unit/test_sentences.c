@@ -306,9 +306,25 @@ START_TEST(it_names_what_failed)
 }
 END_TEST
 
+/* The library does not close a number that is not its own any more. */
+START_TEST(a_listener_that_was_closed)
+{
+	start(&fake_plain);
+	m = unit_map(unit_file("file", page), NULL);
+	int listener = pm_event_fd(m);
+	ck_assert_int_ge(listener, 0);
+	close(listener);
+	ck_assert_int_eq(pm_event_fd(m), -EBADF);
+	const char *text = pm_error_detail();
+	ck_assert_msg(strstr(text, "returned: unmap and map again") && !strstr(text, "Bad file"), "%s", text);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("sentences");
+	tcase_add_test(c, a_listener_that_was_closed);
 	tcase_add_loop_test(c, it_names_what_failed, 0, FAULTS);
 	return unit_run();
 }
