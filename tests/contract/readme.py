@@ -66,6 +66,13 @@ def check_commands(text, root):
     return problems
 
 
+def check_install(text):
+    """Where meson finds no dpkg-architecture it chooses lib64, which neither loader nor pkg-config of Debian knows."""
+    lines = [line for block in blocks(text, "") for line in block.splitlines() if "meson install" in line]
+    return [f"{line}: the directory of the libraries is left open" for line in lines if "--libdir=lib " not in line] + (
+        [] if lines else ["no installation is shown"])
+
+
 def check_links(root):
     return [f"{name}: {link} does not exist" for name in DOCUMENTS
             for link in LINK.findall((root / name).read_text(encoding="utf-8")) if not (root / link).exists()]
@@ -75,7 +82,7 @@ def main(root, library, work, *compiler):
     top = pathlib.Path(root)
     text = (top / "README.md").read_text(encoding="utf-8")
     problems = check_program(text, top / "include", library, work, compiler)
-    problems += check_commands(text, top) + check_links(top)
+    problems += check_commands(text, top) + check_install(text) + check_links(top)
     for problem in problems:
         print(problem)
     return 1 if problems else 0
@@ -115,6 +122,10 @@ def self_test(compiler):
         found = check_commands("```\n./scripts/demo\n./scripts/test\n```\n", root)
         if len(found) != 3:
             problems.append(f"commands: {found}")
+        for line, wanted in (("meson setup b --libdir=lib && meson install -C b", 0),
+                             ("meson setup b && meson install -C b", 1), ("meson test", 1)):
+            if len(check_install(f"```\n{line}\n```\n")) != wanted:
+                problems.append(f"installation: {line}")
         for name in DOCUMENTS:
             (root / name).write_text("[a](scripts/test) [b](https://example.org/x)\n", encoding="utf-8")
         (root / "README.md").write_text("[a](missing.md)\n", encoding="utf-8")
