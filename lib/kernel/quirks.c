@@ -43,9 +43,12 @@ static const struct pm_file_system file_systems[] = {
  * A row: from which release and before which, of which file system, which bits; the place in the kernel, the test that
  * shows it on a real kernel, and the paragraph of the manual. "read, not shown": no test does, and the row stands on
  * the kernel's source; the test on the fake machine that may follow shows what the library makes of it.
- * tests/contract/quirks.py checks that tests and paragraphs exist.
+ * tests/contract/quirks.py checks that tests and paragraphs exist. PROVES() is a row of PM_FS_LEASES_PROVE.
  */
 #define ROW(from, before, magic, bits, source, test, manual) {from, before, magic, bits}
+#define PROVES(magic, test)                                                                                            \
+	ROW(ALWAYS, NEVER, magic, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open", test,                       \
+	    "pm_file(7), Creating and growing")
 
 static const struct {
 	unsigned from, before;
@@ -171,30 +174,18 @@ static const struct {
 	    "read, not shown; tests/unit/test_members.c", "pm_below(7), Memory below"),
 
 	/* Whether fs/locks.c alone says which process has a file open: local file systems, whose open(2) asks it. */
-	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
-	    "tests/guest/limits.sh", "pm_file(7), Creating and growing"),
-	ROW(ALWAYS, NEVER, XFS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
-	    "tests/guest/limits.sh", "pm_file(7), Creating and growing"),
-	ROW(ALWAYS, NEVER, BTRFS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
-	    "read, not shown", "pm_file(7), Creating and growing"),
-	ROW(ALWAYS, NEVER, F2FS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open", "read, not shown",
-	    "pm_file(7), Creating and growing"),
-	ROW(ALWAYS, NEVER, TMPFS_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open", "tests/race/race.c",
-	    "pm_file(7), Creating and growing"),
-	ROW(ALWAYS, NEVER, HUGETLBFS_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open", "read, not shown",
-	    "pm_file(7), Creating and growing"),
-	ROW(ALWAYS, NEVER, OVERLAYFS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
-	    "read, not shown", "pm_file(7), Creating and growing"),
-	ROW(ALWAYS, NEVER, MSDOS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
-	    "read, not shown", "pm_file(7), Creating and growing"),
-	ROW(ALWAYS, NEVER, EXFAT_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
-	    "read, not shown", "pm_file(7), Creating and growing"),
-	ROW(ALWAYS, NEVER, NTFS3_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
-	    "read, not shown", "pm_file(7), Creating and growing"),
-	ROW(ALWAYS, NEVER, BCACHEFS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open",
-	    "read, not shown", "pm_file(7), Creating and growing"),
-	ROW(ALWAYS, NEVER, ZFS_SUPER_MAGIC, PM_FS_LEASES_PROVE, "fs/locks.c check_conflicting_open", "read, not shown",
-	    "pm_file(7), Creating and growing"),
+	PROVES(EXT4_SUPER_MAGIC, "tests/guest/limits.sh"),
+	PROVES(XFS_SUPER_MAGIC, "tests/guest/limits.sh"),
+	PROVES(BTRFS_SUPER_MAGIC, "read, not shown"),
+	PROVES(F2FS_SUPER_MAGIC, "read, not shown"),
+	PROVES(TMPFS_MAGIC, "tests/race/race.c"),
+	PROVES(HUGETLBFS_MAGIC, "read, not shown"),
+	PROVES(OVERLAYFS_SUPER_MAGIC, "read, not shown"),
+	PROVES(MSDOS_SUPER_MAGIC, "read, not shown"),
+	PROVES(EXFAT_SUPER_MAGIC, "read, not shown"),
+	PROVES(NTFS3_SUPER_MAGIC, "read, not shown"),
+	PROVES(BCACHEFS_SUPER_MAGIC, "read, not shown"),
+	PROVES(ZFS_SUPER_MAGIC, "read, not shown"),
 
 	ROW(ALWAYS, RELEASE(6, 9), PM_ANY_FILE_SYSTEM, PM_KERNEL_REPEATS_READS, "mm/madvise.c madvise_populate",
 	    "tests/guest/test_eio.c", "pm_durability(7), Faults"),
