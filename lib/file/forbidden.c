@@ -65,10 +65,25 @@ static const char *by_seal(int fd, enum pm_change change)
 	return NULL;
 }
 
-const char *pm_file_what_forbids(int fd, enum pm_change change)
+/*
+ * A number that the program lent may lead to the same file by another description. By one that is not open for writing
+ * ftruncate(2) fails with EINVAL, mmap(2) with EACCES, and the other calls with EBADF.
+ */
+static const char *by_description(int fd, int rc)
 {
-	const char *what = by_attribute(fd, "", AT_EMPTY_PATH);
-	return what ? what : by_seal(fd, change);
+	int flags = rc == -EBADF || rc == -EINVAL || rc == -EACCES ? PM_RETRY(pm_sys->fcntl_getfl(fd)) : -EINVAL;
+	return flags >= 0 && (flags & O_ACCMODE) == O_RDONLY
+	               ? "the program has opened the file again by the number of the descriptor, for reading only: map "
+	                 "again by a descriptor that is open for writing"
+	               : NULL;
+}
+
+const char *pm_file_what_forbids(int fd, int rc, enum pm_change change)
+{
+	const char *what = may_forbid(rc) ? by_attribute(fd, "", AT_EMPTY_PATH) : NULL;
+	if (!what && may_forbid(rc))
+		what = by_seal(fd, change);
+	return what ? what : by_description(fd, rc);
 }
 
 /* what: what forbids it, if anything is known to. */
@@ -80,7 +95,7 @@ static int fail_because(const struct pm_file *f, int rc, const char *doing, cons
 
 int pm_file_fail_forbidden(const struct pm_file *f, int rc, const char *doing, enum pm_change change)
 {
-	return fail_because(f, rc, doing, may_forbid(rc) ? pm_file_what_forbids(f->fd, change) : NULL);
+	return fail_because(f, rc, doing, pm_file_what_forbids(f->fd, rc, change));
 }
 
 #define PROTECTED_LINK                                                                                                 \

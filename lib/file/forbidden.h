@@ -21,9 +21,9 @@ static inline bool pm_file_is_fixed(const struct statx *stx)
 {
 	return pm_file_fixed(stx);
 }
-/* For the sentence: the attribute or the seal, and what helps; NULL: neither forbids the change. */
-const char *pm_file_what_forbids(int fd, enum pm_change);
-/* pm_file_fail() whose sentence names the attribute or the seal as well. */
+/* For the sentence: the attribute, the seal or the description, and what helps; NULL: none explains the error. */
+const char *pm_file_what_forbids(int fd, int rc, enum pm_change);
+/* pm_file_fail() whose sentence names that as well. */
 int pm_file_fail_forbidden(const struct pm_file *, int rc, const char *doing, enum pm_change);
 /* The same for a file that could not be opened or created. */
 int pm_file_fail_to_open(const struct pm_file *, int rc, const char *path);

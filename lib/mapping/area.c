@@ -63,7 +63,7 @@ static const char *why_unmappable(int rc, bool shared_to_write, int fd)
 		       "use read(2) and write(2), or PM_PRIVATE where that is possible";
 	case -EPERM:
 	case -EACCES:
-		return shared_to_write ? pm_file_what_forbids(fd, PM_CHANGE_CONTENT) : NULL;
+		return shared_to_write ? pm_file_what_forbids(fd, rc, PM_CHANGE_CONTENT) : NULL;
 	case -ETXTBSY:
 		return "the file is swap space in use: swapoff(8) first, or map it with PM_READ_ONLY";
 	case -EINVAL:

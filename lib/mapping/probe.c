@@ -28,7 +28,7 @@ static int try_to_map(const struct pm_file *f, const struct pm_requested *reques
 		return limited;
 	int rc = pm_area_try(f, requested, s, is_synchronous, f->size);
 	bool grows = s.end > f->size && S_ISREG(f->stx.stx_mode) && !f->created;
-	if (!rc && grows && pm_file_what_forbids(f->fd, PM_CHANGE_GROWS))
+	if (!rc && grows && pm_file_what_forbids(f->fd, -EPERM, PM_CHANGE_GROWS))
 		rc = pm_file_fail_forbidden(f, -EPERM, "the file cannot be grown", PM_CHANGE_GROWS);
 	return rc;
 }

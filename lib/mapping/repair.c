@@ -114,7 +114,7 @@ static int fail_write(struct pm_mapping *m, const char *call, uint64_t offset, s
 	const struct pm_file named = {.call = call, .name = m->name};
 	if (rc == -EFBIG && pm_file_within_limit(&named, offset + length))
 		return rc;
-	const char *what = rc == -EPERM || rc == -EACCES ? pm_file_what_forbids(m->file.fd, PM_CHANGE_CONTENT) : NULL;
+	const char *what = pm_file_what_forbids(m->file.fd, rc, PM_CHANGE_CONTENT);
 	return pm_fail(rc, call, m->name, "the range at %llu cannot be written: %s%s%s", (unsigned long long)offset,
 	               pm_strerror(rc), what ? ": " : "", what ? what : pm_what_helps(rc));
 }

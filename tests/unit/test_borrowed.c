@@ -97,6 +97,31 @@ START_TEST(record_locks_stay)
 }
 END_TEST
 
+static void check_explained(int rc, int error)
+{
+	ck_assert_int_eq(rc, error);
+	ck_assert_msg(strstr(pm_error_detail(), "for reading only"), "%s", pm_error_detail());
+}
+
+/* The program opens the file again, and the kernel gives it the number that it lent. Stores need no descriptor. */
+START_TEST(a_number_that_is_for_reading_only_by_now)
+{
+	const char *path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	int fd = open_file(path, O_RDWR);
+	struct pm_mapping *m = borrow(fd, 0);
+	int other = open_file(path, O_RDONLY);
+	ck_assert_int_eq(dup2(other, fd), fd);
+	unit_ok(pm_memset(m, pm_base(m), 1, 100, 0));
+	check_explained(pm_write(m, pm_base(m), "some", 4), -EBADF);
+	check_explained(pm_resize(m, 2 * SIZE), -EBADF);
+	check_explained(pm_resize(m, SIZE / 2), -EINVAL);
+	unit_ok(pm_unmap(m));
+	close(other);
+	close(fd);
+}
+END_TEST
+
 static void *drain_often(void *arg)
 {
 	struct pm_mapping *m = arg;
@@ -386,6 +411,7 @@ END_TEST
 int main(void)
 {
 	TCase *c = unit_case("borrowed");
+	tcase_add_test(c, a_number_that_is_for_reading_only_by_now);
 	tcase_add_loop_test(c, record_locks_stay, 0, 4);
 	tcase_add_loop_test(c, the_description_is_not_changed, 0, 3);
 	tcase_add_loop_test(c, no_second_description, 0, (int)fake_machines_count);
