@@ -181,7 +181,7 @@ static struct pm_page_request *wait_for_lead(struct pm_writeback *w, struct pm_p
 		else if (order == ORDER_TO_LEAD)
 			led = lead_as_ordered(w, self);
 	}
-	self->waited = pm_sys->now_ns() - began;
+	self->waited += pm_sys->now_ns() - began;
 	return led;
 }
 

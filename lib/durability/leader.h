@@ -22,7 +22,7 @@ struct pm_page_request {
 	int rc;
 	bool starts;                   /* pm_leader_ask(): it is to start its write */
 	int start_error;               /* of that; 0: none */
-	uint64_t waited;               /* nanoseconds, for a leader and as one */
+	uint64_t waited;               /* nanoseconds, for its start, for a leader and as one */
 	_Atomic uint64_t longest_wait; /* nanoseconds: of a candidate */
 	int cancel_state;              /* of the thread, before */
 	_Atomic uint32_t order;        /* enum order of leader.c */

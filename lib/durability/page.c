@@ -387,7 +387,9 @@ static int complete(struct pm_medium *m, struct pm_page_request *self)
 	struct pm_writeback *w = &m->writeback;
 	struct pm_page_request *led = pm_leader_ask(w, self);
 	if (self->starts) {
+		uint64_t began = pm_sys->now_ns();
 		self->start_error = w->error ? 0 : start_own(m, self);
+		self->waited = pm_sys->now_ns() - began;
 		led = pm_leader_gather(w, self);
 	}
 	/* The latch changes only under a leader. */
@@ -483,9 +485,7 @@ static int commit(struct pm_medium *m, const struct pm_range *ranges, size_t cou
 /* msync ends in a flush of the device's volatile cache (fs/sync.c, ext4_sync_file, xfs_file_fsync). */
 static int deepen(struct pm_medium *m, const void *address, size_t length)
 {
-	(void)m;
-	(void)address;
-	(void)length;
+	(void)m, (void)address, (void)length;
 	return 0;
 }
 

@@ -89,6 +89,40 @@ START_TEST(the_first_starts_its_own)
 }
 END_TEST
 
+static struct {
+	_Atomic uint64_t now;
+	struct machine machine;
+} clock_of_starts;
+
+static uint64_t time_of_starts(void)
+{
+	return clock_of_starts.now;
+}
+
+static int take_a_second(int fd, uint64_t offset, uint64_t length, unsigned flags)
+{
+	if (!meeting.sleeps)
+		clock_of_starts.now += 1000000000;
+	return clock_of_starts.machine.below->sync_file_range(fd, offset, length, flags);
+}
+
+/* Where nothing else takes time. */
+START_TEST(its_start_is_waited_for)
+{
+	struct pm_statistics before, after;
+	meet(XFS_SUPER_MAGIC);
+	unit_ok(pm_statistics(syncing_mapping, &before, sizeof(before)));
+	machine_put(&clock_of_starts.machine, MACHINE(.now_ns = time_of_starts, .sync_file_range = take_a_second));
+	unit_ok(commit_ours());
+	ck_assert_int_eq(result_of(&second), 0);
+	machine_remove(&clock_of_starts.machine);
+	unit_ok(pm_statistics(syncing_mapping, &after, sizeof(after)));
+	ck_assert_uint_eq(meeting.starts, 1);
+	ck_assert_uint_eq(after.nanoseconds_waited - before.nanoseconds_waited, 1000000000);
+	part();
+}
+END_TEST
+
 START_TEST(it_starts_all_of_its_ranges)
 {
 	struct pm_range ranges[3] = {{NULL, 1}, {NULL, 0}, {NULL, 2}};
@@ -277,6 +311,7 @@ int main(void)
 {
 	TCase *c = unit_case("started");
 	tcase_add_loop_test(c, the_first_starts_its_own, 0, 2);
+	tcase_add_test(c, its_start_is_waited_for);
 	tcase_add_test(c, it_starts_all_of_its_ranges);
 	tcase_add_test(c, nothing_else_is_started);
 	tcase_add_test(c, of_three_none_starts);
