@@ -78,7 +78,7 @@ static size_t place_of(const struct pm_medium *m, const void *address)
  * The pages come first: a leader takes them before it takes how far they reach. What a leader does not take of the
  * latter is left to the drain that this thread calls next, which asks for the file's end even if it finds no page.
  */
-void pm_page_record(struct pm_medium *m, const void *address, size_t length)
+static void record_pages(struct pm_medium *m, const void *address, size_t length)
 {
 	size_t at = place_of(m, address);
 	pm_page_set_add(&m->writeback.recorded, at, length);
@@ -462,7 +462,7 @@ int pm_page_drain(struct pm_medium *m)
 static int flush(struct pm_medium *m, const void *address, size_t length)
 {
 	pm_page_write_lines(m, address, length);
-	pm_page_record(m, address, length);
+	record_pages(m, address, length);
 	count_asked(m, length);
 	return 0;
 }

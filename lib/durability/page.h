@@ -10,8 +10,6 @@ extern const struct pm_strategy pm_strategy_writeback;
 
 void pm_page_init(struct pm_writeback *);
 void pm_page_destroy(struct pm_writeback *);
-/* Records the pages of a range for a drain. */
-void pm_page_record(struct pm_medium *, const void *address, size_t length);
 /*
  * Makes durable what write(2) put into a range, under any strategy. It touches no byte of the range, not even to write
  * the line back: on a page with a bad block that would fault.

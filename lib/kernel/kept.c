@@ -120,14 +120,14 @@ void pm_kept_file_keep(struct pm_kept_file *id, int fd, const struct statx *stx,
 	enter_number(&id->kept, fd, false, borrowed);
 }
 
-bool pm_kept_file_is_of(const struct pm_kept_file *id, const struct statx *stx)
+static bool is_file_of(const struct pm_kept_file *id, const struct statx *stx)
 {
 	return stx->stx_ino == id->inode && stx->stx_dev_major == id->major && stx->stx_dev_minor == id->minor;
 }
 
 int pm_kept_file_check(struct pm_kept_file *id, const struct statx *now, int rc)
 {
-	if (rc == -EBADF || !id->kept.place || (!rc && !pm_kept_file_is_of(id, now)))
+	if (rc == -EBADF || !id->kept.place || (!rc && !is_file_of(id, now)))
 		atomic_store(&id->lost, true);
 	return atomic_load(&id->lost) ? -EBADF : rc;
 }

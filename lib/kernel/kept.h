@@ -45,7 +45,6 @@ void pm_kept_close(struct pm_kept *);
 
 /* Keeps the descriptor of a file, or borrows the caller's, by its identity in the result of statx(2). */
 void pm_kept_file_keep(struct pm_kept_file *, int fd, const struct statx *, bool borrowed);
-bool pm_kept_file_is_of(const struct pm_kept_file *, const struct statx *);
 /*
  * Fills *now and returns 0 if the descriptor still leads to the file, -EBADF if it does not or did not before,
  * otherwise -errno.

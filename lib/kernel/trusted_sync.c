@@ -31,7 +31,12 @@
 #include "kernel/trusted_sync.h"
 #include "sys/sys.h"
 
-int pm_ext4_name(const struct statx *stx, char name[static PM_EXT4_NAME])
+#define EXT4_NAME 65
+/*
+ * The name of the device, which is that of the ext4's directories in /sys/fs/ext4
+ * (Documentation/ABI/testing/sysfs-fs-ext4) and /proc/fs/ext4.
+ */
+static int name_of_ext4(const struct statx *stx, char name[static EXT4_NAME])
 {
 	char path[64], link[256];
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", stx->stx_dev_major, stx->stx_dev_minor);
@@ -40,7 +45,7 @@ int pm_ext4_name(const struct statx *stx, char name[static PM_EXT4_NAME])
 		return (int)got;
 	link[got] = 0;
 	const char *slash = strrchr(link, '/');
-	snprintf(name, PM_EXT4_NAME, "%.64s", slash ? slash + 1 : link);
+	snprintf(name, EXT4_NAME, "%.64s", slash ? slash + 1 : link);
 	return 0;
 }
 
@@ -77,8 +82,8 @@ static ssize_t read_journal_task(const char *name, char *text, size_t size)
 int pm_ext4_fsync_is_complete(const struct statx *stx, bool *no_outer_journal)
 {
 	static const char none[] = "<none>"; /* fs/ext4/sysfs.c journal_task_show */
-	char name[PM_EXT4_NAME], text[sizeof(none)];
-	int rc = pm_ext4_name(stx, name);
+	char name[EXT4_NAME], text[sizeof(none)];
+	int rc = name_of_ext4(stx, name);
 	if (rc)
 		return rc;
 	/* It has a journal; this question is the cheaper one. */

@@ -8,12 +8,6 @@
 
 #include "pmdirect.h"
 
-#define PM_EXT4_NAME 65
-/*
- * The name of the device, which is that of the ext4's directories in /sys/fs/ext4
- * (Documentation/ABI/testing/sysfs-fs-ext4) and /proc/fs/ext4.
- */
-int pm_ext4_name(const struct statx *, char name[static PM_EXT4_NAME]);
 #define PM_JOURNALS "/proc/fs/jbd2"
 /* Whether the journal of that ext4 lies inside it: 0; -ENOENT: there is none, or it lies elsewhere; another -errno. */
 int pm_ext4_find_journal(const char *name);

@@ -1,6 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "durability/engine.h"
+#include "observe/changes.h"
+#include "observe/events.h"
 #include "observe/notifier.h"
 #include "observe/publish.h"
+#include "observe/transition.h"
+#include "shared_file.h"
 
 /* Which event a change is, by its reason. */
 static const unsigned char kinds[] = {
