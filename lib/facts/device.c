@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The attributes and the place of a device exist before its entry in /sys/dev/block does (Linux drivers/base/core.c
- * device_add), and no other entry ever gets its number (fs/kernfs/dir.c __kernfs_new_node). So while the entry is the
- * same one, a missing part is not looked for again. A part that exists is read again.
+ * device_add). So while the entry is the same one, a missing part is not looked for again. A part that exists is read
+ * again. The number of the entry says whether it is the same one: it has 64 bits, and no other entry ever gets it
+ * (fs/kernfs/dir.c __kernfs_new_node). On older kernels it has 32 bits or comes again. A missing part is remembered
+ * there as well: taken for another device, it leaves a row unknown that could be known.
  *
  * Nor is the link at the entry read again: while it exists it leads to the same device (fs/sysfs/symlink.c), and no
  * disk is renamed. The kernel moves disks on s390 alone, to another channel, where they keep their names (device_move()
- * in drivers/s390/cio/device.c and drivers/s390/block/dasd_devmap.c). On older kernels numbers have 32 bits or come
- * again, so the link is kept only from Linux 6.8 on, where mounts have unique ids.
+ * in drivers/s390/cio/device.c and drivers/s390/block/dasd_devmap.c). A link taken for another device's would make
+ * rows wrong, so it is kept only from Linux 6.8 on, where mounts have unique ids and numbers do not come again.
  */
 #include <fcntl.h>
 #include <pthread.h>
