@@ -10,7 +10,8 @@
  * live goes on until the power is cut. left maps the file, and stores when the script says so (/tmp/go): until then
  * other calls may commit the file system's journal. KIND is prepared, plain, sparse, or beside: there a thread drains
  * areas of more than 1 MiB meanwhile, and commits are written between the slices of a drain. In a pair two threads
- * commit at the same moment, several times in a row: the first of them starts its write before the second comes.
+ * commit at the same moment, several times in a row: the first of them starts its write before the second comes, which
+ * commit.sh checks.
  */
 #include <pmdirect.h>
 #include <pthread.h>

@@ -12,7 +12,7 @@ each_live() {
 	done
 	for fs in ext4-disk xfs-disk; do
 		$1 ./commit live "beside-$fs" "$D/$fs/beside" beside
-		$1 ./commit live "pair-$fs" "$D/$fs/pair" pair
+		MARK=/tmp/started-$fs PMDIRECT_MUTATION=mark-starts $1 ./commit_mutant live "pair-$fs" "$D/$fs/pair" pair
 	done
 }
 
@@ -52,6 +52,9 @@ before() {
 		wait_for_all begun 1
 	else
 		wait_for_all begun 16
+		for fs in ext4-disk xfs-disk; do
+			[ -e /tmp/started-$fs ] || echo "pair-$fs: no thread started the write of its own" >&3
+		done
 	fi
 	echo cut >&3
 	sleep 1000

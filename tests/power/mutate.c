@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Breaks the library on purpose, in the way that PMDIRECT_MUTATION names, so that the power failure test can
- * show that it notices. Everything else is the program and the library as they are: only entries of the
- * table of system calls are exchanged, before main().
+ * show that it notices; mark-starts breaks nothing, and shows what happened. Everything else is the program and the
+ * library as they are: only entries of the table of system calls are exchanged, before main().
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -147,6 +147,30 @@ static int statmount_believing(uint64_t id, struct pm_mount *mount)
 	return rc;
 }
 
+/* ---- mark-starts: makes the file MARK when a thread starts a write, and sleeps before it is made durable ---- */
+
+static _Thread_local bool has_started;
+
+static int note_range(int fd, uint64_t offset, uint64_t length, unsigned flags)
+{
+	has_started = flags == SYNC_FILE_RANGE_WRITE;
+	return pm_sys_linux.sync_file_range(fd, offset, length, flags);
+}
+
+static int note_msync(void *address, size_t length)
+{
+	has_started = false;
+	return pm_sys_linux.msync(address, length);
+}
+
+static int mark_start(const _Atomic uint32_t *word, uint32_t value, uint64_t most, uint32_t bits)
+{
+	if (has_started)
+		close(open(getenv("MARK"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	has_started = false;
+	return pm_sys_linux.futex_wait(word, value, most, bits);
+}
+
 /* ---- Which ---- */
 
 static const struct {
@@ -162,6 +186,7 @@ static const struct {
 	{"believe-faults", {.uname = pretend_newer}},
 	{"unshare-by-fallocate", {.mmap = note_mapping, .madvise = unshare_by_fallocate}},
 	{"believe-fast-commit", {.openat = hide_counters}},
+	{"mark-starts", {.sync_file_range = note_range, .msync = note_msync, .futex_wait = mark_start}},
 	{"believe-flushes", {.read = read_believing, .statmount = statmount_believing}},
 };
 #define MUTATIONS (sizeof(mutations) / sizeof(mutations[0]))
