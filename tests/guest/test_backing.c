@@ -225,9 +225,23 @@ static void try_odd_range(const char *path)
 }
 
 /*
+ * pm_file(7): the server asks by the name under which the file was made, which is gone, as long as the file is open by
+ * it. stat(2) asks no server.
+ */
+static void check_9p_name(struct pm_mapping *m, const char *path)
+{
+	CHECK(access(path, F_OK) == 0, "%s", strerror(errno));
+	CHECK(pm_unmap(m) == 0, "%s", pm_error_detail());
+	int fd = open(path, O_RDONLY);
+	CHECK(fd >= 0, "%s", strerror(errno));
+	printf("%-28s cannot be opened by its name while it is mapped\n", "removed");
+	close(fd);
+	unlink(path);
+}
+
+/*
  * A path leads to no removed file: no report says so, and where the file system itself keeps the file the report says
- * that it was removed. An NFS client keeps it by another name, so it has links. A 9p client with cache=loose does not
- * find a new file by its name at once.
+ * that it was removed. An NFS client keeps it by another name, so it has links.
  */
 static void try_removed(const char *directory)
 {
@@ -243,8 +257,8 @@ static void try_removed(const char *directory)
 	if (rc)
 		return;
 	int fd = open(path, O_RDONLY);
-	if (fd < 0 && !is_local && errno == ENOENT) {
-		pm_unmap(m);
+	if (fd < 0 && server && !strcmp(server, "9p") && errno == ENOENT) {
+		check_9p_name(m, path);
 		return;
 	}
 	CHECK(fd >= 0 && unlink(path) == 0, "%s", strerror(errno));
