@@ -16,6 +16,7 @@
 #include "file/no_block.h"
 #include "kernel/fiemap.h"
 #include "kernel/populate.h"
+#include "kernel/quirks.h"
 #include "sys/sys.h"
 
 /* Page-cache pages are written out in steps, so that preparing a large file does not fill memory. */
@@ -223,21 +224,45 @@ static int append_zeros(struct pm_file *f, uint64_t end)
 	}
 }
 
+struct behind {
+	uint64_t start, end, bytes;
+};
+
+static int add_extent(void *arg, const struct fiemap_extent *x)
+{
+	struct behind *b = arg;
+	uint64_t start = x->fe_logical > b->start ? x->fe_logical : b->start;
+	uint64_t stop = x->fe_logical + x->fe_length;
+	stop = stop < b->end ? stop : b->end;
+	b->bytes += stop > start ? stop - start : 0;
+	return 0;
+}
+
+/* Of the growth, what was reserved beyond the end before, or more. */
+static uint64_t held(const struct pm_file *f, uint64_t end)
+{
+	struct behind b = {.start = f->original_size, .end = end};
+	return pm_each_extent(f->fd, b.start, end, add_extent, &b) ? f->stx.stx_blocks * 512 : b.bytes;
+}
+
 /*
  * Another process may use what is appended or reserved, so it cannot be taken back: growing does not begin where it
- * cannot end. ext4 takes all free blocks before it fails (fs/ext4/extents.c ext4_alloc_file_blocks).
+ * cannot end. Where it can be taken back that holds on ext4, which takes all free blocks before it fails, so that other
+ * processes find none meanwhile. XFS may free more when it runs out (fs/xfs/xfs_icache.c xfs_blockgc_free_space).
  */
-static int is_room_for(struct pm_file *f, uint64_t missing)
+static int is_room_for(struct pm_file *f, uint64_t end)
 {
 	struct statfs stfs;
-	uint64_t held = f->stx.stx_blocks * 512;
-	if (f->unnamed || f->alone || PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) || !stfs.f_blocks)
+	uint64_t missing = end - f->original_size;
+	if (PM_RETRY(pm_sys->fstatfs(f->fd, &stfs)) || !stfs.f_blocks)
 		return 0;
 	f->f_type = (uint32_t)stfs.f_type;
-	/* The blocks were reserved beyond the end before. */
-	held = held > f->original_size ? held - f->original_size : 0;
-	missing = missing > held ? missing - held : 0;
-	return missing / (uint64_t)stfs.f_bsize > stfs.f_bfree ? -ENOSPC : 0;
+	if ((f->unnamed || f->alone) && !pm_has_quirk(f->f_type, PM_FS_TAKES_ALL_BLOCKS))
+		return 0;
+	if (missing / (uint64_t)stfs.f_bsize <= stfs.f_bfree)
+		return 0;
+	uint64_t there = held(f, end);
+	return there < missing && (missing - there) / (uint64_t)stfs.f_bsize > stfs.f_bfree ? -ENOSPC : 0;
 }
 
 static int grow_without_fallocate(struct pm_file *f, uint64_t end, bool sparse)
@@ -277,7 +302,7 @@ static int grow_by_fallocate(struct pm_file *f, uint64_t end, bool sparse)
 {
 	/* A sparse file gets its last block, which sets the size. */
 	uint64_t from = sparse ? end - 1 : f->original_size;
-	int rc = sparse ? 0 : is_room_for(f, end - f->original_size);
+	int rc = sparse ? 0 : is_room_for(f, end);
 	if (!rc && !f->unnamed) {
 		rc = reserve(f, from, end - from);
 		from = end - 1;

@@ -165,6 +165,10 @@ static const struct {
 	    "fs/btrfs/inode.c btrfs_page_mkwrite (fs/btrfs/file.c from 6.9)",
 	    "read, not shown; tests/unit/test_copying.c", "pm_durability(7), A file system that is full or frozen"),
 
+	/* Of its count of free blocks: fs/ext4/super.c ext4_statfs. */
+	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_TAKES_ALL_BLOCKS, "fs/ext4/extents.c ext4_alloc_file_blocks",
+	    "read, not shown; tests/unit/test_faults.c", "pm_file(7), Creating and growing"),
+
 	/* Where it keeps what leads to the data. */
 	ROW(ALWAYS, NEVER, EXT4_SUPER_MAGIC, PM_FS_JOURNAL_DEVICE, "fs/ext4/super.c ext4_get_dev_journal",
 	    "tests/guest/test_backing.c", "pm_below(7), Memory below"),

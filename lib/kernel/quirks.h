@@ -46,6 +46,8 @@ enum pm_quirk_bit {
 
 	PM_FS_LARGE_FOLIOS = 1u << 22, /* the page cache holds its files in folios of up to some MiB */
 
+	PM_FS_TAKES_ALL_BLOCKS = 1u << 27, /* a fallocate(2) that fails took all; f_bfree counts every free block */
+
 	PM_FS_LEASES_PROVE = 1u << 19, /* a write lease shows that no other process has the file open */
 
 	/* Of any file system: */

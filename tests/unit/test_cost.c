@@ -300,7 +300,7 @@ END_TEST
 	"statx " BELOW_MEMORY " wrong_sync wrong_sync " TRIAL " " REGION " wrong_sync ioctl " MOUNTED " " LOOK
 /* The room for the new part is tried before the file grows. */
 #define GROW                                                                                                           \
-	"statx_now statx mmap munmap getrlimit_fsize getlease lease_signal setlease lease_silence statx "              \
+	"statx_now statx mmap munmap getrlimit_fsize getlease lease_signal setlease lease_silence statx fstatfs "      \
 	"fallocate_keep_size fallocate fsync faccessat2_write statx"
 #define SHRINK "statx_now statx statx mremap ftruncate fsync faccessat2_write"
 #define SEE_ANEW "statx_now ioctl"
