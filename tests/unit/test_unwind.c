@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "machine/machine.h"
 #include "providers/providers.h"
-#include "sys/sys.h"
 #include "unit.h"
 
 #define MOST 256
@@ -210,7 +210,7 @@ END_TEST
 
 /* ---- Which pipe it is ---- */
 
-static const struct pm_sys *real;
+static struct machine machine;
 static int opened[2];
 
 /* The table is read a second time when libunwind has returned: by then another thread has opened a pipe too. */
@@ -219,24 +219,21 @@ static int list_with_anothers(const char *directory, void (*visit)(void *arg, co
 	static unsigned lists;
 	if (!strcmp(directory, "/proc/self/fd") && lists++ == 1)
 		ck_assert_int_eq(pipe2(opened, O_CLOEXEC | O_NONBLOCK), 0);
-	return real->each_entry(directory, visit, arg);
+	return machine.below->each_entry(directory, visit, arg);
 }
 
 static int list_nothing(const char *directory, void (*visit)(void *arg, const char *entry), void *arg)
 {
-	return strcmp(directory, "/proc/self/fd") ? real->each_entry(directory, visit, arg) : -ENOENT;
+	return strcmp(directory, "/proc/self/fd") ? machine.below->each_entry(directory, visit, arg) : -ENOENT;
 }
 
 START_TEST(which_pipe_is_not_certain)
 {
 	fake_stop();
-	struct pm_sys sys = *pm_sys;
-	real = pm_sys;
-	sys.each_entry = _i ? list_nothing : list_with_anothers;
-	pm_sys = &sys;
+	machine_put(&machine, MACHINE(.each_entry = _i ? list_nothing : list_with_anothers));
 	meet_event(); /* without /proc none; else the one that libunwind opens its pipe in */
 	check_not_used();
-	pm_sys = real;
+	machine_remove(&machine);
 }
 END_TEST
 
