@@ -19,7 +19,8 @@ static const struct {
 	[PM_REASON_NONE] = {"none", "every fact holds"},
 	[PM_REASON_PRIVATE] = {"private", "a private copy never reaches the file"},
 	[PM_REASON_ANONYMOUS] = {"anonymous", "the mapping has no file"},
-	[PM_REASON_VOLATILE] = {"volatile", "the file system or region keeps its data in volatile memory"},
+	[PM_REASON_VOLATILE] = {"volatile", "the file system, or what lies below it, keeps its data in volatile "
+	                                    "memory or leaves syncs out"},
 	[PM_REASON_AVOIDED] = {"avoided", "the caller asked for the kernel's write-back"},
 	[PM_REASON_ENV_OVERRIDE] = {"env-override", "PMDIRECT_GRANULARITY in the environment lowers the promise"},
 	[PM_REASON_MAP_SYNC_IGNORED] = {"map-sync-ignored",
@@ -279,7 +280,7 @@ static void say_nature(struct pm_text *t, const struct pm_report *r)
 	else if (r->reason == PM_REASON_ANONYMOUS)
 		say(t, "The mapping is memory without a file, which ends with the process. ");
 	else if (r->reason == PM_REASON_VOLATILE && says(r, PM_EV_VOLATILE, PM_YES))
-		say(t, "The file is kept in memory (%.55s), which a power failure loses. ",
+		say(t, "No store in the file is safe from a power failure (%.55s). ",
 		    r->evidence[PM_EV_VOLATILE].text);
 }
 

@@ -55,7 +55,8 @@ int pm_shape_check_medium(const struct pm_file *f, const struct pm_evidence *e)
 {
 	return e[PM_EV_VOLATILE].state == PM_YES
 	               ? pm_fail(-EOPNOTSUPP, f->call, f->name,
-	                         "PM_FROM_MEDIUM: there is no medium: the backing keeps its data in memory")
+	                         "PM_FROM_MEDIUM: there is no medium that keeps what is stored (%s)",
+	                         e[PM_EV_VOLATILE].text)
 	               : 0;
 }
 

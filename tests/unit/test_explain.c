@@ -142,7 +142,7 @@ START_TEST(the_first_sentence_is_what_the_mapping_is)
 	} natures[] = {{PM_PRIVATE, false, "The mapping is a private copy"},
 	               {PM_PRIVATE, true, "The mapping is a private copy"},
 	               {PM_ANONYMOUS, false, "The mapping is memory without a file"},
-	               {0, true, "The file is kept in memory (tmpfs)"},
+	               {0, true, "No store in the file is safe from a power failure (tmpfs)"},
 	               {0, false, "Stores become durable"}};
 	bool has_file = !(natures[_i].flags & PM_ANONYMOUS);
 	const char *path = has_file ? unit_file("file", 4096) : NULL;
