@@ -4,8 +4,8 @@
  * two pages with others' stores in between, and a log drained every 8 records; against libpmem2 (a synchronous msync a
  * flush) and against what a program can do that remembers its pages itself: one msync from the first to the last, one
  * fdatasync, or a sync_file_range of each run of pages and the msync of the last, which on ext4 and XFS is known to be
- * durable (lib/durability/medium.c). Once with the cache as a first walk through the file leaves it, where readahead
- * makes folios of up to megabytes and a store makes all of its folio dirty; and once with folios of a page
+ * durable (lib/durability/writeback_calls.c). Once with the cache as a first walk through the file leaves it, where
+ * readahead makes folios of up to megabytes and a store makes all of its folio dirty; and once with folios of a page
  * (MADV_RANDOM). Usage: page_flush [DIRECTORY]
  */
 #include <fcntl.h>

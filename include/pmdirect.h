@@ -12,7 +12,7 @@
  * pm_durability(7). Conventions that hold unless a comment says otherwise:
  *
  *   Errors   A function returning int returns 0, or a negative errno (errno(3)) or PM_E code. pm_strerror() names it;
- *            pm_error_detail() is a sentence with call, path and reason. A failing call undoes what it made.
+ *            pm_error_detail() is a sentence with call, path and reason. A failing call undoes all but what it stored.
  *   Units    Lengths and offsets are bytes. A range that leaves the mapping is -ERANGE. Length 0 does nothing and
  *            returns 0. A NULL mapping or result is -EINVAL, as is a size that the struct never had.
  *   End      If another process truncates the file inside the mapping, calls on a range beyond the end, and drains of
@@ -52,7 +52,7 @@ extern "C" {
 
 /* What a store still needs to become durable. Ordered: a larger value promises more. */
 enum pm_granularity {
-	PM_GRANULARITY_UNKNOWN = 0, /* only in a report of pm_probe(): it could not be determined */
+	PM_GRANULARITY_UNKNOWN = 0, /* pm_probe() could not determine it, or there was none: before pm_map() */
 	PM_NONE = 1,                /* nothing is known to help */
 	PM_PAGE = 2,                /* kernel write-back of whole pages */
 	PM_CACHE_LINE = 3,          /* CPU write-back of cache lines and a fence */
@@ -303,7 +303,7 @@ PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_
 PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping **ret_mapping);
 
 /* pm_unmap(3): drains what was flushed and ends the mapping, whatever the drain returned. Waits for an event handler.
- * Returns: 0, or an error of pm_drain(), also of an earlier one: -ERANGE: the file ends before something flushed.
+ * Returns: 0, also of NULL, or an error of pm_drain(), also an earlier one: -ERANGE: it ends before something flushed.
  * Crash: stores that were never flushed may be lost. */
 PM_API int pm_unmap(struct pm_mapping *mapping);
 

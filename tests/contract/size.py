@@ -11,6 +11,7 @@ in one file only, so that a backtrace or a profile says which one it met.
 
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -101,7 +102,9 @@ def stray(tracked):
 
 
 def tracked_files(root):
-    """Empty where the tree is no clone, an unpacked archive for instance."""
+    """Empty where the tree is no clone, an unpacked archive for instance, or git is missing."""
+    if not shutil.which("git"):
+        return []
     listed = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], capture_output=True, check=False, text=True)
     return listed.stdout.split("\0")[:-1] if listed.returncode == 0 else []
 
