@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Names of enums, sentences for events, and the log. */
+/* Names of enums, sentences for events, the log, and the text that they are made of. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "facts/text.h"
 #include "unit.h"
 
 #define SIZE 65536u
@@ -175,6 +176,28 @@ START_TEST(a_line_of_the_log_is_one)
 }
 END_TEST
 
+/* ---- A text that may be longer than its buffer ---- */
+
+START_TEST(a_text_counts_behind_its_buffer)
+{
+	static const char whole[] = "one, 2, three";
+	char buffer[sizeof(whole) + 2];
+	for (size_t room = 0; room <= sizeof(buffer); room++) {
+		struct pm_text t = {.at = room ? buffer : NULL, .room = room};
+		memset(buffer, '#', sizeof(buffer));
+		pm_text_say(&t, "one, ");
+		pm_text_say(&t, "%d, ", 2);
+		pm_text_say(&t, "%s", "");
+		pm_text_say(&t, "three ");
+		ck_assert_int_eq(pm_text_end(&t), (int)strlen(whole));
+		size_t kept = room < sizeof(whole) ? room : sizeof(whole);
+		ck_assert(!kept || (!memcmp(buffer, whole, kept - 1) && !buffer[kept - 1]));
+		for (size_t at = room; at < sizeof(buffer); at++)
+			ck_assert_int_eq(buffer[at], '#');
+	}
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("words");
@@ -183,5 +206,6 @@ int main(void)
 	tcase_add_loop_test(c, an_event_in_a_sentence, 0, sizeof(sentences) / sizeof(sentences[0]));
 	tcase_add_test(c, every_kind_has_a_sentence);
 	tcase_add_test(c, the_log_hears_of_each_event);
+	tcase_add_test(c, a_text_counts_behind_its_buffer);
 	return unit_run();
 }
