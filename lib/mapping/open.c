@@ -9,6 +9,7 @@
 #include "durability/writeback_calls.h"
 #include "error.h"
 #include "facts/evidence.h"
+#include "facts/extents.h"
 #include "facts/gather.h"
 #include "facts/name.h"
 #include "facts/subject.h"
@@ -155,6 +156,15 @@ static int decide(struct pm_mapping *m, const struct pm_options *o, pm_evidence_
 	return m->terms.decision.verdict == PM_VERDICT_REFUSED ? pm_assess_refuse(f, &m->terms.decision) : 0;
 }
 
+/* A decision for pages needs no extents; a hole or a clone is an event only where there was none before. */
+static void take_snapshot(struct pm_mapping *m, pm_evidence_table e, struct pm_subject *s)
+{
+	pm_own_write_end(&m->observed.sources);
+	if (m->observed.events.has_listener && e[PM_EV_ALLOCATED].state == PM_UNKNOWN)
+		pm_evidence_extents(e, s);
+	pm_snapshot_take(&m->observed.snapshot, e, s, m->mapped.range);
+}
+
 /* The options are checked; m->file is open. On failure the caller undoes and closes the file. */
 static int establish(struct pm_mapping *m, const struct pm_options *o)
 {
@@ -192,8 +202,7 @@ static int establish(struct pm_mapping *m, const struct pm_options *o)
 	choose_strategy(m, &s);
 	if (f->created)
 		pm_name_remember(&f->place, f->fd, &f->stx);
-	pm_own_write_end(&m->observed.sources);
-	pm_snapshot_take(&m->observed.snapshot, e, &s, m->mapped.range);
+	take_snapshot(m, e, &s);
 	return 0;
 }
 

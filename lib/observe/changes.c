@@ -132,4 +132,7 @@ void pm_snapshot_take(struct pm_snapshot *seen, const struct pm_evidence *e, con
 	seen->is_taken = false;
 	pm_changes_find(seen, e, s, range, false);
 	seen->size = s->stx.stx_size;
+	/* The file system has served the call that takes the snapshot. */
+	if (seen->fs_online == PM_UNKNOWN)
+		seen->fs_online = PM_YES;
 }

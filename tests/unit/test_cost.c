@@ -404,8 +404,9 @@ END_TEST
 
 /*
  * The first mapping starts the watcher, which has four descriptors; each further one shows three of them to be the
- * library's still, adds the file to the inotify instance, takes what that announces, and wakes the thread. That is at
- * most three times the calls of a mapping that is not watched.
+ * library's still, adds the file to the inotify instance, takes what that announces, asks for the extents, with which
+ * the first look compares, and wakes the thread. That is at most three times the calls of a mapping that is not
+ * watched.
  */
 #define KEEP "fcntl_setsig"
 #define WATCH_FILE "fcntl_getsig inotify_add"
@@ -415,9 +416,9 @@ START_TEST(what_watching_costs)
 {
 	static const char *const map[] = {
 		"openat statx eventfd " KEEP " signalfd " KEEP " openat " KEEP " inotify " KEEP " " WATCH_FILE
-		" wrong_sync readlinkat mmap madvise cachestat " TAKE " " RING,
+		" wrong_sync readlinkat mmap madvise cachestat " TAKE " ioctl " RING,
 		"openat statx fcntl_getsig fcntl_getsig fcntl_getsig " WATCH_FILE
-		" wrong_sync readlinkat mmap madvise cachestat " TAKE " " RING};
+		" wrong_sync readlinkat mmap madvise cachestat " TAKE " ioctl " RING};
 	struct pm_mapping *watched[2];
 	start(WATCHED);
 	for (unsigned i = 0; i < 2; i++) {

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Without inotify a mapping is made all the same, says what it misses, and notices the rest by looks. */
+/*
+ * Without inotify a mapping is made all the same, says what it misses, and notices the rest by looks. What happens
+ * before the first look is noticed as well.
+ */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -104,11 +108,60 @@ START_TEST(a_shutdown_takes_no_name)
 }
 END_TEST
 
+/* ---- Before the first look ---- */
+
+static const struct fake_extent with_hole[] = {{.logical = 0, .length = 8192}, {.logical = 16384, .length = 1 << 20}};
+static const struct fake_extent with_clone[] = {
+	{.logical = 0, .length = 8192}, {.logical = 8192, .length = 1 << 20, .flags = FIEMAP_EXTENT_SHARED}};
+
+static void hear(struct pm_mapping *m, const struct pm_event *event, void *arg)
+{
+	(void)m;
+	*(enum pm_event_kind *)arg = event->kind;
+}
+
+static const struct {
+	const struct fake_extent *extents; /* two of them; NULL: the file system is shut down */
+	unsigned flags;
+	bool is_handled;
+	enum pm_event_kind kind;
+} early[] = {
+	{NULL, 0, false, PM_EVENT_FS_OFFLINE},
+	{NULL, PM_WATCH, false, PM_EVENT_FS_OFFLINE},
+	{with_hole, PM_WATCH, false, PM_EVENT_HOLE},
+	{with_hole, 0, true, PM_EVENT_HOLE},
+	{with_clone, PM_LEASE, false, PM_EVENT_SHARED},
+	{with_clone, 0, true, PM_EVENT_SHARED},
+};
+
+/* What happens directly after pm_map() is an event of a mapping that wants events. */
+START_TEST(the_first_look_compares_with_the_map)
+{
+	enum pm_event_kind last = 0;
+	leased_path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	struct pm_mapping *m = unit_map(leased_path, UNIT_OPTIONS(.flags = early[_i].flags, .event_arg = &last,
+	                                                          .on_event = early[_i].is_handled ? hear : NULL));
+	fake.machine.extents = early[_i].extents;
+	fake.machine.extent_count = 2;
+	fake.machine.statx_errno = early[_i].extents ? 0 : EIO;
+	if (early[_i].is_handled) {
+		unit_query(m);
+		ck_assert_int_eq(last, early[_i].kind);
+	} else {
+		ck_assert_int_eq(next_of(m, early[_i].kind).kind, early[_i].kind);
+	}
+	fake.machine.statx_errno = 0;
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("unwatched");
 	tcase_add_loop_test(c, a_shutdown_takes_no_name, 0, 2);
 	tcase_add_loop_test(c, a_mapping_without_inotify, 0, (int)(sizeof(errors) / sizeof(errors[0])));
+	tcase_add_loop_test(c, the_first_look_compares_with_the_map, 0, (int)(sizeof(early) / sizeof(early[0])));
 	tcase_add_test(c, a_report_tells_who_is_watched);
 	tcase_add_test(c, a_lease_without_inotify);
 	return unit_run();
