@@ -213,6 +213,14 @@ static void region_rows(pm_evidence_table e, const struct region *r)
 
 /* ---- Devices upon devices ---- */
 
+/* Of two noes, that of an NVDIMM that saves nothing has a value. */
+static bool is_worse(const struct pm_evidence *other, const struct pm_evidence *e)
+{
+	if (e->state == PM_NO)
+		return other->state == PM_NO && other->value && !e->value;
+	return other->state == PM_NO || other->state < e->state;
+}
+
 /* If a file may lie on two devices, the one that promises less counts: no before unknown before yes. */
 static void take_worse_rows(pm_evidence_table e, const pm_evidence_table other, bool first)
 {
@@ -220,9 +228,7 @@ static void take_worse_rows(pm_evidence_table e, const pm_evidence_table other, 
 	                                            PM_EV_DOMAIN,     PM_EV_ARMED,      PM_EV_CPU_CACHE,
 	                                            PM_EV_DEEP_FLUSH, PM_EV_WRITE_CACHE};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		enum pm_state now = e[rows[i]].state, then = other[rows[i]].state;
-		bool worse = now != PM_NO && (then == PM_NO || then < now);
-		if (first || worse)
+		if (first || is_worse(&other[rows[i]], &e[rows[i]]))
 			e[rows[i]] = other[rows[i]];
 	}
 	if (other[PM_EV_VOLATILE].state == PM_YES)
