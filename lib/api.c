@@ -204,14 +204,16 @@ int pm_event_fd(struct pm_mapping *m)
 	if (pm_mapping_backing(m) == PM_BACKING_ANONYMOUS)
 		return pm_fail(-EOPNOTSUPP, "pm_event_fd", m->name, "anonymous memory has no file to watch");
 	int fd = pm_mapping_event_fd(m);
+	if (fd >= 0)
+		return fd;
 	if (fd == -EBADF)
 		return pm_fail(fd, "pm_event_fd", m->name,
 		               "the program closed or replaced the descriptor of the file, or the one that an earlier "
 		               "call returned: unmap and map again");
 	char limit[120];
-	return fd < 0 ? pm_fail(fd, "pm_event_fd", m->name, "the mapping cannot be watched: %s",
-	                        pm_limit_name(limit, sizeof(limit), 0, fd) ? limit : pm_strerror(fd))
-	              : fd;
+	bool is_named = pm_limit_name(limit, sizeof(limit), (enum pm_wanted)m->listener.wanted, 0, fd);
+	return pm_fail(fd, "pm_event_fd", m->name, "the mapping cannot be watched: %s",
+	               is_named ? limit : pm_strerror(fd));
 }
 
 int pm_next_event(struct pm_mapping *m, struct pm_event *event, size_t event_size)

@@ -16,6 +16,7 @@
 struct pm_listener {
 	int fd;         /* the epoll; 0: not made */
 	bool throttled; /* no scan until the timer expires */
+	unsigned char wanted; /* enum pm_wanted: by the call that failed, if the open did */
 	struct pm_kept epoll, mounts, timer;
 };
 

@@ -47,7 +47,7 @@ int pm_mapping_watch_start(struct pm_mapping *m, const struct pm_options *o)
 	char limit[120];
 	if (rc)
 		return pm_fail(rc, m->file.call, m->file.name, "the file cannot be watched: %s",
-		               pm_limit_name(limit, sizeof(limit), 0, rc) ? limit : pm_strerror(rc));
+		               pm_limit_name(limit, sizeof(limit), PM_WANTED_THREAD, 0, rc) ? limit : pm_strerror(rc));
 	struct pm_lease *lease = &m->observed.lease;
 	if (!lease->is_wanted || lease->is_held || o->sync != PM_GUARANTEE)
 		return 0;

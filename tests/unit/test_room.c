@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "kernel/limits.h"
 #include "unit.h"
 
 #define SIZE 65536u
@@ -266,6 +267,43 @@ START_TEST(a_shortage_of_descriptors_is_named)
 }
 END_TEST
 
+/* The errno is that of a lock; what failed is the thread. */
+START_TEST(a_shortage_of_threads_is_named)
+{
+	const char *path = unit_file("file", SIZE);
+	struct pm_mapping *m;
+	struct rlimit old;
+	if (!limit_room(SIZE * 16, &old))
+		return;
+	check_sentence(pm_map(path, UNIT_OPTIONS(.flags = PM_WATCH), &m), -EAGAIN, "cannot be watched", "RLIMIT_AS is");
+	setrlimit(RLIMIT_AS, &old);
+	char text[120];
+	ck_assert(pm_limit_name(text, sizeof(text), PM_WANTED_THREAD, 0, -EAGAIN));
+	ck_assert_ptr_nonnull(strstr(text, "RLIMIT_NPROC"));
+}
+END_TEST
+
+static const struct {
+	enum fake_call call;
+	int error;
+	const char *word;
+} of_inotify[] = {
+	{FAKE_inotify, EMFILE, "fs.inotify.max_user_instances, which is "},
+	{FAKE_inotify_add, ENOSPC, "fs.inotify.max_user_watches"},
+	{FAKE_eventfd, EMFILE, "RLIMIT_NOFILE is"},
+};
+
+START_TEST(a_shortage_of_inotify_is_named)
+{
+	const char *path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	struct pm_mapping *m = unit_map(path, NULL);
+	fake_fail(of_inotify[_i].call, 0, of_inotify[_i].error);
+	check_sentence(pm_event_fd(m), -of_inotify[_i].error, "cannot be watched", of_inotify[_i].word);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 int main(void)
 {
 	if (unit_is_emulated()) {
@@ -283,5 +321,7 @@ int main(void)
 	tcase_add_test(c, the_limit_of_locks_is_named);
 	tcase_add_loop_test(c, a_shortage_of_evidence_is_named, 0, (int)(sizeof(shortages) / sizeof(shortages[0])));
 	tcase_add_loop_test(c, a_shortage_of_descriptors_is_named, 0, 2);
+	tcase_add_test(c, a_shortage_of_threads_is_named);
+	tcase_add_loop_test(c, a_shortage_of_inotify_is_named, 0, (int)(sizeof(of_inotify) / sizeof(of_inotify[0])));
 	return unit_run();
 }
