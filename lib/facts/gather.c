@@ -247,7 +247,7 @@ void pm_evidence_for_decision(pm_evidence_table e, struct pm_subject *s, bool tr
 	pm_evidence_set(&e[PM_EV_LEASE_HELD], s->lease_held ? PM_YES : PM_NO, 0, LEASE_SOURCE, NULL);
 	pm_evidence_file_system(e, s);
 	if (s->backing == PM_BACKING_FILE)
-		pm_evidence_below(e, s, s->map || s->is_guaranteed);
+		pm_evidence_below(e, s, s->map || s->is_anew);
 	sync_ignored(e, s, s->syncs);
 	if (try_sync && s->backing != PM_BACKING_PRIVATE)
 		for_lines(e, s);

@@ -38,8 +38,8 @@ struct region {
 };
 
 /*
- * The attributes of a region do not change while its device stays at the same place, except those that root writes.
- * They are read once, so that mapping stays cheap, and again for every report.
+ * What a region is does not change while its device stays at the same place, except what root writes. It is read once,
+ * so that mapping stays cheap, and again under a guarantee and for every report.
  */
 static struct {
 	pthread_mutex_t lock;
@@ -101,7 +101,8 @@ static int take_attribute(struct region *r, const char *directory, const char *n
 	return rc;
 }
 
-static void read_region(struct region *r, const char *bus, const char *device)
+/* What the region is. */
+static void read_region(struct region *r, const char *bus)
 {
 	char directory[320];
 	snprintf(directory, sizeof(directory), ND_DEVICES "ndbus%u", (unsigned)strtoul(bus, NULL, 10));
@@ -110,6 +111,11 @@ static void read_region(struct region *r, const char *bus, const char *device)
 	take_attribute(r, directory, "devtype", r->devtype, sizeof(r->devtype));
 	r->domain_error = take_attribute(r, directory, "persistence_domain", r->domain, sizeof(r->domain));
 	take_attribute(r, directory, "deep_flush", r->deep_flush, sizeof(r->deep_flush));
+}
+
+/* What can change while it is there: no answer is taken from an earlier time. */
+static void read_state(struct region *r, const char *device)
+{
 	pm_evidence_armed(&r->armed, r->number);
 	if (r->armed.error && r->armed.error != ENOENT)
 		r->shortage = -r->armed.error;
@@ -131,8 +137,6 @@ static int read_link(struct pm_subject *s, const char *device, unsigned depth, c
 /* Returns 0 with *r filled, -ENOTBLK for a device that only stands on others, or another -errno. */
 static int find_region(struct pm_subject *s, const char *device, unsigned depth, struct region *r)
 {
-	/* A mapped subject belongs to a report: read the attributes again. */
-	bool fresh = s->map != NULL;
 	memset(r, 0, sizeof(*r));
 	int rc = read_link(s, device, depth, r->link);
 	if (rc)
@@ -140,13 +144,15 @@ static int find_region(struct pm_subject *s, const char *device, unsigned depth,
 	const char *bus = strstr(r->link, "/ndbus"), *region = strstr(r->link, "/region");
 	if (!bus || !region)
 		return strstr(r->link, "/virtual/block/") ? -ENOTBLK : -ENODEV;
-	if (!fresh && cache_find(r))
-		return 0;
-	r->number = (unsigned)strtoul(region + strlen("/region"), NULL, 10);
-	read_region(r, bus + strlen("/ndbus"), device);
-	/* A partial answer is shown and not cached. */
-	if (!r->shortage)
-		cache_add(r);
+	/* A mapped subject belongs to a report. */
+	if (s->map || s->is_anew || !cache_find(r)) {
+		r->number = (unsigned)strtoul(region + strlen("/region"), NULL, 10);
+		read_region(r, bus + strlen("/ndbus"));
+		/* A partial answer is shown and not cached. */
+		if (!r->shortage)
+			cache_add(r);
+	}
+	read_state(r, device);
 	return 0;
 }
 
@@ -243,6 +249,7 @@ struct below {
 	struct pm_subject *s;
 	char directory[320];
 	unsigned depth, count;
+	bool differ; /* not all are of one region */
 	int rc;
 };
 
@@ -255,7 +262,9 @@ static void visit_device(void *arg, const char *name)
 		return;
 	snprintf(device, sizeof(device), "%s/%s", b->directory, name);
 	pm_evidence_clear(found);
+	unsigned before = b->s->found.region;
 	b->rc = gather(found, b->s, device, b->depth + 1);
+	b->differ |= b->count && b->s->found.region != before;
 	if (!b->rc)
 		take_worse_rows(b->e, found, !b->count++);
 }
@@ -267,6 +276,8 @@ static int gather_below(pm_evidence_table e, struct pm_subject *s, const char *d
 		return -ELOOP;
 	snprintf(b.directory, sizeof(b.directory), "%s/slaves", device);
 	int rc = pm_sys->each_entry(b.directory, visit_device, &b);
+	/* What is known of one says nothing of the others. */
+	s->found.region = b.differ ? PM_NO_REGION : s->found.region;
 	return rc ? rc : b.rc ? b.rc : b.count ? 0 : -ENODEV;
 }
 

@@ -41,7 +41,7 @@ struct pm_subject {
 	enum pm_access access;
 	bool is_borrowed;           /* fd is the caller's, and no other description may be opened */
 	bool just_opened;           /* for writing, by the current call */
-	bool is_guaranteed;         /* nothing that can change is taken from an earlier look */
+	bool is_anew;               /* nothing that can change is taken from an earlier look */
 	unsigned syncs;             /* the PM_CALL_... of sys.h that make the mapping durable, as far as known by now */
 	unsigned syncs_of_lines;    /* of them those that made durable what lines depend on */
 	bool unseen;                /* nothing may be changed, not even without a trace in the content */

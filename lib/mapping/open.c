@@ -134,7 +134,7 @@ static int decide(struct pm_mapping *m, const struct pm_options *o, pm_evidence_
 	pm_assess_subject(f, &m->mapped.requested, m->mapped.range, !(o->flags & PM_READ_ONLY), s);
 	s->syncs = m->mapped.syncs = pm_assess_syncs(f, o);
 	s->syncs_of_lines = m->mapped.syncs_of_lines = pm_assess_syncs_of_lines(f);
-	s->is_guaranteed = o->sync == PM_GUARANTEE;
+	s->is_anew = o->sync == PM_GUARANTEE;
 	s->just_opened = !f->callers && !f->borrowed && !(o->flags & (PM_READ_ONLY | PM_PRIVATE));
 	s->lease_held = m->observed.lease.is_held;
 	s->lease_error = m->observed.lease.error;

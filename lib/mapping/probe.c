@@ -56,6 +56,7 @@ static int assess(struct pm_file *f, const struct pm_options *o, struct pm_span 
 	/* The stand-in for a missing file has no name. */
 	s.name = f->created ? NULL : s.name;
 	s.unseen = true;
+	s.is_anew = true;
 	pm_evidence_for_decision(r->evidence, &s, o->sync != PM_AVOID && o->direct != PM_AVOID);
 	int rc = o->sync == PM_GUARANTEE ? pm_evidence_shortage(r->evidence) : 0;
 	if (rc)

@@ -384,7 +384,7 @@ END_TEST
 
 /* ---- What is remembered ---- */
 
-/* Nothing more is asked at pm_map() once the mount is known; a query, and a guarantee, look anew. */
+/* Nothing more is asked at pm_map() once the mount is known; a query, a probe and a guarantee look anew. */
 START_TEST(a_mount_that_is_known)
 {
 	fake_start(&fake_plain);
@@ -396,6 +396,10 @@ START_TEST(a_mount_that_is_known)
 	ck_assert_uint_eq(fake_calls(FAKE_readlinkat), 1); /* the file's name */
 	/* Remounted meanwhile. */
 	fake.machine.mount = "ext4 /dev/sda rw,nobarrier";
+	struct pm_report r;
+	unit_ok(pm_probe(unit_path("file"), UNIT_OPTIONS(.sync = PM_GUARANTEE), &r, sizeof(r)));
+	ck_assert_int_eq(r.granularity, PM_NONE);
+	ck_assert_int_eq(r.verdict, PM_VERDICT_REFUSED);
 	ck_assert_int_eq(pm_map(unit_path("file"), UNIT_OPTIONS(.sync = PM_GUARANTEE), &refused), -PM_EVOLATILE);
 	ck_assert_int_eq(unit_query(m)->granularity, PM_NONE);
 	/* By now that is known too, and looked at each time until it is mended. */

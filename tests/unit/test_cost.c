@@ -378,7 +378,9 @@ END_TEST
 /* Where lines are chosen: the file and its path are synced, the extents looked at again. */
 #define PUBLISH " fsync faccessat2_write syncfs ioctl "
 
-/* The region is known from the mapping before. */
+/* What the region is was read for the mapping before; what can change of it is read anew. */
+#define STATE " openat fstatfs read close"
+#define STATE_OF_REGION STATE STATE " openat" STATE STATE
 static const struct {
 	enum state state;
 	const char *cost;
@@ -386,9 +388,10 @@ static const struct {
 	{PAGES, "openat statx wrong_sync readlinkat mmap madvise cachestat"},
 	{READ_ONLY, "openat statx fstatfs wrong_sync readlinkat mmap"},
 	{VOLATILE, "openat statx readlinkat mmap"},
-	{LINES, "openat statx wrong_sync " TRIAL " statx wrong_sync wrong_sync ioctl " MOUNTED
+	{LINES, "openat statx wrong_sync " TRIAL " statx" STATE_OF_REGION " wrong_sync wrong_sync ioctl " MOUNTED
 	 " readlinkat" PUBLISH "mmap"},
-	{BYTES, "openat statx wrong_sync " TRIAL " statx wrong_sync wrong_sync ioctl " MOUNTED
+	{BYTES, "openat statx wrong_sync " TRIAL " statx" STATE STATE STATE_OF_REGION
+	 " wrong_sync wrong_sync ioctl " MOUNTED
 	 " readlinkat" PUBLISH "mmap"},
 };
 

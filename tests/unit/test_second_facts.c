@@ -107,7 +107,23 @@ START_TEST(it_is_looked_at_anew)
 }
 END_TEST
 
-/* Of two devices below the worse counts. */
+/* Nor is it for the mapping after. */
+START_TEST(a_later_mapping_looks_anew)
+{
+	struct fake_region region = *fake_dax.region;
+	fake_start(&fake_dax);
+	fake.machine.region = &region;
+	unit_ok(pm_unmap(unit_map(unit_file("file", SIZE), NULL)));
+	ck_assert_int_eq(guaranteed(), 0);
+	region.flags[0] = "not_armed ";
+	ck_assert_int_eq(guaranteed(), -PM_EVOLATILE);
+	struct pm_mapping *m = unit_map(unit_path("file"), NULL);
+	ck_assert_int_eq(pm_granularity_of(m), PM_NONE);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* Of two devices below the worse counts, and what is known of one region alone is not told. */
 START_TEST(one_below_is_not_armed)
 {
 	struct fake_region good = *fake_dax.region, bad = good;
@@ -118,9 +134,11 @@ START_TEST(one_below_is_not_armed)
 	fake.machine.region = NULL;
 	fake.machine.below[_i % 2] = &bad;
 	fake.machine.below[!(_i % 2)] = &good;
+	fake.machine.health = &(struct fake_health){.bad_blocks = "", .numa_node = "1\n"};
 	const struct pm_report *r = report_of(NULL);
 	ck_assert_int_eq(r->evidence[PM_EV_ARMED].state, PM_NO);
 	ck_assert_int_eq(r->granularity, PM_NONE);
+	ck_assert_int_eq(r->evidence[PM_EV_NUMA_NODE].state, PM_UNKNOWN);
 }
 END_TEST
 
@@ -308,6 +326,7 @@ int main(void)
 	TCase *c = unit_case("second_facts");
 	tcase_add_loop_test(c, a_region_is_as_good_as_its_dimms, 0, (int)COUNT(dimms));
 	tcase_add_test(c, it_is_looked_at_anew);
+	tcase_add_test(c, a_later_mapping_looks_anew);
 	tcase_add_loop_test(c, one_below_is_not_armed, 0, 4);
 	tcase_add_loop_test(c, an_accepted_flag_must_be_set, 0, 2);
 	tcase_add_loop_test(c, a_flag_that_is_not_shown_is_not_believed, 0, 2);
