@@ -3,7 +3,8 @@
 """Prints how many tests passed, failed and were skipped, from the test logs (JSON lines) of meson, and which failed,
 with the rows of tests that have many.
 
-  tally.py [--slowest N] LOG...    N: prints the slowest of them instead, with their seconds
+  tally.py [--slowest N] LOG...    N: prints the slowest of them instead, with their seconds, and those of CPUs where
+                                   scripts/timed ran them: in the others are what more tests did at the same time
 """
 
 import argparse
@@ -13,6 +14,7 @@ import re
 
 PASSED = {"OK", "EXPECTEDFAIL"}
 SKIPPED = {"SKIP", "IGNORED"}
+LONG = 60  # seconds; a test above it should be two
 
 
 def read(paths):
@@ -35,9 +37,15 @@ def print_counts(tests):
     print(*counts, *failed)
 
 
+def of_cpus(test):
+    found = re.findall(r"^seconds of CPUs: ([0-9.]+) \+ ([0-9.]+)$", test.get("stderr", ""), re.M)
+    return f"{sum(map(float, found[-1])):6.0f} s of CPUs" if found else " " * 16
+
+
 def print_slowest(tests, count):
     for build, name, test in sorted(tests, key=lambda entry: -entry[2]["duration"])[:count]:
-        print(f"{test['duration']:6.0f} s  {name} ({build})")
+        mark = f", above {LONG} s" if test["duration"] > LONG else ""
+        print(f"{test['duration']:6.0f} s {of_cpus(test)}  {name} ({build}){mark}")
 
 
 def main():
