@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Runs half of the unit test programs that came along, the first if $PART is 1, on the backing's own file system; two at
-# a time, some wait a lot.
+# Runs the unit test programs that came along on the backing's own file system; two at a time, some wait a lot.
 export TMPDIR="$D"
 # What only repeats itself with other errors is for the host.
 export CK_EXCLUDE_TAGS=host
@@ -20,11 +19,10 @@ run() {
 	return $status
 }
 
-first='' second='' third='' fourth=''
+first='' second=''
 for program in ./test_*; do
-	next=$first first=$second second=$third third=$fourth fourth="$next $program"
+	next=$first first=$second second="$next $program"
 done
-[ $PART = 1 ] || first=$third second=$fourth
 run 1 "$first" &
 run 2 "$second"
 status=$?
