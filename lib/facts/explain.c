@@ -52,7 +52,7 @@ static const struct {
 	                            "was made or demoted"},
 	[PM_REASON_LEASE_REFUSED] = {"lease-refused",
 	                             "the file system can share extents, and the lease cannot be taken now"},
-	[PM_REASON_LEASE_BROKEN] = {"lease-broken", "another process opens the file"},
+	[PM_REASON_LEASE_BROKEN] = {"lease-broken", "another process opens the file, or this one opens it once more"},
 	[PM_REASON_LEASE_FORCED] = {"lease-forced",
 	                            "the kernel took the lease before the mapping was demoted: stores acknowledged "
 	                            "in between were not safe until now"},
@@ -470,6 +470,8 @@ int pm_explain(const struct pm_report *given, char *buffer, size_t buffer_size)
 		return pm_fail(-EINVAL, "pm_explain", NULL, "the buffer is NULL, and buffer_size is not 0");
 	/* The rows that a smaller report lacks are unknown. */
 	memcpy(&whole, given, given->size < sizeof(whole) ? given->size : sizeof(whole));
+	for (size_t i = 0; i < PM_EVIDENCE_ROWS; i++)
+		pm_text_one_line(whole.evidence[i].text, sizeof(whole.evidence[i].text));
 	say_nature(&t, r);
 	for (size_t i = 0; i < COUNT(losses); i++)
 		losses[i](&t, r, &g);

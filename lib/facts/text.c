@@ -31,3 +31,10 @@ int pm_text_end(struct pm_text *t)
 		t->at[t->length] = 0;
 	return (int)t->length;
 }
+
+void pm_text_one_line(char *text, size_t size)
+{
+	for (size_t i = 0; i < size && text[i]; i++)
+		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+			text[i] = '?';
+}

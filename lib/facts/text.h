@@ -17,5 +17,7 @@ struct pm_text {
 void pm_text_say(struct pm_text *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Cuts the space at the end, and returns the length of the whole text. */
 int pm_text_end(struct pm_text *);
+/* A path may have a newline, or what a terminal obeys: a question mark stands for each such byte. */
+void pm_text_one_line(char *text, size_t size);
 
 #endif

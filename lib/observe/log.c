@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "facts/text.h"
 #include "observe/log.h"
 #include "sys/trace.h"
 
@@ -18,14 +19,6 @@ void pm_set_log(pm_log_fn *function, void *arg)
 	pthread_mutex_unlock(&lock);
 }
 
-/* A path may have a newline, or what a terminal obeys. */
-static void make_one_line(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			*text = '?';
-}
-
 void pm_log_event(const char *name, const struct pm_event *event)
 {
 	char text[1024];
@@ -34,7 +27,7 @@ void pm_log_event(const char *name, const struct pm_event *event)
 		return;
 	int used = snprintf(text, sizeof(text), "%.400s: ", name);
 	pm_explain_event(event, text + used, sizeof(text) - (size_t)used);
-	make_one_line(text);
+	pm_text_one_line(text, sizeof(text));
 	pthread_mutex_lock(&lock);
 	if (log_function)
 		log_function(text, log_arg);

@@ -350,6 +350,23 @@ START_TEST(a_loss_in_part_is_said_once)
 }
 END_TEST
 
+/* Another user may choose the path to which a file was moved. The room of the row may have no end. */
+START_TEST(a_path_does_not_command_a_terminal)
+{
+	struct pm_report r = {.size = sizeof(r), .granularity = PM_PAGE, .reason = PM_REASON_MOVED};
+	struct pm_evidence *named = &r.evidence[PM_EV_NAMED];
+	char text[1000];
+	named->state = PM_NO;
+	named->error = EREMCHG;
+	memset(named->text, '\n', sizeof(named->text));
+	memcpy(named->text, "moved to /\033[2J\177\303\244", 17);
+	ck_assert_int_gt(pm_explain(&r, text, sizeof(text)), 0);
+	ck_assert_msg(strstr(text, "moved to /?[2J?\303\244?"), "%s", text);
+	for (size_t i = 0; text[i]; i++)
+		ck_assert_msg(text[i] != 0x7f && (unsigned char)text[i] >= ' ', "%s", text);
+}
+END_TEST
+
 /* pm_next_event() says how much it filled, and no more is read. */
 START_TEST(an_event_of_any_size)
 {
@@ -395,6 +412,7 @@ int main(void)
 	tcase_add_test(c, a_report_of_any_size);
 	tcase_add_loop_test(c, a_report_that_lacks_the_row_of_a_loss, 0, 2);
 	tcase_add_loop_test(c, a_loss_in_part_is_said_once, 0, 3);
+	tcase_add_test(c, a_path_does_not_command_a_terminal);
 	tcase_add_test(c, an_event_of_any_size);
 	return unit_run();
 }
