@@ -236,7 +236,7 @@ enum pm_event_kind {
 	PM_EVENT_DEMOTED = 1,           /* what was asked for is not met: the kernel's write-back serves */
 	PM_EVENT_WRITE_BACK_FAILED = 2, /* a write-back failed: the mapping is poisoned until pm_clear_error() */
 	PM_EVENT_PROMOTED = 3,          /* user space may commit alone again */
-	PM_EVENT_LEASE_BROKEN = 4,      /* another process opens the file; the mapping was demoted first */
+	PM_EVENT_LEASE_BROKEN = 4,      /* the file is opened elsewhere; the mapping was demoted first */
 	PM_EVENT_SHARED = 5,            /* extents of the range are shared with another file now (reflink, dedupe) */
 	PM_EVENT_TRUNCATED = 6,         /* the file ends inside the range: a store beyond its end is a SIGBUS */
 	PM_EVENT_HOLE = 7,              /* blocks of the range were taken away (punched, collapsed) */
@@ -373,7 +373,7 @@ PM_API int pm_sync(struct pm_mapping *mapping);
 #define PM_NODRAIN 0x1u     /* flush only: a later pm_drain() of this thread completes it */
 #define PM_NOFLUSH 0x2u     /* a plain copy: neither flush nor drain */
 #define PM_TEMPORAL 0x4u    /* through the cache at any size: the destination will be read soon */
-#define PM_NONTEMPORAL 0x8u /* stream past the cache if the CPU can, from 128 bytes on */
+#define PM_NONTEMPORAL 0x8u /* stream past the cache if the CPU can, from two lines on */
 
 /* pm_memcpy(3): copies length bytes to destination, which lies in the mapping, and persists them. source lies anywhere
  * and does not overlap. flags is 0 or any of the four above. By lines and bytes aligned 8-byte words are stored whole.
