@@ -14,10 +14,14 @@ descriptor 3 is for the host, in lines:
   note TEXT             shown
   cut                   to be killed now
   found NAME DIGEST     what is there after the cut
+  looked NAME           what has this name, or one that begins with NAME/ or NAME-, was looked for after the cut: it is
+                        there only if it is found
 
-Anything else is a failure. One script has the machine for itself, which is killed and booted again. Several run one
-after the other, each on the file systems under /mnt/NAME, which is $D, and on $DEVICE if it has one; each is cut for
-itself, by a copy of its devices (copies.py), and one boot with all the copies shows what is left.
+Anything else is a failure, and so is content that was not looked for: it is neither lost nor there.
+
+One script has the machine for itself, which is killed and booted again. Several run one after the other, each on the
+file systems under /mnt/NAME, which is $D, and on $DEVICE if it has one; each is cut for itself, by a copy of its
+devices (copies.py), and one boot with all the copies shows what is left.
 
 The exit status is 0 if every promise was kept and every group of controls lost, 1 if not, 77 where this machine lacks a
 part of the lab (1 if PMDIRECT_GUEST_REQUIRED=1).
@@ -25,6 +29,7 @@ part of the lab (1 if PMDIRECT_GUEST_REQUIRED=1).
 
 import argparse
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
@@ -60,6 +65,7 @@ class Account:
         self.promises = {}
         self.controls = {}
         self.found = {}
+        self.looked = set()
         self.problems = []
         self.devices = []      # numbers
         self.cut = self.ended = False
@@ -70,6 +76,8 @@ class Account:
         words = rest.split()
         if table is not None and len(words) == 2:
             table[words[0]] = words[1]
+        elif verb == "looked" and len(words) == 1:
+            self.looked.add(words[0])
         elif verb == "note":
             print(rest, flush=True)
         elif verb == "devices":
@@ -81,11 +89,14 @@ class Account:
 
     def judge(self):
         for name, digest in self.promises.items():
-            if self.found.get(name) != digest:
+            if self._is_known(name) and self.found.get(name) != digest:
                 self.problems.append(f"LOST: {name}: {self._found(name)}, promised {digest}")
         groups = {}
         for name, digest in self.controls.items():
-            groups.setdefault(name.split("/")[0], []).append(self.found.get(name) != digest)
+            lost = self._is_known(name) and self.found.get(name) != digest
+            groups.setdefault(name.split("/")[0], []).append(lost)
+        self.problems += [f"{name}: was not looked for" for name in {**self.promises, **self.controls}
+                          if not self._is_known(name)]
         for group, lost in groups.items():
             print(f"controls {group}: {sum(lost)} of {len(lost)} lost")
         self.problems += [f"{group}: nothing was lost, so the cut shows nothing"
@@ -93,6 +104,11 @@ class Account:
         if not self.promises:
             self.problems.append("nothing was promised")
         print(f"{len(self.promises)} promises, {len(self.controls)} controls in {len(groups)} groups")
+
+    def _is_known(self, name):
+        """Whether the script looked for it; one that ends early does not."""
+        begins = (name[:match.start()] for match in re.finditer("[/-]|$", name))
+        return name in self.found or any(begin in self.looked for begin in begins)
 
     def _found(self, name):
         return f"found {self.found[name]}" if name in self.found else "not found"

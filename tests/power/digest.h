@@ -27,7 +27,7 @@ static inline void tell(const char *verb, const char *name, const void *bytes, s
 	dprintf(STDOUT_FILENO, "%s %s %016" PRIx64 "\n", verb, name, digest_of(bytes, length));
 }
 
-/* What the file has at the offset, as "found"; of a file that is too short or missing the output says why. */
+/* What the file has at the offset, as "found"; where it is too short or missing, that it was looked for, and why. */
 static inline void tell_found(const char *name, const char *path, size_t offset, size_t length)
 {
 	char *bytes = malloc(length);
@@ -37,8 +37,8 @@ static inline void tell_found(const char *name, const char *path, size_t offset,
 	if (got == (ssize_t)length)
 		tell("found", name, bytes, length);
 	else
-		dprintf(STDOUT_FILENO, "note %s: %s: %zd bytes, %s\n", name, fd < 0 ? "not opened" : "read", got,
-			strerror(errno));
+		dprintf(STDOUT_FILENO, "looked %s\nnote %s: %s: %zd bytes, %s\n", name, name,
+			fd < 0 ? "not opened" : "read", got, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	free(bytes);

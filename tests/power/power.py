@@ -62,7 +62,10 @@ FIRST_ACK_TIMEOUT = 120
 CHECK = r"""
 for pair in "$@"; do
 	label=${pair%%=*}
-	./PROGRAM /mnt/$label/log soaked $label SEED ${pair#*=} || echo "$label: bad logs"
+	./PROGRAM /mnt/$label/log soaked $label SEED ${pair#*=}
+	status=$?
+	[ $status -eq 0 ] || echo "$label: bad logs"
+	[ $status -gt 1 ] || echo "$label.${pair#*=} looked"
 done
 """
 SCRIPT = r"""
@@ -109,6 +112,7 @@ class Account:
         self.logs = {}        # number of a log -> Log, once its creation was acknowledged
         self.kinds = {}       # number of a log -> its kind, as the writer said before it wrote
         self.found = {}       # number of a log -> (records, "found" or "made"), after a boot
+        self.looked = False   # PROGRAM came to its end: what it did not find is not there
         self.first = 0        # the log to begin with
         self.acknowledged = self.recovered = self.lost = self.unasked = 0
         self.created = 0
@@ -171,6 +175,9 @@ class Account:
     # --- After the power came back ---
 
     def take_check(self, number, text):
+        if text == "looked":
+            self.looked = True
+            return True
         match = RECOVERED.fullmatch(text)
         if not match:
             return False
@@ -180,7 +187,9 @@ class Account:
     def judge(self):
         """Compares what was found with what was promised, and begins a new balance."""
         newest = max(self.logs, default=-1)
-        for number, log in self.logs.items():
+        if not self.looked:
+            self.problems.append(f"{self.label}: the check ended early")
+        for number, log in self.logs.items() if self.looked else ():
             self._judge_log(number, log, number == newest)
         # There may be more than that: what was durable before its acknowledgment was written,
         # or while it was queued in the guest's port (128 writes). PROGRAM has checked that it is
@@ -195,6 +204,7 @@ class Account:
             self.first = last
         self.found = {}
         self.kinds = {}
+        self.looked = False
 
     def _judge_log(self, number, log, newest):
         records, origin = self.found.get(number, (0, "missing"))

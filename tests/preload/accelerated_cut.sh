@@ -89,6 +89,7 @@ keys() {
 	(cd "$3" && "$OLDPWD/load_$1" verify "$(path_of "$1")" 0) >/tmp/verified
 	last=$(sed -n 's/.*: \([0-9]*\) keys.*/\1/p' /tmp/verified)
 	echo "note $2: $last keys" >&3
+	[ -z "$last" ] || echo "looked $2" >&3
 	{
 		sed -n 's/^key \([0-9]*\) .*/wrong \1/p' /tmp/verified
 		seq $((FIRST + 1)) "${last:-0}"

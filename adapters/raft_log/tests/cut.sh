@@ -13,8 +13,11 @@ each() {
 }
 
 in_background() { "$@" >&3 2>&1 & }
-# What a program complains about is shown; what it did not find is lost.
-here() { "$@" 2>&1 >&3 | sed "s/^/note /" >&3; }
+# What a program complains about is shown; what it did not find is lost, unless it came to no end of its own.
+here() {
+	{ "$@" 2>&1 >&3; echo $? >/tmp/status; } | sed "s/^/note /" >&3
+	[ "$(cat /tmp/status)" -gt 1 ] || echo "looked $3" >&3
+}
 
 before() {
 	each in_background before

@@ -48,12 +48,21 @@ for l in LABELS; do
 done
 wait
 """
-# $1: by which VFS
+# $1: by which VFS. WORK ends with 1 where it says what is wrong.
 CHECK = r"""
 for l in LABELS; do
 	for d in DATABASES; do
-		[ -e /mnt/$l/$d.db ] || continue
-		$W $E check $1 /mnt/$l/$d.db >/tmp/said 2>&1 && echo "sound $l.$d" || echo "unsound $l.$d"
+		if [ -e /mnt/$l/$d.db ]; then
+			$W $E check $1 /mnt/$l/$d.db >/tmp/said 2>&1
+			status=$?
+		else
+			echo "there is no database" >/tmp/said
+			status=1
+		fi
+		case $status in
+		0) echo "sound $l.$d" ;;
+		1) echo "unsound $l.$d" ;;
+		esac
 		sed "s/^/$l.$d: /" /tmp/said
 	done
 done
@@ -82,16 +91,22 @@ class Cut:
         if words[0] == "unsound":
             self.unsound[words[1]] = True
         elif words[0] == "sound":
-            self.unsound.setdefault(words[1], False)
+            self.unsound[words[1]] = False
         elif len(words) == 4 and words[1] == "found":
             self.found[words[2]] = int(words[3])
         else:
             self.words.append(line)
 
+    def unseen(self):
+        """Names of databases of which nothing is known: their check did not come to its end."""
+        return [name for name in self.acked if name not in self.unsound]
+
     def losses(self):
         """Names of databases that are not what was promised, and why."""
         for name, number in self.acked.items():
-            if self.unsound.get(name, True):
+            if name not in self.unsound:
+                continue
+            if self.unsound[name]:
                 yield name, f"not sound: {[word for word in self.words if word.startswith(name)]}"
             elif self.found.get(name, 0) < number:
                 yield name, f"acknowledged {number}, found {self.found.get(name, 0)}"
@@ -137,6 +152,7 @@ class Test:
     def judge(self, cuts):
         lost = dict.fromkeys(LABELS, 0)
         for number, one in enumerate(cuts):
+            self.problems += [f"cut {number}: {name}: was not looked for" for name in one.unseen()]
             for name, why in one.losses():
                 label, database = name.split(".")
                 if database == "control":

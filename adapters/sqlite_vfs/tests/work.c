@@ -99,7 +99,8 @@ static int check(char **argv)
 	long long entries = number_of(db, "SELECT count(*) FROM entry");
 	long long total = number_of(db, "SELECT ifnull(max(entries), 0) FROM total");
 	REQUIRE(entries == total, "%lld entries, counted %lld", entries, total);
-	sqlite3_exec(db, "SELECT writer, max(number) FROM entry GROUP BY writer", print_row, NULL, NULL);
+	REQUIRE(!sqlite3_exec(db, "SELECT writer, max(number) FROM entry GROUP BY writer", print_row, NULL, NULL), "%s",
+	        sqlite3_errmsg(db));
 	sqlite3_close(db);
 	return 0;
 }
