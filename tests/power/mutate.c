@@ -131,12 +131,22 @@ static void overwrite(char *text, size_t size, const char *words, const char *wi
 		memcpy(at, with, strlen(words));
 }
 
+static ssize_t believe(char *text, ssize_t got)
+{
+	overwrite(text, got > 0 ? (size_t)got : 0, "nobarrier", "something");
+	overwrite(text, got > 0 ? (size_t)got : 0, "write through", "write back\n\n\n");
+	return got;
+}
+
 static ssize_t read_believing(int fd, void *buffer, size_t size)
 {
-	ssize_t got = pm_sys_linux.read(fd, buffer, size);
-	overwrite(buffer, got > 0 ? (size_t)got : 0, "nobarrier", "something");
-	overwrite(buffer, got > 0 ? (size_t)got : 0, "write through", "write back\n\n\n");
-	return got;
+	return believe(buffer, pm_sys_linux.read(fd, buffer, size));
+}
+
+/* Of what stays open. */
+static ssize_t pread_believing(int fd, void *buffer, size_t size, uint64_t offset)
+{
+	return believe(buffer, pm_sys_linux.pread(fd, buffer, size, offset));
 }
 
 static int statmount_believing(uint64_t id, struct pm_mount *mount)
@@ -187,7 +197,7 @@ static const struct {
 	{"unshare-by-fallocate", {.mmap = note_mapping, .madvise = unshare_by_fallocate}},
 	{"believe-fast-commit", {.openat = hide_counters}},
 	{"mark-starts", {.sync_file_range = note_range, .msync = note_msync, .futex_wait = mark_start}},
-	{"believe-flushes", {.read = read_believing, .statmount = statmount_believing}},
+	{"believe-flushes", {.read = read_believing, .pread = pread_believing, .statmount = statmount_believing}},
 };
 #define MUTATIONS (sizeof(mutations) / sizeof(mutations[0]))
 
