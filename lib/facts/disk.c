@@ -21,6 +21,7 @@
 #include "sys/sys.h"
 
 #define DIRECTORY_MOST 640
+#define DISK_MOST (DIRECTORY_MOST + 72)
 #define NAME_SHOWN 20u
 
 __attribute__((format(printf, 3, 4))) static void write_text(char *text, size_t size, const char *format, ...)
@@ -38,7 +39,7 @@ __attribute__((format(printf, 3, 4))) static void write_text(char *text, size_t 
 
 static int read_of(const char *directory, const char *name, char *text, size_t size)
 {
-	char path[DIRECTORY_MOST + 64];
+	char path[DISK_MOST + 64];
 	snprintf(path, sizeof(path), "%s/%s", directory, name);
 	int rc = pm_read_text(path, text, size);
 	return rc < 0 ? rc : 0;
@@ -47,7 +48,7 @@ static int read_of(const char *directory, const char *name, char *text, size_t s
 /* "write back": the kernel knows of a volatile cache, and sends flushes. */
 static int read_queue(const char *disk, char *text, size_t size)
 {
-	char path[DIRECTORY_MOST + 32];
+	char path[DISK_MOST + 32];
 	size_t length = pm_text_copy(path, sizeof(path), disk);
 	pm_text_copy(path + length, sizeof(path) - length, "/queue/write_cache");
 	int rc = pm_attribute_read(path, text, size);
@@ -63,7 +64,7 @@ struct scsi {
 static void visit_scsi(void *arg, const char *name)
 {
 	struct scsi *s = arg;
-	char path[DIRECTORY_MOST + 128];
+	char path[DISK_MOST + 128];
 	snprintf(path, sizeof(path), "%s/device/scsi_disk/%.64s/cache_type", s->disk, name);
 	if (pm_read_text(path, s->type, sizeof(s->type)) < 0)
 		s->type[0] = 0;
@@ -77,7 +78,7 @@ static void visit_scsi(void *arg, const char *name)
 static void ask_disk(const char *disk, struct pm_descent *b)
 {
 	struct scsi scsi = {.disk = disk};
-	char path[DIRECTORY_MOST + 32], type[32];
+	char path[DISK_MOST + 32], type[32];
 	b->flushes = PM_UNKNOWN;
 	say(b->how, "write through: no cache known to the kernel");
 	if (!read_of(disk, "cache_type", type, sizeof(type))) {
@@ -171,7 +172,7 @@ static void walk_stacked(const char *disk, const char *name, unsigned depth, str
 {
 	struct pm_descent all = pm_descent_part(b);
 	struct slaves slaves = {.directory = disk, .depth = depth, .b = &all};
-	char path[DIRECTORY_MOST + 16], type[32];
+	char path[DISK_MOST + 16], type[32];
 	snprintf(path, sizeof(path), "%s/slaves", disk);
 	int rc = pm_sys->each_entry(path, visit_slave, &slaves);
 	if (!slaves.count)
@@ -309,7 +310,7 @@ static bool is_partition(const char *name, const char *parent, size_t length)
 
 void pm_descend_link(const char *directory, const char *link, int got, unsigned depth, struct pm_descent *b)
 {
-	char disk[DIRECTORY_MOST + 4], parent[64] = "";
+	char disk[DISK_MOST], parent[64] = "";
 	b->device[0] = 0;
 	if (got < 0) {
 		pm_descent_end(b, got == -ENOENT ? 0 : -got, "its device is not found in sysfs");
@@ -323,9 +324,11 @@ void pm_descend_link(const char *directory, const char *link, int got, unsigned 
 	if (up && slash - up < (ssize_t)sizeof(parent))
 		memcpy(parent, up, (size_t)(slash - up));
 	bool part = parent[0] && is_partition(name, parent, strlen(parent));
-	size_t length = pm_text_copy(disk, sizeof(disk), directory);
-	pm_text_copy(disk + length, sizeof(disk) - length, part ? "/.." : "");
 	name = part ? parent : name;
+	/* By its name: a partition of another disk can get the same number, and what is kept is found by the path. */
+	size_t length = pm_text_copy(disk, sizeof(disk), directory);
+	if (part)
+		snprintf(disk + length, sizeof(disk) - length, "/../../%s", name);
 	/* drivers/scsi/scsi_debug.c puts its memory on a bus of its own. */
 	if (is_one_of(name, memory_names) || strstr(link, "/pseudo_"))
 		pm_descent_forgets(b, name);

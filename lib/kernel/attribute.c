@@ -3,7 +3,7 @@
  * The kernel makes the text of an attribute at each read from its beginning (fs/seq_file.c traverse). An attribute that
  * was removed answers ENODEV, also if a device of the same name or number has come since (fs/kernfs/file.c
  * kernfs_seq_start, which fails without an active reference). So what a descriptor answers is as true as what its path
- * would.
+ * would, if the path can lead to another device only after this one was removed.
  */
 #include <errno.h>
 #include <fcntl.h>

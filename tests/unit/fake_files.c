@@ -252,14 +252,17 @@ ssize_t fake_virtual_read(int fd, void *buffer, size_t size)
 	return (ssize_t)length;
 }
 
-/* From the beginning, where the kernel makes the text anew. A device that is gone, or another one by now, has none. */
+/* Made anew, by a device that is there still: as the disk of a partition is when its number goes to another one. */
 ssize_t fake_virtual_pread(int fd, void *buffer, size_t size)
 {
 	char text[sizeof(files[0].text)] = "";
 	pthread_mutex_lock(&lock);
 	__typeof__(files[0]) *file = &files[fd - FAKE_VIRTUAL_FD];
-	bool is_there = file->entry == fake_entry_number() && !fake.machine.is_gone;
+	bool is_same = file->entry == fake_entry_number(), is_disk = strstr(file->path, "/../");
+	bool is_there = (is_same || is_disk) && !fake.machine.is_gone;
 	int rc = !file->used ? -EBADF : is_there ? content(file->path, O_RDONLY, text, sizeof(text)) : -ENODEV;
+	if (!rc && !is_same)
+		memcpy(text, file->text, sizeof(text));
 	pthread_mutex_unlock(&lock);
 	size_t length = strlen(text) < size ? strlen(text) : size;
 	memcpy(buffer, text, length);

@@ -78,6 +78,23 @@ START_TEST(a_device_in_the_place_of_another)
 }
 END_TEST
 
+/* A partition of sdb gets the number that one of sda had. The queue of sda answers as long as sda is there. */
+START_TEST(a_partition_of_another_disk)
+{
+	start();
+	fake.machine.block = SD "/sda1";
+	m = map("file", 0);
+	check(PM_YES, 1);
+	check(PM_YES, 0);
+	fake.machine.block = "pci0000:00/ata2/host1/block/sdb/sdb1";
+	fake.machine.replaced++;
+	set_cache("write through");
+	check(PM_UNKNOWN, 1);
+	check(PM_UNKNOWN, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 START_TEST(the_last_mapping_closes_them)
 {
 	start();
@@ -187,6 +204,7 @@ int main(void)
 	TCase *c = unit_case("attribute");
 	tcase_add_test(c, a_queue_that_is_set_meanwhile);
 	tcase_add_test(c, a_device_in_the_place_of_another);
+	tcase_add_test(c, a_partition_of_another_disk);
 	tcase_add_test(c, the_last_mapping_closes_them);
 	tcase_add_test(c, none_is_kept_for_a_borrower);
 	tcase_add_test(c, a_number_that_the_program_has_taken);

@@ -55,13 +55,13 @@ static const struct disk {
 	const char *what, *how;
 } disks[] = {
 	{SD, {0}, {{0}}, PM_NO, PM_YES, "sda", "write back"},
-	{SD "/sda1", {0}, {{"259:3/../queue/write_cache", "write back"}, {CACHE, NULL}}, PM_NO, PM_YES, "sda",
+	{SD "/sda1", {0}, {{"259:3/../../sda/queue/write_cache", "write back"}, {CACHE, NULL}}, PM_NO, PM_YES, "sda",
 	 "write back"},
 	{"pci0/nvme/nvme0/nvme0n1", {0}, {{"259:3/queue/write_cache", "write back"}, {CACHE, NULL}}, PM_NO, PM_YES,
 	 "nvme0n1",
 	 NULL},
-	{"pci0/nvme/nvme0/nvme0n1/nvme0n1p2", {0}, {{"259:3/../queue/write_cache", "write back"}, {CACHE, NULL}}, PM_NO,
-	 PM_YES, "nvme0n1", NULL},
+	{"pci0/nvme/nvme0/nvme0n1/nvme0n1p2", {0},
+	 {{"259:3/../../nvme0n1/queue/write_cache", "write back"}, {CACHE, NULL}}, PM_NO, PM_YES, "nvme0n1", NULL},
 	{SD, {0}, {{CACHE, NULL}}, PM_NO, PM_UNKNOWN, NULL, "cannot be read"},
 	/* Memory. */
 	{"virtual/block/ram1", {0}, {{0}}, PM_YES, PM_UNKNOWN, "ram1", NULL},
@@ -356,8 +356,8 @@ START_TEST(a_loop_device_that_cannot_be_asked)
 	}
 	/* A partition of it stands on the same file. */
 	fake.machine.block = "virtual/block/loop0/loop0p1";
-	fake.machine.attributes[0][0] = "/../loop/backing_file";
-	fake.machine.attributes[1][0] = "/../size";
+	fake.machine.attributes[0][0] = "/../../loop0/loop/backing_file";
+	fake.machine.attributes[1][0] = "/../../loop0/size";
 	fake.machine.replaced++;
 	check_doubt("a partition", _i, "cannot be asked for its file");
 }
