@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What has changed between two tables of evidence, without a mapping. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "observe/changes.h"
 #include "unit.h"
@@ -118,17 +120,37 @@ START_TEST(a_truncation_explains_the_rest)
 }
 END_TEST
 
+/* The extents are asked for after the size: the file was truncated in between. */
+START_TEST(a_truncation_between_two_questions_is_no_hole)
+{
+	start();
+	set(PM_EV_ALLOCATED, PM_NO, 0, 40000);
+	s.found.hole_end = 60000;
+	s.fd = open(unit_file("file", 40000), O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(s.fd, 0);
+	look(true);
+	close(s.fd);
+	ck_assert_uint_eq(found.count, 1);
+	ck_assert_int_eq(found.change[0].reason, PM_REASON_TRUNCATED);
+	ck_assert_uint_eq(found.change[0].offset, 40000);
+	ck_assert_uint_eq(found.change[0].length, 20000);
+}
+END_TEST
+
 static const struct {
-	uint64_t size, offset, length;
+	uint64_t before, size, offset, length;
 } sizes[] = {
-	{100000, 10000, 50000},  /* the same: somewhere in the range */
-	{110000, 100000, 10000}, /* what was appended behind it */
-	{70000, 70000, 30000},   /* what was cut off behind it */
+	{100000, 100000, 10000, 50000},  /* the same: somewhere in the range */
+	{100000, 110000, 100000, 10000}, /* what was appended behind it */
+	{100000, 70000, 70000, 30000},   /* what was truncated behind it */
+	{30000, 110000, 10000, 50000},   /* from inside the range to behind it */
 };
 
 START_TEST(a_write_has_the_range_that_is_known)
 {
 	start();
+	s.stx.stx_size = sizes[_i].before;
+	pm_snapshot_take(&seen, e, &s, range);
 	s.stx.stx_size = sizes[_i].size;
 	look(true);
 	ck_assert_uint_eq(found.count, 1);
@@ -169,6 +191,7 @@ int main(void)
 	tcase_add_loop_test(c, a_loss_is_one_change, 0, (int)COUNT(losses));
 	tcase_add_test(c, the_first_look_compares_nothing);
 	tcase_add_test(c, a_truncation_explains_the_rest);
+	tcase_add_test(c, a_truncation_between_two_questions_is_no_hole);
 	tcase_add_loop_test(c, a_write_has_the_range_that_is_known, 0, (int)COUNT(sizes));
 	tcase_add_test(c, the_changes_have_an_end);
 	tcase_add_test(c, a_copy_says_nothing_of_the_original);

@@ -248,6 +248,39 @@ START_TEST(clearing_in_vain_poisons_the_others)
 }
 END_TEST
 
+static struct pm_mapping *beside;
+
+/* Another mapping of the file meets a failure while the first writes everything back. */
+static void fail_beside(enum fake_call c)
+{
+	if (c != FAKE_msync)
+		return;
+	counting.hook = NULL;
+	fake_fail(FAKE_msync, 1, EIO);
+	ck_assert_int_eq(pm_persist(beside, pm_base(beside), 1), -EIO);
+}
+
+/* The kernel may have told the other one of what the first stored. */
+START_TEST(a_failure_beside_the_clearing_stays)
+{
+	start(&fake_plain);
+	struct pm_mapping *m = map();
+	beside = map();
+	fake_fail(FAKE_msync, 1, EIO);
+	ck_assert_int_eq(pm_persist(m, pm_base(m), 1), -EIO);
+	unit_ok(pm_clear_error(beside));
+	counting.hook = fail_beside;
+	pm_clear_error(m);
+	ck_assert_ptr_null(counting.hook);
+	check_poisoned(m, -EIO);
+	unit_ok(pm_clear_error(m));
+	check_whole(m);
+	check_poisoned(beside, -EIO);
+	unit_ok(pm_unmap(m));
+	ck_assert_int_eq(pm_unmap(beside), -EIO);
+}
+END_TEST
+
 START_TEST(a_reader_cannot_clear)
 {
 	start(&fake_plain);
@@ -449,6 +482,7 @@ int main(void)
 	tcase_add_test(c, clearing_writes_everything_and_ends_the_poison);
 	tcase_add_test(c, clearing_in_vain_leaves_the_poison);
 	tcase_add_test(c, clearing_in_vain_poisons_the_others);
+	tcase_add_test(c, a_failure_beside_the_clearing_stays);
 	tcase_add_test(c, a_reader_cannot_clear);
 	tcase_add_loop_test(c, success_on_a_read_only_file_system_is_not_believed, 0, 3 * CALLS);
 	tcase_add_test(c, success_that_cannot_be_checked_is_not_believed);

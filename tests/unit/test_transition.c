@@ -98,6 +98,20 @@ START_TEST(there_and_back)
 }
 END_TEST
 
+/* What was recorded on PM_PAGE is completed on lines, also where the mapping was promoted to more than lines. */
+START_TEST(there_and_back_by_way_of_bytes)
+{
+	start(PM_BYTE);
+	adopt(PM_BACKING_FILE, decision(PM_PAGE), false);
+	adopt(PM_BACKING_FILE, decision(PM_BYTE), true);
+	ck_assert_ptr_eq(atomic_load(&terms.strategy), &pm_strategy_line_after_page);
+	ck_assert_int_eq(adopt(PM_BACKING_FILE, decision(PM_CACHE_LINE), false), -1);
+	ck_assert_ptr_eq(atomic_load(&terms.strategy), &pm_strategy_line_after_page);
+	ck_assert_ptr_null(atomic_load(&terms.lines));
+	stop();
+}
+END_TEST
+
 START_TEST(what_could_be_had_is_said)
 {
 	start(PM_PAGE);
@@ -106,6 +120,24 @@ START_TEST(what_could_be_had_is_said)
 	ck_assert_int_eq(terms.decision.sync, PM_NO);
 	ck_assert_int_eq(terms.decision.verdict, PM_VERDICT_DEMOTED);
 	ck_assert_int_eq(terms.decision.reason, PM_REASON_NOT_PROMOTED);
+	stop();
+}
+END_TEST
+
+/* From none to pages: what else is amiss of pages is usual. */
+START_TEST(what_was_mended_is_said)
+{
+	static const struct {
+		enum pm_reason reason, said;
+	} all[] = {{PM_REASON_PAGE_CACHE, PM_REASON_NOT_PROMOTED},
+	           {PM_REASON_AVOIDED, PM_REASON_NOT_PROMOTED},
+	           {PM_REASON_HOLE, PM_REASON_HOLE}};
+	struct pm_decision pages = decision(PM_PAGE);
+	pages.reason = all[_i].reason;
+	start(PM_NONE);
+	adopt(PM_BACKING_FILE, pages, true);
+	ck_assert_int_eq(terms.decision.granularity, PM_NONE);
+	ck_assert_int_eq(terms.decision.reason, all[_i].said);
 	stop();
 }
 END_TEST
@@ -133,7 +165,9 @@ int main(void)
 	TCase *c = unit_case("transition");
 	tcase_add_loop_test(c, a_decision_is_taken_up, 0, (int)COUNT(ways));
 	tcase_add_test(c, there_and_back);
+	tcase_add_test(c, there_and_back_by_way_of_bytes);
 	tcase_add_test(c, what_could_be_had_is_said);
+	tcase_add_loop_test(c, what_was_mended_is_said, 0, 3);
 	tcase_add_loop_test(c, a_lost_guarantee, 0, 3);
 	return unit_run();
 }
