@@ -329,8 +329,9 @@ static void release(struct pm_mapping *m)
 /* A hint was not met from the start. */
 static void publish_demotion(struct pm_mapping *m)
 {
-	struct pm_transition from_unknown = {.to = m->terms.decision.granularity, .reason = m->terms.decision.reason};
-	struct pm_look look = {.before = {.range = m->mapped.range}, .transition = from_unknown};
+	struct pm_look look = {.range = m->mapped.range};
+	look.transition.to = pm_terms_in_force(&m->terms);
+	look.transition.reason = m->terms.decision.reason;
 	pm_publish(&m->observed, &look, false);
 }
 

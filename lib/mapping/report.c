@@ -65,9 +65,9 @@ static void scan_openers(struct pm_mapping *m)
 	if (!is_begun)
 		return;
 	pm_scan_run(&scan);
-	pm_turns_take(&o->turns);
-	struct pm_look look = {.before = pm_in_force(o), .changes = end_scan(m)};
-	pm_turns_give(&o->turns);
+	struct pm_look look = pm_look_begin(o);
+	look.changes = end_scan(m);
+	pm_look_end(o, &look);
 	pm_publish(o, &look, false);
 }
 

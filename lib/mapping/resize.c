@@ -411,7 +411,7 @@ int pm_mapping_resize(struct pm_mapping *m, uint64_t length)
 	m->file.suspect = false;
 	rc = resize(m, length, &look);
 	bool suspect = m->file.suspect;
-	pm_turns_give(&m->observed.turns);
+	pm_look_end(&m->observed, &look);
 	pm_publish(&m->observed, &look, false);
 	return suspect ? pm_gate_leave(m, "pm_resize", rc) : rc;
 }

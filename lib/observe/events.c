@@ -11,6 +11,7 @@
 
 struct pm_event_node {
 	struct pm_event_node *next;
+	unsigned look;         /* the number of the look that found it */
 	struct pm_event event; /* as far as kept_size() says */
 };
 
@@ -22,40 +23,50 @@ static size_t kept_size(const struct pm_event *event)
 
 /* ---- Lists ---- */
 
-/* A pending event of the same kind and reason grows to cover both. */
-static bool merge(struct pm_event_node *node, const struct pm_event *event)
+static void merge(struct pm_event *old, const struct pm_event *event)
 {
-	for (; node; node = node->next) {
-		struct pm_event *old = &node->event;
-		if (old->kind != event->kind || old->reason != event->reason)
-			continue;
-		uint64_t end = old->offset + old->length, new_end = event->offset + event->length;
-		if (event->offset < old->offset)
-			old->offset = event->offset;
-		old->length = (end > new_end ? end : new_end) - old->offset;
-		old->error = event->error;
-		old->new_granularity = event->new_granularity;
-		old->sync = event->sync;
-		old->direct = event->direct;
-		return true;
-	}
-	return false;
+	uint64_t end = old->offset + old->length, new_end = event->offset + event->length;
+	if (event->offset < old->offset)
+		old->offset = event->offset;
+	old->length = (end > new_end ? end : new_end) - old->offset;
+	old->error = event->error;
+	old->new_granularity = event->new_granularity;
+	old->sync = event->sync;
+	old->direct = event->direct;
 }
 
-/* false: out of memory. */
-static bool append_event(struct pm_event_node **last, const struct pm_event *event)
+/* Takes out the event of the same kind and reason, grown to cover both; else a new one. NULL: out of memory. */
+static struct pm_event_node *take_merged(struct pm_event_node **at, const struct pm_event *event)
 {
-	if (merge(*last, event))
-		return true;
+	while (*at && ((*at)->event.kind != event->kind || (*at)->event.reason != event->reason))
+		at = &(*at)->next;
+	struct pm_event_node *node = *at;
+	if (node) {
+		*at = node->next;
+		merge(&node->event, event);
+		return node;
+	}
 	size_t kept = kept_size(event);
-	struct pm_event_node *node = malloc(offsetof(struct pm_event_node, event) + kept);
+	node = malloc(offsetof(struct pm_event_node, event) + kept);
+	if (node)
+		memcpy(&node->event, event, kept);
+	return node;
+}
+
+/*
+ * Into the place of its look: so the last event says what is in force, whichever thread published first. false: out of
+ * memory.
+ */
+static bool add_event(struct pm_event_node **at, const struct pm_event *event, unsigned look)
+{
+	struct pm_event_node *node = take_merged(at, event);
 	if (!node)
 		return false;
-	node->next = NULL;
-	memcpy(&node->event, event, kept);
-	while (*last)
-		last = &(*last)->next;
-	*last = node;
+	while (*at && (int)((*at)->look - look) <= 0)
+		at = &(*at)->next;
+	node->look = look;
+	node->next = *at;
+	*at = node;
 	return true;
 }
 
@@ -137,7 +148,7 @@ void pm_events_destroy(struct pm_event_queue *queue)
 	pthread_mutex_destroy(&queue->lock);
 }
 
-bool pm_events_add(struct pm_event_queue *queue, struct pm_event *event, bool is_deferred)
+bool pm_events_add(struct pm_event_queue *queue, struct pm_event *event, unsigned look, bool is_deferred)
 {
 	/* The watcher thread has no call of the application on its stack. */
 	if (queue->has_listener && !is_deferred)
@@ -145,9 +156,9 @@ bool pm_events_add(struct pm_event_queue *queue, struct pm_event *event, bool is
 			pm_libunwind_call_site(event->frame, PM_EVENT_FRAMES, event->where, sizeof(event->where));
 	pm_log_event(queue->name, event);
 	pthread_mutex_lock(&queue->lock);
-	queue->has_lost |= !append_event(&queue->pending, event);
+	queue->has_lost |= !add_event(&queue->pending, event, look);
 	set_readable(queue, true);
-	bool waits = is_deferred && queue->handler && append_event(&queue->deferred, event);
+	bool waits = is_deferred && queue->handler && add_event(&queue->deferred, event, look);
 	pthread_mutex_unlock(&queue->lock);
 	if (queue->handler && !waits)
 		queue->handler(queue->mapping, event, queue->arg);

@@ -36,7 +36,7 @@ void pm_events_close_fd(struct pm_event_queue *);
  * For publish.c alone. Adds the call site to the event, queues it, and runs the handler unless is_deferred. Takes no
  * lock but the queue's, and none while the handler runs. Returns whether the event waits for pm_events_notify().
  */
-bool pm_events_add(struct pm_event_queue *, struct pm_event *, bool is_deferred);
+bool pm_events_add(struct pm_event_queue *, struct pm_event *, unsigned look, bool is_deferred);
 /* The oldest pending event: 0 or -EAGAIN. -ENOMEM, once: none is pending, and events were lost. */
 int pm_events_take(struct pm_event_queue *, struct pm_event *);
 /* Runs the handler for the oldest deferred event; false: there is none. */

@@ -61,7 +61,7 @@ int pm_observe_locked(struct pm_observed *o, pm_evidence_table e, bool all, bool
 {
 	struct pm_subject s;
 	struct pm_decision fresh;
-	*ret = (struct pm_look){.before = pm_in_force(o)};
+	*ret = pm_look_here(o);
 	ret->broken = pm_answer_break(o, &ret->failure);
 	cover_others(o, &ret->failure);
 	if (!ret->broken && by_watcher)
@@ -165,7 +165,7 @@ int pm_observe_report(struct pm_observed *o, const char *call, struct pm_report 
 	pm_turns_take(&o->turns);
 	int rc = pm_observe_locked(o, r->evidence, all, false, &look);
 	uint64_t cut_at = pm_medium_is_cut(o->medium) ? atomic_load(&o->medium->end) : UINT64_MAX;
-	pm_turns_give(&o->turns);
+	pm_look_end(o, &look);
 	pm_publish(o, &look, false);
 	if (rc)
 		return pm_limit_no_evidence(o->name, call, rc);
@@ -194,7 +194,7 @@ bool pm_observe_if_free(struct pm_observed *o)
 		return false;
 	/* Facts that cannot be gathered now are gathered by the next observation. */
 	pm_observe_locked(o, e, false, true, &look);
-	pm_turns_give(&o->turns);
+	pm_look_end(o, &look);
 	pm_publish(o, &look, true);
 	return true;
 }
@@ -203,9 +203,8 @@ void pm_observe_lease(struct pm_observed *o)
 {
 	if (!pm_lease_is_broken(&o->lease))
 		return;
-	pm_turns_take(&o->turns);
-	struct pm_look look = {.before = pm_in_force(o)};
+	struct pm_look look = pm_look_begin(o);
 	look.broken = pm_answer_break(o, &look.failure);
-	pm_turns_give(&o->turns);
+	pm_look_end(o, &look);
 	pm_publish(o, &look, false);
 }

@@ -27,20 +27,34 @@ static const unsigned char kinds[] = {
 /* What all events of a look have in common. */
 struct publication {
 	struct pm_observed *o;
-	struct pm_in_force before, after;
+	const struct pm_look *look;
 	bool by_watcher, waits;
 };
 
-struct pm_in_force pm_in_force(struct pm_observed *o)
+struct pm_look pm_look_here(struct pm_observed *o)
 {
+	struct pm_look look = {.number = atomic_load(&o->turns.count)};
 	pthread_mutex_lock(&o->terms->lock);
-	struct pm_in_force now = {atomic_load(&o->terms->granularity), o->terms->decision.sync,
-	                          o->terms->decision.direct, o->mapped->range};
+	look.range = o->mapped->range;
 	pthread_mutex_unlock(&o->terms->lock);
-	return now;
+	look.before = pm_terms_in_force(o->terms);
+	return look;
 }
 
-static void publish_event(struct publication *p, enum pm_event_kind kind, const struct pm_file_change *c)
+struct pm_look pm_look_begin(struct pm_observed *o)
+{
+	pm_turns_take(&o->turns);
+	return pm_look_here(o);
+}
+
+void pm_look_end(struct pm_observed *o, struct pm_look *look)
+{
+	look->after = pm_terms_in_force(o->terms);
+	pm_turns_give(&o->turns);
+}
+
+static void publish_event(struct publication *p, enum pm_event_kind kind, const struct pm_file_change *c,
+                          struct pm_in_force before, struct pm_in_force after)
 {
 	struct pm_event event = {.size = sizeof(event),
 	                         .kind = kind,
@@ -48,39 +62,44 @@ static void publish_event(struct publication *p, enum pm_event_kind kind, const 
 	                         .error = c->error,
 	                         .offset = c->offset,
 	                         .length = c->length,
-	                         .old_granularity = p->before.granularity,
-	                         .new_granularity = p->after.granularity,
-	                         .old_sync = p->before.sync,
-	                         .old_direct = p->before.direct,
-	                         .sync = p->after.sync,
-	                         .direct = p->after.direct};
+	                         .old_granularity = before.granularity,
+	                         .new_granularity = after.granularity,
+	                         .old_sync = before.sync,
+	                         .old_direct = before.direct,
+	                         .sync = after.sync,
+	                         .direct = after.direct};
 	if (kind == PM_EVENT_TRUNCATED)
 		pm_medium_report_end(p->o->medium);
-	p->waits |= pm_events_add(&p->o->events, &event, p->by_watcher);
+	p->waits |= pm_events_add(&p->o->events, &event, p->look->number, p->by_watcher);
 }
 
 static void publish_range(struct publication *p, enum pm_event_kind kind, enum pm_reason reason, int error)
 {
-	publish_event(p, kind, &(struct pm_file_change){reason, error, p->before.range.offset, p->before.range.length});
+	const struct pm_look *l = p->look;
+	publish_event(p, kind, &(struct pm_file_change){reason, error, l->range.offset, l->range.length}, l->before,
+	              l->after);
 }
 
 static void publish_changes(struct publication *p, const struct pm_changes *c)
 {
 	for (unsigned i = 0; i < c->count; i++)
-		publish_event(p, (enum pm_event_kind)kinds[c->change[i].reason], &c->change[i]);
+		publish_event(p, (enum pm_event_kind)kinds[c->change[i].reason], &c->change[i], p->look->before,
+		              p->look->after);
 }
 
 /* From unknown: a hint was not met from the start. */
 static void publish_transition(struct publication *p, const struct pm_transition *done)
 {
-	bool is_demoted = done->to < done->from || done->from == PM_GRANULARITY_UNKNOWN;
-	if (done->to != done->from)
-		publish_range(p, is_demoted ? PM_EVENT_DEMOTED : PM_EVENT_PROMOTED, done->reason, 0);
+	enum pm_granularity from = done->from.granularity, to = done->to.granularity;
+	bool is_demoted = to < from || from == PM_GRANULARITY_UNKNOWN;
+	struct pm_file_change whole = {done->reason, 0, p->look->range.offset, p->look->range.length};
+	if (to != from)
+		publish_event(p, is_demoted ? PM_EVENT_DEMOTED : PM_EVENT_PROMOTED, &whole, done->from, done->to);
 }
 
 void pm_publish(struct pm_observed *o, const struct pm_look *look, bool by_watcher)
 {
-	struct publication p = {o, look->before, pm_in_force(o), by_watcher, false};
+	struct publication p = {o, look, by_watcher, false};
 	int failure = look->failure ? look->failure : look->back.failure;
 	if (look->broken)
 		publish_range(&p, PM_EVENT_LEASE_BROKEN, look->broken, 0);
@@ -99,7 +118,8 @@ void pm_publish_failure(struct pm_observed *o, int error)
 {
 	if (!pm_errors_mark_reported(o->errors))
 		return;
-	struct publication p = {.o = o, .before = pm_in_force(o)};
-	p.after = p.before;
+	struct pm_look look = pm_look_here(o);
+	look.after = look.before;
+	struct publication p = {o, &look, false, false};
 	publish_range(&p, PM_EVENT_WRITE_BACK_FAILED, PM_REASON_WRITE_BACK_FAILED, error);
 }

@@ -6,16 +6,11 @@
 #include "observe/observed.h"
 #include "observe/retake.h"
 
-/* What an event says about the mapping, before and after. */
-struct pm_in_force {
-	enum pm_granularity granularity;
-	enum pm_state sync, direct;
-	struct pm_span range;
-};
-
 /* What the steps returned; zeros: nothing to publish. */
 struct pm_look {
-	struct pm_in_force before;
+	unsigned number; /* of the observation */
+	struct pm_span range;
+	struct pm_in_force before, after;
 	enum pm_reason broken; /* the lease */
 	struct pm_way_back back;
 	int failure; /* of a write-back that no call of the application made */
@@ -24,7 +19,12 @@ struct pm_look {
 	struct pm_transition grown; /* by pm_resize(), after the look */
 };
 
-struct pm_in_force pm_in_force(struct pm_observed *);
+/* Takes the lock of observations, for a look at what is in force now. */
+struct pm_look pm_look_begin(struct pm_observed *);
+/* The same with the lock held. */
+struct pm_look pm_look_here(struct pm_observed *);
+/* Notes what is in force by now, and gives the lock back. */
+void pm_look_end(struct pm_observed *, struct pm_look *);
 /* Makes the events of a look, and runs the handler unless by_watcher. With no lock held. */
 void pm_publish(struct pm_observed *, const struct pm_look *, bool by_watcher);
 /* Makes the event of a failed write-back, once for each failure. With no lock held. */

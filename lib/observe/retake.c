@@ -39,7 +39,8 @@ enum pm_reason pm_answer_break(struct pm_observed *o, int *failure)
 	struct pm_decision d = decide_without_lease(o);
 	/* The break, which the caller returns, implies the transition. */
 	struct pm_transition t = pm_observed_adopt(o, &d, false);
-	int rc = t.from >= PM_CACHE_LINE && t.to == PM_PAGE ? pm_strategy_writeback.sync(o->medium) : 0;
+	bool is_demoted = t.from.granularity >= PM_CACHE_LINE && t.to.granularity == PM_PAGE;
+	int rc = is_demoted ? pm_strategy_writeback.sync(o->medium) : 0;
 	if (rc)
 		*failure = pm_errors_add(o->errors, rc);
 	return pm_lease_release(&o->lease) ? PM_REASON_LEASE_FORCED : PM_REASON_LEASE_BROKEN;

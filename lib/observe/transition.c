@@ -128,16 +128,31 @@ static void adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_
 	pm_trace_demote(medium->map, now, d->granularity, d->reason);
 }
 
+/* With the lock held. */
+static struct pm_in_force in_force(struct pm_terms *t)
+{
+	return (struct pm_in_force){atomic_load(&t->granularity), t->decision.sync, t->decision.direct};
+}
+
+struct pm_in_force pm_terms_in_force(struct pm_terms *t)
+{
+	pthread_mutex_lock(&t->lock);
+	struct pm_in_force now = in_force(t);
+	pthread_mutex_unlock(&t->lock);
+	return now;
+}
+
 struct pm_transition pm_terms_adopt(struct pm_terms *t, struct pm_medium *medium, const struct pm_requested *requested,
                                     const struct pm_decision *d, bool may_promote)
 {
 	pthread_mutex_lock(&t->lock);
-	struct pm_transition done = {.from = atomic_load(&t->granularity), .reason = d->reason};
+	struct pm_transition done = {.from = in_force(t), .reason = d->reason};
 	adopt(t, medium, requested, d, may_promote);
-	done.to = atomic_load(&t->granularity);
+	done.to = in_force(t);
 	pthread_mutex_unlock(&t->lock);
-	if (done.to != done.from)
-		pm_count(done.to < done.from ? &medium->counters.demotions : &medium->counters.promotions, 1);
+	enum pm_granularity from = done.from.granularity, to = done.to.granularity;
+	if (to != from)
+		pm_count(to < from ? &medium->counters.demotions : &medium->counters.promotions, 1);
 	return done;
 }
 

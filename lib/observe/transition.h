@@ -25,9 +25,15 @@ struct pm_terms {
 	struct pm_decision decision;
 };
 
-/* The terms before and after; from equals to: they stay. */
+/* What of the terms is in force. */
+struct pm_in_force {
+	enum pm_granularity granularity;
+	enum pm_state sync, direct;
+};
+
+/* Before and after; of the same granularity: the terms stay. */
 struct pm_transition {
-	enum pm_granularity from, to;
+	struct pm_in_force from, to;
 	enum pm_reason reason;
 };
 
@@ -41,6 +47,7 @@ void pm_terms_close_short_cut(struct pm_terms *);
 /* Takes a fresh decision. What is in force is never raised unless may_promote. */
 struct pm_transition pm_terms_adopt(struct pm_terms *, struct pm_medium *, const struct pm_requested *,
                                     const struct pm_decision *, bool may_promote);
+struct pm_in_force pm_terms_in_force(struct pm_terms *);
 /* The caller has acknowledged that a guarantee was lost. */
 void pm_terms_acknowledge(struct pm_terms *, struct pm_medium *);
 

@@ -29,8 +29,9 @@ static bool may_take(const struct pm_turns *t)
 
 static void take(struct pm_turns *t)
 {
-	t->overtaken += t->first != NULL;
+	t->overtaken = (unsigned char)(t->overtaken + (t->first != NULL));
 	t->is_taken = true;
+	atomic_fetch_add(&t->count, 1);
 }
 
 /* With the lock held, which it releases meanwhile. Only the first is woken, and so takes it as soon as it is free. */
@@ -51,6 +52,7 @@ static void wait_and_take(struct pm_turns *t)
 	t->first = self.next;
 	t->overtaken = 0;
 	t->is_taken = true;
+	atomic_fetch_add(&t->count, 1);
 	sem_destroy(&self.woken);
 	pthread_setcancelstate(cancel_state, NULL);
 }

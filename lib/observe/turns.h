@@ -9,6 +9,7 @@
 #define PM_TURNS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #define PM_TURNS_OVERTAKEN 8u
@@ -18,7 +19,8 @@ struct pm_turn;
 struct pm_turns {
 	pthread_mutex_t lock; /* of these; held for an instant */
 	bool is_taken;
-	unsigned overtaken;            /* how often the first has been */
+	unsigned char overtaken;       /* how often the first has been */
+	atomic_uint count;             /* how often it was taken: the number of an observation */
 	struct pm_turn *first, **last; /* that wait, the oldest first; where the next is queued unless none waits */
 };
 

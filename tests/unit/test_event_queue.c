@@ -13,7 +13,7 @@ static bool publish(struct pm_event_queue *queue, enum pm_event_kind kind, enum 
                     uint64_t to, bool is_deferred)
 {
 	struct pm_event event = {.kind = kind, .reason = reason, .offset = from, .length = to - from};
-	return pm_events_add(queue, &event, is_deferred);
+	return pm_events_add(queue, &event, 0, is_deferred);
 }
 
 static struct pm_event take(struct pm_event_queue *queue)
@@ -49,12 +49,39 @@ START_TEST(equal_events_become_one)
 	publish(&queue, PM_EVENT_NAME_LOST, PM_REASON_MOVED, 0, 1, false);
 	publish(&queue, PM_EVENT_HOLE, PM_REASON_HOLE, 100, 200, false);
 	publish(&queue, PM_EVENT_NAME_LOST, PM_REASON_UNLINKED, 0, 1, false);
+	ck_assert_int_eq(take(&queue).reason, PM_REASON_MOVED);
 	struct pm_event e = take(&queue);
 	ck_assert_int_eq(e.kind, PM_EVENT_HOLE);
 	ck_assert_uint_eq(e.offset, 100);
 	ck_assert_uint_eq(e.length, 8900);
-	ck_assert_int_eq(take(&queue).reason, PM_REASON_MOVED);
 	ck_assert_int_eq(take(&queue).reason, PM_REASON_UNLINKED);
+	ck_assert_int_eq(take(&queue).kind, 0);
+	pm_events_destroy(&queue);
+}
+END_TEST
+
+/* What was queued between the two stays before the later. */
+START_TEST(a_merged_event_takes_the_later_place)
+{
+	static const struct {
+		enum pm_event_kind kind;
+		enum pm_granularity from, to;
+	} said[] = {{PM_EVENT_LEASE_BROKEN, PM_CACHE_LINE, PM_PAGE},
+	            {PM_EVENT_PROMOTED, PM_PAGE, PM_CACHE_LINE},
+	            {PM_EVENT_LEASE_BROKEN, PM_CACHE_LINE, PM_PAGE}};
+	struct pm_event_queue queue;
+	fake_start(&fake_plain);
+	pm_events_init(&queue, NULL, NULL, NULL, "file");
+	for (size_t i = 0; i < COUNT(said); i++) {
+		struct pm_event event = {.kind = said[i].kind, .old_granularity = said[i].from,
+		                         .new_granularity = said[i].to};
+		pm_events_add(&queue, &event, 0, false);
+	}
+	ck_assert_int_eq(take(&queue).kind, PM_EVENT_PROMOTED);
+	struct pm_event last = take(&queue);
+	ck_assert_int_eq(last.kind, PM_EVENT_LEASE_BROKEN);
+	ck_assert_int_eq(last.old_granularity, PM_CACHE_LINE);
+	ck_assert_int_eq(last.new_granularity, PM_PAGE);
 	ck_assert_int_eq(take(&queue).kind, 0);
 	pm_events_destroy(&queue);
 }
@@ -265,6 +292,7 @@ int main(void)
 {
 	TCase *c = unit_case("event_queue");
 	tcase_add_test(c, equal_events_become_one);
+	tcase_add_test(c, a_merged_event_takes_the_later_place);
 	tcase_add_test(c, the_descriptor_follows_the_queue);
 	tcase_add_loop_test(c, a_lost_event_is_reported, 0, 2);
 	tcase_add_test(c, a_call_runs_the_handler_itself);

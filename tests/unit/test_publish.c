@@ -2,10 +2,12 @@
 /* From what the steps of a look returned to its events, without a mapping. */
 #include <errno.h>
 
+#include "observe/observe.h"
 #include "observe/publish.h"
 #include "unit.h"
 
-static const struct pm_in_force before = {PM_CACHE_LINE, PM_YES, PM_YES, {4096, 8192}};
+static const struct pm_in_force lines = {PM_CACHE_LINE, PM_YES, PM_YES}, pages = {PM_PAGE, PM_NO, PM_YES};
+static const struct pm_span range = {4096, 8192};
 static struct pm_terms terms;
 static struct pm_medium medium;
 static struct pm_mapped mapped;
@@ -18,11 +20,12 @@ static void start(void)
 	fake_start(&fake_plain);
 	terms = (struct pm_terms){.granularity = PM_PAGE, .decision = {.sync = PM_NO, .direct = PM_YES}};
 	medium = (struct pm_medium){.end = UINT64_MAX};
-	mapped = (struct pm_mapped){.range = before.range};
+	mapped = (struct pm_mapped){.range = range};
 	shared.error_seq = 0;
 	errors = (struct pm_errors){.shared = &shared};
 	o = (struct pm_observed){.mapped = &mapped, .terms = &terms, .medium = &medium, .errors = &errors};
 	pm_terms_init(&terms);
+	pm_observed_init(&o);
 	pm_events_init(&o.events, NULL, NULL, NULL, "file");
 }
 
@@ -43,7 +46,7 @@ static struct pm_event take(void)
 START_TEST(an_event_has_both_states)
 {
 	start();
-	struct pm_look look = {.before = before, .changes = {.range = before.range}};
+	struct pm_look look = {.range = range, .before = lines, .after = pages, .changes = {.range = range}};
 	pm_changes_add(&look.changes, PM_REASON_HOLE)->length = 4096;
 	pm_changes_add(&look.changes, PM_REASON_SHUT_DOWN)->error = -EIO;
 	pm_publish(&o, &look, false);
@@ -95,7 +98,7 @@ static const struct {
 START_TEST(a_change_is_one_event)
 {
 	start();
-	struct pm_look look = {.before = before, .changes = {.range = before.range}};
+	struct pm_look look = {.range = range, .before = lines, .after = pages, .changes = {.range = range}};
 	pm_changes_add(&look.changes, changes[_i].reason);
 	pm_publish(&o, &look, false);
 	struct pm_event e = take();
@@ -110,18 +113,18 @@ static const struct {
 	struct pm_transition transition;
 	int kind;
 } transitions[] = {
-	{{PM_CACHE_LINE, PM_CACHE_LINE, PM_REASON_HOLE}, 0},
-	{{PM_CACHE_LINE, PM_PAGE, PM_REASON_HOLE}, PM_EVENT_DEMOTED},
-	{{PM_PAGE, PM_NONE, PM_REASON_SHUT_DOWN}, PM_EVENT_DEMOTED},
-	{{PM_PAGE, PM_CACHE_LINE, PM_REASON_NONE}, PM_EVENT_PROMOTED},
-	{{PM_GRANULARITY_UNKNOWN, PM_BYTE, PM_REASON_UNNAMED}, PM_EVENT_DEMOTED},
-	{{PM_GRANULARITY_UNKNOWN, PM_GRANULARITY_UNKNOWN, PM_REASON_NONE}, 0},
+	{{{PM_CACHE_LINE, PM_YES, PM_YES}, {PM_CACHE_LINE, PM_NO, PM_YES}, PM_REASON_HOLE}, 0},
+	{{{PM_CACHE_LINE, PM_YES, PM_YES}, {PM_PAGE, PM_NO, PM_YES}, PM_REASON_HOLE}, PM_EVENT_DEMOTED},
+	{{{PM_PAGE, PM_YES, PM_YES}, {PM_NONE, PM_NO, PM_YES}, PM_REASON_SHUT_DOWN}, PM_EVENT_DEMOTED},
+	{{{PM_PAGE, PM_YES, PM_YES}, {PM_CACHE_LINE, PM_NO, PM_YES}, PM_REASON_NONE}, PM_EVENT_PROMOTED},
+	{{{PM_GRANULARITY_UNKNOWN, PM_YES, PM_YES}, {PM_BYTE, PM_NO, PM_YES}, PM_REASON_UNNAMED}, PM_EVENT_DEMOTED},
+	{{{PM_GRANULARITY_UNKNOWN, PM_YES, PM_YES}, {PM_GRANULARITY_UNKNOWN, PM_NO, PM_YES}, PM_REASON_NONE}, 0},
 };
 
 START_TEST(a_transition_is_one_event_or_none)
 {
 	start();
-	struct pm_look look = {.before = before, .transition = transitions[_i].transition};
+	struct pm_look look = {.range = range, .transition = transitions[_i].transition};
 	pm_publish(&o, &look, false);
 	struct pm_event e = take();
 	ck_assert_int_eq(e.kind, transitions[_i].kind);
@@ -132,16 +135,56 @@ START_TEST(a_transition_is_one_event_or_none)
 }
 END_TEST
 
+/* A look that promotes and then demotes: each event says what it changed. */
+START_TEST(a_transition_tells_itself)
+{
+	start();
+	struct pm_look look = {.range = range, .before = pages, .after = pages,
+	                       .back = {.transition = {pages, lines, PM_REASON_NONE}},
+	                       .transition = {lines, pages, PM_REASON_SHARED}};
+	pm_publish(&o, &look, false);
+	for (unsigned i = 0; i < 2; i++) {
+		struct pm_event e = take();
+		ck_assert_int_eq(e.kind, i ? PM_EVENT_DEMOTED : PM_EVENT_PROMOTED);
+		ck_assert_int_eq(e.old_granularity, i ? PM_CACHE_LINE : PM_PAGE);
+		ck_assert_int_eq(e.new_granularity, i ? PM_PAGE : PM_CACHE_LINE);
+		ck_assert_int_eq(e.old_sync, i ? PM_YES : PM_NO);
+		ck_assert_int_eq(e.sync, i ? PM_NO : PM_YES);
+	}
+	stop();
+}
+END_TEST
+
+/* Two threads look one after the other, and the second publishes first. */
+START_TEST(the_last_event_is_of_the_last_look)
+{
+	start();
+	struct pm_look first = pm_look_begin(&o);
+	first.transition = (struct pm_transition){pages, lines, PM_REASON_NONE};
+	pm_look_end(&o, &first);
+	struct pm_look second = pm_look_begin(&o);
+	second.transition = (struct pm_transition){lines, pages, PM_REASON_SHARED};
+	pm_look_end(&o, &second);
+	pm_publish(&o, &second, false);
+	pm_publish(&o, &first, false);
+	ck_assert_int_eq(take().kind, PM_EVENT_PROMOTED);
+	ck_assert_int_eq(take().kind, PM_EVENT_DEMOTED);
+	stop();
+}
+END_TEST
+
 /* As many as a look can have, in the order of its steps. */
 START_TEST(the_steps_have_an_order)
 {
 	start();
 	shared.error_seq = 1;
-	struct pm_look look = {.before = before,
+	struct pm_look look = {.range = range,
+	                       .before = lines,
+	                       .after = pages,
 	                       .broken = PM_REASON_LEASE_FORCED,
 	                       .failure = -EIO,
-	                       .back = {.transition = {PM_PAGE, PM_CACHE_LINE, PM_REASON_NONE}},
-	                       .transition = {PM_CACHE_LINE, PM_PAGE, PM_REASON_SHARED}};
+	                       .back = {.transition = {pages, lines, PM_REASON_NONE}},
+	                       .transition = {lines, pages, PM_REASON_SHARED}};
 	for (unsigned i = 0; i < PM_CHANGES; i++) {
 		pm_changes_add(&look.back.changes, PM_REASON_HOLE);
 		pm_changes_add(&look.changes, PM_REASON_SHARED);
@@ -160,7 +203,7 @@ END_TEST
 START_TEST(a_failure_is_one_event)
 {
 	start();
-	struct pm_look look = {.before = before};
+	struct pm_look look = {.range = range, .before = lines, .after = pages};
 	shared.error_seq = 1;
 	look.back.failure = -EIO;
 	pm_publish(&o, &look, false);
@@ -191,6 +234,8 @@ int main(void)
 	tcase_add_test(c, an_event_has_both_states);
 	tcase_add_loop_test(c, a_change_is_one_event, 0, (int)COUNT(changes));
 	tcase_add_loop_test(c, a_transition_is_one_event_or_none, 0, (int)COUNT(transitions));
+	tcase_add_test(c, a_transition_tells_itself);
+	tcase_add_test(c, the_last_event_is_of_the_last_look);
 	tcase_add_test(c, the_steps_have_an_order);
 	tcase_add_test(c, a_failure_is_one_event);
 	return unit_run();

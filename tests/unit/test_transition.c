@@ -41,10 +41,10 @@ static int adopt(enum pm_backing backing, struct pm_decision d, bool may_promote
 	struct pm_requested requested = {.backing = backing};
 	enum pm_granularity before = atomic_load(&terms.granularity);
 	struct pm_transition done = pm_terms_adopt(&terms, &medium, &requested, &d, may_promote);
-	ck_assert_int_eq(done.from, before);
-	ck_assert_int_eq(done.to, atomic_load(&terms.granularity));
+	ck_assert_int_eq(done.from.granularity, before);
+	ck_assert_int_eq(done.to.granularity, atomic_load(&terms.granularity));
 	ck_assert_int_eq(done.reason, d.reason);
-	return (int)done.to - (int)done.from;
+	return (int)done.to.granularity - (int)done.from.granularity;
 }
 
 static const struct {
