@@ -160,7 +160,8 @@ static int decide(struct pm_mapping *m, const struct pm_options *o, pm_evidence_
 static void take_snapshot(struct pm_mapping *m, pm_evidence_table e, struct pm_subject *s)
 {
 	pm_own_write_end(&m->observed.sources);
-	if (m->observed.events.has_listener && e[PM_EV_ALLOCATED].state == PM_UNKNOWN)
+	bool is_listened_to = m->observed.events.handler || m->flags & (PM_WATCH | PM_LEASE);
+	if (is_listened_to && e[PM_EV_ALLOCATED].state == PM_UNKNOWN)
 		pm_evidence_extents(e, s);
 	pm_snapshot_take(&m->observed.snapshot, e, s, m->mapped.range);
 }
@@ -300,7 +301,6 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 	m->mapped.range.offset = o->offset;
 	pm_observed_init(&m->observed);
 	pm_events_init(&m->observed.events, o->on_event, o->event_arg, m, m->name);
-	m->observed.events.has_listener |= o->flags & (PM_WATCH | PM_LEASE);
 	m->observed.name = m->name;
 	m->observed.mapped = &m->mapped;
 	m->observed.terms = &m->terms;
@@ -372,6 +372,8 @@ static int open_once(const char *path, int fd, const struct pm_options *o, struc
 	*ret = m;
 	if (m->terms.decision.verdict == PM_VERDICT_DEMOTED)
 		publish_demotion(m);
+	/* Where that event comes from, a caller without a handler knows. */
+	m->observed.events.has_listener |= o->flags & (PM_WATCH | PM_LEASE);
 	pm_mapping_watch_go(m);
 	return 0;
 }

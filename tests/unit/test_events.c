@@ -258,6 +258,22 @@ START_TEST(with_libunwind_the_place_is_known)
 }
 END_TEST
 
+/* A caller that takes the event of pm_map() from the queue is the one that called it. */
+START_TEST(the_map_itself_is_no_call_to_look_for)
+{
+	const char *path = unit_file("file", 65536);
+	struct pm_event event;
+	start(&fake_plain);
+	fake.loads_providers = true;
+	struct pm_mapping *m = unit_map(path, UNIT_OPTIONS(.flags = PM_WATCH));
+	ck_assert_uint_eq(fake_calls(FAKE_dlopen), 0);
+	unit_ok(pm_next_event(m, &event, sizeof(event)));
+	ck_assert_int_eq(event.kind, PM_EVENT_DEMOTED);
+	ck_assert_uint_eq(event.frames, 0);
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 START_TEST(libpmem_is_loaded_for_direct_mappings_only)
 {
 	const char *path = unit_file("file", 65536), *text;
@@ -308,6 +324,7 @@ int main(void)
 	TCase *c = unit_case("events");
 	tcase_add_test(c, nothing_is_loaded_for_who_does_not_listen);
 	tcase_add_test(c, without_libunwind_the_place_is_not_known);
+	tcase_add_test(c, the_map_itself_is_no_call_to_look_for);
 	tcase_add_test(c, with_libunwind_the_place_is_known);
 	tcase_add_test(c, libpmem_is_loaded_for_direct_mappings_only);
 	tcase_add_test(c, without_unshare_there_is_no_libpmem);
