@@ -189,7 +189,7 @@ struct pm_evidence {
 #define PM_SPARSE 0x20u            /* with PM_CREATE: allocate nothing, not even on a direct medium */
 #define PM_PREPARE 0x40u           /* allocate, write, sync, populate now: then direct stores need no file system */
 #define PM_TRUST_KERNEL 0x80u      /* accepted means usable; works under PM_HINT only, and the report says so */
-#define PM_WATCH 0x100u            /* a thread of the library watches the file: pm_events(7) */
+#define PM_WATCH 0x100u            /* the watcher thread watches the file: pm_events(7) */
 #define PM_LEASE 0x200u            /* hold a write lease: lets XFS with reflink be PM_CACHE_LINE; see pm_lease(7) */
 #define PM_FAIL_ON_DEMOTION 0x800u /* a guarantee lost later fails every durability call until pm_clear_error() */
 #define PM_FROM_MEDIUM 0x1000u     /* drop the file's cached pages first: map what the medium holds */
@@ -198,8 +198,8 @@ struct pm_evidence {
 
 struct pm_mapping;
 struct pm_event;
-/* pm_event_fn(3): an event handler. It runs with no lock held, in the thread whose call met the event or in a thread of
- * the library that runs only handlers. It may call any function on the mapping, except pm_unmap() and pm_resize(). */
+/* pm_event_fn(3): an event handler. It runs with no lock held, in the thread whose call met the event or in the
+ * notifier thread (pm_events(7)). It may call any function on the mapping, except pm_unmap() and pm_resize(). */
 typedef void pm_event_fn(struct pm_mapping *mapping, const struct pm_event *event, void *arg);
 
 /* pm_options(3): zero it, set size, set what is wanted. All zero is a good default. */
