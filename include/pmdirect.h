@@ -303,7 +303,7 @@ PM_API int pm_map(const char *path, const struct pm_options *options, struct pm_
 PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping **ret_mapping);
 
 /* pm_unmap(3): drains what was flushed and ends the mapping, whatever the drain returned. Waits for an event handler.
- * Returns: 0, also of NULL, or an error of pm_drain(), also an earlier one: -ERANGE: it ends before something flushed.
+ * Returns: 0, also of NULL, or an error of pm_drain(), now or before; -ERANGE: the file ends before something flushed.
  * Crash: stores that were never flushed may be lost. */
 PM_API int pm_unmap(struct pm_mapping *mapping);
 

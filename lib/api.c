@@ -211,7 +211,7 @@ int pm_event_fd(struct pm_mapping *m)
 		               "the program closed or replaced the descriptor of the file, or the one that an earlier "
 		               "call returned: unmap and map again");
 	char limit[120];
-	bool is_named = pm_limit_name(limit, sizeof(limit), (enum pm_wanted)m->listener.wanted, 0, fd);
+	bool is_named = pm_limit_name(limit, sizeof(limit), (enum pm_resource)m->listener.wanted, 0, fd);
 	return pm_fail(fd, "pm_event_fd", m->name, "the mapping cannot be watched: %s",
 	               is_named ? limit : pm_strerror(fd));
 }

@@ -18,7 +18,7 @@ int pm_file_fail(const struct pm_file *f, int rc, const char *what)
 {
 	char limit[120];
 	bool is_descriptor = rc == -EMFILE || rc == -ENFILE;
-	bool is_named = is_descriptor && pm_limit_name(limit, sizeof(limit), PM_WANTED_DESCRIPTOR, 0, rc);
+	bool is_named = is_descriptor && pm_limit_name(limit, sizeof(limit), PM_RESOURCE_DESCRIPTOR, 0, rc);
 	const char *why = is_named ? limit : pm_strerror(rc);
 	/* Only these calls were given a length. */
 	return pm_fail(rc, f->call, f->name, "%s: %s%s%s", what, why, pm_what_helps(rc),

@@ -95,20 +95,20 @@ static bool name_instances(char *text, size_t size)
 	                (unsigned long long)pm_number_after("/proc/sys/fs/inotify/max_user_instances", "")) > 0;
 }
 
-bool pm_limit_name(char *text, size_t size, enum pm_wanted wanted, size_t added, int rc)
+bool pm_limit_name(char *text, size_t size, enum pm_resource wanted, size_t added, int rc)
 {
 	switch (-rc) {
 	case ENOMEM:
 		return name_addresses(text, size, added) || name_areas(text, size);
 	case EAGAIN:
-		return wanted == PM_WANTED_THREAD ? name_threads(text, size) :
-		       wanted == PM_WANTED_MEMORY && name_locked(text, size);
+		return wanted == PM_RESOURCE_THREAD ? name_threads(text, size) :
+		       wanted == PM_RESOURCE_MEMORY && name_locked(text, size);
 	case EMFILE:
-		return (wanted == PM_WANTED_INOTIFY && name_instances(text, size)) || name_descriptors(text, size);
+		return (wanted == PM_RESOURCE_INOTIFY && name_instances(text, size)) || name_descriptors(text, size);
 	case ENFILE:
 		return snprintf(text, size, "the system has no open file left: raise fs.file-max, or close files") > 0;
 	case ENOSPC:
-		return wanted == PM_WANTED_INOTIFY &&
+		return wanted == PM_RESOURCE_INOTIFY &&
 		       snprintf(text, size, "no inotify watch is left: raise fs.inotify.max_user_watches") > 0;
 	default:
 		return false;
@@ -121,7 +121,7 @@ bool pm_limit_name(char *text, size_t size, enum pm_wanted wanted, size_t added,
 int pm_limit_no_evidence(const char *name, const char *call, int rc)
 {
 	char limit[120];
-	bool is_named = pm_limit_name(limit, sizeof(limit), PM_WANTED_MEMORY, GATHERING, rc);
+	bool is_named = pm_limit_name(limit, sizeof(limit), PM_RESOURCE_MEMORY, GATHERING, rc);
 	const char *why = is_named ? limit : pm_strerror(rc);
 	return pm_fail(rc, call, name, "the evidence cannot be gathered: %s", why);
 }

@@ -32,7 +32,7 @@ void *pm_area_huge_page_hint(uint64_t offset, size_t length)
 int pm_area_no_room(const char *name, const char *call, const char *what, size_t length, size_t added, int rc)
 {
 	char limit[120];
-	const char *why = pm_limit_name(limit, sizeof(limit), PM_WANTED_MEMORY, added, rc) ? limit : pm_strerror(rc);
+	const char *why = pm_limit_name(limit, sizeof(limit), PM_RESOURCE_MEMORY, added, rc) ? limit : pm_strerror(rc);
 	return pm_fail(rc, call, name, "%s of %zu bytes failed: %s", what, length, why);
 }
 
@@ -45,7 +45,7 @@ int pm_area_try_room(const char *name, const char *call, const char *what, size_
 		PM_RETRY(pm_sys->munmap(map, added));
 		return 0;
 	}
-	const char *why = pm_limit_name(limit, sizeof(limit), PM_WANTED_MEMORY, added, rc) ? limit
+	const char *why = pm_limit_name(limit, sizeof(limit), PM_RESOURCE_MEMORY, added, rc) ? limit
 	                  : rc == -ENOMEM ? "the process has no free range of addresses of that size"
 	                                  : pm_strerror(rc);
 	return pm_fail(rc, call, name, "%s of %zu bytes failed: %s", what, length, why);
@@ -141,7 +141,7 @@ int pm_area_take_wish(const struct pm_file *f, const struct pm_options *o, const
 	if (!rc || (rc == -EEXIST && ret->replaces))
 		return 0;
 	char limit[120];
-	const char *why = pm_limit_name(limit, sizeof(limit), PM_WANTED_MEMORY, (size_t)s->length, rc) ? limit
+	const char *why = pm_limit_name(limit, sizeof(limit), PM_RESOURCE_MEMORY, (size_t)s->length, rc) ? limit
 	                  : rc == -ENOMEM ? "the range is not within the addresses of a process"
 	                                  : pm_strerror(rc);
 	return pm_fail(rc, f->call, f->name, "nothing can be mapped at options->address: %s", why);

@@ -27,14 +27,14 @@ static int add(struct pm_listener *l, int fd, uint32_t events)
 static int open_sources(struct pm_listener *l, struct pm_sources *s, struct pm_event_queue *queue, int fd)
 {
 	int error, rc = pm_keep(&l->epoll, PM_RETRY(pm_sys->epoll_create()));
-	l->wanted = PM_WANTED_DESCRIPTOR;
+	l->wanted = PM_RESOURCE_DESCRIPTOR;
 	if (rc < 0)
 		return rc;
 	l->fd = rc;
 	struct pm_inotify *inotify = pm_inotify_open(NULL, &error);
 	pm_sources_add(s, inotify, fd, error);
 	/* Without any announcement the descriptor would stay silent for ever. */
-	l->wanted = s->inotify ? PM_WANTED_DESCRIPTOR : PM_WANTED_INOTIFY;
+	l->wanted = s->inotify ? PM_RESOURCE_DESCRIPTOR : PM_RESOURCE_INOTIFY;
 	rc = s->inotify ? add(l, inotify->fd, EPOLLIN) : -s->error;
 	if (inotify)
 		pm_inotify_give_up(inotify);

@@ -6,6 +6,7 @@
 #ifndef PM_LISTENER_H
 #define PM_LISTENER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "kernel/kept.h"
@@ -14,9 +15,9 @@
 #include "observe/sources.h"
 
 struct pm_listener {
-	int fd;         /* the epoll; 0: not made */
-	bool throttled; /* no scan until the timer expires */
-	unsigned char wanted; /* enum pm_wanted: by the call that failed, if the open did */
+	int fd;              /* the epoll; 0: not made */
+	bool throttled;      /* no scan until the timer expires */
+	atomic_uchar wanted; /* enum pm_resource: by the call that failed, if the open did */
 	struct pm_kept epoll, mounts, timer;
 };
 

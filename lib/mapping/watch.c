@@ -45,9 +45,10 @@ int pm_mapping_watch_start(struct pm_mapping *m, const struct pm_options *o)
 {
 	int rc = m->flags & (PM_WATCH | PM_LEASE) ? join(m) : 0;
 	char limit[120];
+	bool is_named = rc && pm_limit_name(limit, sizeof(limit), PM_RESOURCE_THREAD, 0, rc);
 	if (rc)
 		return pm_fail(rc, m->file.call, m->file.name, "the file cannot be watched: %s",
-		               pm_limit_name(limit, sizeof(limit), PM_WANTED_THREAD, 0, rc) ? limit : pm_strerror(rc));
+		               is_named ? limit : pm_strerror(rc));
 	struct pm_lease *lease = &m->observed.lease;
 	if (!lease->is_wanted || lease->is_held || o->sync != PM_GUARANTEE)
 		return 0;

@@ -278,7 +278,7 @@ START_TEST(a_shortage_of_threads_is_named)
 	check_sentence(pm_map(path, UNIT_OPTIONS(.flags = PM_WATCH), &m), -EAGAIN, "cannot be watched", "RLIMIT_AS is");
 	setrlimit(RLIMIT_AS, &old);
 	char text[120];
-	ck_assert(pm_limit_name(text, sizeof(text), PM_WANTED_THREAD, 0, -EAGAIN));
+	ck_assert(pm_limit_name(text, sizeof(text), PM_RESOURCE_THREAD, 0, -EAGAIN));
 	ck_assert_ptr_nonnull(strstr(text, "RLIMIT_NPROC"));
 }
 END_TEST

@@ -23,6 +23,7 @@ enum { NOT_BEGUN = 0, BEGINS, SERVES, OFF };
 
 static _Atomic int state;
 static struct ledger *ledger;
+
 /* ---- Children ---- */
 
 static void become_child_alone(void)
