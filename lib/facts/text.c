@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,9 +33,20 @@ int pm_text_end(struct pm_text *t)
 	return (int)t->length;
 }
 
+static bool is_control(const char *at, const char *end)
+{
+	unsigned char c = (unsigned char)*at, next = at + 1 < end ? (unsigned char)at[1] : 0;
+	return c < ' ' || c == 0x7f || (c == 0xc2 && next >= 0x80 && next < 0xa0);
+}
+
 void pm_text_one_line(char *text, size_t size)
 {
-	for (size_t i = 0; i < size && text[i]; i++)
-		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-			text[i] = '?';
+	for (char *at = text, *end = text + size; at < end && *at; at++) {
+		if (!is_control(at, end))
+			continue;
+		/* In UTF-8 the controls from U+0080 on have two bytes. */
+		if ((unsigned char)*at == 0xc2)
+			*at++ = '?';
+		*at = '?';
+	}
 }

@@ -359,9 +359,9 @@ START_TEST(a_path_does_not_command_a_terminal)
 	named->state = PM_NO;
 	named->error = EREMCHG;
 	memset(named->text, '\n', sizeof(named->text));
-	memcpy(named->text, "moved to /\033[2J\177\303\244", 17);
+	memcpy(named->text, "moved to /\033[2J\177\303\244\302\233K", 20);
 	ck_assert_int_gt(pm_explain(&r, text, sizeof(text)), 0);
-	ck_assert_msg(strstr(text, "moved to /?[2J?\303\244?"), "%s", text);
+	ck_assert_msg(strstr(text, "moved to /?[2J?\303\244??K?"), "%s", text);
 	for (size_t i = 0; text[i]; i++)
 		ck_assert_msg(text[i] != 0x7f && (unsigned char)text[i] >= ' ', "%s", text);
 }
