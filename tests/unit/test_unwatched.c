@@ -51,6 +51,8 @@ START_TEST(a_report_tells_who_is_watched)
 	struct pm_mapping *m = unit_map(leased_path, NULL);
 	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_WATCHED].state, PM_UNKNOWN);
 	ck_assert_int_ge(pm_event_fd(m), 0);
+	/* inotify, a timer, the queue, the table of mounts. */
+	ck_assert_uint_eq(fake_calls(FAKE_epoll_add), 4);
 	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_WATCHED].state, PM_YES);
 	ck_assert_int_eq(unit_query(m)->evidence[PM_EV_WATCHED].error, 0);
 	unit_ok(pm_unmap(m));

@@ -2,12 +2,14 @@
 /* The watcher thread and its members, without a mapping. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "machine/machine.h"
 #include "observe/watcher.h"
 #include "sys/sys.h"
 #include "unit.h"
@@ -19,8 +21,11 @@ struct member {
 	struct pm_openers openers;
 	atomic_bool is_busy, holds, is_held;
 	atomic_uint observations, refusals;
+	unsigned first; /* of the first looks at all members: which it was */
 	const char *path;
 };
+
+static unsigned looks;
 
 /* As pm_observe_if_free(): takes what is announced, and gives a broken lease back. */
 static bool observe(void *arg)
@@ -39,6 +44,7 @@ static bool observe(void *arg)
 	}
 	pm_sources_take(&m->sources);
 	pm_openers_take(&m->openers);
+	m->first = m->first ? m->first : ++looks;
 	atomic_fetch_add(&m->observations, 1);
 	return true;
 }
@@ -190,6 +196,47 @@ START_TEST(scans_have_a_pause_between_them)
 }
 END_TEST
 
+#define TURNS 500u /* of a millisecond each: half a tick */
+static struct machine mounts;
+static atomic_uint turns_left;
+static _Atomic uint64_t own_time;
+
+/* In the first of the turns the table of mounts, which is polled last, has changed. */
+static int poll_mounts(struct pollfd *fds, unsigned count, int timeout_ms)
+{
+	int rc = mounts.below->poll(fds, count, timeout_ms > 1 ? 1 : timeout_ms);
+	unsigned left = atomic_load(&turns_left);
+	if (left == TURNS)
+		fds[count - 1].revents = POLLPRI;
+	atomic_fetch_add(&own_time, left > 0);
+	atomic_fetch_sub(&turns_left, left > 0);
+	return rc + (left == TURNS);
+}
+
+static uint64_t show_own_time(void)
+{
+	return atomic_load(&own_time);
+}
+
+/* A remount is announced by no inode. */
+START_TEST(a_changed_table_of_mounts_is_a_reason_for_each)
+{
+	struct member a, b;
+	fake_start(&fake_plain);
+	machine_put(&mounts, MACHINE(.poll = poll_mounts, .now_ms = show_own_time));
+	join(&a, "a", false);
+	join(&b, "b", false);
+	atomic_store(&turns_left, TURNS);
+	while (atomic_load(&turns_left))
+		usleep(1000);
+	leave(&a);
+	leave(&b);
+	machine_remove(&mounts);
+	ck_assert_uint_eq(atomic_load(&a.observations), 1);
+	ck_assert_uint_eq(atomic_load(&b.observations), 1);
+}
+END_TEST
+
 #define LEASES 8
 
 static bool is_broken(const struct member *m)
@@ -230,6 +277,33 @@ START_TEST(one_signal_may_stand_for_several_leases)
 	for (int i = 0; i < LEASES; i++)
 		leave(&m[i]);
 	leave(&slow);
+}
+END_TEST
+
+/* All are due, and the thread looks at the first when the lease of the last is broken. */
+START_TEST(a_lease_waits_for_one_look_at_most)
+{
+	struct member first, next, last;
+	fake_start(&fake_plain);
+	join(&last, "last", true);
+	join(&next, "next", false);
+	join(&first, "first", false);
+	atomic_store(&first.holds, true);
+	while (!atomic_load(&first.is_held))
+		usleep(1000);
+	if (!fork())
+		_exit(open(last.path, O_RDONLY) < 0);
+	while (!is_broken(&last))
+		usleep(1000);
+	atomic_store(&first.holds, false);
+	wait_until(&next.observations, 1);
+	wait_until(&last.observations, 1);
+	ck_assert_uint_lt(first.first, last.first);
+	ck_assert_uint_lt(last.first, next.first);
+	ck_assert_int_gt(wait(NULL), 0);
+	leave(&first);
+	leave(&next);
+	leave(&last);
 }
 END_TEST
 
@@ -414,7 +488,9 @@ int main(void)
 	tcase_add_test(c, every_member_is_looked_at_once_a_second);
 	tcase_add_test(c, a_busy_member_holds_up_no_other);
 	tcase_add_test(c, scans_have_a_pause_between_them);
+	tcase_add_test(c, a_changed_table_of_mounts_is_a_reason_for_each);
 	tcase_add_test(c, one_signal_may_stand_for_several_leases);
+	tcase_add_test(c, a_lease_waits_for_one_look_at_most);
 	tcase_add_test(c, a_foreign_signal_hides_no_lease);
 	tcase_add_test(c, a_member_leaves_after_the_look_at_it);
 	tcase_add_test(c, members_come_and_go);
