@@ -11,6 +11,7 @@
 
 #include "facts/evidence.h"
 #include "kernel/magic.h"
+#include "machine/machine.h"
 #include "unit.h"
 
 #define SIZE 65536u
@@ -321,6 +322,58 @@ START_TEST(a_false_deep_flush_is_none)
 }
 END_TEST
 
+/* ---- What is remembered ---- */
+
+static enum pm_granularity hinted(void)
+{
+	struct pm_mapping *m = NULL;
+	if (pm_map(unit_path("file"), NULL, &m))
+		return PM_GRANULARITY_UNKNOWN;
+	enum pm_granularity g = pm_granularity_of(m);
+	unit_ok(pm_unmap(m));
+	return g;
+}
+
+/* A part of it could not be read, for want of descriptors: what was read says nothing about later mappings. */
+START_TEST(half_a_region_is_not_remembered)
+{
+	unsigned demoted = 0;
+	unit_file("file", SIZE);
+	for (unsigned nth = 1; nth <= 16; nth++) {
+		fake_start(&fake_dax);
+		fake_fail(FAKE_openat, nth, EMFILE);
+		demoted += hinted() == PM_PAGE;
+		fake_fail(FAKE_openat, 0, 0);
+		ck_assert_int_eq(hinted(), PM_CACHE_LINE);
+	}
+	ck_assert_uint_gt(demoted, 0);
+}
+END_TEST
+
+static struct machine old;
+
+static int statx_without_unique_ids(int fd, const char *path, int flags, struct statx *stx)
+{
+	int rc = old.below->statx(fd, path, flags, stx);
+	stx->stx_mask &= ~STATX_MNT_ID_UNIQUE;
+	return rc;
+}
+
+/* Before Linux 6.8 another mount can get the number. */
+START_TEST(a_mount_whose_number_comes_again)
+{
+	fake_start(&fake_plain);
+	unit_file("file", SIZE);
+	fake.machine.block = "pci0000:00/ata1/host0/block/sda";
+	ck_assert_int_eq(hinted(), PM_PAGE);
+	fake.machine.mount = "ext4 /dev/sda rw,nobarrier";
+	ck_assert_int_eq(hinted(), PM_PAGE);
+	machine_put(&old, MACHINE(.statx = statx_without_unique_ids));
+	ck_assert_int_eq(hinted(), PM_NONE);
+	machine_remove(&old);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *c = unit_case("second_facts");
@@ -337,5 +390,7 @@ int main(void)
 	tcase_add_test(c, a_journal_in_a_false_sysfs_is_not_known);
 	tcase_add_test(c, a_device_is_not_gone_for_want_of_sysfs);
 	tcase_add_test(c, a_false_deep_flush_is_none);
+	tcase_add_test(c, half_a_region_is_not_remembered);
+	tcase_add_test(c, a_mount_whose_number_comes_again);
 	return unit_run();
 }
