@@ -7,7 +7,6 @@
 #include "durability/copy.h"
 #include "durability/writeback_calls.h"
 #include "error.h"
-#include "facts/evidence.h"
 #include "mapping/calls.h"
 #include "mapping/gate.h"
 #include "mapping/naming.h"

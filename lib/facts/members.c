@@ -46,7 +46,7 @@ static void walk_node(const char *path, unsigned depth, struct pm_descent *b)
 	int rc = path[0] == '/' ? PM_RETRY(pm_sys->statx(AT_FDCWD, path, 0, &stx)) : -ENOENT;
 	if (rc || !S_ISBLK(stx.stx_mode)) {
 		const char *end = strlen(path) > 20 ? path + strlen(path) - 20 : path;
-		pm_descent_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: not to be reached",
+		pm_descent_end(b, rc == -ENOENT || rc == -EACCES ? 0 : -rc, "%s%s: cannot be reached",
 		               end > path ? "..." : "", end);
 		return;
 	}

@@ -61,8 +61,7 @@ static int meet_gap(struct gaps *g, uint64_t gap_end)
 	return g->fill ? fill(g->f, g->at, gap_end, true) : 0;
 }
 
-/* An extent that is written is skipped. */
-/* Zeros go where a fault would show an old block: only unwritten extents and holes have such blocks. */
+/* Zeros go where a fault would show an old block: into unwritten extents and holes. Any other extent is skipped. */
 static int meet(void *arg, const struct fiemap_extent *x)
 {
 	struct gaps *g = arg;

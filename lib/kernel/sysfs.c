@@ -37,7 +37,8 @@ int pm_sysfs_open(const char *path, int flags)
 }
 
 /*
- * The device numbers of the sysfs and the procfs that were met last, plus one: no other mounted file system has them.
+ * The device numbers of the sysfs and the procfs that were met last, plus one: no other file system has them as long as
+ * these are mounted.
  */
 static _Atomic uint64_t known[2];
 

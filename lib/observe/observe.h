@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The only code that re-evaluates a live mapping: pm_query(), pm_next_event(), pm_resize() and the watcher thread call
- * it. An observation has five steps: lease, assess, transition, changes, publish. The first four run with the lock and
- * return values; the last (publish.h) runs without it.
+ * Re-evaluates a live mapping: pm_query(), pm_next_event(), pm_resize(), pm_clear_error() under a guarantee and the
+ * watcher thread call it. An observation has five steps: lease, assess, transition, changes, publish. The first four
+ * run with the lock and return values; the last (publish.h) runs without it.
  */
 #ifndef PM_OBSERVE_H
 #define PM_OBSERVE_H

@@ -31,7 +31,7 @@ static void clear(struct ends *e)
 	*e = (struct ends){.error = 0};
 }
 
-static void add(struct ends *e, const struct end *end)
+static void add_end(struct ends *e, const struct end *end)
 {
 	if (e->count == e->room) {
 		size_t room = e->room ? 2 * e->room : 16;
@@ -54,7 +54,7 @@ static void visit(void *arg, const char *number)
 	snprintf(path, sizeof(path), TABLE "/%d", end.fd);
 	ssize_t length = pm_sys->readlinkat(AT_FDCWD, path, end.name, sizeof(end.name) - 1);
 	if (length > 0 && !strncmp(end.name, "pipe:[", 6))
-		add(arg, &end);
+		add_end(arg, &end);
 }
 
 static int list(struct ends *e)
