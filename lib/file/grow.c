@@ -238,11 +238,17 @@ static int add_extent(void *arg, const struct fiemap_extent *x)
 	return 0;
 }
 
-/* Of the growth, what was reserved beyond the end before, or more. */
+/*
+ * Of the growth, what was reserved beyond the end before. Without FIEMAP (tmpfs) it is what the file has more than its
+ * size: less than it holds there if it has holes, so that no growth begins that cannot end.
+ */
 static uint64_t held(const struct pm_file *f, uint64_t end)
 {
 	struct behind b = {.start = f->original_size, .end = end};
-	return pm_each_extent(f->fd, b.start, end, add_extent, &b) ? f->stx.stx_blocks * 512 : b.bytes;
+	uint64_t all = f->stx.stx_blocks * 512;
+	if (!pm_each_extent(f->fd, b.start, end, add_extent, &b))
+		return b.bytes;
+	return all > b.start ? all - b.start : 0;
 }
 
 /*

@@ -9,6 +9,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "kernel/fiemap.h"
 #include "kernel/magic.h"
 #include "machine/machine.h"
 #include "mapping/mapping.h"
@@ -376,6 +377,13 @@ static int count_growth(int fd, uint64_t offset, uint64_t length)
 	return machine.below->fallocate(fd, offset, length);
 }
 
+static int see_extent(void *arg, const struct fiemap_extent *x)
+{
+	(void)arg;
+	(void)x;
+	return 0;
+}
+
 START_TEST(an_almost_full_file_system_keeps_its_blocks)
 {
 	growth = &growths[_i];
@@ -383,6 +391,11 @@ START_TEST(an_almost_full_file_system_keeps_its_blocks)
 	struct stat before, after;
 	struct pm_mapping *m = NULL;
 	int other = growth->is_new ? -1 : open(path, O_RDWR | O_CLOEXEC);
+	/* tmpfs does not say where the blocks of a file are. */
+	if (growth->is_reserved && pm_each_extent(other, 0, SIZE, see_extent, NULL)) {
+		close(other);
+		return;
+	}
 	if (growth->is_reserved) {
 		ck_assert_int_eq(fallocate(other, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SIZE), 0);
 		ck_assert_int_eq(fallocate(other, FALLOC_FL_KEEP_SIZE, SIZE, GROWN - SIZE), 0);
