@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# What cannot be had without anything being broken, by $PART: quota has quotas and frozen file systems, race has processes
+# What cannot be had without anything being broken. PART=quota: quotas and frozen file systems; PART=race: processes
 # that race for what there is. LAB_ROUNDS: how often they do.
 status=0
 rounds=${LAB_ROUNDS:-5}
