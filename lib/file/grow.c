@@ -240,15 +240,15 @@ static int add_extent(void *arg, const struct fiemap_extent *x)
 
 /*
  * Of the growth, what was reserved beyond the end before. Without FIEMAP (tmpfs) it is what the file has more than its
- * size: less than it holds there if it has holes, so that no growth begins that cannot end.
+ * size: less than it holds there if it has holes, so that no growth begins that cannot end. That counts with FIEMAP as
+ * well: an ext4 with bigalloc takes a cluster whole, and no extent shows what is left of it.
  */
 static uint64_t held(const struct pm_file *f, uint64_t end)
 {
 	struct behind b = {.start = f->original_size, .end = end};
-	uint64_t all = f->stx.stx_blocks * 512;
-	if (!pm_each_extent(f->fd, b.start, end, add_extent, &b))
-		return b.bytes;
-	return all > b.start ? all - b.start : 0;
+	uint64_t all = f->stx.stx_blocks * 512, beyond = all > b.start ? all - b.start : 0;
+	int rc = pm_each_extent(f->fd, b.start, end, add_extent, &b);
+	return !rc && b.bytes > beyond ? b.bytes : beyond;
 }
 
 /*

@@ -337,21 +337,23 @@ static unsigned reservations;
  */
 static const struct growth {
 	bool is_open, is_new, is_almost_full, is_reserved;
+	bool has_cluster; /* to which all of the growth belongs, and which no extent shows */
 	uint32_t magic; /* 0: whatever it is */
 	int result;
 } growths[] = {
-	{true, false, false, false, 0, 0},
-	{true, false, true, false, 0, -ENOSPC},
-	{false, false, false, false, EXT4_SUPER_MAGIC, 0},
-	{false, false, true, false, EXT4_SUPER_MAGIC, -ENOSPC},
-	{false, true, false, false, EXT4_SUPER_MAGIC, 0},
-	{false, true, true, false, EXT4_SUPER_MAGIC, -ENOSPC},
+	{true, false, false, false, false, 0, 0},
+	{true, false, true, false, false, 0, -ENOSPC},
+	{false, false, false, false, false, EXT4_SUPER_MAGIC, 0},
+	{false, false, true, false, false, EXT4_SUPER_MAGIC, -ENOSPC},
+	{false, true, false, false, false, EXT4_SUPER_MAGIC, 0},
+	{false, true, true, false, false, EXT4_SUPER_MAGIC, -ENOSPC},
 	/* Blocks that are there need not be free; also of a file that has a hole before its end. */
-	{true, false, true, true, 0, 0},
-	{false, false, true, true, EXT4_SUPER_MAGIC, 0},
+	{true, false, true, true, false, 0, 0},
+	{false, false, true, true, false, EXT4_SUPER_MAGIC, 0},
+	{false, false, true, false, true, EXT4_SUPER_MAGIC, 0},
 	/* These may yet find more, and what is taken is given back. */
-	{false, false, true, false, XFS_SUPER_MAGIC, 0},
-	{false, true, true, false, XFS_SUPER_MAGIC, 0},
+	{false, false, true, false, false, XFS_SUPER_MAGIC, 0},
+	{false, true, true, false, false, XFS_SUPER_MAGIC, 0},
 }, *growth;
 
 static int tell_free_blocks(int fd, struct statfs *s)
@@ -362,6 +364,14 @@ static int tell_free_blocks(int fd, struct statfs *s)
 	s->f_bfree = growth->is_reserved ? 0 : s->f_bfree;
 	if (growth->magic)
 		s->f_type = growth->magic;
+	return rc;
+}
+
+static int tell_blocks(int fd, const char *path, int flags, struct statx *stx)
+{
+	int rc = machine.below->statx(fd, path, flags, stx);
+	if (growth->has_cluster)
+		stx->stx_blocks = GROWN / 512;
 	return rc;
 }
 
@@ -404,8 +414,8 @@ START_TEST(an_almost_full_file_system_keeps_its_blocks)
 		close(other);
 	sync();
 	ck_assert_int_eq(stat(path, &before), growth->is_new ? -1 : 0);
-	machine_put(&machine, MACHINE(.fstatfs = tell_free_blocks, .fallocate_keep_size = count_reservation,
-	                              .fallocate = count_growth));
+	machine_put(&machine, MACHINE(.fstatfs = tell_free_blocks, .statx = tell_blocks, .fallocate = count_growth,
+	                              .fallocate_keep_size = count_reservation));
 	int rc = pm_map(path, UNIT_OPTIONS(.flags = PM_CREATE, .length = GROWN), &m);
 	ck_assert_int_eq(rc, growth->result);
 	ck_assert_uint_eq(reservations > 0, !rc);
