@@ -67,13 +67,13 @@ static ssize_t read_kept(const char *path, char *text, size_t size)
 	if (i == MOST || !pm_is_kept(&slots[i].kept))
 		return -EBADF;
 	ssize_t got = read_first(pm_kept_fd(&slots[i].kept), text, size);
-	if (got >= 0)
-		return got;
+	/* If the program closed the descriptor, another thread may have taken the place for another path meanwhile. */
 	pthread_mutex_lock(&lock);
-	if (!strcmp(slots[i].path, path))
+	bool is_same = !strcmp(slots[i].path, path);
+	if (is_same && got < 0)
 		slots[i].path[0] = 0;
 	pthread_mutex_unlock(&lock);
-	return got;
+	return is_same ? got : -EBADF;
 }
 
 /* Whether the descriptor stays open. Another thread may have kept one meanwhile. */
