@@ -90,9 +90,9 @@ static bool name_instances(char *text, size_t size)
 	if (fd < 0)
 		return false;
 	pm_sys->close(fd);
-	return snprintf(text, size,
-	                "no inotify instance is left: raise fs.inotify.max_user_instances, which is %llu",
-	                (unsigned long long)pm_number_after("/proc/sys/fs/inotify/max_user_instances", "")) > 0;
+	unsigned long long most = pm_number_after("/proc/sys/fs/inotify/max_user_instances", "");
+	int length = snprintf(text, size, "no inotify instance is left: raise fs.inotify.max_user_instances");
+	return most == UINT64_MAX || snprintf(text + length, size - (size_t)length, ", which is %llu", most) > 0;
 }
 
 bool pm_limit_name(char *text, size_t size, enum pm_resource wanted, size_t added, int rc)
