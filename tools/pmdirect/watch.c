@@ -153,7 +153,10 @@ static int follow(struct output *out, const struct request *request, struct pm_m
 		struct pm_event e = {.size = sizeof(e)};
 		while (!(rc = pm_next_event(m, &e, sizeof(e))))
 			put_event(out, request->path, &e);
-		rc = rc == -EAGAIN ? 0 : rc;
+		/* One event is lost; those that come are not. */
+		if (rc == -ENOMEM)
+			say("%s", pm_error_detail());
+		rc = rc == -EAGAIN || rc == -ENOMEM ? 0 : rc;
 		left = until_next(request, began);
 		if (left)
 			poll(&ready, 1, left);
