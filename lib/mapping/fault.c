@@ -155,9 +155,13 @@ static int stat_and_find_cause(struct pm_mapping *m, const struct pm_fault *f)
 	return !rc && S_ISREG(stx.stx_mode) ? find_cause_in_file(m, f, &stx, resized) : 0;
 }
 
+/* How often the file is asked before the medium is blamed. */
+#define ATTEMPTS 8
+
 /*
- * Finds the error, and leaves the sentence. Asks twice before it blames the medium: the access that is made again may
- * meet a hole that another process fills, or an end that it moves, before the file is asked.
+ * Finds the error, and leaves the sentence. Asks more than once before it blames the medium: the access that is made
+ * again may meet a hole that another process fills, or an end that it moves, before the file is asked. Twenty processes
+ * on one file under a quota have met that twice in turn.
  */
 static int find_cause(struct pm_mapping *m, const struct pm_fault *f)
 {
@@ -167,7 +171,7 @@ static int find_cause(struct pm_mapping *m, const struct pm_fault *f)
 		return pm_fail(-EHWPOISON, call, m->name, "%s at offset %llu: %llu bytes around it are lost",
 		               pm_strerror(EHWPOISON), offset, length);
 	int rc = 0;
-	for (int i = 0; i < 2 && !rc; i++)
+	for (int i = 0; i < ATTEMPTS && !rc; i++)
 		rc = stat_and_find_cause(m, f);
 	return rc ? rc
 	          : pm_fail(-EIO, call, m->name, "the medium failed at offset %llu (si_code %d)", offset, f->code);
