@@ -140,6 +140,13 @@ static bool write_text(const char *path, const char *text)
 	return is_written;
 }
 
+/* ThreadSanitizer has a thread, beside which no namespace of users is made: the test is not for its build. */
+#ifdef __SANITIZE_THREAD__
+#define WANTS_NAMESPACE false
+#else
+#define WANTS_NAMESPACE true
+#endif
+
 /* A namespace of users of our own, with a limit of one: /proc/sys/user/max_inotify_instances (Linux 4.10). */
 static bool limit_instances(void)
 {
@@ -192,5 +199,5 @@ int main(void)
 		printf("left out: no namespace of users with a limit of inotify instances\n");
 	fflush(stdout);
 	int rc = unit_run();
-	return rc || (has_descriptors && has_namespaces) ? rc : 77;
+	return rc || (has_descriptors && (has_namespaces || !WANTS_NAMESPACE)) ? rc : 77;
 }
