@@ -66,10 +66,16 @@ static enum pm_state state_of_flags(const char *flags, bool *cannot_save, const 
 	return has_flag(flags, *flag) ? PM_UNKNOWN : PM_YES;
 }
 
+bool pm_evidence_is_worse(enum pm_state state, uint64_t value, const struct pm_evidence *than)
+{
+	if (than->state == PM_NO)
+		return state == PM_NO && value && !than->value;
+	return state == PM_NO || state < than->state;
+}
+
 static void take_worse_state(struct pm_evidence *row, enum pm_state state, int error, uint64_t value, const char *text)
 {
-	bool worse = row->state == PM_NO ? state == PM_NO && value && !row->value : state != PM_YES;
-	if (!worse || (state == PM_UNKNOWN && row->state == PM_UNKNOWN))
+	if (!pm_evidence_is_worse(state, value, row))
 		return;
 	pm_evidence_set(row, state, error, SOURCE, text);
 	row->value = value;

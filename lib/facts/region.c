@@ -219,23 +219,16 @@ static void region_rows(pm_evidence_table e, const struct region *r)
 
 /* ---- Devices upon devices ---- */
 
-/* Of two noes, that of an NVDIMM that saves nothing has a value. */
-static bool is_worse(const struct pm_evidence *other, const struct pm_evidence *e)
-{
-	if (e->state == PM_NO)
-		return other->state == PM_NO && other->value && !e->value;
-	return other->state == PM_NO || other->state < e->state;
-}
-
-/* If a file may lie on two devices, the one that promises less counts: no before unknown before yes. */
+/* If a file may lie on two devices, the one that promises less counts. */
 static void take_worse_rows(pm_evidence_table e, const pm_evidence_table other, bool first)
 {
 	static const enum pm_evidence_row rows[] = {PM_EV_REGION,     PM_EV_PROVIDER,   PM_EV_CPU_FLUSH_SUFFICES,
 	                                            PM_EV_DOMAIN,     PM_EV_ARMED,      PM_EV_CPU_CACHE,
 	                                            PM_EV_DEEP_FLUSH, PM_EV_WRITE_CACHE};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		if (first || is_worse(&other[rows[i]], &e[rows[i]]))
-			e[rows[i]] = other[rows[i]];
+		const struct pm_evidence *row = &other[rows[i]];
+		if (first || pm_evidence_is_worse(row->state, row->value, &e[rows[i]]))
+			e[rows[i]] = *row;
 	}
 	if (other[PM_EV_VOLATILE].state == PM_YES)
 		e[PM_EV_VOLATILE] = other[PM_EV_VOLATILE];
