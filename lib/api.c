@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Public entry of the calls that take no address: checks arguments, delegates. */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "arguments.h"
@@ -20,18 +19,6 @@ static int take_path(const char *call, const char *path, const struct pm_options
 	if (o->flags & PM_BORROW_FD)
 		return pm_fail(-EINVAL, call, path, "PM_BORROW_FD needs a descriptor: pm_map_fd(), pm_probe_fd()");
 	return 0;
-}
-
-/* A descriptor in sentences, as the mapping's name will be. */
-struct name {
-	char text[24];
-};
-
-static struct name name_descriptor(int fd)
-{
-	struct name name;
-	snprintf(name.text, sizeof(name.text), "fd %d", fd);
-	return name;
 }
 
 static int take_descriptor(const char *call, const char *name, const struct pm_options *o)
@@ -56,7 +43,7 @@ int pm_map(const char *path, const struct pm_options *options, struct pm_mapping
 
 int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping **ret_mapping)
 {
-	struct name name = name_descriptor(fd);
+	struct pm_descriptor_name name = pm_name_descriptor(fd);
 	struct pm_options o;
 	int rc = pm_take_options("pm_map_fd", name.text, options, &o);
 	if (!rc)
@@ -250,7 +237,7 @@ int pm_probe(const char *path, const struct pm_options *options, struct pm_repor
 
 int pm_probe_fd(int fd, const struct pm_options *options, struct pm_report *report, size_t report_size)
 {
-	struct name name = name_descriptor(fd);
+	struct pm_descriptor_name name = pm_name_descriptor(fd);
 	struct pm_report full;
 	struct pm_options o;
 	int rc = pm_take_options("pm_probe_fd", name.text, options, &o);

@@ -66,3 +66,10 @@ const char *pm_what_helps(int error)
 		return "";
 	}
 }
+
+struct pm_descriptor_name pm_name_descriptor(int fd)
+{
+	struct pm_descriptor_name name;
+	snprintf(name.text, sizeof(name.text), "fd %d", fd);
+	return name;
+}

@@ -12,6 +12,12 @@ int pm_fail(int code, const char *call, const char *subject, const char *format,
 /* Adds to the sentence what the failing call could not take back. */
 void pm_fail_also(const char *more);
 
+/* A descriptor in place of a path. */
+struct pm_descriptor_name {
+	char text[24];
+};
+struct pm_descriptor_name pm_name_descriptor(int fd);
+
 /* What the caller can do about the error, as the end of a sentence; "" where the library knows nothing. */
 const char *pm_what_helps(int error);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -284,8 +283,8 @@ static struct pm_mapping *allocate(const char *path, int fd, const struct pm_opt
 		return NULL;
 	if (path || o->flags & PM_ANONYMOUS)
 		m->name = strdup(path ? path : "anonymous memory");
-	else if (asprintf(&m->name, "fd %d", fd) < 0)
-		m->name = NULL;
+	else
+		m->name = strdup(pm_name_descriptor(fd).text);
 	m->place = pm_place_new();
 	if (!m->name || !m->place) {
 		pm_place_free(m->place);

@@ -2,7 +2,6 @@
 /* pm_probe(): the result of pm_map(), without a trace. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "error.h"
@@ -96,11 +95,10 @@ static int probe_anonymous(const struct pm_options *o, struct pm_report *r)
 
 int pm_mapping_probe(const char *path, int fd, const struct pm_options *o, struct pm_report *r)
 {
-	char name[24];
+	struct pm_descriptor_name name = pm_name_descriptor(fd);
 	bool by_path = path || o->flags & PM_ANONYMOUS;
 	struct pm_file f = {.call = by_path ? "pm_probe" : "pm_probe_fd", .name = path, .fd = -1, .directory_fd = -1};
-	snprintf(name, sizeof(name), "fd %d", fd);
-	f.name = by_path ? path : name;
+	f.name = by_path ? path : name.text;
 	size_t reserve;
 	memset(r, 0, sizeof(*r));
 	pm_evidence_clear(r->evidence);
