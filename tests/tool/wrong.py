@@ -54,6 +54,8 @@ exec "$TRUE" "$@"
     ("--help and the completion differ", "completion", '"$TRUE" "$@" | grep -v require\n'),
     ("an event is missing", "watch_file",
      '[ "$1" = watch ] || exec "$TRUE" "$@"\n"$TRUE" "$@" | grep --line-buffered -v truncated\n'),
+    ("the end of a process is missed", "watch_process",
+     '"$TRUE" "$@" || exit\n[ "$1" != watch ] || [ "$6" = $PPID ] || exec sleep 40\n'),
     ("a new mapping is missing", "watch_process", '"$TRUE" "$@" | grep --line-buffered -v /other\n'),
     ("the bench leaves a file", "bench", 'for a; do :; done\n[ ! -d "$a" ] || : >"$a/left"\nexec "$TRUE" "$@"\n'),
     ("the device's writes are not counted", "bench_writes",
