@@ -183,20 +183,21 @@ _ROWS = (
     Backing("blockdev", "raw virtio disk; the directory is on tmpfs",
             DISK, TMPFS, VDA),
     Backing("matrix-memctrl", "every kind of device at once, domain memory_controller; for matrix.py",
-            NVDIMM * 2 + DEVDAX + DISK + VIRTIO_PMEM, TMPFS, "", "mem-ctrl",
+            NVDIMM * 2 + DEVDAX + DISK, TMPFS, "", "mem-ctrl",
             kernel="memmap=128M!512M", modules="nd_e820 " + MATRIX_MODULES),
     Backing("matrix-nodomain", "NVDIMMs that state no persistence domain; for matrix.py",
-            NVDIMM + DEVDAX + DISK, TMPFS, modules="ext4 xfs ntfs3"),
-    # An NVDIMM takes a slot of what a daemon can share with its guest, so that the share is where they are few.
-    Backing("matrix-eadr", "NVDIMM with domain cpu_cache, one not armed, and a directory of the host; for matrix.py",
-            NVDIMM + UNARMED + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
+            NVDIMM * 2 + DEVDAX + DISK, TMPFS, modules="ext4 xfs ntfs3"),
+    # An NVDIMM takes a slot of what a daemon can share with its guest, so that the share is where they are few. What
+    # cannot be saved (lab_state.py) is in one machine.
+    Backing("matrix-eadr", "NVDIMM with domain cpu_cache, one not armed, virtio-pmem, and a directory of the host; for "
+            "matrix.py", NVDIMM + UNARMED + VIRTIO_PMEM + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
     Backing("matrix-9p", "a directory of the host by 9p; for matrix.py", (Device("9p"),), TMPFS),
     Backing("matrix-power-memctrl", "as matrix-memctrl, many devices for one power cut of them all",
-            NVDIMM * 31 + DEVDAX + VIRTIO_PMEM * 2 + DISK * 8, TMPFS, "", "mem-ctrl", modules=MATRIX_MODULES),
+            NVDIMM * 31 + DEVDAX + DISK * 8, TMPFS, "", "mem-ctrl", modules=MATRIX_MODULES),
     Backing("matrix-power-nodomain", "as matrix-nodomain, for one power cut",
             NVDIMM * 2 + DEVDAX + DISK, TMPFS, modules="ext4 xfs ntfs3"),
     Backing("matrix-power-eadr", "as matrix-eadr, for one power cut",
-            NVDIMM * 2 + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
+            NVDIMM * 2 + VIRTIO_PMEM * 2 + SHARE, TMPFS, "", "cpu", modules="ext4 xfs"),
     Backing("suite", "as many NVDIMMs, domain memory_controller, and disks as there are rows; for suite.py",
             NVDIMM + DISK, TMPFS, "", "mem-ctrl", modules="ext4 xfs dm-mod dm-flakey"),
     Backing("power", "ext4 and xfs, each on pmem with DAX and on a disk, for power cuts",

@@ -109,8 +109,8 @@ ROWS = (
         "ram_disk && " + _xfs("logdev=$RAM", "$DISK", "-m reflink=0 -l logdev=$RAM"), power=VOLATILE),
     # Memory that is not what it looks like
     Row("e820-ext4", "ext4, dax=always, on plain DRAM posing as pmem (memmap=)", _ext4(node="$E820"), power=DRAM),
-    Row("virtio-pmem-ext4", "ext4, dax=always, on virtio-pmem", _ext4(node="$VIRTIO")),
-    Row("virtio-pmem-xfs", "xfs, dax=always, on virtio-pmem", _xfs(node="$VIRTIO")),
+    Row("virtio-pmem-ext4", "ext4, dax=always, on virtio-pmem", _ext4(node="$VIRTIO"), machine=EADR),
+    Row("virtio-pmem-xfs", "xfs, dax=always, on virtio-pmem", _xfs(node="$VIRTIO"), machine=EADR),
     Row("ext4-unarmed", "ext4, dax=always, on an NVDIMM that is not armed, whose region was made writable",
         "unarmed_region 0 && " + _ext4(node="$UNARMED"), machine=EADR, power=VOLATILE),
     Row("ext4-unarmed-ro", "ext4, dax=always, on an NVDIMM that is not armed, in its read-only region",
