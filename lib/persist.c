@@ -171,7 +171,8 @@ static int check_ranges(struct pm_mapping *m, const char *call, const struct pm_
                         const struct pm_range **furthest)
 {
 	*furthest = NULL;
-	for (const struct pm_range *r = ranges; r != ranges + count; r++) {
+	for (size_t i = 0; i < count; i++) {
+		const struct pm_range *r = &ranges[i];
 		int rc = r->length ? check_range(m, call, r->address, r->length) : 0;
 		if (rc)
 			return rc;
