@@ -86,7 +86,7 @@ def commands_of(row, files):
     if not any(os.path.basename(file) == "tool_agree" for file in files):
         return program
     where = "memfd" if row.name == "memfd" else '"$D"'
-    return f"{program} && {row.run} ./tool_agree ./pmdirect {where} $NODE"
+    return f"{program} && {row.run} ./tool_agree {where} $NODE"
 
 
 def run(options):

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The command says of a file, and of this process's mappings of it, what the library says of its own. Runs in the
- * guest beside test_backing, on each kind of backing: agree PMDIRECT DIRECTORY [DEVICE].
+ * guest beside test_backing, on each kind of backing: agree DIRECTORY [DEVICE].
+ *
+ * The start of a program takes longer than the command where the CPU is emulated. So the command's functions run in a
+ * child of a process that itself has never called the library: each begins as a new program does.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,11 +19,17 @@
 #include <unistd.h>
 
 #include "../guest/check.h"
+#include "command.h"
 
 #define SIZE ((size_t)2 << 20)
 #define FIELDS 9
 
-static const char *program;
+#define WORDS 16
+
+static int orders, answers; /* of the process that runs the command */
+static int written;         /* the file that it writes to */
+static char text[1 << 16];  /* what it wrote */
+static char *unread;
 
 /* A row of a table, in fields; the columns are asked for in the order in which they are compared. */
 struct row {
@@ -42,26 +51,102 @@ static void split(struct row *row)
 	}
 }
 
+/* In a process of its own. */
+static enum status command(char *line)
+{
+	static char name[] = "pmdirect";
+	static const struct {
+		const char *name;
+		enum status (*run)(int argc, char **argv);
+	} commands[] = {{"probe", command_probe}, {"ps", command_ps}, {"doctor", command_doctor}};
+	char *words[WORDS] = {NULL}, *rest = NULL;
+	int count = 0;
+	for (char *word = strtok_r(line, " ", &rest); word && count < WORDS - 1; word = strtok_r(NULL, " ", &rest))
+		words[count++] = word;
+	for (size_t i = 0; count && i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(words[0], commands[i].name))
+			continue;
+		words[0] = name;
+		return output_close(commands[i].run(count, words));
+	}
+	return STATUS_UNKNOWN;
+}
+
+/* Until the end of the test. A line is one write, and shorter than what a pipe takes at once. */
+static void serve(int from, int to)
+{
+	char line[1024];
+	ssize_t got;
+	while ((got = read(from, line, sizeof(line) - 1)) > 0) {
+		int rc = -1;
+		line[got] = 0;
+		pid_t child = fork();
+		if (child == 0) {
+			dup2(written, STDOUT_FILENO);
+			exit(command(line));
+		}
+		if (child < 0 || waitpid(child, &rc, 0) != child || write(to, &rc, sizeof(rc)) != sizeof(rc))
+			break;
+	}
+	_exit(0);
+}
+
+/* Before the first call of the library. */
+static bool start_server(void)
+{
+	int order[2], answer[2];
+	written = memfd_create("written", 0);
+	if (written < 0 || pipe(order) || pipe(answer))
+		return false;
+	pid_t child = fork();
+	if (child == 0) {
+		close(order[1]);
+		close(answer[0]);
+		serve(order[0], answer[1]);
+	}
+	close(order[0]);
+	close(answer[1]);
+	orders = order[1];
+	answers = answer[0];
+	return child > 0;
+}
+
+/* Runs the command; its exit status. read_row() has what it wrote. */
+static int ask_command(const char *arguments)
+{
+	int rc;
+	lseek(written, 0, SEEK_SET); /* the command writes there */
+	if (ftruncate(written, 0) || write(orders, arguments, strlen(arguments)) < 0 ||
+	    read(answers, &rc, sizeof(rc)) != sizeof(rc))
+		rc = -1;
+	ssize_t got = pread(written, text, sizeof(text) - 1, 0);
+	text[got < 0 ? 0 : got] = 0;
+	unread = text;
+	return WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
+}
+
+static bool read_row(struct row *row)
+{
+	char *line = strsep(&unread, "\n");
+	if (!unread) /* behind the last line */
+		return false;
+	snprintf(row->text, sizeof(row->text), "%s", line);
+	split(row);
+	return true;
+}
+
 /* Runs the command; how many rows it wrote, of which as many as there is room for are kept. *status is its exit status.
  */
 static int run(const char *arguments, struct row *rows, int room, int *status)
 {
-	char command[1200], line[1024];
+	struct row more;
 	int count = 0;
-	snprintf(command, sizeof(command), "%s %s", program, arguments);
-	FILE *f = popen(command, "r");
+	*status = ask_command(arguments);
 	rows[0].text[0] = 0;
-	for (; f && fgets(line, sizeof(line), f); count++) {
-		line[strcspn(line, "\n")] = 0;
-		if (count < room)
-			memcpy(rows[count].text, line, sizeof(line));
-		else
-			printf("  also: %s\n", line);
-	}
-	for (int i = 0; i == 0 || (i < count && i < room); i++)
-		split(&rows[i]);
-	int rc = f ? pclose(f) : -1;
-	*status = WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
+	split(&rows[0]);
+	while (read_row(count < room ? &rows[count] : &more))
+		if (count++ >= room)
+			printf("  also: %s\n", more.text);
 	return count;
 }
 
@@ -88,7 +173,7 @@ static void check_probe(const char *path, const char *requirement, int expected,
 	struct row row;
 	int status;
 	snprintf(arguments, sizeof(arguments),
-	         "probe %s -n -o granularity,sync,direct,grade,reason,advice,durable '%s'", requirement, path);
+	         "probe %s -n -o granularity,sync,direct,grade,reason,advice,durable %s", requirement, path);
 	CHECK(run(arguments, &row, 1, &status) == 1 && status == expected, "probe %s: status %d, not %d", requirement,
 	      status, expected);
 	compare("probe, granularity", row.field[0], pm_granularity_name(r->granularity));
@@ -221,25 +306,21 @@ static bool is_volatile(const char *directory)
 static void check_doctor(const char *directory, const struct pm_report *r)
 {
 	struct statvfs fs;
-	char command[400], where[300];
-	struct row row = {.text = ""};
-	int status, rows = 0;
+	char where[300];
+	struct row row;
+	int rows = 0;
 	snprintf(where, sizeof(where), "%s", directory);
 	*strrchr(where, '/') = 0;
-	snprintf(command, sizeof(command), "%s doctor -n -o area,subject,level,evidence", program);
-	FILE *f = popen(command, "r");
 	char level[32] = "";
-	while (f && fgets(row.text, sizeof(row.text), f)) {
-		row.text[strcspn(row.text, "\n")] = 0;
-		split(&row);
+	int status = ask_command("doctor -n -o area,subject,level,evidence");
+	while (read_row(&row)) {
 		if (strcmp(row.field[0], "mount") || strcmp(row.field[1], where))
 			continue;
 		if (!rows++)
 			snprintf(level, sizeof(level), "%.31s", row.field[2]);
 		printf("  doctor: %s: %s\n", row.field[2], row.field[3]);
 	}
-	status = f ? pclose(f) : -1;
-	CHECK(WIFEXITED(status) && WEXITSTATUS(status) <= 2, "doctor: status %d", status);
+	CHECK(status >= 0 && status <= 2, "doctor: status %d", status);
 	if (!rows)
 		CHECK(r->granularity == PM_NONE, "doctor: nothing of %s", where); /* a tmpfs or hugetlbfs has no row */
 	else if (!statvfs(where, &fs) && fs.f_flag & ST_RDONLY)
@@ -257,7 +338,7 @@ static void check_unmappable(const char *path, int rc)
 	char arguments[600];
 	struct row row;
 	int status;
-	snprintf(arguments, sizeof(arguments), "probe -n -o reason,granularity '%s'", path);
+	snprintf(arguments, sizeof(arguments), "probe -n -o reason,granularity %s", path);
 	run(arguments, &row, 1, &status);
 	CHECK(status == 1, "pm_map: %d, probe: status %d", rc, status);
 	compare("probe", row.field[0], "cannot-be-mapped");
@@ -339,18 +420,19 @@ static void check_directory(const char *directory)
 int main(int argc, char **argv)
 {
 	char path[40];
-	if (argc < 3)
-		return fprintf(stderr, "usage: %s PMDIRECT DIRECTORY [DEVICE]\n", argv[0]), 2;
-	program = argv[1];
-	if (argc > 3 && argv[3][0]) {
-		check_path(argv[3], NULL);
-	} else if (!strcmp(argv[2], "memfd")) {
+	if (argc < 2)
+		return fprintf(stderr, "usage: %s DIRECTORY [DEVICE]\n", argv[0]), 2;
+	if (!start_server())
+		return perror("the process that runs the command"), 2;
+	if (argc > 2 && argv[2][0]) {
+		check_path(argv[2], NULL);
+	} else if (!strcmp(argv[1], "memfd")) {
 		int fd = memfd_create("agree", 0);
 		CHECK(ftruncate(fd, (off_t)SIZE) == 0, "%s", strerror(errno));
 		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
 		check_path(path, NULL);
 	} else {
-		check_directory(argv[2]);
+		check_directory(argv[1]);
 	}
 	printf("%d failures\n", failures);
 	return failures != 0;
