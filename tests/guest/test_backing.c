@@ -24,6 +24,7 @@
 #include "check.h"
 
 #define SIZE ((uint64_t)2 << 20)
+#define PIECE ((uint64_t)128 << 10) /* of a file, at its beginning and at its end, that is stored to */
 
 static void print_evidence(const struct pm_report *r)
 {
@@ -68,15 +69,14 @@ static void check_server(const struct pm_report *r, const char *server)
 
 static const char *server; /* of the row */
 
-/* Stores in all the ways there are, and reads the file back by read(2) where it has it. */
-static void use(struct pm_mapping *m, const char *path)
+/* Stores in all the ways there are, and reads it back by read(2) where the file has it. */
+static void use_piece(struct pm_mapping *m, int fd, uint64_t offset)
 {
-	static char buffer[SIZE], back[SIZE];
-	char *base = pm_base(m);
-	uint64_t length = pm_length(m) < SIZE ? pm_length(m) : SIZE;
-	for (uint64_t i = 0; i < length; i++)
-		buffer[i] = (char)(i * 7 + i / 4096);
-	CHECK(pm_memcpy(m, base, buffer, length, 0) == 0, "%s", pm_error_detail());
+	static char buffer[PIECE], back[PIECE];
+	char *base = (char *)pm_base(m) + offset;
+	for (uint64_t i = 0; i < PIECE; i++)
+		buffer[i] = (char)(i * 7 + i / 4096 + offset / PIECE);
+	CHECK(pm_memcpy(m, base, buffer, PIECE, 0) == 0, "%s", pm_error_detail());
 	memcpy(base + 100, "stored by hand", 14);
 	memcpy(buffer + 100, "stored by hand", 14);
 	CHECK(pm_persist(m, base + 100, 14) == 0, "%s", pm_error_detail());
@@ -84,11 +84,20 @@ static void use(struct pm_mapping *m, const char *path)
 	memset(buffer + 5000, 0x5a, 3000);
 	CHECK(pm_drain(m) == 0, "%s", pm_error_detail());
 	CHECK(pm_sync(m) == 0, "%s", pm_error_detail());
-	CHECK(!memcmp(base, buffer, length), "the mapping does not show what was stored");
-	int fd = open(path, O_RDONLY);
-	ssize_t got = fd < 0 ? -1 : pread(fd, back, length, 0);
+	CHECK(!memcmp(base, buffer, PIECE), "the mapping does not show what was stored");
+	ssize_t got = fd < 0 ? -1 : pread(fd, back, PIECE, (off_t)offset);
 	if (got > 0) /* a device-dax cannot be read */
 		CHECK(!memcmp(back, buffer, (size_t)got), "the file does not hold what was stored");
+}
+
+/* At both ends; the first piece reaches over the hole of try_demotion(). */
+static void use(struct pm_mapping *m, const char *path)
+{
+	uint64_t length = pm_length(m) < SIZE ? pm_length(m) : SIZE;
+	int fd = open(path, O_RDONLY);
+	CHECK(length >= 2 * PIECE, "%" PRIu64, length);
+	use_piece(m, fd, 0);
+	use_piece(m, fd, (length - PIECE) / PIECE * PIECE);
 	if (fd >= 0)
 		close(fd);
 }
