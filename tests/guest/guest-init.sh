@@ -94,7 +94,8 @@ take_orders() {
 # The disk behind all others, which is gone afterwards.
 unpack_job() {
 	for disk in /sys/block/vd*; do
-		[ "$(cat "$disk/serial")" != job ] || break
+		read -r serial <"$disk/serial"
+		[ "$serial" != job ] || break
 	done
 	(cd / && cpio -idu <"/dev/${disk##*/}") 2>/run/cpio || die "cannot unpack the job: $(cat /run/cpio)"
 	device=$(readlink -f "$disk/device")
@@ -115,8 +116,21 @@ format() {
 	esac || die "mkfs.$2 $1: $(cat /run/mkfs)"
 }
 
+# Where other rows have the same machine, /dev/pmemN is the Nth NVDIMM of this one.
+real_node() {
+	node=$1
+	case $FILLED$1 in
+	1/dev/pmem*)
+		number=${1#/dev/pmem}
+		set -- $NODES_OF_ROW
+		shift $number
+		node=$1 ;;
+	esac
+}
+
 mount_volumes() {
-	while IFS='|' read -r node fs mkfs options where; do
+	while IFS='|' read -r name fs mkfs options where; do
+		real_node "$name"
 		[ "$fs" = tmpfs ] || await "$node"
 		[ -z "$FORMAT" ] || format "$node" "$fs" "$mkfs" blank
 		mkdir -p "$where"
@@ -180,12 +194,15 @@ make_golden() {
 
 ### Functions for scripts.
 
-# As the machine was given them: NVDIMMs are numbered in no order, but their addresses are in it; then disks.
+# Of the row, as the machine was given them: NVDIMMs are numbered in no order, but their addresses are in it; then
+# disks. Behind them the machine may have others.
 list_devices() {
 	for block in /sys/block/pmem*; do
-		[ ! -e "$block" ] || echo "$(cat "$block/device/resource") /dev/${block##*/}"
-	done | sort | cut -d' ' -f2
-	ls -d /dev/vd? 2>/dev/null
+		[ -e "$block" ] || continue
+		read -r address <"$block/device/resource"
+		echo "$address /dev/${block##*/}"
+	done | sort | cut -d' ' -f2 | head -n $NVDIMMS_OF_ROW
+	ls -d /dev/vd? 2>/dev/null | head -n $DISKS_OF_ROW
 }
 
 device_size() { cat "/sys/block/${DEV##*/}/size"; }
@@ -242,6 +259,9 @@ main() {
 	. /lab/settings
 	LAB_ACK=$PORTS/ack
 	export LAB_ARGUMENT LAB_ACK D F DEV
+	NODES_OF_ROW=$(list_devices)
+	real_node "$DEV"
+	DEV=$node
 	[ -z "$DEV" ] || await "$DEV"
 	[ -z "$BEFORE" ] || $BEFORE
 	mount_volumes

@@ -30,13 +30,13 @@ import signal
 import sys
 import tempfile
 
-from lab_backings import BACKINGS, BLANK
+from lab_backings import BACKINGS, FILLED
 from lab_cache import Lab, prepare
 from lab_cpio import LabError, Missing
 from lab_guest import Guest, GuestFailure, Job
 from lab_images import Images, is_same, scratch
 
-__all__ = ["BACKINGS", "BLANK", "Guest", "GuestFailure", "Images", "Job", "Lab", "LabError",
+__all__ = ["BACKINGS", "FILLED", "Guest", "GuestFailure", "Images", "Job", "Lab", "LabError",
            "Missing", "is_same", "scratch", "prepare", "add_seed_option", "run_test", "run_on_images", "say",
            "write_output", "exports", "add_files", "main"]
 

@@ -46,23 +46,36 @@ class Backing:
     after: str = ""          # shell function run after them
     directory: str = "/mnt/test/d"
     cpus: int = 2            # the emulator is faster with one, which will do where no two things happen at once
+    filled: bool = False     # up to FILLED and MODULES, as others: the machine of all is saved once (lab_state.py)
+
+    def machine(self):
+        """(device, its number in devices) of all that the machine has; the number is None where the row has it not."""
+        own = [(device, number) for number, device in enumerate(self.devices)]
+        if not self.filled:
+            return own
+        filled = []
+        for kind, count in FILLED.items():
+            mine = [pair for pair in own if pair[0].kind.endswith(kind)]
+            filled += mine + [(BLANK[kind], None)] * (count - len(mine))
+        return filled
 
     def all_modules(self):
         """Modules to load, in order; virtio_console first: it carries the results; virtio_blk: it brings the job."""
         wanted = ["virtio_pci", "virtio_console", "virtio_blk"]
-        for device in self.devices:
+        for device, _ in self.machine():
             wanted += {"nvdimm": ["nfit", "nd_pmem"],
                        "virtio-pmem": ["virtio_pmem", "nd_pmem"],
                        "disk": [], "cached-disk": [], "share": ["virtiofs"],
                        "unarmed": ["nfit", "nd_pmem"], "9p": ["9pnet_virtio", "9p"]}[device.kind]
             if device.image == "devdax":
                 wanted += ["device_dax", "dax_pmem"]
+        wanted += MODULES.split() if self.filled else []
         wanted += [volume.fs for volume in self.volumes if volume.fs != "tmpfs"]
         return list(dict.fromkeys(wanted + self.modules.split()))
 
     def memory_nodes(self):
         """How many nodes of persistent memory and of device-dax there will be."""
-        kinds = [device for device in self.devices if device.kind in ("nvdimm", "unarmed", "virtio-pmem")]
+        kinds = [device for device, _ in self.machine() if device.kind in ("nvdimm", "unarmed", "virtio-pmem")]
         return len(kinds) + ("memmap=" in self.kernel)
 
 
@@ -74,6 +87,9 @@ DISK = (Device("disk"),)
 CACHED_DISK = (Device("cached-disk"),)
 SHARE = (Device("share"),)
 BLANK = {"nvdimm": NVDIMM[0], "disk": DISK[0]}
+# Of the machine that rows share.
+FILLED = {"nvdimm": 48, "disk": 20}
+MODULES = "ext4 xfs btrfs loop overlay dm-mod dm-flakey"
 MATRIX_MODULES = ("ext4 xfs btrfs overlay fuse loop dm-mod dm-flakey erofs "
                   "xts cts ecb sha512_generic nls_cp437 nls_ascii vfat exfat")
 PMEM = "/dev/pmem0"
@@ -236,7 +252,10 @@ _ROWS = (
 
 # Two are where threads, processes or the kernel do things at once: races, stale blocks, growth (suite.py).
 _ONE_CPU = ("accelerated", "matrix-", "cut", "ways", "cached-disks", "power", "suite")
-BACKINGS = {row.name: replace(row, cpus=1) if row.name.startswith(_ONE_CPU) else row for row in _ROWS}
+# They share a machine.
+_FILLED = ("accelerated", "cached-disks", "cut", "cuts-away", "cuts-files", "power", "power-cached", "suite", "ways")
+BACKINGS = {row.name: replace(row, cpus=1 if row.name.startswith(_ONE_CPU) else row.cpus, filled=row.name in _FILLED,
+                              persistence="mem-ctrl" if row.name in _FILLED else row.persistence) for row in _ROWS}
 
 # Not offered to users: the boot that turns blank NVDIMMs into golden images.
 GOLDEN = Backing("golden", "makes the golden images",

@@ -21,10 +21,11 @@ import sys
 import tempfile
 import time
 
+import lab_backings
 import lab_machine
 from lab_cpio import Archive, LabError
 from lab_disk import Disk
-from lab_images import Images, scratch
+from lab_images import Images, copy_sparse, scratch
 from lab_share import Share, die_with_parent
 from lab_state import state_of
 
@@ -89,7 +90,9 @@ class Job:
             "DEV": backing.node, "D": backing.directory,
             "BEFORE": backing.before, "AFTER": backing.after,
             "BACKING": backing.name, "MAKE_FILE": "1" if self.make_file else "",
-            "NO_SHARE": no_share,
+            "NO_SHARE": no_share, "FILLED": "1" if backing.filled else "",
+            "NVDIMMS_OF_ROW": str(sum(device.kind == "nvdimm" for device in backing.devices)),
+            "DISKS_OF_ROW": str(sum(device.kind.endswith("disk") for device in backing.devices)),
         }
         volumes = ["|".join((v.node, v.fs, v.mkfs, v.options, v.where)) + "\n"
                    for v in backing.volumes]
@@ -340,12 +343,23 @@ class Guest:
         share = os.path.join(self._directory, "share.socket") if self._share else ""
         words = lab_machine.command(self._lab, self.backing, "" if self.restored else self._initrd(),
                                     self._state.memory() if self._state else "", share)
-        for number, device in enumerate(self.backing.devices):
+        for position, (device, number) in enumerate(self.backing.machine()):
             if number in self._disks:
-                words += lab_machine.cached_disk(number, self._disks[number].theirs.fileno())
+                words += lab_machine.cached_disk(position, self._disks[number].theirs.fileno())
+            elif number is not None:
+                words += lab_machine.device(device.kind, position, self.images.paths[number])
+            elif device.kind == "disk":
+                words += lab_machine.blank_disk(position, lab_backings.DEVICE_SIZE)
             else:
-                words += lab_machine.device(device.kind, number, self.images.paths[number])
+                words += lab_machine.device(device.kind, position, self._blank_nvdimm())
         return words + lab_machine.job_disk(os.path.join(self._directory, "job"))
+
+    def _blank_nvdimm(self):
+        """The image of all NVDIMMs that nothing looks at."""
+        path = os.path.join(self._directory, "blank-nvdimm")
+        if not os.path.exists(path):
+            copy_sparse(self._lab.image(lab_backings.BLANK["nvdimm"].image), path)
+        return path
 
     def _give_orders(self):
         """What take_orders of the init reads."""

@@ -37,7 +37,8 @@ def cpus(backing):
 def digest(lab, backing):
     """What machines have in common that begin alike, as a name."""
     program = os.stat(qemu())
-    devices = [(device.kind, device.image) for device in backing.devices]
+    # Whether a disk has a cache is for its server to know.
+    devices = [(device.kind.replace("cached-", ""), device.image) for device, _ in backing.machine()]
     # What was saved before the host started is not believed: nothing has flushed it.
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
         boot = stream.read()
@@ -87,6 +88,12 @@ def channel(name, descriptor):
 def cached_disk(number, descriptor):
     return ["-blockdev", f"driver=nbd,node-name=disk{number},server.type=fd,server.str={descriptor}",
             "-device", f"virtio-blk-pci,drive=disk{number},write-cache=on"]
+
+
+def blank_disk(number, size):
+    """Nothing looks at it."""
+    return ["-blockdev", f"driver=null-co,node-name=disk{number},size={size},read-zeroes=on",
+            "-device", f"virtio-blk-pci,drive=disk{number}"]
 
 
 def job_disk(path):

@@ -28,12 +28,16 @@ find_devices() {
 		[ $tries -lt 500 ] || die "$1 pmem devices did not appear"
 		sleep 0.02
 	done
-	NVDIMMS=$(pmem_of ACPI.NFIT)
-	UNARMED=$(pmem_of ACPI.NFIT 1)
-	E820=$(pmem_of e820)
-	VIRTIOS=$(pmem_of virtio-pmem)
+	if [ -n "$FILLED" ]; then
+		NVDIMMS=$(list_devices | grep pmem)
+	else
+		NVDIMMS=$(pmem_of ACPI.NFIT)
+		UNARMED=$(pmem_of ACPI.NFIT 1)
+		E820=$(pmem_of e820)
+		VIRTIOS=$(pmem_of virtio-pmem)
+	fi
 	DAX=$(ls -d /dev/dax* 2>/dev/null)
-	DISKS=$(ls -d /dev/vd? 2>/dev/null)
+	DISKS=$(list_devices | grep vd)
 	choose_devices
 }
 

@@ -74,12 +74,15 @@ TOGETHER = ("events",)
 BACKINGS = {"files": "cut", "growth": "cut", "calls": "cut", "tool": "cut", "companion": "cut"}
 # The emulator's second CPU makes faults of pages and changes of mappings three times as dear.
 TWO_CPUS = ("growth",)
+# No other test has their machine: with two CPUs, or with the large kernel.
+ALONE = ("growth", "poison")
 
 
 def run(options):
     rows_of_it = [row for row in SUITES[options.suite] if not options.rows or row[0] in options.rows]
     backing, needed = lab.BACKINGS[BACKINGS.get(options.suite, "suite")], {"nvdimm": "$A", "disk": "$DISK"}
-    backing = dataclasses.replace(backing, cpus=2 if options.suite in TWO_CPUS else backing.cpus)
+    backing = dataclasses.replace(backing, cpus=2 if options.suite in TWO_CPUS else backing.cpus,
+                                  filled=options.suite not in ALONE)
     if backing.name == "suite":
         devices = sum(((device,) * sum(needed[device.kind] in setup for _, setup, _ in rows_of_it)
                        for device in backing.devices), ())

@@ -8,15 +8,12 @@ it kills a machine after the last copy, and compares.
 
 import contextlib
 import dataclasses
-import tempfile
 
 import lab
 
 TIMEOUT = 120
 BOOT_TIMEOUT = 300
-DEVICES_MAX = {"nvdimm": 40, "disk": 20}  # of one machine
-# At least: so machines for more or fewer copies are alike, and go on from one that was saved (lab_state.py).
-DEVICES_MIN = {"nvdimm": 16, "disk": 16}
+DEVICES_MAX = lab.FILLED  # of one machine
 
 # Mounts and checks one copy for each line from the host: the arguments of the function "check".
 SCRIPT = r"""
@@ -86,24 +83,18 @@ def _count(row, kind):
 
 @contextlib.contextmanager
 def _machine(copies, row, files, check):
-    """A guest with the devices of these copies and, behind them, others that nothing looks at."""
+    """A guest with the devices of these copies."""
     nvdimms = _count(row, "nvdimm")
     settings = (f"NVDIMMS_EACH={nvdimms} DISKS_EACH={_count(row, 'disk')}\n"
                 f"check() {{\n{check}\n}}\n")
     job = lab.Job(lab.exports([]) + settings + SCRIPT)
     lab.add_files(job, *files)
     given = list(zip(row.devices * len(copies), sum(copies, [])))
-    with tempfile.TemporaryDirectory(prefix="pmdirect-copies-", dir=lab.scratch(row)) as directory:
-        machine = lab.prepare(lab.say)
-        others = [lab.BLANK[kind] for kind, least in DEVICES_MIN.items()
-                  for _ in range(least - sum(device.kind == kind for device, _ in given))]
-        more = dataclasses.replace(row, devices=tuple(others))
-        given += zip(others, lab.Images(machine, more, directory).paths)
-        given.sort(key=lambda pair: list(DEVICES_MIN).index(pair[0].kind))
-        row = dataclasses.replace(row, devices=tuple(device for device, _ in given), volumes=(), before="", after="",
-                                  modules="ext4 xfs", node="", directory="/mnt", cpus=1)
-        with lab.Guest(machine, row, job, lab.Images(machine, row, "", [path for _, path in given])) as guest:
-            yield guest
+    given.sort(key=lambda pair: list(lab.FILLED).index(pair[0].kind))
+    row = dataclasses.replace(lab.BACKINGS["power"], devices=tuple(device for device, _ in given), volumes=(), node="")
+    machine = lab.prepare(lab.say)
+    with lab.Guest(machine, row, job, lab.Images(machine, row, "", [path for _, path in given])) as guest:
+        yield guest
 
 
 def read(guest, timeout):
