@@ -6,7 +6,8 @@
  * file.
  *
  *   race DIRECTORY PROCESSES ROUNDS [SEED]    0: nothing was lost; "-": TMPDIR, or /var/tmp
- *   race --quota DIRECTORY ...                the same, and some must have failed for a quota that is set there
+ *   race --quota DIRECTORY ...                the same, and until some have failed for a quota that is set there, at
+ *                                             most TRIES times as long
  *   race --mutate WHICH DIRECTORY ...         0: something was lost, as it must be with the rule switched off:
  *        lease   every lease is granted, and is none: what another process has is undone
  *        name    the same, and files are created by their name, and unlinked
@@ -30,11 +31,12 @@
 
 #define PROCESSES_MOST 64
 #define STEPS 4
+#define TRIES 10
 #define SLOT 4096u
+#define LATE 50000 /* microseconds before a failure: others come in between */
 
 /* What each process got 0 for. */
 static struct shared {
-	atomic_uint waiting, go;
 	atomic_uint quota; /* calls and stores that failed for one */
 	struct told {
 		unsigned value; /* 0: nothing */
@@ -73,6 +75,8 @@ static void strike(enum fake_call call)
 	if (!chance(3))
 		usleep(chance(200));
 	is_struck = until_failure && !--until_failure;
+	if (is_struck)
+		usleep(chance(LATE));
 	if (is_struck && call != FAKE_fallocate && call != FAKE_openat)
 		fake_fail(call, 1, errors[call]);
 }
@@ -199,15 +203,29 @@ static void step(const char *path, unsigned self)
 	limit_files(RLIM_INFINITY);
 }
 
-static int live(const char *path, unsigned self, uint32_t own_seed)
+/* A process that is ready closes its writing end of the one pipe; the start is the close of that of the other. */
+struct gate {
+	int ready[2], go[2];
+};
+
+static void await_close(int pipe[2])
+{
+	char none;
+	close(pipe[1]);
+	if (read(pipe[0], &none, 1))
+		abort();
+	close(pipe[0]);
+}
+
+static int live(const char *path, unsigned self, uint32_t own_seed, struct gate *gate)
 {
 	seed = own_seed;
 	stand_between();
 	if (pm_guard_install())
 		return 1;
-	atomic_fetch_add(&shared->waiting, 1);
-	while (!atomic_load(&shared->go))
-		usleep(20);
+	close(gate->ready[0]);
+	close(gate->ready[1]);
+	await_close(gate->go);
 	for (unsigned i = 0; i < 1 + chance(STEPS); i++)
 		step(path, self);
 	return 0;
@@ -251,8 +269,11 @@ static unsigned left; /* rounds where no process succeeded and a file was left *
 static unsigned play(const char *path, unsigned processes)
 {
 	pid_t pid[PROCESSES_MOST];
+	struct gate gate;
 	unsigned lost = 0;
 	bool existed = chance(2);
+	if (pipe(gate.ready) || pipe(gate.go))
+		abort();
 	memset(shared, 0, sizeof(*shared));
 	unlink(path);
 	if (existed)
@@ -268,11 +289,11 @@ static unsigned play(const char *path, unsigned processes)
 		uint32_t own = chance(UINT32_MAX) | 1;
 		pid[i] = fork();
 		if (!pid[i])
-			_exit(live(path, i, own));
+			_exit(live(path, i, own, &gate));
 	}
-	while (atomic_load(&shared->waiting) < processes)
-		usleep(20);
-	atomic_store(&shared->go, 1);
+	await_close(gate.ready);
+	close(gate.go[0]);
+	close(gate.go[1]);
 	for (unsigned i = 0; i < processes; i++) {
 		int status;
 		waitpid(pid[i], &status, 0);
@@ -316,7 +337,8 @@ int main(int argc, char **argv)
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	setvbuf(stdout, NULL, _IONBF, 0);
 	printf("%u processes, seed %u%s%s\n", processes, seed, mutation[0] ? ", mutation: " : "", mutation);
-	for (; played < rounds && !(mutation[0] && lost); played++)
+	unsigned most = has_quota ? TRIES * rounds : rounds;
+	for (; played < (has_quota && !refused ? most : rounds) && !(mutation[0] && lost); played++)
 		lost += play(path, processes);
 	unlink(path);
 	printf("%u rounds of %u processes: %u lost; %u files left by failures; %u failed for a quota\n", played,
