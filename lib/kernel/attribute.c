@@ -24,6 +24,8 @@ static atomic_uint users;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
 	struct pm_kept kept;
+	unsigned readers; /* threads that read by the descriptor; until the last is done it stays open */
+	bool is_used;     /* since another attribute found no place */
 	char path[PATH_ROOM]; /* "": none, or one that was removed */
 } slots[MOST];
 
@@ -58,38 +60,56 @@ static ssize_t read_first(int fd, char *text, size_t size)
 	return PM_RETRY(pm_sys->pread(fd, text, size - 1, 0));
 }
 
-/* By the descriptor that is kept. One that answers no more stays open, as another thread may read by it. */
+/* By the descriptor that is kept. One that does not answer is kept no longer. */
 static ssize_t read_kept(const char *path, char *text, size_t size)
 {
 	pthread_mutex_lock(&lock);
 	unsigned i = find(path);
+	if (i < MOST)
+		slots[i].readers++;
 	pthread_mutex_unlock(&lock);
-	if (i == MOST || !pm_is_kept(&slots[i].kept))
+	if (i == MOST)
 		return -EBADF;
-	ssize_t got = read_first(pm_kept_fd(&slots[i].kept), text, size);
-	/* If the program closed the descriptor, another thread may have taken the place for another path meanwhile. */
+	ssize_t got = pm_is_kept(&slots[i].kept) ? read_first(pm_kept_fd(&slots[i].kept), text, size) : -EBADF;
 	pthread_mutex_lock(&lock);
-	bool is_same = !strcmp(slots[i].path, path);
-	if (is_same && got < 0)
+	slots[i].readers--;
+	slots[i].is_used = true;
+	if (got < 0)
 		slots[i].path[0] = 0;
+	if (!slots[i].path[0] && !slots[i].readers)
+		pm_kept_close(&slots[i].kept);
 	pthread_mutex_unlock(&lock);
-	return is_same ? got : -EBADF;
+	return got;
 }
 
-/* Whether the descriptor stays open. Another thread may have kept one meanwhile. */
+/*
+ * With the lock held: a place that is free, or whose attribute no look has read since the last one that found no place:
+ * its disk was removed, or no mapping is on it. MOST: there is none.
+ */
+static unsigned find_place(void)
+{
+	unsigned place = MOST;
+	for (unsigned i = 0; i < MOST && place == MOST; i++)
+		if (!slots[i].readers && (!slots[i].is_used || !pm_is_kept(&slots[i].kept)))
+			place = i;
+	for (unsigned i = 0; i < MOST && place == MOST; i++)
+		slots[i].is_used = false;
+	return place;
+}
+
+/* Whether the descriptor stays open. Another thread may have kept one of this path meanwhile. */
 static bool keep(const char *path, int fd)
 {
 	pthread_mutex_lock(&lock);
-	unsigned i = find(path);
-	for (unsigned other = 0; i == MOST && other < MOST; other++)
-		i = pm_is_kept(&slots[other].kept) ? MOST : other;
-	bool is_free = i < MOST && !pm_is_kept(&slots[i].kept);
-	if (is_free) {
+	unsigned i = find(path) < MOST ? MOST : find_place();
+	if (i < MOST) {
+		pm_kept_close(&slots[i].kept);
 		pm_keep(&slots[i].kept, fd);
+		slots[i].is_used = true;
 		strcpy(slots[i].path, path);
 	}
 	pthread_mutex_unlock(&lock);
-	return is_free;
+	return i < MOST;
 }
 
 static ssize_t read_anew(const char *path, char *text, size_t size)

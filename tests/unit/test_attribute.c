@@ -67,11 +67,12 @@ START_TEST(a_device_in_the_place_of_another)
 	set_cache("write through");
 	check(PM_UNKNOWN, 1);
 	check(PM_UNKNOWN, 0);
-	/* Those of former devices stay open. Where there are three, no more are kept. */
-	for (unsigned opened = 1; opened < 4; opened++) {
+	/* Those of former devices take no place. */
+	for (unsigned i = 0; i < 4; i++) {
 		fake.machine.replaced++;
 		check(PM_UNKNOWN, 1);
-		check(PM_UNKNOWN, opened > 1);
+		check(PM_UNKNOWN, 0);
+		ck_assert_uint_eq(fake_open_files(), 1 + 1);
 	}
 	unit_ok(pm_unmap(m));
 	ck_assert_uint_eq(fake_open_files(), 0);
@@ -92,6 +93,27 @@ START_TEST(a_partition_of_another_disk)
 	check(PM_UNKNOWN, 1);
 	check(PM_UNKNOWN, 0);
 	unit_ok(pm_unmap(m));
+}
+END_TEST
+
+/* The partitions of three disks are gone. The fourth disk takes the place of one at the second look. */
+START_TEST(disks_that_are_read_no_more)
+{
+	static const char *const partitions[] = {SD "/sda1", "pci0000:00/ata2/host1/block/sdb/sdb1",
+	                                         "pci0000:00/ata3/host2/block/sdc/sdc1",
+	                                         "pci0000:00/ata4/host3/block/sdd/sdd1"};
+	start();
+	m = map("file", 0);
+	for (unsigned i = 0; i < 4; i++) {
+		fake.machine.block = partitions[i];
+		fake.machine.replaced++;
+		check(PM_YES, 1);
+	}
+	check(PM_YES, 1);
+	check(PM_YES, 0);
+	ck_assert_uint_eq(fake_open_files(), 1 + 3);
+	unit_ok(pm_unmap(m));
+	ck_assert_uint_eq(fake_open_files(), 0);
 }
 END_TEST
 
@@ -205,6 +227,7 @@ int main(void)
 	tcase_add_test(c, a_queue_that_is_set_meanwhile);
 	tcase_add_test(c, a_device_in_the_place_of_another);
 	tcase_add_test(c, a_partition_of_another_disk);
+	tcase_add_test(c, disks_that_are_read_no_more);
 	tcase_add_test(c, the_last_mapping_closes_them);
 	tcase_add_test(c, none_is_kept_for_a_borrower);
 	tcase_add_test(c, a_number_that_the_program_has_taken);

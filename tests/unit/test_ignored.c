@@ -57,10 +57,13 @@ START_TEST(each_call_in_turn)
 {
 	for (unsigned call = 1; call <= PM_CALL_SYNC_FILE_RANGE; call <<= 1) {
 		const char *path = start(_i);
-		enum pm_granularity honest = pm_granularity_of(unit_map(path, options(_i, PM_HINT)));
+		struct pm_mapping *m = unit_map(path, options(_i, PM_HINT));
+		enum pm_granularity honest = pm_granularity_of(m);
+		/* Its descriptors are of this machine. */
+		unit_ok(pm_unmap(m));
 		path = start(_i);
 		fake.machine.ignores = call;
-		struct pm_mapping *m = unit_map(path, options(_i, PM_HINT));
+		m = unit_map(path, options(_i, PM_HINT));
 		bool counts = kinds[_i].stands_on & call;
 		ck_assert_msg(pm_granularity_of(m) == (counts ? PM_NONE : honest), "%s, call 0x%x: %s", kinds[_i].name,
 		              call, pm_granularity_name(pm_granularity_of(m)));
