@@ -3,8 +3,8 @@
 export TMPDIR="$D"
 # What only repeats itself with other errors is for the host.
 export CK_EXCLUDE_TAGS=host
-# Of test_resizes, which takes 97 s with as many as on the host, and of test_resize_watched and test_clearing.
-export PMDIRECT_TEST_ROUNDS=20
+# Threads at once, and all pairs of lengths: a part of what the host does (unit_rounds() in unit.h).
+export PMDIRECT_TEST_PART=12
 
 run() {
 	log=/tmp/log.$1

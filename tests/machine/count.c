@@ -82,7 +82,9 @@ static void record(const struct fake_record *r)
 	to->record.number = number;
 	to->record.inode = inode;
 	to->record.path = to->path;
-	snprintf(to->path, PATH_MOST, "%s", r->path ? r->path : "");
+	size_t length = r->path ? strnlen(r->path, PATH_MOST - 1) : 0;
+	memcpy(to->path, r->path ? r->path : "", length);
+	to->path[length] = 0;
 	pthread_mutex_unlock(&lock);
 }
 

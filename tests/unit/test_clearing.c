@@ -6,11 +6,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 
 #include "unit.h"
-
-static unsigned rounds = 20000; /* or PMDIRECT_TEST_ROUNDS, times a hundred */
 
 static struct pm_mapping *shared;
 static atomic_bool finished;
@@ -36,7 +33,7 @@ START_TEST(clearing_keeps_what_is_stored_meanwhile)
 	shared = unit_map(unit_file("file", 4 * unit_page()), NULL);
 	atomic_store(&finished, false);
 	ck_assert_int_eq(pthread_create(&thread, NULL, store_on, pm_base(shared)), 0);
-	for (unsigned round = 0; round < rounds; round++) {
+	for (unsigned round = 0, rounds = unit_rounds(20000); round < rounds; round++) {
 		fake_fail(FAKE_msync, 1, EIO);
 		unit_expect(pm_sync(shared) == -EIO);
 		unit_ok(pm_clear_error(shared));
@@ -50,8 +47,6 @@ END_TEST
 
 int main(void)
 {
-	const char *fewer = getenv("PMDIRECT_TEST_ROUNDS");
-	rounds = fewer ? (unsigned)atoi(fewer) * 100 : rounds;
 	TCase *c = unit_case("clearing");
 	tcase_add_test(c, clearing_keeps_what_is_stored_meanwhile);
 	return unit_run();

@@ -369,12 +369,12 @@ END_TEST
 /* ---- Several threads ---- */
 
 #define THREADS 6
-#define ROUNDS 100
+static unsigned rounds;
 
 static void *come_and_go(void *arg)
 {
 	size_t own = (size_t)(uintptr_t)arg % COUNT(paths);
-	for (int i = 0; i < ROUNDS; i++) {
+	for (unsigned i = 0; i < rounds; i++) {
 		struct pm_mapping *a = map(paths[own]), *b = map(paths[own]);
 		unit_expect(a->errors.shared == b->errors.shared);
 		unit_expect(!a->errors.shared->unsure);
@@ -391,6 +391,7 @@ START_TEST(threads_that_map_at_once_agree)
 {
 	pthread_t threads[THREADS];
 	start(of_servers[0]);
+	rounds = unit_rounds(100);
 	counting.recording = false;
 	for (size_t i = 0; i < THREADS; i++)
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, come_and_go, (void *)(uintptr_t)i), 0);

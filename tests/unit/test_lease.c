@@ -317,7 +317,7 @@ START_TEST(no_signal_reaches_the_application)
 	signal(SIGIO, count_signal);
 	signal(SIGURG, count_signal);
 	struct pm_mapping *m = _i ? lease_unobserved(0) : lease(0);
-	for (int i = 0; i < 10; i++) {
+	for (unsigned i = 0, rounds = unit_rounds(10); i < rounds; i++) {
 		struct intruder x = intrude(O_RDONLY);
 		while (!is_in(&x, 10)) {
 			unit_ok(pm_persist(m, pm_base(m), 1));

@@ -7,12 +7,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "watching.h"
-
-static unsigned rounds = 150; /* or PMDIRECT_TEST_ROUNDS */
 
 static atomic_uint looks, strange;
 
@@ -54,7 +51,7 @@ START_TEST(a_watched_mapping_is_resized)
 	struct pm_mapping *m = unit_map(watched_path, UNIT_OPTIONS(.flags = kinds[_i].flags, .on_event = hear));
 	ck_assert_int_ge(pm_event_fd(m), 0);
 	ck_assert_int_eq(pthread_create(&writer, NULL, write_to_it, &stop), 0);
-	for (unsigned i = 0; i < rounds; i++) {
+	for (unsigned i = 0, rounds = unit_rounds(150); i < rounds; i++) {
 		unit_expect(pm_resize(m, SIZE * (1 + i % 3)) == 0);
 		((char *)pm_base(m))[pm_length(m) - 1] = 1;
 		unit_expect(pm_persist(m, (char *)pm_base(m) + pm_length(m) - 1, 1) == 0);
@@ -71,8 +68,6 @@ END_TEST
 
 int main(void)
 {
-	const char *fewer = getenv("PMDIRECT_TEST_ROUNDS");
-	rounds = fewer ? (unsigned)atoi(fewer) : rounds;
 	TCase *c = unit_case("resize_watched");
 	tcase_add_loop_test(c, a_watched_mapping_is_resized, 0, (int)(sizeof(kinds) / sizeof(kinds[0])));
 	return unit_run();

@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,7 +38,7 @@ static uint32_t next(uint32_t *state)
 	return *state ^= *state << 5;
 }
 
-static unsigned rounds = 120; /* of each thread that resizes */
+static unsigned rounds; /* of each thread that resizes */
 
 static void *resize(void *arg)
 {
@@ -334,8 +333,7 @@ END_TEST
 
 int main(void)
 {
-	const char *fewer = getenv("PMDIRECT_TEST_ROUNDS");
-	rounds = fewer ? (unsigned)atoi(fewer) : rounds;
+	rounds = unit_rounds(120);
 	TCase *c = unit_case("resizes");
 	tcase_set_timeout(c, 60);
 	tcase_add_loop_test(c, resizes_and_all_other_calls_at_once, 0, (int)KINDS);

@@ -18,6 +18,7 @@
 static char root[PATH_MAX - 64], directory[PATH_MAX - 32], home[PATH_MAX];
 static Suite *suite;
 static uint32_t seed;
+static char pattern[1 << 16]; /* then it repeats itself: filled once, for the children as well */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
 {
@@ -74,6 +75,8 @@ TCase *unit_case(const char *name)
 			seed |= 1; /* 0 would stay 0 */
 		printf("%s: seed %u\n", name, seed);
 		make_root();
+		for (uint64_t at = 0; at < sizeof(pattern); at++)
+			pattern[at] = unit_pattern(at);
 		suite = suite_create(name);
 	}
 	TCase *c = tcase_create(name);
@@ -112,12 +115,9 @@ const char *unit_file(const char *name, uint64_t size)
 	const char *path = unit_path(name);
 	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	ck_assert_int_ge(fd, 0);
-	char block[4096];
-	for (uint64_t at = 0; at < size; at += sizeof(block)) {
-		size_t length = size - at < sizeof(block) ? (size_t)(size - at) : sizeof(block);
-		for (size_t i = 0; i < length; i++)
-			block[i] = unit_pattern(at + i);
-		ck_assert_int_eq(write(fd, block, length), (ssize_t)length);
+	for (uint64_t at = 0; at < size; at += sizeof(pattern)) {
+		size_t length = size - at < sizeof(pattern) ? (size_t)(size - at) : sizeof(pattern);
+		ck_assert_int_eq(write(fd, pattern, length), (ssize_t)length);
 	}
 	close(fd);
 	return path;
@@ -125,9 +125,13 @@ const char *unit_file(const char *name, uint64_t size)
 
 bool unit_has_pattern(const char *bytes, uint64_t offset, uint64_t length)
 {
-	for (uint64_t i = 0; i < length; i++)
-		if (bytes[i] != unit_pattern(offset + i))
+	for (uint64_t at = 0; at < length;) {
+		size_t from = (size_t)((offset + at) % sizeof(pattern)), count = sizeof(pattern) - from;
+		count = length - at < count ? (size_t)(length - at) : count;
+		if (memcmp(bytes + at, pattern + from, count) != 0)
 			return false;
+		at += count;
+	}
 	return true;
 }
 
@@ -203,6 +207,18 @@ const struct pm_report *unit_report(const char *path, const struct pm_options *o
 	report = *unit_query(m);
 	unit_ok(pm_unmap(m));
 	return &report;
+}
+
+unsigned unit_rounds(unsigned on_host)
+{
+	const char *part = getenv("PMDIRECT_TEST_PART");
+	unsigned rounds = part ? on_host / (unsigned)strtoul(part, NULL, 10) : on_host;
+	return rounds < 3 && on_host >= 3 ? 3 : rounds;
+}
+
+unsigned unit_stride(void)
+{
+	return getenv("PMDIRECT_TEST_PART") ? 3 : 1;
 }
 
 uint32_t unit_random(void)

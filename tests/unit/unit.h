@@ -52,6 +52,14 @@ struct unit_options {
 };
 #define UNIT_OPTIONS(...) (&(struct unit_options){{.size = sizeof(struct pm_options), __VA_ARGS__}}.o)
 
+/*
+ * How often a loop repeats itself that does so as often on the host. In guests, where each round costs a hundred times
+ * as much, it is the part that PMDIRECT_TEST_PART says, three at least.
+ */
+unsigned unit_rounds(unsigned on_host);
+/* For loops over all places, or all pairs: 1 on the host, every third in guests. */
+unsigned unit_stride(void);
+
 /* A number from a seed that the program prints when it starts; CK_RUN_SEED repeats it. */
 uint32_t unit_random(void);
 
