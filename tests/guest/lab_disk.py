@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A disk with a volatile cache: what it was given and not told to flush is at stake when its power is cut.
+"""Disks with volatile caches: what they were given and not told to flush is at stake when their power is cut.
 
-  lab_disk.py IMAGE SOCKET SEED
+  lab_disk.py IMAGE SOCKET SEED [IMAGE SOCKET SEED...]
 
-An NBD server (github.com/NetworkBlockDevice/nbd, doc/proto.md: fixed newstyle, simple replies) for one client, at the
-other end of the socket whose descriptor is SOCKET. A write is acknowledged when it is in memory. FLUSH, and FUA for one
-write, put it into the image. When the client goes away without a farewell, as a killed machine does, a random choice of
-the sectors that are still in memory reaches the image, or none does; the last line of the output says how many.
+An NBD server (github.com/NetworkBlockDevice/nbd, doc/proto.md: fixed newstyle, simple replies) with one client for each
+image, at the other end of the socket whose descriptor is SOCKET. A write is acknowledged when it is in memory. FLUSH,
+and FUA for one write, put it into the image. When the client goes away without a farewell, as a killed machine does, a
+random choice of the sectors that are still in memory reaches the image, or none does; a line of the output for each
+image says how many.
 """
 
 import mmap
+import os
 import random
+import selectors
 import socket
 import struct
 import subprocess
@@ -35,11 +38,10 @@ class Medium:
     """The image, and the cache above it."""
 
     def __init__(self, image):
-        self.image = image
-        self.image.seek(0, 2)
-        self.size = self.image.tell()
+        self.image = image  # a descriptor
+        self.size = os.fstat(image).st_size
         # What the client sees: written to, it leaves the image alone.
-        self.view = mmap.mmap(image.fileno(), self.size, access=mmap.ACCESS_COPY)
+        self.view = mmap.mmap(image, self.size, access=mmap.ACCESS_COPY)
         self.cached = []   # (offset, data) in the order in which they were written
 
     def read(self, offset, length):
@@ -76,8 +78,7 @@ class Medium:
         return total, lost
 
     def _put(self, offset, data):
-        self.image.seek(offset)
-        self.image.write(data)
+        os.pwrite(self.image, data, offset)
 
 
 def _outside(write, start, end):
@@ -88,16 +89,23 @@ def _outside(write, start, end):
 
 
 class Server:
-    """One connection; EOFError when the client is gone."""
+    """One connection."""
 
     def __init__(self, channel, medium):
         self.channel = channel
         self.medium = medium
+        self._agreed = False
+        self.channel.sendall(_NBDMAGIC + _IHAVEOPT + struct.pack(">H", _FIXED_NEWSTYLE | _NO_ZEROES))
 
     def serve(self):
-        if self._agree():
-            while self._answer():
-                pass
+        """What the client has begun to say, to its end. False if it is gone."""
+        try:
+            if self._agreed:
+                return self._answer()
+            self._agreed = self._agree()
+            return self._agreed
+        except (EOFError, ConnectionError):
+            return False
 
     def _receive(self, length):
         data = bytearray()
@@ -110,7 +118,6 @@ class Server:
 
     def _agree(self):
         """The handshake; False if the client wants no transmission."""
-        self.channel.sendall(_NBDMAGIC + _IHAVEOPT + struct.pack(">H", _FIXED_NEWSTYLE | _NO_ZEROES))
         self._receive(4)
         while True:
             option, length = struct.unpack(">8xII", self._receive(16))
@@ -145,33 +152,45 @@ class Server:
         return True
 
 
-class Disk:
+class Disks:
     """The server as a process of its own, for one boot of a guest."""
 
-    def __init__(self, image, seed):
-        self.theirs, ours = socket.socketpair()  # theirs: for QEMU
-        with ours:
-            self._process = subprocess.Popen(
-                [sys.executable, __file__, image, str(ours.fileno()), str(seed)], stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, pass_fds=[ours.fileno()], preexec_fn=die_with_parent)
+    def __init__(self, disks):
+        """disks: (image, seed) of each; theirs: the sockets for QEMU."""
+        pairs = [socket.socketpair() for _ in disks]
+        self.theirs = [theirs for theirs, _ in pairs]
+        words = [word for (image, seed), (_, ours) in zip(disks, pairs)
+                 for word in (image, str(ours.fileno()), str(seed))]
+        self._process = subprocess.Popen(
+            [sys.executable, __file__] + words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            pass_fds=[ours.fileno() for _, ours in pairs], preexec_fn=die_with_parent)
+        for _, ours in pairs:
+            ours.close()
 
     def lose_power(self):
-        """Once QEMU is gone; the image is as the cut left it when this returns. Returns the last words."""
-        self.theirs.close()
+        """Once QEMU is gone; the images are as the cut left them when this returns. Returns the last words of each."""
+        for theirs in self.theirs:
+            theirs.close()
         words, _ = self._process.communicate()
-        return words.decode().strip()
+        return words.decode().splitlines()
 
 
-def main(path, descriptor, seed):
-    with open(path, "r+b", buffering=0) as image, socket.socket(fileno=int(descriptor)) as channel:
-        medium = Medium(image)
-        try:
-            Server(channel, medium).serve()
-        except (EOFError, ConnectionError):
-            pass
-        total, lost = medium.cut(random.Random(seed))
+def main(words):
+    servers, choosers = [], []
+    with selectors.DefaultSelector() as selector:
+        for image, descriptor, seed in zip(*[iter(words)] * 3):
+            channel = socket.socket(fileno=int(descriptor))
+            servers.append(Server(channel, Medium(os.open(image, os.O_RDWR))))
+            choosers.append(random.Random(seed))
+            selector.register(channel, selectors.EVENT_READ, servers[-1])
+        while selector.get_map():
+            for key, _ in selector.select():
+                if not key.data.serve():
+                    selector.unregister(key.fileobj)
+    for server, chooser in zip(servers, choosers):
+        total, lost = server.medium.cut(chooser)
         print(f"{lost} of {total} unflushed sectors lost")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

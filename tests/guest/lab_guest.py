@@ -24,7 +24,7 @@ import time
 import lab_backings
 import lab_machine
 from lab_cpio import Archive, LabError
-from lab_disk import Disk
+from lab_disk import Disks
 from lab_images import Images, copy_sparse, scratch
 from lab_share import Share, die_with_parent
 from lab_state import state_of
@@ -145,7 +145,8 @@ class Guest:
         self._share = None
         self.seed = 0              # of what cached disks lose
         self.last_words = []       # of the disks that lost their power, since the start
-        self._disks = {}           # by the number of the device
+        self._disks = None         # those that can lose something
+        self._sockets = {}         # of these, by the number of the device
         self._selector = None
         self._channels = {}
         self._reset()
@@ -191,7 +192,7 @@ class Guest:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
                 pass_fds=[end.fileno() for end in theirs.values()] +
-                         [disk.theirs.fileno() for disk in self._disks.values()] +
+                         [theirs.fileno() for theirs in self._sockets.values()] +
                          (self._state.descriptors() if self._state else []),
                 preexec_fn=die_with_parent)
         finally:
@@ -217,9 +218,10 @@ class Guest:
         if self._monitor:
             self._monitor.close()
             self._monitor = None
-        for number, disk in self._disks.items():
-            self.last_words.append(f"disk {number}: {disk.lose_power()}")
-        self._disks = {}
+        if self._disks:
+            self.last_words += [f"disk {number}: {words}" for number, words in
+                                zip(self._sockets, self._disks.lose_power())]
+            self._disks, self._sockets = None, {}
         for name in list(self._channels):
             if name != "ctl":  # what became of the boot matters no more
                 self._drain(name)
@@ -334,9 +336,11 @@ class Guest:
             self._share = Share(self.images.share, path)
 
     def _start_disks(self):
-        for number, device in enumerate(self.backing.devices):
-            if device.kind == "cached-disk":
-                self._disks[number] = Disk(self.images.paths[number], f"{self.seed}/{number}/{self._powered}")
+        numbers = [number for number, device in enumerate(self.backing.devices) if device.kind == "cached-disk"]
+        if numbers:
+            self._disks = Disks([(self.images.paths[number], f"{self.seed}/{number}/{self._powered}")
+                                 for number in numbers])
+            self._sockets = dict(zip(numbers, self._disks.theirs))
         self._powered += 1
 
     def _command(self):
@@ -344,8 +348,8 @@ class Guest:
         words = lab_machine.command(self._lab, self.backing, "" if self.restored else self._initrd(),
                                     self._state.memory() if self._state else "", share)
         for position, (device, number) in enumerate(self.backing.machine()):
-            if number in self._disks:
-                words += lab_machine.cached_disk(position, self._disks[number].theirs.fileno())
+            if number in self._sockets:
+                words += lab_machine.cached_disk(position, self._sockets[number].fileno())
             elif number is not None:
                 words += lab_machine.device(device.kind, position, self.images.paths[number])
             elif device.kind == "disk":

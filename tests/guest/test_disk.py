@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 import lab_disk
-from lab_disk import SECTOR, Disk
+from lab_disk import SECTOR, Disks
 
 SECTORS = 256
 REQUEST, REPLY = lab_disk._REQUEST, lab_disk._SIMPLE_REPLY  # pylint: disable=protected-access
@@ -26,8 +26,8 @@ class Client:
     """As QEMU talks to it."""
 
     def __init__(self, image, seed):
-        self.disk = Disk(image, seed)
-        self.channel = self.disk.theirs
+        self.disk = Disks([(image, seed)])
+        self.channel = self.disk.theirs[0]
         assert self.receive(18)[:16] == b"NBDMAGICIHAVEOPT"
         self.channel.sendall(struct.pack(">I", 3))
         assert self.option(8)[0] == 0x80000001  # structured replies
@@ -112,7 +112,7 @@ def check(path, chooser, farewell):
     if farewell:
         client.ask(DISCONNECT)
         model.flush()
-    words = client.disk.lose_power()
+    words, = client.disk.lose_power()
     with open(path, "rb") as stream:
         found = [stream.read(SECTOR) for _ in range(SECTORS)]
     for place, data in enumerate(found):

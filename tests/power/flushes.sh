@@ -38,10 +38,11 @@ has() { case " $parts " in *" $1 "*) ;; *) return 1 ;; esac }
 # Where its records are: a directory, or the disk.
 path_of() { has device && echo "$disk" || echo "/mnt/$place"; }
 
+# Few inodes: tables of thousands would be cleared beside us.
 make_file_system() {
 	case $parts in
-	no-journal*) format "$1" ext4 '-b 4096 -O ^has_journal' ;;
-	ext4*) format "$1" ext4 '-b 4096' ;;
+	no-journal*) format "$1" ext4 '-b 4096 -N 64 -O ^has_journal' blank ;;
+	ext4*) format "$1" ext4 '-b 4096 -N 64' blank ;;
 	xfs*) format "$1" xfs ;;
 	btrfs*) format "$1" btrfs ;;
 	esac
@@ -61,7 +62,7 @@ build() {
 		mkdir -p "/mnt/below-$place"
 		[ -z "$1" ] || make_file_system "$node"
 		mount -t ext4 "$node" "/mnt/below-$place" || return 1
-		[ -z "$1" ] || dd if=/dev/zero of="/mnt/below-$place/image" bs=1M count=64 conv=fsync 2>/dev/null
+		[ -z "$1" ] || dd if=/dev/zero of="/mnt/below-$place/image" bs=1M count=16 conv=fsync 2>/dev/null
 		node=$(losetup -f)
 		losetup "$node" "/mnt/below-$place/image" || return 1
 	fi
