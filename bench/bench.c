@@ -12,7 +12,7 @@
 
 #define MOST_ROUNDS 1000
 #define MOST_COMPETITORS 8
-#define QUICK_PART 8 /* of the rounds */
+#define QUICK_PART 8 /* of the rounds, and of the operations of each */
 #define QUICK_ROUNDS 5
 
 static const char *asked = "";
@@ -177,8 +177,10 @@ static void warm_up(const struct competitor *c, size_t count, size_t operations,
 void bench_measure(const struct competitor *c, size_t count, size_t operations, int rounds, struct bench_result *ret)
 {
 	static double ratio[MOST_ROUNDS];
-	if (quick)
+	if (quick) {
 		rounds = rounds / QUICK_PART > QUICK_ROUNDS ? rounds / QUICK_PART : QUICK_ROUNDS;
+		operations = (operations + QUICK_PART - 1) / QUICK_PART;
+	}
 	if (count > MOST_COMPETITORS || rounds > MOST_ROUNDS)
 		abort();
 	for (int round = 0; round < rounds; round++) {
