@@ -2,22 +2,28 @@
 # Makes one backing after the other in one guest. Begins the job that matrix.py or suite.py writes; goes on with its
 # rows.
 
-# The devices of provider $1; which number each got depends on the order in which the drivers found them. $2: 1 for
-# those that are only to be read, because their NVDIMM is not armed.
-pmem_of() {
-	for block in /sys/block/pmem*; do
-		[ -e "$block" ] || continue
-		path=$(readlink -f "$block")
-		bus=${path#*/ndbus}
-		[ "$(cat "/sys/bus/nd/devices/ndbus${bus%%/*}/provider")" = "$1" ] &&
-			[ "$(cat "$(region_of "$block")/read_only")" = "${2:-0}" ] && echo "/dev/${block##*/}"
-	done
+region_of() {
+	path=$(cd -P "/sys/block/${1##*/}" && pwd)
+	region=${path#*/region}
+	echo "${path%%/region*}/region${region%%/*}"
 }
 
-region_of() {
-	path=$(readlink -f "/sys/block/${1##*/}")
-	region=${path#*/region}
-	echo "/sys/bus/nd/devices/region${region%%/*}"
+# The devices of each provider; which number each got depends on the order in which the drivers found them. Those that
+# are only to be read are so because their NVDIMM is not armed. One process a device, there may be many.
+sort_devices() {
+	NVDIMMS='' UNARMED='' E820='' VIRTIOS=''
+	for block in /sys/block/pmem*; do
+		[ -e "$block" ] || continue
+		node=/dev/${block##*/} region=$(region_of "$block")
+		read -r provider <"${region%/*}/provider"
+		read -r read_only <"$region/read_only"
+		case $provider$read_only in
+		ACPI.NFIT0) NVDIMMS="$NVDIMMS $node" ;;
+		ACPI.NFIT1) UNARMED="$UNARMED $node" ;;
+		e8200) E820="$E820 $node" ;;
+		virtio-pmem0) VIRTIOS="$VIRTIOS $node" ;;
+		esac
+	done
 }
 
 # $1: how many pmem devices there are to be.
@@ -31,10 +37,7 @@ find_devices() {
 	if [ -n "$FILLED" ]; then
 		NVDIMMS=$(list_devices | grep pmem)
 	else
-		NVDIMMS=$(pmem_of ACPI.NFIT)
-		UNARMED=$(pmem_of ACPI.NFIT 1)
-		E820=$(pmem_of e820)
-		VIRTIOS=$(pmem_of virtio-pmem)
+		sort_devices
 	fi
 	DAX=$(ls -d /dev/dax* 2>/dev/null)
 	DISKS=$(list_devices | grep vd)
@@ -81,14 +84,14 @@ volume() {
 # FS NODE OPTIONS: what is there already
 mounted() { mkdir -p "$M" && mount -t "$1" -o "$3" "$2" "$M" && open_to_all "$M"; }
 
-# NODE COMMAND: a file system of 64 MiB, made by that command. Where blocks are had by writing them only, it is full
+# NODE COMMAND: a file system of 24 MiB, made by that command. Where blocks are had by writing them only, it is full
 # sooner than the device would be. What mkfs writes is at its beginning.
 small() {
 	[ -n "$FORMAT" ] || return 0
 	small=$1
 	shift
 	rm -f /tmp/small
-	truncate -s 64M /tmp/small && "$@" /tmp/small && dd if=/tmp/small of="$small" bs=1M count=16 conv=fsync
+	truncate -s 24M /tmp/small && "$@" /tmp/small && dd if=/tmp/small of="$small" bs=1M count=4 conv=fsync
 	rc=$?
 	rm -f /tmp/small
 	return $rc
@@ -138,14 +141,14 @@ concatenated() {
 }
 
 loop_file() {
-	[ -z "$FORMAT" ] || dd if=/dev/zero of="$M.under/loop" bs=1M count=64 conv=fsync || return 1
+	[ -z "$FORMAT" ] || dd if=/dev/zero of="$M.under/loop" bs=1M count=24 conv=fsync || return 1
 	LOOP=$(losetup -f) && losetup "$LOOP" "$M.under/loop"
 }
 
 write_through() { QUEUE=/sys/block/${1##*/}/queue/write_cache && echo "write through" >"$QUEUE"; }
 
 # Whether the region of the NVDIMM that is not armed is only to be read, as the kernel makes it.
-unarmed_region() { echo "$1" >"$(region_of "$UNARMED")/read_only"; }
+unarmed_region() { echo "$1" >"$(region_of $UNARMED)/read_only"; }
 
 # Memory as a disk.
 ram_disk() { [ -b /dev/ram0 ] || modprobe brd rd_nr=1 rd_size=65536; RAM=/dev/ram0; }
@@ -186,7 +189,7 @@ nfs_mount() {
 }
 
 erofs_image() { prepared /tmp/erofs && mkfs.erofs "$1" /tmp/erofs; }
-fuse_mount() { { [ -z "$FORMAT" ] || format "$1" ext4 "-O ^has_journal"; } && fuse2fs "$1" "$M"; }
+fuse_mount() { FUSE=1; { [ -z "$FORMAT" ] || format "$1" ext4 "-O ^has_journal"; } && fuse2fs "$1" "$M"; }
 
 ### One row after the other
 
@@ -211,10 +214,11 @@ unmount() {
 # The server of a FUSE file system has the disk open until it ends, a moment after the umount(2).
 fuse_stop() {
 	tries=0
-	while pidof fuse2fs >/dev/null && [ $tries -lt 100 ]; do
+	while [ -n "$FUSE" ] && pidof fuse2fs >/dev/null && [ $tries -lt 100 ]; do
 		tries=$((tries + 1))
 		sleep 0.1
 	done
+	FUSE=
 }
 
 # What lost its device may bring the kernel down when it is unmounted.
@@ -232,16 +236,19 @@ clean_up() {
 		nfs_stop
 	done <"/tmp/mounts.$R"
 	fuse_stop
-	case $(dmsetup ls 2>/dev/null) in
-	"" | "No devices found") ;;
-	*) dmsetup remove_all --noudevsync || return 1 ;;
-	esac
+	for dm in /sys/block/dm-*; do
+		[ ! -e "$dm" ] || { dmsetup remove_all --noudevsync || return 1; }
+		break
+	done
 	[ -z "$QUEUE" ] || echo "write back" >"$QUEUE"
 	QUEUE=
 	echo 0 >/proc/sys/vm/nr_hugepages
 }
 
-verdict() { echo "row $R: $1${2:+: $2}" | tee -a /tmp/verdicts; }
+verdict() {
+	echo "row $R: $1${2:+: $2}"
+	echo "row $R: $1${2:+: $2}" >>/tmp/verdicts
+}
 
 # $3: a command.
 row() {

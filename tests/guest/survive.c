@@ -21,7 +21,7 @@
 
 #include "check.h"
 
-#define SIZE ((size_t)1 << 20)
+#define SIZE ((size_t)256 << 10)
 #define DAX_PAGE ((size_t)2 << 20)
 #define BY_HAND ((size_t)4096 * 7 + 64) /* where a word is stored without the library's copy */
 
