@@ -165,7 +165,7 @@ START_TEST(any_pieces)
 	start(_i % 2 ? &fake_dax : &fake_plain, NULL);
 	bool left[PAGES];
 	memset(left, true, sizeof(left));
-	for (unsigned round = 0; round < 6; round++) {
+	for (unsigned round = 0, rounds = unit_rounds(6); round < rounds; round++) {
 		unsigned first = unit_random() % PAGES, count = 1 + unit_random() % (PAGES - first);
 		take(first, count > 4 ? 4 : count);
 		for (unsigned i = first; i < first + (count > 4 ? 4 : count); i++)

@@ -418,7 +418,8 @@ START_TEST(every_call_broken_in_turn)
 		struct pm_mapping *m = NULL;
 		fake_start(&fake_xfs_reflink);
 		fake.processes = 3;
-		fake_fail_any(++n, errors[_i]);
+		n += unit_stride();
+		fake_fail_any(n, errors[_i]);
 		int rc = pm_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE | PM_WATCH, .sync = PM_GUARANTEE), &m);
 		unit_expect(!rc == !!m);
 		if (m)

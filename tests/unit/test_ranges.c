@@ -87,7 +87,7 @@ START_TEST(what_is_recorded_comes_out_in_order_and_once)
 	size_t page = unit_page();
 	ranges = (struct pm_page_set){0};
 	ck_assert_int_eq(pm_page_set_reserve(&ranges, MODEL_PAGES * page), 0);
-	for (unsigned round = 0; round < 200; round++) {
+	for (unsigned round = 0, rounds = unit_rounds(200); round < rounds; round++) {
 		struct pm_page_run run, expected;
 		struct reader r;
 		size_t at = 0;

@@ -197,7 +197,7 @@ START_TEST(nothing_is_no_event)
 	struct pm_mapping *m = watched(machines[_i]);
 	volatile char *base = pm_base(m);
 	counting.recording = false;
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned i = 0, rounds = unit_rounds(20000); i < rounds; i++) {
 		base[i * 64 % SIZE] = (char)i;
 		unit_expect(pm_persist(m, (char *)pm_base(m) + i * 64 % SIZE, 8) == 0);
 		if (i % 1000 == 0)

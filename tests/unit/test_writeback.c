@@ -108,7 +108,7 @@ END_TEST
 START_TEST(random_ranges_are_covered_and_no_more)
 {
 	map_on(&fake_plain, NULL);
-	for (unsigned round = 0; round < 500; round++) {
+	for (unsigned round = 0, rounds = unit_rounds(500); round < rounds; round++) {
 		size_t low = SIZE_MAX, high = 0;
 		for (uint32_t n = unit_random() % 5 + 1; n; n--) {
 			size_t at = unit_random() % (PAGES * page), length = unit_random() % (PAGES * page - at) + 1;
