@@ -171,7 +171,7 @@ struct pm_evidence {
 	enum pm_state state;
 	int error;          /* when no or unknown: the positive errno seen, else 0 */
 	uint64_t value;     /* see the row */
-	const char *source; /* the system call or file that told; static text, never NULL */
+	const char *source; /* the system call or file that answered; static text, never NULL */
 	char text[56];      /* the value seen, as text; may be empty */
 };
 

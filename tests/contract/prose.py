@@ -37,6 +37,7 @@ PARTS = {
     "bindings": ("bindings",),
     "tests": ("tests",),
     "scripts": ("scripts",),
+    "packaging": ("meson.build", "meson_options.txt", "cmake", "debian"),
 }
 # Written by a program from what stands elsewhere.
 GENERATED = {"doc/backings.md"}
@@ -81,8 +82,8 @@ def of_document(text):
     return [(0, MACRO.sub(blank, plain))]
 
 
-READERS = {".c": of_c, ".h": of_c, ".cc": of_c, ".py": of_python, ".sh": of_hash, ".build": of_hash, ".map": of_c,
-           ".md": of_document, ".1": of_document, ".3": of_document, ".7": of_document, "": of_hash}
+READERS = {".c": of_c, ".h": of_c, ".cc": of_c, ".py": of_python, ".sh": of_hash, ".build": of_hash, ".txt": of_hash,
+           ".map": of_c, ".md": of_document, ".1": of_document, ".3": of_document, ".7": of_document, "": of_hash}
 
 
 def blank(match):

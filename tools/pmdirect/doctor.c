@@ -10,7 +10,7 @@ static const char help[] =
 	"\n"
 	"What of this machine makes mapped files durable and direct, and what prevents it: a line of\n"
 	"evidence and a line of advice each. Nothing is changed. Exit status: 0 nothing is bad, 1 something\n"
-	"is, 2 something cannot be told.\n"
+	"is, 2 something is not known.\n"
 	"\n" COMMON_HELP;
 
 static enum status examine(const struct form *form)

@@ -12,7 +12,7 @@
 enum level {
 	LEVEL_OK,      /* as it should be */
 	LEVEL_NOTE,    /* worth knowing */
-	LEVEL_UNKNOWN, /* cannot be told by this user, or at all */
+	LEVEL_UNKNOWN, /* not known to this user, or at all */
 	LEVEL_WARNING, /* durable, but slower or more fragile than it could be */
 	LEVEL_BAD      /* what a program takes for durable may be lost */
 };

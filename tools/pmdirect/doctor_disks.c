@@ -55,7 +55,7 @@ static void look_at_disk(struct doctor *d, const char *name)
 	bool is_told = cache_of_disk(name, own, sizeof(own));
 	if (is_told && !strncmp(own, "write back", 10) && !strcmp(queue, "write through"))
 		finding(d, LEVEL_BAD, "disk", name, "write \"write back\" to queue/write_cache",
-		        "it has a volatile cache, and the kernel was told to send it no flushes");
+		        "it has a volatile cache, and the kernel is set to send it no flushes");
 	else if (!strcmp(queue, "write through") && is_virtio(name))
 		finding(d, LEVEL_NOTE, "disk", name, "make sure that the host does not use cache=unsafe",
 		        "the host offers no flush: it says that each write is durable when it ends");

@@ -94,7 +94,7 @@ static void say_medium(struct doctor *d, const struct mount *m, const struct pm_
 	else if (r->reason == PM_REASON_NOT_ARMED && r->granularity == PM_NONE)
 		finding(d, LEVEL_BAD, "mount", m->where, "replace the DIMM", "its NVDIMMs do not save their data");
 	else if (e[PM_EV_VOLATILE].state == PM_UNKNOWN)
-		finding(d, LEVEL_UNKNOWN, "mount", m->where, "", "whether the medium keeps its data cannot be told%s%s",
+		finding(d, LEVEL_UNKNOWN, "mount", m->where, "", "whether the medium keeps its data is not known%s%s",
 		        e[PM_EV_VOLATILE].text[0] ? ": " : "", e[PM_EV_VOLATILE].text);
 	else
 		finding(d, LEVEL_OK, "mount", m->where, "", "%s: %s, sync %s, direct %s, %s", m->type,

@@ -17,14 +17,14 @@ static const struct column columns[] = {
 	[VALUE] = {"value", COLUMN_TEXT, true, "what was seen, as text"},
 	[NUMBER] = {"number", COLUMN_COUNT, false, "what was seen, as a number: pm_evidence(7)"},
 	[ERROR] = {"error", COLUMN_TEXT, true, "the error that was met, in words"},
-	[SOURCE] = {"source", COLUMN_TEXT, true, "the system call or file that told"},
+	[SOURCE] = {"source", COLUMN_TEXT, true, "the system call or file that gave the answer"},
 };
 
 static const char help[] =
 	"usage: pmdirect explain [OPTIONS] PATH\n"
 	"\n"
 	"What a mapping of the path would get, and why: the evidence, row by row with its source, then sentences with\n"
-	"advice. Exit status: 0 it was told, 1 it cannot be mapped, 2 cannot tell.\n"
+	"advice. Exit status: 0 it was explained, 1 it cannot be mapped, 2 not known.\n"
 	"\n"
 	"  --all              rows that were not asked for, too\n"
 	"  --read-only        ask for a mapping for reading\n" COMMON_HELP;

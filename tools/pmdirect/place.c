@@ -107,7 +107,7 @@ static void ask_directory(const char *path, struct pm_options *options, struct a
 	name_directory(answer, name, path);
 	if (answer->error || answer->report.verdict != PM_VERDICT_UNKNOWN)
 		goto end;
-	answer->sentence = text_format("%s: the file system has no unnamed files, so that nothing can be told without "
+	answer->sentence = text_format("%s: the file system has no unnamed files, so nothing is known without "
 	                               "creating one: ask for a file that exists",
 	                               path);
 end:
@@ -179,7 +179,7 @@ void place_ask(const char *path, const struct place *place, const struct pm_opti
 		answer->report.direct = place->direct;
 		answer->sentence =
 			text_format("%s: process %d has a lease on the file, which an open would break: only "
-		                    "whether it is direct can be told",
+		                    "whether it is direct is known",
 		                    path, (int)place->lease_holder);
 	} else if (place->kind == PLACE_DIRECTORY) {
 		ask_directory(path, &o, answer);

@@ -27,9 +27,8 @@ static void help(void)
 	for (size_t i = 0; i < COMMANDS; i++)
 		printf("  %-8s %s\n", commands[i].name, commands[i].help);
 	printf("\n  --help, --version; pmdirect COMMAND --help\n\n"
-	       "Data is on stdout, all else on stderr. Exit status: 0 met, 1 not met, 2 cannot tell, or a mistake in "
-	       "the\n"
-	       "arguments. The manual: pmdirect(1).\n");
+	       "Data is on stdout, all else on stderr. Exit status: 0 met, 1 not met, 2 not known, or a mistake in\n"
+	       "the arguments. The manual: pmdirect(1).\n");
 }
 
 static int run(size_t command, int argc, char **argv)

@@ -75,7 +75,7 @@ static const char help[] =
 	"\n"
 	"The shared file mappings of running processes, one a line, without disturbing them. Exit status: 0, or "
 	"whether\n"
-	"what --require asks for is met: 0 by each, 1 not by one, 2 cannot tell, or nothing was found.\n"
+	"what --require asks for is met: 0 by each, 1 not by one, 2 not known, or nothing was found.\n"
 	"\n"
 	"  -p, --pid=LIST     of these processes\n"
 	"  -a, --all          of all (the default)\n"

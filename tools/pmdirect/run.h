@@ -39,7 +39,7 @@ int answers_begin(struct answers *answers, bool accelerate, bool stacks);
 /* Bytes that the block device has written since it is there. */
 bool device_written(uint32_t major, uint32_t minor, uint64_t *ret);
 
-/* The executable of a program that PATH has. NULL: covered, as far as can be told before. Else why not; the caller
+/* The executable of a program that PATH has. NULL: covered, as far as is known before. Else why not; the caller
  * frees it. ret_note: what limits the cover, or NULL. */
 char *check_coverable(const char *program, char **ret_note);
 /* As execvp(3) finds it; NULL with errno. */

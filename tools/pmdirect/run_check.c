@@ -62,7 +62,7 @@ static char *privileged(const char *path, int fd)
 	return NULL;
 }
 
-/* The path of the dynamic loader that a file asks for; NULL: none. error: negative, if it cannot be told. */
+/* The path of the dynamic loader that a file asks for; NULL: none. error: negative, if it is not known. */
 static char *loader_of(int fd, const ElfW(Ehdr) * head)
 {
 	for (unsigned i = 0; i < head->e_phnum; i++) {
@@ -151,7 +151,7 @@ static char *check_file(const char *path, unsigned depth, char **ret_note)
 {
 	ElfW(Ehdr) head;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	/* It may be executed without: then it cannot be told, and the companion says whether it begins. */
+	/* It may be executed without: then it is not known, and the companion says whether it begins. */
 	if (fd < 0)
 		return NULL;
 	char *obstacle = privileged(path, fd), *interpreter = NULL;
