@@ -21,8 +21,9 @@
  *            -EBADF once they see it; pm_persist() on PM_CACHE_LINE needs none and stays durable. Others: pm_file(7).
  *   Threads  All functions are thread-safe, except that pm_unmap() must not run concurrently with any other call on the
  *            same mapping, nor with loads and stores in it; nor must pm_resize() without options->reserve. PM_WATCH and
- *            PM_LEASE have threads, which block all signals. Cancelling a thread in a call other than pm_persist(),
- *            pm_drain() or pm_sync() on PM_PAGE may leave a lock held; those three are not cancellation points there.
+ *            PM_LEASE have threads, which block all signals. On PM_PAGE pm_persist(), pm_drain(), pm_commit(),
+ *            pm_publish64() and pm_sync() are not cancellation points. Cancelling a thread in any other call, or on
+ *            another granularity, may leave a lock held.
  *   Signals  EINTR is handled inside. No function is async-signal-safe. No function prints, aborts, installs a handler
  *            (pm_guard_install() alone does), changes the working directory or writes the environment.
  *   Forks    A child must not use its parent's mappings. With PM_WATCH or PM_LEASE, or if another thread was in a call
@@ -77,10 +78,11 @@ enum pm_grade {
 	PM_GRADE_PROVEN = 4    /* all facts hold, the domain is stated and the NVDIMMs are armed */
 };
 
-/* Both requests are met; a hint is not, and the kernel's write-back serves, if any does; a guarantee is not. */
+/* Met: both requests are. Demoted: a hint is not, and the kernel's write-back serves, if anything does. Refused: a
+ * guarantee is not. Unknown: pm_probe() of a missing file where the file system has no unnamed files. */
 enum pm_verdict { PM_VERDICT_UNKNOWN = 0, PM_VERDICT_MET = 1, PM_VERDICT_DEMOTED = 2, PM_VERDICT_REFUSED = 3 };
 
-/* The first fact that stands in the way: pm_evidence(7) explains each. A new one takes the number 48. */
+/* The first fact that stands in the way: pm_evidence(7) explains each. */
 enum pm_reason {
 	PM_REASON_NONE = 0,
 	/* What the backing is: it keeps nothing, or what lies below leaves out syncs or flushes. */
@@ -117,52 +119,29 @@ enum pm_advice {
 	PM_ADVICE_NAME = 17, PM_ADVICE_REMOUNT = 18, PM_ADVICE_MUTABLE = 19, PM_ADVICE_RANDOM_ACCESS = 20
 };
 
-/* The rows of evidence: pm_evidence(7). New rows are added at the end. */
+/* The rows of evidence: pm_evidence(7) says of each what yes, error, value and text mean. */
 enum pm_evidence_row {
-	PM_EV_MAP_SYNC = 0,           /* MAP_SHARED_VALIDATE|MAP_SYNC was accepted; error: the errno of the refusal */
-	PM_EV_MAP_SYNC_IGNORED = 1,   /* the acceptance contradicts other facts */
-	PM_EV_DAX = 2,                /* STATX_ATTR_DAX, counted only if the mask carries it */
-	PM_EV_DEVICE_DAX = 3,         /* the file is a device-dax node */
-	PM_EV_FILE_SYSTEM = 4,        /* identified; text: its name; value: f_type */
-	PM_EV_MOUNT = 5,              /* text: mount options that concern DAX and write-back */
-	PM_EV_VOLATILE = 6,           /* the backing, or what lies below, forgets at power-off; text: what was found */
-	PM_EV_ALLOCATED = 7,          /* no hole in the range; value when no: file offset of the first */
-	PM_EV_EXTENTS_WRITTEN = 8,    /* no unwritten extent in the range; value when no: file offset of the first */
-	PM_EV_UNSHARED = 9,           /* no extent shared with another file; value when no: file offset of the first */
-	PM_EV_SHAREABLE = 10,         /* the file system can share extents (reflink, dedupe) */
-	PM_EV_REGION = 11,            /* the memory region behind the file was found; text: its name */
-	PM_EV_PROVIDER = 12,          /* it is real memory of a known kind; text: bus provider */
-	PM_EV_CPU_FLUSH_SUFFICES = 13, /* CPU write-back alone reaches the medium (no flush command needed) */
-	PM_EV_DOMAIN = 14,            /* the region states a persistence domain; text: which */
-	PM_EV_CPU_CACHE = 15,         /* that domain includes the CPU caches (eADR) */
-	PM_EV_DEEP_FLUSH = 16,        /* the region has flush hints beyond the persistence domain */
-	PM_EV_WRITE_CACHE = 17,       /* the kernel writes CPU caches back on fsync; text: dax/write_cache */
-	PM_EV_CPU = 18,               /* CPU write-back reaches the medium; text: the instruction */
-	PM_EV_RESIDENT = 19,          /* pages of the range are in the page cache; value: file offset of the first */
-	PM_EV_LEASE_POSSIBLE = 20,    /* a write lease could be taken; error: why not */
-	PM_EV_LEASE_HELD = 21,        /* a write lease is held: no other process has the file open */
-	PM_EV_KERNEL = 22,            /* text: kernel release */
-	PM_EV_ENV_OVERRIDE = 23,      /* the environment limits the promise; text: the setting; EINVAL: unknown word */
-	PM_EV_OWN_DESCRIPTION = 24,   /* the library has an open file description of its own */
-	PM_EV_LIBPMEM = 25,           /* libpmem is in use as provider */
-	PM_EV_LIBUNWIND = 26,         /* libunwind is in use as provider */
-	PM_EV_WRITABLE = 27,          /* the file system is not read-only, nor (EPERM) the file immutable */
-	PM_EV_FS_ONLINE = 28,         /* the file system answers, and its device is there; error: EIO or ENODEV */
-	PM_EV_DAX_FLAG = 29,          /* the inode's DAX flag: a wish for when it is next loaded, not the state */
-	PM_EV_BAD_BLOCKS = 30,        /* the range has bad blocks; value: file offset of the first; text: how many */
-	PM_EV_UNSAFE_SHUTDOWNS = 31,  /* power was lost before the DIMMs' own flush ended; value: how often */
-	PM_EV_DEVICE_ID = 32,         /* text: name of the DIMM, or the cookie of the region's set of DIMMs */
-	PM_EV_NUMA_NODE = 33,         /* value: the node that the region is near to */
-	PM_EV_PAGE_SIZE = 34,         /* value: smallest page that maps the range; device-dax, DAX */
-	PM_EV_WATCHED = 35,           /* inotify(7) announces changes of the file; text when no: what is missed */
-	PM_EV_FSYNC_COMPLETE = 36,    /* a sync, and a fault under MAP_SYNC, writes the inode */
-	PM_EV_NAMED = 37,             /* a path leads to the file; value: its links; text: its path, or its fate */
-	PM_EV_SYNC_IGNORED = 38,      /* a sync that must fail succeeded: syncs are ignored */
-	PM_EV_DEVICE_FLUSH = 39,      /* a sync ends in a flush of the device's volatile cache, if it has one */
-	PM_EV_FAST_COMMIT = 40,       /* ext4 commits by fast_commit */
-	PM_EV_ARMED = 41,             /* the region is writable and its NVDIMMs save their data; value 1: one cannot */
-	PM_EV_IN_FILE = 42,           /* the whole range lies in the file; value when no: where the file ends */
-	PM_EV_LARGE_FOLIOS = 43,      /* it may be cached in large folios; value: bytes_beyond; text: access */
+	/* What the kernel granted. */
+	PM_EV_MAP_SYNC = 0, PM_EV_MAP_SYNC_IGNORED = 1,
+	/* The file: what it is, what caches it, its name and its end. */
+	PM_EV_DAX = 2, PM_EV_DEVICE_DAX = 3, PM_EV_DAX_FLAG = 29, PM_EV_RESIDENT = 19, PM_EV_LARGE_FOLIOS = 43,
+	PM_EV_OWN_DESCRIPTION = 24, PM_EV_NAMED = 37, PM_EV_IN_FILE = 42,
+	/* The file system, and what a sync does there. */
+	PM_EV_FILE_SYSTEM = 4, PM_EV_MOUNT = 5, PM_EV_VOLATILE = 6, PM_EV_SHAREABLE = 10, PM_EV_WRITABLE = 27,
+	PM_EV_FS_ONLINE = 28, PM_EV_FSYNC_COMPLETE = 36, PM_EV_FAST_COMMIT = 40, PM_EV_SYNC_IGNORED = 38,
+	PM_EV_DEVICE_FLUSH = 39,
+	/* Other processes. */
+	PM_EV_LEASE_POSSIBLE = 20, PM_EV_LEASE_HELD = 21, PM_EV_WATCHED = 35,
+	/* The extents of the range. Value when no: the file offset of the first hole, unwritten or shared part. */
+	PM_EV_ALLOCATED = 7, PM_EV_EXTENTS_WRITTEN = 8, PM_EV_UNSHARED = 9,
+	/* The region of memory behind the file. */
+	PM_EV_REGION = 11, PM_EV_PROVIDER = 12, PM_EV_CPU_FLUSH_SUFFICES = 13, PM_EV_ARMED = 41, PM_EV_DOMAIN = 14,
+	PM_EV_CPU_CACHE = 15, PM_EV_DEEP_FLUSH = 16, PM_EV_WRITE_CACHE = 17,
+	/* The medium. Value of PM_EV_BAD_BLOCKS when yes: the file offset of the first. No decision uses these. */
+	PM_EV_BAD_BLOCKS = 30, PM_EV_UNSAFE_SHUTDOWNS = 31, PM_EV_DEVICE_ID = 32, PM_EV_NUMA_NODE = 33,
+	PM_EV_PAGE_SIZE = 34,
+	/* The machine and the process. */
+	PM_EV_CPU = 18, PM_EV_KERNEL = 22, PM_EV_ENV_OVERRIDE = 23, PM_EV_LIBPMEM = 25, PM_EV_LIBUNWIND = 26,
 	PM_EVIDENCE_ROWS = 44
 };
 
@@ -170,7 +149,7 @@ enum pm_evidence_row {
 struct pm_evidence {
 	enum pm_state state;
 	int error;          /* when no or unknown: the positive errno seen, else 0 */
-	uint64_t value;     /* see the row */
+	uint64_t value;     /* its meaning: pm_evidence(7) */
 	const char *source; /* the system call or file that answered; static text, never NULL */
 	char text[56];      /* the value seen, as text; may be empty */
 };
@@ -281,7 +260,7 @@ struct pm_statistics {
 	uint64_t write_backs, errors;        /* msync(2) and fdatasync(2), and system calls of these that failed */
 	uint64_t bytes_asked, bytes_written; /* of the ranges, and of the pages that the system calls covered */
 	uint64_t demotions, promotions, nanoseconds_waited; /* of all threads, for write-backs */
-	uint64_t bytes_beyond;               /* written with them, in large folios, as far as the kernel tells */
+	uint64_t bytes_beyond;               /* of large folios, beyond those pages, as far as it is known */
 };
 
 /* ---- Life of a mapping ------------------------------------------------------------------------- */
@@ -307,8 +286,8 @@ PM_API int pm_map_fd(int fd, const struct pm_options *options, struct pm_mapping
  * Crash: stores that were never flushed may be lost. */
 PM_API int pm_unmap(struct pm_mapping *mapping);
 
-/* pm_give_up(3): drains, then gives up the pages of a range, whatever the drain returned: the library never accesses,
- * syncs or unmaps them again. Calls on a range with such a page return -ERANGE, pm_resize() -EINVAL.
+/* pm_give_up(3): drains, then gives up the pages of a range, whatever the drain returned: they are the program's. Calls
+ * on a range with such a page return -ERANGE, pm_resize() -EINVAL.
  * Returns: as pm_unmap(); with nothing given up -EINVAL: address is no page's; -ERANGE: outside the mapping; -ENOMEM.
  * Threads: no other call on a range with these pages may run concurrently. */
 PM_API int pm_give_up(struct pm_mapping *mapping, void *address, size_t length);
@@ -316,7 +295,8 @@ PM_API int pm_give_up(struct pm_mapping *mapping, void *address, size_t length);
 /* pm_resize(3): drains, then makes the mapping, and the file if needed, length bytes long. Without options->reserve
  * pm_base() may change; with it a load or store behind a shorter length is a SIGSEGV.
  * Returns: 0; -EINVAL; -EACCES: read-only; -ENOMEM: the reserve ends; -EBUSY: another mapping would lose its pages;
- * -ERANGE; -EOVERFLOW; -ENOSPC; -EFBIG; -PM_ENOTSYNC, -PM_ENOTDIRECT; or of fallocate(2), ftruncate(2), fsync(2).
+ * -ERANGE; -EOVERFLOW; -ENOSPC; -EFBIG; -PM_ENOTSYNC, -PM_ENOTDIRECT; any of fallocate(2), ftruncate(2), fsync(2),
+ * mremap(2); or as pm_query().
  * Crash: before the return the file has the old size, the new one or one between. After 0 the new size is durable. */
 PM_API int pm_resize(struct pm_mapping *mapping, uint64_t length);
 
@@ -351,7 +331,7 @@ PM_API int pm_persist(struct pm_mapping *mapping, const void *address, size_t le
 /* pm_range(3): bytes in a mapping. */
 struct pm_range { const void *address; size_t length; };
 /* pm_commit(3): makes exactly these ranges durable; they may overlap. On PM_PAGE no page that was only flushed is
- * written, but for what pm_commit(3) names, and calls of several threads share a write-back.
+ * written, except for what pm_commit(3) names, and calls of several threads share a write-back.
  * Returns: as pm_persist(). */
 PM_API int pm_commit(struct pm_mapping *mapping, const struct pm_range *ranges, size_t count);
 
@@ -378,7 +358,7 @@ PM_API int pm_sync(struct pm_mapping *mapping);
 /* pm_memcpy(3): copies length bytes to destination, which lies in the mapping, and persists them. source lies anywhere
  * and does not overlap. flags is 0 or any of the four above. By lines and bytes aligned 8-byte words are stored whole.
  * Returns: as pm_persist(); -EINVAL: unknown flag or both temporal ones; -EACCES: read-only.
- * Crash: until the return any of its words may be new. After 0 none is lost, but on PM_NONE, PM_NODRAIN, PM_NOFLUSH. */
+ * Crash: until the return any of its words may be new. After 0 none is lost, except on PM_NONE or as the flags say. */
 PM_API int pm_memcpy(struct pm_mapping *mapping, void *destination, const void *source, size_t length, unsigned flags);
 /* pm_memmove(3): as pm_memcpy(); source and destination may overlap. Crash: in the overlap the source is lost too. */
 PM_API int pm_memmove(struct pm_mapping *mapping, void *destination, const void *source, size_t length, unsigned flags);
@@ -398,11 +378,9 @@ PM_API int pm_read(struct pm_mapping *mapping, void *destination, const void *so
  * Crash: before the return any byte of the range may be new, in any order. After 0 none is lost, except on PM_NONE. */
 PM_API int pm_write(struct pm_mapping *mapping, void *destination, const void *source, size_t length);
 
-/* pm_clear_bad_blocks(3): replaces the bad blocks of a range by zeros, by whole pages on DAX; keeps what can be read.
- * Returns: 0: the kernel's list has no bad block in the range; -EIO: a block cannot be cleared; -EOPNOTSUPP: nothing
- * tells which blocks are bad; -EOVERFLOW; -ENOMEM; otherwise as pm_write().
- * Threads: stores of other threads to the bad pages during the call may be lost.
- * Crash: before the return a bad page may hold what it held, be bad, or hold zeros. After 0 the zeros are durable. */
+/* pm_clear_bad_blocks(3): replaces what is lost in bad blocks by durable zeros, by whole pages on DAX.
+ * Returns: 0: the kernel's list has no bad block in the range; -EIO: a block cannot be cleared; -EOPNOTSUPP: no list;
+ * -EOVERFLOW; -ENOMEM; otherwise as pm_write(). Threads: what others store to the bad pages meanwhile may be lost. */
 PM_API int pm_clear_bad_blocks(struct pm_mapping *mapping, void *address, size_t length);
 
 /* pm_clear_error(3): recovers a mapping that a failed write-back poisoned: writes every cached page again and, if
@@ -428,7 +406,7 @@ PM_API int pm_probe_fd(int fd, const struct pm_options *options, struct pm_repor
 PM_API int pm_statistics(struct pm_mapping *mapping, struct pm_statistics *statistics, size_t statistics_size);
 
 /* pm_event_fd(3): a descriptor for poll(2) that is readable when there may be events. Never read or close it.
- * Returns: the descriptor; -EOPNOTSUPP: anonymous; -EMFILE, -ENFILE, -ENOMEM, -ENOSPC; -ENOENT: no /proc. */
+ * Returns: the descriptor; -EOPNOTSUPP: anonymous; -EBADF; -EMFILE, -ENFILE, -ENOMEM, -ENOSPC; -ENOENT: no /proc. */
 PM_API int pm_event_fd(struct pm_mapping *mapping);
 /* pm_next_event(3): takes the oldest event. Without PM_WATCH and PM_LEASE it looks at the file if there is none.
  * Returns: 0; -EAGAIN: none; -EINVAL: event_size; -ENOMEM: events found no memory and are lost; or as pm_query(). */
@@ -440,9 +418,7 @@ PM_API int pm_explain(const struct pm_report *report, char *buffer, size_t buffe
 /* pm_explain_event(3): the same for an event, in a sentence or two. */
 PM_API int pm_explain_event(const struct pm_event *event, char *buffer, size_t buffer_size);
 
-struct pm_quirk {
-	const char *name, *effect, *advice; /* static; as "fsync-skips-flush", and two sentences without full stops */
-};
+struct pm_quirk { const char *name, *effect, *advice; };
 /* pm_quirk(3): what the reported kernel is known to do wrong with files as the reported one; NULL: no index-th one. */
 PM_API const struct pm_quirk *pm_quirk(const struct pm_report *report, size_t index);
 
@@ -478,7 +454,6 @@ PM_API const char *pm_version(void);
 /* pm_guard_install(3): installs a SIGBUS handler, which pm_guarded() needs and which passes on all other signals.
  * Returns: 0; -EBUSY: the library's handler was left behind and is covered by another. */
 PM_API int pm_guard_install(void);
-
 /* pm_guard_remove(3): undoes one pm_guard_install(). The last one puts back what was there before.
  * Returns: 0; -EINVAL: nothing is installed; -EBUSY: covered by another handler, so it stays and only passes on.
  * Threads: at the last one no thread may be in pm_guarded(). */
