@@ -188,15 +188,30 @@ static int leave(const char *kind)
 	return rc;
 }
 
+static bool is_zero(struct pm_range range)
+{
+	const char *bytes = range.address;
+	return !bytes[0] && !memcmp(bytes, bytes + 1, range.length - 1);
+}
+
+/* Nothing is filled with zeros: most groups were not begun. */
+static void find_range(const char *prefix, unsigned group, unsigned i)
+{
+	if (!is_zero(range_of(group, i)))
+		tell_range(NULL, prefix, group, i);
+}
+
 static int find(void)
 {
 	int rc = map("", false);
 	for (unsigned group = 0; group < GROUPS && !rc; group++) {
 		for (unsigned i = 0; i < count_of(group); i++)
-			tell_range(NULL, "", group, i);
+			find_range("", group, i);
 		if (is_recorded_only(group))
-			tell_range(NULL, "recorded-", group, count_of(group));
+			find_range("recorded-", group, count_of(group));
 	}
+	if (!rc)
+		dprintf(STDOUT_FILENO, "looked %s\nlooked recorded-%s\n", name, name);
 	for (unsigned area = 0; area < AREAS && beside && !rc; area++) {
 		char full[128];
 		snprintf(full, sizeof(full), "%s/area%u", name, area);

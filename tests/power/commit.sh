@@ -32,9 +32,12 @@ each_left() {
 begin() { "$@" >&3 2>&1 & }
 look() { ./commit found "$3" "$4" 2>&1 >&3 | sed 's/^/note /' >&3; }
 
+# Without a process of its own. A pattern that nothing matches stays as it is.
+count() { [ -e "$1" ] && count=$#; }
+
 # $1: mapped, done or begun; $2: how many
 wait_for_all() {
-	while [ "$(ls /tmp | grep -c "^$1-")" -lt $2 ]; do
+	until count /tmp/$1-* && [ $count -ge $2 ]; do
 		sleep 0.1
 	done
 }
