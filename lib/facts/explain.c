@@ -197,7 +197,7 @@ static void say_end(struct pm_text *t, const struct pm_report *r, enum gravity *
 		say(t,
 		    "The file was truncated to %" PRIu64
 		    ", inside the range, and has grown since: what was stored behind that is lost, and durability "
-		    "calls there fail until pm_resize(); " RESIZE ". ",
+		    "calls there fail; " RESIZE ". ",
 		    r->evidence[PM_EV_IN_FILE].value);
 	else
 		say(t,
@@ -381,7 +381,7 @@ static void say_advice(struct pm_text *t, const struct pm_report *r)
 	bool is_unwritten = says(r, PM_EV_ALLOCATED, PM_NO) || says(r, PM_EV_EXTENTS_WRITTEN, PM_NO);
 	if (r->granularity == PM_PAGE && says(r, PM_EV_FSYNC_COMPLETE, PM_NO) && is_unwritten)
 		say(t, "On an ext4 without a journal every drain syncs the whole file system until all blocks of the "
-		       "range are written%s. ", r->advice == PM_ADVICE_PREPARE ? "" : ", which PM_PREPARE does");
+		       "range are written%s. ", r->advice == PM_ADVICE_PREPARE ? "" : "; PM_PREPARE writes them");
 }
 
 static void say_verdict(struct pm_text *t, const struct pm_report *r, enum gravity g)

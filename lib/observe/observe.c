@@ -143,16 +143,25 @@ static void blame_descriptor(struct pm_report *r, bool all)
 		                "closed or reused by the program");
 }
 
+/* In the order of the decision: a backing that keeps nothing, and a file system that takes no store, come first. */
+static bool is_worse_than_end(const struct pm_report *r)
+{
+	return r->granularity < PM_PAGE || r->reason == PM_REASON_SHUT_DOWN || r->reason == PM_REASON_DEVICE_GONE ||
+	       r->reason == PM_REASON_READ_ONLY;
+}
+
 /* Calls on the part that was truncated fail until pm_resize(), also while the file is longer again. */
 static void blame_end(struct pm_report *r, uint64_t cut_at, bool all)
 {
 	struct pm_evidence *row = &r->evidence[PM_EV_IN_FILE];
 	if (row->state != PM_YES || cut_at == UINT64_MAX)
 		return;
-	r->verdict = is_guaranteed(r) ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
-	r->grade = r->grade > PM_GRADE_ACCEPTED ? PM_GRADE_ACCEPTED : r->grade;
-	r->reason = PM_REASON_TRUNCATED;
-	r->advice = PM_ADVICE_MAP_AGAIN;
+	if (!is_worse_than_end(r)) {
+		r->verdict = is_guaranteed(r) ? PM_VERDICT_REFUSED : PM_VERDICT_DEMOTED;
+		r->grade = r->grade > PM_GRADE_ACCEPTED ? PM_GRADE_ACCEPTED : r->grade;
+		r->reason = PM_REASON_TRUNCATED;
+		r->advice = PM_ADVICE_MAP_AGAIN;
+	}
 	if (!all)
 		return;
 	pm_evidence_set(row, PM_NO, 0, "an earlier look", "has grown since; pm_resize() ends it");

@@ -173,6 +173,26 @@ START_TEST(a_file_cut_off_inside_the_range)
 }
 END_TEST
 
+/* Grown again or not, the backing that keeps nothing is the reason. */
+START_TEST(a_volatile_file_cut_off_inside_the_range)
+{
+	char text[4096];
+	path = unit_file("file", 1 << 20);
+	fake_start(&fake_tmpfs);
+	struct pm_mapping *m = unit_map(path, NULL);
+	for (off_t length = 8192; length <= 1 << 20; length <<= 7) {
+		ck_assert_int_eq(truncate(path, length), 0);
+		const struct pm_report *r = unit_query(m);
+		ck_assert_int_eq(r->granularity, PM_NONE);
+		ck_assert_int_eq(r->reason, PM_REASON_VOLATILE);
+		ck_assert_int_eq(r->evidence[PM_EV_IN_FILE].state, PM_NO);
+		pm_explain(r, text, sizeof(text));
+		ck_assert_ptr_nonnull(strstr(text, "No store in the file is safe from a power failure"));
+	}
+	unit_ok(pm_unmap(m));
+}
+END_TEST
+
 START_TEST(shortage_says_nothing_of_the_file)
 {
 	struct pm_report r;
@@ -459,6 +479,7 @@ int main(void)
 	tcase_add_loop_test(c, a_limit_on_files_is_an_error, 0, 2);
 	tcase_add_test(c, a_strangers_link_in_a_shared_directory);
 	tcase_add_test(c, a_file_cut_off_inside_the_range);
+	tcase_add_test(c, a_volatile_file_cut_off_inside_the_range);
 	tcase_add_test(c, shortage_says_nothing_of_the_file);
 	tcase_add_test(c, a_refused_resize_moves_nothing);
 	tcase_add_test(c, clearing_waits_for_a_write_back_under_way);
