@@ -11,7 +11,8 @@
 #include "vfs_map.h"
 
 #ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#define MADV_POPULATE_READ 22 /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
 #endif
 
 static struct pmdirect_file *mine(sqlite3_file *file)
@@ -238,25 +239,37 @@ static int file_check_reserved(sqlite3_file *file, int *ret)
 	return below(f)->xCheckReservedLock(pmdirect_real(f), ret);
 }
 
-/*
- * The VFS below writes one byte in 4 KiB, which reserves one block. Where blocks are smaller, a store into another one
- * finds no room on a full disk. Before Linux 5.14 this cannot be asked without a signal.
- */
-static bool has_blocks(void volatile *region, int size)
+/* Whether the pages of the region can be had. Before Linux 5.14 this cannot be asked without a signal. */
+static bool can_populate(void volatile *region, int size, int advice)
 {
 	uintptr_t unit = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)region / unit * unit;
-	return !madvise((void *)first, (uintptr_t)region + (uintptr_t)size - first, MADV_POPULATE_WRITE) ||
-	       errno != EFAULT;
+	return !madvise((void *)first, (uintptr_t)region + (uintptr_t)size - first, advice) || errno != EFAULT;
+}
+
+/*
+ * The VFS below writes one byte in 4 KiB, which reserves one block. Where blocks are smaller, a store into another one
+ * finds no room on a full disk. A load needs no room there, but an index that reaches so far.
+ */
+static int check_region(void volatile *region, int size)
+{
+	if (can_populate(region, size, MADV_POPULATE_WRITE))
+		return SQLITE_OK;
+	if (can_populate(region, size, MADV_POPULATE_READ))
+		return SQLITE_FULL;
+	sqlite3_log(SQLITE_IOERR_SHMMAP, "another program truncated the index of the WAL: close all connections to it");
+	return SQLITE_IOERR_SHMMAP;
 }
 
 static int file_shm_map(sqlite3_file *file, int region, int size, int extend, void volatile **ret)
 {
 	struct pmdirect_file *f = mine(file);
 	int rc = below(f)->xShmMap(pmdirect_real(f), region, size, extend, ret);
-	if (rc != SQLITE_OK || !*ret || has_blocks(*ret, size))
+	if (rc != SQLITE_OK || !*ret)
 		return rc;
-	*ret = NULL;
-	return SQLITE_FULL;
+	rc = check_region(*ret, size);
+	if (rc != SQLITE_OK)
+		*ret = NULL;
+	return rc;
 }
 
 static int file_shm_lock(sqlite3_file *file, int offset, int count, int flags)

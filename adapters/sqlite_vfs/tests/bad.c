@@ -6,6 +6,7 @@
  *   bad EXTENSION truncated DIRECTORY   SQLite truncates the log through another connection
  *   bad EXTENSION both DIRECTORY        both VFSes in one process, and a second process
  *   bad EXTENSION full DIRECTORY        on a small file system, in each journal mode
+ *   bad EXTENSION shortened DIRECTORY   another program truncates the index of the WAL
  *   bad EXTENSION index DIRECTORY       on a full file system with blocks of 1 KiB, the index of the WAL
  *   bad EXTENSION read-only DIRECTORY   where bad EXTENSION prepare DIRECTORY was before
  */
@@ -114,6 +115,22 @@ static int truncated(const char *directory)
 		unlink(path);
 		unlink(copy);
 	}
+	return 0;
+}
+
+/* A connection finds the index that the process has mapped already, and that has no page any more. */
+static int shortened(const char *directory)
+{
+	const char *path = in(directory, "s.db");
+	sqlite3 *one = fill(path, "pmdirect", "wal", 10), *two = open_database(path, "pmdirect");
+	REQUIRE(!truncate(in(directory, "s.db-shm"), 0), "truncate the index");
+	int rc = run(two, "SELECT count(*) FROM t");
+	REQUIRE(rc == SQLITE_IOERR_SHMMAP, "an index without pages: %d %s", rc, sqlite3_errmsg(two));
+	sqlite3_close(two);
+	/* With its pages the connection that had them goes on. */
+	REQUIRE(!truncate(in(directory, "s.db-shm"), 65536), "extend the index");
+	REQUIRE(run(one, "SELECT count(*) FROM t") == SQLITE_OK, "%s", sqlite3_errmsg(one));
+	sqlite3_close(one);
 	return 0;
 }
 
@@ -362,6 +379,8 @@ int main(int argc, char **argv)
 		return cut(argv[3]);
 	if (!strcmp(argv[2], "truncated"))
 		return truncated(argv[3]);
+	if (!strcmp(argv[2], "shortened"))
+		return shortened(argv[3]);
 	if (!strcmp(argv[2], "both"))
 		return both(argv[3]);
 	if (!strcmp(argv[2], "index"))

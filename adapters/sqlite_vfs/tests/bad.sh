@@ -8,7 +8,7 @@ bad=$1 extension=$2
 if [ "${3:-}" != inside ]; then
 	directory=$(mktemp -d "${3:-.}/vfs-bad-XXXXXX")
 	trap 'rm -rf "$directory"' EXIT
-	for what in cut truncated both; do
+	for what in cut truncated shortened both; do
 		"$bad" "$extension" $what "$directory" || { echo "$what failed"; exit 1; }
 	done
 	if ! unshare -m true 2>/dev/null; then
