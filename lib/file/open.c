@@ -371,6 +371,9 @@ static int check_mappable(const struct pm_file *f, int fd)
 static int check_mode(const struct pm_file *f, int fd, int flags, const struct pm_options *o, bool is_used)
 {
 	const char *more = is_for_writing(o) ? " and writing" : "";
+	/* Of what pm_map_fd() serves only pm_probe_fd() asks for more. */
+	bool is_opened_again = !is_for_writing(o) && !(o->flags & (PM_BORROW_FD | PM_LEASE));
+	const char *why = is_opened_again ? " (pm_map_fd() opens it again, and the probe opens nothing)" : "";
 	bool is_path = flags & O_PATH && (is_for_writing(o) || is_used);
 	bool is_denied = (is_for_writing(o) && (flags & O_ACCMODE) != O_RDWR) ||
 	                 (is_used && (flags & O_ACCMODE) == O_WRONLY);
@@ -380,9 +383,10 @@ static int check_mode(const struct pm_file *f, int fd, int flags, const struct p
 	if (is_path)
 		return pm_fail(-EBADF, f->call, f->name,
 		               "the descriptor was opened with O_PATH, by which the content cannot be reached: "
-		               "open the file for reading%s", more);
+		               "open the file for reading%s%s", more, why);
 	return is_denied ? pm_fail(-EACCES, f->call, f->name,
-	                           "the descriptor is not open for reading%s: open the file for reading%s", more, more)
+	                           "the descriptor is not open for reading%s: open the file for reading%s%s", more,
+	                           more, why)
 	                 : 0;
 }
 

@@ -27,7 +27,7 @@ int pm_file_open_unseen(struct pm_file *, const char *path, const struct pm_opti
  */
 int pm_file_reopen(struct pm_file *, int fd, const struct pm_options *);
 
-/* Borrows fd only for gathering. Fails where pm_file_reopen() would. */
+/* Borrows fd only for gathering. Fails where pm_file_reopen() would, and where fd is not open for reading. */
 int pm_file_borrow_unseen(struct pm_file *, int fd, const struct pm_options *);
 
 #endif

@@ -251,6 +251,31 @@ START_TEST(a_description_that_cannot_serve)
 }
 END_TEST
 
+/* The mapping opens the file again, which the probe must not. */
+START_TEST(a_description_that_serves_the_mapping_alone)
+{
+	static const struct {
+		int open_flags, error;
+	} cases[] = {{O_WRONLY, -EACCES}, {O_PATH, -EBADF}};
+	const struct pm_options *o = UNIT_OPTIONS(.flags = PM_READ_ONLY);
+	struct pm_report report;
+	struct pm_mapping *m;
+	const char *path = unit_file("file", SIZE);
+	fake_start(&fake_plain);
+	int fd = open_file(path, cases[_i].open_flags);
+	ck_assert_int_eq(pm_probe_fd(fd, o, &report, sizeof(report)), cases[_i].error);
+	ck_assert_msg(strstr(pm_error_detail(), "pm_map_fd() opens it again"), "%s", pm_error_detail());
+	unit_ok(pm_map_fd(fd, o, &m));
+	unit_ok(pm_unmap(m));
+	/* What neither can do has one sentence. */
+	ck_assert_int_eq(pm_probe_fd(fd, NULL, &report, sizeof(report)), cases[_i].error);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "open the file for reading and writing"));
+	ck_assert_int_eq(pm_map_fd(fd, NULL, &m), cases[_i].error);
+	ck_assert_ptr_nonnull(strstr(pm_error_detail(), "open the file for reading and writing"));
+	close(fd);
+}
+END_TEST
+
 /* O_APPEND is set while the file is mapped: pwrite(2) would append. */
 START_TEST(append_set_later)
 {
@@ -422,6 +447,7 @@ int main(void)
 	tcase_add_loop_test(c, no_second_description, 0, (int)fake_machines_count);
 	tcase_add_loop_test(c, the_position_stays, 0, 2);
 	tcase_add_test(c, a_description_that_cannot_serve);
+	tcase_add_loop_test(c, a_description_that_serves_the_mapping_alone, 0, 2);
 	tcase_add_test(c, append_set_later);
 	tcase_add_test(c, two_mappings_of_one_descriptor);
 	tcase_add_test(c, many_mappings_of_one_descriptor);
