@@ -225,8 +225,8 @@ void pm_descend_members(const struct pm_file_system *fs, const struct pm_mount_f
 			walk_node(path, depth, &part);
 		add_part(b, options[i].what, &part);
 	}
-	/* Where the first device is not found, or forgets, no other makes it worse. */
-	if (!fs || !b->device[0] || b->is_volatile == PM_YES)
+	/* Where the first device is not found, no other makes it worse. */
+	if (!fs || !b->device[0])
 		return;
 	if (pm_has_quirk(fs->magic, PM_FS_JOURNAL_DEVICE) && !b->no_outer_journal)
 		walk_journal(stx, depth, b);

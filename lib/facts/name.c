@@ -280,7 +280,7 @@ static bool is_copied_up(const struct pm_subject *s)
 	bool opened_for_writing = s->writable && s->backing == PM_BACKING_FILE;
 	bool is_remembered = name->path || name->error; /* pm_probe() has no earlier look */
 	return is_remembered && !opened_for_writing && pm_has_quirk(s->found.file_system, PM_FS_IS_OVERLAY) &&
-	       !s->file_error && pm_name_is_reborn(name, &s->stx);
+	       pm_name_is_reborn(name, &s->stx);
 }
 
 bool pm_name_is_reborn(const struct pm_name *name, const struct statx *now)

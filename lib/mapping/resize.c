@@ -275,14 +275,10 @@ static int grow(struct pm_mapping *m, uint64_t length, uint64_t seen, struct pm_
 	int rc = pm_shared_files_cuts() == seen ? 0 : pm_file_stat(f);
 	if (!rc)
 		rc = follows(m) ? follow(m, end) : extend(m, end, start, added);
-	uint64_t reached = f->size;
 	if (!rc)
 		rc = reach_out(m, length, added, ret);
-	if (!rc)
-		return 0;
-	pm_shared_file_set_end(&m->errors.user, old_end);
-	/* What other processes added meanwhile must not be undone. */
-	f->size = reached;
+	if (rc)
+		pm_shared_file_set_end(&m->errors.user, old_end);
 	return rc;
 }
 

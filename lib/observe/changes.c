@@ -120,8 +120,7 @@ struct pm_changes pm_changes_find(struct pm_snapshot *seen, const struct pm_evid
 	compare_file_system(seen, e, &found);
 	if (seen->is_taken && is_modified && !is_explained)
 		add_modified(seen, s, &found);
-	if (!s->file_error)
-		seen->size = s->stx.stx_size;
+	seen->size = s->stx.stx_size;
 	seen->is_taken = true;
 	return found;
 }

@@ -105,8 +105,10 @@ static void visit_process(void *arg, const char *entry)
 {
 	struct pm_scan *scan = arg;
 	char self[24];
-	if (entry[0] < '1' || entry[0] > '9' || !has_targets(scan) || (scan->may_go_on && !scan->may_go_on()))
+	if (entry[0] < '1' || entry[0] > '9' || !has_targets(scan))
 		return;
+	if (scan->before_each)
+		scan->before_each();
 	ssize_t got = PM_RETRY(pm_sys->readlinkat(AT_FDCWD, "/proc/self", self, sizeof(self) - 1));
 	self[got > 0 ? got : 0] = 0;
 	if (!strcmp(entry, self))

@@ -33,7 +33,7 @@ struct pm_openers {
 
 struct pm_scan {
 	struct pm_openers *targets;
-	bool (*may_go_on)(void); /* asked at each process; NULL: yes */
+	void (*before_each)(void); /* process; NULL: nothing */
 	int process;
 	char directory[64]; /* /proc/N/fd */
 };

@@ -228,18 +228,17 @@ static void take_up(const struct pollfd fds[SOURCES], uint64_t now)
 
 /* ---- The scan ---- */
 
-static bool go_on(void)
+/* When the thread must end no member is left, and the scan has no target. */
+static void answer_signal_in_scan(void)
 {
 	pthread_mutex_lock(&lock);
 	answer_signal(pm_sys->now_ms());
-	bool must_end = watcher.must_end;
 	pthread_mutex_unlock(&lock);
-	return !must_end;
 }
 
 static void scan_if_due(uint64_t now)
 {
-	struct pm_scan scan = {.may_go_on = go_on};
+	struct pm_scan scan = {.before_each = answer_signal_in_scan};
 	if (now < watcher.scan)
 		return;
 	for (struct pm_watched *w = watcher.members; w; w = w->next)

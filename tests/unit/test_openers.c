@@ -158,13 +158,12 @@ END_TEST
 static atomic_bool inside, go_on;
 static atomic_uint asked;
 
-static bool wait_in_it(void)
+static void wait_in_it(void)
 {
 	atomic_fetch_add(&asked, 1);
 	atomic_store(&inside, true);
 	while (!atomic_load(&go_on))
 		usleep(1000);
-	return true;
 }
 
 static void *run(void *scan)
@@ -176,7 +175,7 @@ static void *run(void *scan)
 /* A mapping that ends does not wait for the scan; without a target that looks at no further process. */
 START_TEST(a_file_leaves_a_scan_under_way)
 {
-	struct pm_scan scan = {.may_go_on = wait_in_it};
+	struct pm_scan scan = {.before_each = wait_in_it};
 	pthread_t thread;
 	start();
 	for (int i = 0; i < 2; i++) {
