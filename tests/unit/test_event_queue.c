@@ -60,6 +60,29 @@ START_TEST(equal_events_become_one)
 }
 END_TEST
 
+/* What is in force is what the later says. */
+START_TEST(a_merged_event_says_what_the_later_said)
+{
+	struct pm_event_queue queue;
+	fake_start(&fake_plain);
+	pm_events_init(&queue, NULL, NULL, NULL, "file");
+	struct pm_event event = {.kind = PM_EVENT_FS_OFFLINE, .reason = PM_REASON_SHUT_DOWN, .error = -EIO,
+	                         .sync = PM_YES, .direct = PM_YES, .new_granularity = PM_CACHE_LINE};
+	pm_events_add(&queue, &event, 0, false);
+	event.error = -ENODEV;
+	event.sync = event.direct = PM_NO;
+	event.new_granularity = PM_PAGE;
+	pm_events_add(&queue, &event, 0, false);
+	struct pm_event last = take(&queue);
+	ck_assert_int_eq(last.error, -ENODEV);
+	ck_assert_int_eq(last.sync, PM_NO);
+	ck_assert_int_eq(last.direct, PM_NO);
+	ck_assert_int_eq(last.new_granularity, PM_PAGE);
+	ck_assert_int_eq(take(&queue).kind, 0);
+	pm_events_destroy(&queue);
+}
+END_TEST
+
 /* What was queued between the two stays before the later. */
 START_TEST(a_merged_event_takes_the_later_place)
 {
@@ -292,6 +315,7 @@ int main(void)
 {
 	TCase *c = unit_case("event_queue");
 	tcase_add_test(c, equal_events_become_one);
+	tcase_add_test(c, a_merged_event_says_what_the_later_said);
 	tcase_add_test(c, a_merged_event_takes_the_later_place);
 	tcase_add_test(c, the_descriptor_follows_the_queue);
 	tcase_add_loop_test(c, a_lost_event_is_reported, 0, 2);

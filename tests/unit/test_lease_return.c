@@ -145,6 +145,55 @@ START_TEST(a_handler_that_takes_long_keeps_nobody_waiting)
 }
 END_TEST
 
+static _Thread_local bool in_handler;
+static atomic_bool in_look, is_released;
+static struct pm_mapping *ending;
+
+static bool has_waiter(struct pm_turns *turns)
+{
+	pthread_mutex_lock(&turns->lock);
+	bool waits = turns->first;
+	pthread_mutex_unlock(&turns->lock);
+	return waits;
+}
+
+/* The look of the handler stops at its first ioctl(2) until the end of the mapping waits, or has not waited. */
+static void stop_in_look(enum fake_call c)
+{
+	if (c == FAKE_setlease && !in_handler && atomic_load(&in_look))
+		atomic_store(&is_released, true);
+	if (c != FAKE_ioctl || !in_handler || atomic_load(&in_look))
+		return;
+	atomic_store(&in_look, true);
+	while (!has_waiter(&ending->observed.turns) && !atomic_load(&is_released))
+		usleep(1000);
+	counting.hook = NULL;
+}
+
+static void query_when_promoted(struct pm_mapping *m, const struct pm_event *event, void *arg)
+{
+	(void)arg;
+	if (event->kind != PM_EVENT_PROMOTED)
+		return;
+	in_handler = true;
+	unit_query(m);
+	in_handler = false;
+}
+
+START_TEST(no_lease_ends_within_a_look)
+{
+	leased_path = unit_file("file", 1 << 20);
+	fake_start(&fake_xfs_reflink);
+	ending = unit_map(leased_path, UNIT_OPTIONS(.flags = PM_LEASE, .on_event = query_when_promoted));
+	counting.hook = stop_in_look;
+	break_it(ending);
+	while (!atomic_load(&in_look))
+		usleep(1000);
+	unit_ok(pm_unmap(ending));
+	ck_assert(!atomic_load(&is_released));
+}
+END_TEST
+
 /* One that the process keeps blocked to wait for it is not the library's to take. */
 START_TEST(the_applications_signal_stays_pending)
 {
@@ -398,6 +447,7 @@ int main(void)
 	tcase_add_loop_test(c, a_descriptor_comes_back_as_it_was, 0, 3);
 	tcase_add_test(c, a_descriptor_with_a_lease_is_refused);
 	tcase_add_test(c, a_handler_that_takes_long_keeps_nobody_waiting);
+	tcase_add_test(c, no_lease_ends_within_a_look);
 	tcase_add_test(c, the_applications_signal_stays_pending);
 	tcase_add_loop_test(c, promoted_as_soon_as_it_can_be, 0, 2);
 	tcase_add_test(c, a_write_back_that_fails_at_the_break_is_told_then);

@@ -200,6 +200,7 @@ static const struct {
 	{EMFILE, "RLIMIT_NOFILE is 77; raise it"},
 	{ENFILE, "raise fs.file-max"},
 	{ENOMEM, "memory"},
+	{EAGAIN, "RLIMIT_MEMLOCK is"},
 };
 
 START_TEST(a_shortage_of_evidence_is_named)
