@@ -161,7 +161,9 @@ static void change(const uint8_t *data, size_t size)
 	for (; size >= 4; data += 4, size -= 4) {
 		unsigned number = data[0] % FILES;
 		size_t at = (data[1] + 256u * data[2]) * 4u % images[number].size;
-		memset(images[number].bytes + at, data[3], data[0] & 0x40 ? 4 : 1);
+		/* A file may end within four bytes. */
+		size_t changed = data[0] & 0x40 && images[number].size - at >= 4 ? 4 : 1;
+		memset(images[number].bytes + at, data[3], changed);
 		right[number] |= data[0] & RIGHT;
 	}
 	for (unsigned i = 0; i < FILES; i++)
