@@ -83,7 +83,7 @@ static void serve(int from, int to)
 		pid_t child = fork();
 		if (child == 0) {
 			dup2(written, STDOUT_FILENO);
-			exit(command(line));
+			exit((int)command(line));
 		}
 		if (child < 0 || waitpid(child, &rc, 0) != child || write(to, &rc, sizeof(rc)) != sizeof(rc))
 			break;
