@@ -16,6 +16,12 @@ static bool publish(struct pm_event_queue *queue, enum pm_event_kind kind, enum 
 	return pm_events_add(queue, &event, 0, is_deferred);
 }
 
+static void begin(struct pm_event_queue *queue)
+{
+	fake_start(&fake_plain);
+	pm_events_init(queue, NULL, NULL, NULL, "file");
+}
+
 static struct pm_event take(struct pm_event_queue *queue)
 {
 	struct pm_event event = {.kind = 0};
@@ -43,8 +49,7 @@ void *__wrap_malloc(size_t size)
 START_TEST(equal_events_become_one)
 {
 	struct pm_event_queue queue;
-	fake_start(&fake_plain);
-	pm_events_init(&queue, NULL, NULL, NULL, "file");
+	begin(&queue);
 	publish(&queue, PM_EVENT_HOLE, PM_REASON_HOLE, 8192, 9000, false);
 	publish(&queue, PM_EVENT_NAME_LOST, PM_REASON_MOVED, 0, 1, false);
 	publish(&queue, PM_EVENT_HOLE, PM_REASON_HOLE, 100, 200, false);
@@ -64,8 +69,7 @@ END_TEST
 START_TEST(a_merged_event_says_what_the_later_said)
 {
 	struct pm_event_queue queue;
-	fake_start(&fake_plain);
-	pm_events_init(&queue, NULL, NULL, NULL, "file");
+	begin(&queue);
 	struct pm_event event = {.kind = PM_EVENT_FS_OFFLINE, .reason = PM_REASON_SHUT_DOWN, .error = -EIO,
 	                         .sync = PM_YES, .direct = PM_YES, .new_granularity = PM_CACHE_LINE};
 	pm_events_add(&queue, &event, 0, false);
@@ -93,8 +97,7 @@ START_TEST(a_merged_event_takes_the_later_place)
 	            {PM_EVENT_PROMOTED, PM_PAGE, PM_CACHE_LINE},
 	            {PM_EVENT_LEASE_BROKEN, PM_CACHE_LINE, PM_PAGE}};
 	struct pm_event_queue queue;
-	fake_start(&fake_plain);
-	pm_events_init(&queue, NULL, NULL, NULL, "file");
+	begin(&queue);
 	for (size_t i = 0; i < COUNT(said); i++) {
 		struct pm_event event = {.kind = said[i].kind, .old_granularity = said[i].from,
 		                         .new_granularity = said[i].to};
@@ -114,8 +117,7 @@ END_TEST
 START_TEST(the_descriptor_follows_the_queue)
 {
 	struct pm_event_queue queue;
-	fake_start(&fake_plain);
-	pm_events_init(&queue, NULL, NULL, NULL, "file");
+	begin(&queue);
 	ck_assert_uint_eq(fake_calls(FAKE_eventfd), 0);
 	publish(&queue, PM_EVENT_HOLE, PM_REASON_HOLE, 0, 1, false);
 	int fd = pm_events_fd(&queue);
@@ -140,8 +142,7 @@ START_TEST(a_lost_event_is_reported)
 {
 	struct pm_event_queue queue;
 	struct pm_event event;
-	fake_start(&fake_plain);
-	pm_events_init(&queue, NULL, NULL, NULL, "file");
+	begin(&queue);
 	int fd = pm_events_fd(&queue);
 	if (!_i)
 		publish(&queue, PM_EVENT_HOLE, PM_REASON_HOLE, 0, 1, false);
